@@ -1,0 +1,159 @@
+"""The one tree of errors; each class says whose fault it is.
+
+SupervisorError
+├── ConfigurationError      the operator's files or flags (exit status 2)
+├── NotRunningError         no supervisor answers for this workspace (exit status 3)
+├── AlreadyRunningError     another supervisor holds this workspace (exit status 2)
+├── UnknownLocationError    no location of that name (exit status 4)
+├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
+├── RequestError            the supervisor understood the request and refused it (exit status 1)
+├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
+└── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
+
+Each carries its facts as fields and builds its text in ``__str__``: one lowercase sentence that
+names the thing, its state and the remedy. ``hint`` is printed on a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from supervisor.specs import SourcePosition
+
+__all__ = [
+    "AlreadyRunningError",
+    "ConfigurationError",
+    "ConfigurationProblem",
+    "NotRunningError",
+    "ProtocolError",
+    "RequestError",
+    "RequestTimeoutError",
+    "SupervisorError",
+    "UnknownDefinitionError",
+    "UnknownLocationError",
+]
+
+
+class SupervisorError(Exception):
+    """Base of all errors that a user may see. ``exit_status`` is what the command returns."""
+
+    exit_status: ClassVar[int] = 1
+    code: ClassVar[str] = "error"
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationProblem:
+    """One thing wrong in one place.
+
+    ``path`` is the key path as people write it (``load_from[0].python_file.relative_path``).
+    ``expected`` and ``suggestion`` ("did you mean …") may be empty.
+    """
+
+    position: SourcePosition
+    path: str
+    message: str
+    expected: str = ""
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.position}: " + (f"{self.path}: " if self.path else "")
+        parts = [place + self.message]
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.suggestion:
+            parts.append(f"did you mean {self.suggestion}?")
+        return "; ".join(parts)
+
+
+class ConfigurationError(SupervisorError):
+    """All problems of the configuration at once."""
+
+    exit_status = 2
+    code = "configuration"
+
+    def __init__(self, problems: Sequence[ConfigurationProblem], *, hint: str | None = None) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class NotRunningError(SupervisorError):
+    """Nobody answers on the control socket of ``workspace``."""
+
+    exit_status = 3
+    code = "not_running"
+
+    def __init__(self, workspace: str, *, hint: str | None = None) -> None:
+        super().__init__(workspace)
+        self.workspace = workspace
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"no supervisor is running for {self.workspace}"
+
+
+class AlreadyRunningError(SupervisorError):
+    """Another supervisor (``pid``) holds ``workspace``."""
+
+    exit_status = 2
+    code = "already_running"
+
+    def __init__(self, workspace: str, pid: int) -> None:
+        super().__init__(workspace, pid)
+        self.workspace = workspace
+        self.pid = pid
+        self.hint = "use `supervise status` to look at it, or `supervise shutdown` to stop it"
+
+    def __str__(self) -> str:
+        return f"{self.workspace} is already supervised by pid {self.pid}"
+
+
+class _UnknownError(SupervisorError):
+    exit_status = 4
+
+    def __init__(self, name: str, *, hint: str | None = None) -> None:
+        super().__init__(name)
+        self.name = name
+        self.hint = hint
+
+
+class UnknownLocationError(_UnknownError):
+    code = "unknown_location"
+
+    def __str__(self) -> str:
+        return f"no code location is named {self.name!r}"
+
+
+class UnknownDefinitionError(_UnknownError):
+    code = "unknown_definition"
+
+    def __str__(self) -> str:
+        return f"no definition is named {self.name!r}"
+
+
+class _SentenceError(SupervisorError):
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class RequestError(_SentenceError):
+    code = "refused"
+
+
+class RequestTimeoutError(_SentenceError):
+    code = "timeout"
+
+
+class ProtocolError(_SentenceError):
+    code = "protocol"

@@ -1,0 +1,200 @@
+"""What the operator asked for, as frozen data: the only form in which a workspace travels inwards.
+
+Owns the shapes that the workspace reader produces and everything else consumes. Reads no file,
+looks at no environment variable and knows no default that depends on the machine: every path here
+is absolute and every ``{env: VAR}`` is resolved. Two specs that are equal need no restart when a
+workspace file changes; where something stands in a file (``origin``) does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "EnvironmentSpec",
+    "Limits",
+    "LocationSpec",
+    "RemoteEndpoint",
+    "RestartPolicy",
+    "RestartSpec",
+    "SourcePosition",
+    "StartMethod",
+    "Target",
+    "TargetKind",
+    "WorkspaceSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePosition:
+    """A place in a file; ``line`` and ``column`` count from 1, 0 where there is none."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+
+
+class TargetKind(StrEnum):
+    """How a target is named; the values are the workspace file's own keys."""
+
+    PYTHON_FILE = "python_file"
+    PYTHON_MODULE = "python_module"
+    PYTHON_PACKAGE = "python_package"
+    AUTOLOAD = "autoload_defs_module"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the shim imports.
+
+    ``name`` is an absolute path for ``python_file`` and a dotted module name otherwise.
+    ``attribute`` names one object in the module, or None to search the module.
+    ``working_directory`` is absolute; the process runs there and has it first on ``sys.path``.
+    """
+
+    kind: TargetKind
+    name: str
+    working_directory: Path
+    attribute: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """The Python environment a location is loaded in.
+
+    Three forms, told apart by what is set:
+
+    * ``executable_path``: an interpreter that exists already, used as it is. Absolute, or a bare
+      command name (``python3.8``) to be found on PATH.
+    * ``python`` and/or ``requirements``, ``requirements_file``, ``project``: a virtualenv that we
+      make and keep under ``.supervise/envs``. ``python`` is a version (``3.8``), a specifier
+      (``>=3.8,<3.11``), a command name or an absolute path; None takes the default interpreter.
+    * nothing: the default interpreter, used as it is (the active virtualenv, else our own).
+
+    ``name`` is the name in the workspace file's ``environments``, or None for an anonymous one.
+    """
+
+    name: str | None = None
+    executable_path: str | None = None
+    python: str | None = None
+    requirements: tuple[str, ...] = ()
+    requirements_file: Path | None = None
+    project: Path | None = None
+    origin: SourcePosition | None = field(default=None, compare=False)
+
+    @property
+    def managed(self) -> bool:
+        """True when we create and fill the virtualenv ourselves."""
+        return self.executable_path is None and bool(
+            self.python or self.requirements or self.requirements_file or self.project
+        )
+
+
+class RestartPolicy(StrEnum):
+    """When a process that died is started again. A failed load is not a death."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSpec:
+    """Restart limits; times in seconds. More than ``max_restarts`` within ``window`` gives up."""
+
+    policy: RestartPolicy = RestartPolicy.ON_FAILURE
+    max_restarts: int = 5
+    window: float = 60.0
+    initial_delay: float = 0.1
+    max_delay: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Resource limits of one shim. ``memory`` in bytes, ``cpu`` in cores; None is unlimited."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    open_files: int | None = None
+    processes: int | None = None
+    nice: int | None = None
+
+
+class StartMethod(StrEnum):
+    """How a shim's process comes to life."""
+
+    AUTO = "auto"
+    FORKSERVER = "forkserver"
+    SPAWN = "spawn"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEndpoint:
+    """A ``grpc_server`` entry: served elsewhere, listed but never started by us."""
+
+    host: str
+    port: int | None = None
+    socket: str | None = None
+    ssl: bool = False
+
+    def __str__(self) -> str:
+        return f"grpc:{self.host}:{self.port if self.port is not None else self.socket}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocationSpec:
+    """One code location. Exactly one of ``target`` and ``remote`` is set.
+
+    ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
+    ``load_timeout`` and ``stop_timeout`` are seconds. ``metadata`` is shown to people, never
+    interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
+    ``form`` is the selector or file kind it was written in, for messages.
+    """
+
+    name: str
+    target: Target | None
+    environment: EnvironmentSpec = EnvironmentSpec()
+    remote: RemoteEndpoint | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    load_timeout: float = 180.0
+    stop_timeout: float = 5.0
+    restart: RestartSpec = RestartSpec()
+    limits: Limits = Limits()
+    start_method: StartMethod = StartMethod.AUTO
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    form: str = ""
+    origin: SourcePosition | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSpec:
+    """A whole workspace, ready to run.
+
+    ``title`` names it for people (its file names). ``directory`` is where relative paths of an
+    ad-hoc workspace start and where ``.supervise`` lies. ``files`` are all files that were read
+    (workspace files, env files, pyproject files): a change in one means reading them again.
+    ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
+    ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept).
+    """
+
+    title: str
+    key: str
+    directory: Path
+    locations: tuple[LocationSpec, ...]
+    files: tuple[Path, ...] = ()
+    environments: tuple[EnvironmentSpec, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def state_directory(self) -> Path:
+        """``.supervise`` beside the workspace file: environments, logs and snapshots."""
+        return self.directory / ".supervise"
