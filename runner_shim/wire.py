@@ -5,8 +5,10 @@ a msgpack map with string keys, at least ``{"v": VERSION, "type": str}``; furthe
 that frame 0 speaks of (a snapshot's parts), opaque here. Refuses what is too big, too deep,
 not a map, or not text where text is due, with ``WireError``. Knows no socket.
 
-Python 3.6 syntax; imports msgpack only when a message is made or read.
+Python 3.6 syntax. Binds msgpack when imported: in a shim it is hidden from user code afterwards.
 """
+
+import msgpack
 
 __all__ = [
     "MAX_DEPTH",
@@ -35,15 +37,11 @@ class WireError(Exception):
 
 def pack(value):
     """Plain data to msgpack bytes. Same data, same bytes, whatever the msgpack version."""
-    import msgpack
-
     return msgpack.packb(value, use_bin_type=True)
 
 
 def unpack(data, limit=MAX_MESSAGE_BYTES):
     """msgpack bytes to plain data, bounded by ``limit`` bytes and ``MAX_DEPTH`` levels."""
-    import msgpack
-
     if len(data) > limit:
         raise WireError("%d bytes where at most %d are allowed" % (len(data), limit))
     try:

@@ -1,0 +1,105 @@
+"""The contract with whoever launches a shim; run as a script in the team's interpreter.
+
+Expects:
+
+* ``python [-u] <this file> NAME`` in a session of its own (the process leads its group). ``NAME``
+  is only there to be read in ``ps``.
+* On standard input one line of JSON, then silence until the launcher is gone::
+
+      {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null}
+
+  The write end stays open as long as the supervisor lives: it is the lifeline.
+* Standard output and error are the team's log.
+
+Results in a process that connects to ``address``, says ``hello`` and answers requests until it is
+told to stop or the lifeline breaks. By the time user code runs nothing of ours is left in
+``sys.path``, ``sys.argv``, ``__main__`` or the environment, and standard input is the null device.
+Exit status 64 means a start message that cannot be understood, 69 that pyzmq or msgpack cannot be
+imported; the reason is on standard error.
+"""
+
+import os
+import sys
+
+
+def _read_start():
+    """The start message (dict), or exit: without one nobody wants this process."""
+    data = b""
+    while not data.endswith(b"\n"):
+        block = os.read(0, 65536)
+        if not block:
+            os._exit(1)
+        data += block
+    import json
+
+    try:
+        start = json.loads(data.decode("utf-8"))
+        return start["address"], start["instance"], start["overlay"]
+    except (ValueError, KeyError, TypeError) as error:
+        sys.stderr.write("the start message cannot be understood: %s\n" % error)
+        sys.stderr.flush()
+        os._exit(64)
+
+
+def _take_lifeline():
+    """Move the lifeline from standard input to a private descriptor."""
+    import fcntl
+
+    lifeline = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return lifeline
+
+
+def _import_package(directory):
+    """Put ``runner_shim`` into ``sys.modules`` from ``directory`` without touching ``sys.path``."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(
+        "runner_shim", os.path.join(directory, "__init__.py"), submodule_search_locations=[directory]
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["runner_shim"] = package
+    spec.loader.exec_module(package)
+
+
+def _leave_no_trace(directory):
+    if sys.path and os.path.realpath(sys.path[0] or ".") == directory:
+        del sys.path[0]
+    sys.argv[:] = [""]
+    # A fresh, empty main module: user code that spawns processes must not have this file run again.
+    sys.modules["__main__"] = type(sys)("__main__")
+
+
+def main():
+    """Become the shim. Returns its exit status."""
+    directory = os.path.dirname(os.path.realpath(__file__))
+    address, instance, overlay = _read_start()
+    lifeline = _take_lifeline()
+    ours = sys.modules["__main__"]  # noqa: F841  # keeps this module's globals alive
+    _leave_no_trace(directory)
+    _import_package(directory)
+
+    from runner_shim import lifeline as lifelines
+
+    lifelines.arm(lifeline)
+
+    from runner_shim import channel
+
+    try:
+        channel.import_private(overlay)
+    except ImportError as error:
+        sys.stderr.write(
+            "pyzmq and msgpack cannot be imported from %s: %s\n" % (overlay or sys.prefix, error)
+        )
+        sys.stderr.flush()
+        os._exit(69)
+
+    from runner_shim import shim
+
+    return shim.run(address, instance, lifeline)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
