@@ -74,7 +74,9 @@ class ConfigurationError(SupervisorError):
     exit_status = 2
     code = "configuration"
 
-    def __init__(self, problems: Sequence[ConfigurationProblem], *, hint: str | None = None) -> None:
+    def __init__(
+        self, problems: Sequence[ConfigurationProblem], *, hint: str | None = None
+    ) -> None:
         super().__init__(problems)
         self.problems = tuple(problems)
         self.hint = hint

@@ -1,0 +1,245 @@
+"""Snapshots: checked, fingerprinted, indexed and compared.
+
+Owns what docs/snapshot.md says of a snapshot once it has left the shim. What a shim sends is
+untrusted: ``accept`` takes bytes, checks shape and bounds and either returns a frozen ``Snapshot``
+or raises ``SnapshotError``. The bytes are kept as they came and served as they came; they are
+decoded only to be looked at. No I/O and no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner_shim import wire
+
+__all__ = [
+    "Change",
+    "Snapshot",
+    "SnapshotDiff",
+    "SnapshotError",
+    "accept",
+    "compare",
+    "definition_key",
+]
+
+_MAX_NAME = 4096
+_MAX_DEFINITIONS = 1_000_000
+
+
+class SnapshotError(Exception):
+    """A shim sent something that is no snapshot; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation of a location's definitions.
+
+    ``definitions`` and ``sources`` are msgpack bytes (docs/snapshot.md), ``report`` is decoded.
+    ``fingerprint`` is the hex SHA-256 of ``definitions``. ``counts`` maps kinds to numbers.
+    ``loaded_at`` is Unix seconds.
+    """
+
+    location: str
+    generation: int
+    fingerprint: str
+    loaded_at: float
+    definitions: bytes = field(repr=False)
+    sources: bytes = field(repr=False)
+    report: Mapping[str, Any] = field(repr=False)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the definitions and sources."""
+        return len(self.definitions) + len(self.sources)
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the shim found worth a warning, as the report has it."""
+        return list(self.report.get("warnings", ()))
+
+    def document(self) -> dict[str, Any]:
+        """The decoded definitions document."""
+        value: dict[str, Any] = wire.unpack(self.definitions)
+        return value
+
+    def index(self) -> dict[str, dict[str, Any]]:
+        """Definitions by key (``kind:name`` or ``kind:name@repository``)."""
+        return {definition_key(one): one for one in self.document()["definitions"]}
+
+    def source_map(self) -> dict[str, list[Any]]:
+        """``[file, line]`` by definition key."""
+        value: dict[str, list[Any]] = wire.unpack(self.sources)
+        return value
+
+
+def definition_key(definition: Mapping[str, Any]) -> str:
+    """``kind:name``, with ``@repository`` where the definition names one."""
+    key = f"{definition['kind']}:{definition['name']}"
+    repository = definition.get("repository")
+    return f"{key}@{repository}" if repository else key
+
+
+def accept(
+    location: str,
+    generation: int,
+    *,
+    report: Any,
+    definitions: bytes,
+    sources: bytes,
+    loaded_at: float,
+) -> Snapshot:
+    """Check what a shim sent and make a ``Snapshot`` of it; raises ``SnapshotError``."""
+    try:
+        document = wire.unpack(definitions)
+        places = wire.unpack(sources)
+    except wire.WireError as error:
+        raise SnapshotError(str(error)) from None
+    counts = _check_document(document)
+    _check_sources(places)
+    return Snapshot(
+        location=location,
+        generation=generation,
+        fingerprint=hashlib.sha256(definitions).hexdigest(),
+        loaded_at=loaded_at,
+        definitions=definitions,
+        sources=sources,
+        report=_checked_report(report),
+        counts=counts,
+    )
+
+
+def _check_document(document: Any) -> dict[str, int]:
+    if not isinstance(document, dict):
+        raise SnapshotError("the definitions are no map")
+    if document.get("format") != 1:
+        raise SnapshotError(f"format {document.get('format')!r} is unknown, 1 was expected")
+    definitions = document.get("definitions")
+    if not isinstance(definitions, list):
+        raise SnapshotError("'definitions' is no list")
+    if len(definitions) > _MAX_DEFINITIONS:
+        raise SnapshotError(f"{len(definitions)} definitions where {_MAX_DEFINITIONS} are allowed")
+    counts: Counter[str] = Counter()
+    keys: set[str] = set()
+    for position, one in enumerate(definitions):
+        if not isinstance(one, dict):
+            raise SnapshotError(f"definition {position} is no map")
+        kind = one.get("kind")
+        if not isinstance(kind, str) or not 0 < len(kind) <= 64:
+            raise SnapshotError(f"definition {position} has no kind")
+        name = one.get("name")
+        if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+            raise SnapshotError(f"definition {position} ({kind}) has no name")
+        if not isinstance(one.get("repository", ""), str):
+            raise SnapshotError(f"the repository of {kind} {name!r} is no text")
+        key = definition_key(one)
+        if key in keys:
+            raise SnapshotError(f"{key!r} is there twice")
+        keys.add(key)
+        counts[kind] += 1
+    return dict(sorted(counts.items()))
+
+
+def _check_sources(places: Any) -> None:
+    if not isinstance(places, dict):
+        raise SnapshotError("the sources are no map")
+    for key, place in places.items():
+        if (
+            not isinstance(place, list)
+            or len(place) != 2
+            or not isinstance(place[0], str)
+            or not isinstance(place[1], int)
+        ):
+            raise SnapshotError(f"the source of {key!r} is not [file, line]")
+
+
+_REPORT_TEXT = (
+    "python",
+    "implementation",
+    "executable",
+    "prefix",
+    "platform",
+    "module",
+    "attribute",
+)
+_REPORT_LISTS = ("files", "installed", "watch")
+
+
+def _checked_report(report: Any) -> dict[str, Any]:
+    """The known fields of a report that have the type they should; the rest is left out."""
+    if not isinstance(report, dict):
+        raise SnapshotError("the report is no map")
+    checked: dict[str, Any] = {}
+    for name in _REPORT_TEXT:
+        if isinstance(report.get(name), str):
+            checked[name] = report[name]
+    for name in _REPORT_LISTS:
+        if isinstance(report.get(name), list):
+            checked[name] = [item for item in report[name] if isinstance(item, str)]
+    seconds = report.get("load_seconds")
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        checked["load_seconds"] = float(seconds)
+    checked["frameworks"] = [
+        {"name": str(one.get("name", "")), "version": str(one.get("version", ""))}
+        for one in report.get("frameworks") or ()
+        if isinstance(one, dict)
+    ]
+    checked["warnings"] = [
+        {key: one[key] for key, kind in _WARNING_FIELDS.items() if isinstance(one.get(key), kind)}
+        for one in report.get("warnings") or ()
+        if isinstance(one, dict) and isinstance(one.get("message"), str)
+    ]
+    return checked
+
+
+_WARNING_FIELDS: dict[str, type] = {
+    "code": str,
+    "message": str,
+    "hint": str,
+    "file": str,
+    "line": int,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A definition that is in both snapshots with other content; ``fields`` names what differs."""
+
+    key: str
+    fields: tuple[str, ...]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDiff:
+    """What it takes to get from one snapshot to another; keys are in order."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[Change, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
+    """The difference between two snapshots; empty exactly when the definitions are the same."""
+    if before.fingerprint == after.fingerprint:
+        return SnapshotDiff((), (), ())
+    old, new = before.index(), after.index()
+    changed = []
+    for key in sorted(old.keys() & new.keys()):
+        one, other = old[key], new[key]
+        if one != other:
+            fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
+            changed.append(Change(key, tuple(fields), one, other))
+    return SnapshotDiff(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(changed),
+    )
