@@ -1,0 +1,220 @@
+"""What a location prints, kept within bounds: a rotated log file and the last lines in memory.
+
+Owns the log of one location: its own output by line (streams ``out`` and ``err``) and the
+supervisor's remarks about it (``sup``). A flood is thinned, and says so: at more than
+``FLOOD_RATE`` bytes a second beyond a burst the rest is counted instead of written. Reads no pipe.
+
+A line in the file: ``<ISO time, UTC, milliseconds> <stream> <text>``. A cursor is the number of
+bytes ever written to this log, so it stays valid across rotation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LogLine", "LocationLog"]
+
+MAX_FILE_BYTES = 5 * 1024 * 1024
+MAX_LINE_BYTES = 8192
+TAIL_LINES = 20
+FLOOD_RATE = 1024 * 1024
+FLOOD_BURST = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line: ``time`` in Unix seconds, ``stream`` (out, err, sup), ``text`` without its newline."""
+
+    time: float
+    stream: str
+    text: str
+
+    def as_data(self) -> dict[str, float | str]:
+        """As the control protocol sends it."""
+        return {"time": self.time, "stream": self.stream, "text": self.text}
+
+
+class LocationLog:
+    """The log at ``path``, with one older file beside it (``.1``).
+
+    ``on_write`` is called after lines were added. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int = MAX_FILE_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        on_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._on_write = on_write
+        self._tail: deque[LogLine] = deque(maxlen=TAIL_LINES)
+        self._partial: dict[str, bytes] = {}
+        self._budget = float(FLOOD_BURST)
+        self._refilled = clock()
+        self._suppressed = 0
+        self._failed = False
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._size = self._size_of(path)
+        self._origin = self._size_of(self._older)  # bytes written before the current file began
+
+    @property
+    def _older(self) -> Path:
+        return self.path.with_name(self.path.name + ".1")
+
+    @property
+    def cursor(self) -> int:
+        """The end of the log."""
+        return self._origin + self._size
+
+    @property
+    def tail(self) -> list[LogLine]:
+        """The last lines, at most ``TAIL_LINES``, oldest first."""
+        return list(self._tail)
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Take bytes as they come from a pipe; whole lines are written at once."""
+        data = self._partial.pop(stream, b"") + data
+        now = self._clock()
+        self._budget = min(FLOOD_BURST, self._budget + (now - self._refilled) * FLOOD_RATE)
+        self._refilled = now
+        if len(data) > self._budget:
+            # Only what may matter for a failure is kept: the end.
+            cut = data.rfind(b"\n", 0, max(len(data) - 4096, 0)) + 1
+            self._suppressed += cut
+            data = data[cut:]
+        else:
+            self._budget -= len(data)
+            self._report_flood()
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+        if rest:
+            self._partial[stream] = rest
+        self._add(stream, lines)
+
+    def remark(self, text: str) -> None:
+        """Write a line of the supervisor's own."""
+        self._add("sup", text.encode().split(b"\n"))
+
+    def flush(self) -> None:
+        """Write what is left of unfinished lines: their process is gone."""
+        for stream, rest in list(self._partial.items()):
+            del self._partial[stream]
+            self._add(stream, [rest])
+        self._report_flood()
+
+    def read(self, *, lines: int) -> tuple[list[LogLine], int]:
+        """The last ``lines`` lines from the files, and the cursor behind them."""
+        text = self._read_from(max(self.cursor - max(lines, 1) * (MAX_LINE_BYTES // 8), 0))
+        found = _parse(text)
+        if len(found) < lines:
+            found = _parse(self._read_from(0))
+        return (found[-lines:] if lines > 0 else []), self.cursor
+
+    def read_after(self, cursor: int, limit: int = 1024 * 1024) -> tuple[list[LogLine], int]:
+        """Lines written since ``cursor`` (at most about ``limit`` bytes), and the next cursor."""
+        data = self._read_from(cursor)[:limit]
+        whole = data[: data.rfind(b"\n") + 1]
+        start = max(cursor, self._origin - self._size_of(self._older))
+        return _parse(whole), min(start + len(whole), self.cursor)
+
+    def _report_flood(self) -> None:
+        if self._suppressed:
+            amount, self._suppressed = self._suppressed, 0
+            self.remark(
+                f"{_human(amount)} of output suppressed: more than {_human(FLOOD_RATE)} a second"
+            )
+
+    def _add(self, stream: str, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        now = time.time()
+        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        head = f"{stamp} {stream} ".encode()
+        shown = [
+            line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + b" [cut]"
+            for line in (line.rstrip(b"\r") for line in lines)
+        ]
+        for line in shown[-TAIL_LINES:]:
+            self._tail.append(LogLine(now, stream, line.decode("utf-8", "replace")))
+        self._write(b"".join(head + line + b"\n" for line in shown))
+        self._on_write()
+
+    def _write(self, data: bytes) -> None:
+        if self._size and self._size + len(data) > self._max_bytes:
+            with contextlib.suppress(OSError):
+                self.path.replace(self._older)
+                self._origin += self._size
+                self._size = 0
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._size += os.write(descriptor, data)
+            finally:
+                os.close(descriptor)
+            self._failed = False
+        except OSError as error:
+            # A full disk must not stop the supervisor; the lines in memory are still there.
+            if not self._failed:
+                self._failed = True
+                text = f"the log {self.path} cannot be written: {error.strerror}"
+                self._tail.append(LogLine(time.time(), "sup", text))
+
+    def _read_from(self, cursor: int) -> bytes:
+        older = b""
+        if cursor < self._origin:
+            older_size = self._size_of(self._older)
+            older = self._read_file(self._older, max(cursor - (self._origin - older_size), 0))
+        return older + self._read_file(self.path, max(cursor - self._origin, 0))
+
+    @staticmethod
+    def _read_file(path: Path, offset: int) -> bytes:
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except OSError:
+            return b""
+
+    @staticmethod
+    def _size_of(path: Path) -> int:
+        try:
+            return path.stat().st_size
+        except OSError:
+            return 0
+
+
+def _parse(data: bytes) -> list[LogLine]:
+    found = []
+    for line in data.decode("utf-8", "replace").split("\n"):
+        stamp, _, rest = line.partition(" ")
+        stream, _, text = rest.partition(" ")
+        try:
+            moment = datetime.fromisoformat(stamp).timestamp()
+        except ValueError:
+            continue  # the reading began inside a line
+        found.append(LogLine(moment, stream, text))
+    return found
+
+
+def _human(size: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"

@@ -1,0 +1,75 @@
+"""The supervisor's socket towards shims: routes messages by instance, drops what is not expected.
+
+Owns the ROUTER and the table of instances that may speak. Frames are decoded here and handed to
+the instance's receiver as data; a message that breaks the protocol is handed over as a
+``WireError``, and what that costs is the receiver's decision. Judges no content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from runner_shim import wire
+
+__all__ = ["Received", "Transport"]
+
+Received = Callable[[dict[str, Any] | wire.WireError, list[bytes]], None]
+
+
+class Transport:
+    """A ROUTER bound to ``address`` (ipc)."""
+
+    def __init__(self, context: zmq.asyncio.Context, address: str) -> None:
+        self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.bind(address)
+        self.address = address
+        self._receivers: dict[bytes, Received] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._task = asyncio.create_task(self._receive(), name="transport")
+
+    def expect(self, instance: str, receiver: Received) -> None:
+        """Let ``instance`` speak; each message is given to ``receiver`` in order."""
+        self._receivers[instance.encode()] = receiver
+
+    def forget(self, instance: str) -> None:
+        """Drop whatever ``instance`` still sends."""
+        self._receivers.pop(instance.encode(), None)
+
+    async def send(self, instance: str, message: dict[str, Any]) -> None:
+        """Queue ``message`` for ``instance``; dropped when it is not connected."""
+        await self._socket.send_multipart([instance.encode(), *wire.encode(message)])
+
+    async def close(self) -> None:
+        """Stop receiving and close the socket."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._socket.close()
+
+    async def _receive(self) -> None:
+        while True:
+            identity, *frames = await self._socket.recv_multipart()
+            receiver = self._receivers.get(identity)
+            if receiver is None:
+                continue
+            try:
+                message, payload = wire.decode(frames)
+            except wire.WireError as error:
+                receiver(error, [])
+            else:
+                receiver(message, payload)
+            # Messages may come without end from one that is broken: let others run in between.
+            await asyncio.sleep(0)
