@@ -1,0 +1,360 @@
+"""Dagster's objects, of any version from 0.9 to today's, as snapshot data: the adapter.
+
+Owns which objects of a module count (Dagster's order of precedence) and a warning for each that
+Dagster would hide without a word. Refuses to import dagster where the user's code has not, and to
+compare versions: what an object can do is asked of the object. The other modules of this name own
+the parts: ``dagster_read`` how an object is read, ``dagster_repository`` what a repository lists,
+``dagster_jobs``, ``dagster_assets``, ``dagster_triggers`` and ``dagster_partitions`` the kinds.
+Nothing but this module is imported before a Dagster object was found.
+"""
+
+import sys
+
+from ..failure import LoadFailure
+
+__all__ = [
+    "NAME",
+    "autoload",
+    "collect",
+    "describe",
+    "discover",
+    "failure_kind",
+    "from_attribute",
+    "loaded",
+    "version",
+]
+
+NAME = "dagster"
+
+_ASSETS = (
+    "AssetsDefinition",
+    "SourceAsset",
+    "AssetSpec",
+    "CacheableAssetsDefinition",
+    "AssetGroup",
+)
+
+
+class Roots:
+    """What was found: (variable name, object) pairs, and the module's other Dagster objects.
+
+    ``attribute`` is the variable's name where there is exactly one. ``repositories`` are made of
+    the objects when they are first needed, and once.
+    """
+
+    def __init__(self, targets, hidden=()):
+        self.targets = targets
+        self.hidden = list(hidden)
+        self.attribute = targets[0][0] if len(targets) == 1 else None
+        self.repositories = None
+
+
+def loaded():
+    """True when the user's code has imported Dagster."""
+    return hasattr(sys.modules.get("dagster"), "RepositoryDefinition")
+
+
+def version():
+    """Dagster's version, as it says itself."""
+    return str(getattr(sys.modules.get("dagster"), "__version__", ""))
+
+
+def failure_kind(exception):
+    """The load failure kind of an error that Dagster raised about a definition, or None.
+
+    For errors that come while the module is imported: old versions check a repository there.
+    """
+    from . import dagster_repository
+
+    return dagster_repository.failure_kind(exception)
+
+
+def discover(members, module_name, warn):
+    """The roots of a module by Dagster's precedence, or None when it has nothing of Dagster.
+
+    One ``@definitions`` function, else one Definitions, else all repositories, else exactly one
+    job, else exactly one graph, else all assets. Two names for one object count as one. Raises
+    LoadFailure ``ambiguous_definitions`` where Dagster wants exactly one and finds more.
+    """
+    from .dagster_read import is_a
+
+    found = _Members(members)
+    single = (
+        ("@definitions functions", found.named("LazyDefinitions"), "keep one of them"),
+        (
+            "Definitions objects",
+            found.named("Definitions"),
+            "join them with Definitions.merge, or name one with `attribute`",
+        ),
+    )
+    for what, values, hint in single:
+        if len(values) > 1:
+            raise _ambiguous(what, values, module_name, hint)
+        if values:
+            _warn_shadowed_roots(found, values[0], module_name, warn)
+            return Roots(values, found.others(values))
+    repositories = found.named("RepositoryDefinition", "PendingRepositoryDefinition")
+    if repositories:
+        return Roots(repositories, found.others(repositories))
+    jobs = found.jobs()
+    if len(jobs) > 1:
+        raise _ambiguous(
+            "jobs" if any(is_a(job, "JobDefinition") for _, job in jobs) else "pipelines",
+            jobs,
+            module_name,
+            "put them into a repository or Definitions, or name one with `attribute`",
+        )
+    if jobs:
+        return Roots(jobs, found.others(jobs))
+    graphs = found.graphs()
+    if len(graphs) > 1:
+        raise _ambiguous(
+            "graphs",
+            graphs,
+            module_name,
+            "put them into a repository or Definitions, or name one with `attribute`",
+        )
+    if graphs:
+        return Roots(graphs, found.others(graphs))
+    return _all_assets(found, members, module_name)
+
+
+def from_attribute(value, name, module_name, warn):
+    """The roots that one named object makes, or None when it is nothing that Dagster loads."""
+    from .dagster_jobs import is_job
+    from .dagster_read import is_a
+
+    if (
+        is_a(
+            value,
+            "LazyDefinitions",
+            "Definitions",
+            "RepositoryDefinition",
+            "PendingRepositoryDefinition",
+            "AssetGroup",
+        )
+        or is_job(value)
+        or _is_graph(value)
+    ):
+        return Roots([(name, value)])
+    return None
+
+
+def autoload(module, warn):
+    """The roots of a defs folder given as its package, or None where Dagster cannot load one."""
+    import importlib
+
+    try:
+        components = importlib.import_module("dagster.components")
+        load = components.load_defs
+    except (ImportError, AttributeError):
+        return None
+    from .dagster_repository import judged
+
+    try:
+        found = load(module)
+    except Exception as exc:  # whatever a component raises while it builds its definitions
+        raise judged(exc)
+    return Roots([("", found)])
+
+
+def collect(roots, warn):
+    """(repositories, definitions, sources) of docs/snapshot.md."""
+    from . import dagster_repository
+
+    result = dagster_repository.collect(_repositories(roots, warn), warn)
+    _warn_left_out(roots, result[1], warn)
+    return result
+
+
+def describe(roots, kind, name, repository=None):
+    """(definition, source) of one name, constructed when it is lazy; None when there is none."""
+    from . import dagster_repository
+
+    repositories = _repositories(roots, _ignore)
+    return dagster_repository.describe(repositories, kind, name, repository, _ignore)
+
+
+def _ignore(code, message, hint=None, file=None, line=None):
+    """Takes warnings that ``collect`` has given already."""
+
+
+def _repositories(roots, warn):
+    """The repositories of the roots; of two with one name the last, as Dagster has it."""
+    if roots.repositories is not None:
+        return roots.repositories
+    from .dagster_repository import as_repository
+
+    by_name = {}
+    for attribute, target in roots.targets:
+        repository = as_repository(target)
+        other = by_name.get(repository.name)
+        if other is not None:
+            warn(
+                "duplicate_repository",
+                "repository %s is defined by both %s and %s: only the latter is used"
+                % (repository.name, other[0], attribute),
+                hint="give one of them another name",
+            )
+        by_name[repository.name] = attribute, repository
+    roots.repositories = [by_name[name][1] for name in sorted(by_name)]
+    return roots.repositories
+
+
+# --- what a module has ----------------------------------------------------------------------------
+
+
+class _Members:
+    """The Dagster objects among a module's members, each once, under its first name."""
+
+    def __init__(self, members):
+        self._members = []
+        seen = set()
+        for name, value in members:
+            if type(value).__module__.split(".", 1)[0] == "dagster" and id(value) not in seen:
+                seen.add(id(value))
+                self._members.append((name, value))
+        self._everything = members
+
+    def named(self, *classes):
+        from .dagster_read import is_a
+
+        return [(name, value) for name, value in self._members if is_a(value, *classes)]
+
+    def jobs(self):
+        from .dagster_jobs import is_job
+
+        return [(name, value) for name, value in self._members if is_job(value)]
+
+    def graphs(self):
+        return [(name, value) for name, value in self._members if _is_graph(value)]
+
+    def others(self, chosen):
+        taken = set(id(value) for _, value in chosen)
+        return [(name, value) for name, value in self._members if id(value) not in taken]
+
+    def has_assets(self):
+        from .dagster_read import is_a
+
+        for _, value in self._everything:
+            values = value if isinstance(value, (list, tuple)) else (value,)
+            if any(is_a(item, *_ASSETS) for item in values):
+                return True
+        return False
+
+
+def _is_graph(value):
+    from .dagster_jobs import is_job
+    from .dagster_read import is_a
+
+    # A composite solid of old versions is a graph too, but not one that can be loaded.
+    return (
+        is_a(value, "GraphDefinition")
+        and not is_a(value, "CompositeSolidDefinition")
+        and hasattr(value, "to_job")
+        and not is_job(value)
+    )
+
+
+def _all_assets(found, members, module_name):
+    """All assets of the module, gathered by Dagster itself; None when there are none."""
+    if not found.has_assets():
+        return None
+    import importlib
+
+    module = sys.modules.get(module_name)
+    if module is None:
+        module = type(sys)(module_name)
+        module.__dict__.update(members)
+    for name in ("dagster._core.workspace.autodiscovery", "dagster.core.workspace.autodiscovery"):
+        try:
+            autodiscovery = importlib.import_module(name)
+        except ImportError:
+            continue
+        from .dagster_repository import judged
+
+        try:
+            targets = autodiscovery.loadable_targets_from_loaded_module(module)
+        except Exception as exc:  # two assets of one key, an asset that raises
+            raise judged(exc)
+        return Roots([("", target.target_definition) for target in targets])
+    return None
+
+
+def _ambiguous(what, values, module_name, hint):
+    names = ["%s.%s" % (module_name, name) for name, _ in values]
+    return LoadFailure(
+        "ambiguous_definitions",
+        "module %s has %d %s where one is allowed: %s"
+        % (module_name, len(names), what, ", ".join(names)),
+        hint=hint,
+    )
+
+
+# --- what Dagster hides without a word ------------------------------------------------------------
+
+
+def _warn_shadowed_roots(found, chosen, module_name, warn):
+    """A Definitions object, or a ``@definitions`` function, hides whole roots."""
+    for code, what, classes in (
+        ("shadowed_definitions", "Definitions", ("Definitions",)),
+        (
+            "shadowed_repositories",
+            "repositories",
+            ("RepositoryDefinition", "PendingRepositoryDefinition"),
+        ),
+    ):
+        hidden = [name for name, value in found.named(*classes) if value is not chosen[1]]
+        if hidden:
+            warn(
+                code,
+                "the %s %s of module %s are hidden by %s: their definitions are not loaded"
+                % (what, ", ".join(hidden), module_name, chosen[0]),
+                hint="remove them, or name one with `attribute`",
+            )
+
+
+def _warn_left_out(roots, definitions, warn):
+    """Jobs, schedules, sensors and assets of the module that none of the chosen roots includes."""
+    if not roots.hidden:
+        return
+    from .dagster_jobs import is_job
+    from .dagster_read import asset_name, is_a
+    from .dagster_repository import included_names
+
+    included = included_names(definitions)
+    left_out = {}
+    for variable, value in roots.hidden:
+        if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
+            kind, names = "job", [value.name]
+        elif is_a(value, "ScheduleDefinition"):
+            kind, names = "schedule", [value.name]
+        elif is_a(value, "SensorDefinition"):
+            kind, names = "sensor", [value.name]
+        elif is_a(value, "AssetsDefinition", "SourceAsset"):
+            keys = getattr(value, "keys", None)
+            kind, names = "asset", [asset_name(key) for key in keys or [value.key]]
+        else:
+            continue
+        if not any(name in included.get(kind, ()) for name in names):
+            left_out.setdefault(kind, []).append(variable)
+    chosen = ", ".join(name for name, _ in roots.targets)
+    for kind in sorted(left_out):
+        warn(
+            "shadowed_%ss" % kind,
+            "%s %s not part of %s: Dagster does not load %s"
+            % (
+                _counted(kind, left_out[kind]),
+                "is" if len(left_out[kind]) == 1 else "are",
+                chosen,
+                "it" if len(left_out[kind]) == 1 else "them",
+            ),
+            hint="add what is missing to %s, or ignore this if it is meant for others" % chosen,
+        )
+
+
+def _counted(kind, names):
+    shown = ", ".join(sorted(names)[:10])
+    if len(names) > 10:
+        shown += " and %d more" % (len(names) - 10)
+    return "%s%s %s" % (kind, "" if len(names) == 1 else "s", shown)
