@@ -1,0 +1,65 @@
+"""The definitions API that teams import, and the package that runs inside their interpreters.
+
+Owns the public names: ``from runner_shim import job, Definitions``. Everything behind a name is
+imported when the name is first used, because this package is also loaded by every shim, whose
+start-up time counts. Needs Python 3.6 and the standard library, nothing else; docs/definitions.md
+is its reference.
+"""
+
+import sys
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_HOMES = {
+    "AssetDefinition": "definitions",
+    "DefaultScheduleStatus": "definitions",
+    "DefaultSensorStatus": "definitions",
+    "Definitions": "definitions_repository",
+    "DynamicPartitionsDefinition": "definitions",
+    "Field": "definitions_base",
+    "GraphDefinition": "definitions_graph",
+    "In": "definitions_graph",
+    "InvalidDefinitionError": "definitions_base",
+    "JobDefinition": "definitions_graph",
+    "OpDefinition": "definitions_graph",
+    "Out": "definitions_graph",
+    "PartitionSetDefinition": "definitions",
+    "RepositoryDefinition": "definitions_repository",
+    "ResourceDefinition": "definitions",
+    "RunRequest": "definitions",
+    "ScheduleDefinition": "definitions",
+    "SensorDefinition": "definitions",
+    "SkipReason": "definitions",
+    "StaticPartitionsDefinition": "definitions",
+    "TimeWindowPartitionsDefinition": "definitions",
+    "asset": "definitions",
+    "graph": "definitions_graph",
+    "job": "definitions_graph",
+    "op": "definitions_graph",
+    "repository": "definitions_repository",
+    "resource": "definitions",
+    "schedule": "definitions",
+    "sensor": "definitions",
+}
+
+__all__ = sorted(_HOMES)
+
+
+class _Package(type(sys)):
+    # A function __getattr__ in the module needs Python 3.7; a class of modules does not.
+
+    def __getattr__(self, name):
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError("module %r has no attribute %r" % (self.__name__, name))
+        # fromlist makes __import__ return the submodule itself
+        value = getattr(__import__("%s.%s" % (__name__, home), fromlist=[name]), name)
+        self.__dict__[name] = value
+        return value
+
+    def __dir__(self):
+        return sorted(set(self.__dict__) | set(__all__))
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,588 @@
+"""Assets, schedules, sensors, resources, partitions: the native definitions beside jobs and ops.
+
+Owns their classes and decorators. Each checks itself when it is made, so that the traceback of a
+wrong one points at the line that is wrong, and turns itself into plain data with ``data()``.
+Whether a target exists is not known here: definitions_repository and frameworks/native check that.
+"""
+
+from runner_shim import canonical
+from runner_shim.definitions_base import (
+    Definition,
+    InvalidDefinitionError,
+    caller,
+    check_config,
+    check_resource_keys,
+    check_strings,
+    function_parameters,
+    refuse,
+)
+from runner_shim.definitions_graph import GraphDefinition, JobDefinition
+
+__all__ = [
+    "AssetDefinition",
+    "DefaultScheduleStatus",
+    "DefaultSensorStatus",
+    "DynamicPartitionsDefinition",
+    "PartitionSetDefinition",
+    "ResourceDefinition",
+    "RunRequest",
+    "ScheduleDefinition",
+    "SensorDefinition",
+    "SkipReason",
+    "StaticPartitionsDefinition",
+    "TimeWindowPartitionsDefinition",
+    "asset",
+    "partitions_data",
+    "resource",
+    "schedule",
+    "sensor",
+]
+
+MAX_PARTITION_KEYS = 1000  # of a snapshot; `count` tells how many there are
+
+
+class DefaultScheduleStatus:
+    """Whether a schedule runs before anybody has switched it."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class DefaultSensorStatus(DefaultScheduleStatus):
+    """Whether a sensor runs before anybody has switched it."""
+
+
+class RunRequest:
+    """What a schedule or sensor returns to ask for a run.
+
+    ``run_key`` makes the request idempotent; ``job_name`` chooses among several target jobs.
+    """
+
+    def __init__(self, run_key=None, run_config=None, tags=None, job_name=None, partition_key=None):
+        self.run_key = run_key
+        self.run_config = run_config or {}
+        self.tags = tags or {}
+        self.job_name = job_name
+        self.partition_key = partition_key
+
+
+class SkipReason:
+    """What a schedule or sensor returns to say why it asks for no run."""
+
+    def __init__(self, skip_message=None):
+        self.skip_message = skip_message
+
+
+# --- partitions
+
+
+class StaticPartitionsDefinition:
+    """A fixed list of partition keys."""
+
+    def __init__(self, partition_keys):
+        self.partition_keys = partition_keys
+
+    def data(self, definition):
+        keys = check_strings(definition, "partition keys", self.partition_keys)
+        if len(set(keys)) != len(keys):
+            twice = sorted(key for key in set(keys) if keys.count(key) > 1)[0]
+            refuse(definition, "has the partition key %r twice" % twice)
+        return {"type": "static", "keys": keys[:MAX_PARTITION_KEYS], "count": len(keys)}
+
+
+class DynamicPartitionsDefinition:
+    """Partition keys that are added at run time, under a name."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def data(self, definition):
+        if not isinstance(self.name, str) or not self.name:
+            refuse(definition, "has dynamic partitions without a name")
+        return {"type": "dynamic", "name": canonical.text(self.name)}
+
+
+class TimeWindowPartitionsDefinition:
+    """One partition for each tick of a cron string from ``start`` (text or a date) on."""
+
+    def __init__(self, cron_schedule, start, end=None, timezone=None, fmt=None):
+        self.cron_schedule = cron_schedule
+        self.start = start
+        self.end = end
+        self.timezone = timezone
+        self.fmt = fmt
+
+    def data(self, definition):
+        _check_cron(definition, self.cron_schedule)
+        _check_timezone(definition, self.timezone)
+        result = {"type": "time_window", "cron_schedule": self.cron_schedule}
+        for key, value in (
+            ("start", self.start),
+            ("end", self.end),
+            ("timezone", self.timezone),
+            ("format", self.fmt),
+        ):
+            if value is not None:
+                result[key] = canonical.text(str(canonical.plain(value)))
+        return result
+
+
+def partitions_data(definition, partitions):
+    """Partitions as in docs/snapshot.md.
+
+    ``partitions`` is one of the three classes above, a list of keys, or a name (dynamic).
+    """
+    if isinstance(partitions, str):
+        partitions = DynamicPartitionsDefinition(partitions)
+    elif isinstance(partitions, (list, tuple)):
+        partitions = StaticPartitionsDefinition(partitions)
+    if not isinstance(
+        partitions,
+        (StaticPartitionsDefinition, DynamicPartitionsDefinition, TimeWindowPartitionsDefinition),
+    ):
+        refuse(
+            definition,
+            "has partitions of type %s" % canonical.dotted_name(type(partitions)),
+            hint="partitions are a list of keys, a name, or a partitions definition",
+        )
+    return partitions.data(definition)
+
+
+# --- schedules and sensors
+
+
+def _check_cron(definition, value):
+    from runner_shim.cron import cron_problem
+
+    problem = cron_problem(value)
+    if problem:
+        refuse(definition, "is wrong: cron string %r %s" % (canonical.plain(value), problem))
+
+
+def _check_timezone(definition, name):
+    if name is None:
+        return
+    from runner_shim.cron import timezone_problem
+
+    problem = timezone_problem(name)
+    if problem:
+        refuse(definition, "is wrong: time zone %r %s" % (canonical.plain(name), problem))
+
+
+def _status(definition, value):
+    value = getattr(value, "value", value)  # an enum of the user's own
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.lower() not in ("running", "stopped"):
+        refuse(definition, "has the default_status %r: it is running or stopped" % (value,))
+    return value.lower()
+
+
+def _name_of(job, job_name):
+    return getattr(job, "name", None) or (job if isinstance(job, str) else job_name)
+
+
+class _Targeting(Definition):
+    """What targets jobs: ``targets`` maps a job's name to its JobDefinition, or None by name."""
+
+    targets = {}
+
+    def _add_targets(self, jobs):
+        self.targets = {}
+        for each in jobs:
+            if isinstance(each, GraphDefinition):
+                each = each.to_job()
+            if isinstance(each, JobDefinition):
+                known = self.targets.get(each.name)
+                if known is not None and known is not each:
+                    refuse(self, "targets two different jobs named %r" % each.name)
+                self.targets[each.name] = each
+            elif isinstance(each, str) and each:
+                self.targets.setdefault(each, None)
+            else:
+                refuse(
+                    self,
+                    "targets a %s, which is no job" % canonical.dotted_name(type(each)),
+                    hint="give a job or its name",
+                )
+
+
+def _given_jobs(job, job_name, jobs):
+    given = list(jobs or ())
+    given.extend(each for each in (job, job_name) if each is not None)
+    return given
+
+
+class ScheduleDefinition(_Targeting):
+    """A job that runs at the times of a cron string (or of several, as a list).
+
+    ``job`` is a JobDefinition or a name; without ``name`` the schedule is ``<job>_schedule``.
+    ``execution_timezone`` is a name such as Europe/Berlin.
+    """
+
+    KIND = "schedule"
+
+    def __init__(
+        self,
+        name=None,
+        cron_schedule=None,
+        job=None,
+        job_name=None,
+        run_config=None,
+        execution_fn=None,
+        execution_timezone=None,
+        description=None,
+        tags=None,
+        owners=None,
+        metadata=None,
+        default_status=None,
+        environment_vars=None,
+        mode=None,
+        source=None,
+    ):
+        target = _name_of(job, job_name)
+        if name is None and isinstance(target, str):
+            name = target + "_schedule"
+        Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
+        self.cron_schedule = cron_schedule
+        crons = cron_schedule if isinstance(cron_schedule, (list, tuple)) else [cron_schedule]
+        if not crons or cron_schedule is None:
+            refuse(self, "has no cron_schedule")
+        for each in crons:
+            _check_cron(self, each)
+        _check_timezone(self, execution_timezone)
+        self.execution_timezone = execution_timezone
+        self.default_status = _status(self, default_status)
+        self.environment_vars = check_strings(self, "environment_vars", environment_vars or {})
+        self.mode = mode
+        self.run_config = run_config
+        self.execution_fn = execution_fn
+        given = _given_jobs(job, job_name, None)
+        if len(given) != 1:
+            refuse(self, "has no job" if not given else "has both job and job_name")
+        self._add_targets(given)
+
+    def data(self):
+        """The definition as in docs/snapshot.md."""
+        return canonical.definition(
+            "schedule",
+            self.name,
+            cron_schedule=canonical.plain(self.cron_schedule),
+            execution_timezone=canonical.plain(self.execution_timezone),
+            job=next(iter(self.targets), None),
+            default_status=self.default_status or "stopped",
+            environment_vars=sorted(self.environment_vars),
+            mode=canonical.plain(self.mode),
+            **self.common,
+        )
+
+    def __call__(self, *positional, **named):
+        return self.execution_fn(*positional, **named)
+
+
+class SensorDefinition(_Targeting):
+    """A function that is asked again and again whether jobs should run.
+
+    ``job``, ``jobs`` or ``job_name`` name what it may ask for; ``minimum_interval_seconds`` is the
+    least time between two questions (seconds).
+    """
+
+    KIND = "sensor"
+
+    def __init__(
+        self,
+        name=None,
+        evaluation_fn=None,
+        job=None,
+        jobs=None,
+        job_name=None,
+        minimum_interval_seconds=None,
+        description=None,
+        tags=None,
+        owners=None,
+        metadata=None,
+        default_status=None,
+        source=None,
+    ):
+        if name is None:
+            name = getattr(evaluation_fn, "__name__", None)
+        source = source or caller()
+        Definition.__init__(self, name, source, description, tags, owners, metadata)
+        interval = minimum_interval_seconds
+        if interval is not None and (
+            isinstance(interval, bool)
+            or not isinstance(interval, (int, float))
+            or not interval >= 0
+        ):
+            refuse(self, "has the minimum_interval_seconds %r" % (canonical.plain(interval),))
+        self.minimum_interval_seconds = interval
+        self.default_status = _status(self, default_status)
+        self.evaluation_fn = evaluation_fn
+        self._add_targets(_given_jobs(job, job_name, jobs))
+
+    def data(self):
+        """The definition as in docs/snapshot.md."""
+        return canonical.definition(
+            "sensor",
+            self.name,
+            jobs=sorted(self.targets),
+            minimum_interval_seconds=self.minimum_interval_seconds,
+            sensor_type="standard",
+            default_status=self.default_status or "stopped",
+            **self.common,
+        )
+
+    def __call__(self, *positional, **named):
+        return self.evaluation_fn(*positional, **named)
+
+
+def schedule(cron_schedule, job=None, name=None, **options):
+    """``@schedule("0 5 * * *", job=nightly)``: the function returns run config or RunRequests."""
+
+    def decorate(function):
+        options.setdefault("description", function.__doc__)
+        return ScheduleDefinition(
+            name=name or function.__name__,
+            cron_schedule=cron_schedule,
+            job=job,
+            execution_fn=function,
+            source=canonical.source_of(function),
+            **options,
+        )
+
+    if callable(cron_schedule):
+        raise InvalidDefinitionError(
+            "schedule %r has no cron string" % getattr(cron_schedule, "__name__", "?"),
+            canonical.source_of(cron_schedule),
+            hint='write @schedule("0 5 * * *", job=…)',
+        )
+    return decorate
+
+
+def sensor(job=None, name=None, **options):
+    """``@sensor(job=…)``: the function returns or yields RunRequests or a SkipReason."""
+
+    def decorate(function):
+        options.setdefault("description", function.__doc__)
+        return SensorDefinition(
+            name=name or function.__name__,
+            evaluation_fn=function,
+            job=job,
+            source=canonical.source_of(function),
+            **options,
+        )
+
+    if hasattr(job, "__code__"):  # @sensor without arguments
+        function, job = job, None
+        return decorate(function)
+    return decorate
+
+
+# --- resources, partition sets
+
+
+class ResourceDefinition(Definition):
+    """Something that ops and assets use by its key; ``name`` is that key."""
+
+    KIND = "resource"
+
+    def __init__(
+        self,
+        name,
+        resource_fn=None,
+        description=None,
+        config_schema=None,
+        metadata=None,
+        source=None,
+    ):
+        Definition.__init__(self, name, source or caller(), description, None, None, metadata)
+        self.resource_fn = resource_fn
+        self.config = check_config(self, config_schema)
+
+    def data(self, name=None):
+        """The definition as in docs/snapshot.md, under its key."""
+        return canonical.definition(
+            "resource",
+            name or self.name,
+            type=canonical.dotted_name(self.resource_fn) if self.resource_fn else None,
+            config=self.config,
+            **self.common,
+        )
+
+    def __call__(self, *positional, **named):
+        return self.resource_fn(*positional, **named)
+
+
+def resource(name=None, **options):
+    """``@resource`` or ``@resource(name=…, config_schema=…)``."""
+
+    def decorate(function, name=None):
+        options.setdefault("description", function.__doc__)
+        return ResourceDefinition(
+            name or function.__name__,
+            resource_fn=function,
+            source=canonical.source_of(function),
+            **options,
+        )
+
+    if callable(name):
+        return decorate(name)
+    return lambda function: decorate(function, name)
+
+
+class PartitionSetDefinition(_Targeting):
+    """The partitions of a job under a name of their own.
+
+    ``partitions`` as for a job's partitions_def; or ``partition_fn``, which is not called.
+    """
+
+    KIND = "partition_set"
+
+    def __init__(
+        self,
+        name,
+        job=None,
+        job_name=None,
+        pipeline_name=None,
+        partitions=None,
+        partition_fn=None,
+        mode=None,
+        description=None,
+        tags=None,
+        source=None,
+    ):
+        Definition.__init__(self, name, source or caller(), description, tags)
+        given = _given_jobs(job, job_name, [pipeline_name] if pipeline_name else None)
+        if len(given) != 1:
+            refuse(self, "needs exactly one of job, job_name and pipeline_name")
+        self._add_targets(given)
+        if partitions is not None:
+            self.partitions = partitions_data(self, partitions)
+        elif callable(partition_fn):
+            self.partitions = {"type": "function"}
+        else:
+            refuse(self, "has neither partitions nor a partition_fn")
+        self.partition_fn = partition_fn
+        self.mode = mode
+
+    def data(self):
+        """The definition as in docs/snapshot.md."""
+        return canonical.definition(
+            "partition_set",
+            self.name,
+            job=next(iter(self.targets)),
+            mode=canonical.plain(self.mode),
+            partitions=self.partitions,
+            **self.common,
+        )
+
+
+# --- assets
+
+
+def asset_path(definition, key):
+    """An asset key as a list of strings: from ``"a/b"``, a list, an asset, or an AssetKey."""
+    if isinstance(key, AssetDefinition):
+        return list(key.path)
+    path = getattr(key, "path", key)
+    if isinstance(path, str):
+        path = path.split("/")
+    path = check_strings(definition, "an asset key", path)
+    if not path or not all(path):
+        refuse(definition, "has an asset key with an empty part: %r" % "/".join(path))
+    return path
+
+
+class AssetDefinition(Definition):
+    """Something that a computation produces and keeps.
+
+    Its key is ``key_prefix`` (a string or list) and its name. It depends on ``deps`` (assets,
+    keys, names) and on the assets that its function's parameters are named after.
+    """
+
+    KIND = "asset"
+
+    def __init__(
+        self,
+        name,
+        compute_fn=None,
+        key_prefix=None,
+        deps=None,
+        group_name=None,
+        description=None,
+        tags=None,
+        owners=None,
+        metadata=None,
+        kinds=None,
+        compute_kind=None,
+        code_version=None,
+        partitions_def=None,
+        required_resource_keys=None,
+        config_schema=None,
+        io_manager_key=None,
+        source=None,
+    ):
+        Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
+        prefix = asset_path(self, key_prefix) if key_prefix else []
+        self.path = prefix + [canonical.text(name)]
+        self.name = "/".join(self.path)
+        self.compute_fn = compute_fn
+        self.deps = []
+        if isinstance(deps, str) or not hasattr(deps or (), "__iter__"):
+            refuse(self, "has deps that are not a list of assets")
+        for each in deps or ():
+            self.deps.append("/".join(asset_path(self, each)))
+        # A parameter names an asset of the same prefix, or one without any: known when collected.
+        self.parameters = function_parameters(compute_fn)
+        self.group_name = group_name
+        self.kinds = check_strings(self, "kinds", kinds or ())
+        self.compute_kind = compute_kind
+        self.code_version = code_version
+        self.partitions = None if partitions_def is None else partitions_data(self, partitions_def)
+        self.resource_keys = check_resource_keys(self, required_resource_keys)
+        self.parameters = [each for each in self.parameters if each not in self.resource_keys]
+        self.config = check_config(self, config_schema)
+        self.io_manager_key = io_manager_key
+
+    def data(self, known=()):
+        """The definition as in docs/snapshot.md; ``known`` are the names of all assets."""
+        dependencies = set(self.deps)
+        for parameter in self.parameters:
+            beside = "/".join(self.path[:-1] + [parameter])
+            dependencies.add(beside if beside in known else parameter)
+        return canonical.definition(
+            "asset",
+            self.name,
+            asset_key=self.path,
+            dependencies=sorted(dependencies),
+            group=canonical.text(self.group_name or "default"),
+            compute_kind=canonical.plain(self.compute_kind),
+            kinds=sorted(set(self.kinds)),
+            code_version=canonical.plain(self.code_version),
+            execution_type="materialization" if self.compute_fn else "external",
+            partitions=self.partitions,
+            resource_keys=self.resource_keys,
+            io_manager_key=canonical.plain(self.io_manager_key),
+            config=self.config,
+            **self.common,
+        )
+
+    def __call__(self, *positional, **named):
+        return self.compute_fn(*positional, **named)
+
+
+def asset(name=None, **options):
+    """``@asset`` or ``@asset(name=…, deps=[…], …)``: options as of AssetDefinition."""
+
+    def decorate(function, name=None):
+        options.setdefault("description", function.__doc__)
+        return AssetDefinition(
+            name or function.__name__,
+            compute_fn=function,
+            source=canonical.source_of(function),
+            **options,
+        )
+
+    if callable(name):
+        return decorate(name)
+    return lambda function: decorate(function, name)

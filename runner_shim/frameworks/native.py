@@ -1,0 +1,405 @@
+"""The adapter for native definitions: which objects of a module count, and their data.
+
+Owns the precedence at module level (one Definitions, else all repositories, else the loose
+definitions), the warnings about what that hides, and the checks across definitions: unique names,
+existing targets. Jobs are one namespace, schedules and sensors together another, assets,
+partition sets and resources one each; per repository, as in Dagster. Constructs a lazy entry only
+in ``describe``.
+"""
+
+import sys
+
+from runner_shim import canonical
+from runner_shim.definitions_base import Definition
+from runner_shim.failure import LoadFailure, from_exception
+
+__all__ = [
+    "NAME",
+    "autoload",
+    "collect",
+    "describe",
+    "discover",
+    "from_attribute",
+    "loaded",
+    "version",
+]
+
+NAME = "native"
+
+# Kinds that may not share a name -> what the namespace is called.
+_NAMESPACES = {
+    "job": "job",
+    "schedule": "schedule or sensor",
+    "sensor": "schedule or sensor",
+    "asset": "asset",
+    "partition_set": "partition set",
+    "resource": "resource",
+}
+
+
+class _Loose:
+    """The definitions that stand at module level, in no container."""
+
+    def __init__(self, name, members, resources):
+        self.name = name
+        self.members = members
+        self.resources = resources
+        self.lazy = []
+        self.metadata = None
+        self.common = {}
+        self.source = None
+
+
+class _Roots:
+    """The containers of a target; ``named`` when they are repositories."""
+
+    def __init__(self, containers, named):
+        self.containers = containers
+        self.named = named
+
+
+def loaded():
+    """True when the target has imported a native definition class."""
+    return "runner_shim.definitions_base" in sys.modules
+
+
+def version():
+    """The version of the native API."""
+    return sys.modules["runner_shim"].__version__
+
+
+def _classes():
+    """The class of Definitions, of repositories, and those of loose definitions."""
+    from runner_shim import definitions, definitions_graph, definitions_repository
+
+    return (
+        definitions_repository.Definitions,
+        definitions_repository.RepositoryDefinition,
+        (
+            definitions_graph.JobDefinition,
+            definitions.ScheduleDefinition,
+            definitions.SensorDefinition,
+            definitions.AssetDefinition,
+            definitions.PartitionSetDefinition,
+            definitions.ResourceDefinition,
+        ),
+    )
+
+
+def discover(members, module_name, warn):
+    """The roots among the members of a module, or None when nothing is native."""
+    definitions_class, repository_class, loose_classes = _classes()
+    containers = _distinct(members, definitions_class)
+    repositories = _distinct(members, repository_class)
+    loose = _distinct(members, loose_classes)
+    if len(containers) > 1:
+        raise _ambiguous(containers, module_name)
+    if containers:
+        name, chosen = containers[0]
+        if repositories:
+            _warn_repositories(repositories, name, chosen, warn)
+        _warn_loose(loose, [chosen], "Definitions object %s" % name, warn)
+        return _Roots([chosen], False)
+    if repositories:
+        chosen = _unique_repositories(repositories, warn)
+        _warn_loose(loose, chosen, "a repository", warn)
+        return _Roots(chosen, True)
+    # A module that has resources only has nothing that could run.
+    if any(not isinstance(value, loose_classes[-1]) for _name, value in loose):
+        return _Roots([_loose([value for _name, value in loose], module_name)], False)
+    return None
+
+
+def _loose(values, name):
+    members = [value for value in values if value.KIND != "resource"]
+    resources = [value for value in values if value.KIND == "resource"]
+    return _Loose(name, members, {each.name: each for each in resources})
+
+
+def _distinct(members, classes):
+    """(name, value) of the members of the classes, each object once, under its first name."""
+    seen, result = set(), []
+    for name, value in members:
+        # type(): an instance check may run code of a lazy proxy
+        if issubclass(type(value), classes) and id(value) not in seen:
+            seen.add(id(value))
+            result.append((name, value))
+    return result
+
+
+def _shown(source):
+    return "%s line %d" % tuple(source) if source else "an unknown place"
+
+
+def _place(source):
+    return {"file": source[0], "line": source[1]} if source else {}
+
+
+def _ambiguous(containers, module_name):
+    named = ["%s (%s)" % (name, _shown(value.source)) for name, value in containers]
+    return LoadFailure(
+        "ambiguous_definitions",
+        "%s has %d Definitions objects: %s" % (module_name, len(named), ", ".join(named[:10])),
+        hint="keep one of them, or name one with attribute: %s" % containers[0][0],
+        **_place(containers[1][1].source),
+    )
+
+
+def _warn_repositories(repositories, name, chosen, warn):
+    names = ", ".join("%s (%s)" % (r.name, _shown(r.source)) for _name, r in repositories[:10])
+    warn(
+        "shadowed_repositories",
+        "Definitions object %s hides %s: %s"
+        % (
+            name,
+            "a repository" if len(repositories) == 1 else "%d repositories" % len(repositories),
+            names,
+        ),
+        hint="move what they hold into the Definitions object",
+        **_place(chosen.source),
+    )
+
+
+def _warn_loose(loose, containers, what, warn):
+    included = set()
+    for container in containers:
+        included.update(id(value) for value in container.resources.values())
+        for member in container.members:
+            included.add(id(member))
+            included.update(id(target) for target in getattr(member, "targets", {}).values())
+        # What a lazy entry makes is not known without making it.
+        if container.lazy:
+            return
+    hidden = [value for _name, value in loose if id(value) not in included]
+    hidden = [value for value in hidden if value.KIND != "resource"]
+    if not hidden:
+        return
+    names = ", ".join("%s %s" % (v.KIND.replace("_", " "), v.name) for v in hidden[:10])
+    if len(hidden) > 10:
+        names += ", …"
+    warn(
+        "shadowed_definitions",
+        "%d %s not in %s and so not in the location: %s"
+        % (len(hidden), "definition is" if len(hidden) == 1 else "definitions are", what, names),
+        hint="add what is missing, or remove it from the module",
+        **_place(hidden[0].source),
+    )
+
+
+def _unique_repositories(repositories, warn):
+    by_name = {}
+    for _name, value in repositories:
+        other = by_name.get(value.name)
+        if other is not None:
+            warn(
+                "duplicate_repository",
+                "two repositories are named %s: the one at %s is used, the one at %s is not"
+                % (value.name, _shown(value.source), _shown(other.source)),
+                hint="rename one of them",
+                **_place(other.source),
+            )
+        by_name[value.name] = value
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def from_attribute(value, name, module_name, warn):
+    """The roots in one object (or a list of definitions), or None when it is not native."""
+    definitions_class, repository_class, loose_classes = _classes()
+    if isinstance(value, definitions_class):
+        return _Roots([value], False)
+    if isinstance(value, repository_class):
+        return _Roots([value], True)
+    from runner_shim.definitions_graph import GraphDefinition
+
+    if isinstance(value, GraphDefinition):
+        value = value.to_job()
+    if isinstance(value, loose_classes):
+        return _Roots([_loose([value], name)], False)
+    if isinstance(value, (list, tuple)) and value:
+        if all(isinstance(each, loose_classes) for each in value):
+            return _Roots([_loose(list(value), name)], False)
+    return None
+
+
+def autoload(module, warn):
+    """The roots of a module and of all its submodules that are imported, or None."""
+    prefix = module.__name__ + "."
+    modules = [module]
+    for name in sorted(sys.modules):
+        if name.startswith(prefix) and isinstance(sys.modules[name], type(sys)):
+            modules.append(sys.modules[name])
+    members = []
+    for each in modules:
+        for name, value in sorted(vars(each).items()):
+            members.append(("%s.%s" % (each.__name__, name), value))
+    return discover(members, module.__name__, warn)
+
+
+# --- data
+
+
+def collect(roots, warn):
+    """``(repositories, definitions, sources)`` as in docs/snapshot.md; lazy entries by name only.
+
+    Raises LoadFailure for the first definition that is wrong and counts the others in its hint.
+    """
+    several = roots.named and len(roots.containers) > 1
+    repositories, definitions, sources, problems = [], [], {}, []
+    for container in roots.containers:
+        if roots.named:
+            repositories.append(_repository(container))
+        suffix = "@" + container.name if several else ""
+        everything = _everything(container, problems)
+        known = {name for kind, name in everything if kind == "asset"}
+        for (kind, name), thing in everything.items():
+            data = _data(kind, name, thing, known)
+            if several:
+                data["repository"] = container.name
+            definitions.append(data)
+            source = getattr(thing, "source", None) or container.source
+            if source:
+                sources["%s:%s%s" % (kind, name, suffix)] = source
+    if problems:
+        raise _first(problems)
+    return repositories, definitions, sources
+
+
+def _repository(container):
+    result = {"name": container.name}
+    result.update(container.common)
+    return result
+
+
+def _first(problems):
+    failure = problems[0]
+    if len(problems) > 1:
+        also = "; ".join(each.message for each in problems[1:6])
+        more = "%d more: %s" % (len(problems) - 1, also + ("; …" if len(problems) > 6 else ""))
+        failure.hint = "%s; %s" % (failure.hint, more) if failure.hint else more
+    return failure
+
+
+def _everything(container, problems):
+    """(kind, name) -> definition or lazy entry, targets included; problems are appended."""
+    found = {}
+    names = {}  # (namespace, name) -> the first that took it
+    things = list(container.members) + list(container.lazy)
+    for thing in things:
+        _add(_kind_of(thing), thing.name, thing, found, names, problems)
+    for key in sorted(container.resources):
+        _add("resource", key, container.resources[key], found, names, problems)
+    for thing in list(container.members):
+        for name, target in sorted(getattr(thing, "targets", {}).items()):
+            _add_target(thing, name, target, found, names, problems)
+    return found
+
+
+def _kind_of(thing):
+    return thing.kind if hasattr(thing, "kind") else thing.KIND
+
+
+def _add(kind, name, thing, found, names, problems):
+    key = (_NAMESPACES[kind], name)
+    other = names.get(key)
+    if other is thing:
+        return
+    if other is None:
+        names[key] = thing
+        found[(kind, name)] = thing
+        return
+    source = getattr(thing, "source", None)
+    problems.append(
+        LoadFailure(
+            "duplicate_definition",
+            "two definitions are named %r: the %s at %s and the %s at %s"
+            % (
+                name,
+                _kind_of(other).replace("_", " "),
+                _shown(getattr(other, "source", None)),
+                kind.replace("_", " "),
+                _shown(source),
+            ),
+            hint="rename one of them: a name belongs to one %s" % key[0],
+            **_place(source),
+        )
+    )
+
+
+def _add_target(thing, name, target, found, names, problems):
+    """The job of a schedule, sensor or partition set is part of the location by itself."""
+    known = found.get(("job", name))
+    what = "%s %r" % (thing.KIND.replace("_", " "), thing.name)
+    if target is None:
+        if known is None:
+            from runner_shim.failure import near
+
+            jobs = [each for kind, each in found if kind == "job"]
+            problems.append(
+                LoadFailure(
+                    "invalid_definition",
+                    "%s targets job %r, which does not exist (%s)"
+                    % (what, name, _shown(thing.source)),
+                    hint=near(name, jobs),
+                    **_place(thing.source),
+                )
+            )
+    elif known is None:
+        _add("job", name, target, found, names, problems)
+    elif known is not target and not hasattr(known, "make"):
+        problems.append(
+            LoadFailure(
+                "duplicate_definition",
+                "%s (%s) targets a job %r (%s) that is not the job of that name here (%s)"
+                % (what, _shown(thing.source), name, _shown(target.source), _shown(known.source)),
+                hint="rename one of the two jobs",
+                **_place(thing.source),
+            )
+        )
+
+
+def _data(kind, name, thing, known):
+    if hasattr(thing, "make"):
+        return {"kind": kind, "name": canonical.text(name), "lazy": True}
+    if kind == "resource":
+        if isinstance(thing, Definition):
+            return thing.data(name)
+        return canonical.definition("resource", name, type=canonical.dotted_name(thing))
+    if kind == "asset":
+        return thing.data(known)
+    return thing.data()
+
+
+def describe(roots, kind, name, repository=None):
+    """``(definition, [file, line])`` of one definition, made if lazy; None when there is none."""
+    several = roots.named and len(roots.containers) > 1
+    for container in roots.containers:
+        if repository is not None and (not roots.named or container.name != repository):
+            continue
+        everything = _everything(container, [])
+        thing = everything.get((kind, name))
+        if thing is None:
+            continue
+        if hasattr(thing, "make"):
+            thing = _make(thing, everything)
+        known = {each for other, each in everything if other == "asset"}
+        data = _data(kind, name, thing, known)
+        if several:
+            data["repository"] = container.name
+        return data, getattr(thing, "source", None)
+    return None
+
+
+def _make(entry, everything):
+    try:
+        made = entry.make()
+    except BaseException as error:
+        failure = from_exception(error, None)
+        if not failure.file:
+            failure.file, failure.line = entry.source
+        raise failure
+    problems = []
+    for name, target in sorted(getattr(made, "targets", {}).items()):
+        _add_target(made, name, target, dict(everything), {}, problems)
+    if problems:
+        raise problems[0]
+    return made
