@@ -1,8 +1,8 @@
-"""Assets, schedules, sensors, resources, partitions: the native definitions beside jobs and ops.
+"""Schedules, sensors, resources and partition sets.
 
 Owns their classes and decorators. Each checks itself when it is made, so that the traceback of a
 wrong one points at the line that is wrong, and turns itself into plain data with ``data()``.
-Whether a target exists is not known here: definitions_repository and frameworks/native check that.
+Whether a target exists is not known here: frameworks/native checks that.
 """
 
 from runner_shim import canonical
@@ -13,32 +13,24 @@ from runner_shim.definitions_base import (
     check_config,
     check_resource_keys,
     check_strings,
-    function_parameters,
     refuse,
 )
 from runner_shim.definitions_graph import GraphDefinition, JobDefinition
+from runner_shim.definitions_partitions import check_cron, check_timezone, partitions_data
 
 __all__ = [
-    "AssetDefinition",
     "DefaultScheduleStatus",
     "DefaultSensorStatus",
-    "DynamicPartitionsDefinition",
     "PartitionSetDefinition",
     "ResourceDefinition",
     "RunRequest",
     "ScheduleDefinition",
     "SensorDefinition",
     "SkipReason",
-    "StaticPartitionsDefinition",
-    "TimeWindowPartitionsDefinition",
-    "asset",
-    "partitions_data",
     "resource",
     "schedule",
     "sensor",
 ]
-
-MAX_PARTITION_KEYS = 1000  # of a snapshot; `count` tells how many there are
 
 
 class DefaultScheduleStatus:
@@ -73,100 +65,7 @@ class SkipReason:
         self.skip_message = skip_message
 
 
-# --- partitions
-
-
-class StaticPartitionsDefinition:
-    """A fixed list of partition keys."""
-
-    def __init__(self, partition_keys):
-        self.partition_keys = partition_keys
-
-    def data(self, definition):
-        keys = check_strings(definition, "partition keys", self.partition_keys)
-        if len(set(keys)) != len(keys):
-            twice = sorted(key for key in set(keys) if keys.count(key) > 1)[0]
-            refuse(definition, "has the partition key %r twice" % twice)
-        return {"type": "static", "keys": keys[:MAX_PARTITION_KEYS], "count": len(keys)}
-
-
-class DynamicPartitionsDefinition:
-    """Partition keys that are added at run time, under a name."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def data(self, definition):
-        if not isinstance(self.name, str) or not self.name:
-            refuse(definition, "has dynamic partitions without a name")
-        return {"type": "dynamic", "name": canonical.text(self.name)}
-
-
-class TimeWindowPartitionsDefinition:
-    """One partition for each tick of a cron string from ``start`` (text or a date) on."""
-
-    def __init__(self, cron_schedule, start, end=None, timezone=None, fmt=None):
-        self.cron_schedule = cron_schedule
-        self.start = start
-        self.end = end
-        self.timezone = timezone
-        self.fmt = fmt
-
-    def data(self, definition):
-        _check_cron(definition, self.cron_schedule)
-        _check_timezone(definition, self.timezone)
-        result = {"type": "time_window", "cron_schedule": self.cron_schedule}
-        for key, value in (
-            ("start", self.start),
-            ("end", self.end),
-            ("timezone", self.timezone),
-            ("format", self.fmt),
-        ):
-            if value is not None:
-                result[key] = canonical.text(str(canonical.plain(value)))
-        return result
-
-
-def partitions_data(definition, partitions):
-    """Partitions as in docs/snapshot.md.
-
-    ``partitions`` is one of the three classes above, a list of keys, or a name (dynamic).
-    """
-    if isinstance(partitions, str):
-        partitions = DynamicPartitionsDefinition(partitions)
-    elif isinstance(partitions, (list, tuple)):
-        partitions = StaticPartitionsDefinition(partitions)
-    if not isinstance(
-        partitions,
-        (StaticPartitionsDefinition, DynamicPartitionsDefinition, TimeWindowPartitionsDefinition),
-    ):
-        refuse(
-            definition,
-            "has partitions of type %s" % canonical.dotted_name(type(partitions)),
-            hint="partitions are a list of keys, a name, or a partitions definition",
-        )
-    return partitions.data(definition)
-
-
 # --- schedules and sensors
-
-
-def _check_cron(definition, value):
-    from runner_shim.cron import cron_problem
-
-    problem = cron_problem(value)
-    if problem:
-        refuse(definition, "is wrong: cron string %r %s" % (canonical.plain(value), problem))
-
-
-def _check_timezone(definition, name):
-    if name is None:
-        return
-    from runner_shim.cron import timezone_problem
-
-    problem = timezone_problem(name)
-    if problem:
-        refuse(definition, "is wrong: time zone %r %s" % (canonical.plain(name), problem))
 
 
 def _status(definition, value):
@@ -249,8 +148,8 @@ class ScheduleDefinition(_Targeting):
         if not crons or cron_schedule is None:
             refuse(self, "has no cron_schedule")
         for each in crons:
-            _check_cron(self, each)
-        _check_timezone(self, execution_timezone)
+            check_cron(self, each)
+        check_timezone(self, execution_timezone)
         self.execution_timezone = execution_timezone
         self.default_status = _status(self, default_status)
         self.environment_vars = check_strings(self, "environment_vars", environment_vars or {})
@@ -475,114 +374,3 @@ class PartitionSetDefinition(_Targeting):
             partitions=self.partitions,
             **self.common,
         )
-
-
-# --- assets
-
-
-def asset_path(definition, key):
-    """An asset key as a list of strings: from ``"a/b"``, a list, an asset, or an AssetKey."""
-    if isinstance(key, AssetDefinition):
-        return list(key.path)
-    path = getattr(key, "path", key)
-    if isinstance(path, str):
-        path = path.split("/")
-    path = check_strings(definition, "an asset key", path)
-    if not path or not all(path):
-        refuse(definition, "has an asset key with an empty part: %r" % "/".join(path))
-    return path
-
-
-class AssetDefinition(Definition):
-    """Something that a computation produces and keeps.
-
-    Its key is ``key_prefix`` (a string or list) and its name. It depends on ``deps`` (assets,
-    keys, names) and on the assets that its function's parameters are named after.
-    """
-
-    KIND = "asset"
-
-    def __init__(
-        self,
-        name,
-        compute_fn=None,
-        key_prefix=None,
-        deps=None,
-        group_name=None,
-        description=None,
-        tags=None,
-        owners=None,
-        metadata=None,
-        kinds=None,
-        compute_kind=None,
-        code_version=None,
-        partitions_def=None,
-        required_resource_keys=None,
-        config_schema=None,
-        io_manager_key=None,
-        source=None,
-    ):
-        Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
-        prefix = asset_path(self, key_prefix) if key_prefix else []
-        self.path = prefix + [canonical.text(name)]
-        self.name = "/".join(self.path)
-        self.compute_fn = compute_fn
-        self.deps = []
-        if isinstance(deps, str) or not hasattr(deps or (), "__iter__"):
-            refuse(self, "has deps that are not a list of assets")
-        for each in deps or ():
-            self.deps.append("/".join(asset_path(self, each)))
-        # A parameter names an asset of the same prefix, or one without any: known when collected.
-        self.parameters = function_parameters(compute_fn)
-        self.group_name = group_name
-        self.kinds = check_strings(self, "kinds", kinds or ())
-        self.compute_kind = compute_kind
-        self.code_version = code_version
-        self.partitions = None if partitions_def is None else partitions_data(self, partitions_def)
-        self.resource_keys = check_resource_keys(self, required_resource_keys)
-        self.parameters = [each for each in self.parameters if each not in self.resource_keys]
-        self.config = check_config(self, config_schema)
-        self.io_manager_key = io_manager_key
-
-    def data(self, known=()):
-        """The definition as in docs/snapshot.md; ``known`` are the names of all assets."""
-        dependencies = set(self.deps)
-        for parameter in self.parameters:
-            beside = "/".join(self.path[:-1] + [parameter])
-            dependencies.add(beside if beside in known else parameter)
-        return canonical.definition(
-            "asset",
-            self.name,
-            asset_key=self.path,
-            dependencies=sorted(dependencies),
-            group=canonical.text(self.group_name or "default"),
-            compute_kind=canonical.plain(self.compute_kind),
-            kinds=sorted(set(self.kinds)),
-            code_version=canonical.plain(self.code_version),
-            execution_type="materialization" if self.compute_fn else "external",
-            partitions=self.partitions,
-            resource_keys=self.resource_keys,
-            io_manager_key=canonical.plain(self.io_manager_key),
-            config=self.config,
-            **self.common,
-        )
-
-    def __call__(self, *positional, **named):
-        return self.compute_fn(*positional, **named)
-
-
-def asset(name=None, **options):
-    """``@asset`` or ``@asset(name=…, deps=[…], …)``: options as of AssetDefinition."""
-
-    def decorate(function, name=None):
-        options.setdefault("description", function.__doc__)
-        return AssetDefinition(
-            name or function.__name__,
-            compute_fn=function,
-            source=canonical.source_of(function),
-            **options,
-        )
-
-    if callable(name):
-        return decorate(name)
-    return lambda function: decorate(function, name)

@@ -319,7 +319,7 @@ class JobDefinition(Definition):
     """Something that can be run: a graph of ops, or a plain function.
 
     ``graph`` is a GraphDefinition; ``ops`` a list of ops without connections; ``partitions_def``
-    anything that ``definitions.partitions_data`` takes; ``resource_defs`` a dict whose keys are
+    anything that ``partitions_data`` takes; ``resource_defs`` a dict whose keys are
     added to the resource keys.
     """
 
@@ -359,7 +359,7 @@ class JobDefinition(Definition):
         self.run_tags = canonical.plain(run_tags) if run_tags else None
         self.partitions = None
         if partitions_def is not None:
-            from runner_shim.definitions import partitions_data
+            from runner_shim.definitions_partitions import partitions_data
 
             self.partitions = partitions_data(self, partitions_def)
 

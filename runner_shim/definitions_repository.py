@@ -7,12 +7,12 @@ across members (unique names, existing targets) is checked when a location is co
 
 from runner_shim import canonical
 from runner_shim.definitions import (
-    AssetDefinition,
     PartitionSetDefinition,
     ResourceDefinition,
     ScheduleDefinition,
     SensorDefinition,
 )
+from runner_shim.definitions_assets import AssetDefinition
 from runner_shim.definitions_base import (
     Definition,
     InvalidDefinitionError,

@@ -243,7 +243,9 @@ def _watch(failure, target):
         candidates.append(os.path.dirname(target["working_directory"]))
     elif isinstance(failure.exception, ImportError):
         candidates.extend(
-            entry for entry in sys.path if imported.is_user(os.path.join(entry, "x")) and entry
+            entry
+            for entry in sys.path
+            if isinstance(entry, str) and entry and imported.is_user(os.path.join(entry, "x"))
         )
         name = getattr(failure.exception, "name", None)
         parent = sys.modules.get(name.rpartition(".")[0]) if isinstance(name, str) else None

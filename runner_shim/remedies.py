@@ -58,7 +58,8 @@ def missing_module(name, filename, from_user_code, target):
             % (name, canonical.place(_module_at(beside, name), 1)[0]),
             hint="set working_directory to %s" % beside,
         )
-    users = [entry for entry in sys.path if entry and imported.is_user(os.path.join(entry, "x"))]
+    paths = [entry for entry in sys.path if isinstance(entry, str) and entry]
+    users = [entry for entry in paths if imported.is_user(os.path.join(entry, "x"))]
     return Verdict(
         "import_error",
         "%s is not installed" % name,

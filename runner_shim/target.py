@@ -39,7 +39,9 @@ class Loaded:
         except BaseException as error:
             raise from_exception(error, None)
         if found is None:
-            names = [d["name"] for d in self.document["definitions"] if d["kind"] == kind]
+            # Collected again: whoever has sent the document lets go of it.
+            _repositories, definitions, _sources = self._findings.collect(_Warnings())
+            names = [each["name"] for each in definitions if each["kind"] == kind]
             where = " in repository %s" % repository if repository else ""
             raise LoadFailure(
                 "unknown_definition",
@@ -137,7 +139,7 @@ def _enter(directory):
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
     main = type(sys)("__main__")
-    main.__builtins__ = __builtins__
+    main.__builtins__ = sys.modules["builtins"]
     # multiprocessing's spawn imports the file of __main__ again in each child: that must not be
     # the shim. The old module stays referenced, or its globals would go while its code runs.
     main.__loader__ = None

@@ -103,7 +103,24 @@ def from_attribute(value, name, module_name, warn):
 
 def autoload(module, warn):
     """Findings in a package of definitions, all its submodules included."""
-    return _ask(lambda adapter: adapter.autoload(module, warn))
+    from runner_shim import defs_folder
+
+    found = []
+    if defs_folder.wants_dagster(module):
+        __import__("dagster")
+        for adapter in adapters():
+            if adapter.NAME == "dagster":
+                roots = adapter.autoload(module, warn)
+                if roots is not None:
+                    found.append((adapter, roots))
+    if not found:  # else Dagster's loader has decided what is imported
+        defs_folder.import_submodules(module)
+    for adapter in adapters():
+        if adapter.NAME == "native":
+            roots = adapter.autoload(module, warn)
+            if roots is not None:
+                found.append((adapter, roots))
+    return Findings(found)
 
 
 def _ask(question):

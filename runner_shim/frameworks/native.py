@@ -70,7 +70,12 @@ def version():
 
 def _classes():
     """The class of Definitions, of repositories, and those of loose definitions."""
-    from runner_shim import definitions, definitions_graph, definitions_repository
+    from runner_shim import (
+        definitions,
+        definitions_assets,
+        definitions_graph,
+        definitions_repository,
+    )
 
     return (
         definitions_repository.Definitions,
@@ -79,7 +84,7 @@ def _classes():
             definitions_graph.JobDefinition,
             definitions.ScheduleDefinition,
             definitions.SensorDefinition,
-            definitions.AssetDefinition,
+            definitions_assets.AssetDefinition,
             definitions.PartitionSetDefinition,
             definitions.ResourceDefinition,
         ),
@@ -215,14 +220,15 @@ def from_attribute(value, name, module_name, warn):
         value = value.to_job()
     if isinstance(value, loose_classes):
         return _Roots([_loose([value], name)], False)
-    if isinstance(value, (list, tuple)) and value:
-        if all(isinstance(each, loose_classes) for each in value):
-            return _Roots([_loose(list(value), name)], False)
-    return None
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    if not all(isinstance(each, loose_classes) for each in value):
+        return None
+    return _Roots([_loose(list(value), name)], False)
 
 
 def autoload(module, warn):
-    """The roots of a module and of all its submodules that are imported, or None."""
+    """The roots of a module and all its imported submodules together, or None."""
     prefix = module.__name__ + "."
     modules = [module]
     for name in sorted(sys.modules):
@@ -232,7 +238,32 @@ def autoload(module, warn):
     for each in modules:
         for name, value in sorted(vars(each).items()):
             members.append(("%s.%s" % (each.__name__, name), value))
-    return discover(members, module.__name__, warn)
+    definitions_class, repository_class, loose_classes = _classes()
+    containers = _distinct(members, (definitions_class, repository_class))
+    loose = _distinct(members, loose_classes)
+    if not containers and all(isinstance(value, loose_classes[-1]) for _name, value in loose):
+        return None
+    return _Roots([_merged([value for _name, value in containers], loose, module.__name__)], False)
+
+
+def _merged(containers, loose, name):
+    """One container of everything in a folder: there, each module adds its part."""
+    result = _loose([value for _name, value in loose], name)
+    for container in containers:
+        result.members.extend(container.members)
+        result.lazy.extend(container.lazy)
+        for key, value in container.resources.items():
+            if result.resources.setdefault(key, value) is not value:
+                raise LoadFailure(
+                    "duplicate_definition",
+                    "two definitions are named %r: a resource of %s at %s and another one"
+                    % (key, container.name, _shown(container.source)),
+                    hint="rename one of them",
+                    **_place(container.source),
+                )
+    distinct = {id(member): member for member in result.members}
+    result.members = list(distinct.values())
+    return result
 
 
 # --- data

@@ -11,9 +11,8 @@ import sys
 root, request = sys.argv[1], json.loads(sys.argv[2])
 del sys.path[0]
 sys.path.insert(0, root)
-import runner_shim
-from runner_shim import target
-from runner_shim.failure import LoadFailure
+from runner_shim import target  # noqa: E402
+from runner_shim.failure import LoadFailure  # noqa: E402
 
 sys.path.remove(root)
 
