@@ -1,0 +1,69 @@
+"""The workspace reader: files and flags in, frozen specs or located problems out.
+
+Owns everything between what an operator writes (``workspace.yaml`` in every form since Dagster
+0.7, ``dagster_cloud.yaml``, ``[tool.dagster]``, ``[tool.dg]``, ``dg.toml``, command-line flags) and
+``supervisor.specs``. Starts nothing, looks for no interpreter and does not ask whether a target
+exists: that is known when it is loaded.
+
+Only the functions import what they need, so that ``identify`` costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from supervisor.specs import WorkspaceSpec
+
+__all__ = ["Selection", "identify", "json_schema", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the flags say: ``-w -f -m --package-name --autoload-defs-module -d -a``.
+
+    Empty means: search from the current directory upwards. Paths may be relative to it.
+    """
+
+    files: tuple[Path, ...] = ()
+    python_files: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    autoload_modules: tuple[str, ...] = ()
+    working_directory: str | None = None
+    attribute: str | None = None
+
+
+def resolve(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> WorkspaceSpec:
+    """Reads the workspace that ``selection`` names or, when it is empty, that a search finds.
+
+    ``environ`` answers ``{env: NAME}`` and ``${NAME}`` in env files. Raises ConfigurationError with
+    every problem of every file; nothing else.
+    """
+    from supervisor.workspace.reader import read_workspace
+
+    return read_workspace(selection, cwd=cwd, environ=environ)
+
+
+def identify(selection: Selection, *, cwd: Path) -> tuple[Path, str]:
+    """``directory`` and ``key`` of the WorkspaceSpec that ``resolve`` would give, without reading.
+
+    Takes about a millisecond. Raises ConfigurationError when nothing can be found.
+    """
+    from supervisor.workspace.discovery import locate
+
+    sources = locate(selection, cwd=cwd)
+    return sources.directory, sources.key
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of workspace files, for editors.
+
+    Made from the shapes that validate them.
+    """
+    from supervisor.workspace.grammar import json_schema as schema
+
+    return schema()
