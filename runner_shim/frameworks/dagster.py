@@ -318,25 +318,13 @@ def _warn_left_out(roots, definitions, warn):
     """Jobs, schedules, sensors and assets of the module that none of the chosen roots includes."""
     if not roots.hidden:
         return
-    from .dagster_jobs import is_job
-    from .dagster_read import asset_name, is_a
     from .dagster_repository import included_names
 
     included = included_names(definitions)
     left_out = {}
     for variable, value in roots.hidden:
-        if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
-            kind, names = "job", [value.name]
-        elif is_a(value, "ScheduleDefinition"):
-            kind, names = "schedule", [value.name]
-        elif is_a(value, "SensorDefinition"):
-            kind, names = "sensor", [value.name]
-        elif is_a(value, "AssetsDefinition", "SourceAsset"):
-            keys = getattr(value, "keys", None)
-            kind, names = "asset", [asset_name(key) for key in keys or [value.key]]
-        else:
-            continue
-        if not any(name in included.get(kind, ()) for name in names):
+        kind, names = _kind_and_names(value)
+        if names and not any(name in included.get(kind, ()) for name in names):
             left_out.setdefault(kind, []).append(variable)
     chosen = ", ".join(name for name, _ in roots.targets)
     for kind in sorted(left_out):
@@ -351,6 +339,23 @@ def _warn_left_out(roots, definitions, warn):
             ),
             hint="add what is missing to %s, or ignore this if it is meant for others" % chosen,
         )
+
+
+def _kind_and_names(value):
+    """The kind of a Dagster object and the names it would have in a snapshot."""
+    from .dagster_jobs import is_job
+    from .dagster_read import asset_name, is_a
+
+    if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
+        return "job", [value.name]
+    for kind, name in (("schedule", "ScheduleDefinition"), ("sensor", "SensorDefinition")):
+        if is_a(value, name):
+            return kind, [value.name]
+    if is_a(value, "AssetsDefinition"):  # none at all where it is a check
+        return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
+    if is_a(value, "SourceAsset"):
+        return "asset", [asset_name(value.key)]
+    return None, []
 
 
 def _counted(kind, names):

@@ -163,7 +163,7 @@ def _asset(reader, node, name, found, spec):
         op=reader.text(node, "op_name"),
         code_version=reader.text(node, "code_version") or reader.text(spec, "code_version"),
         execution_type=_execution_type(reader, node, spec),
-        is_source=_flag(reader, node, "is_source"),
+        is_source=_flag(reader, node, "is_source") or is_a(found, "SourceAsset") or None,
         is_observable=_flag(reader, node, "is_observable"),
         is_virtual=_flag(reader, node, "is_virtual"),
         partitions=partitions_data(reader, partitions),
@@ -188,7 +188,7 @@ def _op(found):
     """The op, or graph, that computes an asset; None for one that nothing here computes."""
     if hasattr(found, "computation"):
         return getattr(found.computation, "node_def", None)
-    return peek(found, "node_def", "op")
+    return getattr(found, "node_def", None)
 
 
 def _parents(node, spec):
@@ -261,7 +261,9 @@ def _record(value, depth=6):
     fields = getattr(value, "_fields", None)
     if not isinstance(fields, tuple) or depth <= 0:
         return plain(value)
-    result = {"type": type(value).__name__}
+    if hasattr(value, "to_timedelta"):
+        return value.to_timedelta().total_seconds()
+    result = {"type": enum_word(getattr(value, "policy_type", None)) or type(value).__name__}
     for name in fields:
         item = _record(getattr(value, name, None), depth - 1)
         if item is not None:
@@ -298,6 +300,8 @@ def _auto_materialize(reader, spec, node):
     if policy is None:
         return None
     rules = getattr(policy, "rules", None)
+    if not rules and getattr(policy, "asset_condition", None) is not None:
+        return None  # how newer versions present an automation condition to old clients
     result = {"type": enum_word(getattr(policy, "policy_type", None)) or "lazy"}
     if rules:
         result["rules"] = sorted(type(rule).__name__ for rule in rules)

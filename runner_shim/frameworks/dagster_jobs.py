@@ -11,6 +11,7 @@ from ..canonical import definition, field, ordered, plain, text
 from .dagster_read import enum_word, is_a, is_dagster_function, peek
 
 __all__ = [
+    "bound_config_fields",
     "config_fields",
     "graph_data",
     "is_job",
@@ -58,14 +59,17 @@ def job_definition(reader, job, partitions=None):
     ) or reader.referenced_source(metadata)
     executor = reader.peek(job, "executor_def") if kind == "job" else None
     hooks = reader.peek(job, "hook_defs")
+    tags = reader.tags(job)
     run_tags = None
     if reader.peek(job, "has_separately_defined_run_tags"):
         run_tags = reader.tags(job, "run_tags")
+        if run_tags == tags:
+            run_tags = None
     result = definition(
         kind,
         job.name,
         description=reader.text(job, "description"),
-        tags=reader.tags(job),
+        tags=tags,
         owners=reader.owners(job),
         metadata=reader.metadata(metadata),
         graph=reader.attempt("graph", graph_data, reader, graph),
@@ -218,13 +222,46 @@ def config_fields(reader, found):
     return reader.attempt("config schema", _config_fields, found)
 
 
-def _config_fields(found):
+def bound_config_fields(reader, found):
+    """The config fields of a resource, those that its author has bound included.
+
+    A bound field is not required. Where it is bound to an environment variable its default is
+    ``{"env": NAME}``; other bound values are not shown: they may be secrets.
+    """
+    return reader.attempt("config schema", _bound_config_fields, found)
+
+
+def _bound_config_fields(found):
     schema = getattr(found, "config_schema", None)
+    bound = {}
+    if schema is not None and getattr(schema, "default_provided", False):
+        bound = schema.default_value
+    for _ in range(50):
+        parent = getattr(getattr(schema, "parent_def", None), "config_schema", None)
+        if parent is None or getattr(parent, "config_type", None) is None:
+            break
+        schema = parent
+    fields = _schema_fields(schema)
+    if not isinstance(bound, dict):
+        return fields
+    for item in fields or ():
+        if item["name"] in bound:
+            value = bound[item["name"]]
+            item["required"] = False
+            item.pop("default", None)
+            if isinstance(value, dict) and list(value) == ["env"]:
+                item["default"] = json.dumps(ordered(plain(value)), sort_keys=True)
+    return fields
+
+
+def _config_fields(found):
+    return _schema_fields(getattr(found, "config_schema", None))
+
+
+def _schema_fields(schema):
     if schema is None or schema is False:
         return None
-    # Since 0.10 a schema is a wrapper around its field; what was bound by `configured` shows in
-    # the field's default.
-    schema = _unbound(schema)
+    # Since 0.10 a schema is a wrapper around its field.
     top = schema.as_field() if hasattr(schema, "as_field") else schema
     if top is None or not hasattr(top, "config_type"):
         return None
@@ -235,20 +272,6 @@ def _config_fields(found):
     if name == "Any" and not top.is_required and not top.default_provided:
         return None  # how Dagster says that no schema was given
     return [_field("", top, _MAX_DEPTH)]
-
-
-def _unbound(schema):
-    """The schema itself, below any `configured`: the field list people know."""
-    for _ in range(50):
-        if not is_a(schema, "ConfiguredDefinitionConfigSchema"):
-            break
-        if getattr(schema, "_current_field", None) is not None:
-            break
-        parent = getattr(getattr(schema, "parent_def", None), "config_schema", None)
-        if parent is None:
-            break
-        schema = parent
-    return schema
 
 
 def _type_kind(config_type):
@@ -310,7 +333,14 @@ def _config_type_name(config_type, depth):
     if kind == "ENUM":
         values = [text(value.config_value) for value in config_type.enum_values]
         return "%s(%s)" % (given or "Enum", " | ".join(values))
-    if kind == "SCALAR_UNION" and not given:
+    if kind == "SCALAR_UNION":
+        # A scalar, or {"env": NAME}: what Dagster's users call StringSource, IntSource, BoolSource.
+        if given and given.endswith("SourceType"):
+            return text(given[: -len("Type")])
+        if list(getattr(config_type.non_scalar_type, "fields", None) or ()) == ["env"]:
+            return _config_type_name(config_type.scalar_type, depth - 1) + "Source"
+        if given:
+            return text(given)
         return "%s | %s" % (
             _config_type_name(config_type.scalar_type, depth - 1),
             _config_type_name(config_type.non_scalar_type, depth - 1),

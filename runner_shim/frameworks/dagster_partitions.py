@@ -6,7 +6,7 @@ user's code, and those of dynamic partitions live in Dagster's database; none of
 """
 
 from ..canonical import definition, dotted_name, plain, text
-from .dagster_jobs import config_fields
+from .dagster_jobs import bound_config_fields
 from .dagster_read import enum_word, is_a, module_named, peek
 
 __all__ = [
@@ -154,7 +154,7 @@ def resource_definition(reader, name, found, names_by_id):
         name,
         description=reader.text(found, "description"),
         type=type_name,
-        config=config_fields(reader, found),
+        config=bound_config_fields(reader, found),
         nested=reader.strings(nested),
         dagster_maintained=maintained,
     )

@@ -28,6 +28,18 @@ __all__ = [
 # each schedule or sensor that targets assets without naming a job.
 _HIDDEN_JOBS = ("__ASSET_JOB", "__anonymous_asset_job_")
 
+# What a closure may hold beside the user's function: another definition, with a function of its own.
+_ANY_DEFINITION = (
+    "NodeDefinition",
+    "PipelineDefinition",
+    "JobDefinition",
+    "ScheduleDefinition",
+    "SensorDefinition",
+    "ResourceDefinition",
+    "AssetsDefinition",
+    "RepositoryDefinition",
+)
+
 # Metadata that says where a definition stands: it belongs to `sources`, since a moved line must
 # not change a snapshot.
 CODE_REFERENCES = "dagster/code_references"
@@ -238,22 +250,32 @@ def _metadata_value(value):
     return plain(value)
 
 
-def _user_function(candidate):
+def _user_function(candidate, depth=4):
     """The function of the user inside of what Dagster wraps around one, or None."""
     for _ in range(20):
         if candidate is None:
             return None
-        inner = None
-        for name in ("decorated_fn", "__wrapped__", "func"):
-            inner = getattr(candidate, name, None)
-            if inner is not None:
-                break
+        inner = peek(candidate, "decorated_fn", "__wrapped__", "func")
         if inner is None:
             break
         candidate = inner
-    if not hasattr(candidate, "__code__") and not isinstance(candidate, type):
+    if isinstance(candidate, type):
+        return None if is_dagster_function(candidate) else candidate
+    if not hasattr(candidate, "__code__"):
         return None
-    return None if is_dagster_function(candidate) else candidate
+    if not is_dagster_function(candidate):
+        return candidate
+    # Old decorators keep the user's function in the closure of their own and nowhere else.
+    for cell in (candidate.__closure__ or ()) if depth > 0 else ():
+        try:
+            found = cell.cell_contents
+        except ValueError:  # a cell that was never filled
+            continue
+        if callable(found) and not isinstance(found, type) and not is_a(found, *_ANY_DEFINITION):
+            function = _user_function(found, depth - 1)
+            if function is not None:
+                return function
+    return None
 
 
 def _referenced_source(references):
