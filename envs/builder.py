@@ -1,0 +1,163 @@
+"""One build of one virtualenv, from nothing to filled and checked.
+
+Owns the order of the steps and what of a request becomes which installer call. It works in the
+directory that it is given and assumes that it is alone there and that it starts empty; locks,
+markers and cleaning up after a failure are the store's.
+"""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import distributions
+from pathlib import Path
+
+from .errors import EnvError
+from .inputs import project_plan
+from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
+from .interpreters import Interpreter, probe
+from .model import Environment, EnvironmentRequest, Stage
+
+__all__ = ["build"]
+
+
+def build(
+    request: EnvironmentRequest,
+    base: Interpreter,
+    *,
+    name: str,
+    key: str,
+    prefix: Path,
+    installer: Installer,
+    environ: Mapping[str, str],
+    directory: Path,
+    say: Callable[[Stage, str], None],
+    cancel: threading.Event | None,
+) -> Environment:
+    """Make the virtualenv at ``prefix`` and fill it. Raises ``EnvError``, or ``OSError`` when the
+    disk will not have it."""
+    stage = Stage.CREATE
+
+    def line(text: str) -> None:
+        nonlocal stage
+        # uv's and pip's words for having decided: what follows is fetching and unpacking.
+        if text.startswith(("Resolved ", "Installing collected packages")):
+            say(stage, text)
+            stage = Stage.INSTALL
+        else:
+            say(stage, text)
+
+    tools = Toolbox(environ, directory if directory.is_dir() else None, line, cancel)
+    subject = f"environment {name} (python {base.version_text})"
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    say(stage, f"creating a virtualenv of {base.executable}")
+    create_virtualenv(base, prefix, name, tools)
+    python = prefix / "bin" / "python"
+    stage = Stage.RESOLVE
+    _fill(request, base, python, installer, tools, subject)
+    # Its own word that it starts; the rest of the answer is what the base said already.
+    answer = probe(python, environ=environ)
+    interpreter = replace(answer, base_prefix=base.base_prefix)
+    return Environment(
+        name=name,
+        key=key,
+        interpreter=interpreter,
+        prefix=prefix,
+        managed=True,
+        created=True,
+        anonymous=request.name is None,
+        requirements=request.requirements,
+        requirements_file=request.requirements_file,
+        project=request.project,
+        installed=_installed(prefix, interpreter),
+    )
+
+
+def _fill(
+    request: EnvironmentRequest,
+    base: Interpreter,
+    python: Path,
+    installer: Installer,
+    tools: Toolbox,
+    subject: str,
+) -> None:
+    arguments = [text for text in (line.strip() for line in request.requirements) if text]
+    words = [word for text in arguments for word in _words(text)]
+    if request.requirements_file is not None:
+        words += ["-r", str(request.requirements_file)]
+
+    def install(arguments: list[str], toolbox: Toolbox) -> None:
+        done = installer.install(python, arguments, toolbox)
+        if done.returncode != 0:
+            raise failure(done, subject, tools.environ, installer)
+
+    if request.project is None:
+        if words:
+            install(words, tools)
+        return
+    project = request.project
+    inside = replace(tools, cwd=project)
+    plan = project_plan(project)
+    if (project / "uv.lock").exists():
+        _install_locked(project, python, installer, inside, subject)
+        rest = ["--no-deps", "-e", str(project)] if plan == "editable" else []
+        if rest:
+            install(rest, inside)
+        if words:
+            install(words, tools)
+    elif plan == "editable":
+        install(["-e", str(project), *words], tools)
+    elif plan == "requirements":
+        install(["-r", str(project / "requirements.txt"), *words], tools)
+    else:
+        listed = _dependencies(project / "pyproject.toml")
+        if listed or words:
+            install([*listed, *words], tools)
+
+
+def _words(requirement: str) -> list[str]:
+    """A requirement as command line words: only options (``-e ./lib``) are more than one."""
+    if requirement.startswith("-"):
+        option, _, value = requirement.partition(" ")
+        return [option, value.strip()] if value else [option]
+    return [requirement]
+
+
+def _install_locked(
+    project: Path, python: Path, installer: Installer, tools: Toolbox, subject: str
+) -> None:
+    """Install what the lock pins, with its hashes; the lock is read, never changed."""
+    if not isinstance(installer, UvInstaller):
+        raise EnvError(
+            "install",
+            f"{subject} cannot be installed: {project / 'uv.lock'} needs uv, which is not there",
+            hint="install uv, or remove uv.lock to resolve without it",
+        )
+    exported = installer.export(project, python, replace(tools, say=None))
+    if exported.returncode != 0:
+        raise failure(exported, subject, tools.environ, installer)
+    pinned = python.parent.parent / "uv-lock-requirements.txt"
+    pinned.write_text(exported.stdout, encoding="utf-8")
+    # Paths in the export are relative to the project, where ``tools`` runs.
+    done = installer.install(python, ["-r", str(pinned)], tools)
+    if done.returncode != 0:
+        raise failure(done, subject, tools.environ, installer)
+
+
+def _dependencies(declaration: Path) -> list[str]:
+    table = tomllib.loads(declaration.read_text(encoding="utf-8"))
+    listed = table.get("project", {}).get("dependencies", [])
+    return [str(item) for item in listed]
+
+
+def _installed(prefix: Path, interpreter: Interpreter) -> dict[str, str]:
+    major, minor, _ = interpreter.version
+    folder = prefix / "lib" / f"python{major}.{minor}" / "site-packages"
+    found: dict[str, str] = {}
+    for item in distributions(path=[str(folder)]):
+        name = item.metadata["Name"]
+        if name:
+            found[str(name)] = item.version
+    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))

@@ -1,0 +1,198 @@
+"""What an environment is made from, reduced to one hash: equal inputs, equal key, no rebuild.
+
+Owns which files and settings count. Only what decides the result does: the interpreter, the
+platform, the requirements with every file that they include, the project's own declarations and
+lock, and the index settings. Secrets in index URLs enter the hash and are kept nowhere. Starts no
+process, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import EnvError
+from .interpreters import Interpreter
+from .model import EnvironmentRequest
+
+__all__ = ["environment_key", "project_plan"]
+
+_SCHEMA: Final = 1  # raise it when the way in which environments are built changes
+
+_UV_SETTINGS: Final = (
+    *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+    *("UV_NO_INDEX", "UV_INDEX_STRATEGY", "UV_RESOLUTION", "UV_PRERELEASE", "UV_EXCLUDE_NEWER"),
+    *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_REQUIRE_HASHES", "UV_NO_BINARY"),
+    *("UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_TORCH_BACKEND"),
+    *("UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_NO_SOURCES"),
+)
+_PIP_SETTINGS: Final = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PRE"),
+    *("PIP_CONSTRAINT", "PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_CONFIG_FILE"),
+)
+_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "requirements.txt")
+_INCLUDE: Final = re.compile(r"^(?:-r|--requirements?|-c|--constraints?)(?:\s+|=|(?=\S))(.+)$")
+_LOCAL: Final = re.compile(r"^(?:-e\s+|--editable[\s=]+)?(?:[\w.\-\[\], ]+@\s*)?(?:file://)?(.+)$")
+_MOST_FILES: Final = 1000  # includes that include each other end somewhere
+
+
+def environment_key(
+    request: EnvironmentRequest,
+    base: Interpreter,
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    installer: str,
+) -> str:
+    """32 hexadecimal digits; another value for anything that could make another environment.
+
+    ``directory`` is where the installer runs: relative paths within ``request.requirements`` and
+    uv's own configuration are found from there. Raises ``EnvError`` (``requirements``) for a file
+    that cannot be read.
+    """
+    requirements = sorted({line.strip() for line in request.requirements if line.strip()})
+    inputs: list[Any] = [
+        _SCHEMA,
+        base.key,
+        base.platform,
+        base.libc,
+        installer,
+        requirements,
+        [list(_local_files(line, directory)) for line in requirements],
+        _settings(environ, directory, installer),
+    ]
+    if request.requirements_file is not None:
+        inputs.append(list(_requirement_files(request.requirements_file)))
+    if request.project is not None:
+        project_plan(request.project)
+        inputs.append(str(request.project))
+        inputs += [_digest(request.project / name) for name in _PROJECT_FILES]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+def project_plan(project: Path) -> str:
+    """How a project is installed: ``editable`` (it can be built), ``dependencies`` (its
+    pyproject.toml only lists some) or ``requirements`` (only a requirements.txt).
+
+    uv's rule: without a build system, or with ``tool.uv.package = false``, it is no package.
+    Raises ``EnvError`` (``requirements``).
+    """
+    if not project.is_dir():
+        raise EnvError("requirements", f"the project {project} is not a directory")
+    declaration = project / "pyproject.toml"
+    if declaration.exists():
+        table = _toml(declaration)
+        package = table.get("tool", {}).get("uv", {}).get("package")
+        if package is None:
+            package = "build-system" in table or (project / "setup.py").exists()
+        return "editable" if package else "dependencies"
+    if (project / "setup.py").exists():
+        return "editable"
+    if (project / "requirements.txt").exists():
+        return "requirements"
+    raise EnvError(
+        "requirements",
+        f"{project} is no python project: it has no pyproject.toml, setup.py or requirements.txt",
+        hint="`project:` names the directory that holds pyproject.toml",
+    )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise EnvError("requirements", f"{path} cannot be read: {reason}") from error
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise EnvError("requirements", f"{path} cannot be read: {error.strerror}") from error
+
+
+def _requirement_files(first: Path) -> Iterator[list[Any]]:
+    """Each requirements file reached from ``first``, with its digest, in reading order."""
+    waiting, seen = [(first, None)], set[Path]()
+    queue: list[tuple[Path, Path | None]] = list(waiting)
+    while queue and len(seen) < _MOST_FILES:
+        path, included_by = queue.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            where = f" (included by {included_by})" if included_by else ""
+            raise EnvError(
+                "requirements",
+                f"the requirements file {path}{where} cannot be read: "
+                f"{(error.strerror or str(error)).lower()}",
+                hint="a relative path is relative to the file that names it",
+            ) from error
+        yield [path.name, hashlib.sha256(data).hexdigest()]
+        text = data.decode("utf-8", "replace").replace("\\\n", " ")
+        for raw in text.splitlines():
+            line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+            include = _INCLUDE.match(line)
+            if include and "://" not in include.group(1):
+                named = include.group(1).strip().strip("\"'")
+                queue.append((Path(os.path.normpath(path.parent / named)), path))
+            elif line:
+                yield from _local_files(line, path.parent)
+
+
+def _local_files(line: str, directory: Path) -> Iterator[list[Any]]:
+    """What a requirement that is a path on this machine is made of: it may change in place."""
+    match = _LOCAL.match(line.split(" #")[0].split(" --")[0].strip())
+    if match is None or "://" in match.group(1):
+        return
+    named = re.sub(r"\[[^\]]*\]$", "", match.group(1).split(";")[0].strip())
+    if "/" not in named and not named.endswith((".whl", ".tar.gz", ".zip")) and named != ".":
+        return
+    path = Path(os.path.normpath(directory / Path(named).expanduser()))
+    if path.is_dir():
+        yield [str(path), *(_digest(path / name) for name in _PROJECT_FILES)]
+    elif path.exists():
+        yield [str(path), _digest(path)]
+
+
+def _settings(environ: Mapping[str, str], directory: Path, installer: str) -> list[Any]:
+    """Where packages come from, and the policies by which versions are chosen."""
+    home = Path(environ.get("HOME") or Path.home())
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if installer == "pip":
+        files = [config / "pip" / "pip.conf", home / ".pip" / "pip.conf", Path("/etc/pip.conf")]
+        found = [environ.get(name) for name in _PIP_SETTINGS]
+        return [found, [_digest(path) for path in files]]
+    found = [environ.get(name) for name in _UV_SETTINGS]
+    files = [config / "uv" / "uv.toml", Path("/etc/uv/uv.toml")]
+    for name in ("UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_OVERRIDE"):
+        files += [directory / part for part in environ.get(name, "").split()]
+    return [found, [_digest(path) for path in files], _uv_configuration(directory)]
+
+
+def _uv_configuration(directory: Path) -> Any:
+    """The uv.toml or [tool.uv] that uv finds from ``directory`` upwards; only that table counts."""
+    for parent in (directory, *directory.parents):
+        if (parent / "uv.toml").is_file():
+            return _digest(parent / "uv.toml")
+        declaration = parent / "pyproject.toml"
+        if declaration.is_file():
+            try:
+                table = tomllib.loads(declaration.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # not ours to judge: it is the workspace's neighbourhood, not the request
+            settings = table.get("tool", {}).get("uv")
+            if settings is not None:
+                return json.dumps(settings, sort_keys=True, default=str)
+    return None

@@ -1,0 +1,287 @@
+"""The tools that make and fill environments: virtualenv, uv, and pip where uv is absent.
+
+Owns their command lines and how their failures become an ``EnvError`` whose ``detail`` is what the
+tool said, unaltered. Refuses to know about keys, locks and directories: the store does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from .children import Completed, run, tool_environ
+from .errors import EnvError
+from .interpreters import Interpreter
+
+__all__ = ["Installer", "PipInstaller", "Toolbox", "UvInstaller", "find_installer"]
+
+Choice = Literal["auto", "uv", "pip"]
+
+_RESOLUTION_WORDS: Final = (
+    "No solution found",
+    "ResolutionImpossible",
+    "No matching distribution found",
+    "no matching distribution",
+    "could not find a version that satisfies",
+    "not found in the package registry",
+)
+_NETWORK_WORDS: Final = (
+    "dns error",
+    "error sending request",
+    "Connection refused",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
+    "Failed to establish a new connection",
+    "network was disabled",
+    "ConnectTimeoutError",
+    "operation timed out",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What every tool run needs of its caller."""
+
+    environ: Mapping[str, str]
+    cwd: Path | None = None
+    say: Callable[[str], None] | None = None
+    cancel: threading.Event | None = None
+
+    def run(self, command: Sequence[str | Path], **extra: str) -> Completed:
+        """Run a tool behind a lifeline; ``extra`` are environment variables."""
+        environ = tool_environ(self.environ) | extra
+        return run(command, environ=environ, cwd=self.cwd, on_line=self.say, cancel=self.cancel)
+
+
+class Installer(Protocol):
+    """Something that fills an environment."""
+
+    @property
+    def name(self) -> str:
+        """``uv`` or ``pip``, with its version where that is known cheaply."""
+        ...
+
+    def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
+        """Install ``arguments`` (requirements, ``-r FILE``, ``-e DIR``) into ``python``'s own."""
+        ...
+
+    def install_target(
+        self, python: Path, target: Path, requirements: Sequence[str], tools: Toolbox
+    ) -> Completed:
+        """Install wheels of ``requirements`` that fit ``python`` into the directory ``target``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UvInstaller:
+    """uv, at ``path``. ``precompile`` is off where uv's compiler does not run (Python 3.6)."""
+
+    path: Path
+    precompile: bool = True
+    name: str = "uv"
+
+    def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
+        # Precompiling costs now what the first import would cost, but the cost is paid once and
+        # beside the old generation instead of while a location loads.
+        return tools.run(
+            [
+                *(self.path, "pip", "install", "--python", python, "--no-python-downloads"),
+                *(["--compile-bytecode"] if self.precompile else []),
+                *arguments,
+            ],
+            UV_NO_PROGRESS="1",
+        )
+
+    def install_target(
+        self, python: Path, target: Path, requirements: Sequence[str], tools: Toolbox
+    ) -> Completed:
+        return tools.run(
+            [
+                *(self.path, "pip", "install", "--python", python, "--no-python-downloads"),
+                *("--target", target, "--only-binary", ":all:", "--link-mode", "copy"),
+                *requirements,
+            ],
+            UV_NO_PROGRESS="1",
+        )
+
+    def export(self, project: Path, python: Path, tools: Toolbox) -> Completed:
+        """The pinned requirements of ``project``'s ``uv.lock`` on standard output."""
+        return tools.run(
+            [
+                *(self.path, "export", "--frozen", "--quiet", "--no-emit-project", "--no-header"),
+                *("--no-dev", "--no-annotate", "--no-python-downloads", "--python", python),
+                *("--project", project),
+            ],
+            UV_NO_PROGRESS="1",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipInstaller:
+    """pip, run out of a wheel or an installation in the target interpreter itself."""
+
+    base: Interpreter
+    name: str = "pip"
+
+    def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
+        return tools.run([python, *self._pip(python, tools), "install", *arguments])
+
+    def install_target(
+        self, python: Path, target: Path, requirements: Sequence[str], tools: Toolbox
+    ) -> Completed:
+        return tools.run(
+            [
+                python,
+                *self._pip(python, tools),
+                *("install", "--target", str(target), "--only-binary", ":all:", *requirements),
+            ]
+        )
+
+    def _pip(self, python: Path, tools: Toolbox) -> list[str]:
+        """How ``python`` runs a pip that fits it, without one being installed into its environment.
+
+        ensurepip's own wheel is of the interpreter's age, so it always fits; distributions that
+        strip it leave virtualenv's embedded wheels, and at last a pip in the base installation.
+        """
+        bundled = self._ensurepip_wheel() or self._virtualenv_wheel()
+        if bundled is not None:
+            return [f"{bundled}/pip"]
+        quiet = Toolbox(tools.environ, tools.cwd, None, tools.cancel)
+        if quiet.run([python, "-I", "-m", "pip", "--version"]).returncode == 0:
+            return ["-m", "pip"]
+        # pip 22.3 and later can install into another interpreter's environment.
+        base = str(self.base.real_executable)
+        if (
+            quiet.run([base, "-I", "-m", "pip", "--python", str(python), "--version"]).returncode
+            == 0
+        ):
+            pip = quiet.run([base, "-I", "-c", "import pip; print(pip.__path__[0])"]).stdout.strip()
+            return [pip]
+        raise EnvError(
+            "install",
+            f"neither uv nor a pip for python {self.base.version_text} was found",
+            hint="install uv, or python's ensurepip (on Debian: the python3-venv package)",
+        )
+
+    def _ensurepip_wheel(self) -> Path | None:
+        major, minor, _ = self.base.version
+        for prefix in (self.base.base_prefix, self.base.real_executable.parent.parent):
+            folder = prefix / "lib" / f"python{major}.{minor}" / "ensurepip" / "_bundled"
+            with suppress(OSError):
+                for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
+                    return wheel
+        return None
+
+    def _virtualenv_wheel(self) -> Path | None:
+        from virtualenv.seed.wheels.embed import BUNDLE_FOLDER, BUNDLE_SUPPORT
+
+        major, minor, _ = self.base.version
+        wheel = BUNDLE_SUPPORT.get(f"{major}.{minor}", {}).get("pip")
+        return None if wheel is None else Path(BUNDLE_FOLDER) / wheel
+
+
+def find_installer(
+    environ: Mapping[str, str], base: Interpreter, choice: Choice = "auto"
+) -> Installer:
+    """uv (the ``uv`` package's own, else on PATH), else pip. Raises ``EnvError`` for a ``choice``
+    that is not there."""
+    if choice != "pip":
+        found = _find_uv(environ)
+        if found is not None:
+            return UvInstaller(found, precompile=base.version >= (3, 7))
+        if choice == "uv":
+            raise EnvError("install", "uv is not installed", hint="install it: pip install uv")
+    return PipInstaller(base)
+
+
+def _find_uv(environ: Mapping[str, str]) -> Path | None:
+    with suppress(ImportError, FileNotFoundError):
+        from uv import find_uv_bin
+
+        return Path(os.fsdecode(find_uv_bin()))
+    found = shutil.which("uv", path=environ.get("PATH"))
+    return None if found is None else Path(found)
+
+
+def create_virtualenv(base: Interpreter, prefix: Path, prompt: str, tools: Toolbox) -> None:
+    """Make an empty virtualenv of ``base`` at ``prefix``: no pip, no setuptools, nothing of ours.
+
+    Raises ``EnvError`` (``install``) with virtualenv's own words.
+    """
+    done = tools.run(
+        [
+            *(sys.executable, "-I", "-m", "virtualenv", "--no-seed", "--no-vcs-ignore", "--quiet"),
+            *("--no-periodic-update", "--activators", "bash,fish,cshell", "--prompt", prompt),
+            *("--python", base.real_executable, prefix),
+        ]
+    )
+    if done.returncode == 0 and (prefix / "bin" / "python").exists():
+        _drop_unreadable_patches(base, prefix)
+        return
+    # virtualenv drops old interpreters with time (since 20.27 it says that it cannot make 3.6 ones,
+    # and newer ones refuse more); venv is of the interpreter's own age.
+    fallback = tools.run([base.real_executable, "-I", "-m", "venv", "--without-pip", prefix])
+    if fallback.returncode == 0 and (prefix / "bin" / "python").exists():
+        return
+    raise EnvError(
+        "install",
+        f"no virtualenv can be made of {base.executable} (python {base.version_text})",
+        hint="on Debian, the interpreter's venv module is a package of its own (python3-venv)",
+        detail=f"{done.output}\n{fallback.output}".strip(),
+    )
+
+
+def _drop_unreadable_patches(base: Interpreter, prefix: Path) -> None:
+    """virtualenv 21 still makes 3.6 and 3.7 environments, but puts a start-up module into them
+    that they cannot parse: every start of their Python would print a traceback. It only guards
+    distutils against a machine-wide distutils.cfg."""
+    major, minor, _ = base.version
+    if (major, minor) < (3, 8):
+        folder = prefix / "lib" / f"python{major}.{minor}" / "site-packages"
+        for name in ("_virtualenv.pth", "_virtualenv.py"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def failure(
+    done: Completed, subject: str, environ: Mapping[str, str], installer: Installer
+) -> EnvError:
+    """The error for an install that did not succeed; ``subject`` names environment and python."""
+    said = done.output
+    lowered = said.lower()
+    index = _index_hint(environ) if isinstance(installer, UvInstaller) else None
+    if any(word.lower() in lowered for word in _NETWORK_WORDS):
+        return EnvError(
+            "install",
+            f"{subject} cannot be installed: the package index cannot be reached",
+            hint=index or "check the network and the index settings (UV_DEFAULT_INDEX)",
+            detail=said,
+        )
+    if any(word.lower() in lowered for word in _RESOLUTION_WORDS):
+        return EnvError(
+            "resolution",
+            f"{subject} cannot be resolved",
+            hint=index or "change its requirements, or its python",
+            detail=said,
+        )
+    return EnvError(
+        "install",
+        f"{subject} cannot be installed",
+        hint=index or f"{installer.name} says why",
+        detail=said,
+    )
+
+
+def _index_hint(environ: Mapping[str, str]) -> str | None:
+    """uv does not read pip's settings; whoever relies on them meets a puzzling failure."""
+    ours = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
+    pips = [name for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL") if name in environ]
+    if not pips or any(name in environ for name in ours):
+        return None
+    return f"uv does not read {pips[0]}: set UV_DEFAULT_INDEX or UV_INDEX as well"
