@@ -1,0 +1,256 @@
+"""The client's half of the control protocol, without a socket.
+
+Owns how a request is built, how a reply is judged and which error a refusal becomes
+(docs/protocol.md, "Clients"). Both clients, the one that blocks and the one that awaits, feed it
+frames and do nothing else, so there is one copy of every rule. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from runner_shim import wire
+from supervisor.errors import (
+    ConfigurationError,
+    ConfigurationProblem,
+    NotRunningError,
+    ProtocolError,
+    RequestError,
+    RequestTimeoutError,
+    SupervisorError,
+    UnknownDefinitionError,
+    UnknownLocationError,
+)
+from supervisor.specs import SourcePosition
+
+if TYPE_CHECKING:
+    from supervisor import documents
+    from supervisor.snapshot import Snapshot
+
+__all__ = [
+    "LONGEST_HOLD",
+    "UNDER_WAY",
+    "VERSION",
+    "Call",
+    "Conversation",
+    "diff",
+    "error_from",
+    "follow",
+    "listing",
+    "logs",
+    "order",
+    "settled",
+    "show",
+    "shutdown",
+    "snapshot",
+    "status",
+    "wait",
+]
+
+VERSION = 1
+"""Version of the control protocol; the shim protocol counts its own."""
+
+T = TypeVar("T")
+
+# How long one request may be held back by the supervisor: longer waits are made of several, so
+# that a lost reply costs no more than this.
+LONGEST_HOLD = 30.0
+
+UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
+"""States that end by themselves (supervisor/lifecycle.py; a test compares)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request. ``hold`` is how many seconds the supervisor may keep the answer back on purpose."""
+
+    method: str
+    params: Mapping[str, Any]
+    parse: Callable[[Any, list[bytes]], T]
+    hold: float = 0.0
+
+
+class Conversation:
+    """Gives requests their numbers and takes replies apart."""
+
+    def __init__(self, workspace: str) -> None:
+        self._workspace = workspace
+        self._numbers = itertools.count(1)
+
+    def request(self, call: Call[Any]) -> tuple[int, list[bytes]]:
+        """The number of a new request, and its frames."""
+        number = next(self._numbers)
+        header = {"v": VERSION, "id": number, "method": call.method, "params": dict(call.params)}
+        return number, [wire.pack(header)]
+
+    @staticmethod
+    def number_of(frames: Sequence[bytes]) -> tuple[int, dict[str, Any]]:
+        """The number of the request that a reply belongs to, and its header.
+
+        Raises ``ProtocolError`` for what is no reply.
+        """
+        try:
+            header = wire.unpack(frames[0], wire.MAX_MESSAGE_BYTES)
+        except (wire.WireError, IndexError) as error:
+            raise ProtocolError(f"the supervisor sent what is no reply: {error}") from None
+        if not isinstance(header, dict) or not isinstance(header.get("id"), int):
+            raise ProtocolError("the supervisor sent a reply without a number")
+        if header.get("v") != VERSION:
+            raise ProtocolError(
+                f"the supervisor speaks control protocol {header.get('v')!r}, this client {VERSION}",
+                hint="the package was upgraded while the supervisor was running: restart it",
+            )
+        return header["id"], header
+
+    def result(self, call: Call[T], header: Mapping[str, Any], payload: list[bytes]) -> T:
+        """What ``call`` gives, or the error that the supervisor answered."""
+        if "error" in header:
+            raise error_from(header["error"], call.params, self._workspace)
+        try:
+            return call.parse(header["result"], payload)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ProtocolError(
+                f"the supervisor's answer to {call.method!r} cannot be read: {error!r}",
+                hint="are the command and the supervisor of the same version?",
+            ) from error
+
+
+def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> SupervisorError:
+    """The exception for an ``error`` map of a reply."""
+    if not isinstance(data, dict):
+        return ProtocolError("the supervisor answered an error that cannot be read")
+    code = data.get("code")
+    message = str(data.get("message") or "the request failed")
+    hint = data.get("hint") or None
+    if code == NotRunningError.code:
+        return NotRunningError(workspace, hint=hint)
+    if code == UnknownLocationError.code:
+        return UnknownLocationError(str(data.get("name") or _asked_location(params)), hint=hint)
+    if code == UnknownDefinitionError.code:
+        return UnknownDefinitionError(str(data.get("name") or params.get("name", "")), hint=hint)
+    if code == ConfigurationError.code:
+        problems = [_problem(one) for one in data.get("problems") or ({"message": message},)]
+        return ConfigurationError(problems, hint=hint)
+    kinds = {RequestTimeoutError.code: RequestTimeoutError, ProtocolError.code: ProtocolError}
+    return kinds.get(str(code), RequestError)(message, hint=hint)
+
+
+def _asked_location(params: Mapping[str, Any]) -> str:
+    if params.get("location"):
+        return str(params["location"])
+    return ", ".join(params.get("locations") or ())
+
+
+def _problem(row: Mapping[str, Any]) -> ConfigurationProblem:
+    position = SourcePosition(
+        str(row.get("file", "")), int(row.get("line") or 0), int(row.get("column") or 0)
+    )
+    texts = [str(row.get(name) or "") for name in ("path", "message", "expected", "suggestion")]
+    return ConfigurationProblem(position, *texts)
+
+
+# -- the methods --------------------------------------------------------------------------------
+
+
+def _present(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _document(result: Any, _payload: list[bytes]) -> Any:
+    if not isinstance(result, dict):
+        raise TypeError(f"{type(result).__name__} where a map is expected")
+    return result
+
+
+def status(
+    location: str | None, since: int | None, timeout: float
+) -> Call[documents.StatusDocument]:
+    """The status document, at once or when its revision is another than ``since``."""
+    hold = min(timeout, LONGEST_HOLD) if since is not None else 0.0
+    params = _present(location=location, since=since, timeout=hold if since is not None else None)
+    return Call("status", params, _status, hold)
+
+
+def _status(result: Any, payload: list[bytes]) -> documents.StatusDocument:
+    document = _document(result, payload)
+    if document["format"] != 1:
+        raise ProtocolError(
+            f"the status document has format {document['format']!r}, this client knows 1"
+        )
+    document["revision"], document["supervisor"], document["locations"]
+    return cast("documents.StatusDocument", document)
+
+
+def listing(kind: str | None, location: str | None) -> Call[documents.DefinitionRows]:
+    """Definitions of one kind or all, of one location or all."""
+    return Call("list", _present(kind=kind, location=location), _document)
+
+
+def show(
+    location: str, name: str, kind: str | None, repository: str | None
+) -> Call[documents.Shown]:
+    """One definition in full; a lazy one is constructed for it."""
+    params = _present(location=location, name=name, kind=kind, repository=repository)
+    # The shim may be busy with another request, and user code runs: give it time of its own.
+    return Call("show", params, _document, LONGEST_HOLD)
+
+
+def snapshot(location: str, generation: int | None) -> Call[Snapshot]:
+    """A whole snapshot: the newest one that loaded, or that of ``generation``."""
+    return Call("snapshot", _present(location=location, generation=generation), _snapshot)
+
+
+def _snapshot(result: Any, payload: list[bytes]) -> Snapshot:
+    from supervisor.snapshot import Snapshot
+
+    definitions, sources = payload
+    return Snapshot(
+        location=result["location"],
+        generation=result["generation"],
+        fingerprint=result["fingerprint"],
+        loaded_at=result["loaded_at"],
+        definitions=definitions,
+        sources=sources,
+        report=result["report"],
+        counts=result.get("counts") or {},
+    )
+
+
+def diff(location: str, before: int | None, after: int | None) -> Call[documents.Diff]:
+    """The difference between two generations, by default the last two that loaded."""
+    return Call("diff", _present(location=location, **{"from": before, "to": after}), _document)
+
+
+def order(method: str, locations: Sequence[str]) -> Call[documents.Orders]:
+    """``reload``, ``restart``, ``stop`` or ``start``; no locations means all."""
+    return Call(method, {"locations": list(locations)}, _document)
+
+
+def wait(locations: Sequence[str], timeout: float) -> Call[documents.Waited]:
+    """Until none of the locations is under way any more, or ``timeout`` seconds passed."""
+    hold = max(0.0, min(timeout, LONGEST_HOLD))
+    return Call("wait", {"locations": list(locations), "timeout": hold}, _document, hold)
+
+
+def settled(waited: documents.Waited) -> bool:
+    """True when nothing is under way any more: the answer to a ``wait`` is final."""
+    return waited["ready"] or not UNDER_WAY & set(waited["locations"].values())
+
+
+def logs(location: str, lines: int) -> Call[documents.LogChunk]:
+    """The last ``lines`` lines of a location's log."""
+    return Call("logs", {"location": location, "lines": lines}, _document)
+
+
+def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[documents.LogChunk]:
+    """Lines after a cursor, as soon as there are any."""
+    params = {"location": location, "after": after, "timeout": timeout}
+    return Call("logs", params, _document, timeout)
+
+
+def shutdown() -> Call[int]:
+    """Asks the supervisor to stop everything and end; gives its pid."""
+    return Call("shutdown", {}, lambda result, _payload: int(result["pid"]))

@@ -1,0 +1,116 @@
+"""What both clients know of the supervisor they talk to, and how its death is noticed.
+
+Owns the finding of the supervisor, the handle on its process and the errors for one that is gone
+or does not answer. Opens no socket.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from supervisor.calls import Call, Conversation
+from supervisor.errors import NotRunningError, RequestTimeoutError
+from supervisor.locate import Found, find
+from supervisor.rendezvous import process_birth
+
+__all__ = ["LAST_WORDS_SECONDS", "LOOK_SECONDS", "Endpoint", "WorkspacePath", "wait_for_end"]
+
+WorkspacePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+# Where the kernel cannot tell us of a death (no pidfd), we look this often.
+LOOK_SECONDS = 0.25
+# A process that is gone may have answered before: its last bytes are on their way.
+LAST_WORDS_SECONDS = 0.2
+
+
+class Endpoint:
+    """What both clients know of the supervisor they talk to."""
+
+    def __init__(
+        self,
+        workspace: WorkspacePath | None = None,
+        *,
+        directory: str | os.PathLike[str] | None = None,
+        timeout: float = 10.0,
+        environ: Mapping[str, str] | None = None,
+        found: Found | None = None,
+    ) -> None:
+        self._found = (
+            found if found is not None else find(workspace, directory=directory, environ=environ)
+        )
+        self._timeout = timeout
+        self._conversation = Conversation(self._found.workspace)
+        self._pidfd = _pidfd(self._found)
+
+    @property
+    def workspace(self) -> str:
+        """The workspace as people name it."""
+        return self._found.workspace
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        return self._found.pid
+
+    def _gone(self) -> NotRunningError:
+        return NotRunningError(
+            self.workspace, hint=f"pid {self.pid} ended; start it with `supervise`"
+        )
+
+    def _alive(self) -> bool:
+        return is_alive(self._found)
+
+    def _late(self, call: Call[Any], seconds: float) -> RequestTimeoutError:
+        return RequestTimeoutError(
+            f"the supervisor (pid {self.pid}) did not answer {call.method!r} within {seconds:g} s",
+            hint="it may be overloaded or stopped: see `ps -o stat= -p "
+            f"{self.pid}`, or give it longer with --timeout",
+        )
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+
+def is_alive(found: Found) -> bool:
+    """True while the very process that was found lives."""
+    birth = process_birth(found.pid)
+    return birth is not None and birth == found.info.get("create_time")
+
+
+def _pidfd(found: Found) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        raise NotRunningError(found.workspace, hint="start it with `supervise`") from None
+    except OSError:
+        return None  # an old kernel, or a sandbox that forbids it: we look instead
+
+
+def wait_for_end(found: Found, timeout: float) -> bool:
+    """True once the supervisor's process is gone; False when ``timeout`` seconds passed first."""
+    deadline = time.monotonic() + timeout
+    try:
+        pidfd = _pidfd(found)
+    except NotRunningError:
+        return True
+    try:
+        while is_alive(found):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if pidfd is None:
+                time.sleep(min(left, LOOK_SECONDS))
+            elif select.select([pidfd], [], [], left)[0]:
+                return True
+        return True
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
