@@ -16,7 +16,7 @@ from pathlib import Path
 
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
-from supervisor.workspace.document import DocumentError, read_text
+from supervisor.workspace.document import DocumentError, read_text, shorten
 from supervisor.workspace.schema import Reading, Record, near
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
@@ -139,7 +139,7 @@ class Assembly:
                     self.reading.problem(
                         position,
                         record.at("requirements"),
-                        f'"{requirement[:60]}" is an option, not a requirement',
+                        f'"{shorten(requirement)}" is an option, not a requirement',
                         expected="options in a file that requirements_file names",
                     )
                 elif requirement:
@@ -187,7 +187,7 @@ class Assembly:
             self.reading.problem(
                 position,
                 at,
-                f'no environment is named "{name[:60]}"',
+                f'no environment is named "{shorten(name)}"',
                 expected=f"one of {', '.join(known[:20])}"
                 if known
                 else "an entry of `environments`",
@@ -245,11 +245,10 @@ class Assembly:
         """Registers ``spec`` after checking its name against the rules and against the others."""
         bad = name_problem(spec.name) if spec.target else ""
         if bad:
-            shown = spec.name if len(spec.name) <= 60 else spec.name[:57] + "..."
             self.reading.problem(
                 position,
                 at,
-                f'the location name "{shown}" {bad}',
+                f'the location name "{shorten(spec.name)}" {bad}',
                 expected="a short name without slashes or control characters",
             )
             return

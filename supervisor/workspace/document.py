@@ -31,6 +31,7 @@ __all__ = [
     "Node",
     "parse_yaml",
     "read_text",
+    "shorten",
 ]
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -76,9 +77,8 @@ class Node:
         if isinstance(self.value, str):
             if not self.value:
                 return "an empty text"
-            shown = self.value if len(self.value) <= 60 else self.value[:57] + "..."
-            return f'the text "{shown}"'
-        shown = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+            return f'the text "{shorten(self.value)}"'
+        shown = shorten(self.text)
         return f"{shown} (true or false)" if isinstance(self.value, bool) else f"the number {shown}"
 
     def plain(self) -> Any:
@@ -88,6 +88,13 @@ class Node:
         if self.kind == "map":
             return {key: child.plain() for key, child in self.value.items()}
         return self.value
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """``text`` in a length fit for a sentence, on one line, visible when it is empty."""
+    if len(text) > length:
+        text = text[: length - 3] + "..."
+    return text.encode("unicode_escape").decode() if not text.isprintable() else text or '""'
 
 
 def _problem(
@@ -244,7 +251,8 @@ class _Composer:
         if tag and tag != "!" and tag not in tuple(_PREFIX + name for name in allowed):
             shown = tag.replace(_PREFIX, "!!")
             self._add(
-                self._place(event), f"the tag {shown} is not allowed here; only plain data is"
+                self._place(event),
+                f"the tag {shorten(shown)} is not allowed here; only plain data is",
             )
 
     def _open(self, event: Any, kind: Kind, value: Any, tags: tuple[str, ...]) -> None:
@@ -281,10 +289,10 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         place = self._place(event)
         if any(frame.anchor == event.anchor for frame in self._stack):
-            raise _problem(place, f"*{event.anchor} contains itself")
+            raise _problem(place, f"*{shorten(event.anchor)} contains itself")
         node = self._anchors.get(event.anchor)
         if node is None:
-            raise _problem(place, f"*{event.anchor} names no anchor above it")
+            raise _problem(place, f"*{shorten(event.anchor)} names no anchor above it")
         self._put(node, place, alias=True)
 
     def _scalar(self, event: Any) -> None:
@@ -338,7 +346,7 @@ class _Composer:
                 first = parent.keys[frame.key[0]]
                 self._add(
                     place,
-                    f"the key {frame.key[0]} stands twice in this map, first in line {first.line}",
+                    f"the key {shorten(frame.key[0])} stands twice in this map, first in line {first.line}",
                 )
             parent.keys.setdefault(*frame.key)
             return

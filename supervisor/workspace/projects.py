@@ -12,7 +12,7 @@ from pathlib import Path
 
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
 from supervisor.workspace.assembly import Assembly, absolute, is_directory
-from supervisor.workspace.document import DocumentError, Node, read_text
+from supervisor.workspace.document import DocumentError, Node, read_text, shorten
 from supervisor.workspace.grammar import DAGSTER_TABLE, DG_TABLE
 from supervisor.workspace.schema import Invalid, Record, near
 from supervisor.workspace.toml import TomlDocument
@@ -89,7 +89,7 @@ def _dagster(
             assembly.reading.problem(
                 entry.value_position("type"),
                 entry.at("type"),
-                f'the type "{entry.get("type")[:60]}" is not known',
+                f'the type "{shorten(entry.get("type"))}" is not known',
                 expected="module, the only type there is",
                 suggestion=near(entry.get("type"), ["module"]),
             )
@@ -99,7 +99,7 @@ def _dagster(
         assembly.reading.problem(
             record.position("code_location_name"),
             "tool.dagster.code_location_name",
-            f'{len(modules)} modules cannot share the name "{location_name[:60]}"',
+            f'{len(modules)} modules cannot share the name "{shorten(location_name)}"',
             expected="code_location_name with one module only; use a workspace.yaml to name several",
         )
         return
@@ -127,7 +127,7 @@ def _dg(node: Node, path: Path, prefix: str, assembly: Assembly, *, inside_works
         reading.problem(
             record.value_position("directory_type"),
             record.at("directory_type"),
-            f'the directory type "{kind[:60]}" is not known',
+            f'the directory type "{shorten(kind)}" is not known',
             expected="project or workspace",
             suggestion=near(kind, ("project", "workspace")),
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from supervisor.workspace.document import UNUSABLE, Node
+from supervisor.workspace.document import UNUSABLE, Node, shorten
 from supervisor.workspace.schema import INVALID, Invalid, Reading, Shape, either, near
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
@@ -49,7 +49,7 @@ class Scalar(Shape):
             reading.problem(
                 variable.position,
                 f"{path}.env",
-                f"the environment variable {name[:200]} is not set",
+                f"the environment variable {shorten(name, 200)} is not set",
                 suggestion=near(name, reading.environ),
             )
             return INVALID
@@ -58,7 +58,7 @@ class Scalar(Shape):
             reading.problem(
                 variable.position,
                 f"{path}.env",
-                f"the environment variable {name[:200]} holds a value that cannot be used here",
+                f"the environment variable {shorten(name, 200)} holds a value that cannot be used here",
                 expected=self.expected,
             )
         return value
@@ -250,14 +250,16 @@ class _Quantity(Scalar):
         return value
 
     def _meant(self, node: Node) -> str:
+        """``5 mins`` → ``5m``, ``512`` → ``512MiB``."""
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", node.text[:40])
         if not match:
             return ""
-        unit = near(match[2], self.units) if match[2] else self.usual
-        meant = f"{match[1]}{unit}"
-        return meant if unit and not isinstance(self.parse(meant), Invalid) else ""
+        meant = match[1] + self.unit(match[2].lower())
+        return "" if isinstance(self.parse(meant), Invalid) else meant
 
-    usual = ""
+    @abstractmethod
+    def unit(self, word: str) -> str:
+        """The unit that ``word`` probably means."""
 
     def schema(self) -> dict[str, Any]:
         number: dict[str, Any] = {"type": "number", "minimum": self.low, "maximum": self.high}
@@ -276,6 +278,9 @@ class Duration(_Quantity):
         least = f" of at least {low:g} s" if low else ""
         self.expected = f"a duration{least}, such as 60s, 2m, 500ms or a number of seconds"
 
+    def unit(self, word: str) -> str:
+        return "ms" if word.startswith(("ms", "mil")) else word[:1]
+
     def finish(self, value: float) -> Any:
         return super().finish(float(value) if value <= self.high else math.inf)
 
@@ -287,9 +292,11 @@ class Size(_Quantity):
     units |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
     pattern = r"\d+(\.\d+)?\s*(B|[kKMGT]B|[KMGT]iB)?"
     expected = "a size of at least 1MiB, such as 512MiB, 1GB or a number of bytes"
-    usual = "MiB"
     low = 2**20
     high = 2**50
+
+    def unit(self, word: str) -> str:
+        return f"{word[:1].upper() or 'M'}iB"
 
     def finish(self, value: float) -> Any:
         return int(value) if self.low <= value <= self.high else INVALID

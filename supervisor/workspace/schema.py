@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import SourcePosition
-from supervisor.workspace.document import Node
+from supervisor.workspace.document import Node, shorten
 
 __all__ = [
     "INVALID",
@@ -134,10 +134,11 @@ class Shape(ABC):
         """The same as JSON Schema."""
 
     def wrong(self, node: Node, path: str, reading: Reading, *, suggestion: str = "") -> Invalid:
+        is_nothing = node.kind == "scalar" and node.value is None
         reading.problem(
             node.position,
             path,
-            f"{node.describe()} does not belong here",
+            "there is no value here" if is_nothing else f"{node.describe()} does not belong here",
             expected=self.expected,
             suggestion=suggestion,
         )
@@ -211,9 +212,9 @@ class MapOf(Shape):
             bad = self._check(key) if self._check else None
             if bad:
                 reading.problem(
-                    node.keys[key], path, f'the name "{key[:60]}" {bad[0]}', suggestion=bad[1]
+                    node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
                 )
-            value = self._item.read(child, f"{path}.{key[:100]}", reading)
+            value = self._item.read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:
                 values[key] = value
         return values
@@ -294,10 +295,11 @@ class RecordShape(Shape):
             return self.wrong(node, path, reading)
         record = Record(node, path, {})
         usable = True
+        meant = set()
         for key, child in node.value.items():
             known = self.fields.get(key)
             if known is None:
-                self._unknown(key, record, reading)
+                meant.add(self._unknown(key, record, reading))
                 continue
             value = known.shape.read(child, record.at(key), reading)
             if not isinstance(value, Invalid):
@@ -307,31 +309,31 @@ class RecordShape(Shape):
         for key, known in self.fields.items():
             if known.required and key not in node.value:
                 usable = False
-                reading.problem(
-                    node.position,
-                    path,
-                    f"the key {key} is missing",
-                    expected=f"{key}: {known.shape.expected}",
-                )
+                if key not in meant:  # its misspelling is told already
+                    reading.problem(
+                        node.position,
+                        path,
+                        f"the key {key} is missing",
+                        expected=f"{key}: {known.shape.expected}",
+                    )
         return record if usable else INVALID
 
-    def _unknown(self, key: str, record: Record, reading: Reading) -> None:
+    def _unknown(self, key: str, record: Record, reading: Reading) -> str:
+        """Tells about a key that is not one of ours; gives back the one that was meant."""
+        position, at = record.position(key), record.at(shorten(key))
         if key in self._elsewhere:
-            reading.problem(
-                record.position(key),
-                record.path,
-                f"{key} does not belong here: {self._elsewhere[key]}",
-            )
-            return
-        unused = [name for name in self.fields if name not in record.node.value]
-        shown = key if 0 < len(key) <= 60 else (key[:57] + "..." if key else '""')
+            message = f"{key} does not belong here: {self._elsewhere[key]}"
+            reading.problem(position, at, message)
+            return ""
+        meant = near(key, [name for name in self.fields if name not in record.node.value])
         reading.problem(
-            record.position(key),
-            record.path,
-            f"unknown key {shown}",
+            position,
+            at,
+            f"unknown key {shorten(key)}",
             expected=either(list(self.fields)),
-            suggestion=near(key, unused),
+            suggestion=meant,
         )
+        return meant
 
     def schema(self) -> dict[str, Any]:
         properties = {
@@ -367,15 +369,15 @@ class Choice(Shape):
             return self.wrong(node, path, reading)
         chosen = [key for key in node.value if key in self.fields]
         for key in node.value:
+            at = f"{path}.{shorten(key)}" if path else shorten(key)
             if key in self._elsewhere:
-                reading.problem(
-                    node.keys[key], path, f"{key} does not belong here: {self._elsewhere[key]}"
-                )
+                message = f"{key} does not belong here: {self._elsewhere[key]}"
+                reading.problem(node.keys[key], at, message)
             elif key not in self.fields:
                 reading.problem(
                     node.keys[key],
-                    path,
-                    f"unknown key {key[:60]}",
+                    at,
+                    f"unknown key {shorten(key)}",
                     expected=f"one of {either(list(self.fields))}",
                     suggestion=near(key, self.fields) if not chosen else "",
                 )

@@ -1,0 +1,512 @@
+"""What every form of a workspace file means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from supervisor.specs import (
+    EnvironmentSpec,
+    Limits,
+    LocationSpec,
+    RemoteEndpoint,
+    RestartPolicy,
+    RestartSpec,
+    SourcePosition,
+    StartMethod,
+    Target,
+    TargetKind,
+    WorkspaceSpec,
+)
+from supervisor.workspace import Selection, identify, resolve
+
+ENVIRON = {"HOME": "/home/ops", "PORT": "4266", "MODULE": "team.defs", "EMPTY": "", "SECONDS": "2m"}
+
+
+def read(
+    directory: Path, *texts: str, names: tuple[str, ...] = ("workspace.yaml", "b.yaml", "c.yaml")
+) -> WorkspaceSpec:
+    """The workspace of one or several files in ``directory``."""
+    files = []
+    for name, text in zip(names, texts, strict=False):
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+        files.append(Path(name))
+    selection = Selection(files=tuple(files))
+    spec = resolve(selection, cwd=directory, environ=ENVIRON)
+    assert identify(selection, cwd=directory) == (spec.directory, spec.key)
+    return spec
+
+
+def only(spec: WorkspaceSpec) -> LocationSpec:
+    (location,) = spec.locations
+    return location
+
+
+FILE, MODULE = TargetKind.PYTHON_FILE, TargetKind.PYTHON_MODULE
+PACKAGE, AUTOLOAD = TargetKind.PYTHON_PACKAGE, TargetKind.AUTOLOAD
+
+
+@pytest.mark.parametrize(
+    ("item", "name", "kind", "target", "attribute", "working_directory"),
+    [
+        ("python_file: a/b.py", "b.py", FILE, "{}/a/b.py", None, "{}"),
+        ("python_file: /opt/b.py", "b.py", FILE, "/opt/b.py", None, "{}"),
+        ("python_file: ~/b.py", "b.py", FILE, "/home/ops/b.py", None, "{}"),
+        ("python_file: ../b.py", "b.py", FILE, "{}/../b.py", None, "{}"),
+        ("python_file: {relative_path: b.py}", "b.py", FILE, "{}/b.py", None, "{}"),
+        (
+            "python_file: {relative_path: a/b.py, attribute: defs}",
+            "b.py:defs",
+            FILE,
+            "{}/a/b.py",
+            "defs",
+            "{}",
+        ),
+        (
+            "python_file: {relative_path: b.py, location_name: risk, attribute: d}",
+            "risk",
+            FILE,
+            "{}/b.py",
+            "d",
+            "{}",
+        ),
+        (
+            "python_file: {relative_path: b.py, location_name: ''}",
+            "b.py",
+            FILE,
+            "{}/b.py",
+            None,
+            "{}",
+        ),
+        (
+            "python_file: {relative_path: a/b.py, working_directory: a}",
+            "b.py",
+            FILE,
+            "{}/a/b.py",
+            None,
+            "{}/a",
+        ),
+        ("python_module: team.defs", "team.defs", MODULE, "team.defs", None, "{}"),
+        ("python_module: {module_name: team}", "team", MODULE, "team", None, "{}"),
+        (
+            "python_module: {module_name: team, working_directory: src, attribute: x}",
+            "team:x",
+            MODULE,
+            "team",
+            "x",
+            "{}/src",
+        ),
+        (
+            "python_module: {module_name: {env: MODULE}}",
+            "team.defs",
+            MODULE,
+            "team.defs",
+            None,
+            "{}",
+        ),
+        ("python_module: {env: MODULE}", "team.defs", MODULE, "team.defs", None, "{}"),
+        ("python_package: team", "team", PACKAGE, "team", None, "{}"),
+        (
+            "python_package: {package_name: team, working_directory: /srv}",
+            "team",
+            PACKAGE,
+            "team",
+            None,
+            "/srv",
+        ),
+        ("autoload_defs_module: team.defs", "team.defs", AUTOLOAD, "team.defs", None, "{}"),
+        (
+            "autoload_defs_module: {module_name: t, location_name: n}",
+            "n",
+            AUTOLOAD,
+            "t",
+            None,
+            "{}",
+        ),
+        (
+            "python_environment: {executable_path: p, target: {python_file: {relative_path: b.py, location_name: x}}}",
+            "x",
+            FILE,
+            "{}/b.py",
+            None,
+            "{}",
+        ),
+        (
+            "python_environment: {executable_path: p, target: {python_module: team}}",
+            "team",
+            MODULE,
+            "team",
+            None,
+            "{}",
+        ),
+        (
+            "python_environment: {executable_path: p, target: {python_package: {package_name: t, attribute: a}}}",
+            "t:a",
+            PACKAGE,
+            "t",
+            "a",
+            "{}",
+        ),
+    ],
+)
+def test_selectors(
+    tmp_path: Path,
+    item: str,
+    name: str,
+    kind: TargetKind,
+    target: str,
+    attribute: str | None,
+    working_directory: str,
+) -> None:
+    location = only(read(tmp_path, f"load_from:\n- {item}\n"))
+    if kind is FILE:
+        target = str(
+            Path(target.replace("{}/..", str(tmp_path.parent)).replace("{}", str(tmp_path)))
+        )
+    assert location.name == name
+    assert location.target == Target(
+        kind, target, Path(working_directory.replace("{}", str(tmp_path))), attribute
+    )
+    assert location.origin == SourcePosition(str(tmp_path / "workspace.yaml"), 2, 3)
+    assert location.form == item.split(":")[0]
+
+
+def test_a_yaml_list_of_items_in_every_style(tmp_path: Path) -> None:
+    spec = read(
+        tmp_path,
+        """\
+        load_from:
+          - python_file:
+              relative_path: "x.py"
+          - {python_module: 'y'}
+        """,
+    )
+    assert [location.name for location in spec.locations] == ["x.py", "y"]
+    assert spec.title == spec.key == "workspace.yaml"
+    assert spec.directory == tmp_path
+    assert spec.files == (tmp_path / "workspace.yaml",)
+    assert spec.state_directory == tmp_path / ".supervise"
+
+
+def test_an_empty_workspace_is_valid(tmp_path: Path) -> None:
+    assert read(tmp_path, "load_from: []\n").locations == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "remote", "name"),
+    [
+        ("{port: 4266}", RemoteEndpoint("localhost", 4266), "grpc:localhost:4266"),
+        ("{host: h, port: {env: PORT}}", RemoteEndpoint("h", 4266), "grpc:h:4266"),
+        ("{socket: /run/x}", RemoteEndpoint("localhost", socket="/run/x"), "grpc:localhost:/run/x"),
+        ("{port: 1, ssl: true, location_name: n}", RemoteEndpoint("localhost", 1, ssl=True), "n"),
+    ],
+)
+def test_grpc_servers_are_listed_and_never_started(
+    tmp_path: Path, keys: str, remote: RemoteEndpoint, name: str
+) -> None:
+    location = only(read(tmp_path, f"load_from:\n- grpc_server: {keys}\n"))
+    assert (location.target, location.remote, location.name) == (None, remote, name)
+
+
+def test_metadata_is_kept_as_it_is(tmp_path: Path) -> None:
+    location = only(
+        read(
+            tmp_path,
+            "load_from:\n- grpc_server: {port: 1, additional_metadata: {a: {env: X}, b: [1, no]}}\n",
+        )
+    )
+    assert location.metadata == {"a": {"env": "X"}, "b": [1, False]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("executable_path: venv/bin/python", {"executable_path": "{}/venv/bin/python"}),
+        ("executable_path: ~/py", {"executable_path": "/home/ops/py"}),
+        ("executable_path: python3.8", {"executable_path": "python3.8"}),
+        ("python: 3.10", {"python": "3.10"}),
+        ('python: ">=3.8,<3.11"', {"python": ">=3.8,<3.11"}),
+        ("python: ./py", {"python": "{}/py"}),
+        ("requirements: [a==1, 'b  # why']", {"requirements": ("a==1", "b")}),
+        ("requirements: |\n      a==1\n      # no\n\n      b", {"requirements": ("a==1", "b")}),
+        ("requirements_file: reqs.txt", {"requirements_file": "{}/reqs.txt"}),
+        ("project: proj", {"project": "{}/proj"}),
+        ("project: proj/pyproject.toml", {"project": "{}/proj"}),
+    ],
+)
+def test_environments(tmp_path: Path, keys: str, expected: dict[str, object]) -> None:
+    (tmp_path / "reqs.txt").write_text("x")
+    (tmp_path / "proj").mkdir()
+    (tmp_path / "proj" / "pyproject.toml").write_text("")
+    for key, value in expected.items():
+        if isinstance(value, str):
+            text = value.replace("{}", str(tmp_path))
+            expected[key] = Path(text) if key in ("requirements_file", "project") else text
+    item = "python_environment:\n    target: {python_module: m}\n"
+    anonymous = read(tmp_path, f"load_from:\n- {item}    {keys}\n")
+    assert only(anonymous).environment == EnvironmentSpec(**expected)  # type: ignore[arg-type]
+    named = read(tmp_path, f"environments:\n  n:\n    {keys}\nload_from:\n- {item}    name: n\n")
+    spec = EnvironmentSpec(name="n", **expected)  # type: ignore[arg-type]
+    assert only(named).environment == spec
+    assert named.environments == (spec,)
+    if "requirements_file" in expected:
+        assert tmp_path / "reqs.txt" in named.files
+    if "project" in expected:
+        assert tmp_path / "proj" / "pyproject.toml" in named.files
+
+
+def test_one_environment_is_one_object_for_all_that_name_it(tmp_path: Path) -> None:
+    spec = read(
+        tmp_path,
+        """\
+        environments:
+          risk: {python: "3.8"}
+          plain: {}
+        load_from:
+          - python_module: {module_name: a, environment: risk}
+          - python_environment: {name: risk, target: {python_module: b}}
+          - python_module: {module_name: c, executable_path: /bin/py}
+          - python_module: d
+          - python_module: {module_name: e, environment: plain}
+        """,
+    )
+    a, b, c, d, e = (location.environment for location in spec.locations)
+    assert a is b
+    assert a.managed
+    assert c == EnvironmentSpec(executable_path="/bin/py")
+    assert d == EnvironmentSpec()
+    assert e == EnvironmentSpec(name="plain")
+    assert a.origin == SourcePosition(str(tmp_path / "workspace.yaml"), 2, 9)
+
+
+OWN_KEYS = """\
+env: {A: text, B: 3.10, C: yes, D: {env: MODULE}, E: ""}
+env_file: one.env
+load_timeout: 1m30s
+stop_timeout: 0
+restart: {policy: always, max_restarts: 2, window: 1h, initial_delay: 500ms, max_delay: 1.5}
+limits: {memory: 1.5GiB, cpu: 0.5, open_files: 64, processes: 10, nice: 5}
+start_method: spawn
+metadata: {team: [risk, 1]}
+"""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "python_file:\n    relative_path: f.py\n",
+        "python_module:\n    module_name: m\n",
+        "python_package:\n    package_name: p\n",
+        "autoload_defs_module:\n    module_name: a\n",
+        "python_environment:\n    target: {python_module: m}\n",
+    ],
+)
+@pytest.mark.parametrize("where", ["item", "defaults"])
+def test_our_own_keys(tmp_path: Path, head: str, where: str) -> None:
+    (tmp_path / "one.env").write_text("A=file\nF=file\n")
+    keys = "".join(f"    {line}\n" for line in OWN_KEYS.splitlines())
+    if where == "item":
+        text = f"load_from:\n- {head}{keys}"
+    else:
+        text = f"defaults:\n{keys}load_from:\n- {head}"
+    spec = read(tmp_path, text)
+    location = only(spec)
+    assert location.env == {
+        "A": "text",
+        "B": "3.10",
+        "C": "yes",
+        "D": "team.defs",
+        "E": "",
+        "F": "file",
+    }
+    assert (location.load_timeout, location.stop_timeout) == (90.0, 0.0)
+    assert location.restart == RestartSpec(RestartPolicy.ALWAYS, 2, 3600.0, 0.5, 1.5)
+    assert location.limits == Limits(3 * 2**29, 0.5, 64, 10, 5)
+    assert location.start_method is StartMethod.SPAWN
+    assert location.metadata == {"team": ["risk", 1]}
+    assert spec.files == (tmp_path / "workspace.yaml", tmp_path / "one.env")
+    assert "text" not in repr(location)  # secrets are not shown
+
+
+def test_defaults_lie_below_what_a_location_says(tmp_path: Path) -> None:
+    (tmp_path / "base.env").write_text("X=base\nY=base\nZ=base\n")
+    (tmp_path / "own.env").write_text("Z=own\n")
+    spec = read(
+        tmp_path,
+        """\
+        environments: {e: {}}
+        defaults:
+          env_file: [base.env]
+          env: {Y: defaults}
+          restart: {window: 10s}
+          limits: {nice: 1, open_files: 32}
+          environment: e
+          load_timeout: 5
+        load_from:
+          - python_file:
+              relative_path: f.py
+              env_file: own.env
+              restart: never
+              limits: {nice: 2}
+              executable_path: /bin/py
+          - python_file: {relative_path: g.py, load_timeout: 0.5}
+          - grpc_server: {port: 1}
+        """,
+    )
+    f, g, remote = spec.locations
+    assert f.env == {"X": "base", "Y": "defaults", "Z": "own"}
+    assert f.restart == RestartSpec(RestartPolicy.NEVER, window=10.0)
+    assert f.limits == Limits(nice=2, open_files=32)
+    assert f.environment == EnvironmentSpec(executable_path="/bin/py")
+    assert f.load_timeout == 5.0
+    assert g.environment is spec.environments[0]
+    assert g.load_timeout == 0.5
+    assert not remote.env
+    assert remote.environment == EnvironmentSpec()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("90", 90.0),
+        ("1.5", 1.5),
+        ("60s", 60.0),
+        ("2m", 120.0),
+        ("'2 m'", 120.0),
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        ("1d", 86400.0),
+        ("'45'", 45.0),
+        ("{env: SECONDS}", 120.0),
+    ],
+)
+def test_durations(tmp_path: Path, written: str, seconds: float) -> None:
+    item = f"python_module: {{module_name: m, load_timeout: {written}}}"
+    assert only(read(tmp_path, f"load_from:\n- {item}\n")).load_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("1048576", 2**20),
+        ("512MiB", 2**29),
+        ("512 MiB", 2**29),
+        ("1GB", 10**9),
+        ("2048kB", 2_048_000),
+        ("1TiB", 2**40),
+        ("1.5GiB", 3 * 2**29),
+    ],
+)
+def test_sizes(tmp_path: Path, written: str, size: int) -> None:
+    item = f"python_module: {{module_name: m, limits: {{memory: {written}}}}}"
+    assert only(read(tmp_path, f"load_from:\n- {item}\n")).limits.memory == size
+
+
+def test_env_files_are_read_as_dotenv_reads_them(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "# comment\nexport A=1\nB='x y'\nC=\"${A}-${HOME}-${NOPE:-d}\"\nHOME=/h\nD=$A\nE=${HOME}\nF\nG=\n"
+    )
+    location = only(
+        read(tmp_path, "load_from:\n- python_module: {module_name: m, env_file: .env}\n")
+    )
+    assert location.env == {
+        "A": "1",
+        "B": "x y",
+        "C": "1-/home/ops-d",
+        "HOME": "/h",
+        "D": "$A",
+        "E": "/h",
+        "G": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "kind", "target", "name"),
+    [
+        ("{module: team.repos, fn: define}", MODULE, "team.repos", "team.repos:define"),
+        ("{file: a/repos.py, fn: define}", FILE, "{}/a/repos.py", "repos.py:define"),
+        ("team.repos:define", MODULE, "team.repos", "team.repos:define"),
+        ("a/repos.py:define", FILE, "{}/a/repos.py", "repos.py:define"),
+    ],
+)
+def test_the_repository_block_of_old(
+    tmp_path: Path, block: str, kind: TargetKind, target: str, name: str
+) -> None:
+    spec = read(
+        tmp_path,
+        f"repository: {block}\nscheduler: {{module: a, fn: b}}\npartitions: {{file: a, fn: b}}\n",
+        names=("repository.yaml",),
+    )
+    location = only(spec)
+    target = target.replace("{}", str(tmp_path))
+    assert location.target == Target(kind, target, tmp_path, "define")
+    assert location.name == name
+    assert len(spec.warnings) == 3
+    assert all(f"{tmp_path}/repository.yaml:" in warning for warning in spec.warnings)
+
+
+def test_repository_comes_before_load_from(tmp_path: Path) -> None:
+    spec = read(tmp_path, "load_from: [{python_module: m}]\nrepository: {module: r, fn: f}\n")
+    assert [location.name for location in spec.locations] == ["r:f", "m"]
+
+
+def test_anchors_and_merge_keys(tmp_path: Path) -> None:
+    spec = read(
+        tmp_path,
+        """\
+        defaults: {metadata: {base: &base {working_directory: src, load_timeout: 7}}}
+        load_from:
+          - python_module: {<<: *base, module_name: a}
+          - python_module: {<<: *base, module_name: b, load_timeout: 8}
+        """,
+    )
+    a, b = spec.locations
+    assert a.target is not None
+    assert a.target.working_directory == tmp_path / "src"
+    assert (a.load_timeout, b.load_timeout) == (7.0, 8.0)
+
+
+def test_several_files_merge_and_share_environments(tmp_path: Path) -> None:
+    spec = read(
+        tmp_path,
+        "load_from: [{python_file: {relative_path: a.py, environment: e}}]\n",
+        "load_from: [{python_file: b.py}]\n",
+        "environments: {e: {python: '3.9'}}\n",
+        names=("one/a.yaml", "two/b.yaml", "envs.yaml"),
+    )
+    a, b = spec.locations
+    assert a.environment.python == "3.9"
+    assert a.target is not None
+    assert b.target is not None
+    assert a.target.name == str(tmp_path / "one" / "a.py")
+    assert b.target.working_directory == tmp_path / "two"
+    assert spec.directory == tmp_path / "one"
+    assert spec.title == "a.yaml, b.yaml, envs.yaml"
+    assert spec.key.startswith("a.yaml+b.yaml+envs.yaml-")
+
+
+def test_a_moved_line_changes_no_spec(tmp_path: Path) -> None:
+    text = "environments: {e: {}}\nload_from:\n- python_module: {module_name: m, environment: e}\n"
+    assert read(tmp_path, text).locations == read(tmp_path, "# note\n\n" + text).locations
+
+
+def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "workspace.yaml"
+    path.write_bytes(b"\xef\xbb\xbfload_from:\r\n- python_file: \xc3\xa9.py\r\n")
+    spec = resolve(Selection(files=(path,)), cwd=Path("/"), environ={})
+    assert only(spec).name == "é.py"
+
+
+def test_a_symlinked_file_keeps_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "w.yaml").write_text("load_from: [{python_file: f.py}]\n")
+    (tmp_path / "workspace.yaml").symlink_to("data/w.yaml")
+    spec = resolve(Selection(files=(Path("workspace.yaml"),)), cwd=tmp_path, environ={})
+    assert spec.directory == tmp_path
+    target = only(spec).target
+    assert target is not None
+    assert target.name == str(tmp_path / "f.py")
