@@ -119,4 +119,3 @@ defs = Definitions(
     sensors=[on_click, on_failure],
     resources={"api": api.configured({"token": "x"})},
 )
-alias = defs
