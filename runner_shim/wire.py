@@ -45,7 +45,7 @@ def unpack(data, limit=MAX_MESSAGE_BYTES):
     if len(data) > limit:
         raise WireError("%d bytes where at most %d are allowed" % (len(data), limit))
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_buffer_size=limit)
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except RecursionError:
         raise WireError("nested too deeply")
     except Exception as error:  # msgpack raises many kinds, ValueError and its own tree

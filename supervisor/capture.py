@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LogLine", "LocationLog"]
+__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LocationLog", "LogLine"]
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_LINE_BYTES = 8192
@@ -162,7 +162,9 @@ class LocationLog:
                 self._origin += self._size
                 self._size = 0
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
             try:
                 self._size += os.write(descriptor, data)
             finally:

@@ -28,7 +28,15 @@ from typing import Protocol
 import runner_shim
 from supervisor.specs import Limits
 
-__all__ = ["Exit", "LaunchError", "LaunchRequest", "Launcher", "Placed", "SpawnLauncher", "session_members"]
+__all__ = [
+    "Exit",
+    "LaunchError",
+    "LaunchRequest",
+    "Launcher",
+    "Placed",
+    "SpawnLauncher",
+    "session_members",
+]
 
 _BOOT = Path(runner_shim.__file__).with_name("boot.py")
 
@@ -88,6 +96,9 @@ class Placed(Protocol):
     def kill(self, number: int) -> None:
         """Send a signal to the whole session; no error when it is gone."""
 
+    def kill_leader(self, number: int) -> None:
+        """Send a signal to the shim alone; no error when it is gone."""
+
 
 class Launcher(Protocol):
     """Brings shims to life."""
@@ -103,8 +114,9 @@ class SpawnLauncher:
         """Start ``python boot.py NAME`` in a session of its own."""
         command = [str(request.executable), "-u", str(_BOOT), request.name]
         try:
-            # In this, the main thread: a shim must not depend on the life of a worker thread.
-            child = subprocess.Popen(
+            # In this, the main thread, and blocking: it returns once the child has called exec, and
+            # the event loop's own subprocess support would wait for it with a thread a child.
+            child = subprocess.Popen(  # noqa: ASYNC220
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -135,7 +147,9 @@ class _Spawned:
 
     method = "spawn"
 
-    def __init__(self, child: subprocess.Popen[bytes], output: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], output: Callable[[str, bytes], None]
+    ) -> None:
         self._child = child
         self._output = output
         self._loop = asyncio.get_running_loop()
@@ -164,6 +178,11 @@ class _Spawned:
             os.killpg(self.pid, number)
         if number == signal.SIGKILL:
             _kill_session(self.pid)
+
+    def kill_leader(self, number: int) -> None:
+        if not self.exited.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
 
     def limit(self, limits: Limits) -> None:
         """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
@@ -235,9 +254,9 @@ class _Spawned:
 
 def session_members(session: int) -> list[int]:
     """The live processes of a session, the leader included (Linux; elsewhere empty)."""
-    members = []
+    members: list[int] = []
     try:
-        names = os.listdir("/proc")
+        names = os.listdir("/proc")  # noqa: PTH208  # hundreds of entries, names only
     except OSError:
         return members
     for name in names:

@@ -56,7 +56,7 @@ class Watcher:
 
     def watch(self, owner: str, directories: Iterable[str]) -> None:
         """Replace what ``owner`` wants watched; directories that do not exist are left out."""
-        wanted = frozenset(path for path in directories if Path(path).is_dir())
+        wanted = _existing(directories)
         self._wanted[owner] = wanted
         loop = asyncio.get_running_loop()
         if wanted <= self._watched:
@@ -89,8 +89,7 @@ class Watcher:
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
-            wanted = frozenset[str]().union(*self._wanted.values())
-            self._watched = frozenset(path for path in wanted if Path(path).is_dir())
+            self._watched = _existing(frozenset[str]().union(*self._wanted.values()))
             if not self._watched:
                 await self._again.wait()
                 continue
@@ -115,3 +114,7 @@ class Watcher:
                     self._trouble(f"files cannot be watched: {error}")
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._again.wait(), _RETRY)
+
+
+def _existing(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(path for path in paths if Path(path).is_dir())

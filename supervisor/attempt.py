@@ -1,0 +1,316 @@
+"""One attempt to run a location: a process from its placing to its end, and what is asked of it.
+
+Owns one instance: environment prepared, process placed, hello, load, requests, the stop ladder. An
+attempt is one generation and never starts a second process. It raises ``AttemptFailedError`` for
+what cannot be loaded and ``AttemptDiedError`` for a process that ended by itself; what follows from
+either is the location's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import envs
+from runner_shim import wire
+from supervisor import failures
+from supervisor.capture import LocationLog
+from supervisor.environments import Environments, Prepared
+from supervisor.failures import Failure
+from supervisor.launcher import Exit, Launcher, LaunchError, LaunchRequest, Placed
+from supervisor.slots import Slots
+from supervisor.snapshot import Snapshot, SnapshotError, accept
+from supervisor.specs import LocationSpec
+from supervisor.transport import Transport
+
+__all__ = ["Attempt", "AttemptDiedError", "AttemptFailedError", "Services"]
+
+_T = TypeVar("_T")
+
+# The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
+_STACK_SIGNAL = 62
+# How long a stack dump may take to arrive in the log before the process is killed (seconds).
+_STACK_GRACE = 0.3
+# A snapshot below this many bytes is checked in the event loop: a thread would cost more.
+_INLINE_BYTES = 256 * 1024
+
+
+class AttemptFailedError(Exception):
+    """The target cannot be loaded, or its process cannot be placed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class AttemptDiedError(Exception):
+    """The process ended by itself."""
+
+    def __init__(self, ended: Exit, doing: str) -> None:
+        super().__init__(str(ended))
+        self.ended = ended
+        self.doing = doing
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every location shares."""
+
+    launcher: Launcher
+    transport: Transport
+    environments: Environments
+    slots: Slots
+
+
+class Attempt:
+    """Generation ``generation`` of ``spec``."""
+
+    def __init__(
+        self, spec: LocationSpec, generation: int, services: Services, log: LocationLog
+    ) -> None:
+        self.spec = spec
+        self.generation = generation
+        self.instance = f"{generation}-{secrets.token_hex(8)}"
+        self.started_at = time.time()
+        self.started_wall_ns = time.time_ns()
+        self.prepared: Prepared | None = None
+        self.placed: Placed | None = None
+        self.hello: dict[str, Any] = {}
+        self.snapshot: Snapshot | None = None
+        self.start_seconds = 0.0
+        self._services = services
+        self._log = log
+        self._doing = "starting"
+        self._next_request = 1
+        self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._hello.add_done_callback(_retrieve)
+        self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[bytes]]]] = {}
+
+    @property
+    def alive(self) -> bool:
+        """True while the process runs."""
+        return self.placed is not None and not self.placed.exited.done()
+
+    async def prepare(self, told: Callable[[str], None]) -> None:
+        """Have the environment made; raises ``AttemptFailedError``."""
+        try:
+            self.prepared = await self._services.environments.prepare(self.spec.environment, told)
+        except envs.EnvError as error:
+            raise AttemptFailedError(failures.from_environment(error)) from error
+
+    async def load(self, heard: Callable[[], None]) -> Snapshot:
+        """Place the process and load the target; ``heard`` is called at the hello.
+
+        Raises ``AttemptFailedError`` or ``AttemptDiedError``.
+        """
+        deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
+        async with self._services.slots.take():
+            begun = time.monotonic()
+            await self._place()
+            assert self.placed is not None
+            await self._within(self._hello, deadline, "starting the interpreter")
+            self.start_seconds = time.monotonic() - begun
+            heard()
+            self._doing = "loading"
+            message, payload = await self._within(
+                await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
+            )
+        if message["type"] == "failed":
+            raise AttemptFailedError(failures.from_shim(message.get("failure")))
+        self.snapshot = await self._accept(message, payload)
+        self._doing = "serving"
+        return self.snapshot
+
+    async def describe(
+        self, kind: str, name: str, repository: str | None, timeout: float
+    ) -> dict[str, Any]:
+        """Have the shim construct one definition; ``{"definition", "source"}``.
+
+        Raises ``AttemptFailedError`` (what it raised), ``AttemptDiedError``, ``TimeoutError``.
+        """
+        asked = await self._ask(
+            {"type": "describe", "kind": kind, "name": name, "repository": repository}
+        )
+        message, _ = await asyncio.wait_for(asked, timeout)
+        if message["type"] == "failed":
+            raise AttemptFailedError(failures.from_shim(message.get("failure")))
+        return {"definition": message.get("definition"), "source": message.get("source")}
+
+    async def finish_requests(self, timeout: float) -> None:
+        """Wait until what was asked is answered."""
+        if self._answers:
+            await asyncio.wait(list(self._answers.values()), timeout=timeout)
+
+    async def stop(self, *, at_once: bool = False) -> None:
+        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone."""
+        placed = self.placed
+        if placed is None or placed.exited.done():
+            self._forget()
+            return
+        grace = self.spec.stop_timeout / 2
+        with contextlib.suppress(TimeoutError):
+            if not at_once:
+                if self._doing == "serving" and not self._answers:
+                    await self._services.transport.send(self.instance, {"type": "stop"})
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(asyncio.shield(placed.exited), grace)
+                if not placed.exited.done():
+                    placed.kill(signal.SIGTERM)
+                    await asyncio.wait_for(asyncio.shield(placed.exited), grace)
+        placed.kill(signal.SIGKILL)
+        await asyncio.shield(placed.exited)
+        self._forget()
+
+    async def dump_stack(self) -> None:
+        """Have the shim write its Python stack to its log, whatever it is doing."""
+        if self.placed is not None and self.hello:
+            self.placed.kill_leader(_STACK_SIGNAL)
+            await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
+
+    async def _place(self) -> None:
+        assert self.prepared is not None
+        self._services.transport.expect(self.instance, self._received)
+        try:
+            self.placed = await self._services.launcher.start(
+                LaunchRequest(
+                    name=self.spec.name,
+                    instance=self.instance,
+                    address=self._services.transport.address,
+                    executable=self.prepared.environment.interpreter.executable,
+                    overlay=self.prepared.overlay,
+                    environ={**self.prepared.environ, **self.spec.env},
+                    limits=self.spec.limits,
+                    output=self._log.output,
+                )
+            )
+        except LaunchError as error:
+            self._forget()
+            raise AttemptFailedError(Failure("interpreter", str(error))) from None
+        self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
+        self.placed.exited.add_done_callback(self._exited)
+
+    def _target(self) -> dict[str, Any]:
+        target = self.spec.target
+        assert target is not None
+        return {
+            "kind": target.kind.value,
+            "name": target.name,
+            "attribute": target.attribute,
+            "working_directory": str(target.working_directory),
+        }
+
+    async def _ask(
+        self, message: dict[str, Any]
+    ) -> asyncio.Future[tuple[dict[str, Any], list[bytes]]]:
+        number = self._next_request
+        self._next_request += 1
+        future: asyncio.Future[tuple[dict[str, Any], list[bytes]]]
+        future = asyncio.get_running_loop().create_future()
+        self._answers[number] = future
+        future.add_done_callback(lambda _: self._answers.pop(number, None))
+        future.add_done_callback(_retrieve)
+        if self.placed is not None and self.placed.exited.done():
+            future.set_exception(AttemptDiedError(self.placed.exited.result(), self._doing))
+        else:
+            await self._services.transport.send(self.instance, {**message, "request": number})
+        return future
+
+    async def _within(self, future: asyncio.Future[_T], deadline: float, doing: str) -> _T:
+        try:
+            return await asyncio.wait_for(future, deadline - asyncio.get_running_loop().time())
+        except TimeoutError:
+            await self.dump_stack()
+            what = f"{doing} {self.spec.name}" if doing == "loading" else doing
+            raise AttemptFailedError(failures.timed_out(self.spec.load_timeout, what)) from None
+
+    async def _accept(self, message: dict[str, Any], payload: list[bytes]) -> Snapshot:
+        if len(payload) != 2:
+            failure = Failure("protocol", f"a snapshot came in {len(payload)} parts instead of 2")
+            raise AttemptFailedError(failure)
+        definitions, sources = payload
+
+        def check() -> Snapshot:
+            return accept(
+                self.spec.name,
+                self.generation,
+                report=message.get("report"),
+                definitions=definitions,
+                sources=sources,
+                loaded_at=time.time(),
+            )
+
+        try:
+            if len(definitions) + len(sources) <= _INLINE_BYTES:
+                return check()
+            return await asyncio.to_thread(check)
+        except SnapshotError as error:
+            text = f"the snapshot is not valid: {error}"
+            raise AttemptFailedError(Failure("snapshot", text)) from None
+
+    def _received(self, message: dict[str, Any] | wire.WireError, payload: list[bytes]) -> None:
+        if isinstance(message, wire.WireError):
+            self._violation(f"the shim sent {message}")
+        elif message["type"] == "hello":
+            if message["v"] != wire.VERSION:
+                self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
+            elif not self._hello.done():
+                self.hello = message
+                self._hello.set_result(message)
+        elif message["v"] != wire.VERSION:
+            self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
+        else:
+            number = message.get("request")
+            future = self._answers.get(number) if isinstance(number, int) else None
+            if future is None:
+                self._violation(f"the shim answered a request that nobody made ({message['type']})")
+            elif not future.done():
+                future.set_result((message, payload))
+
+    def _violation(self, text: str) -> None:
+        self._refuse(Failure("protocol", text, "something in the process writes to our socket"))
+
+    def _refuse(self, failure: Failure) -> None:
+        """It does not keep to the protocol: it fails what waits for it and costs it its process."""
+        self._log.remark(failure.message)
+        self._fail_waiters(AttemptFailedError(failure))
+        self._services.transport.forget(self.instance)
+        if self.placed is not None:
+            self.placed.kill(signal.SIGKILL)
+
+    def _exited(self, exited: asyncio.Future[Exit]) -> None:
+        ended = exited.result()
+        self._log.flush()
+        self._log.remark(f"generation {self.generation} (pid {self._pid}) {ended}")
+        self._fail_waiters(AttemptDiedError(ended, self._doing))
+        self._forget()
+
+    def _fail_waiters(self, error: Exception) -> None:
+        waiters: list[asyncio.Future[Any]] = [self._hello, *self._answers.values()]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    @property
+    def _pid(self) -> int:
+        return self.placed.pid if self.placed is not None else 0
+
+    def _forget(self) -> None:
+        self._services.transport.forget(self.instance)
+
+    @property
+    def executable(self) -> Path | None:
+        """The interpreter, once it is known."""
+        return None if self.prepared is None else self.prepared.environment.interpreter.executable
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    # Whoever asked may be gone; an outcome that nobody collects is no defect.
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,123 @@
+"""The control socket: takes requests from clients, answers them, bounds what they may send.
+
+Owns the ROUTER that clients connect to and the framing of requests and replies. What a method does
+is the method table's business (``methods``); here each request runs in a task of its own, so one
+that waits keeps nobody else waiting. An error becomes a reply; nothing a client sends ends the
+supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from runner_shim import wire
+from supervisor.errors import ProtocolError, SupervisorError
+
+__all__ = ["VERSION", "Control", "Method", "Reply"]
+
+VERSION = 1
+_MAX_REQUEST = 1024 * 1024
+
+Reply = tuple[dict[str, Any], list[bytes]]
+Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+
+_log = logging.getLogger(__name__)
+
+
+class Control:
+    """Serves ``methods`` at ``address`` (ipc)."""
+
+    def __init__(
+        self, context: zmq.asyncio.Context, address: str, methods: Mapping[str, Method]
+    ) -> None:
+        self._methods = methods
+        self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
+        self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
+        self._socket.bind(address)
+        self._task: asyncio.Task[None] | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._serve(), name="control")
+
+    async def close(self) -> None:
+        """Stop answering; waiting requests get no reply."""
+        tasks = [task for task in (self._task, *self._requests) if task is not None]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._socket.close()
+
+    async def _serve(self) -> None:
+        while True:
+            identity, *frames = await self._socket.recv_multipart()
+            task = asyncio.create_task(self._answer(identity, frames))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _answer(self, identity: bytes, frames: list[bytes]) -> None:
+        number: Any = None
+        payload: list[bytes] = []
+        try:
+            request = self._parse(frames)
+            number = request.get("id")
+            method = self._methods.get(request["method"])
+            if method is None:
+                known = ", ".join(sorted(self._methods))
+                raise ProtocolError(f"no method is named {request['method']!r}; there are {known}")
+            result, payload = await method(request.get("params") or {})
+            header = {"v": VERSION, "id": number, "result": result}
+        except SupervisorError as error:
+            header = {"v": VERSION, "id": number, "error": _error_data(error)}
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("a request failed")
+            text = "the supervisor could not answer; its log has the details"
+            header = {"v": VERSION, "id": number, "error": {"code": "internal", "message": text}}
+        await self._socket.send_multipart([identity, wire.pack(header), *payload])
+
+    @staticmethod
+    def _parse(frames: list[bytes]) -> dict[str, Any]:
+        if len(frames) != 1:
+            raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
+        try:
+            request = wire.unpack(frames[0], _MAX_REQUEST)
+        except wire.WireError as error:
+            raise ProtocolError(f"the request is {error}") from None
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            raise ProtocolError("the request names no method")
+        if request.get("v") != VERSION:
+            raise ProtocolError(
+                f"the client speaks control protocol {request.get('v')!r}, this supervisor {VERSION}",
+                hint="install the same version of workspace-supervisor on both sides",
+            )
+        if not isinstance(request.get("params") or {}, dict):
+            raise ProtocolError("the request's params are no map")
+        return request
+
+
+def _error_data(error: SupervisorError) -> dict[str, Any]:
+    from supervisor.errors import ConfigurationError
+    from supervisor.status import problem_data
+
+    data: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if error.hint:
+        data["hint"] = error.hint
+    if isinstance(error, ConfigurationError):
+        data["problems"] = [problem_data(one) for one in error.problems]
+    name = getattr(error, "name", None)
+    if isinstance(name, str):
+        data["name"] = name
+    return data

@@ -1,0 +1,305 @@
+"""The supervisor itself: puts the parts together and keeps them until told to stop.
+
+Owns the lock on the workspace, the sockets, the set of locations and its changing with the
+workspace's files. Everything is created here and ended here. How a location lives is ``location``,
+what clients may ask is ``methods``; user code never runs in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq.asyncio
+
+from supervisor.attempt import Services
+from supervisor.capture import LocationLog
+from supervisor.control import Control
+from supervisor.environments import Environments
+from supervisor.errors import ConfigurationError, ConfigurationProblem, UnknownLocationError
+from supervisor.interest import Interest
+from supervisor.launcher import SpawnLauncher
+from supervisor.location import Location, Watching
+from supervisor.methods import Methods
+from supervisor.news import News
+from supervisor.rendezvous import Rendezvous
+from supervisor.slots import Slots
+from supervisor.specs import LocationSpec, WorkspaceSpec
+from supervisor.statedir import StateDirectory
+from supervisor.transport import Transport
+from supervisor.watcher import Watcher
+from supervisor.workspace import Selection, resolve
+
+__all__ = ["Daemon"]
+
+_WORKSPACE_OWNER = "\0workspace"  # no location can have this name
+_COLLECT_DELAY = 5.0
+
+
+class Daemon:
+    """Supervises the workspace that ``selection`` names.
+
+    ``once`` loads everything one time: no watching, no restarts, a private state directory.
+    ``started`` is set when clients can connect. ``run`` returns after ``shutdown``.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        once: bool = False,
+    ) -> None:
+        self._selection = selection
+        self._cwd = cwd
+        self._environ = dict(environ)
+        self._once = once
+        self.spec: WorkspaceSpec = resolve(selection, cwd=cwd, environ=environ)
+        self.started = asyncio.Event()
+        self.started_at = time.time()
+        self.revision = 0
+        self.locations: dict[str, Location] = {}
+        self.remotes: dict[str, LocationSpec] = {}
+        self.problems: tuple[ConfigurationProblem, ...] = ()
+        self.notes: list[str] = []
+        self.news = News()
+        self._stop = asyncio.Event()
+        self._at_once = False
+        self._files = Interest()
+        self._background: set[asyncio.Task[None]] = set()
+        self._collecting: asyncio.TimerHandle | None = None
+        self._leaving: dict[str, Location] = {}
+        key = self.spec.key + (f".check-{os.getpid()}" if once else "")
+        self.state = StateDirectory(self.spec.state_directory, key, temporary=once)
+        self.rendezvous = Rendezvous.for_workspace(self.spec.directory, key, self._environ)
+
+    async def run(self) -> None:
+        """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
+        self.state.open(self.spec.title)
+        try:
+            self.rendezvous.open()
+            try:
+                await self._serve()
+            finally:
+                self.rendezvous.close()
+        finally:
+            self.state.close()
+
+    def shutdown(self, at_once: bool = False) -> None:
+        """Stop everything; ``at_once`` kills instead of asking."""
+        if at_once and not self._at_once:
+            self._at_once = True
+            for location in self._all_locations():
+                location.stop("the supervisor was told to stop at once", at_once=True)
+        self._stop.set()
+
+    def changed(self) -> None:
+        """Something that clients can see has changed."""
+        self.revision += 1
+        self.news.tell()
+
+    @property
+    def stopping(self) -> bool:
+        """True once it was told to stop."""
+        return self._stop.is_set()
+
+    def ordered(self) -> list[Location]:
+        """The locations in the workspace's order."""
+        return list(self.locations.values())
+
+    def location(self, name: str) -> Location:
+        """The location of that name; raises ``UnknownLocationError``."""
+        found = self.locations.get(name)
+        if found is None:
+            raise UnknownLocationError(name, hint=self._known(name))
+        return found
+
+    async def _serve(self) -> None:
+        context = zmq.asyncio.Context()
+        transport = Transport(context, self.rendezvous.shim_address)
+        environments = Environments(self.spec.state_directory / "envs", self._environ)
+        self._services = Services(SpawnLauncher(), transport, environments, Slots())
+        self._watcher = Watcher(self._paths_changed, self._armed, self._note)
+        control = Control(context, self.rendezvous.control_address, Methods(self).table())
+        try:
+            transport.start()
+            control.start()
+            if not self._once:
+                self._watcher.start()
+                self._watch_workspace()
+            for spec in self.spec.locations:
+                self._add(spec, "the supervisor started")
+            self.rendezvous.announce(
+                {
+                    "workspace": self.spec.title,
+                    "files": [str(path) for path in self.spec.files],
+                    "once": self._once,
+                }
+            )
+            self.started.set()
+            await self._stop.wait()
+        finally:
+            await self._end_locations()
+            await control.close()
+            await self._watcher.close()
+            environments.close()
+            await transport.close()
+            if self._collecting is not None:
+                self._collecting.cancel()
+            for task in self._background:
+                task.cancel()
+            context.term()
+
+    async def _end_locations(self) -> None:
+        for location in self._all_locations():
+            location.stop("the supervisor is stopping", at_once=self._at_once)
+        for location in self._all_locations():
+            await location.stopped()
+
+    def _all_locations(self) -> list[Location]:
+        return [*self.locations.values(), *self._leaving.values()]
+
+    # The workspace and its changing.
+
+    def _add(self, spec: LocationSpec, reason: str) -> None:
+        if spec.remote is not None:
+            self.remotes[spec.name] = spec
+            return
+        log = LocationLog(self.state.log_path(spec.name), on_write=self.news.tell)
+        watching = None if self._once else Watching(self._watcher.watch)
+        location = Location(
+            spec,
+            self._services,
+            log,
+            self._location_changed,
+            watching=watching,
+            restarts=not self._once,
+        )
+        self.locations[spec.name] = location
+        location.start(reason)
+
+    def _remove(self, name: str) -> None:
+        self.remotes.pop(name, None)
+        location = self.locations.pop(name, None)
+        if location is None:
+            return
+        self._watcher.forget(name)
+        self._leaving[name] = location
+        location.stop("it is no longer in the workspace")
+        self._spawn(self._see_off(name, location))
+
+    async def _see_off(self, name: str, location: Location) -> None:
+        await location.stopped()
+        if self._leaving.get(name) is location:
+            del self._leaving[name]
+
+    def _watch_workspace(self) -> None:
+        self._files.take_files(str(path) for path in self.spec.files)
+        self._watcher.watch(_WORKSPACE_OWNER, self._files.directories)
+
+    def _paths_changed(self, paths: set[str]) -> None:
+        if self._stop.is_set():
+            return
+        inputs = self._files.concerned(paths, failed=False)
+        if inputs:
+            self._reread(inputs)
+        for location in list(self.locations.values()):
+            location.files_changed(paths)
+
+    def _armed(self, owner: str | None) -> None:
+        if self._stop.is_set():
+            return
+        if owner in (None, _WORKSPACE_OWNER):
+            outdated = self._files.outdated()
+            if outdated:
+                self._reread(outdated)
+        for name, location in list(self.locations.items()):
+            if owner in (None, name):
+                location.files_watched()
+
+    def _reread(self, paths: set[str]) -> None:
+        """Apply what is different in the workspace's files; a broken edit changes nothing."""
+        try:
+            spec = resolve(self._selection, cwd=self._cwd, environ=self._environ)
+        except ConfigurationError as error:
+            self.problems = error.problems
+            self.changed()
+            return
+        self.problems = ()
+        old = {one.name: one for one in self.spec.locations}
+        new = {one.name: one for one in spec.locations}
+        self.spec = spec
+        self._watch_workspace()
+        for name in old.keys() - new.keys():
+            self._remove(name)
+        for name, one in new.items():
+            before = old.get(name)
+            if before is None:
+                self._add(one, "it was added to the workspace")
+            elif (before.remote is None) != (one.remote is None):
+                self._remove(name)
+                self._add(one, "it was changed in the workspace")
+            elif one.remote is not None:
+                self.remotes[name] = one
+            else:
+                location = self.locations[name]
+                location.update(one, "its entry in the workspace changed")
+                inputs = {one.environment.requirements_file, *_project_files(one)}
+                touched = {str(path) for path in inputs if path is not None} & paths
+                if before == one and touched:
+                    names = ", ".join(sorted(Path(path).name for path in touched))
+                    location.reload(f"{names} changed")
+        order = {name: position for position, name in enumerate(new)}
+        self.locations = dict(sorted(self.locations.items(), key=lambda item: order[item[0]]))
+        self.changed()
+
+    # What others tell.
+
+    def _location_changed(self) -> None:
+        self.changed()
+        if self._collecting is None and not self._once:
+            loop = asyncio.get_running_loop()
+            self._collecting = loop.call_later(_COLLECT_DELAY, self._collect)
+
+    def _collect(self) -> None:
+        """Remove virtualenvs that nothing uses any more, once things have calmed down."""
+        self._collecting = None
+        if any(location.under_way for location in self.locations.values()):
+            self._location_changed()
+            return
+        used = {
+            attempt.prepared.environment.prefix
+            for location in self._all_locations()
+            for attempt in (location.newest, location.serving)
+            if attempt is not None and attempt.prepared is not None
+        }
+        self._spawn(self._services.environments.collect(used))
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            self.changed()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _known(self, name: str) -> str:
+        import difflib
+
+        names = [*self.locations, *self.remotes]
+        near = difflib.get_close_matches(name, names, n=1)
+        if near:
+            return f"did you mean {near[0]}?"
+        return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
+
+
+def _project_files(spec: LocationSpec) -> list[Path]:
+    project = spec.environment.project
+    return [] if project is None else [project / "pyproject.toml", project / "uv.lock"]

@@ -1,0 +1,137 @@
+"""Environments for locations: the asynchronous side of ``envs``.
+
+Owns the worker threads in which environments are made, so that a slow install blocks nobody else,
+and sees to it that locations which need the same environment wait for one making of it. Turns a
+spec into ``Prepared``: what to launch and with which variables. Decides nothing about locations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import envs
+from supervisor.specs import EnvironmentSpec
+
+__all__ = ["Environments", "Prepared", "request_of"]
+
+# Installs wait for the network and the disk, probes for a process: a few of each side by side.
+_THREADS = 4
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An environment a shim can be launched in; ``environ`` is the base without the location's own."""
+
+    environment: envs.Environment
+    overlay: Path | None
+    environ: Mapping[str, str] = field(repr=False)
+
+
+def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
+    """The spec as ``envs`` takes it."""
+    return envs.EnvironmentRequest(
+        name=spec.name,
+        python=spec.python,
+        executable_path=spec.executable_path,
+        requirements=spec.requirements,
+        requirements_file=spec.requirements_file,
+        project=spec.project,
+    )
+
+
+class Environments:
+    """Prepares environments under ``root`` (``.supervise/envs``)."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.store = envs.EnvironmentStore(root, environ=environ)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
+        self._cancel = threading.Event()
+        self._under_way: dict[EnvironmentSpec, tuple[asyncio.Task[Prepared], list[Told]]] = {}
+
+    async def prepare(self, spec: EnvironmentSpec, told: Told) -> Prepared:
+        """Make sure that ``spec`` exists; ``told`` hears of progress. Raises ``envs.EnvError``.
+
+        Callers that come while it is being made share that making. A caller that is cancelled
+        leaves it running: another may need it, and what is made is kept.
+        """
+        entry = self._under_way.get(spec)
+        if entry is None:
+            listeners: list[Told] = []
+            task = asyncio.create_task(self._make(spec, listeners))
+            entry = self._under_way[spec] = (task, listeners)
+            task.add_done_callback(lambda done: self._done(spec, done))
+        task, listeners = entry
+        listeners.append(told)
+        return await asyncio.shield(task)
+
+    async def collect(self, in_use: Iterable[Path]) -> None:
+        """Remove old virtualenvs that no process uses."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, partial(self.store.collect, list(in_use)))
+
+    def close(self) -> None:
+        """Abandon what is under way; half-made environments are rebuilt another time."""
+        self._cancel.set()
+        for task, _ in self._under_way.values():
+            task.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _done(self, spec: EnvironmentSpec, task: asyncio.Task[Prepared]) -> None:
+        del self._under_way[spec]
+        if not task.cancelled():
+            task.exception()  # it was delivered to whoever still waits
+
+    async def _make(self, spec: EnvironmentSpec, listeners: list[Told]) -> Prepared:
+        loop = asyncio.get_running_loop()
+
+        def progress(step: envs.Progress) -> None:
+            text = f"{step.stage}: {step.text}" if step.text else str(step.stage)
+            loop.call_soon_threadsafe(self._tell, listeners, text)
+
+        return await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
+
+    @staticmethod
+    def _tell(listeners: list[Told], text: str) -> None:
+        for told in listeners:
+            told(text)
+
+    def _make_now(
+        self, spec: EnvironmentSpec, progress: Callable[[envs.Progress], None]
+    ) -> Prepared:
+        environment = self.store.sync(request_of(spec), progress=progress, cancel=self._cancel)
+        overlay: Path | None
+        try:
+            overlay = envs.ensure_overlay(
+                environment.interpreter,
+                environ=self._environ,
+                progress=progress,
+                cancel=self._cancel,
+            )
+        except envs.EnvError:
+            # No index to be reached, say: the team may have installed both itself.
+            if not _has_own_runtime(environment.interpreter.executable):
+                raise
+            overlay = None
+        return Prepared(environment, overlay, envs.activate(environment, self._environ))
+
+
+def _has_own_runtime(executable: Path) -> bool:
+    """True when the team's own environment holds pyzmq and msgpack."""
+    command = [str(executable), "-c", "import zmq, msgpack"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -1,0 +1,140 @@
+"""Why an attempt failed, as data that people and programs can read.
+
+Owns the frozen ``Failure``, the making of one from each source (a shim's answer, an environment
+that cannot be prepared, a death, a deadline) and the words. What a shim says is untrusted: only
+known fields of the right type pass, cut to size. Renders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from envs import EnvError
+from supervisor.launcher import Exit
+
+__all__ = [
+    "Failure",
+    "died",
+    "from_environment",
+    "from_shim",
+    "protocol_mismatch",
+    "timed_out",
+]
+
+_MAX_TEXT = 64 * 1024
+_MAX_FRAMES = 64
+_ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
+    {"interpreter", "not_python", "python2", "unsupported"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure. ``message`` is one sentence; ``hint`` says what to do, or is None.
+
+    ``details`` holds what docs/snapshot.md lists for load failures beyond these (exception, frames,
+    causes, traceback, files, watch), and ``detail``: a tool's own words.
+    """
+
+    kind: str
+    message: str
+    hint: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_data(self, *, brief: bool = False) -> dict[str, Any]:
+        """As the status document has it; ``brief`` leaves the details out."""
+        data: dict[str, Any] = {"kind": self.kind, "message": self.message}
+        if self.hint:
+            data["hint"] = self.hint
+        if not brief:
+            data.update({k: v for k, v in self.details.items() if k not in ("files", "watch")})
+        return data
+
+
+def from_shim(data: Any) -> Failure:
+    """What a shim's ``failed`` answer says."""
+    if not isinstance(data, dict):
+        return Failure("protocol", "the shim reported a failure that cannot be read")
+    details: dict[str, Any] = {}
+    if isinstance(data.get("exception"), dict):
+        details["exception"] = _texts(data["exception"], ("type", "message", "module"))
+    details["frames"] = _frames(data.get("frames"))
+    details["causes"] = [
+        {**_texts(one, ("relation", "type", "message")), "frames": _frames(one.get("frames"))}
+        for one in _list(data.get("causes"))[:8]
+        if isinstance(one, dict)
+    ]
+    details.update(_texts(data, ("traceback", "file", "code")))
+    if isinstance(data.get("line"), int):
+        details["line"] = data["line"]
+    for name in ("files", "watch"):
+        details[name] = [path for path in _list(data.get(name)) if isinstance(path, str)]
+    return Failure(
+        kind=_text(data.get("kind")) or "exception",
+        message=_text(data.get("message")) or "it cannot be loaded",
+        hint=_text(data.get("hint")) or None,
+        details={key: value for key, value in details.items() if value},
+    )
+
+
+def from_environment(error: EnvError) -> Failure:
+    """An environment that cannot be prepared; the tool's own words are in ``detail``."""
+    kind = "interpreter" if error.kind in _ENVIRONMENT_KINDS_OF_INTERPRETER else "environment"
+    details = {"detail": error.detail} if error.detail else {}
+    return Failure(kind, error.message, error.hint, {**details, "environment_kind": error.kind})
+
+
+def died(ended: Exit, doing: str) -> Failure:
+    """A process that ended by itself while ``doing`` something."""
+    hint = None
+    if ended.signal == 9:
+        hint = "nothing of ours sent this signal: look for the kernel's out-of-memory killer, or a person"
+    elif ended.signal in (4, 7, 8, 11):
+        hint = "a native library crashed: the last lines of the log may name it"
+    elif ended.status is not None:
+        hint = "something called os._exit, or a native library ended the process"
+    details = {"signal": ended.signal} if ended.signal is not None else {"status": ended.status}
+    return Failure("died", f"the process {ended} while {doing}", hint, details)
+
+
+def timed_out(seconds: float, doing: str) -> Failure:
+    """A deadline that passed while the shim was ``doing`` something."""
+    return Failure(
+        "timeout",
+        f"{doing} took longer than {seconds:g} s",
+        "the stack it was in is in the log; raise load_timeout if it only needs longer",
+    )
+
+
+def protocol_mismatch(theirs: Any, ours: int) -> Failure:
+    """A shim of another protocol version."""
+    return Failure(
+        "protocol",
+        f"the shim speaks protocol {theirs!r}, this supervisor speaks {ours}",
+        "the package was upgraded while the supervisor was running: restart the supervisor",
+    )
+
+
+def _text(value: Any) -> str:
+    return value[:_MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _texts(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    return {name: _text(data[name]) for name in names if isinstance(data.get(name), str)}
+
+
+def _frames(value: Any) -> list[dict[str, Any]]:
+    frames = []
+    for one in _list(value)[:_MAX_FRAMES]:
+        if isinstance(one, dict):
+            frame: dict[str, Any] = _texts(one, ("file", "function", "code"))
+            frame["line"] = one["line"] if isinstance(one.get("line"), int) else 0
+            frame["user"] = one.get("user") is True
+            frames.append(frame)
+    return frames

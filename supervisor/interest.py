@@ -1,0 +1,159 @@
+"""Which files a location depends on, and whether a change in one of them matters to it.
+
+Owns the list that a load left behind, with what each file held then, so that a file that was only
+touched, or written again with the same text, reloads nothing. Watches nothing itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from supervisor.specs import LocationSpec, TargetKind
+
+__all__ = ["Interest"]
+
+# Larger files are judged by size and time alone.
+_MAX_HASHED = 4 * 1024 * 1024
+_UNKNOWN = "unknown"
+_IGNORED_SUFFIXES = (".pyc", ".swp", ".swx", "~", ".tmp")
+_WATCHED_SUFFIXES = (".py", ".so", ".pyi", ".yaml", ".yml", ".toml")
+
+Signature = tuple[int, int, int]
+
+
+class Interest:
+    """The files one location was made from."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[Signature | None, str]] = {}
+        self._folders: frozenset[str] = frozenset()
+        self._candidates: frozenset[str] = frozenset()
+        self._distrusted = False
+
+    @property
+    def directories(self) -> set[str]:
+        """The directories that must be watched."""
+        found = {os.path.dirname(path) for path in self._files}  # noqa: PTH120  # hot, text only
+        return {_nearest(path) for path in found | self._folders | self._candidates}
+
+    def take(
+        self,
+        spec: LocationSpec,
+        files: Iterable[str],
+        watch: Iterable[str],
+        *,
+        loaded_since_ns: int | None,
+        keep: bool = False,
+    ) -> None:
+        """Note what a load used.
+
+        ``files`` are absolute paths; ``watch`` directories in which any change matters. A file
+        written after ``loaded_since_ns`` may have been imported before or after that writing: it
+        counts as changed, once. ``keep`` keeps the earlier files too (a failed load saw fewer).
+        """
+        wanted = set(files)
+        target = spec.target
+        folders: set[str] = set()
+        if target is not None:
+            if target.kind is TargetKind.PYTHON_FILE:
+                wanted.add(target.name)
+            elif target.kind is TargetKind.AUTOLOAD and not keep:
+                folders = {os.path.dirname(path) for path in wanted}  # noqa: PTH120
+        known = self._files if keep else {}
+        distrusted = False
+        fresh: dict[str, tuple[Signature | None, str]] = dict(known)
+        for path in wanted:
+            signature = _signature(path)
+            digest = _digest(path, signature)
+            young = (
+                loaded_since_ns is not None
+                and signature is not None
+                and signature[0] > loaded_since_ns
+            )
+            if young and not self._distrusted:
+                digest, distrusted = _UNKNOWN, True
+            fresh[path] = (signature, digest)
+        self._distrusted = distrusted
+        self._files = fresh
+        if keep:
+            self._candidates = frozenset(watch)
+            if target is not None and not fresh:
+                self._candidates |= {str(target.working_directory)}
+        else:
+            self._folders = frozenset(folders) | frozenset(watch)
+            self._candidates = frozenset()
+
+    def take_files(self, files: Iterable[str]) -> None:
+        """Note ``files`` as they are now, and nothing else."""
+        self._files = {path: (one := _signature(path), _digest(path, one)) for path in files}
+
+    def concerned(self, paths: set[str], *, failed: bool) -> set[str]:
+        """Which of ``paths`` matter: content that differs from what was loaded, or new files."""
+        return {path for path in paths if self._concerns(path, failed)}
+
+    def _concerns(self, path: str, failed: bool) -> bool:
+        if path in self._files:
+            return self._differs(path)
+        if failed and any(one == path or one.startswith(path + os.sep) for one in self._candidates):
+            return True
+        folder, name = os.path.split(path)
+        if name.startswith(".") or name == "__pycache__" or name.endswith(_IGNORED_SUFFIXES):
+            return False
+        if not (name.endswith(_WATCHED_SUFFIXES) or _is_dir(path)):
+            return False
+        return folder in self._folders or (
+            failed and folder in {_nearest(one) for one in self._candidates}
+        )
+
+    def outdated(self) -> set[str]:
+        """Files whose content is not what was loaded."""
+        return {path for path in self._files if self._differs(path)}
+
+    def _differs(self, path: str) -> bool:
+        signature, digest = self._files[path]
+        now = _signature(path)
+        if now == signature and digest != _UNKNOWN:
+            return False
+        current = _digest(path, now)
+        # Told once: the load that follows reads what is there now.
+        self._files[path] = (now, current)
+        return current != digest
+
+
+def _signature(path: str) -> Signature | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # hot: every file of every location
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _digest(path: str, signature: Signature | None) -> str:
+    if signature is None:
+        return ""
+    if signature[1] > _MAX_HASHED:
+        return repr(signature)
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return ""
+
+
+def _is_dir(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _nearest(path: str) -> str:
+    """``path``, or the nearest directory above it that exists: it may be created one day."""
+    while not os.path.isdir(path):  # noqa: PTH112
+        above = os.path.dirname(path)  # noqa: PTH120
+        if above == path:
+            break
+        path = above
+    return path

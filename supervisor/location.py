@@ -1,0 +1,391 @@
+"""One location: drives its life cycle by starting attempts and hearing how they end.
+
+Owns the state of the newest attempt, the attempt that serves, the last good snapshot and the
+failure beside it. Every event is handled in the event loop's thread, one at a time, and goes
+through the table in ``lifecycle``; an attempt that is not the newest one any more cannot move it.
+Starts no process itself (``attempt`` does) and knows nothing of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from supervisor import failures
+from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
+from supervisor.capture import LocationLog
+from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
+from supervisor.failures import Failure
+from supervisor.interest import Interest
+from supervisor.launcher import Exit
+from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
+from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.snapshot import Snapshot, compare
+from supervisor.specs import LocationSpec
+
+__all__ = ["Location", "Watching"]
+
+_DESCRIBE_TIMEOUT = 60.0
+_DRAIN_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How a location asks for files to be watched: ``watch(name, directories)``; None: not at all."""
+
+    watch: Callable[[str, set[str]], None]
+
+
+class Location:
+    """The location ``spec``. ``changed()`` is called after anything a client can see has changed.
+
+    ``restarts`` False makes every death final (for one-off checks). ``first_generation`` and
+    ``snapshot`` continue what an earlier supervisor had.
+    """
+
+    def __init__(
+        self,
+        spec: LocationSpec,
+        services: Services,
+        log: LocationLog,
+        changed: Callable[[], None],
+        *,
+        watching: Watching | None = None,
+        restarts: bool = True,
+    ) -> None:
+        self.spec = spec
+        self.log = log
+        self.state = State.STOPPED
+        self.reason = "not started yet"
+        self.since = time.time()
+        self.generation = 0
+        self.restarts = 0
+        self.next_restart: float | None = None
+        self.snapshot: Snapshot | None = None
+        self.previous: Snapshot | None = None
+        self.failure: Failure | None = None
+        self.serving: Attempt | None = None
+        self.newest: Attempt | None = None
+        self._services = services
+        self._changed = changed
+        self._watching = watching
+        self._restarts_allowed = restarts
+        self._interest = Interest()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._deaths: tuple[float, ...] = ()
+        self._start_again: str | None = None
+
+    # Orders. Each returns at once with a word for the one who gave it.
+
+    def start(self, reason: str = "started by the operator") -> str:
+        """Run, unless it runs already."""
+        if self.state is State.STOPPING:
+            self._start_again = reason
+            return "starting"
+        if self.state in (State.READY, State.STARTING, State.LOADING):
+            return f"already {self.state}"
+        self._begin(reason)
+        return "starting"
+
+    def reload(self, reason: str = "reloaded by the operator") -> str:
+        """Load anew beside what serves; a stopped location stays stopped."""
+        if self.state in (State.STOPPED, State.STOPPING):
+            return f"is {self.state}: use start"
+        self._deaths = ()
+        self._begin(reason)
+        return "reloading"
+
+    def restart(self, reason: str = "restarted by the operator") -> str:
+        """Stop the process and start a new one."""
+        if self.state is State.STOPPED:
+            return self.start(reason)
+        self._deaths = ()
+        self._stop(reason, then=reason)
+        return "restarting"
+
+    def stop(self, reason: str = "stopped by the operator", *, at_once: bool = False) -> str:
+        """End every process of it."""
+        if self.state is State.STOPPED:
+            return "already stopped"
+        word = "already stopping" if self.state is State.STOPPING else "stopping"
+        self._stop(reason, at_once=at_once)
+        return word
+
+    async def stopped(self) -> None:
+        """Wait until everything that was told to end has ended."""
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def update(self, spec: LocationSpec, reason: str) -> None:
+        """Take a changed spec; what it needs of the process decides whether it is loaded anew."""
+        old, self.spec = self.spec, spec
+        if _needs_reload(old, spec):
+            self.reload(reason)
+        self._changed()
+
+    # Questions.
+
+    async def describe(self, kind: str, name: str, repository: str | None) -> dict[str, Any]:
+        """A definition that the snapshot only names, constructed by the shim."""
+        if self.serving is None or not self.serving.alive:
+            raise RequestError(
+                f"{name!r} is constructed on demand, and no process of {self.spec.name} runs",
+                hint=f"use `supervise start {self.spec.name}`",
+            )
+        try:
+            return await self.serving.describe(kind, name, repository, _DESCRIBE_TIMEOUT)
+        except AttemptFailedError as error:
+            if error.failure.kind == "unknown_definition":
+                raise UnknownDefinitionError(name) from None
+            raise RequestError(
+                f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
+            ) from None
+        except AttemptDiedError as error:
+            raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
+        except TimeoutError:
+            raise RequestTimeoutError(
+                f"constructing {name!r} took longer than {_DESCRIBE_TIMEOUT:g} s"
+            ) from None
+
+    @property
+    def under_way(self) -> bool:
+        """True while the state will change by itself, or a start is due after a stop."""
+        return self.state in UNDER_WAY or self._start_again is not None
+
+    # Files.
+
+    def files_changed(self, paths: set[str]) -> None:
+        """Some files changed; loads anew when that concerns this location."""
+        if self.state in (State.STOPPED, State.STOPPING):
+            return
+        concerned = self._interest.concerned(paths, failed=self.failure is not None)
+        if concerned:
+            names = sorted(concerned)
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self.reload(f"{_shorten(names[0])}{more} changed")
+
+    def files_watched(self) -> None:
+        """What it asked for is being watched now: what changed just before would go unnoticed."""
+        self.files_changed(self._interest.outdated())
+
+    # The life of attempts.
+
+    def _stop(self, reason: str, *, then: str | None = None, at_once: bool = False) -> None:
+        self._start_again = then
+        if self.state is not State.STOPPING:
+            self._move(Event.STOP, reason)
+        self._cancel_timer()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        for attempt in self._attempts():
+            self._end(attempt, at_once=at_once)
+        self.newest = self.serving = self.failure = None
+        self._check_gone()
+
+    def _begin(self, reason: str) -> None:
+        self._cancel_timer()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self.newest is not None and self.newest is not self.serving:
+            self._end(self.newest, at_once=True)
+        self.generation += 1
+        self.newest = Attempt(self.spec, self.generation, self._services, self.log)
+        self._move(Event.ATTEMPT, reason)
+        self._task = asyncio.create_task(
+            self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
+        )
+
+    async def _run(self, attempt: Attempt) -> None:
+        why = self.reason
+        try:
+            await attempt.prepare(self._tell)
+            self._tell(why)
+            snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
+        except AttemptFailedError as error:
+            self._failed(attempt, error.failure)
+        except AttemptDiedError as error:
+            self._died(attempt, error.ended, error.doing)
+        else:
+            self._loaded(attempt, snapshot)
+
+    def _loaded(self, attempt: Attempt, snapshot: Snapshot) -> None:
+        self._task = None
+        retired, self.serving = self.serving, attempt
+        before, self.snapshot = self.snapshot, snapshot
+        if before is not None:
+            self.previous = before
+        self.failure = None
+        assert attempt.placed is not None
+        attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))
+        seconds = float(snapshot.report.get("load_seconds", 0.0))
+        self._move(Event.LOADED, f"loaded in {seconds:.2f} s" + _difference(before, snapshot))
+        if retired is not None:
+            self._retire(retired)
+        report = snapshot.report
+        self._interest.take(
+            self.spec,
+            report.get("files", ()),
+            report.get("watch", ()),
+            loaded_since_ns=attempt.started_wall_ns,
+        )
+        self._watch()
+
+    def _failed(self, attempt: Attempt, failure: Failure) -> None:
+        self._task = None
+        self.failure = failure
+        self._end(attempt)
+        self._move(Event.FAILED, failure.message)
+        self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
+        watch = [*failure.details.get("watch", ()), *_wanted_interpreter(self.spec, failure)]
+        self._interest.take(
+            self.spec,
+            failure.details.get("files", ()),
+            watch,
+            loaded_since_ns=attempt.started_wall_ns,
+            keep=True,
+        )
+        self._watch()
+
+    def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
+        if attempt is not self.serving:
+            return
+        self.serving = None
+        if attempt is self.newest and self.state is State.READY:
+            self._died(attempt, exited.result(), "serving")
+        else:
+            self._changed()
+
+    def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
+        self._task = None
+        now = time.monotonic()
+        rules = self.spec.restart
+        self._deaths = (*recent(self._deaths, now, rules.window), now)
+        self.failure = failures.died(ended, doing)
+        clean = ended.clean and doing == "serving"
+        if not self._restarts_allowed:
+            self._move(Event.GAVE_UP, self.failure.message)
+            return
+        verdict = judge(rules, self._deaths, now, clean=clean, chance=random.random())  # noqa: S311
+        match verdict:
+            case LeaveStopped():
+                self._move(Event.ENDED, f"{self.failure.message}; restart policy {rules.policy}")
+            case GiveUp(deaths, window):
+                self._move(
+                    Event.GAVE_UP,
+                    f"died {deaths} times within {window:g} s; the last time "
+                    f"{self.failure.message}",
+                )
+            case Restart(delay, number):
+                self._move(Event.DIED, f"{self.failure.message}; restart {number} in {delay:.1f} s")
+                self.restarts += 1
+                self.next_restart = time.time() + delay
+                again = f"restart {number} after the process {ended}"
+                self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
+        self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
+        self._watch()
+
+    def _retire(self, attempt: Attempt) -> None:
+        async def drain_and_end() -> None:
+            await attempt.finish_requests(_DRAIN_TIMEOUT)
+            await attempt.stop()
+
+        self._track(drain_and_end())
+
+    def _end(self, attempt: Attempt, *, at_once: bool = False) -> None:
+        if attempt is self.serving:
+            self.serving = None
+        self._track(attempt.stop(at_once=at_once))
+
+    def _track(self, ending: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.result()
+        self._check_gone()
+
+    def _check_gone(self) -> None:
+        if self.state is State.STOPPING and not self._ending:
+            self._move(Event.GONE, self.reason)
+            if self._start_again is not None:
+                reason, self._start_again = self._start_again, None
+                self._begin(reason)
+
+    def _attempts(self) -> list[Attempt]:
+        found = [one for one in (self.newest, self.serving) if one is not None]
+        return found[:1] if len(found) == 2 and found[0] is found[1] else found
+
+    def _move(self, event: Event, reason: str) -> None:
+        if event is Event.HELLO and not allowed(self.state, event):
+            return
+        self.state = next_state(self.state, event)
+        self.reason = reason
+        self.since = time.time()
+        self._changed()
+
+    def _tell(self, reason: str) -> None:
+        if self.state is State.STARTING and reason != self.reason:
+            self.reason = reason
+            self._changed()
+
+    def _cancel_timer(self) -> None:
+        self.next_restart = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _watch(self) -> None:
+        if self._watching is not None:
+            self._watching.watch(self.spec.name, self._interest.directories)
+
+
+def _needs_reload(old: LocationSpec, new: LocationSpec) -> bool:
+    return (old.target, old.environment, old.env, old.limits, old.start_method) != (
+        new.target,
+        new.environment,
+        new.env,
+        new.limits,
+        new.start_method,
+    )
+
+
+def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
+    """The interpreter whose coming into being would mend ``failure``."""
+    path = spec.environment.executable_path
+    if failure.kind in ("interpreter", "environment") and path is not None and "/" in path:
+        return [path]
+    return []
+
+
+def _difference(before: Snapshot | None, after: Snapshot) -> str:
+    if before is None:
+        return ""
+    change = compare(before, after)
+    if not change:
+        return "; definitions unchanged"
+    parts = [
+        f"{len(keys)} {word}"
+        for keys, word in (
+            (change.added, "added"),
+            (change.removed, "removed"),
+            (change.changed, "changed"),
+        )
+        if keys
+    ]
+    return "; " + ", ".join(parts)
+
+
+def _shorten(path: str) -> str:
+    return path.rsplit("/", 1)[-1]

@@ -1,0 +1,326 @@
+"""What clients may ask of the supervisor: the method table of docs/protocol.md.
+
+Owns the reading of parameters and the shape of results. Every face (command line, Python client,
+web page) comes through here. Changes locations only by giving them the orders they know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from supervisor import __version__
+from supervisor.control import Method, Reply
+from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
+from supervisor.lifecycle import State
+from supervisor.location import Location
+from supervisor.snapshot import Snapshot, compare, definition_key
+from supervisor.status import Usage, location_status, problem_data, remote_status
+
+if TYPE_CHECKING:
+    from supervisor.daemon import Daemon
+
+__all__ = ["Methods"]
+
+_MAX_WAIT = 3600.0
+_T = TypeVar("_T")
+
+
+class Methods:
+    """The methods of ``daemon``."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._usage = Usage()
+
+    def table(self) -> Mapping[str, Method]:
+        """Methods by name."""
+        return {
+            "status": self.status,
+            "list": self.definitions,
+            "show": self.show,
+            "snapshot": self.snapshot,
+            "diff": self.diff,
+            "reload": self.reload,
+            "restart": self.restart,
+            "start": self.start,
+            "stop": self.stop,
+            "wait": self.wait,
+            "logs": self.logs,
+            "shutdown": self.shutdown,
+        }
+
+    async def status(self, params: Mapping[str, Any]) -> Reply:
+        """The status document, at once or when the revision is another than ``since``."""
+        daemon = self._daemon
+        name = _text(params, "location", optional=True)
+        since = params.get("since")
+        if isinstance(since, int):
+            await daemon.news.wait(
+                lambda: daemon.revision != since, _seconds(params, "timeout", 30)
+            )
+        if name is None:
+            locations = [
+                *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
+                *(remote_status(one, daemon.started_at) for one in daemon.remotes.values()),
+            ]
+            pids = {one["process"]["pid"] for one in locations if one["process"]}
+            self._usage.forget_all_but(pids | {os.getpid()})
+        elif name in daemon.remotes:
+            locations = [remote_status(daemon.remotes[name], daemon.started_at)]
+        else:
+            locations = [location_status(daemon.location(name), self._usage, detail=True)]
+        return {
+            "format": 1,
+            "revision": daemon.revision,
+            "supervisor": self._supervisor(),
+            "locations": locations,
+        }, []
+
+    async def definitions(self, params: Mapping[str, Any]) -> Reply:
+        """All definitions, of one kind or one location if asked."""
+        kind = _text(params, "kind", optional=True)
+        name = _text(params, "location", optional=True)
+        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        found: list[dict[str, Any]] = []
+        for location in chosen:
+            if location.snapshot is None:
+                continue
+            document = await _aside(location.snapshot, location.snapshot.document)
+            found.extend(
+                {
+                    "location": location.spec.name,
+                    "kind": one["kind"],
+                    "name": one["name"],
+                    "repository": one.get("repository"),
+                    "lazy": bool(one.get("lazy")),
+                    "description": one.get("description"),
+                }
+                for one in document["definitions"]
+                if kind is None or one["kind"] == kind
+            )
+        return {"definitions": found}, []
+
+    async def show(self, params: Mapping[str, Any]) -> Reply:
+        """One definition; a lazy one is constructed by the shim."""
+        location = self._daemon.location(_text(params, "location"))
+        name = _text(params, "name")
+        kind = _text(params, "kind", optional=True)
+        repository = _text(params, "repository", optional=True)
+        snapshot = self._serving(location)
+        document = await _aside(snapshot, snapshot.document)
+        found = [
+            one
+            for one in document["definitions"]
+            if one["name"] == name
+            and kind in (None, one["kind"])
+            and repository in (None, one.get("repository"))
+        ]
+        if not found:
+            raise UnknownDefinitionError(name, hint=_nearest(name, document, location.spec.name))
+        if len(found) > 1:
+            keys = ", ".join(definition_key(one) for one in found)
+            raise RequestError(
+                f"{name!r} names {len(found)} definitions of {location.spec.name}: {keys}",
+                hint="say which with --kind or --repository",
+            )
+        definition = found[0]
+        source = (await _aside(snapshot, snapshot.source_map)).get(definition_key(definition))
+        if definition.get("lazy"):
+            made = await location.describe(definition["kind"], name, definition.get("repository"))
+            definition, source = made["definition"], made["source"] or source
+        return {
+            "definition": definition,
+            "source": source,
+            "generation": snapshot.generation,
+        }, []
+
+    async def snapshot(self, params: Mapping[str, Any]) -> Reply:
+        """A whole snapshot, as bytes."""
+        location = self._daemon.location(_text(params, "location"))
+        snapshot = self._generation(location, params.get("generation"))
+        return {
+            "location": location.spec.name,
+            "generation": snapshot.generation,
+            "fingerprint": snapshot.fingerprint,
+            "loaded_at": snapshot.loaded_at,
+            "report": dict(snapshot.report),
+        }, [snapshot.definitions, snapshot.sources]
+
+    async def diff(self, params: Mapping[str, Any]) -> Reply:
+        """What changed between two generations; by default the last two."""
+        location = self._daemon.location(_text(params, "location"))
+        after = self._generation(location, params.get("to"))
+        if params.get("from") is None:
+            if location.previous is None:
+                raise RequestError(
+                    f"{location.spec.name} has had one generation so far: there is nothing to compare"
+                )
+            before = location.previous
+        else:
+            before = self._generation(location, params["from"])
+        difference = await asyncio.to_thread(compare, before, after)
+        return {
+            "location": location.spec.name,
+            "from": _generation_data(before),
+            "to": _generation_data(after),
+            "added": list(difference.added),
+            "removed": list(difference.removed),
+            "changed": [
+                {
+                    "key": one.key,
+                    "fields": list(one.fields),
+                    "before": {f: one.before.get(f) for f in one.fields},
+                    "after": {f: one.after.get(f) for f in one.fields},
+                }
+                for one in difference.changed
+            ],
+        }, []
+
+    async def reload(self, params: Mapping[str, Any]) -> Reply:
+        """Load anew beside what serves."""
+        return self._order(params, Location.reload)
+
+    async def restart(self, params: Mapping[str, Any]) -> Reply:
+        """Stop the processes and start new ones."""
+        return self._order(params, Location.restart)
+
+    async def start(self, params: Mapping[str, Any]) -> Reply:
+        """Start what is stopped, failed or crashed."""
+        return self._order(params, Location.start)
+
+    async def stop(self, params: Mapping[str, Any]) -> Reply:
+        """End the processes."""
+        return self._order(params, Location.stop)
+
+    async def wait(self, params: Mapping[str, Any]) -> Reply:
+        """Wait until no chosen location is under way."""
+        names = self._chosen(params)
+        locations = [self._daemon.location(name) for name in names]
+        await self._daemon.news.wait(
+            lambda: not any(one.under_way for one in locations),
+            _seconds(params, "timeout", 60),
+        )
+        return {
+            "ready": all(one.state is State.READY for one in locations),
+            "locations": {one.spec.name: one.state.value for one in locations},
+        }, []
+
+    async def logs(self, params: Mapping[str, Any]) -> Reply:
+        """The last lines of a log, or those after a cursor as soon as there are any."""
+        location = self._daemon.location(_text(params, "location"))
+        log = location.log
+        after = params.get("after")
+        if isinstance(after, int):
+            await self._daemon.news.wait(
+                lambda: log.cursor > after, _seconds(params, "timeout", 30)
+            )
+            lines, cursor = log.read_after(after)
+        else:
+            count = params.get("lines", 50)
+            if not isinstance(count, int) or count < 0:
+                raise ProtocolError("'lines' must be a whole number, 0 or more")
+            lines, cursor = log.read(lines=count)
+        return {"lines": [line.as_data() for line in lines], "next": cursor}, []
+
+    async def shutdown(self, params: Mapping[str, Any]) -> Reply:
+        """End the supervisor, after this reply."""
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
+        return {"pid": os.getpid()}, []
+
+    def _supervisor(self) -> dict[str, Any]:
+        daemon = self._daemon
+        usage = self._usage.read(os.getpid(), detail=False)
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": daemon.started_at,
+            "now": time.time(),
+            "workspace": daemon.spec.title,
+            "files": [str(path) for path in daemon.spec.files],
+            "directory": str(daemon.spec.directory),
+            "state_directory": str(daemon.state.path),
+            "stopping": daemon.stopping,
+            "memory": usage["memory"],
+            "cpu_seconds": usage.get("cpu_seconds", 0.0),
+            "cpu_percent": usage.get("cpu_percent", 0.0),
+            "warnings": [*daemon.spec.warnings, *daemon.notes],
+            "configuration_problems": [problem_data(one) for one in daemon.problems],
+        }
+
+    def _chosen(self, params: Mapping[str, Any]) -> list[str]:
+        names = params.get("locations") or []
+        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+            raise ProtocolError("'locations' must be a list of names")
+        for name in names:
+            if name in self._daemon.remotes:
+                raise RequestError(f"{name} is served elsewhere: it has no process here")
+            self._daemon.location(name)
+        return names or list(self._daemon.locations)
+
+    def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
+        names = self._chosen(params)
+        done = {name: order(self._daemon.location(name)) for name in names}
+        return {"locations": done}, []
+
+    @staticmethod
+    def _serving(location: Location) -> Snapshot:
+        if location.snapshot is None:
+            raise RequestError(
+                f"{location.spec.name} has no snapshot: it is {location.state}, {location.reason}",
+                hint=f"use `supervise status {location.spec.name}` to see why",
+            )
+        return location.snapshot
+
+    def _generation(self, location: Location, wanted: Any) -> Snapshot:
+        serving = self._serving(location)
+        if wanted is None or wanted == serving.generation:
+            return serving
+        previous = location.previous
+        if previous is not None and wanted == previous.generation:
+            return previous
+        kept = [one.generation for one in (previous, serving) if one is not None]
+        raise RequestError(
+            f"generation {wanted} of {location.spec.name} is not kept",
+            hint="kept are " + " and ".join(str(one) for one in kept),
+        )
+
+
+async def _aside(snapshot: Snapshot, work: Callable[[], _T]) -> _T:
+    """Decode a large snapshot in a thread, a small one here."""
+    return await asyncio.to_thread(work) if snapshot.size > 256 * 1024 else work()
+
+
+def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "generation": snapshot.generation,
+        "fingerprint": snapshot.fingerprint,
+        "loaded_at": snapshot.loaded_at,
+    }
+
+
+def _nearest(name: str, document: Mapping[str, Any], location: str) -> str:
+    import difflib
+
+    names = {one["name"] for one in document["definitions"]}
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"see `supervise list --location {location}`"
+
+
+def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:
+    value = params.get(name)
+    if value is None and optional:
+        return None
+    if not isinstance(value, str):
+        raise ProtocolError(f"{name!r} must be a text")
+    return value
+
+
+def _seconds(params: Mapping[str, Any], name: str, default: float) -> float:
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise ProtocolError(f"{name!r} must be a number of seconds")
+    return min(max(float(value), 0.0), _MAX_WAIT)
