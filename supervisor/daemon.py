@@ -28,8 +28,10 @@ from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
+from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import StateDirectory
+from supervisor.store import SnapshotStore
 from supervisor.transport import Transport
 from supervisor.watcher import Watcher
 from supervisor.workspace import Selection, resolve
@@ -76,6 +78,9 @@ class Daemon:
         self._leaving: dict[str, Location] = {}
         key = self.spec.key + (f".check-{os.getpid()}" if once else "")
         self.state = StateDirectory(self.spec.state_directory, key, temporary=once)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._earlier: dict[str, Snapshot] = {}
+        self.store = SnapshotStore(None if once else self.state.path / "snapshots.db", self._hear)
         self.rendezvous = Rendezvous.for_workspace(self.spec.directory, key, self._environ)
 
     async def run(self) -> None:
@@ -120,6 +125,7 @@ class Daemon:
         return found
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         context = zmq.asyncio.Context()
         transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
@@ -132,6 +138,7 @@ class Daemon:
             if not self._once:
                 self._watcher.start()
                 self._watch_workspace()
+            self._earlier = await self.store.open()
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             self.rendezvous.announce(
@@ -153,6 +160,7 @@ class Daemon:
                 self._collecting.cancel()
             for task in self._background:
                 task.cancel()
+            self.store.close()
             context.term()
 
     async def _end_locations(self) -> None:
@@ -179,6 +187,8 @@ class Daemon:
             self._location_changed,
             watching=watching,
             restarts=not self._once,
+            earlier=self._earlier.pop(spec.name, None),
+            keep=self.store.save,
         )
         self.locations[spec.name] = location
         location.start(reason)
@@ -189,6 +199,8 @@ class Daemon:
         if location is None:
             return
         self._watcher.forget(name)
+        if location.snapshot is not None:
+            self._earlier[name] = location.snapshot  # it may come back
         self._leaving[name] = location
         location.stop("it is no longer in the workspace")
         self._spawn(self._see_off(name, location))
@@ -279,6 +291,11 @@ class Daemon:
             if attempt is not None and attempt.prepared is not None
         }
         self._spawn(self._services.environments.collect(used))
+
+    def _hear(self, text: str) -> None:
+        """A note from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._note, text)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

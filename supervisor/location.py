@@ -44,8 +44,9 @@ class Watching:
 class Location:
     """The location ``spec``. ``changed()`` is called after anything a client can see has changed.
 
-    ``restarts`` False makes every death final (for one-off checks). ``first_generation`` and
-    ``snapshot`` continue what an earlier supervisor had.
+    ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
+    snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
+    new one.
     """
 
     def __init__(
@@ -57,17 +58,18 @@ class Location:
         *,
         watching: Watching | None = None,
         restarts: bool = True,
+        earlier: Snapshot | None = None,
+        keep: Callable[[Snapshot], None] = lambda snapshot: None,
     ) -> None:
         self.spec = spec
         self.log = log
         self.state = State.STOPPED
         self.reason = "not started yet"
         self.since = time.time()
-        self.generation = 0
+        self.generation = 0 if earlier is None else earlier.generation
         self.restarts = 0
         self.next_restart: float | None = None
-        self.snapshot: Snapshot | None = None
-        self.previous: Snapshot | None = None
+        self.snapshot = earlier
         self.failure: Failure | None = None
         self.serving: Attempt | None = None
         self.newest: Attempt | None = None
@@ -75,6 +77,7 @@ class Location:
         self._changed = changed
         self._watching = watching
         self._restarts_allowed = restarts
+        self._keep = keep
         self._interest = Interest()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -221,8 +224,7 @@ class Location:
         self._task = None
         retired, self.serving = self.serving, attempt
         before, self.snapshot = self.snapshot, snapshot
-        if before is not None:
-            self.previous = before
+        self._keep(snapshot)
         self.failure = None
         assert attempt.placed is not None
         attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))

@@ -141,7 +141,7 @@ class Methods:
     async def snapshot(self, params: Mapping[str, Any]) -> Reply:
         """A whole snapshot, as bytes."""
         location = self._daemon.location(_text(params, "location"))
-        snapshot = self._generation(location, params.get("generation"))
+        snapshot = await self._generation(location, params.get("generation"))
         return {
             "location": location.spec.name,
             "generation": snapshot.generation,
@@ -153,15 +153,18 @@ class Methods:
     async def diff(self, params: Mapping[str, Any]) -> Reply:
         """What changed between two generations; by default the last two."""
         location = self._daemon.location(_text(params, "location"))
-        after = self._generation(location, params.get("to"))
-        if params.get("from") is None:
-            if location.previous is None:
+        after = await self._generation(location, params.get("to"))
+        wanted = params.get("from")
+        if wanted is None:
+            kept = await self._daemon.store.generations(location.spec.name)
+            earlier = [one for one in kept if one < after.generation]
+            if not earlier:
                 raise RequestError(
-                    f"{location.spec.name} has had one generation so far: there is nothing to compare"
+                    f"generation {after.generation} of {location.spec.name} is the first that is "
+                    "kept: there is nothing to compare it with"
                 )
-            before = location.previous
-        else:
-            before = self._generation(location, params["from"])
+            wanted = earlier[-1]
+        before = await self._generation(location, wanted)
         difference = await asyncio.to_thread(compare, before, after)
         return {
             "location": location.spec.name,
@@ -275,18 +278,20 @@ class Methods:
             )
         return location.snapshot
 
-    def _generation(self, location: Location, wanted: Any) -> Snapshot:
+    async def _generation(self, location: Location, wanted: Any) -> Snapshot:
         serving = self._serving(location)
         if wanted is None or wanted == serving.generation:
             return serving
-        previous = location.previous
-        if previous is not None and wanted == previous.generation:
-            return previous
-        kept = [one.generation for one in (previous, serving) if one is not None]
-        raise RequestError(
-            f"generation {wanted} of {location.spec.name} is not kept",
-            hint="kept are " + " and ".join(str(one) for one in kept),
-        )
+        if not isinstance(wanted, int):
+            raise ProtocolError("a generation is a whole number")
+        store, name = self._daemon.store, location.spec.name
+        found = await store.get(name, wanted)
+        if found is None:
+            kept = ", ".join(str(one) for one in await store.generations(name))
+            raise RequestError(
+                f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
+            )
+        return found
 
 
 async def _aside(snapshot: Snapshot, work: Callable[[], _T]) -> _T:

@@ -1,0 +1,107 @@
+"""The snapshot store: what it keeps, for how long, and what a damaged file costs."""
+
+import asyncio
+
+import pytest
+
+from runner_shim import wire
+from supervisor.snapshot import Snapshot, accept
+from supervisor.store import KEPT_GENERATIONS, SnapshotStore
+
+
+def snapshot(location: str, generation: int, *names: str) -> Snapshot:
+    document = {
+        "format": 1,
+        "repositories": [],
+        "definitions": [{"kind": "job", "name": name} for name in names],
+    }
+    return accept(
+        location,
+        generation,
+        report={"python": "3.8.1", "files": ["/a.py"], "warnings": []},
+        definitions=wire.pack(document),
+        sources=wire.pack({"job:a": ["a.py", 3]}),
+        loaded_at=1000.5,
+    )
+
+
+def no_trouble(text: str) -> None:
+    pytest.fail(text)
+
+
+async def reopened(path, trouble=no_trouble):
+    store = SnapshotStore(path, trouble)
+    found = await store.open()
+    return store, found
+
+
+def test_newest_of_each_location_outlives_the_store(tmp_path):
+    async def scenario():
+        store, found = await reopened(tmp_path / "s.db")
+        assert found == {}
+        store.save(snapshot("risk", 1, "a"))
+        store.save(snapshot("risk", 2, "a", "b"))
+        store.save(snapshot("ml", 7, "c"))
+        store.close()
+        store, found = await reopened(tmp_path / "s.db")
+        store.close()
+        assert found == {"risk": snapshot("risk", 2, "a", "b"), "ml": snapshot("ml", 7, "c")}
+        assert found["risk"].source_map() == {"job:a": ["a.py", 3]}
+
+    asyncio.run(scenario())
+
+
+def test_old_generations_can_be_had_and_go_in_the_end(tmp_path):
+    async def scenario():
+        store, _ = await reopened(tmp_path / "s.db")
+        for generation in range(1, KEPT_GENERATIONS + 4):
+            store.save(snapshot("risk", generation, f"job_{generation}"))
+        kept = await store.generations("risk")
+        assert kept == list(range(4, KEPT_GENERATIONS + 4))
+        assert await store.get("risk", 3) is None
+        assert await store.get("risk", 4) == snapshot("risk", 4, "job_4")
+        store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all, but long enough" * 100, b"\0" * 5000])
+def test_damaged_store_is_set_aside_and_replaced(tmp_path, damage):
+    (tmp_path / "s.db").write_bytes(damage)
+    heard = []
+
+    async def scenario():
+        store, found = await reopened(tmp_path / "s.db", heard.append)
+        assert found == {}
+        store.save(snapshot("risk", 1, "a"))
+        store.close()
+        store, found = await reopened(tmp_path / "s.db")
+        store.close()
+        assert list(found) == ["risk"]
+
+    asyncio.run(scenario())
+    assert len(heard) == 1
+    assert "damaged" in heard[0]
+    (aside,) = tmp_path.glob("s.db.damaged-*")
+    assert aside.read_bytes() == damage
+
+
+def test_a_row_that_was_tampered_with_is_not_served(tmp_path):
+    async def scenario():
+        import sqlite3
+
+        store, _ = await reopened(tmp_path / "s.db")
+        store.save(snapshot("risk", 1, "a"))
+        store.close()
+        database = sqlite3.connect(tmp_path / "s.db")
+        with database:
+            database.execute(
+                "UPDATE snapshots SET definitions = ?",
+                (wire.pack({"format": 1, "repositories": [], "definitions": []}),),
+            )
+        database.close()
+        store, found = await reopened(tmp_path / "s.db")
+        store.close()
+        assert found == {}
+
+    asyncio.run(scenario())
