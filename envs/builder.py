@@ -8,10 +8,8 @@ markers and cleaning up after a failure are the store's.
 from __future__ import annotations
 
 import threading
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import distributions
 from pathlib import Path
 
 from .errors import EnvError
@@ -147,12 +145,16 @@ def _install_locked(
 
 
 def _dependencies(declaration: Path) -> list[str]:
+    import tomllib
+
     table = tomllib.loads(declaration.read_text(encoding="utf-8"))
     listed = table.get("project", {}).get("dependencies", [])
     return [str(item) for item in listed]
 
 
 def _installed(prefix: Path, interpreter: Interpreter) -> dict[str, str]:
+    from importlib.metadata import distributions
+
     major, minor, _ = interpreter.version
     folder = prefix / "lib" / f"python{major}.{minor}" / "site-packages"
     found: dict[str, str] = {}

@@ -30,17 +30,22 @@ _TICK: Final = 0.1
 _TERM_GRACE: Final = 1.0
 _CHUNK: Final = 65536
 
-# What would make a tool run in another Python, or colour what we show elsewhere.
-_UNWANTED: Final = (
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONEXECUTABLE",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "FORCE_COLOR",
-    "CLICOLOR_FORCE",
+# What would make a tool work in another Python or place than it is told, or colour its words.
+_UNWANTED: Final = frozenset(
+    (
+        *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"),
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"),
+        *(
+            "UV_PYTHON",
+            "UV_SYSTEM_PYTHON",
+            "UV_TARGET",
+            "UV_PREFIX",
+            "UV_PROJECT",
+            "UV_WORKING_DIR",
+        ),
+        *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON"),
+        "PIP_REQUIRE_VIRTUALENV",
+    )
 )
 
 
@@ -64,7 +69,13 @@ class Completed:
 
 def tool_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` for uv, pip and virtualenv: no Python settings of ours, no colour, no prompt."""
-    result = {key: value for key, value in environ.items() if key not in _UNWANTED}
+    result = {
+        key: value
+        for key, value in environ.items()
+        if key not in _UNWANTED
+        # Each of virtualenv's options is also a variable; only where it keeps its files is the user's.
+        and (not key.startswith("VIRTUALENV_") or key == "VIRTUALENV_OVERRIDE_APP_DATA")
+    }
     result.update(NO_COLOR="1", PIP_NO_INPUT="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
     return result
 

@@ -1,8 +1,8 @@
 """Which interpreters this machine has, and which of them a version spec means.
 
-Owns the search: PATH, pyenv's and uv's own directories, any extra directories, and the Python that
-runs us. pyenv's shims are never run (their answer depends on the directory they are run in):
-the versions directory is read instead. Among those that satisfy a spec the newest wins; of equals, a
+Owns the search: PATH, the directories of pyenv, uv, mise and asdf, any extra directories, and the
+Python that runs us. Shims are never run in a search (their answer depends on the directory they are
+run in, and costs 0.1 s): the installations behind them are read instead. Among those that satisfy a spec the newest wins; of equals, a
 base installation before a virtualenv, then the one found first. Refuses to install interpreters.
 """
 
@@ -13,14 +13,13 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
 from .errors import EnvError
-from .interpreters import Interpreter, probe
+from .interpreters import Interpreter, probe, remembered
 
 __all__ = [
     "FoundInterpreter",
@@ -42,8 +41,8 @@ _CLAUSE: Final = re.compile(r"^(===?|~=|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?$"
 class FoundInterpreter:
     """One place where an interpreter was found, or where one should be and does not work.
 
-    ``source`` is ``PATH``, ``pyenv``, ``uv``, ``searched`` or ``running``; exactly one of
-    ``interpreter`` and ``error`` is set.
+    ``source`` is ``PATH``, ``pyenv``, ``uv``, ``mise``, ``asdf``, ``searched`` or ``running``;
+    exactly one of ``interpreter`` and ``error`` is set.
     """
 
     path: Path
@@ -171,9 +170,17 @@ def list_interpreters(
         except EnvError as error:
             return FoundInterpreter(path, source, error=error)
 
-    # A cold probe takes some 30 ms, nearly all of it waiting for the child.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        looked = list(pool.map(look, candidates.values()))
+    entries = list(candidates.values())
+    cold = [entry for entry in entries if remembered(entry[0], environ=environ) is None]
+    if len(cold) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        # A cold probe takes some 30 ms, nearly all of it waiting for the child.
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            failed = {item.path: item for item in pool.map(look, cold) if item.error}
+    else:
+        failed = {}
+    looked = [failed.get(entry[0]) or look(entry) for entry in entries]
     unique: dict[str, FoundInterpreter] = {}
     for item in looked:
         real = os.path.realpath(item.path)
@@ -198,29 +205,26 @@ def _candidates(
     environ: Mapping[str, str], search_dirs: Sequence[Path]
 ) -> Iterator[tuple[Path, str, tuple[int, ...]]]:
     """Paths that may be interpreters, where from, and the version that the name promises."""
-    shims = _shims(environ)
     for directory in search_dirs:
         yield from _in_directory(directory, "searched")
     for entry in _path(environ):
-        if entry != shims:
-            yield from _in_directory(Path(entry), "PATH")
-    for home in _subdirectories(_pyenv_root(environ) / "versions"):
-        yield from _installation(home, "pyenv")
-    for root in _uv_roots(environ):
+        directory = Path(entry)
+        if directory.name != "shims":
+            yield from _in_directory(directory, "PATH")
+    for root, source in _managers(environ):
         for home in _subdirectories(root):
-            yield from _installation(home, "uv")
+            yield from _installation(home, source)
     yield Path(sys.executable), "running", tuple(sys.version_info[:3])
 
 
 def _in_directory(directory: Path, source: str) -> Iterator[tuple[Path, str, tuple[int, ...]]]:
     try:
-        names = sorted(os.listdir(directory), key=lambda name: (len(name), name))  # noqa: PTH208
+        matches = [match for name in os.listdir(directory) if (match := _COMMAND.match(name))]  # noqa: PTH208
     except OSError:
         return
-    for name in names:
-        match = _COMMAND.match(name)
-        path = directory / name
-        if match is None or not path.is_file() or not os.access(path, os.X_OK):
+    for match in sorted(matches, key=lambda match: (len(match.string), match.string)):
+        path = directory / match.string
+        if not path.is_file() or not os.access(path, os.X_OK):
             continue
         promised = tuple(int(part) for part in (match.group(1) or "").split(".") if part)
         yield path, source, promised
@@ -285,13 +289,19 @@ def _behind_shim(name: str, environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _uv_roots(environ: Mapping[str, str]) -> list[Path]:
-    named = environ.get("UV_PYTHON_INSTALL_DIR")
-    if named:
-        return [Path(named)]
-    data = environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else _home(environ) / ".local" / "share"
-    return [base / "uv" / "python"]
+def _managers(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """Where version managers keep one directory per installation."""
+    home, data = _home(environ), environ.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else home / ".local" / "share"
+    uv = environ.get("UV_PYTHON_INSTALL_DIR")
+    mise = environ.get("MISE_DATA_DIR")
+    asdf = environ.get("ASDF_DATA_DIR")
+    return [
+        (_pyenv_root(environ) / "versions", "pyenv"),
+        (Path(uv) if uv else base / "uv" / "python", "uv"),
+        ((Path(mise) if mise else base / "mise") / "installs" / "python", "mise"),
+        ((Path(asdf) if asdf else home / ".asdf") / "installs" / "python", "asdf"),
+    ]
 
 
 def _numbers(text: str) -> tuple[int, ...]:

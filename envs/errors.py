@@ -21,7 +21,6 @@ KINDS: Final = (
     "overlay",  # pyzmq and msgpack could not be provided for the interpreter
     "cancelled",  # the caller's cancel event was set
     "unknown",  # no environment of that name or key
-    "removed",  # another process removed the environment while it was being used
     "in_use",  # refused: a process still runs in it
     "storage",  # the directory of environments or the cache cannot be written
 )

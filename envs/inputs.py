@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -104,6 +103,8 @@ def project_plan(project: Path) -> str:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -122,8 +123,8 @@ def _digest(path: Path) -> str | None:
 
 def _requirement_files(first: Path) -> Iterator[list[Any]]:
     """Each requirements file reached from ``first``, with its digest, in reading order."""
-    waiting, seen = [(first, None)], set[Path]()
-    queue: list[tuple[Path, Path | None]] = list(waiting)
+    queue: list[tuple[Path, Path | None]] = [(first, None)]
+    seen: set[Path] = set()
     while queue and len(seen) < _MOST_FILES:
         path, included_by = queue.pop(0)
         if path in seen:
@@ -189,8 +190,8 @@ def _uv_configuration(directory: Path) -> Any:
         declaration = parent / "pyproject.toml"
         if declaration.is_file():
             try:
-                table = tomllib.loads(declaration.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                table = _toml(declaration)
+            except EnvError:
                 continue  # not ours to judge: it is the workspace's neighbourhood, not the request
             settings = table.get("tool", {}).get("uv")
             if settings is not None:

@@ -217,7 +217,7 @@ def create_virtualenv(base: Interpreter, prefix: Path, prompt: str, tools: Toolb
     """
     done = tools.run(
         [
-            *(sys.executable, "-I", "-m", "virtualenv", "--no-seed", "--no-vcs-ignore", "--quiet"),
+            *(sys.executable, "-P", "-m", "virtualenv", "--no-seed", "--no-vcs-ignore", "--quiet"),
             *("--no-periodic-update", "--activators", "bash,fish,cshell", "--prompt", prompt),
             *("--python", base.real_executable, prefix),
         ]

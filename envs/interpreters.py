@@ -15,7 +15,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,7 +25,7 @@ from typing import Any, Final
 from .children import Completed, run, tool_environ
 from .errors import EnvError
 
-__all__ = ["OLDEST_SUPPORTED", "Interpreter", "cache_directory", "own_abi", "probe"]
+__all__ = ["OLDEST_SUPPORTED", "Interpreter", "cache_directory", "own_abi", "probe", "remembered"]
 
 OLDEST_SUPPORTED: Final = (3, 6)
 """The oldest Python that the shim is written for."""
@@ -163,6 +162,7 @@ class Interpreter:
 
 
 _memory: dict[str, tuple[list[Any], Interpreter]] = {}
+_too_old: dict[str, tuple[list[Any], EnvError]] = {}  # a Python 2 on PATH is met by every search
 _memory_lock = threading.Lock()
 
 
@@ -189,6 +189,41 @@ def probe(executable: str | Path, *, environ: Mapping[str, str]) -> Interpreter:
     Raises ``EnvError``: ``interpreter`` (absent, not executable, does not start), ``not_python``,
     ``python2``, ``unsupported`` (older than 3.6). Takes at most 10 s.
     """
+    found, path, signature = _recall(executable, environ)
+    if found is not None:
+        return found
+    with _memory_lock:
+        refused = _too_old.get(str(path))
+    if refused is not None and refused[0] == signature:
+        raise EnvError(refused[1].kind, refused[1].message, hint=refused[1].hint)
+    answer = _ask(path, environ)
+    try:
+        found = _judge(path, answer)
+    except EnvError as error:
+        if os.path.realpath(str(answer.get("executable", ""))) == signature[0]:
+            with _memory_lock:
+                _too_old[str(path)] = (signature, error)
+        raise
+    if found.real_executable != Path(signature[0]):
+        # A wrapper: the file stands still while what it starts may change.
+        return found
+    _to_disk(path, signature, found, environ)
+    with _memory_lock:
+        _memory[str(path)] = (signature, found)
+    return found
+
+
+def remembered(executable: str | Path, *, environ: Mapping[str, str]) -> Interpreter | None:
+    """What a probe would answer without starting a process, or None when it would have to."""
+    try:
+        return _recall(executable, environ)[0]
+    except EnvError:
+        return None
+
+
+def _recall(
+    executable: str | Path, environ: Mapping[str, str]
+) -> tuple[Interpreter | None, Path, list[Any]]:
     # Not resolve(): a virtualenv's link to its base is the whole point. Not Path.expanduser(), which
     # raises for a user that does not exist.
     path = Path(os.path.abspath(os.path.expanduser(executable)))  # noqa: PTH100, PTH111
@@ -206,18 +241,12 @@ def probe(executable: str | Path, *, environ: Mapping[str, str]) -> Interpreter:
     with _memory_lock:
         known = _memory.get(name)
     if known is not None and known[0] == signature:
-        return known[1]
+        return known[1], path, signature
     found = _from_disk(path, signature, environ)
-    if found is None:
-        answer = _ask(path, environ)
-        found = _judge(path, answer)
-        if found.real_executable != Path(signature[0]):
-            # A wrapper: the file stands still while what it starts may change.
-            return found
-        _to_disk(path, signature, found, environ)
-    with _memory_lock:
-        _memory[name] = (signature, found)
-    return found
+    if found is not None:
+        with _memory_lock:
+            _memory[name] = (signature, found)
+    return found, path, signature
 
 
 def _signature(path: Path) -> list[Any]:
@@ -383,7 +412,6 @@ def _to_disk(
     data = {"schema": _SCHEMA, "signature": signature, "interpreter": found.as_dict()}
     with suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(data, stream)
-        Path(name).replace(target)
+        temporary = target.with_name(f".{target.stem}-{os.getpid()}-{threading.get_ident()}")
+        temporary.write_text(json.dumps(data), encoding="utf-8")
+        temporary.replace(target)

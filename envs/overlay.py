@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,6 +47,15 @@ if sys.implementation.name == "cpython":
     import msgpack._cmsgpack
 sys.stdout.write("%s %s" % (zmq.__version__, ".".join(str(part) for part in msgpack.version)))
 """
+
+# How teams' requirements are chosen is not how ours are.
+_TEAM_SETTINGS: Final = frozenset(
+    (
+        *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_REQUIRE_HASHES"),
+        *("UV_RESOLUTION", "UV_PRERELEASE", "UV_EXCLUDE_NEWER", "UV_NO_BINARY", "UV_NO_DEPS"),
+        *("PIP_CONSTRAINT", "PIP_REQUIRE_HASHES", "PIP_NO_BINARY", "PIP_NO_DEPS", "PIP_PRE"),
+    )
+)
 
 # Never imported by the shim: type stubs, tests, headers for extension authors, console scripts.
 _UNUSED: Final = ("zmq/tests", "zmq/include", "zmq/log", "zmq/ssh", "bin", ".lock")
@@ -106,9 +114,11 @@ def ensure_overlay(
             return target
         say("making the runtime overlay (pyzmq and msgpack)")
         _clear(root, target)
-        tools = Toolbox(environ, root, say, cancel)
+        own = {key: value for key, value in environ.items() if key not in _TEAM_SETTINGS}
+        tools = Toolbox(own, root, say, cancel)
         try:
-            building = Path(tempfile.mkdtemp(dir=root, prefix=f".{target.name}-"))
+            building = root / f".{target.name}-{os.getpid()}"
+            building.mkdir()
         except OSError as error:
             raise _storage(root, error) from error
         try:
@@ -125,7 +135,6 @@ def ensure_overlay(
                 cwd=building,
                 cancel=cancel,
             )
-            building.chmod(0o755)
             marker = {"versions": versions, "source": source, "python": interpreter.version_text}
             with (building / _MARKER).open("w", encoding="utf-8") as stream:
                 json.dump(marker, stream)
@@ -192,6 +201,7 @@ def _copy_own(building: Path) -> bool:
     """Copy the two distributions from the running environment, file by file as they list them."""
     from importlib.metadata import PackageNotFoundError, distribution
 
+    wanted: list[tuple[Path, Path]] = []
     for name in ("pyzmq", "msgpack"):
         try:
             files = distribution(name).files
@@ -203,11 +213,12 @@ def _copy_own(building: Path) -> bool:
             if ".." in item.parts or item.suffix == ".pyc":
                 continue
             source = Path(str(item.locate()))
-            goal = building / Path(*item.parts)
             if not source.is_file():
                 return False
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, goal)
+            wanted.append((source, building / Path(*item.parts)))
+    for source, goal in wanted:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, goal)
     return True
 
 
