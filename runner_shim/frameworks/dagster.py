@@ -62,7 +62,8 @@ def version():
 def failure_kind(exception):
     """The load failure kind of an error that Dagster raised about a definition, or None.
 
-    For errors that come while the module is imported: old versions check a repository there.
+    Dagster raises while the module is imported (old versions check a repository there) or when a
+    repository is made of what was found; the caller of this adapter judges both alike.
     """
     from . import dagster_repository
 
@@ -149,13 +150,7 @@ def autoload(module, warn):
         load = components.load_defs
     except (ImportError, AttributeError):
         return None
-    from .dagster_repository import judged
-
-    try:
-        found = load(module)
-    except Exception as exc:  # whatever a component raises while it builds its definitions
-        raise judged(exc)
-    return Roots([("", found)])
+    return Roots([("", load(module))])
 
 
 def collect(roots, warn):
@@ -208,10 +203,12 @@ class _Members:
     """The Dagster objects among a module's members, each once, under its first name."""
 
     def __init__(self, members):
+        from .dagster_read import is_of_dagster
+
         self._members = []
         seen = set()
         for name, value in members:
-            if type(value).__module__.split(".", 1)[0] == "dagster" and id(value) not in seen:
+            if id(value) not in seen and is_of_dagster(value):
                 seen.add(id(value))
                 self._members.append((name, value))
         self._everything = members
@@ -271,12 +268,7 @@ def _all_assets(found, members, module_name):
             autodiscovery = importlib.import_module(name)
         except ImportError:
             continue
-        from .dagster_repository import judged
-
-        try:
-            targets = autodiscovery.loadable_targets_from_loaded_module(module)
-        except Exception as exc:  # two assets of one key, an asset that raises
-            raise judged(exc)
+        targets = autodiscovery.loadable_targets_from_loaded_module(module)
         return Roots([("", target.target_definition) for target in targets])
     return None
 

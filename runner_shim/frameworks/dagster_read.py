@@ -18,11 +18,14 @@ __all__ = [
     "is_a",
     "is_dagster_function",
     "is_hidden_job",
+    "is_of_dagster",
     "key_path",
     "module_named",
     "peek",
     "summary",
 ]
+
+_PACKAGES = ("dagster", "dagster_shared")  # the latter split off in 1.10
 
 # Jobs that Dagster makes by itself and hides from people: one that holds every asset, and one for
 # each schedule or sensor that targets assets without naming a job.
@@ -48,9 +51,14 @@ CODE_REFERENCES = "dagster/code_references"
 def is_a(value, *names):
     """True when ``value`` is an instance of a class of Dagster that has one of these names."""
     for base in type(value).__mro__:
-        if base.__name__ in names and base.__module__.split(".", 1)[0] == "dagster":
+        if base.__name__ in names and base.__module__.split(".", 1)[0] in _PACKAGES:
             return True
     return False
+
+
+def is_of_dagster(value):
+    """True when ``value`` is an instance of any class of Dagster, or of a subclass of one."""
+    return any(base.__module__.split(".", 1)[0] in _PACKAGES for base in type(value).__mro__)
 
 
 def module_named(*suffixes):
@@ -74,7 +82,7 @@ def is_hidden_job(name):
 def is_dagster_function(value):
     """True for a function that Dagster itself wrote (a wrapper, a resolver), not the user."""
     module = getattr(value, "__module__", None)
-    return isinstance(module, str) and module.split(".", 1)[0] == "dagster"
+    return isinstance(module, str) and module.split(".", 1)[0] in _PACKAGES
 
 
 def peek(value, *names):

@@ -3,7 +3,8 @@
 Owns the order of things: which names a repository has, which of them are lazy and stay so, and the
 call that describes each. A name in a dict repository whose function has not been called is listed
 by name alone. Whatever else Dagster computes when it loads a repository is computed here too, so
-that what it refuses to load is a load failure and not a half snapshot.
+that what it refuses to load is a load failure (its own exception, which ``failure_kind`` judges)
+and not a half snapshot.
 """
 
 import warnings
@@ -36,7 +37,6 @@ __all__ = [
     "describe",
     "failure_kind",
     "included_names",
-    "judged",
 ]
 
 _MISSING = object()
@@ -46,19 +46,19 @@ _MISSING = object()
 
 
 def as_repository(target):
-    """The RepositoryDefinition that Dagster makes of a target; LoadFailure when it refuses."""
+    """The RepositoryDefinition that Dagster makes of a target.
+
+    Raises what the user's function or Dagster raises, and LoadFailure ``bad_attribute``.
+    """
     module = module_named("definitions.reconstruct", "definitions.reconstructable")
     convert = getattr(module, "repository_def_from_target_def", None)
-    try:
-        if is_a(target, "LazyDefinitions"):
-            target = target()
-        if is_a(target, "PendingRepositoryDefinition"):
-            return target.compute_repository_definition()
-        if is_a(target, "RepositoryDefinition"):
-            return target
-        found = convert(target) if convert is not None else None
-    except Exception as exc:
-        raise judged(exc)
+    if is_a(target, "LazyDefinitions"):
+        target = target()
+    if is_a(target, "PendingRepositoryDefinition"):
+        return target.compute_repository_definition()
+    if is_a(target, "RepositoryDefinition"):
+        return target
+    found = convert(target) if convert is not None else None
     if found is None:
         raise LoadFailure(
             "bad_attribute",
@@ -81,18 +81,6 @@ def failure_kind(exception):
     if "a different job with the same name" in words or "defined multiple times" in words:
         return "duplicate_definition"
     return "invalid_definition"
-
-
-def judged(exception):
-    """What to raise for an exception that came while Dagster built its definitions."""
-    kind = failure_kind(exception)
-    if kind is None:
-        return exception
-    message = text(" ".join(str(exception).split()), 2000)
-    cause = exception.__cause__
-    if cause is not None and failure_kind(cause) is not None:
-        message += ": " + text(" ".join(str(cause).split()), 2000)
-    return LoadFailure(kind, message, exception=exception)
 
 
 # --- what a repository lists ----------------------------------------------------------------------
@@ -220,18 +208,15 @@ def _preset_jobs(repository):
 
 
 def collect(repositories, warn):
-    """(repositories, definitions, sources) of docs/snapshot.md."""
+    """(repositories, definitions, sources) of docs/snapshot.md.
+
+    Raises what Dagster raises for a definition that it refuses only when it is asked for.
+    """
     several = len(repositories) > 1
     reader = Reader(warn)
     listed, definitions, sources = [], [], {}
     for repository in repositories:
-        try:
-            found = list(_definitions(reader, repository))
-        except LoadFailure:
-            raise
-        except Exception as exc:  # Dagster refuses a definition only when it is asked for
-            raise judged(exc)
-        for item, place in found:
+        for item, place in _definitions(reader, repository):
             key = "%s:%s" % (item["kind"], item["name"])
             if several:
                 item["repository"] = text(repository.name)
@@ -380,19 +365,14 @@ def _resources(reader, repository):
 def describe(repositories, kind, name, repository, warn):
     """(definition, source) of one name, constructing it where it is lazy; None where there is none.
 
-    Raises what the user's function raises, and LoadFailure where Dagster refuses its result.
+    Raises what the user's function raises, or Dagster about its result.
     """
     several = len(repositories) > 1
     reader = Reader(warn)
     for found in repositories:
         if repository is not None and found.name != repository:
             continue
-        try:
-            item = _one(reader, found, kind, name)
-        except LoadFailure:
-            raise
-        except Exception as exc:
-            raise judged(exc)
+        item = _one(reader, found, kind, name)
         if item is not None:
             if several:
                 item[0]["repository"] = text(found.name)

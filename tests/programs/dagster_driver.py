@@ -17,7 +17,7 @@ def first_module(*names):
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise SystemExit("none of %s" % (names,))
+    raise SystemExit("none of " + ", ".join(names))
 
 
 path = sys.argv[1]
@@ -69,7 +69,7 @@ def listing(repository):
     for found in get("asset_nodes", "external_asset_graph_data"):
         add("asset", "/".join(found.asset_key.path))
     for found in get("asset_check_nodes", "external_asset_checks"):
-        add("asset_check", "%s:%s" % ("/".join(found.asset_key.path), found.name))
+        add("asset_check", "{}:{}".format("/".join(found.asset_key.path), found.name))
     tree = getattr(data, "component_tree", None)
     for found in tree.leaf_instances if tree else ():
         add("component", found.key)

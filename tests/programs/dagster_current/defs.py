@@ -1,7 +1,6 @@
 """Definitions of today: Definitions, configurable resources, checks, automation conditions."""
 
 from datetime import timedelta
-from typing import Optional
 
 import dagster as dg
 
@@ -15,7 +14,7 @@ class Warehouse(dg.ConfigurableResource):
 
 class Model(dg.ConfigurableResource):
     warehouse: Warehouse
-    name: Optional[str] = None
+    name: str | None = None
 
 
 class TrainConfig(dg.Config):
