@@ -212,6 +212,18 @@ def test_grpc_servers_are_listed_and_never_started(
     assert (location.target, location.remote, location.name) == (None, remote, name)
 
 
+def test_metadata_is_data_that_can_travel(tmp_path: Path) -> None:
+    metadata = "{a: 2020-01-01, b: 99999999999999999999, c: .nan, d: 18446744073709551615, e: ~}"
+    item = f"load_from:\n- python_module: {{module_name: m, metadata: {metadata}}}\n"
+    assert only(read(tmp_path, item)).metadata == {
+        "a": "2020-01-01",
+        "b": "99999999999999999999",
+        "c": ".nan",
+        "d": 2**64 - 1,
+        "e": None,
+    }
+
+
 def test_metadata_is_kept_as_it_is(tmp_path: Path) -> None:
     location = only(
         read(

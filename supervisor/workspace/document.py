@@ -12,6 +12,7 @@ it, and keep the text as written: ``3.10`` is a version somewhere and a number e
 from __future__ import annotations
 
 import errno
+import math
 import re
 import stat
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class DocumentError(Exception):
 class Node:
     """One value and where it stands.
 
-    ``value`` is a str, int, float, bool or None for a scalar, a list of nodes for a list and a
+    ``value`` is a str, int, float, bool or None for a scalar (in TOML also a date), a list of nodes for a list and a
     dict of nodes by key for a map. ``text`` is a scalar as it was written, ``keys`` where each key
     of a map stands, ``size`` the number of nodes in the expanded tree.
     """
@@ -79,15 +80,21 @@ class Node:
                 return "an empty text"
             return f'the text "{shorten(self.value)}"'
         shown = shorten(self.text)
-        return f"{shown} (true or false)" if isinstance(self.value, bool) else f"the number {shown}"
+        if isinstance(self.value, bool):
+            return f"{shown} (true or false)"
+        return f"the {'number' if isinstance(self.value, int | float) else 'date'} {shown}"
 
     def plain(self) -> Any:
-        """The value as plain data, without positions."""
+        """The value as plain data that JSON and msgpack can carry, without positions."""
         if self.kind == "list":
             return [child.plain() for child in self.value]
         if self.kind == "map":
             return {key: child.plain() for key, child in self.value.items()}
-        return self.value
+        if isinstance(self.value, int | None) and -(2**63) <= (self.value or 0) < 2**64:
+            return self.value
+        if isinstance(self.value, float) and math.isfinite(self.value):
+            return self.value
+        return self.text  # a text; or what neither JSON nor msgpack can carry, as it was written
 
 
 def shorten(text: str, length: int = 60) -> str:

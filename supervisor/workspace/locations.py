@@ -86,7 +86,10 @@ class WorkspaceFile:
         record = self._record
         if record is None:
             return
-        if not self.has_locations and not record.written("environments"):
+        unknown = set(self._node.value) - set(
+            WORKSPACE.fields
+        )  # told already, likely a misspelling
+        if not self.has_locations and not record.written("environments") and not unknown:
             self._reading.problem(
                 self._node.position,
                 "",

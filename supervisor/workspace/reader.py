@@ -96,7 +96,7 @@ def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
         workspace.declare()
     for workspace in workspaces:
         workspace.build()
-    if not others and not any(workspace.has_locations for workspace in workspaces):
+    if not (assembly.reading.problems or others or any(w.has_locations for w in workspaces)):
         assembly.reading.problem(
             SourcePosition(str(files[0]), 1, 1),
             "",

@@ -80,7 +80,7 @@ class TomlDocument:
                     place.line, place.column, "character U+0000 cannot be used in any value"
                 )
             return Node("scalar", data, place, str(data))
-        return Node("scalar", data.isoformat(), place, data.isoformat())
+        return Node("scalar", data, place, data.isoformat())
 
 
 def _split(dotted: str) -> tuple[str, ...]:
