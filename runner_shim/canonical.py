@@ -307,7 +307,7 @@ def _source_of(thing):
 
 def _class_line(filename, cls):
     """The line of a class statement, without the cost of parsing the whole file."""
-    import linecache
+    from runner_shim.imported import standard
 
     # A class body's functions know their line; the class statement is the nearest one above.
     starts = [
@@ -315,7 +315,7 @@ def _class_line(filename, cls):
         for member in cls.__dict__.values()
         if hasattr(member, "__code__") and member.__code__.co_filename == filename
     ]
-    lines = linecache.getlines(filename)
+    lines = standard("linecache").getlines(filename)
     last = min(starts) if starts else len(lines)
     for number in range(last, 0, -1):
         words = lines[number - 1].split("(")[0].split(":")[0].split()

@@ -5,6 +5,8 @@ lists, ``L`` for the last day of a month, ``#`` for the nth weekday) and the ``@
 Computes no times.
 """
 
+from runner_shim.imported import standard
+
 __all__ = ["cron_problem", "timezone_problem"]
 
 _MACROS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
@@ -25,7 +27,7 @@ _LONGEST_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 def cron_problem(text):
     """What is wrong with a cron string, as the end of a sentence about it; None when nothing is."""
     if not isinstance(text, str):
-        return "is a %s, not a string" % type(text).__name__
+        return "is of type %s, not a string" % type(text).__name__
     text = text.strip().lower()
     if text.startswith("@"):
         if text in _MACROS:
@@ -97,7 +99,7 @@ def _item_problem(item, name, low, high, names, allowed):
 
 
 def _is_number(word):
-    return word.isdigit() and word.isascii() if hasattr(word, "isascii") else word.isdigit()
+    return bool(word) and all(digit in "0123456789" for digit in word)
 
 
 def timezone_problem(name):
@@ -107,12 +109,12 @@ def timezone_problem(name):
     elsewhere only their shape is checked.
     """
     if not isinstance(name, str):
-        return "is a %s, not a string" % type(name).__name__
+        return "is of type %s, not a string" % type(name).__name__
     parts = name.split("/")
     if not all(part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):
         return "is no time zone name such as Europe/Berlin"
     try:
-        import zoneinfo
+        zoneinfo = standard("zoneinfo")
     except ImportError:
         return None
     try:
@@ -126,7 +128,5 @@ def _unknown_zone(zoneinfo, name):
     known = zoneinfo.available_timezones()
     if not known:  # no time zone data on this machine: nothing can be said
         return None
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, sorted(known), 1, 0.7)
+    close = standard("difflib").get_close_matches(name, sorted(known), 1, 0.7)
     return "is not known here" + ("; did you mean %s?" % close[0] if close else "")

@@ -11,7 +11,6 @@ from runner_shim.definitions_base import (
     InvalidDefinitionError,
     caller,
     check_config,
-    check_resource_keys,
     check_strings,
     refuse,
 )

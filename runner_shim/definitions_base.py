@@ -8,6 +8,7 @@ that the traceback points there. Python 3.6, no imports beyond our own.
 import sys
 
 from runner_shim import canonical
+from runner_shim.imported import standard
 
 __all__ = [
     "Definition",
@@ -123,9 +124,7 @@ def common(definition, description=None, tags=None, owners=None, metadata=None):
 
 
 def _json(value):
-    import json
-
-    return json.dumps(canonical.ordered(value))
+    return standard("json").dumps(canonical.ordered(value))
 
 
 def clean_description(text):

@@ -101,7 +101,7 @@ class _Composition:
             name = "%s_%d" % (name, number)
         node = definition._node(name)
         self._connect(definition, name, node, positional, named)
-        if after:
+        if after is not None:
             node["after"] = sorted(self._sources(definition, "after", after))
         self.nodes[name] = node
         handles = _Handles(_Handle(self, name, output) for output in definition.output_names)

@@ -92,10 +92,8 @@ class LoadFailure(Exception):
 
 def near(name, names):
     """``did you mean X?`` for the nearest of ``names``, else a list of some, else None."""
-    from difflib import get_close_matches
-
     names = sorted({each for each in names if isinstance(each, str)})
-    close = get_close_matches(name, names, 1, 0.6)
+    close = imported.standard("difflib").get_close_matches(name, names, 1, 0.6)
     if close:
         return "did you mean %s?" % close[0]
     if names:
@@ -116,7 +114,7 @@ def from_exception(error, target):
     if isinstance(error, LoadFailure):
         return error
     target = target or {}
-    for judge in (_judge_definition, _judge_exit, _judge_syntax, _judge_import):
+    for judge in (_judge_definition, _judge_framework, _judge_exit, _judge_syntax, _judge_import):
         failure = judge(error, target)
         if failure is not None:
             break
@@ -145,6 +143,28 @@ def _judge_definition(error, target):
         file=error.file,
         line=error.line,
     )
+
+
+def _judge_framework(error, target):
+    """What a framework itself raises about a definition."""
+    from runner_shim import frameworks
+
+    for adapter in frameworks.adapters():
+        judge = getattr(adapter, "failure_kind", None)
+        kind = judge(error) if judge is not None else None
+        if kind is not None:
+            where = _where(error)
+            said = [" ".join(_string(error).split())]
+            if error.__cause__ is not None and judge(error.__cause__) is not None:
+                said.append(" ".join(_string(error.__cause__).split()))
+            return LoadFailure(
+                kind,
+                "%s%s" % (": ".join(said), _at(where)),
+                exception=error,
+                file=where and where[0],
+                line=where and where[1],
+            )
+    return None
 
 
 def _judge_exit(error, target):
@@ -242,11 +262,7 @@ def _watch(failure, target):
     elif failure.kind == "missing_working_directory":
         candidates.append(os.path.dirname(target["working_directory"]))
     elif isinstance(failure.exception, ImportError):
-        candidates.extend(
-            entry
-            for entry in sys.path
-            if isinstance(entry, str) and entry and imported.is_user(os.path.join(entry, "x"))
-        )
+        candidates.extend(imported.user_directories())
         name = getattr(failure.exception, "name", None)
         parent = sys.modules.get(name.rpartition(".")[0]) if isinstance(name, str) else None
         for entry in list(getattr(parent, "__path__", ())):
@@ -342,8 +358,7 @@ def _at(where, verb="at "):
 
 
 def _frame_data(error):
-    import linecache
-
+    linecache = imported.standard("linecache")
     frames = _frames(error)
     if len(frames) > FIRST_FRAMES + LAST_FRAMES:
         left_out = len(frames) - FIRST_FRAMES - LAST_FRAMES
@@ -414,9 +429,8 @@ def _causes(error):
 
 
 def _traceback(error):
-    import traceback
-
     try:
+        traceback = imported.standard("traceback")
         # A negative limit keeps the innermost frames.
         lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-500)
         text = "".join(lines)

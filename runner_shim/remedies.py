@@ -6,7 +6,6 @@ imported only once something failed. Judges; raises nothing.
 """
 
 import os
-import re
 import sys
 
 from runner_shim import canonical, imported
@@ -58,12 +57,10 @@ def missing_module(name, filename, from_user_code, target):
             % (name, canonical.place(_module_at(beside, name), 1)[0]),
             hint="set working_directory to %s" % beside,
         )
-    paths = [entry for entry in sys.path if isinstance(entry, str) and entry]
-    users = [entry for entry in paths if imported.is_user(os.path.join(entry, "x"))]
     return Verdict(
         "import_error",
         "%s is not installed" % name,
-        _near(name, _modules_in(users)),
+        _near(name, _modules_in(imported.user_directories())),
         not_installed=name,
     )
 
@@ -91,9 +88,7 @@ def _missing_target(name, wanted, target):
 
 
 def _near(name, names, prefix=""):
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, sorted(names), 1, 0.6)
+    close = imported.standard("difflib").get_close_matches(name, sorted(names), 1, 0.6)
     return "did you mean %s%s?" % (prefix, close[0]) if close else None
 
 
@@ -149,7 +144,7 @@ def circular_import_hint(text, filename):
         return "two modules import each other: import one of them inside the function that needs it"
     if "cannot import name" in text and filename:
         stem = os.path.splitext(os.path.basename(filename))[0]
-        if re.search(r"from '%s'" % re.escape(stem), text):
+        if "from '%s'" % stem in text:
             return "%s.py imports itself: rename it if it hides a library" % stem
     return None
 
@@ -170,6 +165,7 @@ _SYNTAX = (
 
 def syntax_hint(line, message):
     """Says so when a line that does not compile needs a newer Python, or an older one."""
+    re = imported.standard("re")
     running = "%d.%d" % sys.version_info[:2]
     if "future feature annotations is not defined" in message:
         return "`from __future__ import annotations` needs python 3.7, this is python %s" % running

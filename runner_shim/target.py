@@ -9,8 +9,12 @@ The working directory is entered and put first on ``sys.path`` for good: an impo
 body, a day later, finds what it found while loading.
 """
 
+import importlib
 import os
 import sys
+import time
+from importlib.machinery import PathFinder, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 
 from runner_shim import canonical, frameworks, imported
 from runner_shim.failure import LoadFailure, from_exception, near
@@ -84,7 +88,7 @@ def load(target):
 
 
 def _load(target, before, warn):
-    started = _clock()
+    started = time.monotonic()
     _enter(target["working_directory"])
     module = _import(target, warn)
     attribute = target.get("attribute")
@@ -101,7 +105,7 @@ def _load(target, before, warn):
         "platform": "%s-%s" % (sys.platform, os.uname().machine),
         "frameworks": findings.frameworks(),
         "module": module.__name__,
-        "load_seconds": round(_clock() - started, 6),
+        "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)]),
         "installed": imported.installed_modules(before),
         "warnings": warn.items,
@@ -109,12 +113,6 @@ def _load(target, before, warn):
     if attribute:
         report["attribute"] = attribute
     return Loaded(findings, canonical.ordered(document), sources, report)
-
-
-def _clock():
-    import time
-
-    return time.monotonic()
 
 
 def _file_of(module):
@@ -154,8 +152,6 @@ _replaced = []
 
 
 def _import(target, warn):
-    import importlib
-
     importlib.invalidate_caches()
     kind, name = target["kind"], target["name"]
     if kind == "python_file":
@@ -167,15 +163,11 @@ def _import(target, warn):
 
 def _import_file(path, warn):
     """Import the file under its stem, or under another name where the stem is taken."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
     if not os.path.isfile(path):
         raise _missing_file(path)
     name = _module_name(path, warn)
     spec = spec_from_file_location(name, path)
     if spec is None:  # the ending is not one of Python's
-        from importlib.machinery import SourceFileLoader
-
         spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     module = module_from_spec(spec)
     sys.modules[name] = module  # first: dataclasses and pickle look their module up
@@ -252,8 +244,6 @@ def _namesake(name, path):
         return "a module that is already imported"
     if name in sys.builtin_module_names:
         return "a built-in module"
-    from importlib.machinery import PathFinder
-
     real = os.path.realpath(path)
     elsewhere = [entry for entry in sys.path if entry != os.path.dirname(path)]
     try:

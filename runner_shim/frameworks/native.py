@@ -319,9 +319,14 @@ def _everything(container, problems):
         _add(_kind_of(thing), thing.name, thing, found, names, problems)
     for key in sorted(container.resources):
         _add("resource", key, container.resources[key], found, names, problems)
-    for thing in list(container.members):
-        for name, target in sorted(getattr(thing, "targets", {}).items()):
-            _add_target(thing, name, target, found, names, problems)
+    targets = [
+        (thing, name, target)
+        for thing in container.members
+        for name, target in sorted(getattr(thing, "targets", {}).items())
+    ]
+    # Jobs first, then names: a name may be that of a job that only another's target brings in.
+    for thing, name, target in sorted(targets, key=lambda each: each[2] is None):
+        _add_target(thing, name, target, found, names, problems)
     return found
 
 
