@@ -29,6 +29,7 @@ __all__ = [
     "list_interpreters",
 ]
 
+_OR = re.compile(r"\s+or\s+")
 _COMMAND: Final = re.compile(r"^(?:python|pypy|graalpy)(\d+(?:\.\d+)?)?t?$")
 _RELEASE: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _IMPLEMENTATION: Final = re.compile(
@@ -90,13 +91,22 @@ def find_interpreter(
     """The interpreter that ``spec`` means.
 
     ``spec`` is a version (``3.8``, ``3.8.18``, ``cpython@3.12``, ``pypy3.9``), a specifier
-    (``>=3.8,<3.10``, ``~=3.8``), a command name (``python3.9``), an absolute path, or None for the
-    default interpreter. ``search_dirs`` are looked in as PATH is. Raises ``EnvError``
+    (``>=3.8,<3.10``, ``~=3.8``), a command name (``python3.9``), an absolute path, several of
+    these in order of preference (``3.8 or >=3.9``), or None for the default interpreter. ``search_dirs`` are looked in as PATH is. Raises ``EnvError``
     (``interpreter``) which lists what was found instead, or what ``probe`` raises for a path.
     """
     if spec is None or not spec.strip():
         return default_interpreter(environ)
     text = spec.strip()
+    alternatives = _OR.split(text)
+    if len(alternatives) > 1:
+        for one in alternatives:
+            try:
+                return find_interpreter(one, environ=environ, search_dirs=search_dirs)
+            except EnvError as error:
+                if error.kind != "interpreter":
+                    raise
+        raise _nothing_matches(text, environ, search_dirs)
     if "/" in text:
         return probe(text, environ=environ)
     wanted = _parse(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,8 @@ class Environments:
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        # Its first use fills a cache without a lock: two threads at once would see it half full.
+        sysconfig.get_config_vars()
         self.store = envs.EnvironmentStore(root, environ=environ)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()

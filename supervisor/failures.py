@@ -19,6 +19,7 @@ __all__ = [
     "died",
     "from_environment",
     "from_shim",
+    "internal",
     "protocol_mismatch",
     "timed_out",
 ]
@@ -105,6 +106,15 @@ def timed_out(seconds: float, doing: str) -> Failure:
         "timeout",
         f"{doing} took longer than {seconds:g} s",
         "the stack it was in is in the log; raise load_timeout if it only needs longer",
+    )
+
+
+def internal(error: BaseException) -> Failure:
+    """A defect of the supervisor, met while it ran an attempt."""
+    return Failure(
+        "internal",
+        f"the supervisor failed: {type(error).__name__}: {error}",
+        "this is a defect of workspace-supervisor: the supervisor's own log has the details",
     )
 
 

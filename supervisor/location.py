@@ -9,6 +9,7 @@ Starts no process itself (``attempt`` does) and knows nothing of clients.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from supervisor.snapshot import Snapshot, compare
 from supervisor.specs import LocationSpec
 
 __all__ = ["Location", "Watching"]
+
+_log = logging.getLogger(__name__)
 
 _DESCRIBE_TIMEOUT = 60.0
 _DRAIN_TIMEOUT = 10.0
@@ -217,6 +220,10 @@ class Location:
             self._failed(attempt, error.failure)
         except AttemptDiedError as error:
             self._died(attempt, error.ended, error.doing)
+        except Exception as error:
+            # A defect of ours must not leave a location waiting for ever.
+            _log.exception("generation %d of %s", attempt.generation, self.spec.name)
+            self._failed(attempt, failures.internal(error))
         else:
             self._loaded(attempt, snapshot)
 
