@@ -8,14 +8,17 @@ what clients may ask is ``methods``; user code never runs in this process.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import zmq.asyncio
 
+from supervisor import __version__
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.control import Control
@@ -37,6 +40,8 @@ from supervisor.watcher import Watcher
 from supervisor.workspace import Selection, resolve
 
 __all__ = ["Daemon"]
+
+_log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
@@ -86,6 +91,7 @@ class Daemon:
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
         self.state.open(self.spec.title)
+        handler = self._open_log()
         try:
             self.rendezvous.open()
             try:
@@ -93,7 +99,20 @@ class Daemon:
             finally:
                 self.rendezvous.close()
         finally:
+            _log.removeHandler(handler)
+            handler.close()
             self.state.close()
+
+    def _open_log(self) -> logging.Handler:
+        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
+        handler = RotatingFileHandler(
+            self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
+        )
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        _log.addHandler(handler)
+        _log.setLevel(logging.INFO)
+        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
+        return handler
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""

@@ -342,6 +342,7 @@ class Location:
         self.state = next_state(self.state, event)
         self.reason = reason
         self.since = time.time()
+        _log.info("%s: %s: %s", self.spec.name, self.state, reason)
         self._changed()
 
     def _tell(self, reason: str) -> None:
