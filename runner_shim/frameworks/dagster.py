@@ -42,9 +42,10 @@ class Roots:
     the objects when they are first needed, and once.
     """
 
-    def __init__(self, targets, hidden=()):
+    def __init__(self, targets, hidden=(), module_name=None):
         self.targets = targets
         self.hidden = list(hidden)
+        self.module_name = module_name
         self.attribute = targets[0][0] if len(targets) == 1 else None
         self.repositories = None
 
@@ -93,10 +94,10 @@ def discover(members, module_name, warn):
             raise _ambiguous(what, values, module_name, hint)
         if values:
             _warn_shadowed_roots(found, values[0], module_name, warn)
-            return Roots(values, found.others(values))
+            return Roots(values, found.others(values), module_name)
     repositories = found.named("RepositoryDefinition", "PendingRepositoryDefinition")
     if repositories:
-        return Roots(repositories, found.others(repositories))
+        return Roots(repositories, found.others(repositories), module_name)
     jobs = found.jobs()
     if len(jobs) > 1:
         raise _ambiguous(
@@ -106,7 +107,7 @@ def discover(members, module_name, warn):
             "put them into a repository or Definitions, or name one with `attribute`",
         )
     if jobs:
-        return Roots(jobs, found.others(jobs))
+        return Roots(jobs, found.others(jobs), module_name)
     graphs = found.graphs()
     if len(graphs) > 1:
         raise _ambiguous(
@@ -116,7 +117,7 @@ def discover(members, module_name, warn):
             "put them into a repository or Definitions, or name one with `attribute`",
         )
     if graphs:
-        return Roots(graphs, found.others(graphs))
+        return Roots(graphs, found.others(graphs), module_name)
     return _all_assets(found, members, module_name)
 
 
@@ -157,9 +158,12 @@ def collect(roots, warn):
     """(repositories, definitions, sources) of docs/snapshot.md."""
     from . import dagster_repository
 
-    result = dagster_repository.collect(_repositories(roots, warn), warn)
-    _warn_left_out(roots, result[1], warn)
-    return result
+    repositories, definitions, sources = dagster_repository.collect(
+        _repositories(roots, warn), warn
+    )
+    _warn_left_out(roots, definitions, warn)
+    _find_assignments(roots, definitions, sources)
+    return repositories, definitions, sources
 
 
 def describe(roots, kind, name, repository=None):
@@ -283,6 +287,32 @@ def _ambiguous(what, values, module_name, hint):
     )
 
 
+def _find_assignments(roots, definitions, sources):
+    """Sources of what has no function of the user's: the line where the module names it."""
+    filename = getattr(sys.modules.get(roots.module_name), "__file__", None)
+    if not filename or not roots.hidden:
+        return
+    keys = {}
+    for item in definitions:
+        key = "%s:%s" % (item["kind"], item["name"])
+        full = key + "@" + item["repository"] if "repository" in item else key
+        if full not in sources:
+            keys.setdefault(key, []).append(full)
+    import linecache
+
+    from ..canonical import place
+
+    for variable, value in roots.hidden:
+        kind, names = _kind_and_names(value)
+        missing = [full for name in names for full in keys.get("%s:%s" % (kind, name), ())]
+        if not missing:
+            continue
+        for number, line in enumerate(linecache.getlines(filename), 1):
+            if line.startswith(variable) and line[len(variable) :].lstrip()[:1] in ("=", ":"):
+                for full in missing:
+                    sources[full] = place(filename, number)
+
+
 # --- what Dagster hides without a word ------------------------------------------------------------
 
 
@@ -345,7 +375,7 @@ def _kind_and_names(value):
             return kind, [value.name]
     if is_a(value, "AssetsDefinition"):  # none at all where it is a check
         return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
-    if is_a(value, "SourceAsset"):
+    if is_a(value, "SourceAsset", "AssetSpec"):
         return "asset", [asset_name(value.key)]
     return None, []
 

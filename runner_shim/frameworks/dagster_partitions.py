@@ -130,6 +130,7 @@ def partition_set_of_job(reader, job, place):
 
 def resource_definition(reader, name, found, names_by_id):
     """A top-level resource as (definition, source). ``names_by_id``: id of resource to its name."""
+    found = getattr(found, "wrapped_resource", found)
     configurable = reader.peek(found, "configurable_resource_cls")
     nested = []
     inner = reader.peek(found, "nested_resources")

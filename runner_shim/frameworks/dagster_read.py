@@ -29,7 +29,7 @@ _PACKAGES = ("dagster", "dagster_shared")  # the latter split off in 1.10
 
 # Jobs that Dagster makes by itself and hides from people: one that holds every asset, and one for
 # each schedule or sensor that targets assets without naming a job.
-_HIDDEN_JOBS = ("__ASSET_JOB", "__anonymous_asset_job_")
+_HIDDEN_JOBS = ("__ASSET_JOB", "__ASSET_GROUP", "__anonymous_asset_job_")
 
 # What a closure may hold beside the user's function: another definition, with a function of its own.
 _ANY_DEFINITION = (

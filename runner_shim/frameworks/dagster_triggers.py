@@ -22,7 +22,7 @@ def schedule_definition(reader, schedule, repository):
     cron = reader.peek(schedule, "cron_schedule")
     if cron is not None and not isinstance(cron, str):
         cron = [text(item) for item in cron]
-    partition_set = None
+    partition_set = found = None
     if hasattr(schedule, "get_partition_set"):
         found = reader.attempt("partition set", schedule.get_partition_set)
         partition_set = reader.text(found, "name") if found is not None else None
@@ -51,6 +51,8 @@ def schedule_definition(reader, schedule, repository):
         getattr(schedule, "_run_config_fn", None),
         getattr(schedule, "_should_execute", None),
         getattr(schedule, "_tags_fn", None),
+        # Before 0.11 the decorators for daily schedules and the like kept the function here alone.
+        getattr(found, "user_defined_run_config_fn_for_partition", None),
     ) or reader.referenced_source(metadata)
     return result, place
 

@@ -50,7 +50,7 @@ def listing(repository):
     result = {}
 
     def add(kind, name):
-        if not name.startswith(("__ASSET_JOB", "__anonymous_asset_job_")):
+        if not name.startswith(("__ASSET_JOB", "__ASSET_GROUP", "__anonymous_asset_job_")):
             result.setdefault(kind, set()).add(name)
 
     for found in get("job_datas", "external_pipeline_datas"):
