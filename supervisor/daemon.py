@@ -25,7 +25,7 @@ from supervisor.control import Control
 from supervisor.environments import Environments
 from supervisor.errors import ConfigurationError, ConfigurationProblem, UnknownLocationError
 from supervisor.interest import Interest
-from supervisor.launcher import SpawnLauncher
+from supervisor.launcher import SpawnLauncher, raise_descriptor_limit
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
@@ -148,7 +148,8 @@ class Daemon:
         context = zmq.asyncio.Context()
         transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
-        self._services = Services(SpawnLauncher(), transport, environments, Slots())
+        launcher = SpawnLauncher(raise_descriptor_limit())
+        self._services = Services(launcher, transport, environments, Slots())
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         control = Control(context, self.rendezvous.control_address, Methods(self).table())
         try:

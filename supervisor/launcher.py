@@ -35,6 +35,7 @@ __all__ = [
     "Launcher",
     "Placed",
     "SpawnLauncher",
+    "raise_descriptor_limit",
     "session_members",
 ]
 
@@ -107,8 +108,25 @@ class Launcher(Protocol):
         """Place one shim; raises ``LaunchError``."""
 
 
+def raise_descriptor_limit() -> int:
+    """Let this process have as many descriptors as it may; a location takes about six.
+
+    Returns the limit as it was, which shims get back: user code must not see ours.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
 class SpawnLauncher:
-    """A fresh process of the team's interpreter for every shim."""
+    """A fresh process of the team's interpreter for every shim.
+
+    ``descriptors`` is the soft limit of open files that shims get where their location sets none.
+    """
+
+    def __init__(self, descriptors: int | None = None) -> None:
+        self._descriptors = descriptors
 
     async def start(self, request: LaunchRequest) -> Placed:
         """Start ``python boot.py NAME`` in a session of its own."""
@@ -129,7 +147,7 @@ class SpawnLauncher:
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise LaunchError(f"{request.executable} cannot be started: {text.lower()}") from None
         placed = _Spawned(child, request.output)
-        placed.limit(request.limits)
+        placed.limit(request.limits, self._descriptors)
         start = {
             "v": 1,
             "address": request.address,
@@ -184,8 +202,10 @@ class _Spawned:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, number)
 
-    def limit(self, limits: Limits) -> None:
+    def limit(self, limits: Limits, descriptors: int | None) -> None:
         """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
+        if not hasattr(resource, "prlimit"):
+            return
         wanted = {
             resource.RLIMIT_AS: limits.memory,
             resource.RLIMIT_NOFILE: limits.open_files,
@@ -193,10 +213,13 @@ class _Spawned:
         }
         with contextlib.suppress(ProcessLookupError):
             for which, value in wanted.items():
-                if value is not None and hasattr(resource, "prlimit"):
+                if value is not None:
                     hard = resource.prlimit(self.pid, which)[1]
                     ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
                     resource.prlimit(self.pid, which, (ceiling, ceiling))
+            if limits.open_files is None and descriptors is not None:
+                hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]
+                resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
             if limits.nice is not None:
                 with contextlib.suppress(PermissionError):
                     os.setpriority(os.PRIO_PROCESS, self.pid, limits.nice)
