@@ -610,14 +610,14 @@ def test_alias_bombs_are_bounded(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
     (found,) = problems(tmp_path, "\n".join(lines))
-    assert "once its aliases are expanded" in found.message
+    assert "aliases expanded" in found.message
 
 
 def test_merge_bombs_are_bounded(tmp_path: Path) -> None:
     lines = ["a0: &a0 {k: [" + "x, " * 1000 + "]}"]
     lines += [f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: *a{i - 1}}}" for i in range(1, 30)]
     (found,) = problems(tmp_path, "\n".join(lines))
-    assert "once its aliases are expanded" in found.message
+    assert "aliases expanded" in found.message
 
 
 def test_problems_are_bounded(tmp_path: Path) -> None:

@@ -369,7 +369,7 @@ class _Composer:
 
     def _bound(self, node: Node, place: SourcePosition) -> None:
         if node.size > MAX_NODES:
-            raise _problem(place, f"more than {MAX_NODES} values once its aliases are expanded")
+            raise _problem(place, f"more than {MAX_NODES} values, aliases expanded")
 
 
 # A NUL ends a string in every system call; a lone surrogate cannot be encoded.

@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+MAX_COMPARED = 500
+"""Names that a misspelling is compared with; more would make a hostile file slow to refuse."""
+
 MAX_PROBLEMS = 1000
 """More than anybody reads; a bound for files that are not what they seem."""
 
@@ -112,6 +115,8 @@ def near(word: str, words: Iterable[str]) -> str:
     bare = re.sub(r"[-_ .]", "", word.lower())[:80]
     if bare in folded:
         return folded[bare]
+    if len(folded) > MAX_COMPARED:
+        return ""
     matches = difflib.get_close_matches(bare, folded, n=1, cutoff=0.7)
     return folded[matches[0]] if matches else ""
 
