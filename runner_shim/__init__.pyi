@@ -204,7 +204,6 @@ class Definitions:
         sensors: Iterable[SensorDefinition] | None = None,
         resources: Mapping[str, Any] | None = None,
         partition_sets: Iterable[PartitionSetDefinition] | None = None,
-        metadata: Mapping[str, Any] | None = None,
     ) -> None: ...
 
 class RepositoryDefinition(_Definition):

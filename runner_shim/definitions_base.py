@@ -90,6 +90,7 @@ class Definition:
                 % (self.KIND.replace("_", " "), canonical.plain(name)),
                 source,
             )
+        self.name = canonical.text(name)
         self.common = common(self, description, tags, owners, metadata)
 
     @property

@@ -48,7 +48,6 @@ class Definitions:
         sensors=None,
         resources=None,
         partition_sets=None,
-        metadata=None,
     ):
         self.source = caller()
         self.members = []
@@ -60,11 +59,13 @@ class Definitions:
             ("partition_sets", partition_sets, (PartitionSetDefinition,)),
         ):
             self.members.extend(_members(self, argument, values, wanted))
-        self.resources = dict(resources or {})
-        for key in self.resources:
+        self.resources = {}
+        for key, value in (resources or {}).items():
             if not isinstance(key, str):
-                raise InvalidDefinitionError("Definitions has a resource key %r" % key, self.source)
-        self.metadata = canonical.plain(metadata) if metadata else None
+                raise InvalidDefinitionError(
+                    "Definitions has a resource key of type %s" % type(key).__name__, self.source
+                )
+            self.resources[canonical.text(key)] = value
         self.lazy = []
 
 
@@ -142,7 +143,6 @@ class RepositoryDefinition(Definition):
         self.members = []
         self.lazy = []
         self.resources = {}
-        self.metadata = self.common.get("metadata")
         if isinstance(definitions, dict):
             self._add_dict(definitions)
         else:
@@ -181,6 +181,7 @@ class RepositoryDefinition(Definition):
             if not isinstance(entries, dict):
                 refuse(self, "has %s that are not a dict of name to function" % key)
             for name, value in entries.items():
+                name = canonical.text(name) if isinstance(name, str) else name
                 if isinstance(value, GraphDefinition) and wanted is JobDefinition:
                     value = value.to_job()
                 if isinstance(value, Definition):

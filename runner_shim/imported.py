@@ -134,7 +134,8 @@ def source_files(before=(), also=()):
         real = os.path.realpath(filename)
         # An interpreter or a library reached through a link shows only in the real path.
         if is_user(real):
-            files.add(real)
+            # A name that is no text cannot be sent, let alone watched.
+            files.add(real.encode("utf-8", "replace").decode("utf-8"))
     return sorted(files)
 
 

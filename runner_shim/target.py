@@ -63,9 +63,11 @@ class _Warnings:
 
     def __call__(self, code, message, hint=None, file=None, line=None):
         item = {"code": code, "message": canonical.text(message)}
-        for key, value in (("hint", hint), ("file", file), ("line", line)):
+        for key, value in (("hint", hint), ("file", file)):
             if value:
-                item[key] = value
+                item[key] = canonical.text(value)
+        if line:
+            item["line"] = line
         if item not in self.items[-50:] and len(self.items) < MAX_WARNINGS:
             self.items.append(item)
 
@@ -82,9 +84,23 @@ def load(target):
     try:
         return _load(target, before, warn)
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in user code included
+        raise _judged(error, target, before, warn)
+
+
+def _judged(error, target, before, warn):
+    try:
         failure = from_exception(error, target)
         failure.complete(before, target, warn.items)
-        raise failure
+        failure.as_data()
+    except Exception as trouble:  # user code has broken the interpreter it runs in
+        name = type(error).__name__
+        return LoadFailure(
+            "exception",
+            "%s was raised while loading, and judging it raised %s"
+            % (name, type(trouble).__name__),
+            hint="the target seems to change what all Python code relies on",
+        )
+    return failure
 
 
 def _load(target, before, warn):
@@ -100,18 +116,18 @@ def _load(target, before, warn):
         "implementation": {"cpython": "CPython"}.get(
             sys.implementation.name, sys.implementation.name
         ),
-        "executable": sys.executable,
-        "prefix": sys.prefix,
+        "executable": canonical.text(sys.executable or ""),
+        "prefix": canonical.text(sys.prefix),
         "platform": "%s-%s" % (sys.platform, os.uname().machine),
         "frameworks": findings.frameworks(),
-        "module": module.__name__,
+        "module": canonical.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)]),
         "installed": imported.installed_modules(before),
         "warnings": warn.items,
     }
     if attribute:
-        report["attribute"] = attribute
+        report["attribute"] = canonical.text(attribute)
     return Loaded(findings, canonical.ordered(document), sources, report)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from loading import every_interpreter, failure, interpreter, load
+from loading import every_interpreter, failure, interpreter, keys, load
 
 OLDEST_AND_NEWEST = [every_interpreter()[0], every_interpreter()[7]]
 
@@ -310,3 +310,26 @@ def test_a_file_that_hides_the_library_it_imports(tmp_path):
     text = "import json\njson.loads\nraise AttributeError('x')\n"
     found = failure(load(tmp_path, {"json.py": text}, name="json.py"))
     assert [w["code"] for w in found["warnings"]] == ["module_name_taken"]
+
+
+def test_a_target_that_breaks_the_interpreter(tmp_path):
+    text = "import os\nos.path.realpath = None\nraise ValueError('x')\n"
+    found = failure(load(tmp_path, {"defs.py": text}))
+    assert found["kind"] == "exception"
+    assert "judging it raised TypeError" in found["message"]
+
+
+def test_names_that_are_no_text_can_be_sent(tmp_path):
+    text = (
+        "from runner_shim import *\nodd = '\\udc80'\n"
+        "d = Definitions(jobs=[JobDefinition('j' + odd, tags={odd: odd})], resources={odd: 1})\n"
+        "r = RepositoryDefinition('r' + odd, {'jobs': {odd: len}})\n"
+    )
+    name = "d\udcff.py"
+    (tmp_path / name).write_text(text)
+    answer = load(tmp_path, name=name, attribute="d")
+    assert keys(answer) == ["job:j\\udc80", "resource:\\udc80"]
+    str(answer).encode()
+    answer = load(tmp_path, name=name, attribute="r")
+    assert keys(answer) == ["job:\\udc80"]
+    str(answer).encode()

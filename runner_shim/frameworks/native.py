@@ -45,7 +45,6 @@ class _Loose:
         self.members = members
         self.resources = resources
         self.lazy = []
-        self.metadata = None
         self.common = {}
         self.source = None
 
