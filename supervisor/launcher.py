@@ -39,6 +39,9 @@ __all__ = [
     "session_members",
 ]
 
+# Some programs walk all descriptors they could have.
+_MOST_DESCRIPTORS = 262_144
+
 _BOOT = Path(runner_shim.__file__).with_name("boot.py")
 
 
@@ -115,7 +118,10 @@ def raise_descriptor_limit() -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        wanted = (
+            _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+        )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     return soft
 
 
