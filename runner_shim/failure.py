@@ -172,7 +172,7 @@ def _judge_exit(error, target):
         return None
     where = _where(error)
     code = error.code
-    shown = code if isinstance(code, (int, type(None))) else _sentence(error)
+    shown = code if isinstance(code, (int, type(None))) else "'%s'" % _string(error)
     return LoadFailure(
         "system_exit",
         "sys.exit(%s) was called while loading%s" % ("" if shown is None else shown, _at(where)),
@@ -190,7 +190,7 @@ def _judge_syntax(error, target):
 
     shown = canonical.place(error.filename, error.lineno or 1)
     message = "%s in %s line %d: %s" % (
-        "syntax error" if type(error) is SyntaxError else _type_name(error).lower(),
+        "indentation error" if isinstance(error, IndentationError) else "syntax error",
         shown[0],
         shown[1],
         _string(error.msg),
