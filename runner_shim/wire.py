@@ -3,7 +3,7 @@
 Owns the version, the frame layout and the bounds. A message is a multipart of frames: frame 0 is
 a msgpack map with string keys, at least ``{"v": VERSION, "type": str}``; further frames are bytes
 that frame 0 speaks of (a snapshot's parts), opaque here. Refuses what is too big, too deep,
-not a map, or not text where text is due, with ``WireError``. Knows no socket.
+not a map, or not plain data as JSON has it, with ``WireError``. Knows no socket.
 
 Python 3.6 syntax. Binds msgpack when imported: in a shim it is hidden from user code afterwards.
 """
@@ -37,15 +37,29 @@ class WireError(Exception):
 
 def pack(value):
     """Plain data to msgpack bytes. Same data, same bytes, whatever the msgpack version."""
-    return msgpack.packb(value, use_bin_type=True)
+    try:
+        return msgpack.packb(value, use_bin_type=True)
+    except UnicodeEncodeError:
+        # A file name that is not UTF-8: Python holds it with surrogates, which no reader takes.
+        return msgpack.packb(value, use_bin_type=True, unicode_errors="replace")
 
 
 def unpack(data, limit=MAX_MESSAGE_BYTES):
-    """msgpack bytes to plain data, bounded by ``limit`` bytes and ``MAX_DEPTH`` levels."""
+    """msgpack bytes to plain data, bounded by ``limit`` bytes and ``MAX_DEPTH`` levels.
+
+    Bytes, dates and other extensions are refused: JSON has none of them.
+    """
     if len(data) > limit:
         raise WireError("%d bytes where at most %d are allowed" % (len(data), limit))
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        value = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_bin_len=0,
+            max_ext_len=0,
+            ext_hook=_refuse_extension,
+        )
     except RecursionError:
         raise WireError("nested too deeply")
     except Exception as error:  # msgpack raises many kinds, ValueError and its own tree
@@ -79,6 +93,10 @@ def decode(frames):
     return message, list(frames[1:])
 
 
+def _refuse_extension(code, data):
+    raise ValueError("extension %d" % code)
+
+
 def _check_depth(value):
     level = [value] if isinstance(value, (dict, list)) else []
     depth = 0
@@ -89,5 +107,7 @@ def _check_depth(value):
         below = []
         for item in level:
             children = item.values() if type(item) is dict else item
-            below.extend([child for child in children if type(child) is dict or type(child) is list])
+            below.extend(
+                [child for child in children if type(child) is dict or type(child) is list]
+            )
         level = below

@@ -70,7 +70,10 @@ class Services:
 
 
 class Attempt:
-    """Generation ``generation`` of ``spec``."""
+    """Generation ``generation`` of ``spec``.
+
+    ``refused`` is set once its process was killed for breaking the protocol, and says how it did.
+    """
 
     def __init__(
         self, spec: LocationSpec, generation: int, services: Services, log: LocationLog
@@ -84,6 +87,7 @@ class Attempt:
         self.placed: Placed | None = None
         self.hello: dict[str, Any] = {}
         self.snapshot: Snapshot | None = None
+        self.refused: Failure | None = None
         self.start_seconds = 0.0
         self._services = services
         self._log = log
@@ -110,8 +114,9 @@ class Attempt:
 
         Raises ``AttemptFailedError`` or ``AttemptDiedError``.
         """
-        deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
         async with self._services.slots.take():
+            # Waiting for others to start is not this one's time.
+            deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
             begun = time.monotonic()
             await self._place()
             assert self.placed is not None
@@ -216,7 +221,9 @@ class Attempt:
         self._answers[number] = future
         future.add_done_callback(lambda _: self._answers.pop(number, None))
         future.add_done_callback(_retrieve)
-        if self.placed is not None and self.placed.exited.done():
+        if self.refused is not None:
+            future.set_exception(AttemptFailedError(self.refused))
+        elif self.placed is not None and self.placed.exited.done():
             future.set_exception(AttemptDiedError(self.placed.exited.result(), self._doing))
         else:
             await self._services.transport.send(self.instance, {**message, "request": number})
@@ -260,6 +267,8 @@ class Attempt:
         elif message["type"] == "hello":
             if message["v"] != wire.VERSION:
                 self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
+            elif self.hello:
+                self._violation("the shim said hello twice")
             elif not self._hello.done():
                 self.hello = message
                 self._hello.set_result(message)
@@ -278,6 +287,7 @@ class Attempt:
 
     def _refuse(self, failure: Failure) -> None:
         """It does not keep to the protocol: it fails what waits for it and costs it its process."""
+        self.refused = failure
         self._log.remark(failure.message)
         self._fail_waiters(AttemptFailedError(failure))
         self._services.transport.forget(self.instance)

@@ -278,7 +278,7 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = failures.died(ended, doing)
+        self.failure = attempt.refused or failures.died(ended, doing)
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, self.failure.message)

@@ -1,0 +1,30 @@
+"""What every test may use: coroutine tests, and a runtime directory that no other test shares."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run ``async def`` tests in an event loop of their own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A private runtime directory with a short path: a socket's address holds 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""A supervisor of the workspace file in argv[1]; says the states of all locations, one JSON a line."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from supervisor.daemon import Daemon
+from supervisor.errors import SupervisorError
+from supervisor.workspace import Selection
+
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+
+async def main():
+    path = Path(sys.argv[1])
+    daemon = Daemon(Selection(files=(path,)), cwd=path.parent, environ=os.environ)
+    run = asyncio.create_task(daemon.run())
+    seen = None
+    while not run.done():
+        now = {name: [one.state.value, one.reason] for name, one in daemon.locations.items()}
+        if now != seen:
+            say(now)
+            seen = now
+        waiting = asyncio.create_task(daemon.news.wait(lambda: _states(daemon) != seen, 3600))
+        await asyncio.wait([waiting, run], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    await run
+
+
+def _states(daemon):
+    return {name: [one.state.value, one.reason] for name, one in daemon.locations.items()}
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except SupervisorError as error:
+        say({"error": error.code, "message": str(error), "hint": error.hint})
+        sys.exit(error.exit_status)

@@ -1,0 +1,291 @@
+"""Runs real supervisors for tests: in the test's own event loop, or as a process of its own.
+
+Nothing here waits by sleeping when the supervisor can tell: ``until`` looks again whenever the
+supervisor has news. What only the kernel knows (which processes live) is looked at until it is so
+or the deadline passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from loading import write
+
+from supervisor.daemon import Daemon
+from supervisor.location import Location
+from supervisor.methods import Methods
+from supervisor.workspace import Selection
+
+DRIVER = Path(__file__).parent / "programs" / "run_supervisor.py"
+DEADLINE = 60.0
+
+GOOD = """\
+    from runner_shim import job
+
+    @job
+    def nightly():
+        pass
+    """
+
+
+def job(name: str) -> str:
+    """A module with one job."""
+    return f"from runner_shim import job\n\n@job\ndef {name}():\n    pass\n"
+
+
+def environ(runtime: Path, **extra: str) -> dict[str, str]:
+    """The test's own variables with ``runtime`` as the runtime directory."""
+    return {**os.environ, "XDG_RUNTIME_DIR": str(runtime), **extra}
+
+
+def make_workspace(
+    folder: Path,
+    files: Mapping[str, str],
+    locations: Mapping[str, Mapping[str, Any]] | None = None,
+    **top: Any,
+) -> Path:
+    """Write ``files`` and a ``workspace.yaml`` into ``folder``.
+
+    ``locations`` maps names to a selector's map; a map without a selector's key gets its
+    ``relative_path`` from the name: ``{"risk": {}}`` loads ``risk.py``. Without it every ``.py``
+    file at the top is a location.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder, dict(files))
+    if locations is None:
+        locations = {name[:-3]: {} for name in files if name.endswith(".py") and "/" not in name}
+    path = folder / "workspace.yaml"
+    save(path, yaml.safe_dump(workspace_text(locations, **top), sort_keys=False))
+    return path
+
+
+def workspace_text(locations: Mapping[str, Mapping[str, Any]], **top: Any) -> dict[str, Any]:
+    """The workspace file's content as data."""
+    items = []
+    for name, keys in locations.items():
+        given = dict(keys)
+        if "module_name" in given:
+            kind = "python_module"
+        elif "package_name" in given:
+            kind = "python_package"
+        else:
+            kind = "python_file"
+            given.setdefault("relative_path", f"{name}.py")
+        items.append({kind: {"location_name": name, **given}})
+    return {"load_from": items, **top}
+
+
+def save(path: Path, text: str) -> None:
+    """Replace a file as editors do: write another one and rename it over the first."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+class Supervised:
+    """A running ``daemon`` and its methods."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.methods = Methods(daemon)
+
+    def __getitem__(self, name: str) -> Location:
+        return self.daemon.locations[name]
+
+    async def until(
+        self, true: Callable[[], Any], what: str = "", timeout: float = DEADLINE
+    ) -> None:
+        """Wait until ``true()``; the supervisor's news make it look again."""
+        if not await self.daemon.news.wait(lambda: bool(true()), timeout):
+            raise AssertionError(f"not within {timeout:g} s: {what}; {self.states()}")
+
+    async def settled(self, timeout: float = DEADLINE) -> dict[str, str]:
+        """The states once no location is under way."""
+        reply, _ = await self.methods.wait({"timeout": timeout})
+        states: dict[str, str] = reply["locations"]
+        return states
+
+    async def ready(self, *names: str) -> None:
+        """Wait until these locations (default: all) are ready."""
+        chosen = names or tuple(self.daemon.locations)
+        await self.until(lambda: all(self[name].state == "ready" for name in chosen), "ready")
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """The whole entry of one location."""
+        document, _ = await self.methods.status({"location": name})
+        entry: dict[str, Any] = document["locations"][0]
+        return entry
+
+    async def failure(self, name: str) -> dict[str, Any]:
+        """The failure of one location, which must be there."""
+        entry = await self.status(name)
+        assert entry["failure"], entry
+        failure: dict[str, Any] = entry["failure"]
+        return failure
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """State and reason of every location."""
+        return {name: (one.state.value, one.reason) for name, one in self.daemon.locations.items()}
+
+    def definitions(self, name: str) -> list[str]:
+        """The keys of the definitions that ``name`` serves."""
+        snapshot = self[name].snapshot
+        return [] if snapshot is None else sorted(snapshot.index())
+
+    def log(self, name: str) -> str:
+        """What ``name`` printed, and the supervisor's remarks."""
+        lines, _ = self[name].log.read(lines=10_000)
+        return "\n".join(line.text for line in lines)
+
+    def pid(self, name: str) -> int:
+        """The process that serves ``name``, or that tries to."""
+        attempt = self[name].serving or self[name].newest
+        assert attempt is not None and attempt.placed is not None
+        return attempt.placed.pid
+
+    async def watched(self, *names: str) -> None:
+        """Wait until the files of these locations and of the workspace are really watched."""
+        chosen = names or tuple(self.daemon.locations)
+        watcher = self.daemon._watcher
+        owners = [*chosen, "\0workspace"]
+
+        def armed() -> bool:
+            return all(
+                name in watcher._wanted and watcher._wanted[name] <= watcher._watched
+                for name in owners
+            )
+
+        await poll(armed, "watched")
+
+
+@contextlib.asynccontextmanager
+async def supervising(
+    workspace: Path, runtime: Path, *, once: bool = False, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Supervised]:
+    """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes."""
+    daemon = Daemon(
+        Selection(files=(workspace,)),
+        cwd=workspace.parent,
+        environ=environ(runtime, **(env or {})),
+        once=once,
+    )
+    run = asyncio.create_task(daemon.run())
+    started = asyncio.create_task(daemon.started.wait())
+    await asyncio.wait([run, started], return_when=asyncio.FIRST_COMPLETED)
+    if not daemon.started.is_set():
+        started.cancel()
+        await run
+    supervised = Supervised(daemon)
+    try:
+        yield supervised
+    finally:
+        daemon.shutdown(at_once=True)
+        await asyncio.wait_for(run, DEADLINE)
+
+
+async def poll(true: Callable[[], Any], what: str, timeout: float = DEADLINE) -> None:
+    """Wait for what nobody announces."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+def poll_now(true: Callable[[], Any], what: str, timeout: float = DEADLINE) -> None:
+    """``poll`` outside an event loop."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(0.01)
+
+
+# Processes.
+
+
+def alive(pid: int) -> bool:
+    """True while ``pid`` runs; a zombie has ended, whoever has yet to collect it."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text[text.rindex(")") + 2] not in "ZX"
+
+
+def marked(marker: str) -> list[int]:
+    """The live processes that have ``WS_TEST_MARKER=marker`` in their environment."""
+    wanted = f"WS_TEST_MARKER={marker}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if wanted in file.read().split(b"\0") and alive(int(entry)):
+                        found.append(int(entry))
+    return found
+
+
+class SupervisorProcess:
+    """A supervisor in a process of its own; what it says on standard output is JSON by line."""
+
+    def __init__(self, workspace: Path, runtime: Path, marker: str) -> None:
+        self.marker = marker
+        self.process = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(workspace)],
+            env=environ(runtime, WS_TEST_MARKER=marker),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def told(self) -> dict[str, Any]:
+        """The next thing it says; fails when it ends instead."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the supervisor ended with status {self.process.wait()}"
+        value: dict[str, Any] = json.loads(line)
+        return value
+
+    def until(self, true: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Read on until ``true(states)``."""
+        while True:
+            told = self.told()
+            if true(told):
+                return told
+
+    def kill(self) -> None:
+        """SIGKILL, and collect it."""
+        self.process.kill()
+        self.process.wait()
+
+    def survivors(self) -> list[int]:
+        """The live processes of this supervisor and its children, however far down."""
+        return marked(self.marker)
+
+
+@contextlib.contextmanager
+def supervisor_process(workspace: Path, runtime: Path, marker: str) -> Iterator[SupervisorProcess]:
+    """A ``SupervisorProcess`` that is gone at the end."""
+    running = SupervisorProcess(workspace, runtime, marker)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.kill()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
