@@ -419,6 +419,7 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "a duration",
         "5m",
     ),
+    "duration without end": (item(f"python_module: {{module_name: m, load_timeout: {'1m' * 30}}}"), 2, 49, "load_from[0].python_module.load_timeout", "1m1m", "a duration", ""),
     "duration zero": (item("python_module: {module_name: m, load_timeout: 0}"), 2, 49, "load_from[0].python_module.load_timeout", "0", "at least", ""),
     "duration endless": (item("python_module: {module_name: m, load_timeout: .inf}"), 2, 49, "load_from[0].python_module.load_timeout", ".inf", "a duration", ""),
     "duration nan": (item("python_module: {module_name: m, load_timeout: .nan}"), 2, 49, "load_from[0].python_module.load_timeout", ".nan", "a duration", ""),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace.document import DocumentError, read_text, shorten
-from supervisor.workspace.schema import Reading, Record, near
+from supervisor.workspace.schema import MAX_COMPARED, Reading, Record, near
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
@@ -183,7 +184,7 @@ class Assembly:
         """The environment of that name; the default one, and a problem, when there is none."""
         found = self.environments.get(name)
         if found is None and name not in self.environment_names:
-            known = sorted(self.environment_names)
+            known = sorted(self.environment_names)[:MAX_COMPARED]
             self.reading.problem(
                 position,
                 at,
@@ -209,6 +210,7 @@ class Assembly:
 
         text = self._load(path, position, at)
         values: dict[str, str] = {}
+        known: Mapping[str, str] = ChainMap(values, dict(self.environ))
         for binding in parse_stream(io.StringIO(text or "")):
             if binding.error:
                 # A bad statement starts in the line that the parser names; its text may be secret.
@@ -219,7 +221,6 @@ class Assembly:
                     expected='NAME=value or NAME="value"',
                 )
             elif binding.key is not None and binding.value is not None:
-                known = {**self.environ, **values}
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
         self._env_files[path] = values

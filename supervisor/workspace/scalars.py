@@ -20,6 +20,10 @@ from supervisor.workspace.schema import INVALID, Invalid, Reading, Shape, either
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
 
 
+MAX_FIGURE = 40
+"""Characters of a number, duration or size; nothing sensible is longer."""
+
+
 class Scalar(Shape):
     """A single value, which ``{env: VARIABLE}`` can stand for unless ``literal``."""
 
@@ -163,8 +167,10 @@ class Number(Scalar):
         return self.wrong(node, path, reading, suggestion=suggestion)
 
     def parse(self, text: str) -> Any:
+        if len(text) > MAX_FIGURE:
+            return INVALID
         try:
-            value = (float if self._fraction else int)(text[:40])
+            value = (float if self._fraction else int)(text)
         except ValueError:
             return INVALID
         return value if self._fits(value) else INVALID
@@ -230,9 +236,9 @@ class _Quantity(Scalar):
 
     def parse(self, text: str) -> Any:
         total = 0.0
-        if not re.fullmatch(self.pattern, text[:40].strip()):
+        if len(text) > MAX_FIGURE or not re.fullmatch(self.pattern, text.strip()):
             return INVALID
-        for number, unit in re.findall(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text[:40]):
+        for number, unit in re.findall(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text):
             total += float(number) * self.units[unit]
         return self.finish(total)
 
@@ -251,7 +257,7 @@ class _Quantity(Scalar):
 
     def _meant(self, node: Node) -> str:
         """``5 mins`` → ``5m``, ``512`` → ``512MiB``."""
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", node.text[:40])
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", node.text[:MAX_FIGURE])
         if not match:
             return ""
         meant = match[1] + self.unit(match[2].lower())

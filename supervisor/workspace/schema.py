@@ -20,6 +20,7 @@ from supervisor.workspace.document import Node, shorten
 
 __all__ = [
     "INVALID",
+    "MAX_COMPARED",
     "MAX_PROBLEMS",
     "AnyMap",
     "Choice",
@@ -111,12 +112,12 @@ class Record:
 def near(word: str, words: Iterable[str]) -> str:
     """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
     candidates = list(words)
+    if len(candidates) > MAX_COMPARED:
+        return ""
     folded = {re.sub(r"[-_ .]", "", w.lower()): w for w in reversed(candidates)}
     bare = re.sub(r"[-_ .]", "", word.lower())[:80]
     if bare in folded:
         return folded[bare]
-    if len(folded) > MAX_COMPARED:
-        return ""
     matches = difflib.get_close_matches(bare, folded, n=1, cutoff=0.7)
     return folded[matches[0]] if matches else ""
 
