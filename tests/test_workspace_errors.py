@@ -558,6 +558,12 @@ def test_duplicate_names_across_files_name_both_places(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_others(tmp_path: Path) -> None:
+    text = "load_from: [python_module: {module_name: m, environment: e}]\n"
+    (found,) = problems(tmp_path, text, "environments: {e: {}\n")
+    assert found.position.file == str(tmp_path / "v.yaml")
+
+
 def test_environment_names_are_unique_across_files(tmp_path: Path) -> None:
     (found,) = problems(
         tmp_path, "environments: {e: {}}\nload_from: []\n", "environments: {e: {}}\nload_from: []\n"

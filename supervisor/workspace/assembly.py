@@ -64,13 +64,17 @@ def name_problem(name: str) -> str:
 
 @dataclass(slots=True)
 class Assembly:
-    """Everything that one reading of a workspace has found so far."""
+    """Everything that one reading of a workspace has found so far.
+
+    ``incomplete`` means that a file could not be read, so that what seems to be missing may be in it.
+    """
 
     reading: Reading
     locations: list[LocationSpec] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
+    incomplete: bool = False
     _paths: list[str] = field(default_factory=list)
     _env_files: dict[Path, dict[str, str]] = field(default_factory=dict)
 
@@ -183,7 +187,7 @@ class Assembly:
     def reference(self, name: str, position: SourcePosition, at: str) -> EnvironmentSpec:
         """The environment of that name; the default one, and a problem, when there is none."""
         found = self.environments.get(name)
-        if found is None and name not in self.environment_names:
+        if found is None and name not in self.environment_names and not self.incomplete:
             known = sorted(self.environment_names)[:MAX_COMPARED]
             self.reading.problem(
                 position,

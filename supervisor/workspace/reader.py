@@ -77,7 +77,7 @@ def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
             node = parse_yaml(text, str(path))
         except DocumentError as error:
             assembly.document_problems(error.problems)
-            others += 1
+            assembly.incomplete = True
             continue
         if node is None or node.value is None:
             assembly.reading.problem(
