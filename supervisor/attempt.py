@@ -24,7 +24,8 @@ from supervisor import failures
 from supervisor.capture import LocationLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
-from supervisor.launcher import Exit, Launcher, LaunchError, LaunchRequest, Placed
+from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
+from supervisor.process import Exit
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accept
 from supervisor.specs import LocationSpec

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envs import EnvError
-from supervisor.launcher import Exit
+from supervisor.process import Exit
 
 __all__ = [
     "Failure",

@@ -23,8 +23,8 @@ from supervisor.capture import LocationLog
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
 from supervisor.failures import Failure
 from supervisor.interest import Interest
-from supervisor.launcher import Exit
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
+from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.snapshot import Snapshot, compare
 from supervisor.specs import LocationSpec

@@ -163,7 +163,7 @@ def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str
         "generation": attempt.generation,
         "started": attempt.started_at,
         "start_method": attempt.placed.method,
-        "start_method_reason": "",
+        "start_method_reason": attempt.placed.reason,
         **usage.read(pid, detail=detail),
     }
 

@@ -1,0 +1,209 @@
+"""A shim's process: its output, its session, its signals and its end.
+
+Owns everything that is the same however a process came to life: reading its pipes, reaching its
+whole session with a signal, limits, and learning of its exit. Exits are learned from pidfd(2),
+before the process is reaped, so that its session can be killed while its id cannot have been given
+to anybody else; where there is no pidfd a thread waits for a child. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from supervisor.specs import Limits
+
+__all__ = ["Exit", "Output", "Process", "session_members"]
+
+Output = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
+
+    Both are None when nobody was left to tell.
+    """
+
+    status: int | None
+    signal: int | None
+
+    @classmethod
+    def from_wait(cls, status: int | None) -> Exit:
+        """From what waitpid(2) says; None where it could not be asked."""
+        if status is None:
+            return cls(None, None)
+        if os.WIFSIGNALED(status):
+            return cls(None, os.WTERMSIG(status))
+        return cls(os.WEXITSTATUS(status), None)
+
+    @property
+    def clean(self) -> bool:
+        """True for exit status 0."""
+        return self.status == 0
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            try:
+                name = signal.Signals(self.signal).name
+            except ValueError:
+                name = f"signal {self.signal}"
+            return f"was killed by {name}"
+        if self.status is None:
+            return "ended, nobody knows how"
+        return f"exited with status {self.status}"
+
+
+class Process:
+    """The process ``pid``, leader of a session of its own.
+
+    ``pipes`` maps the read ends of its output to ``out`` and ``err``; they are closed at its end.
+    ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
+    ``method`` and ``reason`` say how it was started and why so.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        pipes: dict[int, str],
+        output: Output,
+        reap: Callable[[], Awaitable[int | None]],
+        method: str,
+        reason: str = "",
+    ) -> None:
+        self.pid = pid
+        self.method = method
+        self.reason = reason
+        self._output = output
+        self._reap = reap
+        self._pipes = pipes
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[Exit] = self._loop.create_future()
+        self._ending: asyncio.Task[None] | None = None
+        for descriptor in pipes:
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._read, descriptor)
+        self._pidfd = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(pid)
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._ended)
+        else:
+            self._loop.run_in_executor(None, self._wait)
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the whole session; no error when it is gone."""
+        if self.exited.done() or self._ending is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+        if number == signal.SIGKILL:
+            _kill_session(self.pid)
+
+    def kill_leader(self, number: int) -> None:
+        """Send a signal to the process alone; no error when it is gone."""
+        if not self.exited.done() and self._ending is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+    def limit(self, limits: Limits, descriptors: int | None) -> None:
+        """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
+        if not hasattr(resource, "prlimit"):
+            return
+        wanted = {
+            resource.RLIMIT_AS: limits.memory,
+            resource.RLIMIT_NOFILE: limits.open_files,
+            resource.RLIMIT_NPROC: limits.processes,
+        }
+        with contextlib.suppress(ProcessLookupError):
+            for which, value in wanted.items():
+                if value is not None:
+                    hard = resource.prlimit(self.pid, which)[1]
+                    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                    resource.prlimit(self.pid, which, (ceiling, ceiling))
+            if limits.open_files is None and descriptors is not None:
+                hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]
+                resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+            if limits.nice is not None:
+                with contextlib.suppress(PermissionError):
+                    os.setpriority(os.PRIO_PROCESS, self.pid, limits.nice)
+
+    def _read(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._output(self._pipes[descriptor], data)
+        else:
+            self._loop.remove_reader(descriptor)
+
+    def _wait(self) -> None:
+        # Without pidfd: wait, leaving the zombie in place, then end it in the loop's thread.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        # The zombie still holds the process id: nobody else's group can be hit.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        _kill_session(self.pid)
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        status = await self._reap()
+        for descriptor, stream in self._pipes.items():
+            self._loop.remove_reader(descriptor)
+            self._drain(descriptor, stream)
+            os.close(descriptor)
+        self.exited.set_result(Exit.from_wait(status))
+
+    def _drain(self, descriptor: int, stream: str) -> None:
+        # At most what the pipe can hold: one that escaped the session may write for ever.
+        for _ in range(32):
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self._output(stream, data)
+
+
+def session_members(session: int) -> list[int]:
+    """The live processes of a session, the leader included (Linux; elsewhere empty)."""
+    members: list[int] = []
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208  # hundreds of entries, names only
+    except OSError:
+        return members
+    for name in names:
+        if name.isdecimal():
+            with contextlib.suppress(OSError):
+                if os.getsid(int(name)) == session:
+                    members.append(int(name))
+    return members
+
+
+def _kill_session(session: int) -> None:
+    """SIGKILL whatever left its group but not its session."""
+    for pid in session_members(session):
+        if pid != session:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
