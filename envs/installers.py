@@ -7,6 +7,7 @@ tool said, unaltered. Refuses to know about keys, locks and directories: the sto
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -18,11 +19,14 @@ from typing import Final, Literal, Protocol
 
 from .children import Completed, run, tool_environ
 from .errors import EnvError
-from .interpreters import Interpreter
+from .interpreters import Interpreter, cache_directory
+from .locks import exclusive
 
 __all__ = ["Installer", "PipInstaller", "Toolbox", "UvInstaller", "find_installer"]
 
 Choice = Literal["auto", "uv", "pip"]
+
+_OLDEST_PIP: Final = (20, 3)  # the first that takes every manylinux_x_y wheel for what it is
 
 _RESOLUTION_WORDS: Final = (
     "No solution found",
@@ -152,6 +156,8 @@ class PipInstaller:
         """
         bundled = self._ensurepip_wheel() or self._virtualenv_wheel()
         if bundled is not None:
+            if _numbers(bundled.name) < _OLDEST_PIP:
+                return [str(self._newer_pip(python, bundled, tools))]
             return [f"{bundled}/pip"]
         quiet = Toolbox(tools.environ, tools.cwd, None, tools.cancel)
         if quiet.run([python, "-I", "-m", "pip", "--version"]).returncode == 0:
@@ -170,6 +176,23 @@ class PipInstaller:
             hint="install uv, or python's ensurepip (on Debian: the python3-venv package)",
         )
 
+    def _newer_pip(self, python: Path, bundled: Path, tools: Toolbox) -> Path:
+        """The newest pip for this Python, in our cache: Python 3.6 brings 18.1, which takes no
+        manylinux2014 wheel for one that fits. Without an index, the bundled one."""
+        major, minor, _ = self.base.version
+        home = cache_directory(tools.environ) / "pip"
+        target = home / f"python{major}.{minor}"
+        with exclusive(home / f"{target.name}.lock", cancel=tools.cancel):
+            if not (target / "pip").is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                fresh = home / f".{target.name}"
+                shutil.rmtree(fresh, ignore_errors=True)
+                words = ["install", "--quiet", "--target", str(fresh), "pip"]
+                if tools.run([python, f"{bundled}/pip", *words]).returncode != 0:
+                    return bundled / "pip"
+                fresh.rename(target)
+        return target / "pip"
+
     def _ensurepip_wheel(self) -> Path | None:
         major, minor, _ = self.base.version
         for prefix in (self.base.base_prefix, self.base.real_executable.parent.parent):
@@ -185,6 +208,11 @@ class PipInstaller:
         major, minor, _ = self.base.version
         wheel = BUNDLE_SUPPORT.get(f"{major}.{minor}", {}).get("pip")
         return None if wheel is None else Path(BUNDLE_FOLDER) / wheel
+
+
+def _numbers(wheel: str) -> tuple[int, ...]:
+    """(18, 1) of ``pip-18.1-py2.py3-none-any.whl``."""
+    return tuple(int(part) for part in re.findall(r"\d+", wheel.split("-")[1])[:2])
 
 
 def find_installer(

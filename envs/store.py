@@ -17,6 +17,7 @@ Refuses to know what locations, generations and supervisors are.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -144,7 +145,7 @@ class EnvironmentStore:
                 except BaseException as error:
                     self._discard(prefix)
                     self._tidy(home)
-                    if isinstance(error, OSError):
+                    if isinstance(error, OSError) and _is_of_the_disk(error):
                         raise _storage(self.root, error) from error
                     raise
             _point(home / _CURRENT, key)
@@ -356,6 +357,11 @@ def _point(link: Path, key: str) -> None:
         fresh.replace(link)
     except OSError as error:
         raise _storage(link.parent, error) from error
+
+
+def _is_of_the_disk(error: OSError) -> bool:
+    """False for what a progress callback raised, say a broken pipe to a terminal that is gone."""
+    return error.filename is not None or error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 def _storage(root: Path, error: OSError) -> EnvError:
