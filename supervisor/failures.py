@@ -13,6 +13,7 @@ from typing import Any
 
 from envs import EnvError
 from supervisor.process import Exit
+from supervisor.snapshot import checked_warnings
 
 __all__ = [
     "Failure",
@@ -60,7 +61,9 @@ def from_shim(data: Any) -> Failure:
         return Failure("protocol", "the shim reported a failure that cannot be read")
     details: dict[str, Any] = {}
     if isinstance(data.get("exception"), dict):
-        details["exception"] = _texts(data["exception"], ("type", "message", "module"))
+        details["exception"] = _texts(
+            data["exception"], ("type", "message", "module", "not_installed")
+        )
     details["frames"] = _frames(data.get("frames"))
     details["causes"] = [
         {**_texts(one, ("relation", "type", "message")), "frames": _frames(one.get("frames"))}
@@ -72,6 +75,7 @@ def from_shim(data: Any) -> Failure:
         details["line"] = data["line"]
     for name in ("files", "watch"):
         details[name] = [path for path in _list(data.get(name)) if isinstance(path, str)]
+    details["warnings"] = checked_warnings(data.get("warnings"))
     return Failure(
         kind=_text(data.get("kind")) or "exception",
         message=_text(data.get("message")) or "it cannot be loaded",

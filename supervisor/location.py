@@ -252,7 +252,7 @@ class Location:
         self._task = None
         self.failure = failure
         self._end(attempt)
-        self._move(Event.FAILED, failure.message)
+        self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
         watch = [*failure.details.get("watch", ()), *_wanted_interpreter(self.spec, failure)]
         self._interest.take(

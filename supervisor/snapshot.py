@@ -22,6 +22,7 @@ __all__ = [
     "SnapshotDiff",
     "SnapshotError",
     "accept",
+    "checked_warnings",
     "compare",
     "definition_key",
 ]
@@ -188,12 +189,17 @@ def _checked_report(report: Any) -> dict[str, Any]:
         for one in report.get("frameworks") or ()
         if isinstance(one, dict)
     ]
-    checked["warnings"] = [
+    checked["warnings"] = checked_warnings(report.get("warnings"))
+    return checked
+
+
+def checked_warnings(warnings: Any) -> list[dict[str, Any]]:
+    """Those of ``warnings`` that are warnings (docs/snapshot.md), with their known fields."""
+    return [
         {key: one[key] for key, kind in _WARNING_FIELDS.items() if isinstance(one.get(key), kind)}
-        for one in report.get("warnings") or ()
+        for one in (warnings if isinstance(warnings, list) else ())
         if isinstance(one, dict) and isinstance(one.get("message"), str)
     ]
-    return checked
 
 
 _WARNING_FIELDS: dict[str, type] = {

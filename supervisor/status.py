@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -170,9 +171,14 @@ def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str
 
 def _environment(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
     prepared = attempt.prepared if attempt is not None else None
+    sources = {
+        "requirements_file": _path(spec.environment.requirements_file),
+        "project": _path(spec.environment.project),
+    }
     if prepared is None:
         wanted = spec.environment
         return {
+            **sources,
             "name": wanted.name or wanted.executable_path or "default",
             "python": "",
             "executable": wanted.executable_path or "",
@@ -181,12 +187,17 @@ def _environment(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
         }
     environment = prepared.environment
     return {
+        **sources,
         "name": environment.name,
         "python": environment.interpreter.version_text,
         "executable": str(environment.interpreter.executable),
         "prefix": str(environment.prefix),
         "managed": environment.managed,
     }
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _plain(value: Any) -> Any:
