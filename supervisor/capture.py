@@ -26,6 +26,11 @@ MAX_LINE_BYTES = 8192
 TAIL_LINES = 20
 FLOOD_RATE = 1024 * 1024
 FLOOD_BURST = 4 * 1024 * 1024
+# What a line costs beside its text: time and stream.
+_HEAD_BYTES = 29
+# How much of the end of a flood is kept, and how long it may wait to be written (seconds).
+_HELD_BYTES = 4096
+_HELD_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class LogLine:
 class LocationLog:
     """The log at ``path``, with one older file beside it (``.1``).
 
-    ``on_write`` is called after lines were added. ``clock`` gives monotonic seconds.
+    ``on_write`` is called after lines were added. ``clock`` gives monotonic seconds;
+    ``later(seconds, call)`` has ``call`` called after them (default: not before ``flush``).
     """
 
     def __init__(
@@ -54,16 +60,19 @@ class LocationLog:
         max_bytes: int = MAX_FILE_BYTES,
         clock: Callable[[], float] = time.monotonic,
         on_write: Callable[[], None] = lambda: None,
+        later: Callable[[float, Callable[[], None]], object] = lambda seconds, call: None,
     ) -> None:
         self.path = path
         self._max_bytes = max_bytes
         self._clock = clock
         self._on_write = on_write
+        self._later = later
         self._tail: deque[LogLine] = deque(maxlen=TAIL_LINES)
         self._partial: dict[str, bytes] = {}
         self._budget = float(FLOOD_BURST)
         self._refilled = clock()
         self._suppressed = 0
+        self._releasing = False
         self._failed = False
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,22 +99,13 @@ class LocationLog:
         now = self._clock()
         self._budget = min(FLOOD_BURST, self._budget + (now - self._refilled) * FLOOD_RATE)
         self._refilled = now
-        if len(data) > self._budget:
-            # Only what may matter for a failure is kept: the end.
-            cut = data.rfind(b"\n", 0, max(len(data) - 4096, 0)) + 1
-            self._suppressed += cut
-            data = data[cut:]
+        cost = len(data) + _HEAD_BYTES * data.count(b"\n")
+        if cost > self._budget:
+            self._hold(stream, data)
         else:
-            self._budget -= len(data)
+            self._budget -= cost
             self._report_flood()
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if len(rest) > MAX_LINE_BYTES:
-            lines.append(rest)
-            rest = b""
-        if rest:
-            self._partial[stream] = rest
-        self._add(stream, lines)
+            self._take(stream, data)
 
     def remark(self, text: str) -> None:
         """Write a line of the supervisor's own."""
@@ -113,10 +113,10 @@ class LocationLog:
 
     def flush(self) -> None:
         """Write what is left of unfinished lines: their process is gone."""
+        self._release()
         for stream, rest in list(self._partial.items()):
             del self._partial[stream]
             self._add(stream, [rest])
-        self._report_flood()
 
     def read(self, *, lines: int) -> tuple[list[LogLine], int]:
         """The last ``lines`` lines from the files, and the cursor behind them."""
@@ -132,6 +132,33 @@ class LocationLog:
         whole = data[: data.rfind(b"\n") + 1]
         start = max(cursor, self._origin - self._size_of(self._older))
         return _parse(whole), min(start + len(whole), self.cursor)
+
+    def _hold(self, stream: str, data: bytes) -> None:
+        # Only what may matter for a failure is kept: the end. It is written when the flood ebbs.
+        kept = data[-_HELD_BYTES:]
+        if len(data) > len(kept):
+            kept = kept[kept.find(b"\n") + 1 :]
+        self._suppressed += len(data) - len(kept)
+        self._partial[stream] = kept
+        if not self._releasing:
+            self._releasing = True
+            self._later(_HELD_SECONDS, self._release)
+
+    def _release(self) -> None:
+        self._releasing = False
+        self._report_flood()
+        for stream in list(self._partial):
+            self._take(stream, self._partial.pop(stream))
+
+    def _take(self, stream: str, data: bytes) -> None:
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+        if rest:
+            self._partial[stream] = rest
+        self._add(stream, lines)
 
     def _report_flood(self) -> None:
         if self._suppressed:

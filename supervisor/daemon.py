@@ -198,7 +198,11 @@ class Daemon:
         if spec.remote is not None:
             self.remotes[spec.name] = spec
             return
-        log = LocationLog(self.state.log_path(spec.name), on_write=self.news.tell)
+        log = LocationLog(
+            self.state.log_path(spec.name),
+            on_write=self.news.tell,
+            later=asyncio.get_running_loop().call_later,
+        )
         watching = None if self._once else Watching(self._watcher.watch)
         location = Location(
             spec,

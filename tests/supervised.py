@@ -230,9 +230,9 @@ def marked(marker: str) -> list[int]:
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with contextlib.suppress(OSError):
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    if wanted in file.read().split(b"\0") and alive(int(entry)):
-                        found.append(int(entry))
+                variables = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+                if wanted in variables and alive(int(entry)):
+                    found.append(int(entry))
     return found
 
 

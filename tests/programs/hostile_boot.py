@@ -20,8 +20,8 @@ start = json.loads(sys.stdin.readline())
 if start["overlay"]:
     sys.path.append(start["overlay"])
 
-import msgpack
-import zmq
+import msgpack  # noqa: E402
+import zmq  # noqa: E402
 
 socket = zmq.Context().socket(zmq.DEALER)
 identity = start["instance"] if HOW != "stranger" else "somebody else"
