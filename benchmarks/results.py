@@ -1,0 +1,167 @@
+"""Results: samples to medians, ratios and tables.
+
+Owns the arithmetic and the presentation. Knows nothing of how a sample came about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Machine", "Result", "as_json", "as_markdown", "as_text"]
+
+Unit = Literal["s", "MiB"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One comparison: ``ours[i]`` and ``bare[i]`` were taken side by side in round ``i``.
+
+    ``unit`` is ``s`` (judged by the ratio) or ``MiB`` (judged by the difference). ``aim`` is the
+    value to stay below, None where there is none. ``what`` and ``against`` are phrases for people.
+    """
+
+    name: str
+    what: str
+    against: str
+    unit: Unit
+    ours: Sequence[float]
+    bare: Sequence[float]
+    aim: float | None = None
+
+    @property
+    def pairs(self) -> list[float]:
+        """Each round's own ratio or difference."""
+        return [self._compare(one, other) for one, other in zip(self.ours, self.bare, strict=True)]
+
+    @property
+    def value(self) -> float:
+        """The ratio or difference of the medians."""
+        return self._compare(statistics.median(self.ours), statistics.median(self.bare))
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is met; None without an aim."""
+        return None if self.aim is None else self.value < self.aim
+
+    def _compare(self, ours: float, bare: float) -> float:
+        return ours / bare if self.unit == "s" else ours - bare
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What it was measured on; ``load`` is the one-minute load average before it began."""
+
+    system: str
+    cores: int
+    python: str
+    load: float
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine, now."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        return cls(
+            system=f"{platform.system()} {platform.machine()}",
+            cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
+            python=platform.python_version(),
+            load=os.getloadavg()[0],
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.system}, {self.cores} cores, supervisor on Python {self.python}, "
+            f"load {self.load:.1f} before the run"
+        )
+
+
+def as_text(machine: Machine, results: Iterable[Result]) -> str:
+    """For a terminal: one paragraph a result."""
+    lines = [str(machine), ""]
+    for result in results:
+        sign = {True: "met", False: "MISSED", None: "no aim"}[result.met]
+        aim = "" if result.aim is None else f", aim below {_shown(result, result.aim)}"
+        lines += [
+            f"{result.name}: {_shown(result, result.value)} ({sign}{aim})",
+            f"    {_samples(result.unit, result.ours)}  {result.what}",
+            f"    {_samples(result.unit, result.bare)}  {result.against}",
+            f"    {_span(result)} over {len(result.ours)} {_counted(result)}",
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def as_markdown(machine: Machine, results: Iterable[Result]) -> str:
+    """For docs/benchmarks.md: one table."""
+    rows = [
+        f"{machine}.",
+        "",
+        "| measured | ours | against | bare | result | each pair | aim |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        aim = "" if result.aim is None else f"< {_shown(result, result.aim)}"
+        if result.met is False:
+            aim += ", missed"
+        rows.append(
+            f"| {result.name}: {result.what} | {_samples(result.unit, result.ours)} "
+            f"| {result.against} | {_samples(result.unit, result.bare)} "
+            f"| **{_shown(result, result.value)}** | {_span(result)}, {len(result.ours)} "
+            f"{_counted(result)} | {aim} |"
+        )
+    return "\n".join(rows)
+
+
+def as_json(machine: Machine, results: Iterable[Result]) -> str:
+    """Everything, the samples included."""
+    document: dict[str, Any] = {
+        "format": 1,
+        "machine": {
+            "system": machine.system,
+            "cores": machine.cores,
+            "python": machine.python,
+            "load": machine.load,
+        },
+        "results": [
+            {
+                "name": one.name,
+                "what": one.what,
+                "against": one.against,
+                "unit": one.unit,
+                "ours": list(one.ours),
+                "bare": list(one.bare),
+                "comparison": "ratio" if one.unit == "s" else "difference",
+                "value": one.value,
+                "aim": one.aim,
+                "met": one.met,
+            }
+            for one in results
+        ],
+    }
+    return json.dumps(document, indent=2)
+
+
+def _shown(result: Result, value: float) -> str:
+    return f"{value:.2f}×" if result.unit == "s" else f"{value:.2f} MiB"
+
+
+def _samples(unit: Unit, samples: Sequence[float]) -> str:
+    """The median; the spread is told of the comparison, where the machine's noise cancels."""
+    median = statistics.median(samples)
+    if unit == "MiB":
+        return f"{median:.2f} MiB"
+    return f"{median * 1000:.1f} ms" if median < 1 else f"{median:.2f} s"
+
+
+def _span(result: Result) -> str:
+    pairs = result.pairs
+    return f"{min(pairs):.2f} to {max(pairs):.2f}"
+
+
+def _counted(result: Result) -> str:
+    return "rounds" if result.unit == "s" else "processes"
