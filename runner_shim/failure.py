@@ -150,16 +150,14 @@ def _judge_framework(error, target):
     from runner_shim import frameworks
 
     for adapter in frameworks.adapters():
-        judge = getattr(adapter, "failure_kind", None)
-        kind = judge(error) if judge is not None else None
-        if kind is not None:
+        judge = getattr(adapter, "judge", None)
+        verdict = judge(error) if judge is not None else None
+        if verdict is not None:
+            kind, said = verdict
             where = _where(error)
-            said = [" ".join(_string(error).split())]
-            if error.__cause__ is not None and judge(error.__cause__) is not None:
-                said.append(" ".join(_string(error.__cause__).split()))
             return LoadFailure(
                 kind,
-                "%s%s" % (": ".join(said), _at(where)),
+                canonical.text(said, MAX_MESSAGE) + _at(where),
                 exception=error,
                 file=where and where[0],
                 line=where and where[1],

@@ -18,8 +18,8 @@ __all__ = [
     "collect",
     "describe",
     "discover",
-    "failure_kind",
     "from_attribute",
+    "judge",
     "loaded",
     "version",
 ]
@@ -60,15 +60,15 @@ def version():
     return str(getattr(sys.modules.get("dagster"), "__version__", ""))
 
 
-def failure_kind(exception):
-    """The load failure kind of an error that Dagster raised about a definition, or None.
+def judge(exception):
+    """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
 
     Dagster raises while the module is imported (old versions check a repository there) or when a
     repository is made of what was found; the caller of this adapter judges both alike.
     """
     from . import dagster_repository
 
-    return dagster_repository.failure_kind(exception)
+    return dagster_repository.judge(exception)
 
 
 def discover(members, module_name, warn):
@@ -330,7 +330,7 @@ def _warn_shadowed_roots(found, chosen, module_name, warn):
         if hidden:
             warn(
                 code,
-                "the %s %s of module %s are hidden by %s: their definitions are not loaded"
+                "%s %s of module %s: hidden by %s, not loaded"
                 % (what, ", ".join(hidden), module_name, chosen[0]),
                 hint="remove them, or name one with `attribute`",
             )

@@ -3,7 +3,7 @@
 Owns the order of things: which names a repository has, which of them are lazy and stay so, and the
 call that describes each. A name in a dict repository whose function has not been called is listed
 by name alone. Whatever else Dagster computes when it loads a repository is computed here too, so
-that what it refuses to load is a load failure (its own exception, which ``failure_kind`` judges)
+that what it refuses to load is a load failure (its own exception, which ``judge`` judges)
 and not a half snapshot.
 """
 
@@ -35,8 +35,8 @@ __all__ = [
     "as_repository",
     "collect",
     "describe",
-    "failure_kind",
     "included_names",
+    "judge",
 ]
 
 _MISSING = object()
@@ -68,19 +68,35 @@ def as_repository(target):
     return found
 
 
-def failure_kind(exception):
-    """The load failure kind of an error that Dagster raises about a definition, or None."""
+_DUPLICATE_SIGNS = (
+    "duplicate",
+    "conflicting definitions",
+    "conflicting versions",
+    "with the same name",
+    "defined multiple times",
+    "more than one definition",
+)
+_CHECK_PREFIX = "Invariant failed. Description: "
+
+
+def judge(exception):
+    """(load failure kind, sentence) for an error that Dagster raised about a definition, or None."""
     if not is_a(exception, "DagsterError", "CheckError"):
         return None
     if is_a(exception, "DagsterUserCodeExecutionError", "DagsterImportError"):
         return None
-    words = str(exception).lower()
-    for sign in ("duplicate", "conflicting definitions", "conflicting versions", "same name"):
-        if sign in words:
-            return "duplicate_definition"
-    if "a different job with the same name" in words or "defined multiple times" in words:
-        return "duplicate_definition"
-    return "invalid_definition"
+    said = " ".join(str(exception).split())
+    if said.startswith(_CHECK_PREFIX):
+        said = said[len(_CHECK_PREFIX) :]
+    words = said.lower()
+    kind = "invalid_definition"
+    if any(sign in words for sign in _DUPLICATE_SIGNS):
+        kind = "duplicate_definition"
+    if exception.__cause__ is not None:
+        cause = judge(exception.__cause__)
+        if cause is not None:
+            said += ": " + cause[1]
+    return kind, said
 
 
 # --- what a repository lists ----------------------------------------------------------------------
@@ -388,9 +404,7 @@ def _one(reader, repository, kind, name):
         found = index.get_definition(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if is_job(found):
-                if is_a(found, "JobDefinition") != (kind == "job"):
-                    continue
+            if is_job(found):  # 0.13 keeps jobs among its pipelines: only now is it known
                 return next(iter(_job(reader, found, False)))
             if kind == "job":
                 return _preset_job(reader, found)
