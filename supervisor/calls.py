@@ -251,6 +251,6 @@ def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[doc
     return Call("logs", params, _document, timeout)
 
 
-def shutdown() -> Call[int]:
+def shutdown(at_once: bool) -> Call[int]:
     """Asks the supervisor to stop everything and end; gives its pid."""
-    return Call("shutdown", {}, lambda result, _payload: int(result["pid"]))
+    return Call("shutdown", {"at_once": at_once}, lambda result, _payload: int(result["pid"]))

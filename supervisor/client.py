@@ -190,9 +190,12 @@ class Client(Endpoint):
             yield from chunk["lines"]
             chunk = self._call(calls.follow(location, chunk["next"]))
 
-    def shutdown(self) -> int:
-        """Ask the supervisor to stop everything and end; returns its pid, at once."""
-        return self._call(calls.shutdown())
+    def shutdown(self, *, at_once: bool = False) -> int:
+        """Ask the supervisor to stop everything and end; returns its pid, at once.
+
+        ``at_once`` kills the locations' processes instead of asking them to end.
+        """
+        return self._call(calls.shutdown(at_once))
 
     # -- how ------------------------------------------------------------------------------------
 
@@ -288,7 +291,7 @@ class AsyncClient(Endpoint):
         location: str | None = None,
         *,
         since: int | None = None,
-        timeout: float = 30.0,  # noqa: ASYNC109 - the supervisor holds the answer back, not we
+        timeout: float = 30.0,
     ) -> documents.StatusDocument:
         """As ``Client.status``."""
         return await self._call(calls.status(location, since, timeout))
@@ -343,7 +346,7 @@ class AsyncClient(Endpoint):
     async def wait(
         self,
         *locations: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in status
+        timeout: float | None = None,
     ) -> documents.Waited:
         """As ``Client.wait``."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -370,9 +373,9 @@ class AsyncClient(Endpoint):
                 yield line
             chunk = await self._call(calls.follow(location, chunk["next"]))
 
-    async def shutdown(self) -> int:
+    async def shutdown(self, *, at_once: bool = False) -> int:
         """As ``Client.shutdown``."""
-        return await self._call(calls.shutdown())
+        return await self._call(calls.shutdown(at_once))
 
     # -- how ------------------------------------------------------------------------------------
 

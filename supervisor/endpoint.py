@@ -67,8 +67,7 @@ class Endpoint:
     def _late(self, call: Call[Any], seconds: float) -> RequestTimeoutError:
         return RequestTimeoutError(
             f"the supervisor (pid {self.pid}) did not answer {call.method!r} within {seconds:g} s",
-            hint="it may be overloaded or stopped: see `ps -o stat= -p "
-            f"{self.pid}`, or give it longer with --timeout",
+            hint=f"it may be overloaded or suspended: see `ps -o stat=,pcpu= -p {self.pid}`",
         )
 
     def _close_pidfd(self) -> None:

@@ -17,7 +17,7 @@ from supervisor.errors import ConfigurationError, NotRunningError
 from supervisor.rendezvous import Rendezvous, running_supervisors
 from supervisor.workspace import Selection, identify
 
-__all__ = ["Found", "find", "find_selected"]
+__all__ = ["Found", "find", "find_selected", "name_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Found:
     @property
     def workspace(self) -> str:
         """The workspace as people name it."""
-        return str(self.info.get("workspace") or self.info.get("directory"))
+        return name_of(self.info)
 
     @property
     def pid(self) -> int:
@@ -87,9 +87,20 @@ def find_selected(
     raise NotRunningError(name, hint=_hint(others))
 
 
+def name_of(info: Mapping[str, Any]) -> str:
+    """The workspace of a running supervisor: its files, or its flags and where they were given."""
+    files = list(info.get("files") or ())
+    if files and not str(info.get("workspace", "")).startswith("-"):
+        # Beside workspace files there are env files and the like: the title names the former.
+        names = {name.strip() for name in str(info.get("workspace", "")).split(",")}
+        chosen = [str(one) for one in files if Path(one).name in names]
+        return ", ".join(chosen or [str(files[0])])
+    return f"{info.get('workspace')} in {info.get('directory')}"
+
+
 def _hint(others: Sequence[Mapping[str, Any]]) -> str:
     if not others:
         return "start one with `supervise`"
-    some = ", ".join(str(info.get("workspace") or info.get("directory")) for info in others[:3])
+    some = ", ".join(name_of(info) for info in others[:3])
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     return f"supervisors run for {some}{more}: choose one with -w, or see `supervise ps`"

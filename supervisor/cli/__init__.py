@@ -1,0 +1,128 @@
+"""The ``supervise`` command.
+
+Owns ``main``: what an error, an interrupt, a closed pipe or a defect looks like to whoever typed the
+command, and the exit status (docs/cli.md). The commands are in the modules of this package, each
+imported when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["INTERRUPTED", "PIPE_CLOSED", "main", "supervisord_beside"]
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        status = _run(list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return status
+
+
+def supervisord_beside() -> str | None:
+    """A sentence when supervisord's own ``supervisor`` package shares our directory, else None."""
+    if not (Path(__file__).parent.parent / "supervisord.py").exists():
+        return None
+    return (
+        "supervisord is installed in this environment too, and its import package is also named "
+        "'supervisor': each overwrites files of the other"
+    )
+
+
+SUPERVISORD_HINT = (
+    "install workspace-supervisor in an environment of its own: "
+    "`uv tool install workspace-supervisor` or `pipx install workspace-supervisor`"
+)
+
+
+def _run(arguments: list[str]) -> int:
+    from supervisor.cli.terminal import Terminal
+
+    terminal = Terminal()
+    try:
+        import click
+
+        from supervisor.cli.app import supervise
+        from supervisor.errors import SupervisorError
+    except ImportError as error:
+        return _broken_installation(terminal, error)
+    try:
+        status = supervise.main(arguments, prog_name="supervise", standalone_mode=False)
+    except click.UsageError as error:
+        context = error.ctx
+        terminal.error(_lowered(error.format_message()), f"see `{_help(context)}`")
+        return error.exit_code
+    except click.ClickException as error:
+        terminal.error(_lowered(error.format_message()))
+        return error.exit_code
+    except SupervisorError as error:
+        terminal.error(str(error), error.hint)
+        return error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # a defect of ours: one line, and where the rest is
+        return _defect(terminal, error)
+    return status if isinstance(status, int) else 0
+
+
+def _lowered(text: str) -> str:
+    text = text.rstrip(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _help(context: object) -> str:
+    path = getattr(context, "command_path", "supervise")
+    return f"{path} --help"
+
+
+def _broken_installation(terminal: object, error: ImportError) -> int:
+    from supervisor.cli.terminal import Terminal
+
+    assert isinstance(terminal, Terminal)
+    beside = supervisord_beside()
+    if beside is not None:
+        terminal.error(f"{beside} ({error})", SUPERVISORD_HINT)
+        return 2
+    return _defect(terminal, error)
+
+
+def _defect(terminal: object, error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    from supervisor.cli.terminal import Terminal
+
+    assert isinstance(terminal, Terminal)
+    text = "".join(traceback.format_exception(error))
+    summary = traceback.format_exception_only(error)[-1].strip()
+    if os.environ.get("SUPERVISE_DEBUG"):
+        terminal.err.write(text)
+        hint = None
+    else:
+        try:
+            descriptor, path = tempfile.mkstemp(prefix="supervise-", suffix=".traceback")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            hint = f"the traceback is in {path}; SUPERVISE_DEBUG=1 prints it"
+        except OSError:
+            hint = "SUPERVISE_DEBUG=1 prints the traceback"
+    terminal.error(f"this is a defect of supervise: {summary}", hint)
+    return 1

@@ -1,0 +1,181 @@
+"""``supervise check``: load everything once and print every problem, for CI and pre-commit.
+
+Owns the one-off run and its report. Uses a supervisor of its own, with a private runtime directory,
+so it may run beside a live one of the same workspace and disturbs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli import INTERRUPTED, failure, words
+from supervisor.cli.app import Session, json_option, selecting
+from supervisor.cli.outcome import outcome_line
+from supervisor.cli.status import warning_lines
+from supervisor.cli.terminal import Terminal, clean
+
+if TYPE_CHECKING:
+    from supervisor.documents import StatusDocument
+    from supervisor.errors import ConfigurationError
+    from supervisor.workspace import Selection
+
+__all__ = ["check_"]
+
+_LOG_LINES = 10
+
+
+@click.command("check", short_help="Load everything once and print every problem.")
+@click.option("--config-only", is_flag=True, help="Judge the files alone; start nothing.")
+@click.option("--strict", is_flag=True, help="Warnings count as problems.")
+@click.option(
+    "-v", "--verbose", "--traceback", "verbose", is_flag=True, help="Show whole tracebacks."
+)
+@json_option
+@selecting
+def check_(session: Session, config_only: bool, strict: bool, verbose: bool, as_json: bool) -> int:
+    """Load every location once, print every problem, and end.
+
+    Exit status 0 when all is well, 1 on any problem (of the files or of a location). Warnings are
+    shown; with --strict they are problems. A supervisor that runs is not disturbed.
+    """
+    from supervisor.errors import ConfigurationError
+
+    terminal = session.terminal
+    try:
+        if config_only:
+            return _config_only(session, strict, as_json)
+        document = _load_once(session, quiet=as_json)
+    except ConfigurationError as error:
+        _report_configuration(terminal, error, as_json)
+        return 1
+    if document is None:
+        return INTERRUPTED
+    return _report(terminal, document, strict=strict, verbose=verbose, as_json=as_json)
+
+
+def _config_only(session: Session, strict: bool, as_json: bool) -> int:
+    from supervisor.workspace import resolve
+
+    spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
+    ok = not (strict and spec.warnings)
+    terminal = session.terminal
+    if as_json:
+        names = [one.name for one in spec.locations]
+        warnings = list(spec.warnings)
+        terminal.data({"ok": ok, "problems": [], "warnings": warnings, "locations": names})
+        return 0 if ok else 1
+    for text in spec.warnings:
+        terminal.warn(text)
+    files = ", ".join(str(path) for path in spec.files) or spec.title
+    terminal.print(f"{files}: {words.plural(len(spec.locations), 'location')}, no problems")
+    return 0 if ok else 1
+
+
+def _report_configuration(terminal: Terminal, error: ConfigurationError, as_json: bool) -> None:
+    if as_json:
+        from supervisor.status import problem_data
+
+        problems = [problem_data(one) for one in error.problems]
+        terminal.data({"ok": False, "problems": problems, "warnings": [], "locations": []})
+    else:
+        terminal.error(str(error), error.hint)
+
+
+def _load_once(session: Session, *, quiet: bool) -> StatusDocument | None:
+    """The status of everything after one attempt; None when interrupted."""
+    return asyncio.run(_load(session.selection, session, quiet))
+
+
+async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDocument | None:
+    from supervisor.client import AsyncClient
+    from supervisor.daemon import Daemon
+    from supervisor.errors import NotRunningError
+    from supervisor.locate import Found
+
+    daemon = Daemon(selection, cwd=session.cwd, environ=os.environ, once=True)
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+
+    def interrupt() -> None:
+        interrupted.set()
+        daemon.shutdown(at_once=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    if not quiet:
+        many = words.plural(len(daemon.spec.locations), "location")
+        session.terminal.say(f"loading {many} of {daemon.spec.title}", "dim")
+
+    async def look() -> StatusDocument:
+        await daemon.started.wait()
+        info = daemon.rendezvous.running()
+        if info is None:
+            raise NotRunningError(daemon.spec.title)
+        async with AsyncClient(found=Found(info), timeout=60.0) as client:
+            await client.wait()
+            document = await client.status()
+            entries = [
+                one if one["remote"] else (await client.status(one["name"]))["locations"][0]
+                for one in document["locations"]
+            ]
+            return {**document, "locations": entries}
+
+    serving = asyncio.create_task(daemon.run())
+    looking = asyncio.create_task(look())
+    try:
+        await asyncio.wait({serving, looking}, return_when=asyncio.FIRST_COMPLETED)
+        daemon.shutdown()
+        await serving
+    finally:
+        if not looking.done():
+            looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    return None if interrupted.is_set() or looking.cancelled() else looking.result()
+
+
+def _report(
+    terminal: Terminal, document: StatusDocument, *, strict: bool, verbose: bool, as_json: bool
+) -> int:
+    locations = document["locations"]
+    notes = document["supervisor"]["warnings"]
+    bad = [one for one in locations if not words.good(one["state"])]
+    warned = len(notes) + sum(len(one["warnings"]) for one in locations)
+    ok = not bad and not (strict and warned)
+    if as_json:
+        report: dict[str, Any] = {
+            "ok": ok,
+            "problems": [],
+            "warnings": notes,
+            "locations": locations,
+        }
+        terminal.data(report)
+        return 0 if ok else 1
+    for one in locations:
+        mark, style = words.symbol(one["state"])
+        terminal.print(f"{terminal.paint(mark, style)} {outcome_line(one, colour=terminal.colour)}")
+        for warning in one["warnings"]:
+            first, *rest = warning_lines(terminal, warning)
+            terminal.print(f"  {terminal.paint('warning:', 'yellow')} {first}")
+            terminal.print(*(f"  {line}" for line in rest))
+        rendered = failure.render(
+            one,
+            colour=terminal.colour,
+            traceback=verbose,
+            log_lines=_LOG_LINES,
+            with_headline=False,
+        )
+        terminal.print(*(f"  {line}" for line in rendered))
+    for text in notes:
+        terminal.print(f"{terminal.paint('warning:', 'yellow')} {clean(text)}")
+    total = words.plural(len(locations), "location")
+    said = f", {words.plural(warned, 'warning')}" if warned else ""
+    if bad:
+        terminal.print(terminal.paint(f"{len(bad)} of {total} cannot be loaded{said}", "red"))
+    else:
+        terminal.print(terminal.paint(f"{total} loaded{said}", "" if warned else "green"))
+    return 0 if ok else 1

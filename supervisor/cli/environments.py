@@ -1,0 +1,313 @@
+"""``supervise env``: the virtualenvs of a workspace, made and looked at without a supervisor.
+
+Owns which environments are meant, the progress that is shown and the form of the lists. How an
+environment is made and when it may go is ``envs``' business. Needs no running supervisor; one that
+runs shares what is made here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli import words
+from supervisor.cli.app import Session, json_option, selecting
+from supervisor.cli.terminal import Terminal, clean
+
+if TYPE_CHECKING:
+    from envs import EnvError, Environment, EnvironmentInfo, EnvironmentRequest, EnvironmentStore
+    from supervisor.specs import WorkspaceSpec
+
+__all__ = ["env_"]
+
+# Installs wait for the network and the disk: a few side by side.
+_THREADS = 4
+
+
+@click.group("env", short_help="Make, list and remove environments.")
+def env_() -> None:
+    """Make, list, show and remove the virtualenvs of a workspace."""
+
+
+@env_.command("sync", short_help="Make environments that are missing or out of date.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+@selecting
+def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
+    """Make the environments that are missing or out of date: all, or those NAMEd.
+
+    NAME is that of an environment or of a location. What is up to date costs milliseconds. Exit
+    status 1 when one cannot be made.
+    """
+    from supervisor.workspace import resolve
+
+    spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
+    requests = _requests(spec, names)
+    store = _store(spec.directory, spec.state_directory)
+    results = _sync_all(session.terminal, store, requests)
+    failed = [error for _, error in results if error is not None]
+    terminal = session.terminal
+    if as_json:
+        made = [_made(one) for one, _ in results if one is not None]
+        errors = [
+            {"kind": e.kind, "message": e.message, "hint": e.hint, "detail": e.detail}
+            for e in failed
+        ]
+        terminal.data({"environments": made, "errors": errors})
+        return 1 if failed else 0
+    for one, error in results:
+        if one is not None:
+            word = "made" if one.created else "up to date" if one.managed else "used as it is"
+            terminal.print(f"{one.label}: {word}  {terminal.paint(str(one.prefix), 'dim')}")
+        if error is not None:
+            _explain(terminal, error)
+    return 1 if failed else 0
+
+
+def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentRequest]:
+    """What to make, each once, in the order of the workspace. Raises for a name nobody has."""
+    from supervisor.environments import request_of
+
+    named = {one.name: one for one in spec.environments if one.name}
+    located = {one.name: one.environment for one in spec.locations if one.remote is None}
+    if not names:
+        chosen = [*spec.environments, *located.values()]
+    else:
+        chosen = []
+        for name in names:
+            if name not in named and name not in located:
+                import difflib
+
+                near = difflib.get_close_matches(name, [*named, *located], n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                raise click.UsageError(f"no environment or location is named {name!r}{meant}")
+            chosen.append(named[name] if name in named else located[name])
+    return list(dict.fromkeys(request_of(one) for one in chosen))
+
+
+def _store(directory: Path, state_directory: Path) -> EnvironmentStore:
+    from envs import EnvironmentStore
+
+    return EnvironmentStore(state_directory / "envs", environ=os.environ, directory=directory)
+
+
+_Result = tuple["Environment | None", "EnvError | None"]
+
+
+def _sync_all(
+    terminal: Terminal, store: EnvironmentStore, requests: Sequence[EnvironmentRequest]
+) -> list[_Result]:
+    """Make them side by side; progress, with the name in front, goes to standard error."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import envs
+
+    cancel = threading.Event()
+    lock = threading.Lock()
+    began = time.monotonic()
+
+    def told(step: envs.Progress) -> None:
+        with lock:
+            passed = words.seconds(time.monotonic() - began)
+            terminal.say(
+                clean(f"{passed:>6}  {step.environment}: {step.stage}: {step.text}"), "dim"
+            )
+
+    def make(request: EnvironmentRequest) -> _Result:
+        try:
+            made = store.sync(request, progress=told, cancel=cancel)
+            _provide_runtime(made, told, cancel)
+        except envs.EnvError as error:
+            return None, error
+        return made, None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            return list(pool.map(make, requests))
+        except BaseException:
+            cancel.set()  # Ctrl-C: what is under way is taken back, not left half-made
+            raise
+
+
+def _provide_runtime(made: Environment, told: Any, cancel: threading.Event) -> None:
+    """The shim's own libraries as well, so that the first start needs no network."""
+    import envs
+
+    try:
+        envs.ensure_overlay(made.interpreter, environ=os.environ, progress=told, cancel=cancel)
+    except envs.EnvError:
+        if not envs.has_own_runtime(made.interpreter, environ=os.environ):
+            raise
+
+
+def _explain(terminal: Terminal, error: EnvError) -> None:
+    terminal.error(error.message, error.hint)
+    for line in error.detail.strip().splitlines():
+        terminal.say(f"  {clean(line)}")
+
+
+def _made(one: Environment) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "key": one.key,
+        "python": one.interpreter.version_text,
+        "executable": str(one.interpreter.executable),
+        "prefix": str(one.prefix),
+        "managed": one.managed,
+        "created": one.created,
+    }
+
+
+def _existing(session: Session) -> EnvironmentStore:
+    """The store of the workspace, whether or not its files can be read."""
+    from supervisor.workspace import identify
+
+    directory, _ = identify(session.selection, cwd=session.cwd)
+    return _store(directory, directory / ".supervise")
+
+
+@env_.command("list", short_help="List the environments on disk.")
+@json_option
+@selecting
+def list_environments(session: Session, as_json: bool) -> int:
+    """List the virtualenvs that were made for this workspace."""
+    found = _existing(session).list(sizes=True)
+    terminal = session.terminal
+    if as_json:
+        terminal.data({"environments": [_info(one) for one in found]})
+    elif found:
+        now = time.time()
+        rows = [
+            [
+                one.name,
+                one.python,
+                _state(terminal, one),
+                words.ago(one.created_at, now),
+                words.size(one.size),
+                str(one.prefix),
+            ]
+            for one in found
+        ]
+        terminal.table(
+            ("ENVIRONMENT", "PYTHON", "STATE", "AGE", "SIZE", "PATH"), rows, right=frozenset({3, 4})
+        )
+    else:
+        terminal.say("no environments have been made for this workspace", "dim")
+    return 0
+
+
+def _state(terminal: Terminal, one: EnvironmentInfo) -> str:
+    if not one.complete:
+        return terminal.paint("incomplete", "yellow")
+    return terminal.paint("current", "green") if one.current else terminal.paint("old", "dim")
+
+
+@env_.command("show", short_help="Show one environment and what is installed in it.")
+@click.argument("name")
+@json_option
+@selecting
+def show(session: Session, name: str, as_json: bool) -> int:
+    """Show the environment NAME (or a key's first six digits) and what is installed in it."""
+    one = _found(_existing(session), name)
+    terminal = session.terminal
+    if as_json:
+        terminal.data(_info(one))
+        return 0
+    terminal.print(
+        f"{terminal.paint(one.name, 'bold')} - python {one.python}, {_state(terminal, one)}"
+    )
+    wanted = ", ".join(one.requirements)
+    facts: Mapping[str, object] = {
+        "Key": one.key,
+        "Path": one.prefix,
+        "Made": f"{words.moment(one.created_at)}; {words.ago(one.created_at, time.time())} ago",
+        "Made from": one.interpreter,
+        "Requires": wanted or one.requirements_file or one.project or "nothing",
+    }
+    terminal.print(*(f"{label:>10}: {clean(str(text))}" for label, text in facts.items() if text))
+    terminal.print(f"{'Installed':>10}: {words.plural(len(one.installed), 'distribution')}")
+    terminal.print(*(f"{'':12}{name} {version}" for name, version in sorted(one.installed.items())))
+    return 0
+
+
+def _found(store: EnvironmentStore, name: str) -> EnvironmentInfo:
+    from envs import EnvError
+
+    try:
+        return store.show(name)
+    except EnvError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: EnvError) -> Exception:
+    """The command line's form of an error that has no installer's words."""
+    from supervisor.errors import RequestError, UnknownLocationError
+
+    class UnknownEnvironmentError(UnknownLocationError):
+        def __str__(self) -> str:
+            return error.message
+
+    if error.kind == "unknown":
+        return UnknownEnvironmentError(error.message, hint=error.hint or "see `supervise env list`")
+    return RequestError(error.message, hint=error.hint)
+
+
+@env_.command("remove", short_help="Remove environments.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@json_option
+@selecting
+def remove(session: Session, names: tuple[str, ...], as_json: bool) -> int:
+    """Remove each environment NAME; one that a process runs in is refused.
+
+    Exit status 0 also for one that is not there.
+    """
+    from envs import EnvError
+
+    store = _existing(session)
+    terminal = session.terminal
+    removed: list[EnvironmentInfo] = []
+    refused: list[EnvError] = []
+    for name in names:
+        try:
+            removed += store.remove(name)
+        except EnvError as error:
+            if error.kind == "unknown":
+                terminal.say(f"{name}: not there")
+            else:
+                refused.append(error)
+    if as_json:
+        terminal.data(
+            {
+                "removed": [_info(one) for one in removed],
+                "errors": [{"kind": e.kind, "message": e.message, "hint": e.hint} for e in refused],
+            }
+        )
+    else:
+        terminal.print(*(f"{one.name}: removed {one.prefix}" for one in removed))
+        for one in refused:
+            terminal.error(one.message, one.hint)
+    return 1 if refused else 0
+
+
+def _info(one: EnvironmentInfo) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "key": one.key,
+        "prefix": str(one.prefix),
+        "python": one.python,
+        "interpreter": str(one.interpreter) if one.interpreter else None,
+        "current": one.current,
+        "complete": one.complete,
+        "created_at": one.created_at,
+        "size": one.size,
+        "requirements": list(one.requirements),
+        "requirements_file": str(one.requirements_file) if one.requirements_file else None,
+        "project": str(one.project) if one.project else None,
+        "installed": dict(one.installed),
+    }

@@ -1,0 +1,290 @@
+"""Commands that look at definitions and at running supervisors: list, show, snapshot, diff, ps.
+
+Owns how definitions are printed. Reads through the client alone and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from supervisor.cli import words
+from supervisor.cli.app import LOCATION, Session, json_option, locating
+from supervisor.cli.terminal import Terminal, clean
+
+__all__ = ["diff_", "diff_lines", "list_", "ps_", "show_", "snapshot_"]
+
+
+@click.command("list", short_help="List definitions, of one kind or all.")
+@click.argument("kind", required=False)
+@click.option("-l", "--location", help="Of this location only.", **LOCATION)
+@json_option
+@locating
+def list_(session: Session, kind: str | None, location: str | None, as_json: bool) -> int:
+    """List the definitions of all locations: of one KIND (job, schedule, asset, …) or of all.
+
+    Plural forms are understood. What a location serves is listed, also while a newer generation of
+    it starts or has failed.
+    """
+    with session.client() as client:
+        rows = client.definitions(_singular(kind), location=location)
+        if kind is not None and not rows:
+            known = sorted({one["kind"] for one in client.definitions(None, location=location)})
+            if known and _singular(kind) not in known:
+                session.terminal.say(f"there is no {kind}; kinds here: {', '.join(known)}", "dim")
+    terminal = session.terminal
+    if as_json:
+        terminal.data({"definitions": rows})
+        return 0
+    if rows:
+        terminal.table(
+            ("LOCATION", "KIND", "NAME", "DESCRIPTION"),
+            [
+                [clean(one["location"]), one["kind"], _name(one), _first_line(one["description"])]
+                for one in rows
+            ],
+        )
+    return 0
+
+
+def _singular(kind: str | None) -> str | None:
+    if kind is None:
+        return None
+    text = kind.lower().replace("-", "_")
+    if text == "repositories":
+        return "repository"
+    return text[:-1] if text.endswith("s") else text
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    name = clean(one["name"])
+    repository = f" @{clean(one['repository'])}" if one.get("repository") else ""
+    return name + repository + (" (lazy)" if one.get("lazy") else "")
+
+
+def _first_line(text: str | None) -> str:
+    lines = (text or "").strip().splitlines()
+    return clean(lines[0]) if lines else ""
+
+
+@click.command("show", short_help="Show one definition in full.")
+@click.argument("location", **LOCATION)
+@click.argument("name")
+@click.option("-k", "--kind", help="The kind, where a name is that of several definitions.")
+@click.option("--repository", help="The repository, where a location has several.")
+@json_option
+@locating
+def show_(
+    session: Session,
+    location: str,
+    name: str,
+    kind: str | None,
+    repository: str | None,
+    as_json: bool,
+) -> int:
+    """Show the definition NAME of LOCATION. A lazy one is constructed now, in its own process."""
+    with session.client() as client:
+        shown = client.show(location, name, kind=_singular(kind), repository=repository)
+    terminal = session.terminal
+    if as_json:
+        terminal.data(shown)
+        return 0
+    definition = shown["definition"]
+    terminal.print(
+        f"{terminal.paint(clean(definition['name']), 'bold')} - {definition['kind']} of "
+        f"{clean(location)}, generation {shown['generation']}"
+    )
+    source = shown["source"]
+    if source:
+        terminal.print(f"source: {terminal.paint(clean(f'{source[0]}:{source[1]}'), 'cyan')}")
+    rest = {key: value for key, value in definition.items() if key not in ("kind", "name")}
+    terminal.print(*_outline(rest, terminal))
+    return 0
+
+
+def _outline(value: Any, terminal: Terminal, indent: str = "") -> list[str]:
+    """Nested plain data as indented lines, the way people write YAML."""
+    lines: list[str] = []
+    items = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
+    for key, one in items:
+        head = (
+            f"{indent}{terminal.paint(clean(str(key)), 'blue')}:"
+            if key is not None
+            else f"{indent}-"
+        )
+        if isinstance(one, Mapping | list) and one:
+            if isinstance(one, list) and all(isinstance(x, str | int | float) for x in one):
+                lines.append(f"{head} {clean(', '.join(map(str, one)))}")
+                continue
+            nested = _outline(one, terminal, indent + "  ")
+            if key is None:  # the first line of a list's item stands behind its dash
+                nested[0] = f"{indent}- {nested[0].lstrip()}"
+                lines += nested
+            else:
+                lines += [head, *nested]
+        else:
+            text = _scalar(one)
+            first, *more = text.splitlines() or [""]
+            lines.append(f"{head} {clean(first)}")
+            lines += [f"{indent}  {clean(line)}" for line in more]
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    return str(value) if value not in ({}, []) else "-"
+
+
+@click.command("snapshot", short_help="Write out all definitions of a location.")
+@click.argument("location", **LOCATION)
+@click.option("-g", "--generation", type=int, help="This generation instead of the one served.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "msgpack"]),
+    help="json, or the canonical msgpack bytes whose SHA-256 is the fingerprint. "
+    "By default json, or what the name of the output file says.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
+@locating
+def snapshot_(
+    session: Session,
+    location: str,
+    generation: int | None,
+    output: Path | None,
+    form: str | None,
+    as_json: bool,
+) -> int:
+    """Write the snapshot that LOCATION serves, as docs/snapshot.md describes it."""
+    if as_json:
+        form = "json"
+    elif form is None:
+        binary = output is not None and output.suffix in (".msgpack", ".mp")
+        form = "msgpack" if binary else "json"
+    terminal = session.terminal
+    if form == "msgpack" and output is None and terminal.out.isatty():
+        raise click.UsageError("msgpack is binary: name a file with -o, or use a pipe")
+    with session.client(timeout=60.0) as client:
+        snapshot = client.snapshot(location, generation=generation)
+    if form == "msgpack":
+        data = snapshot.definitions
+    else:
+        import json
+
+        document = {
+            "location": snapshot.location,
+            "generation": snapshot.generation,
+            "fingerprint": snapshot.fingerprint,
+            "loaded_at": snapshot.loaded_at,
+            "definitions": snapshot.document(),
+            "sources": snapshot.source_map(),
+            "report": snapshot.report,
+        }
+        data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
+    if output is not None:
+        try:
+            output.write_bytes(data)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise click.ClickException(f"{output} cannot be written: {reason}") from None
+        size = words.size(len(data))
+        terminal.say(f"{location}: generation {snapshot.generation} written to {output} ({size})")
+    else:
+        terminal.out.flush()
+        terminal.out.buffer.write(data)
+    return 0
+
+
+@click.command("diff", short_help="Show what changed between two generations.")
+@click.argument("location", **LOCATION)
+@click.argument("before", type=int, required=False)
+@click.argument("after", type=int, required=False)
+@click.option("-v", "--verbose", is_flag=True, help="Show old and new values.")
+@json_option
+@locating
+def diff_(
+    session: Session,
+    location: str,
+    before: int | None,
+    after: int | None,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Show what changed between generations BEFORE and AFTER of LOCATION.
+
+    Without them, between the last two that loaded. Exit status 0 whether anything changed or not.
+    """
+    with session.client(timeout=60.0) as client:
+        diff = client.diff(location, before, after)
+    terminal = session.terminal
+    if as_json:
+        terminal.data(diff)
+        return 0
+    pair = f"generation {diff['from']['generation']} → {diff['to']['generation']}"
+    lines = diff_lines(terminal, diff, verbose=verbose)
+    terminal.print(
+        f"{clean(location)}: {pair}" + ("" if lines else ": definitions unchanged"), *lines
+    )
+    return 0
+
+
+def diff_lines(terminal: Terminal, diff: Mapping[str, Any], *, verbose: bool = False) -> list[str]:
+    """One line a definition: ``+`` added, ``-`` removed, ``~`` changed with its fields."""
+    lines = [terminal.paint(f"+ {clean(key)}", "green") for key in diff["added"]]
+    lines += [terminal.paint(f"- {clean(key)}", "red") for key in diff["removed"]]
+    for one in diff["changed"]:
+        fields = ", ".join(one["fields"])
+        lines.append(terminal.paint(f"~ {clean(one['key'])}", "yellow") + f": {clean(fields)}")
+        if verbose:
+            for name in one["fields"]:
+                lines.append(f"    {name}:")
+                for sign, side, style in (("-", "before", "red"), ("+", "after", "green")):
+                    value = one[side].get(name)
+                    if value is not None:
+                        lines.append(
+                            terminal.paint(f"      {sign} {clean(_compact(value))}", style)
+                        )
+    return lines
+
+
+def _compact(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@click.command("ps", short_help="List the running supervisors of this user.")
+@json_option
+@click.pass_obj
+def ps_(session: Session, as_json: bool) -> int:
+    """List the supervisors that run for this user, oldest first."""
+    from supervisor.locate import name_of
+    from supervisor.rendezvous import running_supervisors
+
+    running = running_supervisors(os.environ)
+    terminal = session.terminal
+    if as_json:
+        terminal.data({"supervisors": running})
+    elif running:
+        now = time.time()
+        rows = [
+            [
+                str(info["pid"]),
+                words.ago(info.get("started"), now),
+                name_of(info) + (" (a check)" if info.get("once") else ""),
+            ]
+            for info in running
+        ]
+        terminal.table(("PID", "UP", "WORKSPACE"), rows, right=frozenset({0, 1}))
+    else:
+        terminal.say("no supervisor is running for this user", "dim")
+    return 0

@@ -1,0 +1,142 @@
+"""The live table of the foreground supervisor on a terminal.
+
+Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
+fits the window, whatever its size. Decides nothing about what is worth telling.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from supervisor.cli import failure, words
+from supervisor.cli.terminal import Terminal, clean, cut
+
+if TYPE_CHECKING:
+    from supervisor.documents import LocationStatus, StatusDocument
+
+__all__ = ["LiveDisplay"]
+
+# Rows of a window that the table leaves to what scrolls by above it.
+_LEAVE_ROWS = 6
+
+
+class LiveDisplay:
+    """See ``supervisor.cli.run.Display``."""
+
+    live = True
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._console = Console(
+            file=terminal.out, no_color=not terminal.colour, highlight=False, markup=False
+        )
+        self._view = _View()
+        self._live = Live(
+            self._view,
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+
+    def show(self, document: StatusDocument) -> None:
+        """Draw the table anew."""
+        self._view.document = document
+        self._live.refresh()
+
+    def tell(self, lines: list[str]) -> None:
+        """Print above the table."""
+        for line in lines:
+            self._console.print(Text.from_ansi(line), soft_wrap=False)
+
+    def close(self) -> None:
+        """Leave the last table where it is, and the cursor visible."""
+        self._live.stop()
+
+
+class _View:
+    """The table for the newest document, made for the window as it is when it is drawn."""
+
+    def __init__(self) -> None:
+        self.document: StatusDocument | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.document is None:
+            yield Text("starting…", style="dim")
+            return
+        locations = self.document["locations"]
+        now = time.time()
+        yield Text("")
+        room = max(options.size.height - _LEAVE_ROWS, 3)
+        shown = _most_interesting(locations, room)
+        yield _table(shown, options.max_width, now)
+        if len(shown) < len(locations):
+            yield Text(f"… and {len(locations) - len(shown)} more ready", style="dim")
+        yield _footer(self.document, now)
+
+
+def _most_interesting(locations: list[LocationStatus], room: int) -> list[LocationStatus]:
+    """All, or as many as fit: those that are not ready come first, in their own order."""
+    if len(locations) <= room:
+        return locations
+    bad = [one["name"] for one in locations if not words.good(one["state"])]
+    good = [one["name"] for one in locations if words.good(one["state"])]
+    chosen = set([*bad, *good][:room])
+    return [one for one in locations if one["name"] in chosen]
+
+
+def _table(locations: list[LocationStatus], width: int, now: float) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=True)
+    table.add_column("LOCATION", no_wrap=True, overflow="ellipsis", max_width=max(width // 3, 12))
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("PYTHON", no_wrap=True)
+    wide = width >= 100
+    if wide:
+        table.add_column("FRAMEWORK", no_wrap=True)
+        table.add_column("GEN", no_wrap=True, justify="right")
+    table.add_column("SINCE", no_wrap=True, justify="right")
+    table.add_column("MEMORY", no_wrap=True, justify="right")
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    for one in locations:
+        mark, style = words.symbol(one["state"])
+        cells = [
+            Text.assemble((mark, style), " ", clean(one["name"])),
+            Text(one["state"], style=style),
+            Text(words.python_of(one)),
+        ]
+        if wide:
+            cells.append(Text(words.framework_of(one["serving"])))
+            cells.append(Text(str(one["generation"] or "")))
+        process = one["process"]
+        memory = process["memory"]["rss"] if process is not None and process["memory"] else None
+        cells.append(Text(words.ago(one["since"], now)))
+        cells.append(Text(words.size(memory)))
+        cells.append(_last_cell(one))
+        table.add_row(*cells)
+    return table
+
+
+def _last_cell(one: LocationStatus) -> Text:
+    if one["state"] == "ready" and one["serving"] is not None:
+        return Text(words.counts(one["serving"]["counts"]))
+    style = "red" if one["state"] in ("failed", "crashed") else ""
+    return Text(clean(failure.headline(one)), style=style)
+
+
+def _footer(document: StatusDocument, now: float) -> Text:
+    locations = document["locations"]
+    supervisor = document["supervisor"]
+    ready = sum(words.good(one["state"]) for one in locations)
+    memory = supervisor["memory"]["rss"] if supervisor["memory"] else None
+    text = f"{ready} of {len(locations)} ready · pid {supervisor['pid']}"
+    text += f" · up {words.ago(supervisor['started'], now)}"
+    text += f" · {words.size(memory)}" if memory else ""
+    text += f" · {cut(clean(supervisor['workspace']), 40)} · Ctrl-C stops"
+    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")

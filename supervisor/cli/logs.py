@@ -1,0 +1,58 @@
+"""``supervise logs``: what a location printed.
+
+Owns the form of a log line. Reads through the client alone, so it works for whoever may ask.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from supervisor.cli.app import LOCATION, Session, locating
+from supervisor.cli.terminal import Terminal, clean
+
+if TYPE_CHECKING:
+    from supervisor.documents import LogLine
+
+__all__ = ["logs_"]
+
+_STYLES = {"err": "yellow", "sup": "dim"}
+
+
+@click.command("logs", short_help="Show the log of a location.")
+@click.argument("location", **LOCATION)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True,
+    help="How many of the last lines.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@locating
+def logs_(session: Session, location: str, follow: bool, lines: int, as_json: bool) -> int:
+    """Show what LOCATION wrote to its standard output (out) and standard error (err).
+
+    Lines of the supervisor's own are marked sup.
+    """
+    terminal = session.terminal
+    with session.client() as client:
+        source = (
+            client.follow_logs(location, lines=lines)
+            if follow
+            else client.logs(location, lines=lines)["lines"]
+        )
+        for line in source:
+            if as_json:
+                terminal.row(line)
+            else:
+                terminal.print(_text(terminal, line))
+                if follow:
+                    terminal.out.flush()
+    return 0
+
+
+def _text(terminal: Terminal, line: LogLine) -> str:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
+    head = f"{stamp}.{int(line['time'] % 1 * 1000):03d} {line['stream']}"
+    return f"{terminal.paint(head, 'dim')} {terminal.paint(clean(line['text']), _STYLES.get(line['stream'], ''))}"

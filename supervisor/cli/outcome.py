@@ -1,0 +1,56 @@
+"""What became of a location, as one line and what belongs below it.
+
+Owns the sentence that orders, waits and the foreground supervisor's plain output share, for example
+``risk: ready in 0.4s - 3 jobs, 2 schedules (python 3.7.16, dagster 0.9.22)``. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from supervisor.cli import failure, words
+from supervisor.cli.terminal import clean, paint
+
+if TYPE_CHECKING:
+    from supervisor.documents import Diff, LocationStatus
+
+__all__ = ["outcome_line", "outcome_lines"]
+
+
+def outcome_line(
+    location: LocationStatus, *, colour: bool = False, diff: Diff | None = None
+) -> str:
+    """The state of a location in one line; with ``diff``, what a reload changed."""
+    state = location["state"]
+    _, style = words.symbol(state)
+    head = f"{clean(location['name'])}: {paint(state, style, colour)}"
+    serving = location["serving"]
+    if state == "ready" and serving is not None:
+        took = (serving["start_seconds"] or 0.0) + (serving["load_seconds"] or 0.0)
+        head += f" in {words.seconds(took)}" if took else ""
+        if diff is not None:
+            return f"{head}, generation {serving['generation']} — {clean(words.changes(diff))}"
+        return f"{head} — {clean(words.summary(location))}"
+    detail = failure.headline(location) if state in ("failed", "crashed") else location["reason"]
+    kept = ""
+    if serving is not None and state in ("failed", "crashed", "backoff"):
+        kept = f"; generation {serving['generation']} is still served"
+    return f"{head} — {clean(detail)}{kept}" if detail else head + kept
+
+
+def outcome_lines(
+    location: LocationStatus,
+    *,
+    colour: bool = False,
+    diff: Diff | None = None,
+    traceback: bool = False,
+    log_lines: int = 0,
+) -> list[str]:
+    """The line, and below it the failure in short."""
+    lines = [outcome_line(location, colour=colour, diff=diff)]
+    if location["state"] in ("failed", "crashed", "backoff") and location["failure"] is not None:
+        rendered = failure.render(
+            location, colour=colour, traceback=traceback, log_lines=log_lines, with_headline=False
+        )
+        lines += [f"  {line}" for line in rendered]
+    return lines

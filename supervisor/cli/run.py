@@ -1,0 +1,213 @@
+"""``supervise`` and ``supervise run``: the supervisor in the foreground, and what it shows.
+
+Owns the event loop, the signals and the choice between a live table and plain lines. What is shown
+comes through the control socket, from the same documents that every other client gets: this
+process's own supervisor is not looked into. Ctrl-C or SIGTERM once stops everything cleanly, twice
+at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
+from supervisor.cli.app import Session, selecting
+from supervisor.cli.events import Event, events
+from supervisor.cli.outcome import outcome_lines
+from supervisor.cli.terminal import Terminal, clean
+
+if TYPE_CHECKING:
+    from supervisor.client import AsyncClient
+    from supervisor.daemon import Daemon
+    from supervisor.documents import Diff, StatusDocument
+
+__all__ = ["Display", "PlainDisplay", "run_", "run_workspace"]
+
+# A live table shows times and memory, which change without any news.
+_REFRESH_SECONDS = 1.0
+_PLAIN_SECONDS = 30.0
+
+
+class Display(Protocol):
+    """Where the foreground supervisor shows what goes on."""
+
+    live: bool
+
+    def show(self, document: StatusDocument) -> None:
+        """The state of affairs."""
+
+    def tell(self, lines: list[str]) -> None:
+        """Something that happened."""
+
+    def close(self) -> None:
+        """Leave the terminal as it should be."""
+
+
+class PlainDisplay:
+    """Lines as things happen: for pipes, files and service managers."""
+
+    live = False
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def show(self, document: StatusDocument) -> None:
+        """The lines say it all."""
+
+    def tell(self, lines: list[str]) -> None:
+        """Each line at once, for whoever reads the other end."""
+        self._terminal.print(*lines)
+        self._terminal.out.flush()
+
+    def close(self) -> None:
+        """Nothing to undo."""
+
+
+@click.command("run", short_help="Supervise a workspace in the foreground (the default).")
+@selecting
+def run_(session: Session) -> int:
+    """Supervise a workspace in the foreground until Ctrl-C (twice: at once) or SIGTERM.
+
+    On a terminal a live table, in a pipe a line for each change. Exit status 0 after a clean end, 2
+    when the workspace cannot be read or is supervised already.
+    """
+    return run_workspace(session)
+
+
+def run_workspace(session: Session) -> int:
+    """Run the supervisor of the session's workspace; returns the exit status."""
+    from supervisor.daemon import Daemon
+
+    beside = supervisord_beside()
+    if beside is not None:
+        session.terminal.warn(beside, SUPERVISORD_HINT)
+    daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ)
+    display = _display(session.terminal)
+    logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
+    asyncio.run(_serve(daemon, display, session.terminal))
+    return 0
+
+
+def _display(terminal: Terminal) -> Display:
+    if not terminal.interactive:
+        return PlainDisplay(terminal)
+    from supervisor.cli.live import LiveDisplay
+
+    return LiveDisplay(terminal)
+
+
+class _LogLines(logging.Handler):
+    """The supervisor's own log, among what is shown."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):  # logging must not end what it reports about
+            self._display.tell([clean(line) for line in self.format(record).splitlines()])
+
+
+async def _serve(daemon: Daemon, display: Display, terminal: Terminal) -> None:
+    serving = asyncio.create_task(daemon.run(), name="daemon")
+    watching = asyncio.create_task(_watch(daemon, display, terminal.colour), name="display")
+    forget = _on_signals(daemon, display)
+    try:
+        done, _ = await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching in done and not serving.done():
+            # Nobody reads what we print any more, or the display is at fault: end cleanly.
+            daemon.shutdown()
+        await serving
+    finally:
+        watching.cancel()
+        (shown,) = await asyncio.gather(watching, return_exceptions=True)
+        display.close()
+        forget()
+    if isinstance(shown, Exception):
+        raise shown
+    display.tell(["supervise: everything has stopped"])
+
+
+def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            again = " (Ctrl-C again stops at once)" if number == signal.SIGINT else ""
+            display.tell([f"supervise: stopping everything{again}"])
+            daemon.shutdown()
+        else:
+            if asked == 2:
+                display.tell(["supervise: stopping at once"])
+            daemon.shutdown(at_once=True)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+
+    def forget() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    return forget
+
+
+async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
+    """Show what the control socket says until the supervisor ends."""
+    from supervisor.client import AsyncClient
+    from supervisor.errors import NotRunningError
+    from supervisor.locate import Found
+
+    await daemon.started.wait()
+    info = daemon.rendezvous.running()
+    if info is None:
+        raise NotRunningError(daemon.spec.title)
+    found = Found(info)
+    hold = _REFRESH_SECONDS if display.live else _PLAIN_SECONDS
+    async with AsyncClient(found=found) as client:
+        before: StatusDocument | None = None
+        document = await client.status()
+        if not display.live:
+            many = words.plural(len(document["locations"]), "location")
+            display.tell([f"supervise: {many} of {found.workspace} (pid {found.pid})"])
+        while True:
+            display.show(document)
+            for event in events(before, document):
+                if event.notable or not display.live:
+                    display.tell(await _lines(client, event, document, colour))
+            before = document
+            document = await client.status(since=document["revision"], timeout=hold)
+
+
+async def _lines(
+    client: AsyncClient, event: Event, document: StatusDocument, colour: bool
+) -> list[str]:
+    """What is said of an event, after asking for what it wants."""
+    from supervisor.errors import RequestError, UnknownLocationError
+
+    if not event.wants or event.location is None:
+        return [clean(line) for line in event.text.split("\n")]
+    one = next(one for one in document["locations"] if one["name"] == event.location)
+    diff: Diff | None = None
+    try:
+        if "failure" in event.wants:
+            detailed = (await client.status(event.location))["locations"][0]
+            if detailed["generation"] == one["generation"] and detailed["failure"] is not None:
+                one = detailed
+        serving = one["serving"]
+        if "diff" in event.wants and event.before is not None and serving is not None:
+            diff = await client.diff(event.location, event.before, serving["generation"])
+    except (RequestError, UnknownLocationError):
+        pass  # it has moved on since: what the document says is still true of that moment
+    return outcome_lines(one, colour=colour, diff=diff, log_lines=5)

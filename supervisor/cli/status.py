@@ -1,0 +1,256 @@
+"""``supervise status``: all locations as a table, or one as ``systemctl status`` would show it.
+
+Owns the layout of both. Imports nothing that is slow: this is the command that people and scripts
+run all the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli import failure, words
+from supervisor.cli.app import LOCATION, Session, json_option, locating
+from supervisor.cli.terminal import Terminal, clean
+
+if TYPE_CHECKING:
+    from supervisor.documents import LocationStatus, Serving, StatusDocument, Warning_
+
+__all__ = ["HEADS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
+
+HEADS = ("LOCATION", "STATE", "SINCE", "GEN", "PYTHON", "FRAMEWORK", "MEMORY", "DEFINITIONS")
+# Left out of a narrow table, first to last.
+SPARE = (6, 3)
+_LOG_LINES = 10
+
+
+@click.command("status", short_help="Show the state of all locations, or all about one.")
+@click.argument("location", required=False, **LOCATION)
+@json_option
+@click.option(
+    "-v", "--verbose", "--traceback", "verbose", is_flag=True, help="Show whole tracebacks."
+)
+@locating
+def status_(session: Session, location: str | None, as_json: bool, verbose: bool) -> int:
+    """Show the state of all locations, or everything about one.
+
+    Exit status: 0 all ready, 1 something is not, 3 no supervisor runs, 4 no such location. A
+    location that is served elsewhere counts as ready; one that is starting does not.
+    """
+    with session.client() as client:
+        document = client.status(location)
+    terminal = session.terminal
+    if as_json:
+        terminal.data(document)
+    elif location is None:
+        _print_all(terminal, document, time.time())
+    else:
+        for entry in document["locations"]:
+            terminal.print(*_page(terminal, entry, time.time(), verbose=verbose))
+    return 0 if all(words.good(one["state"]) for one in document["locations"]) else 1
+
+
+# -- the table ----------------------------------------------------------------------------------
+
+
+def _print_all(terminal: Terminal, document: StatusDocument, now: float) -> None:
+    locations = document["locations"]
+    rows = [location_row(terminal, one, now) for one in locations]
+    if rows:
+        terminal.table(HEADS, rows, right=frozenset({2, 3, 6}), spare=SPARE)
+    else:
+        terminal.print("the workspace has no locations")
+    print_problems(terminal, document)
+
+
+def location_row(terminal: Terminal, location: LocationStatus, now: float) -> list[str]:
+    """The cells of one location, for ``HEADS``."""
+    mark, style = words.symbol(location["state"])
+    serving = location["serving"]
+    process = location["process"]
+    memory: Mapping[str, Any] = (process["memory"] or {}) if process is not None else {}
+    return [
+        f"{terminal.paint(mark, style)} {clean(location['name'])}",
+        terminal.paint(location["state"], style),
+        words.ago(location["since"], now),
+        str(location["generation"] or ""),
+        words.python_of(location),
+        words.framework_of(serving),
+        words.size(memory.get("rss")),
+        _definitions(location, serving),
+    ]
+
+
+def _definitions(location: LocationStatus, serving: Serving | None) -> str:
+    if location["remote"]:
+        return f"served at {location['remote']}"
+    if serving is None:
+        return ""
+    text = words.counts(serving["counts"], limit=3)
+    if location["state"] != "ready":
+        text = f"still serving generation {serving['generation']}: {text}"
+    return text
+
+
+def print_problems(terminal: Terminal, document: StatusDocument) -> None:
+    """What needs somebody's attention, below the table: reasons, warnings, broken edits."""
+    lines: list[str] = []
+    for one in document["locations"]:
+        mark, style = words.symbol(one["state"])
+        name = clean(one["name"])
+        if not words.good(one["state"]):
+            reason = failure.headline(one) or one["reason"] or one["state"]
+            lines.append(f"{terminal.paint(mark, style)} {name}: {clean(reason)}")
+            hint = failure.remedy(one)
+            if hint:
+                lines.append(f"  {terminal.paint('hint:', 'cyan')} {clean(hint)}")
+            if one["failure"] is not None:
+                more = f"supervise status {one['name']}"
+                lines.append(terminal.paint(f"  more: {clean(more)}", "dim"))
+        lines += _prefixed(terminal, name, one["warnings"])
+    supervisor = document["supervisor"]
+    lines += [f"{terminal.paint('!', 'yellow')} {clean(text)}" for text in supervisor["warnings"]]
+    problems = supervisor["configuration_problems"]
+    if problems:
+        head = "the workspace was edited and cannot be read; the last good one stays in force:"
+        lines.append(f"{terminal.paint('✗', 'red')} {head}")
+        lines += [f"  {clean(words.problem(row))}" for row in problems]
+    if lines:
+        terminal.print("", *lines)
+
+
+def _prefixed(terminal: Terminal, name: str, warnings: list[Warning_]) -> list[str]:
+    lines = [f"{name}: {line}" for one in warnings[:1] for line in warning_lines(terminal, one)[:1]]
+    if len(warnings) > 1:
+        lines.append(f"{name}: {len(warnings) - 1} more warnings: supervise status {name}")
+    return [f"{terminal.paint('!', 'yellow')} {line}" for line in lines]
+
+
+def warning_lines(terminal: Terminal, warning: Warning_) -> list[str]:
+    """A warning's sentence with its place, and its hint."""
+    place = warning.get("file") or ""
+    if place and warning.get("line"):
+        place += f":{warning['line']}"
+    text = clean(warning.get("message") or warning.get("code") or "")
+    lines = [f"{text} ({clean(place)})" if place else text]
+    if warning.get("hint"):
+        lines.append(f"{terminal.paint('hint:', 'cyan')} {clean(warning['hint'])}")
+    return lines
+
+
+# -- one location -------------------------------------------------------------------------------
+
+
+def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool) -> list[str]:
+    mark, style = words.symbol(one["state"])
+    lines = [
+        f"{terminal.paint(mark, style)} {terminal.paint(clean(one['name']), 'bold')}{_target(one)}"
+    ]
+
+    def row(label: str, text: str) -> None:
+        if text:
+            lines.append(f"{label:>13}: {clean_keeping_paint(text)}")
+
+    kind = one["failure"]["kind"] if one["failure"] else ""
+    state = terminal.paint(one["state"], style) + (f" ({kind})" if kind else "")
+    passed = words.seconds(now - one["since"])
+    row("State", f"{state} since {words.moment(one['since'])}; {passed} ago")
+    row("Reason", clean(one["reason"] or ""))
+    row("Serving", _serving(terminal, one, now))
+    row("Process", _process(one, now))
+    row("Restarts", _restarts(one, now))
+    if one["environment"] is not None:
+        environment = one["environment"]
+        row("Python", f"{words.python_of(one)}  {environment.get('executable') or ''}".strip())
+        managed = "made here" if environment.get("managed") else "used as it is"
+        prefix = environment.get("prefix") or ""
+        row(
+            "Environment",
+            "  ".join(filter(None, (f"{environment.get('name')} ({managed})", prefix))),
+        )
+    serving = one["serving"]
+    row("Framework", words.framework_of(serving))
+    if serving is not None:
+        row("Definitions", words.counts(serving["counts"]))
+    if one["origin"]:
+        row("Defined in", f"{one['origin']}" + (f" ({one['form']})" if one["form"] else ""))
+    for name, value in one["metadata"].items():
+        row("Metadata", f"{name}: {value}")
+    for warning in one["warnings"]:
+        first, *rest = warning_lines(terminal, warning)
+        row(terminal.paint("    Warning", "yellow") if terminal.colour else "Warning", first)
+        lines += [" " * 15 + line for line in rest]
+    if one["failure"] is not None:
+        generation = one["failure"].get("generation") or one["generation"]
+        lines += ["", terminal.paint(f"Failure of generation {generation}:", "bold")]
+        shown = failure.render(one, colour=terminal.colour, traceback=verbose)
+        lines += ["  " + line for line in shown]
+    log = one["log"]
+    if log is not None:
+        tail = (log.get("tail") or [])[-_LOG_LINES:]
+        lines += ["", terminal.paint(f"Log: {log['path']}", "bold")]
+        for line in tail:
+            stamp = time.strftime("%H:%M:%S", time.localtime(line["time"]))
+            text = f"  {stamp} {line['stream']} {clean(line['text'])}"
+            lines.append(terminal.paint(text, "dim") if line["stream"] == "sup" else text)
+    return lines
+
+
+def clean_keeping_paint(text: str) -> str:
+    """``text`` on one line; its cells were cleaned before they were painted."""
+    return text.replace("\n", " ")
+
+
+def _target(one: LocationStatus) -> str:
+    target = one["target"]
+    if target is None:
+        return f" - served elsewhere, at {one['remote']}" if one["remote"] else ""
+    attribute = f":{target['attribute']}" if target.get("attribute") else ""
+    return f" - {target['kind']} {clean(target['name'])}{attribute}"
+
+
+def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
+    serving = one["serving"]
+    if serving is None:
+        return ""
+    text = f"generation {serving['generation']}, loaded {words.ago(serving['loaded_at'], now)} ago"
+    if serving["load_seconds"]:
+        text += f" in {words.seconds(serving['load_seconds'])}"
+    text += f", {words.size(serving['size'])}, fingerprint {serving['fingerprint'][:12]}"
+    if not serving["alive"]:
+        text += terminal.paint(" (its process is gone)", "yellow")
+    elif one["state"] != "ready":
+        text += terminal.paint(" (older than the newest attempt)", "yellow")
+    return text
+
+
+def _process(one: LocationStatus, now: float) -> str:
+    process = one["process"]
+    if process is None:
+        return ""
+    memory: Mapping[str, Any] = process.get("memory") or {}
+    unique = f" ({words.size(memory['uss'])} of its own)" if memory.get("uss") else ""
+    percent = process.get("cpu_percent")
+    used = process.get("cpu_seconds")
+    parts = [
+        f"pid {process['pid']}",
+        f"up {words.seconds(now - process['started'])}",
+        f"memory {words.size(memory['rss'])}{unique}" if memory.get("rss") else "",
+        f"cpu {percent or 0:g}%, {words.seconds(used)} in all" if used is not None else "",
+        f"{process['start_method']}ed"
+        if process.get("start_method") == "spawn"
+        else process.get("start_method") or "",
+    ]
+    text = ", ".join(filter(None, parts))
+    reason = process.get("start_method_reason")
+    return f"{text} ({reason})" if reason else text
+
+
+def _restarts(one: LocationStatus, now: float) -> str:
+    due = one["next_restart"]
+    if due is not None:
+        return f"{one['restarts']}, the next in {words.seconds(max(due - now, 0.0))}"
+    return str(one["restarts"]) if one["restarts"] else ""

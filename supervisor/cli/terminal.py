@@ -1,0 +1,193 @@
+"""Where words go: streams, colours, width, and the layout of tables.
+
+Owns the rules for colour (``NO_COLOR`` beats ``FORCE_COLOR`` beats what the stream is; see
+no-color.org and force-color.org) and for width, and the one table layout of the commands. Data goes
+to standard output and nothing else does; progress, warnings and errors go to standard error. Draws
+without rich: importing it costs more than the whole of ``supervise status``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+__all__ = ["Terminal", "clean", "cut", "paint", "visible_width"]
+
+# Columns that the last column of a table should have before another is left out for it.
+_ENOUGH = 24
+
+_STYLES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
+_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def paint(text: str, style: str, colour: bool = True) -> str:
+    """``text`` in ``style`` (``"bold red"``), or as it is without ``colour`` or style."""
+    if not colour or not style or not text:
+        return text
+    codes = ";".join(_STYLES[word] for word in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def visible_width(text: str) -> int:
+    """Columns that ``text`` takes; escapes take none."""
+    return len(_ESCAPES.sub("", text))
+
+
+def clean(text: str) -> str:
+    """``text`` without control characters: what user code said must not drive the terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def cut(text: str, width: int) -> str:
+    """Plain ``text`` in at most ``width`` columns, an ellipsis where something is left out."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+class Terminal:
+    """The two streams of one command, and what they can show."""
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.out = out if out is not None else sys.stdout
+        self.err = err if err is not None else sys.stderr
+        self._environ = os.environ if environ is None else environ
+        self.colour = self._has_colour(self.out)
+        self.error_colour = self._has_colour(self.err)
+
+    @property
+    def interactive(self) -> bool:
+        """True when somebody looks at standard output as it changes."""
+        return (
+            _is_terminal(self.out)
+            and self._environ.get("TERM") != "dumb"
+            and not self._environ.get("CI")
+        )
+
+    @property
+    def width(self) -> int | None:
+        """Columns of standard output; None in a pipe, where nothing is cut."""
+        if not _is_terminal(self.out) and "COLUMNS" not in self._environ:
+            return None
+        return max(shutil.get_terminal_size().columns, 40)
+
+    def _has_colour(self, stream: TextIO) -> bool:
+        if self._environ.get("NO_COLOR"):
+            return False
+        if self._environ.get("FORCE_COLOR", "0") not in ("", "0"):
+            return True
+        return _is_terminal(stream) and self._environ.get("TERM") != "dumb"
+
+    def paint(self, text: str, style: str) -> str:
+        """``text`` in ``style`` when standard output has colours."""
+        return paint(text, style, self.colour)
+
+    def print(self, *lines: str) -> None:
+        """Lines to standard output."""
+        for line in lines:
+            self.out.write(line + "\n")
+
+    def data(self, value: Any) -> None:
+        """``value`` as JSON to standard output: indented, keys in their own order."""
+        import json
+
+        self.out.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def row(self, value: Any) -> None:
+        """``value`` as one line of JSON to standard output, sent at once."""
+        import json
+
+        self.out.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        self.out.flush()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Progress, to standard error."""
+        self.err.write(paint(text, style, self.error_colour) + "\n")
+        self.err.flush()
+
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """A warning, to standard error."""
+        self._tagged("warning", "yellow", text, hint)
+
+    def error(self, text: str, hint: str | None = None) -> None:
+        """An error, to standard error."""
+        self._tagged("error", "bold red", text, hint)
+
+    def _tagged(self, tag: str, style: str, text: str, hint: str | None) -> None:
+        label = paint(f"{tag}:", style, self.error_colour)
+        # A configuration error has a line for each problem; each is an error of its own.
+        for line in text.splitlines() or [""]:
+            self.err.write(f"{label} {clean(line)}\n")
+        if hint:
+            self.err.write(f"{paint('hint:', 'cyan', self.error_colour)} {clean(hint)}\n")
+        self.err.flush()
+
+    def table(
+        self,
+        heads: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        right: frozenset[int] = frozenset(),
+        spare: Sequence[int] = (),
+    ) -> None:
+        """A table to standard output: left-aligned, two spaces apart, no lines.
+
+        Cells may be painted. When it is too wide for the terminal, the columns of ``spare`` are left
+        out, in that order, as long as the last column has not ``_ENOUGH``; at last that one is cut.
+        Columns without any content are left out.
+        """
+        body = [list(row) for row in rows]
+        kept = [n for n in range(len(heads)) if n == 0 or any(row[n] for row in body)]
+        widths = {n: max([len(heads[n]), *(visible_width(row[n]) for row in body)]) for n in kept}
+        limit = self.width
+        loose = kept[-1]
+        if limit is not None:
+            candidates = [n for n in spare if n in kept and n != loose]
+            while (over := _total(widths, kept) - limit) > 0:
+                if widths[loose] - over >= _ENOUGH or not candidates:
+                    widths[loose] = max(widths[loose] - over, 8)
+                    break
+                kept.remove(candidates.pop(0))
+        self.print(self._line([self.paint(head, "bold") for head in heads], kept, widths, right))
+        for row in body:
+            if visible_width(row[loose]) > widths[loose]:
+                row[loose] = cut(_ESCAPES.sub("", row[loose]), widths[loose])
+            self.print(self._line(row, kept, widths, right))
+
+    @staticmethod
+    def _line(
+        row: Sequence[str], kept: Sequence[int], widths: Mapping[int, int], right: frozenset[int]
+    ) -> str:
+        cells = []
+        for n in kept:
+            padding = " " * (widths[n] - visible_width(row[n]))
+            cells.append(padding + row[n] if n in right else row[n] + padding)
+        return "  ".join(cells).rstrip()
+
+
+def _total(widths: Mapping[int, int], kept: Sequence[int]) -> int:
+    return sum(widths[n] for n in kept) + 2 * (len(kept) - 1)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
