@@ -147,7 +147,7 @@ def as_json(machine: Machine, results: Iterable[Result]) -> str:
 
 
 def _shown(result: Result, value: float) -> str:
-    return f"{value:.2f}×" if result.unit == "s" else f"{value:.2f} MiB"
+    return f"{value:.2f}\u00d7" if result.unit == "s" else f"{value:.2f} MiB"
 
 
 def _samples(unit: Unit, samples: Sequence[float]) -> str:
