@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import EnvError
-from .inputs import project_plan
+from .inputs import project_plan, requirement_words, working_directory
 from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
 from .interpreters import Interpreter, probe
 from .model import Environment, EnvironmentRequest, Stage
@@ -47,14 +47,18 @@ def build(
         else:
             say(stage, text)
 
-    tools = Toolbox(environ, directory if directory.is_dir() else None, line, cancel)
+    where = working_directory(request, directory)
+    tools = Toolbox(environ, where if where.is_dir() else None, line, cancel)
     subject = f"environment {name} (python {base.version_text})"
     prefix.parent.mkdir(parents=True, exist_ok=True)
     say(stage, f"creating a virtualenv of {base.executable}")
     create_virtualenv(base, prefix, name, tools)
     python = prefix / "bin" / "python"
     stage = Stage.RESOLVE
-    _fill(request, base, python, installer, tools, subject)
+    words = [word for line in request.requirements for word in requirement_words(line, directory)]
+    if request.requirements_file is not None:
+        words += ["-r", str(request.requirements_file)]
+    _fill(request.project, words, python, installer, tools, subject)
     # Its own word that it starts; the rest of the answer is what the base said already.
     answer = probe(python, environ=environ)
     interpreter = replace(answer, base_prefix=base.base_prefix)
@@ -74,53 +78,37 @@ def build(
 
 
 def _fill(
-    request: EnvironmentRequest,
-    base: Interpreter,
+    project: Path | None,
+    words: list[str],
     python: Path,
     installer: Installer,
     tools: Toolbox,
     subject: str,
 ) -> None:
-    arguments = [text for text in (line.strip() for line in request.requirements) if text]
-    words = [word for text in arguments for word in _words(text)]
-    if request.requirements_file is not None:
-        words += ["-r", str(request.requirements_file)]
-
-    def install(arguments: list[str], toolbox: Toolbox) -> None:
-        done = installer.install(python, arguments, toolbox)
+    def install(arguments: list[str]) -> None:
+        done = installer.install(python, arguments, tools)
         if done.returncode != 0:
             raise failure(done, subject, tools.environ, installer)
 
-    if request.project is None:
+    if project is None:
         if words:
-            install(words, tools)
+            install(words)
         return
-    project = request.project
-    inside = replace(tools, cwd=project)
     plan = project_plan(project)
     if (project / "uv.lock").exists():
-        _install_locked(project, python, installer, inside, subject)
-        rest = ["--no-deps", "-e", str(project)] if plan == "editable" else []
-        if rest:
-            install(rest, inside)
+        _install_locked(project, python, installer, tools, subject)
+        if plan == "editable":
+            install(["--no-deps", "-e", str(project)])
         if words:
-            install(words, tools)
+            install(words)
     elif plan == "editable":
-        install(["-e", str(project), *words], tools)
+        install(["-e", str(project), *words])
     elif plan == "requirements":
-        install(["-r", str(project / "requirements.txt"), *words], tools)
+        install(["-r", str(project / "requirements.txt"), *words])
     else:
         listed = _dependencies(project / "pyproject.toml")
         if listed or words:
-            install([*listed, *words], tools)
-
-
-def _words(requirement: str) -> list[str]:
-    """A requirement as command line words: only options (``-e ./lib``) are more than one."""
-    if requirement.startswith("-"):
-        option, _, value = requirement.partition(" ")
-        return [option, value.strip()] if value else [option]
-    return [requirement]
+            install([*listed, *words])
 
 
 def _install_locked(

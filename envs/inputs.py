@@ -20,7 +20,7 @@ from .errors import EnvError
 from .interpreters import Interpreter
 from .model import EnvironmentRequest
 
-__all__ = ["environment_key", "project_plan"]
+__all__ = ["environment_key", "project_plan", "requirement_words", "working_directory"]
 
 _SCHEMA: Final = 1  # raise it when the way in which environments are built changes
 
@@ -38,6 +38,7 @@ _PIP_SETTINGS: Final = (
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "requirements.txt")
 _INCLUDE: Final = re.compile(r"^(?:-r|--requirements?|-c|--constraints?)(?:\s+|=|(?=\S))(.+)$")
 _LOCAL: Final = re.compile(r"^(?:-e\s+|--editable[\s=]+)?(?:[\w.\-\[\], ]+@\s*)?(?:file://)?(.+)$")
+_PATH_OPTIONS: Final = {"-e", "--editable", "-r", "--requirement", "-c", "--constraint"}
 _MOST_FILES: Final = 1000  # includes that include each other end somewhere
 
 
@@ -51,11 +52,11 @@ def environment_key(
 ) -> str:
     """32 hexadecimal digits; another value for anything that could make another environment.
 
-    ``directory`` is where the installer runs: relative paths within ``request.requirements`` and
-    uv's own configuration are found from there. Raises ``EnvError`` (``requirements``) for a file
+    ``directory`` is what relative paths within ``request.requirements`` are relative to. Raises ``EnvError`` (``requirements``) for a file
     that cannot be read.
     """
     requirements = sorted({line.strip() for line in request.requirements if line.strip()})
+    where = working_directory(request, directory)
     inputs: list[Any] = [
         _SCHEMA,
         base.key,
@@ -64,15 +65,41 @@ def environment_key(
         installer,
         requirements,
         [list(_local_files(line, directory)) for line in requirements],
-        _settings(environ, directory, installer),
+        _settings(environ, where, installer),
     ]
+    for line in requirements:
+        include = _INCLUDE.match(line)
+        if include and "://" not in line:
+            inputs.append(list(_requirement_files(directory / include.group(1).strip())))
     if request.requirements_file is not None:
         inputs.append(list(_requirement_files(request.requirements_file)))
     if request.project is not None:
-        project_plan(request.project)
+        if project_plan(request.project) == "requirements":
+            inputs.append(list(_requirement_files(request.project / "requirements.txt")))
         inputs.append(str(request.project))
         inputs += [_digest(request.project / name) for name in _PROJECT_FILES]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+def working_directory(request: EnvironmentRequest, directory: Path) -> Path:
+    """Where the installer runs, as the team would run it: in the project, else beside the
+    requirements file (paths in it are relative to there), else in ``directory``."""
+    if request.project is not None:
+        return request.project
+    if request.requirements_file is not None:
+        return request.requirements_file.parent
+    return directory
+
+
+def requirement_words(requirement: str, directory: Path) -> list[str]:
+    """One of ``request.requirements`` as command line words, its relative path made absolute."""
+    text = requirement.strip()
+    option, _, value = text.partition(" ") if text.startswith("-") else ("", "", text)
+    value = value.strip()
+    if value.startswith(("./", "../")) or value == "." or option in _PATH_OPTIONS:
+        # Extras (./lib[fast]) stay at the end of the path, where they are.
+        value = value if "://" in value else os.path.normpath(directory / value)
+    return [word for word in (option, value) if word]
 
 
 def project_plan(project: Path) -> str:

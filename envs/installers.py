@@ -177,8 +177,9 @@ class PipInstaller:
         )
 
     def _newer_pip(self, python: Path, bundled: Path, tools: Toolbox) -> Path:
-        """The newest pip for this Python, in our cache: Python 3.6 brings 18.1, which takes no
-        manylinux2014 wheel for one that fits. Without an index, the bundled one."""
+        """A newer pip, in our cache: Python 3.6 brings 18.1, which takes no manylinux2014 wheel for
+        one that fits. 21.3 is the last for 3.6; an index without requires-python data would offer
+        later ones too. Without an index, the bundled one."""
         major, minor, _ = self.base.version
         home = cache_directory(tools.environ) / "pip"
         target = home / f"python{major}.{minor}"
@@ -187,7 +188,7 @@ class PipInstaller:
                 shutil.rmtree(target, ignore_errors=True)
                 fresh = home / f".{target.name}"
                 shutil.rmtree(fresh, ignore_errors=True)
-                words = ["install", "--quiet", "--target", str(fresh), "pip"]
+                words = ["install", "--quiet", "--target", str(fresh), "pip>=20.3,<22"]
                 if tools.run([python, f"{bundled}/pip", *words]).returncode != 0:
                     return bundled / "pip"
                 fresh.rename(target)

@@ -63,8 +63,8 @@ _ANONYMOUS_GRACE: Final = 600.0
 class EnvironmentStore:
     """The environments under ``root``; every method blocks and may be called in any thread.
 
-    ``environ`` is what tools and searches see. ``directory`` is where installers run, and what
-    relative requirements are relative to; by default the workspace's directory, two above ``root``
+    ``environ`` is what tools and searches see. ``directory`` is what relative paths among a
+    request's ``requirements`` are relative to; by default the workspace's directory, two above ``root``
     (``<workspace>/.supervise/envs``). ``installer`` is ``auto``, ``uv`` or ``pip``.
     """
 

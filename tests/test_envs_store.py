@@ -186,6 +186,31 @@ def test_a_local_wheel_that_changes_counts(tmp_path: Path, store: EnvironmentSto
     assert python_says(changed.interpreter.executable, code) == "b"
 
 
+def test_paths_mean_what_they_mean_to_the_team(
+    tmp_path: Path, environ: dict[str, str], store: EnvironmentStore
+) -> None:
+    # In a requirements file: relative to it, where the team runs its installer.
+    make_wheel(tmp_path / "ws" / "risk", "plum")
+    file = tmp_path / "ws" / "risk" / "requirements.txt"
+    file.write_text("./plum-1.0-py3-none-any.whl\n")
+    # In the workspace file: relative to the workspace.
+    make_wheel(tmp_path / "ws" / "lib", "pear")
+    (tmp_path / "ws" / "limits.txt").write_text("lemon<2\n")
+    wanted = request(
+        "3.11",
+        "./lib/pear-1.0-py3-none-any.whl",
+        "-c limits.txt",
+        "lemon",
+        name="risk",
+        requirements_file=file,
+    )
+    assert store.sync(wanted).installed == {"lemon": "1.0", "pear": "1.0", "plum": "1.0"}
+    (tmp_path / "ws" / "limits.txt").write_text("lemon>1\n")
+    assert store.sync(wanted).installed["lemon"] == "2.0"
+    make_wheel(tmp_path / "ws" / "risk", "plum", source="VERSION = 'changed'\n")
+    assert store.sync(wanted).created
+
+
 def test_a_failed_resolve_leaves_everything_as_it_was(store: EnvironmentStore) -> None:
     good = store.sync(request("3.7", "lemon", name="risk"))
     before = sorted(os.listdir(store.root / "risk"))
