@@ -138,7 +138,7 @@ def from_attribute(value, name, module_name, warn):
         or is_job(value)
         or _is_graph(value)
     ):
-        return Roots([(name, value)])
+        return Roots([(name, value)], (), module_name)
     return None
 
 
@@ -273,7 +273,7 @@ def _all_assets(found, members, module_name):
         except ImportError:
             continue
         targets = autodiscovery.loadable_targets_from_loaded_module(module)
-        return Roots([("", target.target_definition) for target in targets])
+        return Roots([("", target.target_definition) for target in targets], (), module_name)
     return None
 
 
@@ -288,29 +288,58 @@ def _ambiguous(what, values, module_name, hint):
 
 
 def _find_assignments(roots, definitions, sources):
-    """Sources of what has no function of the user's: the line where the module names it."""
-    filename = getattr(sys.modules.get(roots.module_name), "__file__", None)
-    if not filename or not roots.hidden:
-        return
-    keys = {}
+    """Sources of what has no function of the user's: the line where a module assigns it."""
+    missing = {}
     for item in definitions:
-        key = "%s:%s" % (item["kind"], item["name"])
-        full = key + "@" + item["repository"] if "repository" in item else key
-        if full not in sources:
-            keys.setdefault(key, []).append(full)
-    import linecache
-
+        if item["kind"] in ("job", "schedule", "sensor", "asset"):
+            key = "%s:%s" % (item["kind"], item["name"])
+            full = key + "@" + item["repository"] if "repository" in item else key
+            if full not in sources:
+                missing.setdefault(key, []).append(full)
+    if not missing:
+        return
     from ..canonical import place
 
-    for variable, value in roots.hidden:
-        kind, names = _kind_and_names(value)
-        missing = [full for name in names for full in keys.get("%s:%s" % (kind, name), ())]
-        if not missing:
+    for filename, members in _user_modules(roots.module_name):
+        for variable, value in sorted(members.items()):
+            if not missing:
+                return
+            kind, names = _kind_and_names(value)
+            keys = ["%s:%s" % (kind, name) for name in names]
+            if not any(key in missing for key in keys):
+                continue
+            line = _line_of_assignment(filename, variable)
+            for key in keys if line else ():
+                for full in missing.pop(key, ()):
+                    sources[full] = place(filename, line)
+
+
+def _user_modules(module_name):
+    """(file, variables) of the loaded module, then of the others of the team's own code."""
+    from .. import imported
+
+    found = []
+    for name in [module_name] + sorted(name for name in sys.modules if type(name) is str):
+        try:
+            # Asking a lazily imported module for an attribute would import it.
+            members = object.__getattribute__(sys.modules[name], "__dict__")
+        except (KeyError, AttributeError):  # anything may stand in sys.modules
             continue
-        for number, line in enumerate(linecache.getlines(filename), 1):
-            if line.startswith(variable) and line[len(variable) :].lstrip()[:1] in ("=", ":"):
-                for full in missing:
-                    sources[full] = place(filename, number)
+        filename = members.get("__file__")
+        if isinstance(filename, str) and imported.is_user(filename):
+            found.append((filename, {key: members[key] for key in members if type(key) is str}))
+    return found
+
+
+def _line_of_assignment(filename, variable):
+    """The last line that begins with ``variable =``, or None: it may have been imported."""
+    import linecache
+
+    line = None
+    for number, source in enumerate(linecache.getlines(filename), 1):
+        if source.startswith(variable) and source[len(variable) :].lstrip()[:1] in ("=", ":"):
+            line = number
+    return line
 
 
 # --- what Dagster hides without a word ------------------------------------------------------------
@@ -368,15 +397,18 @@ def _kind_and_names(value):
     from .dagster_jobs import is_job
     from .dagster_read import asset_name, is_a
 
-    if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
-        return "job", [value.name]
-    for kind, name in (("schedule", "ScheduleDefinition"), ("sensor", "SensorDefinition")):
-        if is_a(value, name):
-            return kind, [value.name]
-    if is_a(value, "AssetsDefinition"):  # none at all where it is a check
-        return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
-    if is_a(value, "SourceAsset", "AssetSpec"):
-        return "asset", [asset_name(value.key)]
+    try:
+        if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
+            return "job", [value.name]
+        for kind, name in (("schedule", "ScheduleDefinition"), ("sensor", "SensorDefinition")):
+            if is_a(value, name):
+                return kind, [value.name]
+        if is_a(value, "AssetsDefinition"):  # none at all where it is a check
+            return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
+        if is_a(value, "SourceAsset", "AssetSpec"):
+            return "asset", [asset_name(value.key)]
+    except Exception:  # a name that cannot be read is no name to miss
+        pass
     return None, []
 
 

@@ -116,7 +116,10 @@ def _presets(job):
 
 def _retry_policy(job):
     policy = getattr(job, "_op_retry_policy", None) or getattr(job, "_solid_retry_policy", None)
-    return plain(policy) if policy is not None else None
+    found = plain(policy)
+    if not isinstance(found, dict):
+        return found
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def graph_data(reader, graph, depth=_MAX_DEPTH):
