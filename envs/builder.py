@@ -17,6 +17,7 @@ from .inputs import project_plan, requirement_words, working_directory
 from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
 from .interpreters import Interpreter, probe
 from .model import Environment, EnvironmentRequest, Stage
+from .seeds import add_setuptools, site_packages
 
 __all__ = ["build"]
 
@@ -58,7 +59,10 @@ def build(
     words = [word for line in request.requirements for word in requirement_words(line, directory)]
     if request.requirements_file is not None:
         words += ["-r", str(request.requirements_file)]
-    _fill(request.project, words, python, installer, tools, subject)
+    if _fill(request.project, words, python, installer, tools, subject) and add_setuptools(
+        base, prefix
+    ):
+        say(stage, "added the setuptools that came with its python")
     # Its own word that it starts; the rest of the answer is what the base said already.
     answer = probe(python, environ=environ)
     interpreter = replace(answer, base_prefix=base.base_prefix)
@@ -84,7 +88,9 @@ def _fill(
     installer: Installer,
     tools: Toolbox,
     subject: str,
-) -> None:
+) -> bool:
+    """Install what is asked for; False when that is nothing."""
+
     def install(arguments: list[str]) -> None:
         done = installer.install(python, arguments, tools)
         if done.returncode != 0:
@@ -93,7 +99,7 @@ def _fill(
     if project is None:
         if words:
             install(words)
-        return
+        return bool(words)
     plan = project_plan(project)
     if (project / "uv.lock").exists():
         _install_locked(project, python, installer, tools, subject)
@@ -109,6 +115,8 @@ def _fill(
         listed = _dependencies(project / "pyproject.toml")
         if listed or words:
             install([*listed, *words])
+        return bool(listed or words)
+    return True
 
 
 def _install_locked(
@@ -143,8 +151,7 @@ def _dependencies(declaration: Path) -> list[str]:
 def _installed(prefix: Path, interpreter: Interpreter) -> dict[str, str]:
     from importlib.metadata import distributions
 
-    major, minor, _ = interpreter.version
-    folder = prefix / "lib" / f"python{major}.{minor}" / "site-packages"
+    folder = site_packages(prefix, interpreter)
     found: dict[str, str] = {}
     for item in distributions(path=[str(folder)]):
         name = item.metadata["Name"]

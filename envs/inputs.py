@@ -22,7 +22,7 @@ from .model import EnvironmentRequest
 
 __all__ = ["environment_key", "project_plan", "requirement_words", "working_directory"]
 
-_SCHEMA: Final = 1  # raise it when the way in which environments are built changes
+_SCHEMA: Final = 2  # raise it when the way in which environments are built changes
 
 _UV_SETTINGS: Final = (
     *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),

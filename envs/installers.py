@@ -7,7 +7,6 @@ tool said, unaltered. Refuses to know about keys, locks and directories: the sto
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -21,6 +20,7 @@ from .children import Completed, run, tool_environ
 from .errors import EnvError
 from .interpreters import Interpreter, cache_directory
 from .locks import exclusive
+from .seeds import bundled_wheel, site_packages, wheel_version
 
 __all__ = ["Installer", "PipInstaller", "Toolbox", "UvInstaller", "find_installer"]
 
@@ -154,9 +154,9 @@ class PipInstaller:
         ensurepip's own wheel is of the interpreter's age, so it always fits; distributions that
         strip it leave virtualenv's embedded wheels, and at last a pip in the base installation.
         """
-        bundled = self._ensurepip_wheel() or self._virtualenv_wheel()
+        bundled = bundled_wheel(self.base, "pip") or self._virtualenv_wheel()
         if bundled is not None:
-            if _numbers(bundled.name) < _OLDEST_PIP:
+            if wheel_version(bundled) < _OLDEST_PIP:
                 return [str(self._newer_pip(python, bundled, tools))]
             return [f"{bundled}/pip"]
         quiet = Toolbox(tools.environ, tools.cwd, None, tools.cancel)
@@ -194,26 +194,12 @@ class PipInstaller:
                 fresh.rename(target)
         return target / "pip"
 
-    def _ensurepip_wheel(self) -> Path | None:
-        major, minor, _ = self.base.version
-        for prefix in (self.base.base_prefix, self.base.real_executable.parent.parent):
-            folder = prefix / "lib" / f"python{major}.{minor}" / "ensurepip" / "_bundled"
-            with suppress(OSError):
-                for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
-                    return wheel
-        return None
-
     def _virtualenv_wheel(self) -> Path | None:
         from virtualenv.seed.wheels.embed import BUNDLE_FOLDER, BUNDLE_SUPPORT
 
         major, minor, _ = self.base.version
         wheel = BUNDLE_SUPPORT.get(f"{major}.{minor}", {}).get("pip")
         return None if wheel is None else Path(BUNDLE_FOLDER) / wheel
-
-
-def _numbers(wheel: str) -> tuple[int, ...]:
-    """(18, 1) of ``pip-18.1-py2.py3-none-any.whl``."""
-    return tuple(int(part) for part in re.findall(r"\d+", wheel.split("-")[1])[:2])
 
 
 def find_installer(
@@ -271,9 +257,8 @@ def _drop_unreadable_patches(base: Interpreter, prefix: Path) -> None:
     """virtualenv 21 still makes 3.6 and 3.7 environments, but puts a start-up module into them
     that they cannot parse: every start of their Python would print a traceback. It only guards
     distutils against a machine-wide distutils.cfg."""
-    major, minor, _ = base.version
-    if (major, minor) < (3, 8):
-        folder = prefix / "lib" / f"python{major}.{minor}" / "site-packages"
+    if base.version < (3, 8):
+        folder = site_packages(prefix, base)
         for name in ("_virtualenv.pth", "_virtualenv.py"):
             (folder / name).unlink(missing_ok=True)
 

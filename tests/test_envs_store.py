@@ -20,7 +20,15 @@ from envs_support import (
     script,
 )
 
-from envs import EnvError, EnvironmentRequest, EnvironmentStore, Progress, Stage, children
+from envs import (
+    EnvError,
+    Environment,
+    EnvironmentRequest,
+    EnvironmentStore,
+    Progress,
+    Stage,
+    children,
+)
 
 
 @pytest.fixture
@@ -53,6 +61,11 @@ def request(version: str = "3.11", *requirements: str, **other: object) -> Envir
     )
 
 
+def installed(made: Environment) -> dict[str, str]:
+    """Without the setuptools that came with an older Python."""
+    return {name: version for name, version in made.installed.items() if name != "setuptools"}
+
+
 LEMON = "import lemon, sys; print(lemon.VERSION, sys.prefix)"
 
 
@@ -67,7 +80,7 @@ def test_a_virtualenv_is_made_and_filled(version: str, store: EnvironmentStore) 
     assert made.prefix == store.root / "risk" / made.key
     assert made.interpreter.executable == made.prefix / "bin" / "python"
     assert made.interpreter.is_virtualenv
-    assert made.installed == {"lemon": "1.0", "tree": "1.0"}
+    assert installed(made) == {"lemon": "1.0", "tree": "1.0"}
     assert python_says(made.interpreter.executable, LEMON) == f"1.0 {made.prefix}"
     assert (store.root / "risk" / "current").resolve() == made.prefix
     stages = [item.stage for item in told]
@@ -83,7 +96,7 @@ def test_pip_does_it_where_uv_is_absent(
 ) -> None:
     store = EnvironmentStore(tmp_path / "envs", environ, installer="pip")
     made = store.sync(request(version, "tree", name="risk"))
-    assert made.installed == {"lemon": "1.0", "tree": "1.0"}
+    assert installed(made) == {"lemon": "1.0", "tree": "1.0"}
     assert python_says(made.interpreter.executable, LEMON) == f"1.0 {made.prefix}"
     with pytest.raises(EnvError) as caught:
         store.sync(request(version, "lemon==9", name="risk"))
@@ -122,7 +135,7 @@ def test_anonymous_requests_that_are_equal_share_one(store: EnvironmentStore) ->
     assert one.prefix == two.prefix
     assert not two.created
     assert other.prefix != one.prefix
-    assert other.installed == {"lemon": "1.0"}
+    assert installed(other) == {"lemon": "1.0"}
 
 
 def test_a_change_builds_beside_the_old_one(store: EnvironmentStore) -> None:
@@ -149,11 +162,11 @@ def test_a_requirements_file_and_all_that_it_includes_count(
     (tmp_path / "base" / "more.txt").write_text("lemon  # ours\n")
     (tmp_path / "base" / "limits.txt").write_text("lemon<2\n")
     wanted = request("3.11", name="risk", requirements_file=file)
-    assert store.sync(wanted).installed == {"lemon": "1.0"}
+    assert installed(store.sync(wanted)) == {"lemon": "1.0"}
     (tmp_path / "base" / "limits.txt").write_text("lemon>1\n")
     changed = store.sync(wanted)
     assert changed.created
-    assert changed.installed == {"lemon": "2.0"}
+    assert installed(changed) == {"lemon": "2.0"}
     (tmp_path / "base" / "limits.txt").unlink()
     with pytest.raises(EnvError) as caught:
         store.sync(wanted)
@@ -204,7 +217,7 @@ def test_paths_mean_what_they_mean_to_the_team(
         name="risk",
         requirements_file=file,
     )
-    assert store.sync(wanted).installed == {"lemon": "1.0", "pear": "1.0", "plum": "1.0"}
+    assert installed(store.sync(wanted)) == {"lemon": "1.0", "pear": "1.0", "plum": "1.0"}
     (tmp_path / "ws" / "limits.txt").write_text("lemon>1\n")
     assert store.sync(wanted).installed["lemon"] == "2.0"
     make_wheel(tmp_path / "ws" / "risk", "plum", source="VERSION = 'changed'\n")
@@ -462,7 +475,7 @@ def test_show_and_remove(store: EnvironmentStore) -> None:
     assert info.current
     assert info.python == made.interpreter.version_text
     assert info.requirements == ("lemon",)
-    assert info.installed == {"lemon": "2.0"}
+    assert info.installed["lemon"] == "2.0"
     assert info.created_at > 0
     assert store.show(made.key[:8]) == info
     assert (store.list(sizes=True)[0].size or 0) > 1000
@@ -560,14 +573,14 @@ def test_a_project_is_installed_editable(
     store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
     wanted = request("3.11", name="risk", project=folder)
     made = store.sync(wanted)
-    assert made.installed == {"grove": "1.0", "lemon": "1.0", "tree": "1.0"}
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0", "tree": "1.0"}
     assert python_says(made.interpreter.executable, GROVE) == "first"
     # An edit is there without a sync, and is no reason for one; a dependency is.
     (folder / "grove.py").write_text("VERSION = 'second edition'\n")
     assert not store.sync(wanted).created
     assert python_says(made.interpreter.executable, GROVE) == "second edition"
     project(folder, 'dependencies = ["lemon"]')
-    assert store.sync(wanted).installed == {"grove": "1.0", "lemon": "2.0"}
+    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "2.0"}
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
@@ -577,7 +590,7 @@ def test_a_project_that_is_no_package_has_its_dependencies_installed(
     folder = project(tmp_path / "risk", 'dependencies = ["lemon<2"]', build=False)
     store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
     made = store.sync(request("3.11", name="risk", project=folder))
-    assert made.installed == {"lemon": "1.0"}
+    assert installed(made) == {"lemon": "1.0"}
 
 
 def test_a_lock_is_honoured_and_not_changed(
@@ -590,7 +603,7 @@ def test_a_lock_is_honoured_and_not_changed(
     make_wheel(wheels, "lemon", "1.5")
     store = EnvironmentStore(tmp_path / "envs", environ)
     made = store.sync(request("3.8", name="risk", project=folder))
-    assert made.installed == {"grove": "1.0", "lemon": "1.0"}
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
     assert python_says(made.interpreter.executable, GROVE) == "first"
     assert (folder / "uv.lock").read_bytes() == locked
     assert not (folder / ".venv").exists()
@@ -620,9 +633,25 @@ def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore)
     assert "pyproject.toml cannot be read" in str(caught.value)
 
 
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.11", "3.12"])
+def test_setuptools_is_there_as_packages_of_that_time_expect(
+    version: str, store: EnvironmentStore, wheels: Path
+) -> None:
+    empty = store.sync(request(version, name="empty"))
+    assert empty.installed == {}
+    made = store.sync(request(version, "lemon", name="risk"))
+    assert ("setuptools" in made.installed) == (version != "3.12")
+    if version != "3.12":
+        code = "import warnings; warnings.simplefilter('ignore'); import pkg_resources; print(1)"
+        assert python_says(made.interpreter.executable, code) == "1"
+    make_wheel(wheels, "setuptools", "99.0")
+    own = store.sync(request(version, "lemon", "setuptools==99.0", name="risk"))
+    assert own.installed["setuptools"] == "99.0"
+
+
 @pytest.mark.slow
 def test_from_the_real_index(tmp_path: Path) -> None:
     environ = online_environ(tmp_path / "home")
     store = EnvironmentStore(tmp_path / "envs", environ)
     made = store.sync(request("3.7", "six==1.16.0", name="risk"))
-    assert made.installed == {"six": "1.16.0"}
+    assert installed(made) == {"six": "1.16.0"}
