@@ -8,6 +8,10 @@ Expects:
 
       {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null}
 
+  or, for a forkserver (runner_shim/forkserver.py), with the number of an inherited socket::
+
+      {"v": 1, "control": 5, "overlay": "/path" | null}
+
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
 
@@ -34,7 +38,7 @@ def _read_start():
 
     try:
         start = json.loads(data.decode("utf-8"))
-        return start["address"], start["instance"], start["overlay"]
+        return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)
         sys.stderr.flush()
@@ -75,9 +79,8 @@ def _leave_no_trace(directory):
 def main():
     """Become the shim. Returns its exit status."""
     directory = os.path.dirname(os.path.realpath(__file__))
-    address, instance, overlay = _read_start()
+    overlay, control, address, instance = _read_start()
     lifeline = _take_lifeline()
-    ours = sys.modules["__main__"]  # noqa: F841  # keeps this module's globals alive
     _leave_no_trace(directory)
     _import_package(directory)
 
@@ -95,6 +98,11 @@ def main():
         )
         sys.stderr.flush()
         os._exit(69)
+
+    if control is not None:
+        from runner_shim import forkserver
+
+        return forkserver.serve(control, lifeline)
 
     from runner_shim import shim
 

@@ -140,7 +140,9 @@ def source_files(before=(), also=()):
 
 
 def installed_modules(before=()):
-    """Sorted names of the installed top-level modules imported since ``before``."""
-    return sorted(
-        {name.split(".")[0] for name, filename in _module_files(before) if is_installed(filename)}
-    )
+    """Names of the installed modules imported since ``before``, in the order of their import."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if isinstance(name, str) and name not in before and is_installed(_file(module) or "")
+    ]

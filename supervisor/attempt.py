@@ -25,10 +25,11 @@ from supervisor.capture import LocationLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
+from supervisor.learned import imports_of, local_names
 from supervisor.process import Exit
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accept
-from supervisor.specs import LocationSpec
+from supervisor.specs import LocationSpec, StartMethod, Target
 from supervisor.transport import Transport
 
 __all__ = ["Attempt", "AttemptDiedError", "AttemptFailedError", "Services"]
@@ -73,12 +74,20 @@ class Services:
 class Attempt:
     """Generation ``generation`` of ``spec``.
 
+    ``fresh_because`` says why it must be a fresh process, whatever the spec would have.
     ``refused`` is set once its process was killed for breaking the protocol, and says how it did.
     """
 
     def __init__(
-        self, spec: LocationSpec, generation: int, services: Services, log: LocationLog
+        self,
+        spec: LocationSpec,
+        generation: int,
+        services: Services,
+        log: LocationLog,
+        fresh_because: str = "",
     ) -> None:
+        self._fresh_because = fresh_because
+        self.request: LaunchRequest | None = None
         self.spec = spec
         self.generation = generation
         self.instance = f"{generation}-{secrets.token_hex(8)}"
@@ -115,11 +124,13 @@ class Attempt:
 
         Raises ``AttemptFailedError`` or ``AttemptDiedError``.
         """
+        self.request = await self._make_request()
+        await self._services.launcher.prepare(self.request)
         async with self._services.slots.take():
             # Waiting for others to start is not this one's time.
             deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
             begun = time.monotonic()
-            await self._place()
+            await self._place(self.request)
             assert self.placed is not None
             await self._within(self._hello, deadline, "starting the interpreter")
             self.start_seconds = time.monotonic() - begun
@@ -180,22 +191,32 @@ class Attempt:
             self.placed.kill_leader(_STACK_SIGNAL)
             await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
 
-    async def _place(self) -> None:
+    async def _make_request(self) -> LaunchRequest:
         assert self.prepared is not None
+        assert self.spec.target is not None
+        environment = self.prepared.environment
+        imports, local = await asyncio.to_thread(_names, self.spec.target)
+        return LaunchRequest(
+            name=self.spec.name,
+            instance=self.instance,
+            address=self._services.transport.address,
+            executable=environment.interpreter.executable,
+            overlay=self.prepared.overlay,
+            environ={**self.prepared.environ, **self.spec.env},
+            limits=self.spec.limits,
+            output=self._log.output,
+            environment_name=environment.name,
+            environment_key=environment.key,
+            start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,
+            start_method_reason=self._fresh_because,
+            imports=imports,
+            local_names=local,
+        )
+
+    async def _place(self, request: LaunchRequest) -> None:
         self._services.transport.expect(self.instance, self._received)
         try:
-            self.placed = await self._services.launcher.start(
-                LaunchRequest(
-                    name=self.spec.name,
-                    instance=self.instance,
-                    address=self._services.transport.address,
-                    executable=self.prepared.environment.interpreter.executable,
-                    overlay=self.prepared.overlay,
-                    environ={**self.prepared.environ, **self.spec.env},
-                    limits=self.spec.limits,
-                    output=self._log.output,
-                )
-            )
+            self.placed = await self._services.launcher.start(request)
         except LaunchError as error:
             self._forget()
             raise AttemptFailedError(Failure("interpreter", str(error))) from None
@@ -319,6 +340,10 @@ class Attempt:
     def executable(self) -> Path | None:
         """The interpreter, once it is known."""
         return None if self.prepared is None else self.prepared.environment.interpreter.executable
+
+
+def _names(target: Target) -> tuple[tuple[str, ...], frozenset[str]]:
+    return imports_of(target), local_names(target)
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -26,9 +26,11 @@ from supervisor.environments import Environments
 from supervisor.errors import ConfigurationError, ConfigurationProblem, UnknownLocationError
 from supervisor.interest import Interest
 from supervisor.launcher import SpawnLauncher, raise_descriptor_limit
+from supervisor.learned import Learned
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
+from supervisor.process import adopt_orphans
 from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
@@ -36,6 +38,7 @@ from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport
+from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
 from supervisor.workspace import Selection, resolve
 
@@ -148,7 +151,12 @@ class Daemon:
         context = zmq.asyncio.Context()
         transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
-        launcher = SpawnLauncher(raise_descriptor_limit())
+        adopt_orphans()
+        launcher = self._launcher = WarmLauncher(
+            SpawnLauncher(raise_descriptor_limit()),
+            Learned(None if self._once else self.state.path / "preload.json"),
+            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
+        )
         self._services = Services(launcher, transport, environments, Slots())
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         control = Control(context, self.rendezvous.control_address, Methods(self).table())
@@ -172,6 +180,7 @@ class Daemon:
             await self._stop.wait()
         finally:
             await self._end_locations()
+            await launcher.close()
             await control.close()
             await self._watcher.close()
             environments.close()
@@ -308,11 +317,20 @@ class Daemon:
         if any(location.under_way for location in self.locations.values()):
             self._location_changed()
             return
-        used = {
-            attempt.prepared.environment.prefix
+        attempts = [
+            attempt
             for location in self._all_locations()
             for attempt in (location.newest, location.serving)
-            if attempt is not None and attempt.prepared is not None
+            if attempt is not None
+        ]
+        requests = [one.request for one in attempts if one.request is not None]
+        self._launcher.keep_only(requests)
+        for request in requests:
+            self._launcher.warm(request)
+        used = {
+            attempt.prepared.environment.prefix
+            for attempt in attempts
+            if attempt.prepared is not None
         }
         self._spawn(self._services.environments.collect(used))
 

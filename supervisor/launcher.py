@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Protocol
 
 import runner_shim
 from supervisor.process import Exit, Output, Process
-from supervisor.specs import Limits
+from supervisor.specs import Limits, StartMethod
 
 __all__ = [
     "BOOT",
@@ -55,6 +55,11 @@ class LaunchRequest:
     ``name`` is the location's, shown in ``ps``. ``address`` and ``instance`` are for its hello.
     ``overlay`` is the directory with pyzmq and msgpack, or None. ``environ`` is the whole
     environment. ``output(stream, data)`` gets what it prints, ``stream`` being ``out`` or ``err``.
+
+    The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
+    the environment, ``start_method`` what was asked for (and why, when it was not the operator),
+    ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
+    working directory provides.
     """
 
     name: str
@@ -65,6 +70,12 @@ class LaunchRequest:
     environ: Mapping[str, str] = field(repr=False)
     limits: Limits
     output: Output
+    environment_name: str = ""
+    environment_key: str = ""
+    start_method: StartMethod = StartMethod.AUTO
+    start_method_reason: str = ""
+    imports: tuple[str, ...] = ()
+    local_names: frozenset[str] = frozenset()
 
 
 class Placed(Protocol):
@@ -85,8 +96,17 @@ class Placed(Protocol):
 class Launcher(Protocol):
     """Brings shims to life."""
 
+    async def prepare(self, request: LaunchRequest) -> None:
+        """Do what takes long and is shared by many requests; never fails."""
+
     async def start(self, request: LaunchRequest) -> Placed:
         """Place one shim; raises ``LaunchError``."""
+
+    def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
+        """The shim of ``request`` imported these installed modules."""
+
+    def condemn(self, request: LaunchRequest, reason: str) -> None:
+        """Shims of this environment must be fresh processes from now on."""
 
 
 def raise_descriptor_limit() -> int:
@@ -144,7 +164,16 @@ class SpawnLauncher:
     """
 
     def __init__(self, descriptors: int | None = None) -> None:
-        self._descriptors = descriptors
+        self.descriptors = descriptors
+
+    async def prepare(self, request: LaunchRequest) -> None:
+        """Nothing is shared."""
+
+    def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
+        """A fresh process starts from nothing each time."""
+
+    def condemn(self, request: LaunchRequest, reason: str) -> None:
+        """They are all fresh."""
 
     async def start(self, request: LaunchRequest) -> Placed:
         """Start ``python boot.py NAME`` in a session of its own."""
@@ -182,7 +211,7 @@ class SpawnLauncher:
             reap=reap,
             method="spawn",
         )
-        placed.limit(request.limits, self._descriptors)
+        placed.limit(request.limits, self.descriptors)
         start = {
             "v": 1,
             "address": request.address,

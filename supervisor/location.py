@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,8 +84,9 @@ class Location:
         self._interest = Interest()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
+        self._fresh_because = ""
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -204,7 +205,9 @@ class Location:
         if self.newest is not None and self.newest is not self.serving:
             self._end(self.newest, at_once=True)
         self.generation += 1
-        self.newest = Attempt(self.spec, self.generation, self._services, self.log)
+        self.newest = Attempt(
+            self.spec, self.generation, self._services, self.log, self._fresh_because
+        )
         self._move(Event.ATTEMPT, reason)
         self._task = asyncio.create_task(
             self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
@@ -247,6 +250,15 @@ class Location:
             loaded_since_ns=attempt.started_wall_ns,
         )
         self._watch()
+        self._learn(attempt, report.get("installed", ()))
+
+    def _learn(self, attempt: Attempt, modules: Sequence[str]) -> None:
+        assert attempt.request is not None
+        launcher = self._services.launcher
+        if self._fresh_because:
+            launcher.condemn(attempt.request, self._fresh_because)
+            self._fresh_because = ""
+        launcher.learn(attempt.request, modules)
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
@@ -280,6 +292,12 @@ class Location:
         self._deaths = (*recent(self._deaths, now, rules.window), now)
         self.failure = attempt.refused or failures.died(ended, doing)
         clean = ended.clean and doing == "serving"
+        forked = attempt.placed is not None and attempt.placed.method == "forkserver"
+        # Perhaps it only dies because it was forked: the next one is a fresh process.
+        suspect = forked and doing == "loading" and attempt.refused is None
+        self._fresh_because = (
+            f"a forked load {ended} where a fresh process did not" if suspect else ""
+        )
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, self.failure.message)
             return
@@ -307,20 +325,20 @@ class Location:
             await attempt.finish_requests(_DRAIN_TIMEOUT)
             await attempt.stop()
 
-        self._track(drain_and_end())
+        self._track(attempt, drain_and_end())
 
     def _end(self, attempt: Attempt, *, at_once: bool = False) -> None:
         if attempt is self.serving:
             self.serving = None
-        self._track(attempt.stop(at_once=at_once))
+        self._track(attempt, attempt.stop(at_once=at_once))
 
-    def _track(self, ending: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(ending)
-        self._ending.add(task)
+    def _track(self, attempt: Attempt, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(ending)
+        self._ending[task] = attempt
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._ending.discard(task)
+        del self._ending[task]
         if not task.cancelled():
             task.result()
         self._check_gone()
@@ -332,9 +350,10 @@ class Location:
                 reason, self._start_again = self._start_again, None
                 self._begin(reason)
 
-    def _attempts(self) -> list[Attempt]:
-        found = [one for one in (self.newest, self.serving) if one is not None]
-        return found[:1] if len(found) == 2 and found[0] is found[1] else found
+    def _attempts(self) -> set[Attempt]:
+        """All that may have a process, those that are ending included: they may have to hurry."""
+        found = {self.newest, self.serving, *self._ending.values()}
+        return {one for one in found if one is not None}
 
     def _move(self, event: Event, reason: str) -> None:
         if event is Event.HELLO and not allowed(self.state, event):

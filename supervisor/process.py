@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from supervisor.specs import Limits
 
-__all__ = ["Exit", "Output", "Process", "session_members"]
+__all__ = ["Exit", "Output", "Process", "adopt_orphans", "session_members"]
 
 Output = Callable[[str, bytes], None]
 
@@ -184,6 +184,17 @@ class Process:
             if not data:
                 return
             self._output(stream, data)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies (Linux): somebody must reap them.
+
+    Source: PR_SET_CHILD_SUBREAPER, prctl(2).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
 def session_members(session: int) -> list[int]:

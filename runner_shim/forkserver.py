@@ -1,0 +1,226 @@
+"""A warm process of one environment, from which shims are forked.
+
+Owns the preloading of installed libraries and the forking. Asked over an inherited socket
+(``SOCK_SEQPACKET``, one msgpack map a message), it answers in order::
+
+    {"type": "preload", "modules": [...]}      -> {"type": "preloading", "module": name} before each,
+                                                  then {"type": "preloaded", "modules": [...],
+                                                  "failed": {name: error}, "threads": [...],
+                                                  "loaded": [top-level names in sys.modules]}
+    {"type": "fork", "name", "instance", "address"} + 3 descriptors (lifeline, output, errors)
+                                               -> {"type": "forked", "pid"} or {"type": "failed", "error"}
+    {"type": "reap", "pid"}                    -> {"type": "reaped", "pid", "status"}
+
+A child that ended stays a zombie until it is asked for: as long as the supervisor has not killed
+what is left of its session, its process id must not be given to anybody else.
+
+Refuses to import what is not installed: the team's own code changes, and a process that has
+imported it cannot import it again. Single-threaded, so that every fork is a clean one; what a
+child must not share with its siblings (random state, session, title, descriptors) is made anew.
+Linux only.
+"""
+
+import array
+import os
+import socket
+import sys
+
+from runner_shim import (  # target: so that no child has to import it
+    imported,
+    lifeline,
+    shim,
+    target,  # noqa: F401
+    wire,
+)
+
+__all__ = ["serve"]
+
+_MAX_REQUEST = 1024 * 1024
+_DESCRIPTORS = 3
+
+# Known to break in a child when imported before the fork: they start threads or open devices.
+_NEVER = frozenset(["tensorflow", "jax", "jaxlib", "torch_xla", "ray", "cupy", "pyspark", "gevent"])
+
+
+def serve(control, line):
+    """Answer requests on the socket descriptor ``control`` until it is closed.
+
+    ``line`` is the lifeline of this process. Returns None in this process when there is nothing
+    more to do, and in a forked child the exit status of its shim.
+    """
+    connection = socket.socket(fileno=control)
+    while True:
+        data, ancillary, _flags, _address = connection.recvmsg(
+            _MAX_REQUEST, socket.CMSG_SPACE(_DESCRIPTORS * array.array("i").itemsize)
+        )
+        if not data:
+            return None
+        request = wire.unpack(data)
+        kind = request["type"]
+        if kind == "preload":
+            _preload(connection, request["modules"])
+        elif kind == "reap":
+            connection.send(_reap(request["pid"]))
+        elif kind == "fork":
+            descriptors = _received(ancillary)
+            pid = _fork(connection, descriptors)
+            if pid == 0:
+                connection.close()
+                os.close(line)
+                return _become_shim(request, descriptors)
+
+
+def _preload(connection, names):
+    import importlib
+
+    done, failed, installed = [], {}, {}
+    for name in names:
+        top = name.split(".")[0]
+        if top not in installed:
+            installed[top] = top not in _NEVER and _is_installed(top)
+        if not installed[top]:
+            continue
+        connection.send(wire.pack({"type": "preloading", "module": name}))
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # a library that exits when imported must not end us
+            failed[name] = "%s: %s" % (type(error).__name__, error)
+        else:
+            done.append(name)
+    answer = {
+        "type": "preloaded",
+        "modules": done,
+        "failed": {name: text[:300] for name, text in failed.items()},
+        "threads": _other_threads(),
+        "loaded": sorted({name.split(".")[0] for name in sys.modules}),
+    }
+    _freeze()
+    connection.send(wire.pack(answer))
+
+
+def _is_installed(top):
+    """True for a top-level module of the standard library or of an installed distribution."""
+    if top in sys.builtin_module_names:
+        return True
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+    return bool(places) and not any(imported.is_user(os.path.realpath(one)) for one in places)
+
+
+def _other_threads():
+    """Names of the Python threads that a preload left running."""
+    others = [one for one in sys._current_frames() if one != _ident()]
+    if not others:
+        return []
+    import threading
+
+    names = {one.ident: one.name for one in threading.enumerate()}
+    return sorted(names.get(one, "unnamed") for one in others)
+
+
+def _ident():
+    import _thread
+
+    return _thread.get_ident()
+
+
+def _freeze():
+    import gc
+
+    gc.collect()
+    if hasattr(gc, "freeze"):  # from Python 3.7
+        gc.freeze()
+
+
+def _received(ancillary):
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return list(descriptors)
+
+
+def _fork(connection, descriptors):
+    """The child's process id, or 0 in the child; a failure is answered and gives None."""
+    try:
+        if len(descriptors) != _DESCRIPTORS:
+            raise OSError("%d descriptors came instead of %d" % (len(descriptors), _DESCRIPTORS))
+        leading, leads = os.pipe()
+        pid = os.fork()
+    except OSError as error:
+        connection.send(wire.pack({"type": "failed", "error": str(error)}))
+        pid = None
+    if pid == 0:
+        os.setsid()
+        os.close(leads)
+        os.close(leading)
+    elif pid:
+        # Told only when it leads its session: a signal to its group must reach it from now on.
+        os.close(leads)
+        os.read(leading, 1)
+        os.close(leading)
+        connection.send(wire.pack({"type": "forked", "pid": pid}))
+    if pid != 0:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return pid
+
+
+def _reap(pid):
+    try:
+        _pid, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        _pid, status = 0, 0
+    return wire.pack({"type": "reaped", "pid": pid, "status": status if _pid else None})
+
+
+def _become_shim(request, descriptors):
+    """From here on this is a shim like any other."""
+    line, output, errors = descriptors
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    os.close(output)
+    os.close(errors)
+    os.set_inheritable(line, False)
+    _retitle(request["name"])
+    _renew_random_state()
+    lifeline.arm(line)
+    return shim.run(request["address"], request["instance"], line)
+
+
+def _renew_random_state():
+    """Siblings must not draw the same numbers; a fresh process would have its own."""
+    random = sys.modules.get("random")
+    if random is not None and sys.version_info < (3, 7):  # later versions do it themselves
+        random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        try:
+            numpy.seed()
+        except Exception:  # a numpy that is only half there
+            pass
+
+
+def _retitle(name):
+    """Show ``name`` instead of the forkserver's in ``ps``: the last argument, in place."""
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            arguments = file.read()
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        # arg_start and arg_end are fields 48 and 49 of proc(5); the state, field 3, is the first here
+        start, end = int(fields[45]), int(fields[46])
+        head = arguments.rstrip(b"\0").rpartition(b"\0")[0] + b"\0"
+        title = (head + name.encode("utf-8", "replace"))[: end - start - 1]
+        with open("/proc/self/mem", "r+b", 0) as memory:
+            memory.seek(start)
+            memory.write(title + b"\0" * (end - start - len(title)))
+    except (OSError, ValueError, IndexError):
+        pass  # a kernel that does not allow it: only the name in ps is lost

@@ -1,0 +1,145 @@
+"""What to preload: learned from what locations imported, kept per environment.
+
+Owns ``preload.json`` in the workspace's state directory, and the first guess for an environment
+that nothing is known of: the imports that stand in a target's source. Only names; whether a name
+is an installed library, the forkserver asks its own interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from supervisor.specs import Target, TargetKind
+
+__all__ = ["Learned", "imports_of", "local_names"]
+
+_MAX_MODULES = 20_000
+_MAX_SOURCES = 200
+_MAX_SOURCE_BYTES = 1024 * 1024
+
+# Read as text: the source may be of a Python that this one cannot parse.
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\w[\w.]*)[ \t]+import\b)", re.M
+)
+
+
+class Learned:
+    """The modules that locations of each environment imported, in the order of their import."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._modules: dict[str, dict[str, None]] = {}
+        if path is not None:
+            self._read(path)
+
+    def modules(self, environment: str, guess: Iterable[str]) -> list[str]:
+        """What to preload for ``environment``: what is known of it, else ``guess``."""
+        known = self._modules.get(environment)
+        return list(known) if known else list(guess)
+
+    def add(self, environment: str, modules: Iterable[str]) -> set[str]:
+        """Note that ``modules`` were imported; those that were not known."""
+        known = self._modules.setdefault(environment, {})
+        fresh = {one for one in modules if one not in known}
+        if fresh and len(known) + len(fresh) <= _MAX_MODULES:
+            known.update(dict.fromkeys(one for one in modules if one in fresh))
+            self._write()
+            return fresh
+        return set()
+
+    def _read(self, path: Path) -> None:
+        try:
+            data = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return  # a first start, or a damaged file: it is learned again
+        if isinstance(data, dict):
+            for environment, modules in data.items():
+                if isinstance(modules, list):
+                    names = [one for one in modules if isinstance(one, str)]
+                    self._modules[environment] = dict.fromkeys(names[:_MAX_MODULES])
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        data = {environment: list(modules) for environment, modules in self._modules.items()}
+        temporary = self._path.with_suffix(".new")
+        try:
+            temporary.write_text(json.dumps(data))
+            temporary.replace(self._path)
+        except OSError:
+            return  # a full disk: it is known in memory
+
+
+def imports_of(target: Target) -> tuple[str, ...]:
+    """Top-level names that the target's source imports, its own modules left out.
+
+    Follows imports into files below the working directory; what it cannot find it leaves out.
+    """
+    found: dict[str, None] = {}
+    pending = [_source(target)]
+    seen: set[Path] = set()
+    root = target.working_directory
+    while pending and len(seen) < _MAX_SOURCES:
+        source = pending.pop()
+        if source is None or source in seen:
+            continue
+        seen.add(source)
+        for name in _imports(source):
+            local = [_module_file(base, name) for base in (root, source.parent)]
+            files = [one for one in local if one is not None]
+            if files:
+                pending.extend(files)
+            elif _module_file(root, name.split(".")[0]) is None:
+                found.setdefault(name.split(".")[0])
+    return tuple(found)
+
+
+def local_names(target: Target) -> frozenset[str]:
+    """The top-level module names that the working directory could be asked for."""
+    try:
+        entries = os.listdir(target.working_directory)  # noqa: PTH208
+    except OSError:
+        entries = []
+    names = {entry.split(".", 1)[0] for entry in entries if _importable(entry)}
+    if target.kind is TargetKind.PYTHON_FILE:
+        names.add(Path(target.name).stem)
+    return frozenset(names)
+
+
+def _importable(entry: str) -> bool:
+    return entry.endswith((".py", ".so", ".pyc")) or "." not in entry
+
+
+def _source(target: Target) -> Path | None:
+    if target.kind is TargetKind.PYTHON_FILE:
+        return Path(target.name)
+    return _module_file(target.working_directory, target.name)
+
+
+def _module_file(base: Path, name: str) -> Path | None:
+    path = base.joinpath(*name.split("."))
+    for candidate in (path.with_name(path.name + ".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _imports(source: Path) -> list[str]:
+    try:
+        with source.open("rb") as file:
+            text = file.read(_MAX_SOURCE_BYTES)
+    except OSError:
+        return []
+    names: list[str] = []
+    for match in _IMPORT.finditer(text):
+        plain, origin = match.groups()
+        if origin is not None:
+            names.append(origin.decode("ascii", "ignore"))
+        else:
+            parts = plain.decode("ascii", "ignore").split(",")
+            names.extend(part.split()[0] for part in parts if part.split())
+    return [name for name in names if name and not name.startswith(".")]
