@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import EnvError
-from .inputs import project_plan, requirement_words, working_directory
+from .inputs import locked_root, project_plan, requirement_words, working_directory
 from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
 from .interpreters import Interpreter, probe
 from .model import Environment, EnvironmentRequest, Stage
@@ -101,8 +101,9 @@ def _fill(
             install(words)
         return bool(words)
     plan = project_plan(project)
-    if (project / "uv.lock").exists():
-        _install_locked(project, python, installer, tools, subject)
+    locked = locked_root(project)
+    if locked is not None:
+        _install_locked(project, locked, python, installer, tools, subject)
         if plan == "editable":
             install(["--no-deps", "-e", str(project)])
         if words:
@@ -120,13 +121,18 @@ def _fill(
 
 
 def _install_locked(
-    project: Path, python: Path, installer: Installer, tools: Toolbox, subject: str
+    project: Path,
+    root: Path,
+    python: Path,
+    installer: Installer,
+    tools: Toolbox,
+    subject: str,
 ) -> None:
     """Install what the lock pins, with its hashes; the lock is read, never changed."""
     if not isinstance(installer, UvInstaller):
         raise EnvError(
             "install",
-            f"{subject} cannot be installed: {project / 'uv.lock'} needs uv, which is not there",
+            f"{subject} cannot be installed: {root / 'uv.lock'} needs uv, which is not there",
             hint="install uv, or remove uv.lock to resolve without it",
         )
     exported = installer.export(project, python, replace(tools, say=None))
@@ -134,8 +140,8 @@ def _install_locked(
         raise failure(exported, subject, tools.environ, installer)
     pinned = python.parent.parent / "uv-lock-requirements.txt"
     pinned.write_text(exported.stdout, encoding="utf-8")
-    # Paths in the export are relative to the project, where ``tools`` runs.
-    done = installer.install(python, ["-r", str(pinned)], tools)
+    # Paths in the export (editable members) are relative to where the lock is.
+    done = installer.install(python, ["-r", str(pinned)], replace(tools, cwd=root))
     if done.returncode != 0:
         raise failure(done, subject, tools.environ, installer)
 

@@ -20,7 +20,13 @@ from .errors import EnvError
 from .interpreters import Interpreter
 from .model import EnvironmentRequest
 
-__all__ = ["environment_key", "project_plan", "requirement_words", "working_directory"]
+__all__ = [
+    "environment_key",
+    "locked_root",
+    "project_plan",
+    "requirement_words",
+    "working_directory",
+]
 
 _SCHEMA: Final = 2  # raise it when the way in which environments are built changes
 
@@ -78,6 +84,8 @@ def environment_key(
             inputs.append(list(_requirement_files(request.project / "requirements.txt")))
         inputs.append(str(request.project))
         inputs += [_digest(request.project / name) for name in _PROJECT_FILES]
+        root = locked_root(request.project)
+        inputs.append(None if root is None else _digest(root / "uv.lock"))
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -127,6 +135,22 @@ def project_plan(project: Path) -> str:
         f"{project} is no python project: it has no pyproject.toml, setup.py or requirements.txt",
         hint="`project:` names the directory that holds pyproject.toml",
     )
+
+
+def locked_root(project: Path) -> Path | None:
+    """The directory whose uv.lock pins ``project``: itself, or the uv workspace it is a member of."""
+    if (project / "uv.lock").is_file():
+        return project
+    for parent in project.parents:
+        if (parent / "uv.lock").is_file() and (parent / "pyproject.toml").is_file():
+            try:
+                workspace = _toml(parent / "pyproject.toml")["tool"]["uv"]["workspace"]
+            except (EnvError, KeyError, TypeError):
+                continue
+            patterns = [str(pattern) for pattern in workspace.get("members", [])]
+            if any(project in parent.glob(pattern) for pattern in patterns):
+                return parent
+    return None
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -614,6 +614,25 @@ def test_a_lock_is_honoured_and_not_changed(
     assert "needs uv" in str(caught.value)
 
 
+def test_a_member_of_a_uv_workspace_is_pinned_by_the_workspaces_lock(
+    tmp_path: Path, environ: dict[str, str], wheels: Path
+) -> None:
+    root = tmp_path / "repo"
+    member = project(root / "teams" / "risk", 'dependencies = ["lemon<2"]')
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "repo"\nversion = "1"\nrequires-python = ">=3.7"\n'
+        '[tool.uv.workspace]\nmembers = ["teams/*"]\n'
+    )
+    subprocess.run([uv(), "lock", "--quiet", "--project", str(root)], env=environ, check=True)
+    make_wheel(wheels, "lemon", "1.5")
+    store = EnvironmentStore(tmp_path / "envs", environ)
+    wanted = request("3.11", name="risk", project=member)
+    made = store.sync(wanted)
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
+    subprocess.run([uv(), "lock", "-U", "--quiet", "--project", str(root)], env=environ, check=True)
+    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "1.5"}
+
+
 def uv() -> str:
     from uv import find_uv_bin
 
