@@ -63,6 +63,14 @@ class Findings:
         definitions.sort(key=lambda d: (d["kind"], d["name"], d.get("repository", "")))
         return repositories, definitions, sources
 
+    def files(self):
+        """Files beside the imported modules that decide what is defined (components' YAML)."""
+        result = []
+        for adapter, roots in self._found:
+            if hasattr(adapter, "files"):
+                result.extend(adapter.files(roots))
+        return result
+
     def describe(self, kind, name, repository=None):
         """``(definition, source)`` of one definition, constructing a lazy one; None: no such."""
         for adapter, roots in self._found:

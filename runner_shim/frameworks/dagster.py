@@ -18,6 +18,7 @@ __all__ = [
     "collect",
     "describe",
     "discover",
+    "files",
     "from_attribute",
     "judge",
     "loaded",
@@ -172,6 +173,18 @@ def describe(roots, kind, name, repository=None):
 
     repositories = _repositories(roots, _ignore)
     return dagster_repository.describe(repositories, kind, name, repository, _ignore)
+
+
+def files(roots):
+    """Absolute paths of files that are no modules and yet decide what is defined."""
+    from .dagster_partitions import component_files
+    from .dagster_read import Reader
+
+    reader = Reader(_ignore)
+    found = []
+    for repository in _repositories(roots, _ignore):
+        found.extend(component_files(reader, repository))
+    return found
 
 
 def _ignore(code, message, hint=None, file=None, line=None):

@@ -5,12 +5,15 @@ static partitions alone: the keys of a time window change with the day, those of
 user's code, and those of dynamic partitions live in Dagster's database; none of them is asked for.
 """
 
-from ..canonical import definition, dotted_name, plain, text
+import os
+
+from ..canonical import definition, dotted_name, place, plain, text
 from .dagster_jobs import bound_config_fields
-from .dagster_read import enum_word, is_a, module_named, peek
+from .dagster_read import enum_word, is_a, peek
 
 __all__ = [
     "component_definitions",
+    "component_files",
     "partition_set_definition",
     "partition_set_of_job",
     "partitions_data",
@@ -18,6 +21,8 @@ __all__ = [
 ]
 
 _MAX_KEYS = 1000
+_MAX_FILES = 10000
+_COMPONENT_FILES = ("defs.yaml", "component.yaml")
 _PARTITION_SET_SUFFIX = "_partition_set"
 
 
@@ -163,33 +168,55 @@ def resource_definition(reader, name, found, names_by_id):
 
 
 def component_definitions(reader, repository):
-    """The components of a defs folder, as a list of definitions."""
-    if not hasattr(repository, "get_component_tree"):
-        return []
-    tree = reader.attempt("component tree", repository.get_component_tree)
+    """The components of a defs folder, as a list of (definition, source)."""
+    tree = _component_tree(reader, repository)
     if tree is None:
         return []
-    module = module_named("remote_representation.external_data")
-    snapshot = getattr(module, "ComponentTreeSnap", None)
-    if snapshot is None:
-        import importlib
+    import importlib
 
-        try:
-            module = importlib.import_module("dagster._core.remote_representation.external_data")
-        except ImportError:
-            return []
-        snapshot = getattr(module, "ComponentTreeSnap", None)
-        if snapshot is None:
-            return []
-    found = reader.attempt("component tree", snapshot.from_tree, tree)
+    try:
+        module = importlib.import_module("dagster._core.remote_representation.external_data")
+        snapshot = module.ComponentTreeSnap
+    except (ImportError, AttributeError):  # before 1.12 Dagster does not list its components
+        return []
+    found = reader.attempt("listing", snapshot.from_tree, tree)
+    folder = str(getattr(tree, "defs_module_path", ""))
     result = []
     for leaf in getattr(found, "leaf_instances", None) or ():
-        result.append(
-            definition(
-                "component",
-                leaf.key,
-                key=text(leaf.key),
-                type=text(leaf.full_type_name),
-            )
-        )
+        item = definition("component", leaf.key, key=text(leaf.key), type=text(leaf.full_type_name))
+        result.append((item, _component_place(folder, leaf.key)))
     return result
+
+
+def _component_tree(reader, repository):
+    if not hasattr(repository, "get_component_tree"):
+        return None
+    return reader.attempt("component tree", repository.get_component_tree)
+
+
+def _component_place(folder, key):
+    """The file of a component: its key is a path below the defs folder, perhaps with ``[n]``."""
+    path = os.path.join(folder, key.split("[")[0])
+    for candidate in [path] + [os.path.join(path, name) for name in _COMPONENT_FILES]:
+        if folder and os.path.isfile(candidate):
+            return place(candidate, 1)
+    return None
+
+
+def component_files(reader, repository):
+    """The files of a defs folder that are no Python modules: what its components are made from."""
+    tree = _component_tree(reader, repository)
+    folder = getattr(tree, "defs_module_path", None)
+    if folder is None:
+        return []
+    found = []
+    for directory, folders, names in os.walk(str(folder)):
+        folders[:] = sorted(name for name in folders if name[:1] not in "._")
+        found.extend(
+            os.path.join(directory, name)
+            for name in sorted(names)
+            if name.endswith((".yaml", ".yml"))
+        )
+        if len(found) >= _MAX_FILES:
+            break
+    return found[:_MAX_FILES]

@@ -47,6 +47,10 @@ _ANY_DEFINITION = (
 # not change a snapshot.
 CODE_REFERENCES = "dagster/code_references"
 
+# The other metadata that is not the user's: the catalogue of every component type that happens to
+# be installed, tens of kilobytes of JSON schema.
+_NOT_METADATA = (CODE_REFERENCES, "plugin_component_types_json")
+
 
 def is_a(value, *names):
     """True when ``value`` is an instance of a class of Dagster that has one of these names."""
@@ -216,7 +220,7 @@ class Reader:
             ]
         result = {}
         for key, value in pairs:
-            if key != CODE_REFERENCES:
+            if key not in _NOT_METADATA:
                 result[text(key)] = _metadata_value(value)
         return result
 

@@ -288,7 +288,7 @@ def _definitions(reader, repository):
             yield item
         reader.begin("component", "tree")
         for item in component_definitions(reader, repository):
-            yield item, None
+            yield item
         reader.end()
     kinds = _lazy_kinds(repository)
     for name in jobs.lazy:

@@ -800,4 +800,8 @@ def test_a_defs_folder_with_components_is_loaded(
     assert answer["sources"]["asset:orders"][0] == "shop/defs/sales/orders.py"
     components = {item["name"]: item["type"] for item in found.values() if "type" in item}
     assert "shop.tables.Tables" in components.values()
+    assert answer["sources"]["component:tables[0]"] == ["shop/defs/tables/defs.yaml", 1]
+    assert str(tmp_path / "shop/defs/tables/defs.yaml") in answer["report"]["files"]
     assert str(tmp_path) not in str(answer["document"])
+    # Dagster puts its whole catalogue of component types there.
+    assert answer["document"]["repositories"] == [{"name": "__repository__"}]
