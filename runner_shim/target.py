@@ -168,13 +168,26 @@ _replaced = []
 
 
 def _import(target, warn):
-    importlib.invalidate_caches()
+    _look_anew()
     kind, name = target["kind"], target["name"]
     if kind == "python_file":
         sys.argv[:] = [name]
         return _import_file(name, warn)
     sys.argv[:] = [""]
     return importlib.import_module(name)
+
+
+def _look_anew():
+    """Have the import system read directories again: what was written a moment ago is to be found."""
+    if "importlib.metadata" in sys.modules:
+        importlib.invalidate_caches()
+        return
+    # The same, less its import of importlib.metadata in Python 3.13 and later (to clear a cache that
+    # is empty then): that brings 30 modules, a fifth of this process's start and 1.7 MiB.
+    for finder in sys.meta_path:
+        if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
+    sys.path_importer_cache.clear()
 
 
 def _import_file(path, warn):
