@@ -52,6 +52,11 @@ class LoadFailure(Exception):
         files = [self.file] if self.file else []
         if target.get("kind") == "python_file":
             files.append(target["name"])
+        from runner_shim import frameworks
+
+        for adapter in frameworks.adapters():
+            if hasattr(adapter, "failure_files"):
+                files.extend(adapter.failure_files(target["working_directory"]))
         for error in _chain(self.exception):
             files.extend(frame[0] for frame in _frames(error))
             if isinstance(error, SyntaxError) and isinstance(error.filename, str):

@@ -77,6 +77,7 @@ def test_public_functions_are_the_adapter_protocol() -> None:
         "collect",
         "describe",
         "discover",
+        "failure_files",
         "files",
         "from_attribute",
         "judge",

@@ -18,6 +18,7 @@ __all__ = [
     "collect",
     "describe",
     "discover",
+    "failure_files",
     "files",
     "from_attribute",
     "judge",
@@ -185,6 +186,15 @@ def files(roots):
     for repository in _repositories(roots, _ignore):
         found.extend(component_files(reader, repository))
     return found
+
+
+def failure_files(directory):
+    """What may be at fault beside modules when a load fails: the components' files below there."""
+    if "dagster.components" not in sys.modules:
+        return []
+    from .dagster_partitions import yaml_files
+
+    return yaml_files(directory)
 
 
 def _ignore(code, message, hint=None, file=None, line=None):

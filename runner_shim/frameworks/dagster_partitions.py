@@ -18,10 +18,12 @@ __all__ = [
     "partition_set_of_job",
     "partitions_data",
     "resource_definition",
+    "yaml_files",
 ]
 
 _MAX_KEYS = 1000
 _MAX_FILES = 10000
+_MAX_FOLDERS = 2000
 _COMPONENT_FILES = ("defs.yaml", "component.yaml")
 _PARTITION_SET_SUFFIX = "_partition_set"
 
@@ -207,16 +209,23 @@ def component_files(reader, repository):
     """The files of a defs folder that are no Python modules: what its components are made from."""
     tree = _component_tree(reader, repository)
     folder = getattr(tree, "defs_module_path", None)
-    if folder is None:
-        return []
+    return yaml_files(str(folder), (".yaml", ".yml")) if folder is not None else []
+
+
+def yaml_files(folder, endings=_COMPONENT_FILES):
+    """Files below ``folder`` whose names end so; hidden folders and virtualenvs are left out."""
     found = []
-    for directory, folders, names in os.walk(str(folder)):
-        folders[:] = sorted(name for name in folders if name[:1] not in "._")
-        found.extend(
-            os.path.join(directory, name)
-            for name in sorted(names)
-            if name.endswith((".yaml", ".yml"))
+    for visited, (directory, folders, names) in enumerate(os.walk(folder)):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[:1] not in "._" and name not in ("node_modules", "site-packages")
         )
-        if len(found) >= _MAX_FILES:
+        if "pyvenv.cfg" in names:
+            del folders[:]
+            continue
+        found.extend(os.path.join(directory, name) for name in names if name.endswith(endings))
+        # A working directory may be somebody's home.
+        if len(found) >= _MAX_FILES or visited >= _MAX_FOLDERS:
             break
-    return found[:_MAX_FILES]
+    return sorted(found[:_MAX_FILES])

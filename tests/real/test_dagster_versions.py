@@ -805,3 +805,12 @@ def test_a_defs_folder_with_components_is_loaded(
     assert str(tmp_path) not in str(answer["document"])
     # Dagster puts its whole catalogue of component types there.
     assert answer["document"]["repositories"] == [{"name": "__repository__"}]
+
+    broken = tmp_path / "shop/defs/tables/defs.yaml"
+    broken.write_text("type: shop.tables.Absent\n")
+    failure = load_target(python, tmp_path, kind="autoload_defs_module", name="shop.defs")[
+        "failure"
+    ]
+    assert failure["kind"] == "invalid_definition"
+    assert "Absent" in failure["message"]
+    assert str(broken) in failure["files"]
