@@ -122,7 +122,7 @@ def _load(target, before, warn):
         "frameworks": findings.frameworks(),
         "module": canonical.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
-        "files": imported.source_files(before, [_file_of(module)]),
+        "files": imported.source_files(before, [_file_of(module)] + findings.files()),
         "installed": imported.installed_modules(before),
         "warnings": warn.items,
     }
