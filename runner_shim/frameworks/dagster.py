@@ -40,15 +40,13 @@ _ASSETS = (
 class Roots:
     """What was found: (variable name, object) pairs, and the module's other Dagster objects.
 
-    ``attribute`` is the variable's name where there is exactly one. ``repositories`` are made of
-    the objects when they are first needed, and once.
+    ``repositories`` are made of the objects when they are first needed, and once.
     """
 
     def __init__(self, targets, hidden=(), module_name=None):
         self.targets = targets
         self.hidden = list(hidden)
         self.module_name = module_name
-        self.attribute = targets[0][0] if len(targets) == 1 else None
         self.repositories = None
 
 

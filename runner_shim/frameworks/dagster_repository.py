@@ -431,9 +431,17 @@ _INDEXES = {
 
 
 def included_names(definitions):
-    """{kind: set of names} of a list of definitions; pipelines count as jobs."""
+    """{kind: set of names} of a list of definitions; pipelines count as jobs.
+
+    An asset counts under the ends of its key as well: what a module calls ``orders`` may have been
+    loaded with a prefix.
+    """
     names = {}
     for item in definitions:
         kind = "job" if item["kind"] == "pipeline" else item["kind"]
-        names.setdefault(kind, set()).add(item["name"])
+        known = names.setdefault(kind, set())
+        known.add(item["name"])
+        if kind == "asset":
+            parts = item["name"].split("/")
+            known.update("/".join(parts[first:]) for first in range(1, len(parts)))
     return names

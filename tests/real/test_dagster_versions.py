@@ -486,6 +486,27 @@ def test_what_a_definitions_object_hides_is_a_warning(
     assert "included" not in found["shadowed_jobs"]
 
 
+@pytest.mark.parametrize("release", SINCE_DEFINITIONS)
+def test_assets_loaded_with_a_prefix_are_not_called_hidden(
+    release: str, dagster_environment: Environment, load_target: Load, tmp_path: Path
+) -> None:
+    file = module(
+        tmp_path,
+        """
+        from dagster import Definitions, asset, load_assets_from_current_module
+
+        @asset
+        def orders():
+            return 1
+
+        defs = Definitions(assets=load_assets_from_current_module(key_prefix="shop"))
+        """,
+    )
+    answer = load_target(dagster_environment(release), file)
+    assert names(answer) == {"asset": ["shop/orders"]}
+    assert warnings(answer) == {}
+
+
 @pytest.mark.parametrize("release", SINCE_JOBS)
 def test_a_single_job_hides_assets(
     release: str, dagster_environment: Environment, load_target: Load, tmp_path: Path
@@ -619,6 +640,37 @@ def test_repositories_of_one_module(
 
 
 # --- what Dagster refuses -------------------------------------------------------------------------
+
+
+def test_0_9_pipelines_of_one_name_are_refused(
+    dagster_environment: Environment, load_target: Load, tmp_path: Path
+) -> None:
+    file = module(
+        tmp_path,
+        """
+        from dagster import pipeline, repository, solid
+
+        @solid
+        def one(context):
+            return 1
+
+        @pipeline(name="same")
+        def first():
+            one()
+
+        @pipeline(name="same")
+        def second():
+            one()
+
+        @repository
+        def repo():
+            return [first, second]
+        """,
+    )
+    failure = load_target(dagster_environment(OLDEST), file)["failure"]
+    assert failure["kind"] == "duplicate_definition"
+    assert "pipeline same" in failure["message"]
+    assert failure["file"] == "defs.py"
 
 
 @pytest.mark.parametrize("release", SINCE_JOBS)
