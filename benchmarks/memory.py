@@ -39,7 +39,7 @@ def _measure(setting: Setting, version: str, count: int) -> Result:
     interpreter = setting.interpreter(version)
     names = [f"location_{number:02}" for number in range(count)]
     folder = f"memory-{version}"
-    workspace = setting.workspace(folder, interpreter, dict.fromkeys(names, SMALL))
+    workspace = setting.workspace(folder, interpreter, dict.fromkeys(names, SMALL), "spawn")
     bare = setting.bare(interpreter, workspace.parent)
     # The first run writes the bytecode that the second one finds: compiling costs memory.
     for _ in range(2):
@@ -66,7 +66,7 @@ def _kept_alive(bare: Bare, names: Sequence[str]) -> Iterator[list[int]]:
     try:
         for name in names:
             code = f"{BARE_IMPORTS}, {name}; print(flush=True); input()"
-            children.append(bare.start(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            children.append(bare.start(code, talking=True))
         for child in children:
             assert child.stdout is not None
             if not child.stdout.readline():

@@ -17,15 +17,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import envs
 import runner_shim
 from supervisor import Client, NotRunningError
 
-__all__ = ["BARE_IMPORTS", "Alternating", "Setting", "UnavailableError", "run_all"]
+__all__ = [
+    "BARE_IMPORTS",
+    "Alternating",
+    "Bare",
+    "Sample",
+    "Setting",
+    "UnavailableError",
+    "all_ready",
+    "run_all",
+    "setting",
+]
 
-T = TypeVar("T")
+Sample = tuple[float, ...]
+"""Seconds of one round, one number for each view of it."""
 
 BARE_IMPORTS = "import zmq, msgpack"
 _DEADLINE = 120.0  # seconds, for anything that is waited for
@@ -44,32 +54,33 @@ class Bare:
     environ: Mapping[str, str]
     directory: Path
 
-    def command(self, code: str) -> list[str]:
-        """``python -c code``."""
-        return [str(self.executable), "-c", code]
-
-    def start(self, code: str, **streams: int) -> subprocess.Popen[bytes]:
-        """Start ``python -c code``."""
+    def start(self, code: str, *, talking: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``python -c code``; with ``talking`` its standard streams are pipes to us."""
         return subprocess.Popen(
-            self.command(code), env=dict(self.environ), cwd=self.directory, **streams
+            [str(self.executable), "-c", code],
+            env=dict(self.environ),
+            cwd=self.directory,
+            stdin=subprocess.PIPE if talking else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if talking else None,
         )
 
 
 class Alternating:
-    """Runs two things side by side: round by round, each first every other time."""
+    """Runs several things side by side, round by round, in another order each time."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
 
-    def run(self, ours: Callable[[], T], bare: Callable[[], T]) -> tuple[list[T], list[T]]:
-        """The samples of both, without the first round, which only warms caches."""
-        samples: tuple[list[T], list[T]] = ([], [])
+    def run(self, *measures: Callable[[], Sample]) -> list[list[Sample]]:
+        """The samples of each, without those of the first round, which only warms caches."""
+        samples: list[list[Sample]] = [[] for _ in measures]
+        order = list(enumerate(measures))
         for number in range(self._rounds + 1):
-            order = ((0, ours), (1, bare)) if number % 2 else ((1, bare), (0, ours))
             for which, measure in order:
                 sample = measure()
                 if number:
                     samples[which].append(sample)
+            order.append(order.pop(0))
         return samples
 
 
@@ -87,13 +98,18 @@ class Setting:
         (root / "path" / "runner_shim").symlink_to(Path(runner_shim.__file__).parent)
 
     def interpreter(self, version: str | None = None) -> envs.Interpreter:
-        """An interpreter of that version, or the one our own virtualenv was made from."""
-        wanted = str(Path(getattr(sys, "_base_executable", sys.executable)))
+        """An empty virtualenv of that Python version (default: ours), as a team's would be."""
+        prefix = self.root / f"python-{version}"
         try:
             if version is None:
-                return envs.probe(wanted, environ=self.environ)
-            return envs.find_interpreter(version, environ=self.environ)
-        except envs.EnvError as error:
+                base = envs.probe(getattr(sys, "_base_executable", ""), environ=self.environ)
+            else:
+                base = envs.find_interpreter(version, environ=self.environ)
+            if not prefix.exists():
+                command = [str(base.executable), "-m", "venv", "--without-pip", str(prefix)]
+                subprocess.run(command, env=self.environ, check=True)
+            return envs.probe(prefix, environ=self.environ)
+        except (envs.EnvError, subprocess.CalledProcessError) as error:
             raise UnavailableError(str(error)) from error
 
     def bare(self, interpreter: envs.Interpreter, directory: Path) -> Bare:
@@ -104,9 +120,16 @@ class Setting:
         return Bare(interpreter.executable, environ, directory)
 
     def workspace(
-        self, name: str, interpreter: envs.Interpreter, modules: Mapping[str, str]
+        self,
+        name: str,
+        interpreter: envs.Interpreter,
+        modules: Mapping[str, str],
+        start_method: str,
     ) -> Path:
-        """A workspace of one location for each module, named like it, in ``interpreter``."""
+        """A workspace of one location for each module, named like it, in ``interpreter``.
+
+        ``start_method`` as in the workspace file: ``spawn`` or ``auto``.
+        """
         folder = self.root / name
         folder.mkdir()
         lines = ["load_from:"]
@@ -117,6 +140,7 @@ class Setting:
                 f"      relative_path: {module}.py",
                 f"      location_name: {module}",
                 f"      executable_path: {interpreter.executable}",
+                f"      start_method: {start_method}",
             ]
         path = folder / "workspace.yaml"
         path.write_text("\n".join(lines) + "\n")
@@ -185,7 +209,7 @@ def run_all(bare: Bare, codes: Sequence[str], parallel: int) -> float:
     started = time.perf_counter()
     while waiting or running:
         while waiting and len(running) < parallel:
-            child = bare.start(waiting.pop(), stdin=subprocess.DEVNULL)
+            child = bare.start(waiting.pop())
             running[child.pid] = child
         # Whichever ends first; reaping it is left to its own object.
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)

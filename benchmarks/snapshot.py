@@ -16,7 +16,7 @@ from pathlib import Path
 import zmq
 
 from benchmarks.results import Result
-from benchmarks.setting import Alternating, Setting, UnavailableError, all_ready
+from benchmarks.setting import Alternating, Sample, Setting, UnavailableError, all_ready
 from supervisor import Snapshot
 
 __all__ = ["measure"]
@@ -56,7 +56,7 @@ while True:
 
 def measure(setting: Setting, rounds: int) -> list[Result]:
     """A served snapshot fetched; the way from shim to client; a whole reload."""
-    workspace = setting.workspace("snapshot", setting.interpreter(), {"big": _BIG})
+    workspace = setting.workspace("snapshot", setting.interpreter(), {"big": _BIG}, "spawn")
     with setting.supervised(workspace) as (client, _started):
         all_ready(client)
         snapshot = client.snapshot("big")
@@ -64,10 +64,10 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
         if found != DEFINITIONS:
             raise UnavailableError(f"the snapshot has {found} definitions")
 
-        def fetch() -> float:
+        def fetch() -> tuple[float]:
             started = time.perf_counter()
             client.snapshot("big")
-            return time.perf_counter() - started
+            return (time.perf_counter() - started,)
 
         def reload() -> tuple[float, float]:
             started = time.perf_counter()
@@ -77,23 +77,22 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
             taken = time.perf_counter() - started
             serving = client.status("big")["locations"][0]["serving"]
             assert serving is not None
-            user = serving["start_seconds"] + float(fetched.report["load_seconds"])
+            user = (serving["start_seconds"] or 0.0) + float(fetched.report["load_seconds"])
             return taken - user, taken
 
         with _copying(setting, snapshot) as copy:
             fetched, copied = Alternating(rounds * 2).run(fetch, copy)
-            whole, beside = Alternating(rounds).run(reload, lambda: (copy(), 0.0))
+            whole, beside = Alternating(rounds).run(reload, copy)
     size = f"{snapshot.size / 1e6:.1f} MB"
     against = f"bare ZeroMQ ipc copy of the same {size}"
-    copies = [sample[0] for sample in beside]
     return [
         Result(
             "snapshot, served",
             f"client asks for a served snapshot of {DEFINITIONS:,} definitions → has its bytes",
             against,
             "s",
-            fetched,
-            copied,
+            _first(fetched),
+            _first(copied),
         ),
         Result(
             "snapshot, new",
@@ -101,8 +100,8 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
             "pack, send, check, keep, fetch",
             against,
             "s",
-            [sample[0] for sample in whole],
-            copies,
+            _first(whole),
+            _first(beside),
         ),
         Result(
             "snapshot, reload",
@@ -111,13 +110,17 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
             against,
             "s",
             [sample[1] for sample in whole],
-            copies,
+            _first(beside),
         ),
     ]
 
 
+def _first(samples: list[Sample]) -> list[float]:
+    return [sample[0] for sample in samples]
+
+
 @contextlib.contextmanager
-def _copying(setting: Setting, snapshot: Snapshot) -> Iterator[Callable[[], float]]:
+def _copying(setting: Setting, snapshot: Snapshot) -> Iterator[Callable[[], tuple[float]]]:
     """A function that fetches the snapshot's bytes from a bare process; the seconds it took."""
     paths: list[Path] = []
     for name, frame in (("definitions", snapshot.definitions), ("sources", snapshot.sources)):
@@ -130,14 +133,14 @@ def _copying(setting: Setting, snapshot: Snapshot) -> Iterator[Callable[[], floa
     try:
         socket.connect(address)
 
-        def copy() -> float:
+        def copy() -> tuple[float]:
             started = time.perf_counter()
             socket.send(b"")
             frames = socket.recv_multipart()
             taken = time.perf_counter() - started
             if frames != [snapshot.definitions, snapshot.sources]:
                 raise UnavailableError("the bare copy is not the same bytes")
-            return taken
+            return (taken,)
 
         yield copy
     finally:

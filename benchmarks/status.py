@@ -20,11 +20,12 @@ _CALLS = 4
 def measure(setting: Setting, rounds: int) -> list[Result]:
     """``supervise status`` of twenty locations from another process, wall time."""
     names = [f"location_{number:02}" for number in range(LOCATIONS)]
-    workspace = setting.workspace("status", setting.interpreter(), dict.fromkeys(names, SMALL))
+    modules = dict.fromkeys(names, SMALL)
+    workspace = setting.workspace("status", setting.interpreter(), modules, "auto")
     with setting.supervised(workspace) as (client, _started):
         all_ready(client)
 
-        def run(command: list[str]) -> float:
+        def run(command: list[str]) -> tuple[float]:
             started = time.perf_counter()
             done = subprocess.run(
                 command,
@@ -36,11 +37,16 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
             )
             if done.returncode != 0:
                 raise UnavailableError(f"{command}: {done.stderr.decode(errors='replace')}")
-            return time.perf_counter() - started
+            return (time.perf_counter() - started,)
 
         ours, bare = Alternating(rounds * _CALLS).run(
             lambda: run([str(setting.supervise), "status", "-w", str(workspace)]),
             lambda: run([sys.executable, "-c", BARE_IMPORTS]),
         )
     what = f"`supervise status` of {LOCATIONS} locations"
-    return [Result("status", what, f'`python -c "{BARE_IMPORTS}"`', "s", ours, bare, AIM)]
+    against = f'`python -c "{BARE_IMPORTS}"`'
+    return [
+        Result(
+            "status", what, against, "s", [one for (one,) in ours], [one for (one,) in bare], AIM
+        )
+    ]
