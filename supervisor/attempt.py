@@ -27,7 +27,7 @@ from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
 from supervisor.learned import imports_of, local_names
 from supervisor.process import Exit
-from supervisor.slots import Slots
+from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accept
 from supervisor.specs import LocationSpec, StartMethod, Target
 from supervisor.transport import Transport
@@ -126,7 +126,7 @@ class Attempt:
         """
         self.request = await self._make_request()
         await self._services.launcher.prepare(self.request)
-        async with self._services.slots.take():
+        async with self._services.slots.take(lambda: FIRST):
             # Waiting for others to start is not this one's time.
             deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
             begun = time.monotonic()

@@ -27,6 +27,7 @@ class Usage:
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[float, float]] = {}
+        self._processes: dict[int, psutil.Process] = {}
 
     def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
         """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.
@@ -35,7 +36,9 @@ class Usage:
         """
         found: dict[str, Any] = {"memory": {}}
         with contextlib.suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
+            process = self._processes.get(pid)
+            if process is None:
+                process = self._processes[pid] = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()
                 found["memory"]["rss"] = process.memory_info().rss
@@ -52,8 +55,9 @@ class Usage:
 
     def forget_all_but(self, pids: set[int]) -> None:
         """Drop what was remembered of processes that are gone."""
-        for pid in self._last.keys() - pids:
-            del self._last[pid]
+        for pid in self._processes.keys() - pids:
+            del self._processes[pid]
+            self._last.pop(pid, None)
 
 
 def problem_data(problem: ConfigurationProblem) -> dict[str, Any]:

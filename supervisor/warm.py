@@ -36,6 +36,7 @@ from supervisor.launcher import (
 )
 from supervisor.learned import Learned
 from supervisor.process import Output, Process
+from supervisor.slots import Slots
 from supervisor.specs import StartMethod
 
 __all__ = ["WarmLauncher"]
@@ -59,7 +60,14 @@ class WarmLauncher:
     ``log(name)`` gives the output of a forkserver somewhere to go.
     """
 
-    def __init__(self, cold: SpawnLauncher, learned: Learned, log: Callable[[str], Output]) -> None:
+    def __init__(
+        self,
+        cold: SpawnLauncher,
+        learned: Learned,
+        slots: Slots,
+        log: Callable[[str], Output],
+    ) -> None:
+        self._slots = slots
         self._cold = cold
         self._learned = learned
         self._log = log
@@ -137,7 +145,7 @@ class WarmLauncher:
         server = self._servers.get(key)
         if server is None or not server.usable:
             modules = self._learned.modules(request.environment_key, request.imports)
-            server = _Server(request, modules, self._cold, self._log(request.environment_name))
+            server = _Server(request, modules, self._slots, self._log(request.environment_name))
             self._servers[key] = server
         return server
 
@@ -166,8 +174,9 @@ class _Server:
     """One forkserver: its process and the socket to it. Requests are answered one at a time."""
 
     def __init__(
-        self, request: LaunchRequest, modules: list[str], cold: SpawnLauncher, output: Output
+        self, request: LaunchRequest, modules: list[str], slots: Slots, output: Output
     ) -> None:
+        self._waiting = 0
         self._modules = modules
         self._tried = set(modules)
         self._output = output
@@ -176,7 +185,7 @@ class _Server:
         self._lock = asyncio.Lock()
         self._closing = False
         self.loaded: frozenset[str] = frozenset()
-        self._starting = asyncio.create_task(self._start(request))
+        self._starting = asyncio.create_task(self._warm_up(request, slots))
         self._starting.add_done_callback(_retrieve)
 
     @property
@@ -190,7 +199,11 @@ class _Server:
 
     async def ready(self) -> None:
         """Wait until it has preloaded; raises ``_UnfitError``."""
-        await asyncio.shield(self._starting)
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._starting)
+        finally:
+            self._waiting -= 1
 
     async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
         """Fork one shim; raises ``_UnfitError`` or ``LaunchError``."""
@@ -238,6 +251,11 @@ class _Server:
                 await asyncio.shield(self._process.exited)
             if self._control is not None:
                 self._control.close()
+
+    async def _warm_up(self, request: LaunchRequest, slots: Slots) -> None:
+        # The one that most locations wait for goes first.
+        async with slots.take(lambda: float(self._waiting)):
+            await self._start(request)
 
     async def _start(self, request: LaunchRequest) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
