@@ -152,12 +152,14 @@ class Daemon:
         transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         adopt_orphans()
+        slots = Slots()
         launcher = self._launcher = WarmLauncher(
             SpawnLauncher(raise_descriptor_limit()),
             Learned(None if self._once else self.state.path / "preload.json"),
+            slots,
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
         )
-        self._services = Services(launcher, transport, environments, Slots())
+        self._services = Services(launcher, transport, environments, slots)
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         control = Control(context, self.rendezvous.control_address, Methods(self).table())
         try:
@@ -251,7 +253,8 @@ class Daemon:
         if self._stop.is_set():
             return
         inputs = self._files.concerned(paths, failed=False)
-        if inputs:
+        # What is wrong may be a file that is missing, and that no spec names yet.
+        if inputs or self.problems:
             self._reread(inputs)
         for location in list(self.locations.values()):
             location.files_changed(paths)
