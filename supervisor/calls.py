@@ -111,7 +111,7 @@ class Conversation:
             raise error_from(header["error"], call.params, self._workspace)
         try:
             return call.parse(header["result"], payload)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ProtocolError(
                 f"the supervisor's answer to {call.method!r} cannot be read: {error!r}",
                 hint="are the command and the supervisor of the same version?",

@@ -79,7 +79,8 @@ def find_selected(
         info = Rendezvous.for_workspace(directory, key, environ).running()
         if info is not None:
             return Found(info)
-        name = ", ".join(map(str, selection.files)) or str(directory)
+        file = directory / key  # the key of a single workspace file is its name
+        name = ", ".join(map(str, selection.files)) or str(file if file.exists() else directory)
     # A `supervise check` is nobody's to talk to.
     others = [info for info in running_supervisors(environ) if not info.get("once")]
     if not named and len(others) == 1:

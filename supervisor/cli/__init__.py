@@ -63,10 +63,19 @@ def _run(arguments: list[str]) -> int:
     except ImportError as error:
         return _broken_installation(terminal, error)
     try:
-        status = supervise.main(arguments, prog_name="supervise", standalone_mode=False)
+        completing = os.environ.get("_SUPERVISE_COMPLETE")
+        if completing:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(supervise, {}, "supervise", "_SUPERVISE_COMPLETE", completing)
+        # Not click's own main: that writes to standard error on an interrupt, and has an idea of
+        # its own about closed pipes.
+        with supervise.make_context("supervise", arguments) as context:
+            status = supervise.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.UsageError as error:
-        context = error.ctx
-        terminal.error(_lowered(error.format_message()), f"see `{_help(context)}`")
+        terminal.error(_lowered(error.format_message()), f"see `{_help(error.ctx)}`")
         return error.exit_code
     except click.ClickException as error:
         terminal.error(_lowered(error.format_message()))

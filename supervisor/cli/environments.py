@@ -7,6 +7,7 @@ runs shares what is made here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -139,11 +140,8 @@ def _provide_runtime(made: Environment, told: Any, cancel: threading.Event) -> N
     """The shim's own libraries as well, so that the first start needs no network."""
     import envs
 
-    try:
+    with contextlib.suppress(envs.EnvError):  # the location says so, if it has none of its own
         envs.ensure_overlay(made.interpreter, environ=os.environ, progress=told, cancel=cancel)
-    except envs.EnvError:
-        if not envs.has_own_runtime(made.interpreter, environ=os.environ):
-            raise
 
 
 def _explain(terminal: Terminal, error: EnvError) -> None:

@@ -23,6 +23,10 @@ def outcome_line(
     """The state of a location in one line; with ``diff``, what a reload changed."""
     state = location["state"]
     _, style = words.symbol(state)
+    if location["remote"]:
+        return (
+            f"{clean(location['name'])}: {paint(clean(location['reason'] or state), style, colour)}"
+        )
     head = f"{clean(location['name'])}: {paint(state, style, colour)}"
     serving = location["serving"]
     if state == "ready" and serving is not None:

@@ -34,6 +34,7 @@ __all__ = ["Display", "PlainDisplay", "run_", "run_workspace"]
 # A live table shows times and memory, which change without any news.
 _REFRESH_SECONDS = 1.0
 _PLAIN_SECONDS = 30.0
+_PAUSE_SECONDS = 0.1
 
 
 class Display(Protocol):
@@ -187,6 +188,8 @@ async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
                 if event.notable or not display.live:
                     display.tell(await _lines(client, event, document, colour))
             before = document
+            # Two hundred locations that start make many changes: a few looks a second are enough.
+            await asyncio.sleep(_PAUSE_SECONDS)
             document = await client.status(since=document["revision"], timeout=hold)
 
 

@@ -23,7 +23,7 @@ __all__ = ["HEADS", "SPARE", "location_row", "print_problems", "status_", "warni
 
 HEADS = ("LOCATION", "STATE", "SINCE", "GEN", "PYTHON", "FRAMEWORK", "MEMORY", "DEFINITIONS")
 # Left out of a narrow table, first to last.
-SPARE = (6, 3)
+SPARE = (6, 3, 5)
 _LOG_LINES = 10
 
 

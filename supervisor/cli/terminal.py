@@ -165,7 +165,8 @@ class Terminal:
                     widths[loose] = max(widths[loose] - over, 8)
                     break
                 kept.remove(candidates.pop(0))
-        self.print(self._line([self.paint(head, "bold") for head in heads], kept, widths, right))
+        titles = [self.paint(cut(head, widths.get(n, 0)), "bold") for n, head in enumerate(heads)]
+        self.print(self._line(titles, kept, widths, right))
         for row in body:
             if visible_width(row[loose]) > widths[loose]:
                 row[loose] = cut(_ESCAPES.sub("", row[loose]), widths[loose])
