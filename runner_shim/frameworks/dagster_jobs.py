@@ -250,10 +250,12 @@ def _bound_config_fields(found):
     for item in fields or ():
         if item["name"] in bound:
             value = bound[item["name"]]
+            shown = json.dumps(ordered(plain(value)), sort_keys=True, ensure_ascii=False)
             item["required"] = False
-            item.pop("default", None)
             if isinstance(value, dict) and list(value) == ["env"]:
-                item["default"] = json.dumps(ordered(plain(value)), sort_keys=True)
+                item["default"] = shown
+            elif item.get("default") != shown:
+                item.pop("default", None)
     return fields
 
 

@@ -107,11 +107,14 @@ def _sensor_type(reader, sensor):
 
 
 def _monitored(sensor):
-    keys = getattr(sensor, "asset_key", None)
-    if keys is not None:
-        return [asset_name(keys)]
-    keys = getattr(sensor, "monitored_asset_keys", None)
-    return sorted(asset_name(key) for key in keys) if keys else None
+    key = getattr(sensor, "asset_key", None)
+    if key is not None:
+        return [asset_name(key)]
+    # Private since its beginning in 1.0; a selection instead of keys is left to `asset_selection`.
+    keys = peek(sensor, "_monitored_asset_keys", "_monitored_assets")
+    if not isinstance(keys, (list, tuple)):
+        return None
+    return sorted(asset_name(key) for key in keys)
 
 
 def _status(reader, found):
