@@ -211,6 +211,7 @@ class Attempt:
             start_method_reason=self._fresh_because,
             imports=imports,
             local_names=local,
+            preload=self.spec.preload,
         )
 
     async def _place(self, request: LaunchRequest) -> None:

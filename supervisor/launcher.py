@@ -59,7 +59,8 @@ class LaunchRequest:
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
     the environment, ``start_method`` what was asked for (and why, when it was not the operator),
     ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
-    working directory provides.
+    working directory provides, ``preload`` what the operator wants preloaded (None: what is
+    learned).
     """
 
     name: str
@@ -76,6 +77,7 @@ class LaunchRequest:
     start_method_reason: str = ""
     imports: tuple[str, ...] = ()
     local_names: frozenset[str] = frozenset()
+    preload: tuple[str, ...] | None = None
 
 
 class Placed(Protocol):

@@ -170,17 +170,22 @@ class Location:
 
     def files_changed(self, paths: set[str]) -> None:
         """Some files changed; loads anew when that concerns this location."""
-        if self.state in (State.STOPPED, State.STOPPING):
-            return
-        concerned = self._interest.concerned(paths, failed=self.failure is not None)
-        if concerned:
-            names = sorted(concerned)
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.reload(f"{_shorten(names[0])}{more} changed")
+        if self._heeds_files():
+            self._reload_for(self._interest.concerned(paths, failed=self.failure is not None))
 
     def files_watched(self) -> None:
         """What it asked for is being watched now: what changed just before would go unnoticed."""
-        self.files_changed(self._interest.outdated())
+        if self._heeds_files():
+            self._reload_for(self._interest.outdated())
+
+    def _heeds_files(self) -> bool:
+        return self.state not in (State.STOPPED, State.STOPPING)
+
+    def _reload_for(self, paths: set[str]) -> None:
+        if paths:
+            names = sorted(paths)
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self.reload(f"{_shorten(names[0])}{more} changed")
 
     # The life of attempts.
 
@@ -381,12 +386,20 @@ class Location:
 
 
 def _needs_reload(old: LocationSpec, new: LocationSpec) -> bool:
-    return (old.target, old.environment, old.env, old.limits, old.start_method) != (
+    return (
+        old.target,
+        old.environment,
+        old.env,
+        old.limits,
+        old.start_method,
+        old.preload,
+    ) != (
         new.target,
         new.environment,
         new.env,
         new.limits,
         new.start_method,
+        new.preload,
     )
 
 

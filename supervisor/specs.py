@@ -157,6 +157,7 @@ class LocationSpec:
     """One code location. Exactly one of ``target`` and ``remote`` is set.
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
+    ``preload`` names the modules of the forkserver; None means that they are learned.
     ``load_timeout`` and ``stop_timeout`` are seconds. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages.
@@ -172,6 +173,7 @@ class LocationSpec:
     restart: RestartSpec = RestartSpec()
     limits: Limits = Limits()
     start_method: StartMethod = StartMethod.AUTO
+    preload: tuple[str, ...] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)

@@ -47,7 +47,7 @@ _ANSWER_TIMEOUT = 20.0
 # ps shows a shim's own name where the forkserver's stood: this is the room there is for it.
 _TITLE_WIDTH = 96
 
-Key = tuple[str, str, frozenset[tuple[str, str]]]
+Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
 
 
 class _UnfitError(Exception):
@@ -107,7 +107,8 @@ class WarmLauncher:
         fresh = self._learned.add(request.environment_key, modules)
         key = _key(request)
         server = self._servers.get(key)
-        if fresh and server is not None and not server.knows(fresh):
+        learned = request.preload is None and bool(fresh)
+        if learned and server is not None and not server.knows(fresh):
             # Those that come next find it warm; who was forked before is not concerned.
             del self._servers[key]
             self._retire(server)
@@ -144,7 +145,11 @@ class WarmLauncher:
         key = _key(request)
         server = self._servers.get(key)
         if server is None or not server.usable:
-            modules = self._learned.modules(request.environment_key, request.imports)
+            modules = (
+                self._learned.modules(request.environment_key, request.imports)
+                if request.preload is None
+                else list(request.preload)
+            )
             server = _Server(request, modules, self._slots, self._log(request.environment_name))
             self._servers[key] = server
         return server
@@ -408,6 +413,7 @@ def _key(request: LaunchRequest) -> Key:
         str(request.executable),
         str(request.overlay),
         frozenset(request.environ.items()),
+        request.preload,
     )
 
 

@@ -303,6 +303,7 @@ stop_timeout: 0
 restart: {policy: always, max_restarts: 2, window: 1h, initial_delay: 500ms, max_delay: 1.5}
 limits: {memory: 1.5GiB, cpu: 0.5, open_files: 64, processes: 10, nice: 5}
 start_method: spawn
+preload: [pandas, sqlalchemy.orm]
 metadata: {team: [risk, 1]}
 """
 
@@ -339,9 +340,16 @@ def test_our_own_keys(tmp_path: Path, head: str, where: str) -> None:
     assert location.restart == RestartSpec(RestartPolicy.ALWAYS, 2, 3600.0, 0.5, 1.5)
     assert location.limits == Limits(3 * 2**29, 0.5, 64, 10, 5)
     assert location.start_method is StartMethod.SPAWN
+    assert location.preload == ("pandas", "sqlalchemy.orm")
     assert location.metadata == {"team": ["risk", 1]}
     assert spec.files == (tmp_path / "workspace.yaml", tmp_path / "one.env")
     assert "text" not in repr(location)  # secrets are not shown
+
+
+def test_preload_can_be_switched_off(tmp_path: Path) -> None:
+    spec = read(tmp_path, "load_from: [{python_module: {module_name: m, preload: false}}]")
+    assert only(spec).preload == ()
+    assert only(read(tmp_path, "load_from: [{python_module: m}]")).preload is None
 
 
 def test_defaults_lie_below_what_a_location_says(tmp_path: Path) -> None:

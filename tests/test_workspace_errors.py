@@ -480,6 +480,15 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "auto, forkserver or spawn",
         "forkserver",
     ),
+    "preload true": (
+        item("python_module: {module_name: m, preload: true}"),
+        2,
+        44,
+        "load_from[0].python_module.preload",
+        "true does not belong here",
+        "a list of installed modules, or false",
+        "",
+    ),
     "env name": (
         item("python_module: {module_name: m, env: {'A=1': x}}"),
         2,

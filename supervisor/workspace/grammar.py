@@ -15,6 +15,7 @@ from supervisor.workspace.scalars import Boolean, Duration, Enumeration, Number,
 from supervisor.workspace.schema import (
     AnyMap,
     Choice,
+    FalseOr,
     Field,
     ListOf,
     MapOf,
@@ -126,6 +127,11 @@ OWN_KEYS = {
     "restart": Field(_RESTART, "What happens when the process dies."),
     "limits": Field(_LIMITS, "Resource limits of the process."),
     "start_method": Field(Enumeration(StartMethod), "How the process is started. Default auto."),
+    "preload": Field(
+        FalseOr(ListOf(MODULE, "a list of installed modules")),
+        "Installed modules that the environment's forkserver imports once for all; false for "
+        "none. Without it they are learned.",
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -136,7 +142,8 @@ _ENVIRONMENT_KEYS = {
     ),
     "python": Field(
         Text('a version such as "3.8", a command or a path', written=True),
-        "The Python of a virtualenv that we make: a version, a specifier, a command or a path.",
+        "The Python of a virtualenv that we make: a version, a specifier, a command, a path, or "
+        "several of these in order of preference: 3.8 or >=3.9.",
     ),
     "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
     "requirements_file": Field(PATH, "A requirements.txt to install."),

@@ -215,6 +215,8 @@ class WorkspaceFile:
             for key in ("load_timeout", "stop_timeout", "start_method"):
                 if key in layer:
                     settings[key] = layer.get(key)
+            if "preload" in layer:
+                settings["preload"] = tuple(layer.get("preload"))
             if "restart" in layer:
                 restart |= layer.get("restart").values
             if "limits" in layer:

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_PROBLEMS",
     "AnyMap",
     "Choice",
+    "FalseOr",
     "Field",
     "Invalid",
     "ListOf",
@@ -170,6 +171,22 @@ class ListOf(Shape):
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array", "items": self._item.schema()}
         return schema if self._empty else {**schema, "minItems": 1}
+
+
+class FalseOr(Shape):
+    """A shape, or ``false`` for none of it. Gives back an empty list for ``false``."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.expected = f"{shape.expected}, or false"
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind == "scalar":
+            return [] if node.value is False else self.wrong(node, path, reading)
+        return self._shape.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": False}, self._shape.schema()]}
 
 
 class OneOrMore(Shape):
