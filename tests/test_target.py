@@ -240,7 +240,7 @@ def test_installed_modules_are_named(tmp_path):
             "from runner_shim import job\n@job\ndef a(): pass\n",
         },
     )
-    assert answer["report"]["installed"] == ["pandoc"]
+    assert answer["report"]["installed"] == ["pandoc", "pandoc.sub"]
     assert answer["report"]["files"] == [str(tmp_path / "defs.py")]
 
 

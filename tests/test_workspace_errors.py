@@ -485,7 +485,7 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         2,
         44,
         "load_from[0].python_module.preload",
-        "true does not belong here",
+        "true (true or false) does not belong here",
         "a list of installed modules, or false",
         "",
     ),
