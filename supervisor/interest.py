@@ -6,13 +6,14 @@ touched, or written again with the same text, reloads nothing. Watches nothing i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from supervisor.specs import LocationSpec, TargetKind
+from supervisor.specs import LocationSpec, Target, TargetKind
 
 __all__ = ["Interest"]
 
@@ -32,6 +33,7 @@ class Interest:
         self._files: dict[str, tuple[Signature | None, str]] = {}
         self._folders: frozenset[str] = frozenset()
         self._candidates: frozenset[str] = frozenset()
+        self._entries: dict[str, frozenset[str]] = {}
         self._distrusted = False
 
     @property
@@ -55,6 +57,7 @@ class Interest:
         written after ``loaded_since_ns`` may have been imported before or after that writing: it
         counts as changed, once. ``keep`` keeps the earlier files too (a failed load saw fewer).
         """
+        files = tuple(files)
         wanted = set(files)
         target = spec.target
         folders: set[str] = set()
@@ -77,15 +80,26 @@ class Interest:
             if young and not self._distrusted:
                 digest, distrusted = _UNKNOWN, True
             fresh[path] = (signature, digest)
-        self._distrusted = distrusted
         self._files = fresh
+        listed: dict[str, frozenset[str]] = {}
         if keep:
             self._candidates = frozenset(watch)
-            if target is not None and not fresh:
-                self._candidates |= {str(target.working_directory)}
+            if target is not None and not files:
+                # It died or hung, and nobody knows on what: anything nearby may mend it.
+                self._candidates |= {str(target.working_directory), *_nearby(target)}
         else:
             self._folders = frozenset(folders) | frozenset(watch)
             self._candidates = frozenset()
+        for folder in {_nearest(path) for path in self._folders | self._candidates}:
+            entries = _entries(folder)
+            names = frozenset(entries)
+            if loaded_since_ns is not None and not self._distrusted:
+                # What came while it was loaded may have come too late for it.
+                names = frozenset(n for n, changed in entries.items() if changed <= loaded_since_ns)
+                distrusted = distrusted or len(names) < len(entries)
+            listed[folder] = names
+        self._entries = listed
+        self._distrusted = distrusted
 
     def take_files(self, files: Iterable[str]) -> None:
         """Note ``files`` as they are now, and nothing else."""
@@ -101,17 +115,20 @@ class Interest:
         if failed and any(one == path or one.startswith(path + os.sep) for one in self._candidates):
             return True
         folder, name = os.path.split(path)
-        if name.startswith(".") or name == "__pycache__" or name.endswith(_IGNORED_SUFFIXES):
-            return False
-        if not (name.endswith(_WATCHED_SUFFIXES) or _is_dir(path)):
+        if _ignored(name) or not (name.endswith(_WATCHED_SUFFIXES) or _is_dir(path)):
             return False
         return folder in self._folders or (
             failed and folder in {_nearest(one) for one in self._candidates}
         )
 
     def outdated(self) -> set[str]:
-        """Files whose content is not what was loaded."""
-        return {path for path in self._files if self._differs(path)}
+        """Files whose content is not what was loaded, and new ones that may have been missing."""
+        found = {path for path in self._files if self._differs(path)}
+        for folder, known in self._entries.items():
+            now = frozenset(_entries(folder))
+            self._entries[folder] = now
+            found.update(os.path.join(folder, name) for name in now - known)  # noqa: PTH118
+        return found
 
     def _differs(self, path: str) -> bool:
         signature, digest = self._files[path]
@@ -143,6 +160,37 @@ def _digest(path: str, signature: Signature | None) -> str:
         return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
     except OSError:
         return ""
+
+
+def _nearby(target: Target) -> set[str]:
+    """Directories in which the target's own code lies, if it lies where it is usually found."""
+    if target.kind is TargetKind.PYTHON_FILE:
+        return {os.path.dirname(target.name)}  # noqa: PTH120
+    found, folder = set(), str(target.working_directory)
+    for part in target.name.split("."):
+        folder = os.path.join(folder, part)  # noqa: PTH118
+        if os.path.isdir(folder):  # noqa: PTH112
+            found.add(folder)
+    return found
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__" or name.endswith(_IGNORED_SUFFIXES)
+
+
+def _entries(folder: str) -> dict[str, int]:
+    """What in ``folder`` could be imported or read: names, and when each was last changed (ns)."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _ignored(entry.name) and (
+                entry.name.endswith(_WATCHED_SUFFIXES) or entry.is_dir()
+            ):
+                with contextlib.suppress(OSError):
+                    # Python has found a folder that it compiled into, however young it looks.
+                    seen = entry.is_dir() and _is_dir(f"{entry.path}/__pycache__")
+                    found[entry.name] = 0 if seen else entry.stat().st_ctime_ns
+    return found
 
 
 def _is_dir(path: str) -> bool:
