@@ -215,7 +215,7 @@ def _snapshot(result: Any, payload: list[bytes]) -> Snapshot:
         definitions=definitions,
         sources=sources,
         report=result["report"],
-        counts=result.get("counts") or {},
+        counts=result["counts"],
     )
 
 

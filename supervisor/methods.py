@@ -147,6 +147,7 @@ class Methods:
             "generation": snapshot.generation,
             "fingerprint": snapshot.fingerprint,
             "loaded_at": snapshot.loaded_at,
+            "counts": dict(snapshot.counts),
             "report": dict(snapshot.report),
         }, [snapshot.definitions, snapshot.sources]
 

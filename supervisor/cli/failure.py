@@ -8,6 +8,8 @@ reads no file; whoever wants the whole traceback asks for it.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ __all__ = ["headline", "remedy", "render"]
 _MAX_FRAMES = 6
 _MAX_DETAIL = 40
 _NOT_INSTALLED = " is not installed"
+# What an environment without a name is called (envs.Environment.name); nobody can ask for it so.
+_ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
 _DISTRIBUTIONS = {
@@ -80,18 +84,22 @@ def remedy(location: LocationStatus) -> str | None:
     if not environment.get("managed"):
         return f"install it there: {environment.get('executable') or 'python'} -m pip install {package}"
     # Under a running supervisor saving the file is enough; the command works in either case.
-    return (
-        f"add {package} to {_requirements(environment)} and run "
-        f"`supervise env sync {environment.get('name')}`"
-    )
+    name = str(environment.get("name"))
+    sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
+    return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
 
 
 def _requirements(environment: Mapping[str, Any]) -> str:
     if environment.get("requirements_file"):
-        return str(environment["requirements_file"])
+        return _near_here(Path(environment["requirements_file"]))
     if environment.get("project"):
-        return f"the dependencies in {Path(environment['project']) / 'pyproject.toml'}"
-    return f"the requirements of environment {environment.get('name')}"
+        return f"the dependencies in {_near_here(Path(environment['project']) / 'pyproject.toml')}"
+    return "the requirements of its environment in the workspace file"
+
+
+def _near_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def render(

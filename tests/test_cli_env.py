@@ -1,0 +1,76 @@
+"""``supervise env``: real virtualenvs without requirements, so that nothing needs a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from commands import TEAM, supervise
+from supervised import make_workspace
+
+
+def workspace(folder: Path, **environment: Any) -> Path:
+    path = make_workspace(folder, {"team.py": TEAM})
+    data = yaml.safe_load(path.read_text())
+    data["environments"] = {"risk": {"python": sys.executable, **environment}}
+    data["load_from"] = [{"python_environment": {"name": "risk", "target": data["load_from"][0]}}]
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def test_sync_list_show_remove(tmp_path: Path, runtime: Path) -> None:
+    workspace(tmp_path)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return supervise("env", *arguments, cwd=tmp_path, runtime=runtime)
+
+    empty = run("list")
+    assert (empty.returncode, empty.stdout) == (0, "")
+    assert "no environments have been made" in empty.stderr
+
+    first = run("sync")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("risk (python 3.")
+    assert ": made  " in first.stdout
+    assert "risk: " in first.stderr  # progress
+    again = run("sync", "risk")
+    assert ": up to date  " in again.stdout
+    assert run("sync", "team").stdout == again.stdout  # a location's name will do
+
+    (row,) = json.loads(run("list", "--json").stdout)["environments"]
+    assert (row["name"], row["current"], row["complete"]) == ("risk", True, True)
+    assert os.access(Path(row["prefix"]) / "bin" / "python", os.X_OK)
+    assert run("list").stdout.splitlines()[1].split()[0] == "risk"
+    shown = run("show", "risk").stdout
+    assert shown.startswith("risk - python 3.")
+    assert row["prefix"] in shown
+
+    removed = run("remove", "risk")
+    assert (removed.returncode, removed.stdout) == (0, f"risk: removed {row['prefix']}\n")
+    assert not Path(row["prefix"]).exists()
+    gone = run("remove", "risk")
+    assert (gone.returncode, gone.stderr) == (0, "risk: not there\n")
+    assert run("show", "risk").returncode == 4
+
+
+def test_what_cannot_be_made_exits_1_in_the_tools_own_words(tmp_path: Path, runtime: Path) -> None:
+    workspace(tmp_path, requirements=["no-such-thing @ file:///no/such/thing.whl"])
+    done = supervise("env", "sync", cwd=tmp_path, runtime=runtime)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error: " in done.stderr
+    assert "/no/such/thing.whl" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_name_is_a_usage_error_with_what_was_meant(
+    tmp_path: Path, runtime: Path
+) -> None:
+    workspace(tmp_path)
+    done = supervise("env", "sync", "risk2", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 2
+    assert "no environment or location is named 'risk2'; did you mean risk?" in done.stderr

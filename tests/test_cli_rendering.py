@@ -1,0 +1,364 @@
+"""How the commands say things: words, tables, failures, events. Documents in, text out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.cli import failure, words
+from supervisor.cli.events import events
+from supervisor.cli.outcome import outcome_line, outcome_lines
+from supervisor.cli.terminal import Terminal, clean, paint, visible_width
+
+
+def location(name: str = "risk", **fields: Any) -> Any:
+    """One entry of a status document."""
+    return {
+        "name": name,
+        "state": "ready",
+        "reason": "loaded in 0.10 s",
+        "since": 100.0,
+        "generation": 1,
+        "serving": None,
+        "failure": None,
+        "process": None,
+        "restarts": 0,
+        "next_restart": None,
+        "environment": {
+            "name": "risk",
+            "python": "3.8.18",
+            "executable": "/envs/risk/bin/python",
+            "prefix": "/envs/risk",
+            "managed": True,
+        },
+        "target": {"kind": "python_file", "name": "/w/risk.py", "attribute": None},
+        "remote": None,
+        "form": "python_file",
+        "origin": None,
+        "metadata": {},
+        "warnings": [],
+        "log": {"path": "/w/risk.log"},
+        **fields,
+    }
+
+
+def serving(**fields: Any) -> dict[str, Any]:
+    return {
+        "generation": 1,
+        "fingerprint": "0" * 64,
+        "loaded_at": 100.0,
+        "load_seconds": 0.3,
+        "start_seconds": 0.1,
+        "alive": True,
+        "counts": {"job": 3, "schedule": 2},
+        "size": 10,
+        "python": "3.7.16",
+        "frameworks": [{"name": "dagster", "version": "0.9.22"}],
+        **fields,
+    }
+
+
+def document(*locations: Any, **supervisor: Any) -> Any:
+    return {
+        "format": 1,
+        "revision": 1,
+        "supervisor": {"warnings": [], "configuration_problems": [], **supervisor},
+        "locations": list(locations),
+    }
+
+
+MISSING = {
+    "kind": "import_error",
+    "message": "pandas is not installed",
+    "exception": {
+        "type": "ModuleNotFoundError",
+        "message": "No module named 'pandas'",
+        "module": "pandas",
+        "not_installed": "pandas",
+    },
+    "frames": [
+        {"file": "risk.py", "line": 1, "function": "<module>", "code": "import a", "user": True},
+        {"file": "/lib/x.py", "line": 9, "function": "f", "code": "x()", "user": False},
+        {"file": "a.py", "line": 2, "function": "load", "code": "import pandas", "user": True},
+    ],
+    "traceback": "Traceback (most recent call last):\n  whole\n",
+}
+
+
+# -- words --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.414, "0.41s"), (0, "0.00s"), (3.14, "3.1s"), (59.9, "59s"), (60, "1m"), (303, "5m 3s"),
+        (3600, "1h"), (7500, "2h 5m"), (90000, "1d 1h"), (-1, "0.00s"), (None, ""),
+    ],
+)  # fmt: skip
+def test_seconds(value: float | None, text: str) -> None:
+    assert words.seconds(value) == text
+
+
+def test_ago_is_in_the_largest_unit_and_never_negative() -> None:
+    assert [words.ago(1000 - n, 1000) for n in (-5, 3, 90, 7200, 200000)] == [
+        "0s", "3s", "1m", "2h", "2d",
+    ]  # fmt: skip
+
+
+def test_size() -> None:
+    assert [words.size(n) for n in (0, 1023, 2048, 32715571, 3 << 30, None)] == [
+        "0 B", "1023 B", "2.0 KiB", "31.2 MiB", "3.0 GiB", "",
+    ]  # fmt: skip
+
+
+def test_counts() -> None:
+    numbers = {"job": 1, "asset_check": 2, "repository": 2, "sensor": 0, "schedule": 4}
+    assert words.counts(numbers) == "1 job, 2 asset checks, 2 repositories, 4 schedules"
+    assert words.counts(numbers, limit=3) == "1 job, 2 asset checks, 6 more"
+    assert words.counts({}) == "no definitions"
+
+
+def test_changes() -> None:
+    diff: Any = {
+        "added": ["job:a", "job:b", "job:c"],
+        "removed": ["asset:x"],
+        "changed": [{"key": "job:d", "fields": ["tags", "graph"], "before": {}, "after": {}}],
+    }
+    assert words.changes(diff, limit=2) == (
+        "added job:a, job:b and 1 more; removed asset:x; changed job:d (tags, graph)"
+    )
+    assert words.changes({**diff, "added": [], "removed": [], "changed": []}) == (
+        "definitions unchanged"
+    )
+
+
+def test_a_state_of_a_later_version_has_a_symbol_too() -> None:
+    assert words.symbol("hibernating") == ("?", "")
+    assert not words.good("hibernating")
+
+
+# -- the terminal -------------------------------------------------------------------------------
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "colour"),
+    [
+        (io.StringIO, {}, False),
+        (Tty, {}, True),
+        (Tty, {"NO_COLOR": "1"}, False),
+        (Tty, {"NO_COLOR": ""}, True),
+        (Tty, {"TERM": "dumb"}, False),
+        (io.StringIO, {"FORCE_COLOR": "1"}, True),
+        (io.StringIO, {"FORCE_COLOR": "0"}, False),
+        (io.StringIO, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_when_there_are_colours(
+    stream: type[io.StringIO], environ: dict[str, str], colour: bool
+) -> None:
+    assert Terminal(stream(), stream(), environ).colour is colour
+
+
+def test_ci_is_not_interactive() -> None:
+    assert Terminal(Tty(), Tty(), {}).interactive
+    assert not Terminal(Tty(), Tty(), {"CI": "true"}).interactive
+    assert not Terminal(io.StringIO(), Tty(), {}).interactive
+
+
+def test_a_table_leaves_out_empty_columns_and_aligns_painted_cells() -> None:
+    out = io.StringIO()
+    Terminal(out, out, {}).table(
+        ("A", "B", "NUMBER"),
+        [[paint("x", "green"), "", "1"], ["longer", "", "22"]],
+        right=frozenset({2}),
+    )
+    lines = out.getvalue().splitlines()
+    assert [visible_width(line) for line in lines] == [14, 14, 14]
+    assert lines[2] == "longer      22"
+
+
+def test_a_narrow_table_drops_spare_columns_and_cuts_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = io.StringIO()
+    terminal = Terminal(out, out, {"COLUMNS": "40"})
+    terminal.table(("NAME", "SPARE", "TEXT"), [["n" * 10, "s" * 12, "t" * 60]], spare=(1,))
+    head, row = out.getvalue().splitlines()
+    assert head.split() == ["NAME", "TEXT"]
+    assert len(row) == 40
+    assert row.endswith("t…")
+
+
+def test_control_characters_of_user_code_do_not_reach_the_terminal() -> None:
+    assert clean("a\x1b[2Jb\rc\x9bd\te") == "a\ufffd[2Jb\ufffdc\ufffdd\te"
+    assert "\x1b" not in "".join(
+        failure.render(location(failure={**MISSING, "message": "\x1b[31mred"}))
+    )
+
+
+def test_errors_have_a_line_each_and_a_hint() -> None:
+    err = io.StringIO()
+    Terminal(io.StringIO(), err, {}).error("one\ntwo", "do this")
+    assert err.getvalue() == "error: one\nerror: two\nhint: do this\n"
+
+
+# -- failures -----------------------------------------------------------------------------------
+
+
+def test_a_missing_library_names_environment_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = location(state="failed", failure=MISSING)
+    one["environment"]["requirements_file"] = str(tmp_path / "risk" / "requirements.txt")
+    assert failure.headline(one) == ("pandas is not installed in environment risk (python 3.8.18)")
+    assert failure.remedy(one) == (
+        "add pandas to risk/requirements.txt and run `supervise env sync risk`"
+    )
+
+
+def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
+    one = location("my risk", failure=MISSING)
+    one["environment"]["name"] = "env-0a1b2c"
+    assert failure.remedy(one) == (
+        "add pandas to the requirements of its environment in the workspace file "
+        "and run `supervise env sync 'my risk'`"
+    )
+    one["environment"] = {**one["environment"], "managed": False}
+    assert failure.remedy(one) == ("install it there: /envs/risk/bin/python -m pip install pandas")
+    brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
+    assert str(failure.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
+    assert failure.headline({**one, "failure": brief}).endswith(" (imported by a.py line 2)")
+    assert failure.remedy({**one, "failure": {**brief, "hint": "did you mean b?"}}) == (
+        "did you mean b?"
+    )
+
+
+def test_the_users_own_frames_come_first_and_libraries_not_at_all() -> None:
+    lines = failure.render(location(state="failed", failure=MISSING))
+    assert lines[1:6] == [
+        "  risk.py:1",
+        "    import a",
+        "  a.py:2 in load",
+        "    import pandas",
+        "ModuleNotFoundError: No module named 'pandas'",
+    ]
+    assert not any("x.py" in line for line in lines)
+    whole = failure.render(location(state="failed", failure=MISSING), traceback=True)
+    assert "  whole" in whole
+
+
+def test_causes_are_shown_with_how_they_are_related() -> None:
+    chained = {
+        **MISSING,
+        "causes": [{"relation": "cause", "type": "OSError", "message": "gone", "frames": []}],
+    }
+    text = "\n".join(failure.render(location(failure=chained)))
+    assert text.index("ModuleNotFoundError") < text.index("caused by:\nOSError: gone")
+
+
+def test_a_deep_traceback_is_cut_in_the_middle() -> None:
+    frame = {"function": "f", "code": "f()", "user": True}
+    many = [{**frame, "file": "deep.py", "line": n} for n in range(1, 21)]
+    lines = failure.render(location(failure={**MISSING, "frames": many}))
+    assert "  deep.py:1 in f" in lines
+    assert "  … 14 more frames" in lines
+    assert "  deep.py:20 in f" in lines
+
+
+def test_an_installers_own_words_are_kept() -> None:
+    failed = {
+        "kind": "environment",
+        "message": "environment risk (python 3.8.18) cannot be resolved",
+        "hint": "change its requirements, or its python",
+        "detail": "No solution found:\n  because a needs b",
+    }
+    assert failure.render(location(failure=failed)) == [
+        "environment risk (python 3.8.18) cannot be resolved",
+        "  No solution found:",
+        "    because a needs b",
+        "hint: change its requirements, or its python",
+    ]
+
+
+def test_last_log_lines_leave_out_the_supervisors_own() -> None:
+    tail = [
+        {"time": 1.0, "stream": "out", "text": "said this"},
+        {"time": 2.0, "stream": "sup", "text": "generation 1 failed"},
+    ]
+    lines = failure.render(location(failure=MISSING, log={"path": "", "tail": tail}), log_lines=5)
+    assert lines[-2:] == ["last log lines:", "  said this"]
+
+
+def test_no_failure_no_lines() -> None:
+    assert failure.render(location()) == []
+    assert failure.remedy(location()) is None
+
+
+# -- outcomes and events ------------------------------------------------------------------------
+
+
+def test_outcome_lines() -> None:
+    ready = location(serving=serving())
+    assert outcome_line(ready) == (
+        "risk: ready in 0.40s — 3 jobs, 2 schedules (python 3.7.16, dagster 0.9.22)"
+    )
+    diff: Any = {"added": ["job:new"], "removed": [], "changed": []}
+    assert outcome_line(ready, diff=diff) == "risk: ready in 0.40s, generation 1 — added job:new"
+    failed = location(state="failed", failure=MISSING, serving=serving())
+    first, *rest = outcome_lines(failed)
+    assert first.endswith("; generation 1 is still served")
+    assert all(line.startswith("  ") for line in rest)
+    stopped = location(state="stopped", reason="stopped by the operator")
+    assert outcome_lines(stopped) == ["risk: stopped — stopped by the operator"]
+
+
+def test_events_of_a_life() -> None:
+    starting = location(state="starting", reason="the supervisor started", environment=None)
+    ready = location(serving=serving(), since=101.0)
+    (first,) = events(None, document(starting))
+    assert first.text == "risk: starting — the supervisor started"
+    (second,) = events(document(starting), document(ready))
+    assert (second.location, second.before) == ("risk", None)
+    assert "diff" not in second.wants
+    assert events(document(ready), document(ready)) == []
+    again = location(serving=serving(generation=2), generation=2, since=102.0)
+    (third,) = events(document(ready), document(again))
+    assert third.wants == {"diff"}
+    assert third.before == 1
+    assert third.notable
+    failed = location(state="failed", generation=3, failure=MISSING, serving=serving())
+    (fourth,) = events(document(again), document(failed))
+    assert fourth.wants == {"failure"}
+    (fifth,) = events(document(failed), document())
+    assert fifth.text == "risk: removed from the workspace"
+
+
+def test_a_build_is_told_by_stage_and_not_by_line() -> None:
+    def at(reason: str) -> Any:
+        return document(location(state="starting", reason=reason))
+
+    assert events(at("install: a"), at("install: b")) == []
+    assert [one.text for one in events(at("create: a"), at("install: b"))] == [
+        "risk: starting — install: b"
+    ]
+
+
+def test_events_of_the_workspace() -> None:
+    problem = {"file": "/w.yaml", "line": 2, "column": 5, "path": "x", "message": "is unknown"}
+    broken = document(configuration_problems=[problem])
+    (first,) = events(document(), broken)
+    assert first.text.splitlines()[1] == "  /w.yaml:2:5: x: is unknown"
+    assert events(broken, broken) == []
+    assert [one.text for one in events(broken, document())] == ["the workspace can be read again"]
+    (noted,) = events(document(), document(warnings=["old form"]))
+    assert noted.text == "warning: old form"
