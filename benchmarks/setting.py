@@ -90,8 +90,10 @@ class Setting:
     def __init__(self, root: Path, supervise: Path | None) -> None:
         self.root = root
         self.supervise = supervise or Path(sysconfig.get_path("scripts")) / "supervise"
-        # Sockets have short paths only; what is there must not meet the user's own supervisors.
-        self.environ = {**os.environ, "XDG_RUNTIME_DIR": str(root / "run")}
+        # No settings of Python's own: PYTHONDONTWRITEBYTECODE, say, would have every process of either
+        # side compile its modules again. Sockets lie apart from those of the user's own supervisors.
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        self.environ = {**plain, "XDG_RUNTIME_DIR": str(root / "run")}
         (root / "run").mkdir(mode=0o700)
         # Bare processes import the definitions API as shims do: from this very directory.
         (root / "path").mkdir()
