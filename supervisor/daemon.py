@@ -30,6 +30,7 @@ from supervisor.learned import Learned
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
+from supervisor.packages import Packages
 from supervisor.process import adopt_orphans
 from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
@@ -161,6 +162,7 @@ class Daemon:
         )
         self._services = Services(launcher, transport, environments, slots)
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
+        self._packages = Packages(self._watcher, self._packages_changed)
         control = Control(context, self.rendezvous.control_address, Methods(self).table())
         try:
             transport.start()
@@ -184,6 +186,7 @@ class Daemon:
             await self._end_locations()
             await launcher.close()
             await control.close()
+            self._packages.close()
             await self._watcher.close()
             environments.close()
             await transport.close()
@@ -256,6 +259,7 @@ class Daemon:
         # What is wrong may be a file that is missing, and that no spec names yet.
         if inputs or self.problems:
             self._reread(inputs)
+        self._packages.paths_changed(paths)
         for location in list(self.locations.values()):
             location.files_changed(paths)
 
@@ -335,12 +339,23 @@ class Daemon:
             for attempt in attempts
             if attempt.prepared is not None
         }
+        self._packages.use(used)
         self._spawn(self._services.environments.collect(used))
 
     def _hear(self, text: str) -> None:
         """A note from another thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._note, text)
+
+    def _packages_changed(self, prefix: Path) -> None:
+        for location in self.locations.values():
+            attempt = location.newest or location.serving
+            if attempt is None or attempt.prepared is None:
+                continue
+            environment = attempt.prepared.environment
+            if environment.prefix == prefix:
+                self._launcher.replace(environment.interpreter.executable)
+                location.reload(f"other packages were installed into {environment.name}")
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -1,0 +1,84 @@
+"""Installed packages: when those of an environment change, everybody who uses it must know.
+
+Owns the list of installed distributions of each environment in use (by their metadata directories
+and ``.pth`` files) and the waiting for an installation to be over. Watches through the watcher, and
+leaves what follows from a change to whoever is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from supervisor.watcher import Watcher
+
+__all__ = ["Packages"]
+
+_OWNER = "\0packages"  # no location can have this name
+_METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
+# An installation writes for a while: it is over when nothing has changed for so long (seconds).
+_QUIET = 1.0
+
+Listing = frozenset[str]
+
+
+class Packages:
+    """Tells ``changed(prefix)`` when other distributions are installed below ``prefix``."""
+
+    def __init__(self, watcher: Watcher, changed: Callable[[Path], None]) -> None:
+        self._watcher = watcher
+        self._changed = changed
+        self._known: dict[Path, Listing] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def use(self, prefixes: Iterable[Path]) -> None:
+        """Watch the environments at ``prefixes`` and no others."""
+        wanted = set(prefixes)
+        if wanted == self._known.keys():
+            return
+        self._known = {one: self._known.get(one) or _listing(one) for one in wanted}
+        folders = [folder for prefix in wanted for folder in package_directories(prefix)]
+        self._watcher.watch(_OWNER, folders)
+
+    def paths_changed(self, paths: set[str]) -> None:
+        """Some files changed; looks closer when one of them may be a package's."""
+        if any(path.endswith(_METADATA) for path in paths):
+            self.close()
+            self._timer = asyncio.get_running_loop().call_later(_QUIET, self._look)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        for prefix, before in list(self._known.items()):
+            now = _listing(prefix)
+            if now != before:
+                self._known[prefix] = now
+                self._changed(prefix)
+
+
+def package_directories(prefix: Path) -> list[str]:
+    """Where the distributions of the environment at ``prefix`` are installed (POSIX schemes)."""
+    patterns = ("lib*/python3*/site-packages", "lib*/python3*/dist-packages")
+    local = ("local/lib/python3*/dist-packages",)
+    found = {str(path) for pattern in (*patterns, *local) for path in prefix.glob(pattern)}
+    return sorted(found)
+
+
+def _listing(prefix: Path) -> Listing:
+    names: set[str] = set()
+    for folder in package_directories(prefix):
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_METADATA):
+                    with contextlib.suppress(OSError):
+                        # A package installed anew has the same name and another directory.
+                        names.add(f"{folder}/{entry.name}:{entry.stat().st_ino}")
+    return frozenset(names)
