@@ -162,3 +162,45 @@ def test_no_live_table_in_ci(tmp_path: Path, runtime: Path) -> None:
     os.waitpid(pid, 0)
     os.close(terminal)
     assert "\x1b" not in screen.text
+
+
+def test_status_can_follow_a_supervisor(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    with foreground(tmp_path, runtime) as running:
+        running.until(lambda line: line.startswith("team: ready"))
+        with foreground(tmp_path, runtime, "status", "-f") as following:
+            following.until(lambda line: line.startswith("team: ready"))
+            running.run("stop", "team")
+            following.until(lambda line: line.startswith("team: stopped"))
+            running.run("shutdown")
+            following.rest()
+            assert following.process.wait(60) == 3
+
+
+def test_a_terminal_that_goes_away_ends_everything(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    marker = str(tmp_path)
+    env = variables(runtime, TERM="xterm", WS_TEST_MARKER=marker)
+    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80)
+    Screen(terminal).until("1 of 1 ready")
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    assert marked(marker) == []
+
+
+def test_supervisord_in_the_same_environment_is_named(tmp_path: Path, runtime: Path) -> None:
+    import shutil
+
+    import supervisor
+
+    site = tmp_path / "site"
+    shutil.copytree(Path(supervisor.__file__).parent, site / "supervisor")
+    (site / "supervisor" / "supervisord.py").touch()
+    done = supervise("run", cwd=tmp_path, runtime=runtime, PYTHONPATH=str(site))
+    assert done.returncode == 2
+    assert "warning: supervisord is installed in this environment too" in done.stderr
+    assert "uv tool install workspace-supervisor" in done.stderr
+    (site / "supervisor" / "errors.py").write_text("")  # as if theirs had come last
+    broken = supervise("status", cwd=tmp_path, runtime=runtime, PYTHONPATH=str(site))
+    assert broken.returncode == 2
+    assert broken.stderr.startswith("error: supervisord is installed in this environment too")

@@ -7,10 +7,15 @@ imported when it is used.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.cli.terminal import Terminal
 
 __all__ = ["INTERRUPTED", "PIPE_CLOSED", "main", "supervisord_beside"]
 
@@ -25,6 +30,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
+    _ready_streams()
     try:
         status = _run(list(arguments))
         sys.stdout.flush()
@@ -33,6 +39,16 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     return status
+
+
+def _ready_streams() -> None:
+    """Streams that take every text, also where a caller closed them or the locale is not UTF-8."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def supervisord_beside() -> str | None:
@@ -61,7 +77,7 @@ def _run(arguments: list[str]) -> int:
         from supervisor.cli.app import supervise
         from supervisor.errors import SupervisorError
     except ImportError as error:
-        return _broken_installation(terminal, error)
+        return _defect(terminal, error)
     try:
         completing = os.environ.get("_SUPERVISE_COMPLETE")
         if completing:
@@ -102,24 +118,14 @@ def _help(context: object) -> str:
     return f"{path} --help"
 
 
-def _broken_installation(terminal: object, error: ImportError) -> int:
-    from supervisor.cli.terminal import Terminal
-
-    assert isinstance(terminal, Terminal)
-    beside = supervisord_beside()
-    if beside is not None:
-        terminal.error(f"{beside} ({error})", SUPERVISORD_HINT)
-        return 2
-    return _defect(terminal, error)
-
-
-def _defect(terminal: object, error: Exception) -> int:
+def _defect(terminal: Terminal, error: Exception) -> int:
     import tempfile
     import traceback
 
-    from supervisor.cli.terminal import Terminal
-
-    assert isinstance(terminal, Terminal)
+    beside = supervisord_beside() if isinstance(error, ImportError | AttributeError) else None
+    if beside is not None:
+        terminal.error(f"{beside} ({error})", SUPERVISORD_HINT)
+        return 2
     text = "".join(traceback.format_exception(error))
     summary = traceback.format_exception_only(error)[-1].strip()
     if os.environ.get("SUPERVISE_DEBUG"):

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor.calls import UNDER_WAY
 from supervisor.cli import INTERRUPTED, failure, words
 from supervisor.cli.app import Session, json_option, selecting
+from supervisor.cli.events import events
 from supervisor.cli.outcome import outcome_line
 from supervisor.cli.status import warning_lines
 from supervisor.cli.terminal import Terminal, clean
 
 if TYPE_CHECKING:
+    from supervisor.client import AsyncClient
     from supervisor.documents import StatusDocument
     from supervisor.errors import ConfigurationError
     from supervisor.workspace import Selection
@@ -117,8 +120,7 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
         if info is None:
             raise NotRunningError(daemon.spec.title)
         async with AsyncClient(found=Found(info), timeout=60.0) as client:
-            await client.wait()
-            document = await client.status()
+            document = await _settled(client, session.terminal, quiet=quiet)
             entries = [
                 one if one["remote"] else (await client.status(one["name"]))["locations"][0]
                 for one in document["locations"]
@@ -136,6 +138,20 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
             looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
     return None if interrupted.is_set() or looking.cancelled() else looking.result()
+
+
+async def _settled(client: AsyncClient, terminal: Terminal, *, quiet: bool) -> StatusDocument:
+    """The status once nothing is under way; what is being done meanwhile goes to standard error."""
+    before: StatusDocument | None = None
+    document = await client.status()
+    while any(one["state"] in UNDER_WAY for one in document["locations"]):
+        if before is not None and not quiet:
+            for event in events(before, document):
+                if event.text:
+                    terminal.say(clean(event.text), "dim")
+        before = document
+        document = await client.status(since=document["revision"])
+    return document
 
 
 def _report(

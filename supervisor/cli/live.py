@@ -44,11 +44,11 @@ class LiveDisplay:
             redirect_stderr=False,
             vertical_overflow="crop",
         )
-        self._live.start()
 
     def show(self, document: StatusDocument) -> None:
         """Draw the table anew."""
         self._view.document = document
+        self._live.start()  # not before there is something to show; once is enough
         self._live.refresh()
 
     def tell(self, lines: list[str]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from supervisor.daemon import Daemon
     from supervisor.documents import Diff, StatusDocument
 
-__all__ = ["Display", "PlainDisplay", "run_", "run_workspace"]
+__all__ = ["Display", "PlainDisplay", "follow", "open_display", "run_", "run_workspace", "watch"]
 
 # A live table shows times and memory, which change without any news.
 _REFRESH_SECONDS = 1.0
@@ -91,13 +92,14 @@ def run_workspace(session: Session) -> int:
     if beside is not None:
         session.terminal.warn(beside, SUPERVISORD_HINT)
     daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ)
-    display = _display(session.terminal)
+    display = open_display(session.terminal)
     logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
     asyncio.run(_serve(daemon, display, session.terminal))
     return 0
 
 
-def _display(terminal: Terminal) -> Display:
+def open_display(terminal: Terminal) -> Display:
+    """A live table where somebody looks, plain lines elsewhere."""
     if not terminal.interactive:
         return PlainDisplay(terminal)
     from supervisor.cli.live import LiveDisplay
@@ -130,11 +132,23 @@ async def _serve(daemon: Daemon, display: Display, terminal: Terminal) -> None:
     finally:
         watching.cancel()
         (shown,) = await asyncio.gather(watching, return_exceptions=True)
-        display.close()
         forget()
-    if isinstance(shown, Exception):
-        raise shown
-    display.tell(["supervise: everything has stopped"])
+        with _closed_terminal_as_closed_pipe():
+            display.close()
+    with _closed_terminal_as_closed_pipe():
+        if isinstance(shown, Exception):
+            raise shown
+        display.tell(["supervise: everything has stopped"])
+
+
+@contextlib.contextmanager
+def _closed_terminal_as_closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise BrokenPipeError from error
+        raise
 
 
 def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
@@ -144,14 +158,13 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
     def stop(number: signal.Signals) -> None:
         nonlocal asked
         asked += 1
+        daemon.shutdown(at_once=asked > 1)
+        # Told afterwards: the terminal may be what went away.
         if asked == 1:
             again = " (Ctrl-C again stops at once)" if number == signal.SIGINT else ""
             display.tell([f"supervise: stopping everything{again}"])
-            daemon.shutdown()
-        else:
-            if asked == 2:
-                display.tell(["supervise: stopping at once"])
-            daemon.shutdown(at_once=True)
+        elif asked == 2:
+            display.tell(["supervise: stopping at once"])
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
@@ -174,23 +187,44 @@ async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
     info = daemon.rendezvous.running()
     if info is None:
         raise NotRunningError(daemon.spec.title)
-    found = Found(info)
+    async with AsyncClient(found=Found(info)) as client:
+        await follow(client, display, colour)
+
+
+async def follow(client: AsyncClient, display: Display, colour: bool) -> None:
+    """Show what ``client`` says of its supervisor, until that ends (``NotRunningError``)."""
     hold = _REFRESH_SECONDS if display.live else _PLAIN_SECONDS
-    async with AsyncClient(found=found) as client:
-        before: StatusDocument | None = None
-        document = await client.status()
-        if not display.live:
-            many = words.plural(len(document["locations"]), "location")
-            display.tell([f"supervise: {many} of {found.workspace} (pid {found.pid})"])
-        while True:
-            display.show(document)
-            for event in events(before, document):
-                if event.notable or not display.live:
-                    display.tell(await _lines(client, event, document, colour))
-            before = document
-            # Two hundred locations that start make many changes: a few looks a second are enough.
-            await asyncio.sleep(_PAUSE_SECONDS)
-            document = await client.status(since=document["revision"], timeout=hold)
+    before: StatusDocument | None = None
+    document = await client.status()
+    if not display.live:
+        many = words.plural(len(document["locations"]), "location")
+        display.tell([f"supervise: {many} of {client.workspace} (pid {client.pid})"])
+    while True:
+        display.show(document)
+        for event in events(before, document):
+            if event.notable or not display.live:
+                display.tell(await _lines(client, event, document, colour))
+        before = document
+        # Two hundred locations that start make many changes: a few looks a second are enough.
+        await asyncio.sleep(_PAUSE_SECONDS)
+        document = await client.status(since=document["revision"], timeout=hold)
+
+
+def watch(session: Session) -> int:
+    """Show a supervisor that runs elsewhere as the foreground one shows itself, until Ctrl-C."""
+    from supervisor.client import AsyncClient
+
+    display = open_display(session.terminal)
+
+    async def look() -> None:
+        async with AsyncClient(found=session.found()) as client:
+            await follow(client, display, session.terminal.colour)
+
+    try:
+        asyncio.run(look())
+    finally:
+        display.close()
+    return 0
 
 
 async def _lines(

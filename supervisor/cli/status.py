@@ -33,13 +33,22 @@ _LOG_LINES = 10
 @click.option(
     "-v", "--verbose", "--traceback", "verbose", is_flag=True, help="Show whole tracebacks."
 )
+@click.option("-f", "--follow", is_flag=True, help="Keep showing all locations until Ctrl-C.")
 @locating
-def status_(session: Session, location: str | None, as_json: bool, verbose: bool) -> int:
+def status_(
+    session: Session, location: str | None, as_json: bool, verbose: bool, follow: bool
+) -> int:
     """Show the state of all locations, or everything about one.
 
     Exit status: 0 all ready, 1 something is not, 3 no supervisor runs, 4 no such location. A
     location that is served elsewhere counts as ready; one that is starting does not.
     """
+    if follow:
+        if location is not None or as_json:
+            raise click.UsageError("--follow shows all locations, to people")
+        from supervisor.cli.run import watch
+
+        return watch(session)
     with session.client() as client:
         document = client.status(location)
     terminal = session.terminal
