@@ -220,6 +220,25 @@ def test_a_closed_pipe_is_silent(live: Foreground) -> None:
     process.stderr.close()
 
 
+def test_a_full_disk_is_no_defect(live: Foreground) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "status"],
+            cwd=live.cwd,
+            env=variables(live.runtime),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: no space left on device\n"
+
+
+def test_a_stream_that_knows_no_symbols_gets_others(live: Foreground) -> None:
+    done = live.run("status", PYTHONIOENCODING="ascii")
+    assert done.stdout.splitlines()[1].split()[:3] == ["?", "team", "ready"]
+
+
 def test_an_interrupt_ends_following_quietly(live: Foreground) -> None:
     process = subprocess.Popen(
         [*COMMAND, "logs", "team", "-f"],

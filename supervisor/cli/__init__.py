@@ -7,6 +7,7 @@ imported when it is used.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -31,14 +32,31 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     _ready_streams()
+    from supervisor.cli.terminal import Terminal
+
+    terminal = Terminal()
     try:
-        status = _run(list(arguments))
+        status = _run(list(arguments), terminal)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has enough. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has enough
+        _abandon_output()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            return _defect(terminal, error)
+        _abandon_output()
+        reason = (error.strerror or "").lower()
+        terminal.error(f"standard output cannot be written: {reason}")
+        return 1
     return status
+
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
+def _abandon_output() -> None:
+    """What is still buffered has nowhere to go; the interpreter would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ready_streams() -> None:
@@ -67,10 +85,7 @@ SUPERVISORD_HINT = (
 )
 
 
-def _run(arguments: list[str]) -> int:
-    from supervisor.cli.terminal import Terminal
-
-    terminal = Terminal()
+def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         import click
 
@@ -101,7 +116,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_status
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError:
         raise
     except Exception as error:  # a defect of ours: one line, and where the rest is
         return _defect(terminal, error)

@@ -101,8 +101,8 @@ class Terminal:
 
     def print(self, *lines: str) -> None:
         """Lines to standard output."""
-        for line in lines:
-            self.out.write(line + "\n")
+        if lines:
+            self.out.write("\n".join(lines) + "\n")
 
     def data(self, value: Any) -> None:
         """``value`` as JSON to standard output: indented, keys in their own order."""
@@ -166,11 +166,12 @@ class Terminal:
                     break
                 kept.remove(candidates.pop(0))
         titles = [self.paint(cut(head, widths.get(n, 0)), "bold") for n, head in enumerate(heads)]
-        self.print(self._line(titles, kept, widths, right))
+        lines = [self._line(titles, kept, widths, right)]
         for row in body:
             if visible_width(row[loose]) > widths[loose]:
                 row[loose] = cut(_ESCAPES.sub("", row[loose]), widths[loose])
-            self.print(self._line(row, kept, widths, right))
+            lines.append(self._line(row, kept, widths, right))
+        self.print(*lines)
 
     @staticmethod
     def _line(
