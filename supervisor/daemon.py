@@ -23,7 +23,12 @@ from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.control import Control
 from supervisor.environments import Environments
-from supervisor.errors import ConfigurationError, ConfigurationProblem, UnknownLocationError
+from supervisor.errors import (
+    ConfigurationError,
+    ConfigurationProblem,
+    RequestError,
+    UnknownLocationError,
+)
 from supervisor.interest import Interest
 from supervisor.launcher import SpawnLauncher, raise_descriptor_limit
 from supervisor.learned import Learned
@@ -141,7 +146,10 @@ class Daemon:
         return list(self.locations.values())
 
     def location(self, name: str) -> Location:
-        """The location of that name; raises ``UnknownLocationError``."""
+        """The location of that name; raises ``UnknownLocationError``, and ``RequestError`` for one
+        that is served elsewhere."""
+        if name in self.remotes:
+            raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
             raise UnknownLocationError(name, hint=self._known(name))

@@ -260,8 +260,6 @@ class Methods:
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise ProtocolError("'locations' must be a list of names")
         for name in names:
-            if name in self._daemon.remotes:
-                raise RequestError(f"{name} is served elsewhere: it has no process here")
             self._daemon.location(name)
         return names or list(self._daemon.locations)
 
