@@ -220,20 +220,24 @@ class Location:
 
     async def _run(self, attempt: Attempt) -> None:
         why = self.reason
+        outcome: Callable[[], None]
         try:
             await attempt.prepare(self._tell)
             self._tell(why)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
         except AttemptFailedError as error:
-            self._failed(attempt, error.failure)
+            outcome = partial(self._failed, attempt, error.failure)
         except AttemptDiedError as error:
-            self._died(attempt, error.ended, error.doing)
+            outcome = partial(self._died, attempt, error.ended, error.doing)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
-            self._failed(attempt, failures.internal(error))
+            outcome = partial(self._failed, attempt, failures.internal(error))
         else:
-            self._loaded(attempt, snapshot)
+            outcome = partial(self._loaded, attempt, snapshot)
+        # It may have come to an end in the very moment in which it was cancelled.
+        if attempt is self.newest:
+            outcome()
 
     def _loaded(self, attempt: Attempt, snapshot: Snapshot) -> None:
         self._task = None

@@ -167,12 +167,16 @@ class Process:
         self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
-        status = await self._reap()
-        for descriptor, stream in self._pipes.items():
-            self._loop.remove_reader(descriptor)
-            self._drain(descriptor, stream)
-            os.close(descriptor)
-        self.exited.set_result(Exit.from_wait(status))
+        status = None
+        try:
+            status = await self._reap()
+        finally:
+            # Whatever becomes of the status: it has ended, and somebody waits to hear so.
+            for descriptor, stream in self._pipes.items():
+                self._loop.remove_reader(descriptor)
+                self._drain(descriptor, stream)
+                os.close(descriptor)
+            self.exited.set_result(Exit.from_wait(status))
 
     def _drain(self, descriptor: int, stream: str) -> None:
         # At most what the pipe can hold: one that escaped the session may write for ever.

@@ -73,8 +73,10 @@ class Slots:
             raise
 
     def _release(self) -> None:
-        if self._waiting:
-            best = max(self._waiting, key=lambda entry: entry[0]())  # the first of equals
+        # One that was cancelled stays among them until its task has run again.
+        waiting = [entry for entry in self._waiting if not entry[1].done()]
+        if waiting:
+            best = max(waiting, key=lambda entry: entry[0]())  # the first of equals
             self._waiting.remove(best)
             best[1].set_result(None)
         else:

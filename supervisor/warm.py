@@ -189,6 +189,7 @@ class _Server:
         self._control: socket.socket | None = None
         self._lock = asyncio.Lock()
         self._closing = False
+        self._unwanted: set[asyncio.Task[None]] = set()
         self.loaded: frozenset[str] = frozenset()
         self._starting = asyncio.create_task(self._warm_up(request, slots))
         self._starting.add_done_callback(_retrieve)
@@ -212,6 +213,18 @@ class _Server:
 
     async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
         """Fork one shim; raises ``_UnfitError`` or ``LaunchError``."""
+        forking = asyncio.create_task(self._fork(request, cold))
+        try:
+            return await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            # Nobody wants it any more. Its answer must still be heard, or the next to ask would
+            # take it for his own; and what was forked must go.
+            discarding = asyncio.create_task(_discard(forking))
+            self._unwanted.add(discarding)
+            discarding.add_done_callback(self._unwanted.discard)
+            raise
+
+    async def _fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Process:
         message = {
             "type": "fork",
             "name": request.name,
@@ -250,6 +263,8 @@ class _Server:
         self._closing = True
         with contextlib.suppress(_UnfitError, asyncio.CancelledError):
             await self._starting
+        while self._unwanted:
+            await asyncio.wait(self._unwanted)
         async with self._lock:
             if self._process is not None and not self._process.exited.done():
                 self._process.kill_leader(signal.SIGKILL)
@@ -362,6 +377,13 @@ class _Server:
                 raise _UnfitError("the forkserver is gone")
             answer: dict[str, Any] = wire.unpack(data)
             return answer
+
+
+async def _discard(forking: asyncio.Task[Process]) -> None:
+    with contextlib.suppress(_UnfitError, LaunchError):
+        process = await forking
+        process.kill(signal.SIGKILL)
+        await asyncio.shield(process.exited)
 
 
 def _own_process(child: subprocess.Popen[bytes], pipes: Pipes, output: Output) -> Process:
