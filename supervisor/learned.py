@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from supervisor.specs import Target, TargetKind
@@ -101,13 +102,24 @@ def imports_of(target: Target) -> tuple[str, ...]:
 def local_names(target: Target) -> frozenset[str]:
     """The top-level module names that the working directory could be asked for."""
     try:
-        entries = os.listdir(target.working_directory)  # noqa: PTH208
+        changed = target.working_directory.stat().st_mtime_ns
     except OSError:
-        entries = []
-    names = {entry.split(".", 1)[0] for entry in entries if _importable(entry)}
-    if target.kind is TargetKind.PYTHON_FILE:
-        names.add(Path(target.name).stem)
-    return frozenset(names)
+        return frozenset()
+    names = _names_in(target.working_directory, changed)
+    stem = Path(target.name).stem
+    if target.kind is TargetKind.PYTHON_FILE and stem not in names:
+        return names | {stem}
+    return names
+
+
+@lru_cache(maxsize=8)
+def _names_in(directory: Path, changed: int) -> frozenset[str]:
+    """``changed`` is the directory's time: many locations share one, and it may be large."""
+    try:
+        entries = os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return frozenset()
+    return frozenset(entry.split(".", 1)[0] for entry in entries if _importable(entry))
 
 
 def _importable(entry: str) -> bool:
