@@ -430,3 +430,10 @@ def test_ad_hoc_workspaces_are_found_by_the_same_flags(tmp_path: Path, runtime: 
         assert done.returncode == 0, done.stderr
         assert "using the only" not in done.stderr
         assert os.path.basename(str(tmp_path)) in running.run("ps").stdout
+
+
+@pytest.mark.parametrize("command", ["logs", "snapshot", "reload", "diff"])
+def test_what_a_remote_location_has_not_is_refused_plainly(live: Foreground, command: str) -> None:
+    done = live.run(command, "far")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: far is served elsewhere: it has no process here\n"

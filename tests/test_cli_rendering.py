@@ -237,7 +237,9 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert failure.remedy(one) == ("install it there: /envs/risk/bin/python -m pip install pandas")
     brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
     assert str(failure.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
-    assert failure.headline({**one, "failure": brief}).endswith(" (imported by a.py line 2)")
+    assert failure.headline({**one, "failure": brief}) == (
+        "yaml is not installed (imported by a.py line 2) in environment env-0a1b2c (python 3.8.18)"
+    )
     assert failure.remedy({**one, "failure": {**brief, "hint": "did you mean b?"}}) == (
         "did you mean b?"
     )
@@ -284,9 +286,9 @@ def test_an_installers_own_words_are_kept() -> None:
     }
     assert failure.render(location(failure=failed)) == [
         "environment risk (python 3.8.18) cannot be resolved",
+        "hint: change its requirements, or its python",
         "  No solution found:",
         "    because a needs b",
-        "hint: change its requirements, or its python",
     ]
 
 

@@ -212,8 +212,14 @@ def _state(terminal: Terminal, one: EnvironmentInfo) -> str:
 @selecting
 def show(session: Session, name: str, as_json: bool) -> int:
     """Show the environment NAME (or a key's first six digits) and what is installed in it."""
-    one = _found(_existing(session), name)
+    from envs import EnvError
+
     terminal = session.terminal
+    try:
+        one = _existing(session).show(name)
+    except EnvError as error:
+        terminal.error(error.message, error.hint or "see `supervise env list`")
+        return 4 if error.kind == "unknown" else 1
     if as_json:
         terminal.data(_info(one))
         return 0
@@ -232,28 +238,6 @@ def show(session: Session, name: str, as_json: bool) -> int:
     terminal.print(f"{'Installed':>10}: {words.plural(len(one.installed), 'distribution')}")
     terminal.print(*(f"{'':12}{name} {version}" for name, version in sorted(one.installed.items())))
     return 0
-
-
-def _found(store: EnvironmentStore, name: str) -> EnvironmentInfo:
-    from envs import EnvError
-
-    try:
-        return store.show(name)
-    except EnvError as error:
-        raise _refusal(error) from None
-
-
-def _refusal(error: EnvError) -> Exception:
-    """The command line's form of an error that has no installer's words."""
-    from supervisor.errors import RequestError, UnknownLocationError
-
-    class UnknownEnvironmentError(UnknownLocationError):
-        def __str__(self) -> str:
-            return error.message
-
-    if error.kind == "unknown":
-        return UnknownEnvironmentError(error.message, hint=error.hint or "see `supervise env list`")
-    return RequestError(error.message, hint=error.hint)
 
 
 @env_.command("remove", short_help="Remove environments.")

@@ -2,7 +2,7 @@
 
 Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
 supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
-the tool's own words (an installer's), the remedy, the last lines of the log. Decides nothing and
+the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
 reads no file; whoever wants the whole traceback asks for it.
 """
 
@@ -24,6 +24,7 @@ __all__ = ["headline", "remedy", "render"]
 
 _MAX_FRAMES = 6
 _MAX_DETAIL = 40
+_LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); nobody can ask for it so.
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
@@ -67,7 +68,9 @@ def headline(location: LocationStatus) -> str:
         return location["reason"] or ""
     if missing_module(failure) is not None:
         what, said, where = failure["message"].partition(_NOT_INSTALLED)
-        return f"{what}{said} in environment {environment_of(location)}{where}"
+        importer = where.strip(" ()")
+        place = f" ({importer})" if importer else ""
+        return f"{what}{said}{place} in environment {environment_of(location)}"
     return failure["message"]
 
 
@@ -129,13 +132,15 @@ def render(
         lines += [clean(line) for line in failure["traceback"].rstrip().splitlines()]
     else:
         lines += _chain(failure, painted)
+    hint = remedy(location)
+    if hint:
+        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
         detail = [*detail[: _MAX_DETAIL - 1], f"… {len(detail) - _MAX_DETAIL + 1} more lines"]
     lines += [f"  {clean(line)}" for line in detail]
-    hint = remedy(location)
-    if hint:
-        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
+    if log_lines and failure["kind"] in ("died", "timeout"):
+        log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
     # The supervisor's own remarks say again what stands above.
     tail = [one for one in (location["log"] or {}).get("tail") or () if one["stream"] != "sup"]
     tail = tail[-log_lines:] if log_lines else []

@@ -199,7 +199,8 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
         lines += ["  " + line for line in shown]
     log = one["log"]
     if log is not None:
-        tail = (log.get("tail") or [])[-_LOG_LINES:]
+        count = _LOG_LINES if one["failure"] is None else 2 * _LOG_LINES
+        tail = (log.get("tail") or [])[-count:]
         lines += ["", terminal.paint(f"Log: {log['path']}", "bold")]
         for line in tail:
             stamp = time.strftime("%H:%M:%S", time.localtime(line["time"]))
