@@ -145,5 +145,7 @@ def _arm_stack_dump():
         import faulthandler
 
         faulthandler.register(_STACK_SIGNAL, file=2, all_threads=True, chain=False)
+        if not faulthandler.is_enabled():
+            faulthandler.enable(file=2)  # a crash in native code names the line that led to it
     except (ImportError, AttributeError, OSError, RuntimeError, ValueError):
         pass  # only the stack of a hung import is lost

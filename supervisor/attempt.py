@@ -101,6 +101,7 @@ class Attempt:
         self.start_seconds = 0.0
         self._services = services
         self._log = log
+        self._log_start = log.cursor
         self._doing = "starting"
         self._next_request = 1
         self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -185,11 +186,20 @@ class Attempt:
         await asyncio.shield(placed.exited)
         self._forget()
 
-    async def dump_stack(self) -> None:
-        """Have the shim write its Python stack to its log, whatever it is doing."""
-        if self.placed is not None and self.hello:
-            self.placed.kill_leader(_STACK_SIGNAL)
-            await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
+    def last_words(self) -> list[str]:
+        """The lines that its process wrote to standard error."""
+        lines, _ = self._log.read_after(self._log_start)
+        return [line.text for line in lines if line.stream == "err"]
+
+    async def dump_stack(self) -> list[str]:
+        """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
+        if self.placed is None or not self.hello:
+            return []
+        before = self._log.cursor
+        self.placed.kill_leader(_STACK_SIGNAL)
+        await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
+        lines, _ = self._log.read_after(before)
+        return [line.text for line in lines if line.stream == "err"]
 
     async def _make_request(self) -> LaunchRequest:
         assert self.prepared is not None
@@ -221,6 +231,7 @@ class Attempt:
         except LaunchError as error:
             self._forget()
             raise AttemptFailedError(Failure("interpreter", str(error))) from None
+        self._log_start = self._log.cursor
         self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
         self.placed.exited.add_done_callback(self._exited)
 
@@ -256,9 +267,11 @@ class Attempt:
         try:
             return await asyncio.wait_for(future, deadline - asyncio.get_running_loop().time())
         except TimeoutError:
-            await self.dump_stack()
+            dumped = await self.dump_stack()
             what = f"{doing} {self.spec.name}" if doing == "loading" else doing
-            raise AttemptFailedError(failures.timed_out(self.spec.load_timeout, what)) from None
+            raise AttemptFailedError(
+                failures.timed_out(self.spec.load_timeout, what, dumped)
+            ) from None
 
     async def _accept(self, message: dict[str, Any], payload: list[bytes]) -> Snapshot:
         if len(payload) != 2:

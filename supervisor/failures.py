@@ -7,10 +7,14 @@ known fields of the right type pass, cut to size. Renders nothing.
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import runner_shim
 from envs import EnvError
 from supervisor.process import Exit
 from supervisor.snapshot import checked_warnings
@@ -25,6 +29,9 @@ __all__ = [
     "timed_out",
 ]
 
+_DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)')
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3[^/]*/|^<")
+_SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
 _ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
@@ -91,8 +98,11 @@ def from_environment(error: EnvError) -> Failure:
     return Failure(kind, error.message, error.hint, {**details, "environment_kind": error.kind})
 
 
-def died(ended: Exit, doing: str) -> Failure:
-    """A process that ended by itself while ``doing`` something."""
+def died(ended: Exit, doing: str, said: Sequence[str] = ()) -> Failure:
+    """A process that ended by itself while ``doing`` something.
+
+    ``said`` are the last lines of its standard error: faulthandler's, if native code crashed.
+    """
     hint = None
     if ended.signal == 9:
         hint = "nothing of ours sent this signal: look for the kernel's out-of-memory killer, or a person"
@@ -100,17 +110,48 @@ def died(ended: Exit, doing: str) -> Failure:
         hint = "a native library crashed: the last lines of the log may name it"
     elif ended.status is not None:
         hint = "something called os._exit, or a native library ended the process"
-    details = {"signal": ended.signal} if ended.signal is not None else {"status": ended.status}
+    details: dict[str, Any] = {"signal": ended.signal, "status": ended.status}
+    details["frames"] = _dumped_frames(said) if ended.signal is not None else []
+    details = {key: value for key, value in details.items() if value not in (None, [])}
     return Failure("died", f"the process {ended} while {doing}", hint, details)
 
 
-def timed_out(seconds: float, doing: str) -> Failure:
-    """A deadline that passed while the shim was ``doing`` something."""
+def timed_out(seconds: float, doing: str, dumped: Sequence[str] = ()) -> Failure:
+    """A deadline that passed while the shim was ``doing`` something.
+
+    ``dumped`` are the lines that faulthandler wrote about it.
+    """
+    frames = _dumped_frames(dumped)
+    where = next((f"{one['file']}:{one['line']}" for one in reversed(frames) if one["user"]), "")
     return Failure(
         "timeout",
-        f"{doing} took longer than {seconds:g} s",
-        "the stack it was in is in the log; raise load_timeout if it only needs longer",
+        f"{doing} took longer than {seconds:g} s" + (f"; it was at {where}" if where else ""),
+        "raise load_timeout if it only needs longer; the log has the stacks of all threads",
+        {"frames": frames} if frames else {},
     )
+
+
+def _dumped_frames(dumped: Sequence[str]) -> list[dict[str, Any]]:
+    """The frames of the thread that was running, outermost first, the shim's own left out."""
+    frames: list[dict[str, Any]] = []
+    current = False
+    for line in dumped:
+        found = _DUMPED_FRAME.match(line)
+        if found is None:
+            current = line.startswith(("Current thread", "Stack (most recent"))
+        elif current and not found["file"].startswith(_SHIM):
+            number = int(found["line"])
+            frames.append(
+                {
+                    "file": found["file"],
+                    "line": number,
+                    "function": found["function"],
+                    "code": linecache.getline(found["file"], number).strip(),
+                    "user": not _LIBRARY.search(found["file"]),
+                }
+            )
+    linecache.clearcache()  # the file will be edited, and this process lives long
+    return frames[::-1][-_MAX_FRAMES:]
 
 
 def internal(error: BaseException) -> Failure:

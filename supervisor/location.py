@@ -299,7 +299,7 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = attempt.refused or failures.died(ended, doing)
+        self.failure = attempt.refused or failures.died(ended, doing, attempt.last_words())
         clean = ended.clean and doing == "serving"
         forked = attempt.placed is not None and attempt.placed.method == "forkserver"
         # Perhaps it only dies because it was forked: the next one is a fresh process.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from supervisor.cli.terminal import clean, paint
 from supervisor.cli.words import environment_of
 
 if TYPE_CHECKING:
-    from supervisor.documents import Failure, LocationStatus
+    from supervisor.documents import Failure, LocationStatus, LogLine
 
 __all__ = ["headline", "remedy", "render"]
 
 _MAX_FRAMES = 6
+# How faulthandler begins.
+_STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
 _MAX_DETAIL = 40
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
@@ -64,8 +67,8 @@ def missing_module(failure: Failure) -> str | None:
 def headline(location: LocationStatus) -> str:
     """The failure in one sentence, with the environment when it matters."""
     failure = location["failure"]
-    if failure is None:
-        return location["reason"] or ""
+    if failure is None or location["state"] in ("backoff", "crashed"):
+        return location["reason"] or ""  # which also counts the deaths
     if missing_module(failure) is not None:
         what, said, where = failure["message"].partition(_NOT_INSTALLED)
         importer = where.strip(" ()")
@@ -141,13 +144,24 @@ def render(
     lines += [f"  {clean(line)}" for line in detail]
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
-    # The supervisor's own remarks say again what stands above.
-    tail = [one for one in (location["log"] or {}).get("tail") or () if one["stream"] != "sup"]
-    tail = tail[-log_lines:] if log_lines else []
+    said = _said(location)
+    if failure.get("frames"):  # made from the stack in the log, if there is one
+        said = list(takewhile(lambda one: not one["text"].startswith(_STACK), said))
+    tail = said[-log_lines:] if log_lines else []
     if tail:
         lines.append(painted("last log lines:", "dim"))
         lines += [f"  {painted(one['text'], 'dim')}" for one in tail]
     return lines
+
+
+def _said(location: LocationStatus) -> list[LogLine]:
+    """What the newest process said itself: the supervisor's remarks say again what stands above."""
+    tail: list[LogLine] = (location["log"] or {}).get("tail") or []
+    for position in range(len(tail) - 1, -1, -1):
+        if tail[position]["stream"] == "sup" and " started as pid " in tail[position]["text"]:
+            tail = tail[position:]
+            break
+    return [one for one in tail if one["stream"] != "sup"]
 
 
 def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
