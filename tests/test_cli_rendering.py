@@ -294,11 +294,20 @@ def test_an_installers_own_words_are_kept() -> None:
 
 def test_last_log_lines_leave_out_the_supervisors_own() -> None:
     tail = [
+        {"time": 0.1, "stream": "out", "text": "said by an earlier process"},
+        {"time": 0.2, "stream": "sup", "text": "generation 1 started as pid 5"},
         {"time": 1.0, "stream": "out", "text": "said this"},
         {"time": 2.0, "stream": "sup", "text": "generation 1 failed"},
     ]
     lines = failure.render(location(failure=MISSING, log={"path": "", "tail": tail}), log_lines=5)
     assert lines[-2:] == ["last log lines:", "  said this"]
+
+
+def test_what_died_too_often_says_how_often() -> None:
+    died = {"kind": "died", "message": "the process was killed by SIGSEGV while loading"}
+    one = location(state="crashed", failure=died, reason="died 6 times within 60 s; the last …")
+    assert failure.headline(one) == "died 6 times within 60 s; the last …"
+    assert outcome_line(one) == "risk: crashed — died 6 times within 60 s; the last …"
 
 
 def test_no_failure_no_lines() -> None:

@@ -35,7 +35,7 @@ def outcome_line(
         if diff is not None:
             return f"{head}, generation {serving['generation']} — {clean(words.changes(diff))}"
         return f"{head} — {clean(words.summary(location))}"
-    detail = failure.headline(location) if state in ("failed", "crashed") else location["reason"]
+    detail = failure.headline(location) if state == "failed" else location["reason"]
     kept = ""
     if serving is not None and state in ("failed", "crashed", "backoff"):
         kept = f"; generation {serving['generation']} is still served"
