@@ -19,6 +19,7 @@ __all__ = ["Interest"]
 
 # Larger files are judged by size and time alone.
 _MAX_HASHED = 4 * 1024 * 1024
+_MAX_DOUBTS = 3
 _UNKNOWN = "unknown"
 _IGNORED_SUFFIXES = (".pyc", ".swp", ".swx", "~", ".tmp")
 _WATCHED_SUFFIXES = (".py", ".so", ".pyi", ".yaml", ".yml", ".toml")
@@ -34,7 +35,8 @@ class Interest:
         self._folders: frozenset[str] = frozenset()
         self._candidates: frozenset[str] = frozenset()
         self._entries: dict[str, frozenset[str]] = {}
-        self._distrusted = False
+        self._doubted: set[tuple[str, object]] = set()
+        self._doubts = 0
 
     @property
     def directories(self) -> set[str]:
@@ -55,7 +57,9 @@ class Interest:
 
         ``files`` are absolute paths; ``watch`` directories in which any change matters. A file
         written after ``loaded_since_ns`` may have been imported before or after that writing: it
-        counts as changed, once. ``keep`` keeps the earlier files too (a failed load saw fewer).
+        counts as changed, once for each writing; but code that writes its own files whenever it
+        is loaded is believed after ``_MAX_DOUBTS`` loads. ``keep`` keeps the earlier files too (a
+        failed load saw fewer).
         """
         files = tuple(files)
         wanted = set(files)
@@ -67,18 +71,22 @@ class Interest:
             elif target.kind is TargetKind.AUTOLOAD and not keep:
                 folders = {os.path.dirname(path) for path in wanted}  # noqa: PTH120
         known = self._files if keep else {}
-        distrusted = False
+        young: set[tuple[str, object]] = set()
+        believed = self._doubted if self._doubts < _MAX_DOUBTS else None
+
+        def doubtful(path: str, changed_ns: int, mark: object) -> bool:
+            if loaded_since_ns is None or changed_ns <= loaded_since_ns:
+                return False
+            young.add((path, mark))
+            return believed is not None and (path, mark) not in believed
+
+        doubts = 0
         fresh: dict[str, tuple[Signature | None, str]] = dict(known)
         for path in wanted:
             signature = _signature(path)
             digest = _digest(path, signature)
-            young = (
-                loaded_since_ns is not None
-                and signature is not None
-                and signature[0] > loaded_since_ns
-            )
-            if young and not self._distrusted:
-                digest, distrusted = _UNKNOWN, True
+            if signature is not None and doubtful(path, signature[0], signature):
+                digest, doubts = _UNKNOWN, doubts + 1
             fresh[path] = (signature, digest)
         self._files = fresh
         listed: dict[str, frozenset[str]] = {}
@@ -92,14 +100,15 @@ class Interest:
             self._candidates = frozenset()
         for folder in {_nearest(path) for path in self._folders | self._candidates}:
             entries = _entries(folder)
-            names = frozenset(entries)
-            if loaded_since_ns is not None and not self._distrusted:
-                # What came while it was loaded may have come too late for it.
-                names = frozenset(n for n, changed in entries.items() if changed <= loaded_since_ns)
-                distrusted = distrusted or len(names) < len(entries)
-            listed[folder] = names
+            # What came while it was loaded may have come too late for it.
+            late = {
+                n for n, changed in entries.items() if doubtful(f"{folder}/{n}", changed, changed)
+            }
+            doubts += len(late)
+            listed[folder] = frozenset(entries.keys() - late)
         self._entries = listed
-        self._distrusted = distrusted
+        self._doubted = young
+        self._doubts = self._doubts + 1 if doubts else 0
 
     def take_files(self, files: Iterable[str]) -> None:
         """Note ``files`` as they are now, and nothing else."""
