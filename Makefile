@@ -19,10 +19,10 @@ run: $(VENV)/.ready
 	$(BIN)/supervise -w $(WORKSPACE)
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-all: $(VENV)/.ready
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -n 2 -m ''
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
