@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from supervisor.cli.terminal import Terminal
 from supervisor.workspace import Selection
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from supervisor.client import Client
     from supervisor.locate import Found
 
@@ -129,6 +130,8 @@ class _Commands(click.Group):
 def _complete_location(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     from supervisor.errors import SupervisorError
 
     session = ctx.find_object(Session) or Session()
