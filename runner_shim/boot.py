@@ -61,7 +61,9 @@ def _import_package(directory):
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(
-        "runner_shim", os.path.join(directory, "__init__.py"), submodule_search_locations=[directory]
+        "runner_shim",
+        os.path.join(directory, "__init__.py"),
+        submodule_search_locations=[directory],
     )
     package = importlib.util.module_from_spec(spec)
     sys.modules["runner_shim"] = package
@@ -102,7 +104,10 @@ def main():
     if control is not None:
         from runner_shim import forkserver
 
-        return forkserver.serve(control, lifeline)
+        forked = forkserver.serve(control, lifeline)
+        if forked is None:
+            return 0
+        address, instance, lifeline = forked
 
     from runner_shim import shim
 

@@ -5,7 +5,8 @@ Owns the preloading of installed libraries and the forking. Asked over an inheri
 
     {"type": "preload", "modules": [...]}      -> {"type": "preloading", "module": name} before each,
                                                   then {"type": "preloaded", "modules": [...],
-                                                  "failed": {name: error}, "threads": [...],
+                                                  "failed": {name: error}, "gone": [...],
+                                                  "unfit": reason or "",
                                                   "loaded": [top-level names in sys.modules]}
     {"type": "fork", "name", "instance", "address"} + 3 descriptors (lifeline, output, errors)
                                                -> {"type": "forked", "pid"} or {"type": "failed", "error"}
@@ -18,17 +19,29 @@ Refuses to import what is not installed: the team's own code changes, and a proc
 imported it cannot import it again. Single-threaded, so that every fork is a clean one; what a
 child must not share with its siblings (random state, session, title, descriptors) is made anew.
 Linux only.
+
+What differs from a fresh process, by its nature:
+
+* ``sys.modules`` holds what was preloaded, and a library's import had its effects (warnings
+  filters, handlers, variables it sets) before the first line of user code; what user code sets up
+  for a library before importing it, a variable say, comes too late. What it printed then is in the
+  forkserver's log.
+* Siblings share one hash seed where PYTHONHASHSEED sets none, and the generators that libraries
+  made for themselves when imported; the standard library's and numpy's own are seeded anew.
+* The parent process is the forkserver, and the address space is larger by what was preloaded.
+* ``gc.freeze`` was called: what was there before the fork is not collected.
 """
 
 import array
 import os
+import signal
 import socket
 import sys
 
-from runner_shim import (  # target: so that no child has to import it
+from runner_shim import (  # shim and target: so that no child has to import them
     imported,
     lifeline,
-    shim,
+    shim,  # noqa: F401
     target,  # noqa: F401
     wire,
 )
@@ -46,9 +59,11 @@ def serve(control, line):
     """Answer requests on the socket descriptor ``control`` until it is closed.
 
     ``line`` is the lifeline of this process. Returns None in this process when there is nothing
-    more to do, and in a forked child the exit status of its shim.
+    more to do, and in a forked child what its shim is to run with: address, instance, lifeline.
+    It is run by whoever called, so that user code has the stack of a fresh process below it.
     """
     connection = socket.socket(fileno=control)
+    before = _descriptors()
     while True:
         data, ancillary, _flags, _address = connection.recvmsg(
             _MAX_REQUEST, socket.CMSG_SPACE(_DESCRIPTORS * array.array("i").itemsize)
@@ -58,7 +73,7 @@ def serve(control, line):
         request = wire.unpack(data)
         kind = request["type"]
         if kind == "preload":
-            _preload(connection, request["modules"])
+            _preload(connection, request["modules"], before)
         elif kind == "reap":
             connection.send(_reap(request["pid"]))
         elif kind == "fork":
@@ -67,13 +82,13 @@ def serve(control, line):
             if pid == 0:
                 connection.close()
                 os.close(line)
-                return _become_shim(request, descriptors)
+                return _become_child(request, descriptors)
 
 
-def _preload(connection, names):
+def _preload(connection, names, before):
     import importlib
 
-    done, failed, installed = [], {}, {}
+    done, failed, gone, installed = [], {}, [], {}
     for name in names:
         top = name.split(".")[0]
         if top not in installed:
@@ -83,19 +98,30 @@ def _preload(connection, names):
         connection.send(wire.pack({"type": "preloading", "module": name}))
         try:
             importlib.import_module(name)
+        except ImportError as error:
+            # Another version of the library does not have this module any more: not a failure.
+            if error.name and (name + ".").startswith(error.name + "."):
+                gone.append(name)
+            else:
+                failed[name] = _in_words(error)
         except BaseException as error:  # a library that exits when imported must not end us
-            failed[name] = "%s: %s" % (type(error).__name__, error)
+            failed[name] = _in_words(error)
         else:
             done.append(name)
     answer = {
         "type": "preloaded",
         "modules": done,
-        "failed": {name: text[:300] for name, text in failed.items()},
-        "threads": _other_threads(),
+        "failed": failed,
+        "gone": gone,
+        "unfit": _why_unfit(before),
         "loaded": sorted({name.split(".")[0] for name in sys.modules}),
     }
     _freeze()
     connection.send(wire.pack(answer))
+
+
+def _in_words(error):
+    return ("%s: %s" % (type(error).__name__, error))[:300]
 
 
 def _is_installed(top):
@@ -114,6 +140,36 @@ def _is_installed(top):
     return bool(places) and not any(imported.is_user(os.path.realpath(one)) for one in places)
 
 
+def _why_unfit(before):
+    """What the preload left behind that a child would not have, or would share: a reason, or ""."""
+    threads = _other_threads()
+    if threads:
+        return "preloaded libraries left threads running: %s" % ", ".join(threads)
+    native = len(os.listdir("/proc/self/task")) - 1
+    if native and not _forks_with_its_threads():
+        return "preloaded libraries left %d native threads running" % native
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        pass
+    else:
+        return "preloaded libraries left a process running"
+    opened = sorted(set(_descriptors().items()) - set(before.items()))
+    if opened:
+        return "preloaded libraries left %s open" % opened[0][1]
+    never = sorted(_NEVER.intersection(sys.modules))
+    if never:
+        return "preloaded libraries imported %s, which does not survive a fork" % never[0]
+    theirs = imported.source_files()
+    if theirs:
+        return "%s, the team's own, is imported together with what is preloaded" % theirs[0]
+    if any(signal.getitimer(each)[0] for each in (0, 1, 2)):
+        return "preloaded libraries left a timer running"
+    if os.getcwd() != "/":
+        return "preloaded libraries changed the working directory to %s" % os.getcwd()
+    return ""
+
+
 def _other_threads():
     """Names of the Python threads that a preload left running."""
     others = [one for one in sys._current_frames() if one != _ident()]
@@ -129,6 +185,25 @@ def _ident():
     import _thread
 
     return _thread.get_ident()
+
+
+def _forks_with_its_threads():
+    """True where the native threads are of a linear algebra library: they see to forks themselves."""
+    with open("/proc/self/maps", "rb") as file:
+        return any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
+
+
+def _descriptors():
+    """What each open descriptor refers to; the null device and the like can be shared."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:  # the one that the listing itself had
+            continue
+        if target not in ("/dev/null", "/dev/urandom", "/dev/random"):
+            found[int(name)] = target
+    return found
 
 
 def _freeze():
@@ -153,9 +228,14 @@ def _fork(connection, descriptors):
         if len(descriptors) != _DESCRIPTORS:
             raise OSError("%d descriptors came instead of %d" % (len(descriptors), _DESCRIPTORS))
         leading, leads = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(leading)
+            os.close(leads)
+            raise
     except OSError as error:
-        connection.send(wire.pack({"type": "failed", "error": str(error)}))
+        connection.send(wire.pack({"type": "failed", "error": error.strerror or str(error)}))
         pid = None
     if pid == 0:
         os.setsid()
@@ -181,18 +261,21 @@ def _reap(pid):
     return wire.pack({"type": "reaped", "pid": pid, "status": status if _pid else None})
 
 
-def _become_shim(request, descriptors):
-    """From here on this is a shim like any other."""
+def _become_child(request, descriptors):
+    """Make anew what a fresh process would have of its own; what its shim is to run with."""
     line, output, errors = descriptors
     os.dup2(output, 1)
     os.dup2(errors, 2)
     os.close(output)
     os.close(errors)
     os.set_inheritable(line, False)
+    if hasattr(sys, "orig_argv"):  # from Python 3.10
+        sys.orig_argv[-1] = request["name"]
     _retitle(request["name"])
     _renew_random_state()
+    _renew_process()
     lifeline.arm(line)
-    return shim.run(request["address"], request["instance"], line)
+    return request["address"], request["instance"], line
 
 
 def _renew_random_state():
@@ -206,6 +289,18 @@ def _renew_random_state():
             numpy.seed()
         except Exception:  # a numpy that is only half there
             pass
+
+
+def _renew_process():
+    """What modules of the standard library keep of the process that imported them."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.current_process().authkey = os.urandom(32)
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        main = threading.main_thread()
+        if getattr(main, "native_id", None) != os.getpid() and hasattr(main, "_set_native_id"):
+            main._set_native_id()  # some versions keep the parent's
 
 
 def _retitle(name):

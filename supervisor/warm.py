@@ -328,10 +328,9 @@ class _Server:
             name, error = next(iter(answer["failed"].items()))
             self._abandon()
             raise _UnfitError(f"preloading {name} failed: {error}")
-        if answer["threads"]:
+        if answer["unfit"]:
             self._abandon()
-            names = ", ".join(answer["threads"])
-            raise _UnfitError(f"preloaded libraries left threads running: {names}")
+            raise _UnfitError(answer["unfit"])
         self.loaded = frozenset(answer["loaded"])
 
     def _abandon(self) -> None:
