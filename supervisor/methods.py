@@ -202,7 +202,11 @@ class Methods:
 
     async def wait(self, params: Mapping[str, Any]) -> Reply:
         """Wait until no chosen location is under way."""
-        names = self._chosen(params)
+        remotes = self._daemon.remotes
+        asked = self._asked(params)
+        here = [one for one in asked if one not in remotes]
+        # Nothing here can make a remote one ready: it is not waited for.
+        names = here if asked else list(self._daemon.locations)
         locations = [self._daemon.location(name) for name in names]
         await self._daemon.news.wait(
             lambda: not any(one.under_way for one in locations),
@@ -210,7 +214,10 @@ class Methods:
         )
         return {
             "ready": all(one.state is State.READY for one in locations),
-            "locations": {one.spec.name: one.state.value for one in locations},
+            "locations": {
+                **{one.spec.name: one.state.value for one in locations},
+                **{one: "elsewhere" for one in asked if one in remotes},
+            },
         }, []
 
     async def logs(self, params: Mapping[str, Any]) -> Reply:
@@ -255,10 +262,15 @@ class Methods:
             "configuration_problems": [problem_data(one) for one in daemon.problems],
         }
 
-    def _chosen(self, params: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def _asked(params: Mapping[str, Any]) -> list[str]:
         names = params.get("locations") or []
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise ProtocolError("'locations' must be a list of names")
+        return names
+
+    def _chosen(self, params: Mapping[str, Any]) -> list[str]:
+        names = self._asked(params)
         for name in names:
             self._daemon.location(name)
         return names or list(self._daemon.locations)

@@ -437,3 +437,9 @@ def test_what_a_remote_location_has_not_is_refused_plainly(live: Foreground, com
     done = live.run(command, "far")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: far is served elsewhere: it has no process here\n"
+
+
+def test_a_remote_location_is_not_waited_for(live: Foreground) -> None:
+    done = live.run("wait", "far", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["locations"] == {"far": "elsewhere"}
