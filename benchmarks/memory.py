@@ -15,7 +15,14 @@ import psutil
 
 from benchmarks.ready import SMALL
 from benchmarks.results import Result
-from benchmarks.setting import BARE_IMPORTS, Bare, Setting, UnavailableError, all_ready
+from benchmarks.setting import (
+    BARE_IMPORTS,
+    Bare,
+    NoInterpreterError,
+    Setting,
+    UnavailableError,
+    all_ready,
+)
 
 __all__ = ["measure"]
 
@@ -28,7 +35,7 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
     """One result for each version that is there; ``rounds`` processes of each kind."""
     results = []
     for version in VERSIONS:
-        with contextlib.suppress(UnavailableError):
+        with contextlib.suppress(NoInterpreterError):
             results.append(_measure(setting, version, max(rounds, 3)))
     if not results:
         raise UnavailableError(f"none of Python {', '.join(VERSIONS)} is on this machine")

@@ -26,6 +26,7 @@ __all__ = [
     "BARE_IMPORTS",
     "Alternating",
     "Bare",
+    "NoInterpreterError",
     "Sample",
     "Setting",
     "UnavailableError",
@@ -44,6 +45,10 @@ _LOOK = 0.005  # seconds between looks for the supervisor's socket
 
 class UnavailableError(Exception):
     """A measurement cannot be made here; the text says why."""
+
+
+class NoInterpreterError(UnavailableError):
+    """This machine does not have that version of Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,9 @@ class Setting:
                 base = envs.probe(getattr(sys, "_base_executable", ""), environ=self.environ)
             else:
                 base = envs.find_interpreter(version, environ=self.environ)
+        except envs.EnvError as error:
+            raise NoInterpreterError(str(error)) from error
+        try:
             if not prefix.exists():
                 command = [str(base.executable), "-m", "venv", "--without-pip", str(prefix)]
                 subprocess.run(command, env=self.environ, check=True)
@@ -199,9 +207,13 @@ def setting(supervise: Path | None) -> Iterator[Setting]:
 
 def all_ready(client: Client) -> None:
     """Wait until every location is ready; raises ``UnavailableError`` when one is not."""
-    waited = client.wait(timeout=_DEADLINE)
-    if not waited["ready"]:
-        raise UnavailableError(f"not all locations became ready: {waited['locations']}")
+    if client.wait(timeout=_DEADLINE)["ready"]:
+        return
+    for location in client.status()["locations"]:
+        if location["state"] != "ready":
+            raise UnavailableError(
+                f"{location['name']} is {location['state']}: {location['reason']}"
+            )
 
 
 def run_all(bare: Bare, codes: Sequence[str], parallel: int) -> float:
