@@ -44,6 +44,7 @@ from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport
+from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
 from supervisor.workspace import Selection, resolve
@@ -162,8 +163,9 @@ class Daemon:
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         adopt_orphans()
         slots = Slots()
+        warden = Warden()
         launcher = self._launcher = WarmLauncher(
-            SpawnLauncher(raise_descriptor_limit()),
+            SpawnLauncher(warden, raise_descriptor_limit()),
             Learned(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
@@ -193,6 +195,7 @@ class Daemon:
         finally:
             await self._end_locations()
             await launcher.close()
+            warden.close()
             await control.close()
             self._packages.close()
             await self._watcher.close()

@@ -25,6 +25,7 @@ from typing import Protocol
 import runner_shim
 from supervisor.process import Exit, Output, Process
 from supervisor.specs import Limits, StartMethod
+from supervisor.warden import Warden
 
 __all__ = [
     "BOOT",
@@ -163,9 +164,11 @@ class SpawnLauncher:
     """A fresh process of the team's interpreter for every shim.
 
     ``descriptors`` is the soft limit of open files that shims get where their location sets none.
+    ``warden`` clears up after us.
     """
 
-    def __init__(self, descriptors: int | None = None) -> None:
+    def __init__(self, warden: Warden, descriptors: int | None = None) -> None:
+        self.warden = warden
         self.descriptors = descriptors
 
     async def prepare(self, request: LaunchRequest) -> None:
@@ -212,6 +215,7 @@ class SpawnLauncher:
             output=request.output,
             reap=reap,
             method="spawn",
+            warden=self.warden,
         )
         placed.limit(request.limits, self.descriptors)
         start = {

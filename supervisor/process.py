@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from supervisor.specs import Limits
+from supervisor.warden import Warden
 
 __all__ = ["Exit", "Output", "Process", "adopt_orphans", "session_members"]
 
@@ -65,7 +66,7 @@ class Process:
 
     ``pipes`` maps the read ends of its output to ``out`` and ``err``; they are closed at its end.
     ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
-    ``method`` and ``reason`` say how it was started and why so.
+    ``method`` and ``reason`` say how it was started and why so. ``warden`` is told of its session.
     """
 
     def __init__(
@@ -76,9 +77,12 @@ class Process:
         output: Output,
         reap: Callable[[], Awaitable[int | None]],
         method: str,
+        warden: Warden,
         reason: str = "",
     ) -> None:
         self.pid = pid
+        self._warden = warden
+        warden.add(pid)
         self.method = method
         self.reason = reason
         self._output = output
@@ -164,6 +168,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         _kill_session(self.pid)
+        self._warden.discard(self.pid)
         self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:

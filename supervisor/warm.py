@@ -38,6 +38,7 @@ from supervisor.learned import Learned
 from supervisor.process import Output, Process
 from supervisor.slots import Slots
 from supervisor.specs import StartMethod
+from supervisor.warden import Warden
 
 __all__ = ["WarmLauncher"]
 
@@ -150,7 +151,8 @@ class WarmLauncher:
                 if request.preload is None
                 else list(request.preload)
             )
-            server = _Server(request, modules, self._slots, self._log(request.environment_name))
+            output = self._log(request.environment_name)
+            server = _Server(request, modules, self._slots, output, self._cold.warden)
             self._servers[key] = server
         return server
 
@@ -179,8 +181,14 @@ class _Server:
     """One forkserver: its process and the socket to it. Requests are answered one at a time."""
 
     def __init__(
-        self, request: LaunchRequest, modules: list[str], slots: Slots, output: Output
+        self,
+        request: LaunchRequest,
+        modules: list[str],
+        slots: Slots,
+        output: Output,
+        warden: Warden,
     ) -> None:
+        self._warden = warden
         self._waiting = 0
         self._modules = modules
         self._tried = set(modules)
@@ -256,6 +264,7 @@ class _Server:
             output=request.output,
             reap=reap,
             method="forkserver",
+            warden=self._warden,
         )
 
     async def close(self) -> None:
@@ -300,7 +309,7 @@ class _Server:
             except (OSError, ValueError) as error:
                 raise _UnfitError(f"the forkserver cannot be started: {error}") from None
             number = theirs.fileno()
-        self._process = _own_process(child, pipes, self._output)
+        self._process = _own_process(child, pipes, self._output, self._warden)
         overlay = None if request.overlay is None else str(request.overlay)
         start = {"v": 1, "control": number, "overlay": overlay}
         with contextlib.suppress(OSError):
@@ -385,7 +394,9 @@ async def _discard(forking: asyncio.Task[Process]) -> None:
         await asyncio.shield(process.exited)
 
 
-def _own_process(child: subprocess.Popen[bytes], pipes: Pipes, output: Output) -> Process:
+def _own_process(
+    child: subprocess.Popen[bytes], pipes: Pipes, output: Output, warden: Warden
+) -> Process:
     async def reap() -> int | None:
         _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -398,6 +409,7 @@ def _own_process(child: subprocess.Popen[bytes], pipes: Pipes, output: Output) -
         output=output,
         reap=reap,
         method="forkserver",
+        warden=warden,
     )
 
 

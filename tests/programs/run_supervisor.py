@@ -19,7 +19,7 @@ async def main():
     path = Path(sys.argv[1])
     daemon = Daemon(Selection(files=(path,)), cwd=path.parent, environ=os.environ)
     run = asyncio.create_task(daemon.run())
-    seen = None
+    seen = {}
     while not run.done():
         now = {name: [one.state.value, one.reason] for name, one in daemon.locations.items()}
         if now != seen:

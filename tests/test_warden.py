@@ -1,0 +1,102 @@
+"""The warden: told of sessions, and what it does when its supervisor is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from supervised import alive, poll_now
+
+from supervisor.warden import Warden
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+# A process that leads a session and has a child in a group of its own.
+LEADER = textwrap.dedent(
+    """\
+    import os, time
+    if os.fork() == 0:
+        os.setpgid(0, 0)
+        print(os.getpid(), flush=True)
+    time.sleep(1000)
+    """
+)
+
+
+class Session:
+    """A leader and a child of it that has left its group."""
+
+    def __init__(self) -> None:
+        self.leader = subprocess.Popen(
+            [sys.executable, "-c", LEADER],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        assert self.leader.stdout is not None
+        self.child = int(self.leader.stdout.readline())
+
+    @property
+    def alive(self) -> list[bool]:
+        return [alive(self.leader.pid), alive(self.child)]
+
+    def end(self) -> None:
+        for pid in (self.leader.pid, self.child):
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.leader.wait()
+        assert self.leader.stdout is not None
+        self.leader.stdout.close()
+
+
+@pytest.fixture
+def sessions():
+    made = [Session(), Session()]
+    yield made
+    for one in made:
+        one.end()
+
+
+def test_what_is_left_of_its_sessions_goes_when_the_pipe_closes(sessions):
+    watched, other = sessions
+    warden = Warden()
+    warden.add(watched.leader.pid)
+    warden.add(other.leader.pid)
+    warden.discard(other.leader.pid)
+    warden.close()
+    assert not alive(watched.child), "close waits for it"
+    watched.leader.wait()
+    assert other.alive == [True, True]
+
+
+def test_it_goes_on_where_one_that_was_killed_left_off(sessions):
+    first, second = sessions
+    warden = Warden()
+    warden.add(first.leader.pid)
+    warden._child.kill()
+    warden._child.wait()
+    warden.add(second.leader.pid)
+    warden.close()
+    poll_now(lambda: not any(first.alive + second.alive), "both are gone")
+
+
+def test_it_ignores_what_a_terminal_sends():
+    warden = Warden()
+    warden.add(2**22)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(warden._child.pid, number)
+    warden.discard(2**22)
+    assert warden._child.poll() is None
+    child = warden._child
+    warden.close()
+    assert child.returncode == 0
+
+
+def test_one_that_was_never_told_anything_is_never_started():
+    warden = Warden()
+    warden.close()
+    assert warden._child is None
