@@ -17,6 +17,9 @@ __all__ = ["Machine", "Result", "as_json", "as_markdown", "as_text"]
 
 Unit = Literal["s", "MiB"]
 
+# Undisturbed, the median of a dozen runs is within a tenth of the fastest.
+_UNSTEADY = 1.25
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -50,9 +53,25 @@ class Result:
         return self._compare(min(self.ours), min(self.bare))
 
     @property
+    def steady(self) -> bool:
+        """False when the medians are far from the fastest: then the machine had other work."""
+        return self.unit == "MiB" or all(
+            statistics.median(samples) <= _UNSTEADY * min(samples)
+            for samples in (self.ours, self.bare)
+        )
+
+    @property
     def met(self) -> bool | None:
-        """Whether the aim is met; None without an aim."""
-        return None if self.aim is None else self.value < self.aim
+        """Whether the aim is met; None without an aim, and when the samples are not steady."""
+        return self.value < self.aim if self.aim is not None and self.steady else None
+
+    @property
+    def verdict(self) -> str:
+        """The aim and whether it is met, in words; empty without an aim."""
+        if self.aim is None:
+            return ""
+        words = {True: "met", False: "MISSED", None: "not judged: the machine was busy"}
+        return f"aim below {_shown(self, self.aim)}: {words[self.met]}"
 
     def _compare(self, ours: float, bare: float) -> float:
         return ours / bare if self.unit == "s" else ours - bare
@@ -89,10 +108,8 @@ def as_text(machine: Machine, results: Iterable[Result]) -> str:
     """For a terminal: one paragraph a result."""
     lines = [str(machine), ""]
     for result in results:
-        sign = {True: "met", False: "MISSED", None: "no aim"}[result.met]
-        aim = "" if result.aim is None else f", aim below {_shown(result, result.aim)}"
         lines += [
-            f"{result.name}: {_shown(result, result.value)} ({sign}{aim})",
+            f"{result.name}: {_shown(result, result.value)}  {result.verdict}".rstrip(),
             f"    {_samples(result.unit, result.ours)}  {result.what}",
             f"    {_samples(result.unit, result.bare)}  {result.against}",
             f"    least of both {_shown(result, result.best)}; {_span(result)} over "
@@ -111,15 +128,12 @@ def as_markdown(machine: Machine, results: Iterable[Result]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
-        aim = "" if result.aim is None else f"< {_shown(result, result.aim)}"
-        if result.met is False:
-            aim += ", missed"
         rows.append(
             f"| {result.name}: {result.what} | {_samples(result.unit, result.ours)} "
             f"| {result.against} | {_samples(result.unit, result.bare)} "
             f"| **{_shown(result, result.value)}** | {_shown(result, result.best)} "
             f"| {_span(result)}, {len(result.ours)} "
-            f"{_counted(result)} | {aim} |"
+            f"{_counted(result)} | {result.verdict} |"
         )
     return "\n".join(rows)
 
@@ -146,6 +160,7 @@ def as_json(machine: Machine, results: Iterable[Result]) -> str:
                 "value": one.value,
                 "best": one.best,
                 "aim": one.aim,
+                "steady": one.steady,
                 "met": one.met,
             }
             for one in results
