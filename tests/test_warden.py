@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from supervised import alive, poll_now
@@ -87,6 +88,13 @@ def test_it_goes_on_where_one_that_was_killed_left_off(sessions):
 def test_it_ignores_what_a_terminal_sends():
     warden = Warden()
     warden.add(2**22)
+
+    def armed() -> bool:
+        status = Path(f"/proc/{warden._child.pid}/status").read_text()
+        ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+        return bool(ignored >> (signal.SIGQUIT - 1) & 1)
+
+    poll_now(armed, "it runs")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(warden._child.pid, number)
     warden.discard(2**22)
