@@ -1,0 +1,216 @@
+"""Which package may import which, what runner_shim may use, and that names are declared."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+from pathlib import Path
+
+import pytest
+from loading import interpreter
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("supervisor", "envs", "runner_shim")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+# From the outside in: a module may import its own ring and those after it.
+RINGS = (
+    ("faces", {"supervisor.cli", "supervisor.web"}),
+    (
+        "client",
+        {
+            "supervisor.calls",
+            "supervisor.client",
+            "supervisor.documents",
+            "supervisor.endpoint",
+            "supervisor.locate",
+        },
+    ),
+    (
+        "orchestration",
+        {"supervisor.control", "supervisor.daemon", "supervisor.methods", "supervisor.status"},
+    ),
+    ("location", {"supervisor.location"}),
+    ("attempt", {"supervisor.attempt"}),
+    (
+        "adapters",
+        {
+            "supervisor.capture",
+            "supervisor.environments",
+            "supervisor.failures",
+            "supervisor.forkserver",
+            "supervisor.launcher",
+            "supervisor.learned",
+            "supervisor.packages",
+            "supervisor.process",
+            "supervisor.statedir",
+            "supervisor.store",
+            "supervisor.transport",
+            "supervisor.warden",
+            "supervisor.warm",
+            "supervisor.watcher",
+            "supervisor.workspace",
+            "supervisor.rendezvous",
+        },
+    ),
+    (
+        "core",
+        {
+            "supervisor.errors",
+            "supervisor.interest",
+            "supervisor.lifecycle",
+            "supervisor.news",
+            "supervisor.restart",
+            "supervisor.slots",
+            "supervisor.snapshot",
+            "supervisor.specs",
+        },
+    ),
+)
+
+# Orchestration is only ever reached over the control socket, except by the command that runs it.
+MAY_RUN_THE_DAEMON = {"supervisor.cli"}
+
+
+def imported(path: Path, *, everywhere: bool = True) -> set[str]:
+    """The modules of ours and of others that ``path`` imports; under TYPE_CHECKING does not count."""
+    name = next(one for one, other in MODULES.items() if other == path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in MODULES else base)
+        if everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for child in ast.iter_child_nodes(node):
+                visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def ring_of(name: str) -> int | None:
+    for number, (_title, members) in enumerate(RINGS):
+        if any(name == one or name.startswith(one + ".") for one in members):
+            return number
+    return None
+
+
+def test_every_module_of_the_supervisor_has_its_ring():
+    homeless = [
+        name for name in MODULES if name.startswith("supervisor.") and ring_of(name) is None
+    ]
+    assert homeless == [], "say in RINGS where they belong"
+
+
+@pytest.mark.parametrize("name", [one for one in MODULES if one.startswith("supervisor.")])
+def test_the_supervisor_imports_inwards(name):
+    ring = ring_of(name)
+    for other in imported(MODULES[name]):
+        if not other.startswith("supervisor."):
+            continue
+        target = ring_of(other)
+        assert target is not None, other
+        assert target >= ring, f"{name} ({RINGS[ring][0]}) imports {other} ({RINGS[target][0]})"
+        if RINGS[target][0] in ("orchestration", "location", "attempt"):
+            reached_by_faces = RINGS[ring][0] in ("faces", "client")
+            runs_it = any(name.startswith(one) for one in MAY_RUN_THE_DAEMON)
+            assert not reached_by_faces or runs_it, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_packages_import_one_way(name):
+    package = name.partition(".")[0]
+    for other in imported(MODULES[name]):
+        top = other.partition(".")[0]
+        if package == "envs":
+            assert top != "supervisor", other
+            assert top != "runner_shim" or other == "runner_shim.lifeline", other
+        if package == "runner_shim":
+            assert top not in ("supervisor", "envs"), other
+        if package == "supervisor" and top == "runner_shim":
+            assert other in ("runner_shim", "runner_shim.wire", "runner_shim.lifeline"), other
+
+
+def standard_names() -> frozenset[str]:
+    import sys
+
+    return sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("name", [one for one in MODULES if one.startswith("runner_shim")])
+def test_the_shim_needs_nothing_but_zmq_and_msgpack(name):
+    allowed = {"runner_shim.channel": {"zmq"}, "runner_shim.wire": {"msgpack"}}
+    frameworks = {"dagster"} if name.startswith("runner_shim.frameworks.") else set()
+    for other in imported(MODULES[name]):
+        top = other.partition(".")[0]
+        if top in standard_names() or top == "runner_shim":
+            continue
+        assert top in allowed.get(name, set()) | frameworks, f"{name} imports {other}"
+
+
+def test_nothing_of_a_framework_is_imported_before_user_code_imports_it():
+    for name, path in MODULES.items():
+        if name.startswith("runner_shim"):
+            assert "dagster" not in {
+                one.partition(".")[0] for one in imported(path, everywhere=False)
+            }
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
+def test_the_shim_compiles_on_old_pythons(version):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no python {version} on this machine")
+    code = (
+        "import sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    with open(path, encoding='utf-8') as file:\n"
+        "        compile(file.read(), path, 'exec')\n"
+    )
+    paths = [str(path) for name, path in MODULES.items() if name.startswith("runner_shim")]
+    done = subprocess.run(
+        [python, "-W", "error", "-c", code, *paths], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_public_names_are_declared_and_exist(name):
+    tree = ast.parse(MODULES[name].read_text())
+    targets = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    scripts = {"runner_shim.boot", "supervisor.__main__", "supervisor.cli.__main__"}
+    if name in scripts:
+        return
+    assert "__all__" in targets, f"{name} declares no __all__"
+    module = importlib.import_module(name)
+    missing = [one for one in module.__all__ if not hasattr(module, one)]
+    assert missing == []
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_every_module_says_what_it_is_for_and_is_short_enough(name):
+    text = MODULES[name].read_text()
+    assert ast.get_docstring(ast.parse(text)), f"{name} has no docstring"
+    assert text.count("\n") <= 500, f"{name} has {text.count(chr(10))} lines"
