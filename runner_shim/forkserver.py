@@ -5,8 +5,8 @@ Owns the preloading of installed libraries and the forking. Asked over an inheri
 
     {"type": "preload", "modules": [...]}      -> {"type": "preloading", "module": name} before each,
                                                   then {"type": "preloaded", "modules": [...],
-                                                  "failed": {name: error}, "gone": [...],
-                                                  "unfit": reason or "",
+                                                  "failed": null | [name, error], "gone": [...]}
+    {"type": "judge"}                          -> {"type": "judged", "unfit": reason or "",
                                                   "loaded": [top-level names in sys.modules]}
     {"type": "fork", "name", "instance", "address"} + 3 descriptors (lifeline, output, errors)
                                                -> {"type": "forked", "pid"} or {"type": "failed", "error"}
@@ -73,7 +73,9 @@ def serve(control, line):
         request = wire.unpack(data)
         kind = request["type"]
         if kind == "preload":
-            _preload(connection, request["modules"], before)
+            _preload(connection, request["modules"])
+        elif kind == "judge":
+            _judge(connection, before)
         elif kind == "reap":
             connection.send(_reap(request["pid"]))
         elif kind == "fork":
@@ -85,43 +87,40 @@ def serve(control, line):
                 return _become_child(request, descriptors)
 
 
-def _preload(connection, names, before):
+def _preload(connection, names):
     import importlib
 
-    done, failed, gone, installed = [], {}, [], {}
+    done, failed, gone, installed = [], None, [], {}
     for name in names:
         top = name.split(".")[0]
         if top not in installed:
             installed[top] = top not in _NEVER and _is_installed(top)
         if not installed[top]:
             continue
-        connection.send(wire.pack({"type": "preloading", "module": name}))
+        if name not in sys.modules:
+            connection.send(wire.pack({"type": "preloading", "module": name}))
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            # Another version of the library does not have this module any more: not a failure.
-            if error.name and (name + ".").startswith(error.name + "."):
-                gone.append(name)
-            else:
-                failed[name] = _in_words(error)
         except BaseException as error:  # a library that exits when imported must not end us
-            failed[name] = _in_words(error)
+            missing = error.name if isinstance(error, ImportError) else None
+            if not missing or not (name + ".").startswith(missing + "."):
+                failed = [name, ("%s: %s" % (type(error).__name__, error))[:300]]
+                break
+            # Another version of the library does not have this module any more: no failure.
+            gone.append(name)
         else:
             done.append(name)
-    answer = {
-        "type": "preloaded",
-        "modules": done,
-        "failed": failed,
-        "gone": gone,
-        "unfit": _why_unfit(before),
-        "loaded": sorted({name.split(".")[0] for name in sys.modules}),
-    }
+    connection.send(
+        wire.pack({"type": "preloaded", "modules": done, "failed": failed, "gone": gone})
+    )
+
+
+def _judge(connection, before):
+    """What became of this process by preloading; nothing is preloaded after this."""
+    loaded = sorted({name.split(".")[0] for name in sys.modules if isinstance(name, str)})
+    answer = {"type": "judged", "unfit": _why_unfit(before), "loaded": loaded}
     _freeze()
     connection.send(wire.pack(answer))
-
-
-def _in_words(error):
-    return ("%s: %s" % (type(error).__name__, error))[:300]
 
 
 def _is_installed(top):

@@ -13,14 +13,20 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from supervisor.specs import Target, TargetKind
 
 __all__ = ["Learned", "imports_of", "local_names"]
 
 _MAX_MODULES = 20_000
+_MAX_ENVIRONMENTS = 100
+_MAX_NAME = 300
 _MAX_SOURCES = 200
 _MAX_SOURCE_BYTES = 1024 * 1024
+_MAX_LOOKS = 200
+
+_NAME = re.compile(r"\w+(\.\w+)*")
 
 # Read as text: the source may be of a Python that this one cannot parse.
 _IMPORT = re.compile(
@@ -43,24 +49,39 @@ class Learned:
         return list(known) if known else list(guess)
 
     def add(self, environment: str, modules: Iterable[str]) -> set[str]:
-        """Note that ``modules`` were imported; those that were not known."""
-        known = self._modules.setdefault(environment, {})
-        fresh = {one for one in modules if one not in known}
-        if fresh and len(known) + len(fresh) <= _MAX_MODULES:
-            known.update(dict.fromkeys(one for one in modules if one in fresh))
+        """Note that ``modules`` were imported; those that were not known.
+
+        Names that no module has are left out: a shim may report anything.
+        """
+        known = self._modules.pop(environment, {})
+        self._modules[environment] = known  # the latest, so the last to be forgotten
+        fresh = dict.fromkeys(one for one in modules if one not in known and _is_name(one))
+        if not fresh or len(known) + len(fresh) > _MAX_MODULES:
+            return set()
+        known.update(fresh)
+        while len(self._modules) > _MAX_ENVIRONMENTS:
+            del self._modules[next(iter(self._modules))]
+        self._write()
+        return set(fresh)
+
+    def forget(self, environment: str, modules: Iterable[str]) -> None:
+        """``modules`` do not exist any more: the libraries have changed."""
+        known = self._modules.get(environment, {})
+        gone = [one for one in modules if one in known]
+        for one in gone:
+            del known[one]
+        if gone:
             self._write()
-            return fresh
-        return set()
 
     def _read(self, path: Path) -> None:
         try:
-            data = json.loads(path.read_text())
-        except (OSError, ValueError):
+            data = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
             return  # a first start, or a damaged file: it is learned again
         if isinstance(data, dict):
             for environment, modules in data.items():
                 if isinstance(modules, list):
-                    names = [one for one in modules if isinstance(one, str)]
+                    names = [one for one in modules if _is_name(one)]
                     self._modules[environment] = dict.fromkeys(names[:_MAX_MODULES])
 
     def _write(self) -> None:
@@ -101,29 +122,45 @@ def imports_of(target: Target) -> tuple[str, ...]:
 
 def local_names(target: Target) -> frozenset[str]:
     """The top-level module names that the working directory could be asked for."""
+    root = target.working_directory
     try:
-        changed = target.working_directory.stat().st_mtime_ns
+        changed = root.stat().st_mtime_ns
     except OSError:
         return frozenset()
-    names = _names_in(target.working_directory, changed)
-    stem = Path(target.name).stem
-    if target.kind is TargetKind.PYTHON_FILE and stem not in names:
-        return names | {stem}
+    files, directories = _names_in(root, changed)
+    names = files.union(one for one in directories if _is_package(root / one, len(directories)))
+    if target.kind is TargetKind.PYTHON_FILE:
+        names |= {Path(target.name).stem}
     return names
 
 
 @lru_cache(maxsize=8)
-def _names_in(directory: Path, changed: int) -> frozenset[str]:
-    """``changed`` is the directory's time: many locations share one, and it may be large."""
+def _names_in(directory: Path, changed: int) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Module files and directories; ``changed`` is the directory's time.
+
+    Many locations share one directory, and it may be large.
+    """
+    files, directories = set(), []
     try:
-        entries = os.listdir(directory)  # noqa: PTH208
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith((".py", ".so", ".pyc")):
+                    files.add(entry.name.split(".", 1)[0])
+                elif entry.name.isidentifier() and entry.is_dir():
+                    directories.append(entry.name)
     except OSError:
-        return frozenset()
-    return frozenset(entry.split(".", 1)[0] for entry in entries if _importable(entry))
+        return frozenset(), ()
+    return frozenset(files), tuple(directories)
 
 
-def _importable(entry: str) -> bool:
-    return entry.endswith((".py", ".so", ".pyc")) or "." not in entry
+def _is_package(directory: Path, neighbours: int) -> bool:
+    # A directory without this file gives way to any library of its name. Where there are very many,
+    # looking costs more than being wrong: a fresh process is always right.
+    return neighbours > _MAX_LOOKS or (directory / "__init__.py").exists()
+
+
+def _is_name(one: Any) -> bool:
+    return isinstance(one, str) and len(one) <= _MAX_NAME and _NAME.fullmatch(one) is not None
 
 
 def _source(target: Target) -> Path | None:

@@ -1,58 +1,43 @@
 """Warm environments: a forkserver for each, and shims forked from it.
 
-Owns the forkservers' processes and the conversation with them (runner_shim/forkserver.py), and the
-decision that an environment, or one location in it, cannot be forked safely; then a fresh process
-is started instead, and the reason stands in the shim's ``reason``. What to preload is learned
-(``learned``). Decides nothing about locations.
+Owns which forkservers there are, and the decision that an environment, or one location in it,
+cannot be forked safely; then a fresh process is started instead, and the reason stands in the
+shim's ``reason``. What to preload is learned (``learned``); how one is talked to is ``forkserver``.
+Decides nothing about locations.
 
-A forkserver belongs to an interpreter, its overlay and its environment variables. It is replaced
-when it has died or when more has been learned than it has preloaded, and ended when no location
-uses it. Linux only; elsewhere every process is fresh.
+A forkserver belongs to an interpreter, its overlay, its environment variables and what the operator
+wants preloaded. It is replaced when it has died, and ended when no location uses it. When more has
+been learned than it has preloaded, another one is warmed up beside it and takes its place: nobody
+waits for that, and what was forked before is not concerned. Linux only; elsewhere every process is
+fresh.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner_shim import wire
-from supervisor.launcher import (
-    BOOT,
-    LaunchError,
-    LaunchRequest,
-    Pipes,
-    Placed,
-    SpawnLauncher,
-    open_pipes,
-)
+from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
+from supervisor.launcher import LaunchRequest, Placed, SpawnLauncher
 from supervisor.learned import Learned
-from supervisor.process import Output, Process
+from supervisor.process import Output
 from supervisor.slots import Slots
 from supervisor.specs import StartMethod
-from supervisor.warden import Warden
 
 __all__ = ["WarmLauncher"]
 
-# A library that takes longer to import than this keeps its environment from being warm (seconds).
-_PRELOAD_TIMEOUT = 60.0
-_ANSWER_TIMEOUT = 20.0
-# ps shows a shim's own name where the forkserver's stood: this is the room there is for it.
-_TITLE_WIDTH = 96
+# Locations that start together learn one after the other: when none has for so long (seconds),
+# what they learned is worth a new forkserver.
+_CALM = 1.0
+# A forkserver may be killed, or retired, between being chosen and being asked: then another is
+# started. When that happens again and again it is no accident.
+_TRIES = 3
 
 Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
-
-
-class _UnfitError(Exception):
-    """This environment cannot be forked; the text says why."""
 
 
 class WarmLauncher:
@@ -60,6 +45,8 @@ class WarmLauncher:
 
     ``log(name)`` gives the output of a forkserver somewhere to go.
     """
+
+    patience = Patience()
 
     def __init__(
         self,
@@ -72,31 +59,40 @@ class WarmLauncher:
         self._cold = cold
         self._learned = learned
         self._log = log
-        self._servers: dict[Key, _Server] = {}
+        self._servers: dict[Key, Forkserver] = {}
         self._unfit: dict[Key, str] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._outgrown: dict[Key, LaunchRequest] = {}
+        self._calm: asyncio.TimerHandle | None = None
+        self._warming: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def prepare(self, request: LaunchRequest) -> None:
         """Have the request's forkserver started and warm; concurrent callers wait for one start."""
         if self._why_cold(request) is None:
-            with contextlib.suppress(_UnfitError):
-                await self._server(request).ready()
+            with contextlib.suppress(UnfitError, ForkserverGoneError):
+                await self._ready(request, self._server(request))
 
     async def start(self, request: LaunchRequest) -> Placed:
         """Place one shim; raises ``LaunchError``."""
-        why = self._why_cold(request)
-        if why is None:
+        for _ in range(_TRIES):
+            why = self._why_cold(request)
+            if why is not None:
+                break
             server = self._server(request)
             try:
-                await server.ready()
+                await self._ready(request, server)
                 why = _shadowed(request, server.loaded)
-                if why is None:
-                    return await server.fork(request, self._cold)
-            except _UnfitError as error:
+                if why is not None:
+                    break
+                return await server.fork(request, self._cold)
+            except ForkserverGoneError:
+                why = f"the forkserver ended {_TRIES} times in a row"
+                self._drop(_key(request), server)
+            except UnfitError as error:
                 why = str(error)
                 self._give_up(_key(request), why)
         placed = await self._cold.start(request)
-        placed.reason = why
+        placed.reason = why or ""
         return placed
 
     def condemn(self, request: LaunchRequest, reason: str) -> None:
@@ -108,53 +104,91 @@ class WarmLauncher:
         fresh = self._learned.add(request.environment_key, modules)
         key = _key(request)
         server = self._servers.get(key)
-        learned = request.preload is None and bool(fresh)
-        if learned and server is not None and not server.knows(fresh):
-            # Those that come next find it warm; who was forked before is not concerned.
-            del self._servers[key]
-            self._retire(server)
+        if request.preload is not None or server is None or server.knows(fresh):
+            return
+        self._outgrown[key] = request
+        if self._calm is not None:
+            self._calm.cancel()
+        self._calm = asyncio.get_running_loop().call_later(_CALM, self._grow)
 
     def warm(self, request: LaunchRequest) -> None:
         """Start the forkserver in the background if there is none: the next reload will want it."""
-        if self._why_cold(request) is None and _key(request) not in self._servers:
-            self._keep(asyncio.create_task(self.prepare(request)))
+        server = self._servers.get(_key(request))
+        if self._why_cold(request) is None and (server is None or not server.usable):
+            _keep(self._warming, self.prepare(request))
 
     def keep_only(self, requests: list[LaunchRequest]) -> None:
         """End the forkservers that none of ``requests`` would use."""
         wanted = {_key(one) for one in requests}
-        for key in self._servers.keys() - wanted:
-            self._retire(self._servers.pop(key))
-        for key in self._unfit.keys() - wanted:
-            del self._unfit[key]
+        self._forget([key for key in {*self._servers, *self._unfit} if key not in wanted])
 
     def replace(self, executable: Path) -> None:
         """What is installed for ``executable`` has changed: whoever comes next starts afresh."""
-        for key in [one for one in self._servers if one[0] == str(executable)]:
-            self._retire(self._servers.pop(key))
-        for key in [one for one in self._unfit if one[0] == str(executable)]:
-            del self._unfit[key]
+        self._forget([key for key in {*self._servers, *self._unfit} if key[0] == str(executable)])
 
     async def close(self) -> None:
         """End every forkserver; their children have ended before."""
-        for server in self._servers.values():
-            self._retire(server)
-        self._servers.clear()
-        while self._retiring:
-            await asyncio.wait(self._retiring)
+        if self._calm is not None:
+            self._calm.cancel()
+        for task in self._warming:
+            task.cancel()
+        if self._warming:
+            await asyncio.wait(self._warming)
+        self._forget(list(self._servers))
+        if self._closing:
+            await asyncio.wait(self._closing)
 
-    def _server(self, request: LaunchRequest) -> _Server:
+    def _server(self, request: LaunchRequest) -> Forkserver:
         key = _key(request)
         server = self._servers.get(key)
-        if server is None or not server.usable:
-            modules = (
-                self._learned.modules(request.environment_key, request.imports)
-                if request.preload is None
-                else list(request.preload)
-            )
-            output = self._log(request.environment_name)
-            server = _Server(request, modules, self._slots, output, self._cold.warden)
-            self._servers[key] = server
+        if server is not None and not server.usable:
+            self._drop(key, server)
+            server = None
+        if server is None:
+            server = self._servers[key] = self._new(request)
         return server
+
+    def _new(self, request: LaunchRequest) -> Forkserver:
+        modules = (
+            self._learned.modules(request.environment_key, request.imports)
+            if request.preload is None
+            else list(request.preload)
+        )
+        output = self._log(request.environment_name)
+        return Forkserver(request, modules, self._slots, output, self._cold.warden, self.patience)
+
+    async def _ready(self, request: LaunchRequest, server: Forkserver) -> None:
+        await server.ready()
+        if request.preload is None:
+            # What was guessed and found: a shim forked from it does not report it as imported.
+            self._learned.add(request.environment_key, server.preloaded)
+            self._learned.forget(request.environment_key, server.gone)
+
+    def _grow(self) -> None:
+        self._calm = None
+        for key, request in self._outgrown.items():
+            server = self._servers.get(key)
+            if server is not None and server.usable:
+                _keep(self._warming, self._outgrow(key, request, server))
+        self._outgrown.clear()
+
+    async def _outgrow(self, key: Key, request: LaunchRequest, old: Forkserver) -> None:
+        """Put one that has preloaded all that is known in the place of ``old``."""
+        new = self._new(request)
+        try:
+            await self._ready(request, new)
+            # Unless things went on meanwhile.
+            if self._servers.get(key) is old:
+                self._drop(key, old)
+                self._servers[key] = new
+        except ForkserverGoneError:
+            return
+        except UnfitError as error:
+            if self._servers.get(key) is old:
+                self._give_up(key, str(error))
+        finally:
+            if self._servers.get(key) is not new:
+                self._retire(new)
 
     def _why_cold(self, request: LaunchRequest) -> str | None:
         if request.start_method is StartMethod.SPAWN:
@@ -164,281 +198,30 @@ class WarmLauncher:
         return self._unfit.get(_key(request))
 
     def _give_up(self, key: Key, reason: str) -> None:
+        self._forget([key])
         self._unfit[key] = reason
-        server = self._servers.pop(key, None)
-        if server is not None:
+
+    def _drop(self, key: Key, server: Forkserver) -> None:
+        if self._servers.get(key) is server:
+            del self._servers[key]
             self._retire(server)
 
-    def _retire(self, server: _Server) -> None:
-        self._keep(asyncio.create_task(server.close()))
+    def _forget(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._unfit.pop(key, None)
+            self._outgrown.pop(key, None)
+            server = self._servers.pop(key, None)
+            if server is not None:
+                self._retire(server)
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
-
-class _Server:
-    """One forkserver: its process and the socket to it. Requests are answered one at a time."""
-
-    def __init__(
-        self,
-        request: LaunchRequest,
-        modules: list[str],
-        slots: Slots,
-        output: Output,
-        warden: Warden,
-    ) -> None:
-        self._warden = warden
-        self._waiting = 0
-        self._modules = modules
-        self._tried = set(modules)
-        self._output = output
-        self._process: Process | None = None
-        self._control: socket.socket | None = None
-        self._lock = asyncio.Lock()
-        self._closing = False
-        self._unwanted: set[asyncio.Task[None]] = set()
-        self.loaded: frozenset[str] = frozenset()
-        self._starting = asyncio.create_task(self._warm_up(request, slots))
-        self._starting.add_done_callback(_retrieve)
-
-    @property
-    def usable(self) -> bool:
-        """False once its process is gone or it was told to close."""
-        return not self._closing and (self._process is None or not self._process.exited.done())
-
-    def knows(self, modules: set[str]) -> bool:
-        """True when it has preloaded ``modules``, or tried to."""
-        return modules <= self._tried
-
-    async def ready(self) -> None:
-        """Wait until it has preloaded; raises ``_UnfitError``."""
-        self._waiting += 1
-        try:
-            await asyncio.shield(self._starting)
-        finally:
-            self._waiting -= 1
-
-    async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
-        """Fork one shim; raises ``_UnfitError`` or ``LaunchError``."""
-        forking = asyncio.create_task(self._fork(request, cold))
-        try:
-            return await asyncio.shield(forking)
-        except asyncio.CancelledError:
-            # Nobody wants it any more. Its answer must still be heard, or the next to ask would
-            # take it for his own; and what was forked must go.
-            discarding = asyncio.create_task(_discard(forking))
-            self._unwanted.add(discarding)
-            discarding.add_done_callback(self._unwanted.discard)
-            raise
-
-    async def _fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Process:
-        message = {
-            "type": "fork",
-            "name": request.name,
-            "instance": request.instance,
-            "address": request.address,
-        }
-        with open_pipes() as pipes:
-            answer = await self._ask(message, pipes.theirs)
-            if answer["type"] != "forked":
-                raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
-            pid = answer["pid"]
-        process = self._child(pid, pipes, request)
-        process.limit(request.limits, cold.descriptors)
-        return process
-
-    def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
-        async def reap() -> int | None:
-            os.close(pipes.lifeline)
-            try:
-                answer = await self._ask({"type": "reap", "pid": pid})
-                status: int | None = answer["status"]
-            except _UnfitError:
-                status = await _reap_adopted(pid)
-            return status
-
-        return Process(
-            pid,
-            pipes={pipes.output: "out", pipes.errors: "err"},
-            output=request.output,
-            reap=reap,
-            method="forkserver",
-            warden=self._warden,
-        )
-
-    async def close(self) -> None:
-        """End it. Its children go on: they are reaped as orphans."""
-        self._closing = True
-        with contextlib.suppress(_UnfitError, asyncio.CancelledError):
-            await self._starting
-        while self._unwanted:
-            await asyncio.wait(self._unwanted)
-        async with self._lock:
-            if self._process is not None and not self._process.exited.done():
-                self._process.kill_leader(signal.SIGKILL)
-                await asyncio.shield(self._process.exited)
-            if self._control is not None:
-                self._control.close()
-
-    async def _warm_up(self, request: LaunchRequest, slots: Slots) -> None:
-        # The one that most locations wait for goes first.
-        async with slots.take(lambda: float(self._waiting)):
-            await self._start(request)
-
-    async def _start(self, request: LaunchRequest) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._control = ours
-        title = f"forkserver {request.environment_name}"
-        command = [str(request.executable), "-u", str(BOOT), title.ljust(_TITLE_WIDTH)]
-        with theirs, open_pipes() as pipes:
-            line, output, errors = pipes.theirs
-            try:
-                # Blocking, in the main thread, as in SpawnLauncher.
-                child = subprocess.Popen(  # noqa: ASYNC220
-                    command,
-                    stdin=line,
-                    stdout=output,
-                    stderr=errors,
-                    env=dict(request.environ),
-                    cwd="/",
-                    start_new_session=True,
-                    pass_fds=(theirs.fileno(),),
-                )
-            except (OSError, ValueError) as error:
-                raise _UnfitError(f"the forkserver cannot be started: {error}") from None
-            number = theirs.fileno()
-        self._process = _own_process(child, pipes, self._output, self._warden)
-        overlay = None if request.overlay is None else str(request.overlay)
-        start = {"v": 1, "control": number, "overlay": overlay}
-        with contextlib.suppress(OSError):
-            os.write(pipes.lifeline, json.dumps(start).encode() + b"\n")
-        await self._preload()
-
-    async def _preload(self) -> None:
-        module = "its libraries"
-        async with self._lock:
-            await self._send({"type": "preload", "modules": self._modules}, ())
-            while True:
-                try:
-                    answer = await asyncio.wait_for(self._receive(), _PRELOAD_TIMEOUT)
-                except TimeoutError:
-                    self._abandon()
-                    raise _UnfitError(
-                        f"preloading {module} took longer than {_PRELOAD_TIMEOUT:g} s"
-                    ) from None
-                except _UnfitError:
-                    raise _UnfitError(f"preloading {module} ended the forkserver") from None
-                if answer["type"] == "preloaded":
-                    break
-                module = answer["module"]
-        if answer["failed"]:
-            name, error = next(iter(answer["failed"].items()))
-            self._abandon()
-            raise _UnfitError(f"preloading {name} failed: {error}")
-        if answer["unfit"]:
-            self._abandon()
-            raise _UnfitError(answer["unfit"])
-        self.loaded = frozenset(answer["loaded"])
-
-    def _abandon(self) -> None:
-        if self._process is not None:
-            self._process.kill(signal.SIGKILL)
-
-    async def _ask(
-        self, message: dict[str, Any], descriptors: tuple[int, ...] = ()
-    ) -> dict[str, Any]:
-        async with self._lock:
-            await self._send(message, descriptors)
-            try:
-                return await asyncio.wait_for(self._receive(), _ANSWER_TIMEOUT)
-            except TimeoutError:
-                self._abandon()
-                raise _UnfitError("the forkserver does not answer") from None
-
-    async def _send(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
-        assert self._control is not None
-        data = wire.pack(message)
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                socket.send_fds(self._control, [data], descriptors)
-                return
-            except BlockingIOError:
-                await _until(loop.add_writer, loop.remove_writer, self._control)
-            except OSError as error:
-                raise _UnfitError(f"the forkserver is gone ({error.strerror})") from None
-
-    async def _receive(self) -> dict[str, Any]:
-        assert self._control is not None
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                data = self._control.recv(1024 * 1024)
-            except BlockingIOError:
-                await _until(loop.add_reader, loop.remove_reader, self._control)
-                continue
-            except OSError as error:
-                raise _UnfitError(f"the forkserver is gone ({error.strerror})") from None
-            if not data:
-                raise _UnfitError("the forkserver is gone")
-            answer: dict[str, Any] = wire.unpack(data)
-            return answer
+    def _retire(self, server: Forkserver) -> None:
+        _keep(self._closing, server.close())
 
 
-async def _discard(forking: asyncio.Task[Process]) -> None:
-    with contextlib.suppress(_UnfitError, LaunchError):
-        process = await forking
-        process.kill(signal.SIGKILL)
-        await asyncio.shield(process.exited)
-
-
-def _own_process(
-    child: subprocess.Popen[bytes], pipes: Pipes, output: Output, warden: Warden
-) -> Process:
-    async def reap() -> int | None:
-        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-        child.returncode = os.waitstatus_to_exitcode(status)
-        os.close(pipes.lifeline)
-        return status
-
-    return Process(
-        child.pid,
-        pipes={pipes.output: "out", pipes.errors: "err"},
-        output=output,
-        reap=reap,
-        method="forkserver",
-        warden=warden,
-    )
-
-
-async def _reap_adopted(pid: int) -> int | None:
-    """The wait status of a child whose forkserver is gone; ours if we are its subreaper."""
-    for delay in (0, 0.01, 0.05, 0.2):
-        await asyncio.sleep(delay)
-        try:
-            found, status = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
-        except ChildProcessError:
-            continue
-        if found:
-            return status
-    return None
-
-
-async def _until(add: Any, remove: Any, descriptor: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    possible: asyncio.Future[None] = loop.create_future()
-
-    def come() -> None:
-        if not possible.done():
-            possible.set_result(None)
-
-    add(descriptor, come)
-    try:
-        await possible
-    finally:
-        remove(descriptor)
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def _key(request: LaunchRequest) -> Key:
@@ -456,8 +239,3 @@ def _shadowed(request: LaunchRequest, loaded: frozenset[str]) -> str | None:
     if found:
         return f"its own module {found[0]!r} has the name of one that is preloaded"
     return None
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()

@@ -38,11 +38,8 @@ def launcher(running: Supervised) -> WarmLauncher:
 
 def forkservers(running: Supervised) -> list[int]:
     """Process ids of the forkservers that would be used next."""
-    return [
-        server._process.pid
-        for server in launcher(running)._servers.values()
-        if server.usable and server._process is not None
-    ]
+    servers = launcher(running)._servers.values()
+    return [one.pid for one in servers if one.usable and one.pid is not None]
 
 
 async def method(running: Supervised, name: str) -> tuple[str, str]:

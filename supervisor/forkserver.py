@@ -1,0 +1,391 @@
+"""One forkserver: its process, the conversation with it, and the shims that it forks.
+
+Owns the supervisor's side of runner_shim/forkserver.py: starts the process, has it preload, asks it
+to fork, and collects through it the exit status of what it forked; also of a child that outlives
+it, which the kernel gives to the supervisor then. Decides neither when there is one nor what it
+preloads (``warm`` does). Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runner_shim import wire
+from supervisor.launcher import (
+    BOOT,
+    LaunchError,
+    LaunchRequest,
+    Pipes,
+    Placed,
+    SpawnLauncher,
+    open_pipes,
+)
+from supervisor.process import Output, Process
+from supervisor.slots import Slots
+from supervisor.warden import Warden
+
+__all__ = ["Forkserver", "ForkserverGoneError", "Patience", "UnfitError"]
+
+# ps shows a shim's own name where the forkserver's stood: this is the room there is for it.
+_TITLE_WIDTH = 96
+# One message holds at most what a socket's buffer takes; the kernel's default is 208 KiB.
+_MAX_NAMES = 48 * 1024
+# How long a process that was killed may take to be gone before we stop waiting for its children.
+_GONE_TIMEOUT = 5.0
+
+
+class UnfitError(Exception):
+    """This environment cannot be forked; the text says why."""
+
+
+class ForkserverGoneError(Exception):
+    """The forkserver ended, by itself or because it was told to; another one may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a forkserver, in seconds: for one import, and for any other answer."""
+
+    preload: float = 60.0
+    answer: float = 20.0
+
+
+class Forkserver:
+    """A forkserver that preloads ``modules``; it is started in a slot of its own.
+
+    ``request`` is the first of those that it is for: its interpreter, overlay and variables count.
+    ``output`` gets what the process prints. ``preloaded``, ``gone`` (modules that the libraries do
+    not have any more) and ``loaded`` (the top-level names of all modules in it) are complete once
+    ``ready`` has returned.
+    """
+
+    def __init__(
+        self,
+        request: LaunchRequest,
+        modules: list[str],
+        slots: Slots,
+        output: Output,
+        warden: Warden,
+        patience: Patience,
+    ) -> None:
+        self.preloaded: list[str] = []
+        self.gone: list[str] = []
+        self.loaded: frozenset[str] = frozenset()
+        self._waiting = 0
+        self._modules = modules
+        self._tried = set(modules)
+        self._output = output
+        self._warden = warden
+        self._patience = patience
+        self._process: Process | None = None
+        self._control: socket.socket | None = None
+        self._lock = asyncio.Lock()
+        self._closing = False
+        self._unwanted: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.create_task(self._warm_up(request, slots))
+        self._starting.add_done_callback(_retrieve)
+
+    @property
+    def usable(self) -> bool:
+        """False once its process is gone or it was told to close."""
+        return not self._closing and (self._process is None or not self._process.exited.done())
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, once there is one."""
+        return None if self._process is None else self._process.pid
+
+    def knows(self, modules: set[str]) -> bool:
+        """True when it has preloaded ``modules``, or tried to."""
+        return modules <= self._tried
+
+    async def ready(self) -> None:
+        """Wait until it has preloaded; raises ``UnfitError`` or ``ForkserverGoneError``."""
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            if self._starting.cancelled() and not _cancelled():
+                raise ForkserverGoneError("the forkserver was told to end") from None
+            raise
+        finally:
+            self._waiting -= 1
+
+    async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
+        """Fork one shim; raises ``UnfitError``, ``ForkserverGoneError`` or ``LaunchError``."""
+        forking = asyncio.create_task(self._fork(request, cold))
+        try:
+            return await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            # Nobody wants it any more. Its answer must still be heard, or the next to ask would
+            # take it for his own; and what was forked must go.
+            discarding = asyncio.create_task(_discard(forking))
+            self._unwanted.add(discarding)
+            discarding.add_done_callback(self._unwanted.discard)
+            raise
+
+    async def close(self) -> None:
+        """End it. Its children go on: they are reaped as orphans."""
+        self._closing = True
+        self._starting.cancel()  # no more than a slot or a preload is waited for
+        await asyncio.wait([self._starting])
+        while self._unwanted:
+            await asyncio.wait(self._unwanted)
+        async with self._lock:
+            if self._process is not None and not self._process.exited.done():
+                self._process.kill_leader(signal.SIGKILL)
+                await asyncio.shield(self._process.exited)
+            if self._control is not None:
+                self._control.close()
+
+    # Starting.
+
+    async def _warm_up(self, request: LaunchRequest, slots: Slots) -> None:
+        # The one that most locations wait for goes first.
+        async with slots.take(lambda: float(self._waiting)):
+            self._start(request)
+            await self._preload()
+
+    def _start(self, request: LaunchRequest) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._control = ours
+        title = f"forkserver {request.environment_name}"
+        command = [str(request.executable), "-u", str(BOOT), title.ljust(_TITLE_WIDTH)]
+        with theirs, open_pipes() as pipes:
+            line, output, errors = pipes.theirs
+            try:
+                # Blocking, in the main thread, as in SpawnLauncher.
+                child = subprocess.Popen(
+                    command,
+                    stdin=line,
+                    stdout=output,
+                    stderr=errors,
+                    env=dict(request.environ),
+                    cwd="/",
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except (OSError, ValueError) as error:
+                raise UnfitError(f"the forkserver cannot be started: {error}") from None
+            number = theirs.fileno()
+        self._process = _own_process(child, pipes, self._output, self._warden)
+        overlay = None if request.overlay is None else str(request.overlay)
+        start = {"v": 1, "control": number, "overlay": overlay}
+        with contextlib.suppress(OSError):
+            os.write(pipes.lifeline, json.dumps(start).encode() + b"\n")
+
+    async def _preload(self) -> None:
+        module = "its libraries"
+        try:
+            async with self._lock:
+                for modules in _portions(self._modules):
+                    await self._send({"type": "preload", "modules": modules}, ())
+                    while True:
+                        answer = await self._patiently(self._patience.preload)
+                        if answer["type"] == "preloaded":
+                            break
+                        module = str(answer.get("module"))
+                    self._note(answer)
+                await self._send({"type": "judge"}, ())
+                answer = await self._patiently(self._patience.preload)
+        except TimeoutError:
+            self._abandon()
+            text = f"preloading {module} took longer than {self._patience.preload:g} s"
+            raise UnfitError(text) from None
+        except ForkserverGoneError:
+            raise UnfitError(f"preloading {module} {await self._how_it_ended()}") from None
+        if answer.get("unfit"):
+            self._abandon()
+            raise UnfitError(str(answer["unfit"]))
+        self.loaded = frozenset(answer.get("loaded", ()))
+
+    def _note(self, answer: dict[str, Any]) -> None:
+        if answer.get("failed"):
+            name, error = answer["failed"]
+            self._abandon()
+            raise UnfitError(f"preloading {name} failed: {error}")
+        self.preloaded.extend(answer.get("modules", ()))
+        self.gone.extend(answer.get("gone", ()))
+
+    async def _how_it_ended(self) -> str:
+        assert self._process is not None
+        await asyncio.wait([self._process.exited], timeout=_GONE_TIMEOUT)
+        if not self._process.exited.done():
+            return "closed the forkserver's socket"
+        return f"ended the forkserver: it {self._process.exited.result()}"
+
+    # Forking.
+
+    async def _fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Process:
+        message = {
+            "type": "fork",
+            "name": request.name,
+            "instance": request.instance,
+            "address": request.address,
+        }
+        with open_pipes() as pipes:
+            answer = await self._ask(message, pipes.theirs)
+            pid = answer.get("pid")
+            if answer["type"] != "forked" or not isinstance(pid, int):
+                raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
+        process = self._child(pid, pipes, request)
+        process.limit(request.limits, cold.descriptors)
+        return process
+
+    def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
+        async def reap() -> int | None:
+            os.close(pipes.lifeline)
+            try:
+                status = (await self._ask({"type": "reap", "pid": pid})).get("status")
+            except (UnfitError, ForkserverGoneError):
+                return await self._reap_adopted(pid)
+            return status if isinstance(status, int) else None
+
+        return Process(
+            pid,
+            pipes={pipes.output: "out", pipes.errors: "err"},
+            output=request.output,
+            reap=reap,
+            method="forkserver",
+            warden=self._warden,
+        )
+
+    async def _reap_adopted(self, pid: int) -> int | None:
+        """The wait status of a child that outlived the forkserver; ours if we are its subreaper."""
+        assert self._process is not None
+        # Until then it is still the forkserver's.
+        await asyncio.wait([self._process.exited], timeout=_GONE_TIMEOUT)
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
+        except ChildProcessError:
+            return None  # no subreaper: it went to init
+        return status if found else None
+
+    # Asking.
+
+    def _abandon(self) -> None:
+        if self._process is not None:
+            self._process.kill(signal.SIGKILL)
+
+    async def _ask(
+        self, message: dict[str, Any], descriptors: tuple[int, ...] = ()
+    ) -> dict[str, Any]:
+        async with self._lock:
+            try:
+                await asyncio.wait_for(self._send(message, descriptors), self._patience.answer)
+                return await self._patiently(self._patience.answer)
+            except TimeoutError:
+                self._abandon()
+                raise UnfitError("the forkserver does not answer") from None
+
+    async def _send(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        assert self._control is not None
+        data = wire.pack(message)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                socket.send_fds(self._control, [data], descriptors)
+                return
+            except BlockingIOError:
+                await _until(loop.add_writer, loop.remove_writer, self._control)
+            except OSError as error:
+                raise ForkserverGoneError(str(error)) from None
+
+    async def _patiently(self, timeout: float) -> dict[str, Any]:
+        return await asyncio.wait_for(self._receive(), timeout)
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._control is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data = self._control.recv(1024 * 1024)
+            except BlockingIOError:
+                await _until(loop.add_reader, loop.remove_reader, self._control)
+                continue
+            except OSError as error:
+                raise ForkserverGoneError(str(error)) from None
+            if not data:
+                raise ForkserverGoneError("it closed its socket")
+            try:
+                answer = wire.unpack(data)
+            except wire.WireError as error:
+                answer = error
+            if not isinstance(answer, dict) or not isinstance(answer.get("type"), str):
+                self._abandon()
+                raise UnfitError(f"the forkserver said what makes no sense: {answer!r:.100}")
+            return answer
+
+
+async def _discard(forking: asyncio.Task[Process]) -> None:
+    with contextlib.suppress(UnfitError, ForkserverGoneError, LaunchError):
+        process = await forking
+        process.kill(signal.SIGKILL)
+        await asyncio.shield(process.exited)
+
+
+def _own_process(
+    child: subprocess.Popen[bytes], pipes: Pipes, output: Output, warden: Warden
+) -> Process:
+    async def reap() -> int | None:
+        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
+        child.returncode = os.waitstatus_to_exitcode(status)
+        os.close(pipes.lifeline)
+        return status
+
+    return Process(
+        child.pid,
+        pipes={pipes.output: "out", pipes.errors: "err"},
+        output=output,
+        reap=reap,
+        method="forkserver",
+        warden=warden,
+    )
+
+
+def _portions(modules: list[str]) -> Iterator[list[str]]:
+    """The names in their order, in lists that fit into a message each; at least one list."""
+    portion: list[str] = []
+    size = 0
+    for name in modules:
+        if size + len(name) > _MAX_NAMES:
+            yield portion
+            portion, size = [], 0
+        portion.append(name)
+        size += len(name) + 8
+    yield portion
+
+
+async def _until(add: Any, remove: Any, descriptor: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    possible: asyncio.Future[None] = loop.create_future()
+
+    def come() -> None:
+        if not possible.done():
+            possible.set_result(None)
+
+    add(descriptor, come)
+    try:
+        await possible
+    finally:
+        remove(descriptor)
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
