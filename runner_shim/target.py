@@ -9,6 +9,7 @@ The working directory is entered and put first on ``sys.path`` for good: an impo
 body, a day later, finds what it found while loading.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -109,8 +110,7 @@ def _load(target, before, warn):
     module = _import(target, warn)
     attribute = target.get("attribute")
     findings = _find(target, module, attribute, warn)
-    repositories, definitions, sources = findings.collect(warn)
-    document = {"format": 1, "repositories": repositories, "definitions": definitions}
+    document, sources = _collect(findings, warn)
     report = {
         "python": "%d.%d.%d" % sys.version_info[:3],
         "implementation": {"cpython": "CPython"}.get(
@@ -128,7 +128,20 @@ def _load(target, before, warn):
     }
     if attribute:
         report["attribute"] = canonical.text(attribute)
-    return Loaded(findings, canonical.ordered(document), sources, report)
+    return Loaded(findings, document, sources, report)
+
+
+def _collect(findings, warn):
+    # Plain data without cycles, and much of it: the collector would only look at it again and again.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        repositories, definitions, sources = findings.collect(warn)
+        document = {"format": 1, "repositories": repositories, "definitions": definitions}
+        return canonical.ordered(document), sources
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _file_of(module):
