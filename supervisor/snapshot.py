@@ -184,9 +184,10 @@ def _checked_report(report: Any) -> dict[str, Any]:
     seconds = report.get("load_seconds")
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         checked["load_seconds"] = float(seconds)
+    frameworks = report.get("frameworks")
     checked["frameworks"] = [
         {"name": str(one.get("name", "")), "version": str(one.get("version", ""))}
-        for one in report.get("frameworks") or ()
+        for one in (frameworks if isinstance(frameworks, list) else ())
         if isinstance(one, dict)
     ]
     checked["warnings"] = checked_warnings(report.get("warnings"))
