@@ -37,8 +37,10 @@ __all__ = [
     "Call",
     "Conversation",
     "diff",
+    "environments",
     "error_from",
     "follow",
+    "history",
     "listing",
     "logs",
     "order",
@@ -224,6 +226,17 @@ def diff(location: str, before: int | None, after: int | None) -> Call[documents
     return Call("diff", _present(location=location, **{"from": before, "to": after}), _document)
 
 
+def history(location: str) -> Call[documents.History]:
+    """The generations of one location that are kept."""
+    return Call("history", {"location": location}, _document)
+
+
+def environments(location: str | None) -> Call[documents.EnvironmentRows]:
+    """The environments in use and what is installed in each; or that of one location."""
+    # A look at every metadata directory of every environment: give it time of its own.
+    return Call("environments", _present(location=location), _document, LONGEST_HOLD)
+
+
 def order(method: str, locations: Sequence[str]) -> Call[documents.Orders]:
     """``reload``, ``restart``, ``stop`` or ``start``; no locations means all."""
     return Call(method, {"locations": list(locations)}, _document)
@@ -247,6 +260,7 @@ def logs(location: str, lines: int) -> Call[documents.LogChunk]:
 
 def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[documents.LogChunk]:
     """Lines after a cursor, as soon as there are any."""
+    timeout = min(timeout, LONGEST_HOLD)
     params = {"location": location, "after": after, "timeout": timeout}
     return Call("logs", params, _document, timeout)
 

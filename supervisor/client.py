@@ -171,9 +171,25 @@ class Client(Endpoint):
             if calls.settled(waited) or (deadline is not None and time.monotonic() >= deadline):
                 return waited
 
-    def logs(self, location: str, *, lines: int = 50) -> documents.LogChunk:
-        """The last ``lines`` lines, and the cursor behind them."""
-        return self._call(calls.logs(location, lines))
+    def history(self, location: str) -> documents.History:
+        """The generations of ``location`` that are kept, oldest first, without their definitions."""
+        return self._call(calls.history(location))
+
+    def environments(self, location: str | None = None) -> list[documents.EnvironmentRow]:
+        """The environments in use, or that of one location, and what is installed in each."""
+        return self._call(calls.environments(location))["environments"]
+
+    def logs(
+        self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
+    ) -> documents.LogChunk:
+        """The last ``lines`` lines, and the cursor behind them.
+
+        With ``after`` (such a cursor) the lines behind it, as soon as there are any or after at most
+        ``timeout`` (and 30) seconds.
+        """
+        if after is None:
+            return self._call(calls.logs(location, lines))
+        return self._call(calls.follow(location, after, timeout))
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -356,9 +372,21 @@ class AsyncClient(Endpoint):
             if calls.settled(waited) or (deadline is not None and time.monotonic() >= deadline):
                 return waited
 
-    async def logs(self, location: str, *, lines: int = 50) -> documents.LogChunk:
+    async def history(self, location: str) -> documents.History:
+        """As ``Client.history``."""
+        return await self._call(calls.history(location))
+
+    async def environments(self, location: str | None = None) -> list[documents.EnvironmentRow]:
+        """As ``Client.environments``."""
+        return (await self._call(calls.environments(location)))["environments"]
+
+    async def logs(
+        self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
+    ) -> documents.LogChunk:
         """As ``Client.logs``."""
-        return await self._call(calls.logs(location, lines))
+        if after is None:
+            return await self._call(calls.logs(location, lines))
+        return await self._call(calls.follow(location, after, timeout))
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10

@@ -16,12 +16,17 @@ __all__ = [
     "DefinitionRows",
     "Diff",
     "Environment",
+    "EnvironmentRow",
+    "EnvironmentRows",
     "Failure",
+    "Generation",
+    "History",
     "LocationStatus",
     "LogChunk",
     "LogLine",
     "Memory",
     "Orders",
+    "Package",
     "ProblemRow",
     "Process",
     "Serving",
@@ -217,6 +222,47 @@ Diff = TypedDict(
     },
 )
 """What it takes to get from one generation to another; keys are ``kind:name``."""
+
+
+class Generation(TypedDict):
+    """A generation that loaded and is kept; ``counts`` is empty where they were not noted."""
+
+    generation: int
+    loaded_at: float
+    fingerprint: str
+    size: int
+    counts: Counts
+    python: str
+    frameworks: list[dict[str, str]]
+    load_seconds: float | None
+
+
+class History(TypedDict):
+    """The kept generations of a location, oldest first; ``serving`` is None before the first."""
+
+    location: str
+    serving: int | None
+    generations: list[Generation]
+
+
+class Package(TypedDict):
+    """An installed distribution; the name is normalized, the version empty where nobody says it."""
+
+    name: str
+    version: str
+
+
+class EnvironmentRow(Environment):
+    """An environment in use; ``packages`` is None until it has been prepared."""
+
+    locations: list[str]
+    packages: list[Package] | None
+
+
+class EnvironmentRows(TypedDict):
+    """The environments in use."""
+
+    environments: list[EnvironmentRow]
 
 
 class Orders(TypedDict):

@@ -10,15 +10,23 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor import __version__
 from supervisor.control import Method, Reply
 from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
+from supervisor.installed import distributions
 from supervisor.lifecycle import State
 from supervisor.location import Location
 from supervisor.snapshot import Snapshot, compare, definition_key
-from supervisor.status import Usage, location_status, problem_data, remote_status
+from supervisor.status import (
+    Usage,
+    environment_status,
+    location_status,
+    problem_data,
+    remote_status,
+)
 
 if TYPE_CHECKING:
     from supervisor.daemon import Daemon
@@ -44,6 +52,8 @@ class Methods:
             "show": self.show,
             "snapshot": self.snapshot,
             "diff": self.diff,
+            "history": self.history,
+            "environments": self.environments,
             "reload": self.reload,
             "restart": self.restart,
             "start": self.start,
@@ -183,6 +193,35 @@ class Methods:
                 for one in difference.changed
             ],
         }, []
+
+    async def history(self, params: Mapping[str, Any]) -> Reply:
+        """The generations of one location that are kept."""
+        location = self._daemon.location(_text(params, "location"))
+        kept = await self._daemon.store.history(location.spec.name)
+        snapshot = location.snapshot
+        return {
+            "location": location.spec.name,
+            "serving": None if snapshot is None else snapshot.generation,
+            "generations": kept,
+        }, []
+
+    async def environments(self, params: Mapping[str, Any]) -> Reply:
+        """The environments in use, by whom, and what is installed in each."""
+        name = _text(params, "location", optional=True)
+        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for location in chosen:
+            data = environment_status(location.spec, location.newest or location.serving)
+            entry = found.setdefault((data["name"], data["executable"]), {**data, "locations": []})
+            entry["locations"].append(location.spec.name)
+        for entry in found.values():
+            # Directories of many entries, perhaps on a slow disk: not in the event loop.
+            entry["packages"] = (
+                await asyncio.to_thread(distributions, Path(entry["prefix"]), entry["python"])
+                if entry["prefix"]
+                else None
+            )
+        return {"environments": list(found.values())}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
         """Load anew beside what serves."""

@@ -19,7 +19,7 @@ from supervisor.errors import ConfigurationProblem
 from supervisor.location import Location
 from supervisor.specs import LocationSpec
 
-__all__ = ["Usage", "location_status", "problem_data", "remote_status"]
+__all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
 
 
 class Usage:
@@ -90,7 +90,7 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[s
             "next_restart": location.next_restart,
             "failure": None,
             "process": _process(serving or newest, usage, detail=detail),
-            "environment": _environment(spec, newest),
+            "environment": environment_status(spec, newest),
             "serving": None,
             "warnings": [],
             "log": {"path": str(location.log.path)},
@@ -173,7 +173,8 @@ def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str
     }
 
 
-def _environment(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
+def environment_status(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
+    """What a location runs in: as prepared for ``attempt``, or as far as ``spec`` tells."""
     prepared = attempt.prepared if attempt is not None else None
     sources = {
         "requirements_file": _path(spec.environment.requirements_file),

@@ -65,6 +65,14 @@ class SnapshotStore:
         """The generations that are kept, oldest first."""
         return await self._run(lambda: self._generations(location))
 
+    async def history(self, location: str) -> list[dict[str, Any]]:
+        """What is kept of ``location``, oldest first, without its definitions.
+
+        Each has ``generation``, ``loaded_at``, ``fingerprint``, ``size``, ``counts`` (empty for one
+        kept by a version that did not note them), ``python``, ``frameworks`` and ``load_seconds``.
+        """
+        return await self._run(lambda: self._history(location))
+
     def close(self) -> None:
         """Write what is under way and close."""
         self._thread.submit(self._close).result()
@@ -114,7 +122,8 @@ class SnapshotStore:
                 snapshot.fingerprint,
                 snapshot.definitions,
                 snapshot.sources,
-                wire.pack(dict(snapshot.report)),
+                # Beside the report, so that a history needs no definitions to be decoded.
+                wire.pack({**snapshot.report, "counts": dict(snapshot.counts)}),
             ),
         )
         self._database.execute(
@@ -136,6 +145,34 @@ class SnapshotStore:
             "SELECT generation FROM snapshots WHERE location = ? ORDER BY generation", (location,)
         )
         return [row[0] for row in rows]
+
+    def _history(self, location: str) -> list[dict[str, Any]]:
+        assert self._database is not None
+        rows = self._database.execute(
+            "SELECT generation, loaded_at, fingerprint, report, "
+            "length(definitions) + length(sources) FROM snapshots "
+            "WHERE location = ? ORDER BY generation",
+            (location,),
+        )
+        found = []
+        for generation, loaded_at, fingerprint, packed, size in rows:
+            try:
+                report = wire.unpack(packed)
+            except wire.WireError:
+                continue
+            found.append(
+                {
+                    "generation": generation,
+                    "loaded_at": loaded_at,
+                    "fingerprint": fingerprint,
+                    "size": size,
+                    "counts": report.get("counts", {}),
+                    "python": report.get("python", ""),
+                    "frameworks": report.get("frameworks", []),
+                    "load_seconds": report.get("load_seconds"),
+                }
+            )
+        return found
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

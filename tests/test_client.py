@@ -330,3 +330,25 @@ def test_importing_the_client_imports_nothing_slow() -> None:
     loaded = set(done.stdout.split())
     slow = {"asyncio", "pydantic", "yaml", "rich", "watchfiles", "virtualenv", "psutil", "envs"}
     assert not slow & loaded
+
+
+def test_history_environments_and_lines_behind_a_cursor(running: SimpleNamespace) -> None:
+    client = running.client
+    history = client.history("team")
+    assert history["location"] == "team"
+    assert history["generations"][-1]["generation"] == history["serving"]
+    assert history["generations"][-1]["counts"] == {"job": 2, "schedule": 1}
+    assert client.history("broken") == {"location": "broken", "serving": None, "generations": []}
+    environments = client.environments()
+    assert sorted(name for one in environments for name in one["locations"]) == ["broken", "team"]
+    (one,) = client.environments("team")
+    assert one["locations"] == ["team"]
+    assert {"name", "version"} == set(one["packages"][0])
+    assert {package["name"] for package in one["packages"]} >= {"click", "pytest"}
+    everything = client.logs("team", lines=1000)
+    behind = client.logs("team", after=0)
+    assert behind["lines"] == everything["lines"]
+    assert client.logs("team", after=everything["next"], timeout=0)["lines"] == []
+    for method in (client.history, client.environments):
+        with pytest.raises(UnknownLocationError):
+            method("nobody")

@@ -105,3 +105,21 @@ def test_a_row_that_was_tampered_with_is_not_served(tmp_path):
         assert found == {}
 
     asyncio.run(scenario())
+
+
+def test_history_tells_of_what_is_kept_without_its_definitions(tmp_path):
+    async def scenario():
+        store, _ = await reopened(tmp_path / "s.db")
+        first, second = snapshot("risk", 1, "a"), snapshot("risk", 2, "a", "b")
+        store.save(first)
+        store.save(second)
+        history = await store.history("risk")
+        store.close()
+        assert [one["generation"] for one in history] == [1, 2]
+        assert [one["counts"] for one in history] == [{"job": 1}, {"job": 2}]
+        assert history[1]["fingerprint"] == second.fingerprint
+        assert history[1]["size"] == second.size
+        assert history[1]["python"] == "3.8.1"
+        assert history[1]["loaded_at"] == 1000.5
+
+    asyncio.run(scenario())
