@@ -55,6 +55,13 @@ class _Visible(object):
         sys.modules.update(self.theirs)
 
 
+def _open_descriptors():
+    try:
+        return {int(name) for name in os.listdir("/proc/self/fd")}
+    except OSError:
+        return set()  # not Linux
+
+
 class Channel(object):
     """A connection to ``address`` under the identity ``instance``.
 
@@ -63,6 +70,7 @@ class Channel(object):
 
     def __init__(self, address, instance, lifeline):
         self._pid = os.getpid()
+        before = _open_descriptors()
         with _Visible():
             import zmq
 
@@ -75,6 +83,11 @@ class Channel(object):
             self._socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024 * 1024)
             self._socket.connect(address)
             descriptor = self._socket.getsockopt(zmq.FD)
+        for one in _open_descriptors() - before:
+            try:
+                os.set_inheritable(one, False)  # some builds of libzmq leave theirs to children
+            except OSError:
+                pass  # it was the listing's own
         self._poller = select.poll()
         self._poller.register(descriptor, select.POLLIN)
         if lifeline is not None:
