@@ -36,7 +36,7 @@ from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.packages import Packages
-from supervisor.process import adopt_orphans
+from supervisor.process import adopt_orphans, reap_orphans
 from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
@@ -162,6 +162,7 @@ class Daemon:
         transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         adopt_orphans()
+        self._spawn(reap_orphans())
         slots = Slots()
         warden = Warden()
         launcher = self._launcher = WarmLauncher(

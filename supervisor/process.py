@@ -16,11 +16,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from supervisor.specs import Limits
 from supervisor.warden import Warden
 
-__all__ = ["Exit", "Output", "Process", "adopt_orphans", "session_members"]
+__all__ = ["Exit", "Output", "Process", "adopt_orphans", "reap_orphans", "session_members"]
 
 Output = Callable[[str, bytes], None]
 
@@ -204,6 +205,41 @@ def adopt_orphans() -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+async def reap_orphans(every: float = 5.0) -> None:
+    """Collect adopted processes that have ended, for as long as it is not cancelled.
+
+    Children of our own are collected at once by whoever started them. So one that is still a zombie
+    when looked at again, ``every`` seconds later, is nobody's.
+    """
+    seen: set[int] = set()
+    while True:
+        await asyncio.sleep(every)
+        zombies = _zombies()
+        for pid in zombies & seen:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
+        seen = zombies - seen
+
+
+def _zombies() -> set[int]:
+    """Children of this process that have ended and were not collected (Linux; elsewhere empty)."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError, AttributeError):
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return found
+        for task in os.listdir("/proc/self/task"):  # noqa: PTH208  # names only
+            children = Path(f"/proc/self/task/{task}/children").read_text().split()
+            found.update(int(pid) for pid in children if _is_zombie(pid))
+    return found
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def session_members(session: int) -> list[int]:
