@@ -15,7 +15,6 @@ fresh.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -69,8 +68,13 @@ class WarmLauncher:
     async def prepare(self, request: LaunchRequest) -> None:
         """Have the request's forkserver started and warm; concurrent callers wait for one start."""
         if self._why_cold(request) is None:
-            with contextlib.suppress(UnfitError, ForkserverGoneError):
-                await self._ready(request, self._server(request))
+            server = self._server(request)
+            try:
+                await self._ready(request, server)
+            except ForkserverGoneError:
+                return  # whoever starts next tries another one
+            except UnfitError as error:
+                self._give_up(_key(request), str(error))
 
     async def start(self, request: LaunchRequest) -> Placed:
         """Place one shim; raises ``LaunchError``."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from loading import write
 from supervised import Supervised
 
+from supervisor.environments import Environments
+from supervisor.launcher import LaunchRequest
+from supervisor.specs import EnvironmentSpec, Limits
 from supervisor.warm import WarmLauncher
 
 
@@ -52,3 +57,65 @@ async def method(running: Supervised, name: str) -> tuple[str, str]:
 async def methods(running: Supervised, names: Iterable[str]) -> set[tuple[str, str]]:
     """``method`` of several locations."""
     return {await method(running, name) for name in names}
+
+
+BAD_LIBRARIES = {
+    "good_library/__init__.py": "VALUE = 1\n",
+    "good_library/part.py": "VALUE = 2\n",
+    "thread_library.py": """\
+        import threading
+        threading.Thread(target=threading.Event().wait, name="ticker", daemon=True).start()
+        """,
+    "native_library.py": """\
+        import ctypes
+        libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
+        assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+        """,
+    "raising_library.py": "raise RuntimeError('no licence')\n",
+    "missing_library.py": "import something_else\n",
+    "exiting_library.py": "import sys\nsys.exit(3)\n",
+    "ending_library.py": "import os\nos._exit(3)\n",
+    "crashing_library.py": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
+    "hanging_library.py": "import time\nwhile True:\n    time.sleep(60)\n",
+    "holding_library.py": "import signal\nwhile True:\n    signal.pthread_sigmask(2, [15])\n",
+    "file_library.py": "file = open(__file__)\n",
+    "socket_library.py": "import socket\nends = socket.socketpair()\n",
+    "child_library.py": "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n",
+    "timer_library.py": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 600)\n",
+    "moving_library.py": "import os\nos.chdir('/tmp')\n",
+    "ray.py": "",
+    "ray_user.py": "import ray\n",
+    "plugin_library.py": "import team_plugin\n",
+    "pid_library.py": """\
+        import os
+        pid = os.getpid()
+        def check():
+            if os.getpid() != pid:
+                os.abort()
+        """,
+}
+
+
+async def warm_request(
+    executable: Path, folder: Path, environ: Mapping[str, str] | None = None, **more: Any
+) -> LaunchRequest:
+    """A request for a shim of that interpreter, which nobody will answer."""
+    environments = Environments(folder / "envs", os.environ)
+    spec = EnvironmentSpec(executable_path=str(executable))
+    try:
+        prepared = await environments.prepare(spec, lambda text: None)
+    finally:
+        environments.close()
+    return LaunchRequest(
+        name="warm",
+        instance="1-warm",
+        address=f"ipc://{folder}/nobody",
+        executable=executable,
+        overlay=prepared.overlay,
+        environ={**prepared.environ, **(environ or {})},
+        limits=Limits(),
+        output=lambda stream, data: None,
+        environment_name="scratch",
+        environment_key="scratch",
+        **more,
+    )

@@ -1,0 +1,303 @@
+"""One forkserver: what it preloads, what it refuses to, and what makes it unfit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from supervised import alive, poll
+from warmth import BAD_LIBRARIES, scratch_environment, site_packages, warm_request
+
+from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
+from supervisor.launcher import LaunchRequest, SpawnLauncher
+from supervisor.slots import Slots
+from supervisor.warden import Warden
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scratch_environment(
+        tmp_path_factory.mktemp("scratch") / "environment", sys.executable, BAD_LIBRARIES
+    )
+
+
+class Warmed:
+    """Starts forkservers and ends them; ``printed`` is what they said."""
+
+    def __init__(self) -> None:
+        self.printed = b""
+        self.warden = Warden()
+        self._servers: list[Forkserver] = []
+
+    def start(
+        self, request: LaunchRequest, *modules: str, patience: Patience | None = None
+    ) -> Forkserver:
+        server = Forkserver(
+            request, list(modules), Slots(), self._hear, self.warden, patience or Patience()
+        )
+        self._servers.append(server)
+        return server
+
+    def _hear(self, stream: str, data: bytes) -> None:
+        self.printed += data
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.close()
+        self.warden.close()
+
+
+@contextlib.asynccontextmanager
+async def warmed() -> AsyncIterator[Warmed]:
+    one = Warmed()
+    try:
+        yield one
+    finally:
+        await one.close()
+
+
+async def unfit(scratch: Path, folder: Path, *modules: str, patience: float = 60.0) -> str:
+    """Why an environment that preloads ``modules`` is unfit; its processes are gone then."""
+    async with warmed() as one:
+        server = one.start(
+            await warm_request(scratch, folder), *modules, patience=Patience(preload=patience)
+        )
+        with pytest.raises(UnfitError) as caught:
+            await server.ready()
+        assert server.pid is not None
+        await poll(lambda: not alive(server.pid or 0), "the forkserver is gone")
+        return str(caught.value)
+
+
+# What it preloads.
+
+
+async def test_installed_and_standard_modules_are_preloaded(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request, "good_library.part", "decimal", "no_such_library")
+        await server.ready()
+        assert server.preloaded == ["good_library.part", "decimal"]
+        assert {"good_library", "decimal", "sys"} <= server.loaded
+        assert "no_such_library" not in server.loaded
+        assert server.gone == []
+        assert server.knows({"decimal", "no_such_library"})
+        assert not server.knows({"fractions"})
+
+
+async def test_a_module_that_its_library_has_lost_is_no_failure(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request, "good_library.lost", "good_library.part.deeper", "decimal")
+        await server.ready()
+        assert server.preloaded == ["decimal"]
+        assert server.gone == ["good_library.lost", "good_library.part.deeper"]
+
+
+async def test_as_many_names_as_there_are_fit(scratch, tmp_path):
+    many = [f"good_library.{'x' * 80}{number}" for number in range(10_000)]
+    async with warmed() as one:
+        server = one.start(await warm_request(scratch, tmp_path), *many, "decimal")
+        await server.ready()
+        assert server.gone == many
+        assert server.preloaded == ["decimal"]
+
+
+async def test_what_a_preload_prints_is_the_forkservers_output(scratch, tmp_path):
+    site_packages(scratch.parent.parent).joinpath("loud_library.py").write_text("print('hello')\n")
+    async with warmed() as one:
+        await one.start(await warm_request(scratch, tmp_path), "loud_library").ready()
+        await poll(lambda: one.printed == b"hello\n", "it was heard")
+
+
+# The team's own code.
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Path:
+    """A directory of the team's own modules; importing one leaves a file behind."""
+    folder = tmp_path / "team"
+    folder.mkdir()
+    text = "import os\nopen(os.path.join(os.path.dirname(__file__), 'imported'), 'w').close()\n"
+    for name in ("team_plugin", "decimal", "good_library"):
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+async def test_nothing_is_imported_from_pythonpath(scratch, tmp_path, team):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path, {"PYTHONPATH": str(team)})
+        server = one.start(request, "team_plugin", "decimal", "good_library.part")
+        await server.ready()
+        assert server.preloaded == []
+        assert not (team / "imported").exists()
+        with pytest.raises(UnfitError, match=r"team_plugin\.py, the team's own, is imported"):
+            await one.start(request, "plugin_library").ready()
+
+
+async def test_nothing_is_imported_from_the_working_directory(scratch, tmp_path, team, monkeypatch):
+    monkeypatch.chdir(team)
+    async with warmed() as one:
+        server = one.start(await warm_request(scratch, tmp_path), "team_plugin", "decimal")
+        await server.ready()
+        assert server.preloaded == ["decimal"]
+        assert not (team / "imported").exists()
+
+
+async def test_nothing_is_imported_from_an_editable_install(tmp_path, team):
+    executable = scratch_environment(tmp_path / "environment", sys.executable, BAD_LIBRARIES)
+    site_packages(tmp_path / "environment").joinpath("team.pth").write_text(f"{team}\n")
+    async with warmed() as one:
+        request = await warm_request(executable, tmp_path)
+        server = one.start(request, "team_plugin", "decimal")
+        await server.ready()
+        assert server.preloaded == ["decimal"]
+        assert not (team / "imported").exists()
+        with pytest.raises(UnfitError, match=r"team_plugin\.py, the team's own, is imported"):
+            await one.start(request, "plugin_library").ready()
+
+
+# What makes an environment unfit.
+
+
+@pytest.mark.parametrize(
+    ("library", "reason"),
+    [
+        ("thread_library", "preloaded libraries left threads running: ticker"),
+        ("native_library", "preloaded libraries left 1 native threads running"),
+        ("raising_library", "preloading raising_library failed: RuntimeError: no licence"),
+        (
+            "missing_library",
+            "preloading missing_library failed: ModuleNotFoundError: "
+            "No module named 'something_else'",
+        ),
+        ("exiting_library", "preloading exiting_library failed: SystemExit: 3"),
+        (
+            "ending_library",
+            "preloading ending_library ended the forkserver: it exited with status 3",
+        ),
+        (
+            "crashing_library",
+            "preloading crashing_library ended the forkserver: it was killed by SIGSEGV",
+        ),
+        ("child_library", "preloaded libraries left a process running"),
+        ("timer_library", "preloaded libraries left a timer running"),
+        ("moving_library", "preloaded libraries changed the working directory to /tmp"),
+        ("ray_user", "preloaded libraries imported ray, which does not survive a fork"),
+    ],
+)
+async def test_a_preload_that_cannot_be_forked(scratch, tmp_path, library, reason):
+    assert await unfit(scratch, tmp_path, "good_library", library, "decimal") == reason
+
+
+async def test_a_preload_that_leaves_descriptors_open(scratch, tmp_path):
+    text = await unfit(scratch, tmp_path, "file_library")
+    assert text.startswith("preloaded libraries left /")
+    assert text.endswith("/file_library.py open")
+    text = await unfit(scratch, tmp_path, "socket_library")
+    assert text.startswith("preloaded libraries left socket:[")
+
+
+@pytest.mark.parametrize("library", ["hanging_library", "holding_library"])
+async def test_a_preload_that_hangs(scratch, tmp_path, library):
+    text = await unfit(scratch, tmp_path, "decimal", library, patience=0.5)
+    assert text == f"preloading {library} took longer than 0.5 s"
+
+
+async def test_what_is_known_to_break_is_not_preloaded(scratch, tmp_path):
+    async with warmed() as one:
+        server = one.start(await warm_request(scratch, tmp_path), "ray", "decimal")
+        await server.ready()
+        assert server.preloaded == ["decimal"]
+
+
+async def test_an_interpreter_that_cannot_be_started(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        missing = LaunchRequest(
+            **{
+                name: getattr(request, name)
+                for name in LaunchRequest.__dataclass_fields__
+                if name != "executable"
+            },
+            executable=tmp_path / "gone",
+        )
+        with pytest.raises(UnfitError, match="the forkserver cannot be started"):
+            await one.start(missing).ready()
+
+
+# Its end.
+
+
+async def test_closing_does_not_wait_for_a_preload(scratch, tmp_path):
+    async with warmed() as one:
+        server = one.start(await warm_request(scratch, tmp_path), "hanging_library")
+        waiting = asyncio.create_task(server.ready())
+        await poll(lambda: server.pid, "it was started")
+        await server.close()
+        assert not alive(server.pid or 0)
+        assert not server.usable
+        with pytest.raises(ForkserverGoneError):
+            await waiting
+
+
+async def test_a_forkserver_that_was_killed_is_gone(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request)
+        await server.ready()
+        os.kill(server.pid or 0, signal.SIGKILL)
+        with pytest.raises(ForkserverGoneError):
+            await server.fork(request, SpawnLauncher(one.warden))
+
+
+async def test_a_forkserver_that_is_stopped_is_given_up(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request, patience=Patience(answer=0.5))
+        await server.ready()
+        os.kill(server.pid or 0, signal.SIGSTOP)
+        with pytest.raises(UnfitError, match="the forkserver does not answer"):
+            await server.fork(request, SpawnLauncher(one.warden))
+        await poll(lambda: not alive(server.pid or 0), "it was killed")
+
+
+async def test_forks_that_nobody_waits_for_leave_no_process(scratch, tmp_path):
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request)
+        await server.ready()
+        cold = SpawnLauncher(one.warden)
+        forks = [asyncio.create_task(server.fork(request, cold)) for _ in range(5)]
+        await asyncio.sleep(0)  # they have begun
+        for fork in forks[::2]:
+            fork.cancel()
+        done = await asyncio.gather(*forks, return_exceptions=True)
+        placed = [one for one in done if not isinstance(one, BaseException)]
+        assert len(placed) == 2
+        await poll(lambda: len(children(server.pid or 0)) == 2, "three are gone, and collected")
+        assert children(server.pid or 0) == sorted(one.pid for one in placed)
+        for one_placed in placed:
+            one_placed.kill(signal.SIGTERM)
+            assert (await one_placed.exited).signal == signal.SIGTERM
+        assert children(server.pid or 0) == []
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, zombies included."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == pid:
+                    found.append(int(entry))
+    return sorted(found)
