@@ -109,7 +109,7 @@ def _clear(sessions: set[int]) -> None:
             if name.isdecimal():
                 try:
                     pid = int(name)
-                    if os.getsid(pid) in sessions:
+                    if os.getsid(pid) in sessions and not _is_zombie(pid):
                         os.kill(pid, signal.SIGKILL)
                         found = True
                 except OSError:
@@ -118,6 +118,11 @@ def _clear(sessions: set[int]) -> None:
         if quiet == 2:
             return
         time.sleep(_BETWEEN_LOOKS)
+
+
+def _is_zombie(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib is slow to import
+        return file.read().rpartition(b")")[2].split()[0] == b"Z"
 
 
 if __name__ == "__main__":

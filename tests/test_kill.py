@@ -43,12 +43,15 @@ def marker():
 
 def kill_and_expect_nobody(running: SupervisorProcess) -> None:
     assert len(running.survivors()) >= 2, "something was running"
+    before = time.monotonic()
+    running.survivors()
+    one_look = time.monotonic() - before
     running.kill()
     killed = time.monotonic()
     poll_now(lambda: not running.survivors(), "all are gone", timeout=30)
     took = time.monotonic() - killed
-    # The promise is two seconds; looking for them takes its time on a machine that is busy.
-    assert took < LIMIT + 8 * (os.getloadavg()[0] > 2 * (os.cpu_count() or 1))
+    # Looking takes its time too: on a busy machine that is most of it.
+    assert took < LIMIT + 20 * one_look
 
 
 BUSY = {

@@ -19,7 +19,7 @@ async def fail(
     tmp_path: Path, runtime: Path, files: dict[str, str], keys: dict[str, object] | None = None
 ) -> tuple[dict, str]:
     """Load ``bad.py`` beside a good neighbour; the failure and the log of the bad one."""
-    given = {"restart": "never", **(keys or {})}
+    given = {"restart": "never", "stop_timeout": "1s", **(keys or {})}
     workspace = make_workspace(tmp_path, {"good.py": GOOD, **files}, {"good": {}, "bad": given})
     async with supervising(workspace, runtime) as running:
         states = await running.settled()
