@@ -30,7 +30,7 @@ from supervisor.errors import (
     UnknownLocationError,
 )
 from supervisor.interest import Interest
-from supervisor.launcher import SpawnLauncher, raise_descriptor_limit
+from supervisor.launcher import SpawnLauncher, descriptor_shortage, raise_descriptor_limit
 from supervisor.learned import Learned
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
@@ -182,6 +182,9 @@ class Daemon:
                 self._watcher.start()
                 self._watch_workspace()
             self._earlier = await self.store.open()
+            shortage = descriptor_shortage(len(self.spec.locations))
+            if shortage:
+                self._note(shortage)
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             self.rendezvous.announce(

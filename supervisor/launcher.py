@@ -35,6 +35,7 @@ __all__ = [
     "Pipes",
     "Placed",
     "SpawnLauncher",
+    "descriptor_shortage",
     "open_pipes",
     "raise_descriptor_limit",
 ]
@@ -112,8 +113,25 @@ class Launcher(Protocol):
         """Shims of this environment must be fresh processes from now on."""
 
 
+# Its lifeline, two pipes, a pidfd and a connection; twice while it reloads.
+_DESCRIPTORS_OF_A_LOCATION = 5 * 2
+_DESCRIPTORS_OF_OUR_OWN = 64
+
+
+def descriptor_shortage(locations: int) -> str | None:
+    """What to tell the operator when ``locations`` need more descriptors than there may be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = locations * _DESCRIPTORS_OF_A_LOCATION + _DESCRIPTORS_OF_OUR_OWN
+    if needed <= limit:
+        return None
+    return (
+        f"{locations} locations may need {needed} open files and this process may have {limit}: "
+        "raise the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
+    )
+
+
 def raise_descriptor_limit() -> int:
-    """Let this process have as many descriptors as it may; a location takes about six.
+    """Let this process have as many descriptors as it may.
 
     Returns the limit as it was, which shims get back: user code must not see ours.
     """
