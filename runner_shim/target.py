@@ -24,6 +24,9 @@ __all__ = ["Loaded", "load"]
 
 MAX_WARNINGS = 1000
 
+# A second that bytecode cannot tell apart, and one for file systems whose clock is not ours.
+_DOUBTFUL = 2.0
+
 
 class Loaded:
     """A loaded target: ``document``, ``sources`` and ``report`` as in docs/snapshot.md."""
@@ -180,8 +183,31 @@ _replaced = []
 # --- importing
 
 
+def _write_no_doubtful_bytecode():
+    """Have Python cache no bytecode of a file that was saved a moment ago.
+
+    What is cached counts as current when the source has the same size and was saved in the same
+    second. People save twice in a second, and a reload takes less than one: the second edit would
+    not be seen, now or at any later start.
+    """
+    original = SourceFileLoader._cache_bytecode
+    if getattr(original, "__module__", None) == __name__:
+        return
+
+    def _cache_bytecode(self, source_path, bytecode_path, data):
+        try:
+            doubtful = time.time() < os.stat(source_path).st_mtime + _DOUBTFUL
+        except OSError:
+            doubtful = True
+        if not doubtful:
+            original(self, source_path, bytecode_path, data)
+
+    SourceFileLoader._cache_bytecode = _cache_bytecode
+
+
 def _import(target, warn):
     _look_anew()
+    _write_no_doubtful_bytecode()
     kind, name = target["kind"], target["name"]
     if kind == "python_file":
         sys.argv[:] = [name]

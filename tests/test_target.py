@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from loading import every_interpreter, failure, keys, load, write
@@ -50,6 +51,27 @@ def test_every_form_in_every_python(tmp_path, python):
 
     answer = load(tmp_path, kind="autoload_defs_module", name="folder", python=python)
     assert keys(answer) == ["job:nightly", "job:weekly"]
+
+
+@pytest.mark.parametrize("python", every_interpreter())
+def test_a_second_edit_in_the_same_second_is_seen(tmp_path, python, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    inner = tmp_path / "inner.py"
+    write(tmp_path, {"inner.py": JOB, "defs.py": "from inner import *\n"})
+    saved = inner.stat()
+    assert keys(load(tmp_path, python=python)) == ["job:nightly"]
+    # As long as the other, and saved in the same second: to Python's cache it is the same file.
+    inner.write_text(inner.read_text().replace("nightly", "morning"))
+    os.utime(inner, ns=(saved.st_atime_ns, saved.st_mtime_ns))
+    assert keys(load(tmp_path, python=python)) == ["job:morning"]
+
+
+def test_bytecode_of_a_file_left_alone_is_cached(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    write(tmp_path, {"defs.py": JOB})
+    os.utime(tmp_path / "defs.py", (1_000_000_000, 1_000_000_000))
+    load(tmp_path)
+    assert list((tmp_path / "__pycache__").glob("defs.*.pyc"))
 
 
 def test_module_is_registered_under_the_stem(tmp_path):
