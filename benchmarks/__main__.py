@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import memory, ready, snapshot, status
+from benchmarks import (
+    against_dagster,
+    chart,
+    limit,
+    memory,
+    ready,
+    scale,
+    snapshot,
+    status,
+)
 from benchmarks.results import Machine, Result, as_json, as_markdown, as_text
 from benchmarks.setting import Setting, UnavailableError, setting
 
@@ -16,8 +25,13 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "memory": memory.measure,
     "status": status.measure,
     "snapshot": snapshot.measure,
+    "limit": limit.measure,
+    "scale": scale.measure,
+    "dagster": against_dagster.measure,
+    "chart": chart.measure,
 }
 _DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_CHART = _DOCUMENT.with_suffix(".svg")
 _BEGIN = "<!-- results: written by python -m benchmarks --write-docs -->"
 _END = "<!-- end of results -->"
 
@@ -71,7 +85,11 @@ def _write(machine: Machine, results: Sequence[Result]) -> None:
     text = _DOCUMENT.read_text()
     head, rest = text.split(_BEGIN)
     tail = rest.split(_END)[1]
-    _DOCUMENT.write_text(f"{head}{_BEGIN}\n\n{as_markdown(machine, results)}\n\n{_END}{tail}")
+    drawn = [one for one in results if one.name.startswith(chart.PREFIX)]
+    table = as_markdown(machine, [one for one in results if one not in drawn])
+    _DOCUMENT.write_text(f"{head}{_BEGIN}\n\n{table}\n\n{_END}{tail}")
+    if drawn:
+        _CHART.write_text(chart.draw(drawn))
 
 
 if __name__ == "__main__":

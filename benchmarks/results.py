@@ -9,13 +9,14 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Machine", "Result", "as_json", "as_markdown", "as_text"]
+__all__ = ["Comparison", "Machine", "Result", "Unit", "as_json", "as_markdown", "as_text"]
 
-Unit = Literal["s", "MiB"]
+Unit = Literal["s", "MiB", "KiB", "%"]
+Comparison = Literal["ratio", "difference", "gain", "alone"]
 
 # Undisturbed, the median of a dozen runs is within a tenth of the fastest.
 _UNSTEADY = 1.25
@@ -25,8 +26,10 @@ _UNSTEADY = 1.25
 class Result:
     """One comparison: ``ours[i]`` and ``bare[i]`` were taken side by side in round ``i``.
 
-    ``unit`` is ``s`` (judged by the ratio) or ``MiB`` (judged by the difference). ``aim`` is the
-    value to stay below, None where there is none. ``what`` and ``against`` are phrases for people.
+    ``comparison`` is how they are judged: by the ``ratio`` ours to bare (the default for ``s``),
+    by the ``difference`` (for other units), by the ``gain``, bare to ours, or ours ``alone``: then
+    ``bare`` is empty. ``aim`` is the value to stay below, or for a gain to reach, None where there
+    is none. ``what`` and ``against`` are phrases for people.
     """
 
     name: str
@@ -36,34 +39,45 @@ class Result:
     ours: Sequence[float]
     bare: Sequence[float]
     aim: float | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def compared(self) -> Comparison:
+        """How it is judged."""
+        return self.comparison or ("ratio" if self.unit == "s" else "difference")
 
     @property
     def pairs(self) -> list[float]:
-        """Each round's own ratio or difference."""
+        """Each round's own value."""
+        if self.compared == "alone":
+            return list(self.ours)
         return [self._compare(one, other) for one, other in zip(self.ours, self.bare, strict=True)]
 
     @property
     def value(self) -> float:
-        """The ratio or difference of the medians."""
-        return self._compare(statistics.median(self.ours), statistics.median(self.bare))
+        """The value of the medians."""
+        return self._of(statistics.median)
 
     @property
     def best(self) -> float:
-        """The ratio or difference of the least of both: what other work on the machine moves least."""
-        return self._compare(min(self.ours), min(self.bare))
+        """The value of the least of both: what other work on the machine moves least."""
+        return self._of(min)
 
     @property
     def steady(self) -> bool:
         """False when the medians are far from the fastest: then the machine had other work."""
-        return self.unit == "MiB" or all(
+        return self.unit != "s" or all(
             statistics.median(samples) <= _UNSTEADY * min(samples)
             for samples in (self.ours, self.bare)
+            if samples
         )
 
     @property
     def met(self) -> bool | None:
         """Whether the aim is met; None without an aim, and when the samples are not steady."""
-        return self.value < self.aim if self.aim is not None and self.steady else None
+        if self.aim is None or not self.steady:
+            return None
+        return self.value >= self.aim if self.compared == "gain" else self.value < self.aim
 
     @property
     def verdict(self) -> str:
@@ -71,10 +85,22 @@ class Result:
         if self.aim is None:
             return ""
         words = {True: "met", False: "MISSED", None: "not judged: the machine was busy"}
-        return f"aim below {_shown(self, self.aim)}: {words[self.met]}"
+        bound = "at least" if self.compared == "gain" else "below"
+        return f"aim {bound} {_shown(self, self.aim)}: {words[self.met]}"
+
+    def _of(self, least: Callable[[Sequence[float]], float]) -> float:
+        return self._compare(least(self.ours), least(self.bare) if self.bare else 0.0)
 
     def _compare(self, ours: float, bare: float) -> float:
-        return ours / bare if self.unit == "s" else ours - bare
+        match self.compared:
+            case "ratio":
+                return ours / bare
+            case "gain":
+                return bare / ours
+            case "difference":
+                return ours - bare
+            case "alone":
+                return ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +137,11 @@ def as_text(machine: Machine, results: Iterable[Result]) -> str:
         lines += [
             f"{result.name}: {_shown(result, result.value)}  {result.verdict}".rstrip(),
             f"    {_samples(result.unit, result.ours)}  {result.what}",
-            f"    {_samples(result.unit, result.bare)}  {result.against}",
+            *(
+                [f"    {_samples(result.unit, result.bare)}  {result.against}"]
+                if result.bare
+                else []
+            ),
             f"    least of both {_shown(result, result.best)}; {_span(result)} over "
             f"{len(result.ours)} {_counted(result)}",
             "",
@@ -130,7 +160,7 @@ def as_markdown(machine: Machine, results: Iterable[Result]) -> str:
     for result in results:
         rows.append(
             f"| {result.name}: {result.what} | {_samples(result.unit, result.ours)} "
-            f"| {result.against} | {_samples(result.unit, result.bare)} "
+            f"| {result.against} | {_samples(result.unit, result.bare) if result.bare else ''} "
             f"| **{_shown(result, result.value)}** | {_shown(result, result.best)} "
             f"| {_span(result)}, {len(result.ours)} "
             f"{_counted(result)} | {result.verdict} |"
@@ -156,7 +186,7 @@ def as_json(machine: Machine, results: Iterable[Result]) -> str:
                 "unit": one.unit,
                 "ours": list(one.ours),
                 "bare": list(one.bare),
-                "comparison": "ratio" if one.unit == "s" else "difference",
+                "comparison": one.compared,
                 "value": one.value,
                 "best": one.best,
                 "aim": one.aim,
@@ -170,20 +200,22 @@ def as_json(machine: Machine, results: Iterable[Result]) -> str:
 
 
 def _shown(result: Result, value: float) -> str:
-    return f"{value:.2f}\u00d7" if result.unit == "s" else f"{value:.2f} MiB"
+    if result.compared in ("ratio", "gain"):
+        return f"{value:.2f}\u00d7"
+    return _samples(result.unit, [value])
 
 
 def _samples(unit: Unit, samples: Sequence[float]) -> str:
     """The median; the spread is told of the comparison, where the machine's noise cancels."""
     median = statistics.median(samples)
-    if unit == "MiB":
-        return f"{median:.2f} MiB"
+    if unit != "s":
+        return f"{median:.2f} {unit}"
     return f"{median * 1000:.1f} ms" if median < 1 else f"{median:.2f} s"
 
 
 def _span(result: Result) -> str:
     pairs = result.pairs
-    return f"{min(pairs):.2f} to {max(pairs):.2f}"
+    return f"{min(pairs):.2f} to {max(pairs):.2f}" if len(pairs) > 1 else "one sample"
 
 
 def _counted(result: Result) -> str:
