@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class Location:
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
         self._fresh_because = ""
+        self._dies_fresh_too = False
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -105,7 +107,7 @@ class Location:
         """Load anew beside what serves; a stopped location stays stopped."""
         if self.state in (State.STOPPED, State.STOPPING):
             return f"is {self.state}: use start"
-        self._deaths = ()
+        self._deaths, self._dies_fresh_too = (), False
         self._begin(reason)
         return "reloading"
 
@@ -113,7 +115,7 @@ class Location:
         """Stop the process and start a new one."""
         if self.state is State.STOPPED:
             return self.start(reason)
-        self._deaths = ()
+        self._deaths, self._dies_fresh_too = (), False
         self._stop(reason, then=reason)
         return "restarting"
 
@@ -267,10 +269,12 @@ class Location:
         if self._fresh_because:
             launcher.condemn(attempt.request, self._fresh_because)
             self._fresh_because = ""
+        self._dies_fresh_too = False
         launcher.learn(attempt.request, modules)
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
+        self._fresh_because = ""
         self.failure = failure
         self._end(attempt)
         self._move(Event.FAILED, failure.message.partition("\n")[0])
@@ -296,17 +300,17 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
         self._task = None
+        if self._suspects_forking(attempt, ended, doing):
+            self._fresh_because = f"a forked load {ended}; a fresh process loads it"
+            self._begin(f"the forked process {ended}: trying a fresh one")
+            return
+        self._dies_fresh_too = self._dies_fresh_too or bool(self._fresh_because)
+        self._fresh_because = ""
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
         self.failure = attempt.refused or failures.died(ended, doing, attempt.last_words())
         clean = ended.clean and doing == "serving"
-        forked = attempt.placed is not None and attempt.placed.method == "forkserver"
-        # Perhaps it only dies because it was forked: the next one is a fresh process.
-        suspect = forked and doing == "loading" and attempt.refused is None
-        self._fresh_because = (
-            f"a forked load {ended} where a fresh process did not" if suspect else ""
-        )
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, self.failure.message)
             return
@@ -328,6 +332,20 @@ class Location:
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
         self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
         self._watch()
+
+    def _suspects_forking(self, attempt: Attempt, ended: Exit, doing: str) -> bool:
+        """Perhaps it only died because it was forked: that is no death to count, but to look into.
+
+        A SIGKILL or SIGTERM came from elsewhere, and one that dies fresh too is not asked again.
+        """
+        return (
+            attempt.placed is not None
+            and attempt.placed.method == "forkserver"
+            and doing in ("starting", "loading")
+            and attempt.refused is None
+            and ended.signal not in (signal.SIGKILL, signal.SIGTERM)
+            and not self._dies_fresh_too
+        )
 
     def _retire(self, attempt: Attempt) -> None:
         async def drain_and_end() -> None:

@@ -280,19 +280,45 @@ async def test_a_location_with_a_module_of_a_preloaded_name(tmp_path, runtime, s
         assert running.definitions("one") == ["job:one"]
 
 
-async def test_a_forked_load_that_dies_where_a_fresh_one_does_not(tmp_path, runtime, scratch):
+@pytest.mark.parametrize("once", [False, True])
+async def test_a_forked_load_that_dies_where_a_fresh_one_does_not(tmp_path, runtime, scratch, once):
     dies = "import pid_library\npid_library.check()\n" + job("one")
-    workspace = workspace_of(tmp_path, scratch, {"a.py": dies})
-    async with supervising(workspace, runtime) as running:
-        await running.until(lambda: running["a"].state == "ready", "ready")
-        reason = "a forked load was killed by SIGABRT where a fresh process did not"
+    workspace = workspace_of(tmp_path, scratch, {"a.py": dies}, {"a": {"restart": "never"}})
+    async with supervising(workspace, runtime, once=once) as running:
+        assert await running.settled() == {"a": "ready"}
+        reason = "a forked load was killed by SIGABRT; a fresh process loads it"
         assert await method(running, "a") == ("spawn", reason)
         assert running.definitions("a") == ["job:one"]
+        assert running["a"].restarts == 0
         await poll(lambda: not forkservers(running), "no forkserver is left")
         running["a"].reload()
-        await running.until(lambda: running["a"].generation == 3, "reloading")
-        await running.ready("a")
+        assert await running.settled() == {"a": "ready"}
+        assert running["a"].generation == 3
         assert await method(running, "a") == ("spawn", reason)
+
+
+async def test_what_dies_fresh_too_is_tried_fresh_once(tmp_path, runtime, scratch):
+    text = "import os\nopen('begun', 'a').write('x')\nif os.path.exists('bad'):\n    os._exit(3)\n"
+    workspace = workspace_of(
+        tmp_path,
+        scratch,
+        {"a.py": text + job("one"), "b.py": GOOD},
+        {"a": {"restart": {"max_restarts": 1}}},
+    )
+    (tmp_path / "bad").touch()
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "crashed", "b": "ready"}
+        # Forked, fresh, and the one restart.
+        assert (tmp_path / "begun").read_text() == "xxx"
+        assert await method(running, "b") == FORKED
+        # An order gives it all its chances again.
+        running["a"].reload()
+        assert (await running.settled())["a"] == "crashed"
+        assert (tmp_path / "begun").read_text() == "xxxxxx"
+        (tmp_path / "bad").unlink()
+        running["a"].reload()
+        assert await running.settled() == {"a": "ready", "b": "ready"}
+        assert await method(running, "a") == FORKED
 
 
 # Learning.
