@@ -52,7 +52,20 @@ _MAX_REQUEST = 1024 * 1024
 _DESCRIPTORS = 3
 
 # Known to break in a child when imported before the fork: they start threads or open devices.
-_NEVER = frozenset(["tensorflow", "jax", "jaxlib", "torch_xla", "ray", "cupy", "pyspark", "gevent"])
+_NEVER = frozenset(
+    [
+        "tensorflow",
+        "jax",
+        "jaxlib",
+        "torch_xla",
+        "ray",
+        "cupy",
+        "pyspark",
+        "gevent",
+        "polars",
+        "polars_lts_cpu",
+    ]
+)
 
 
 def serve(control, line):
@@ -144,9 +157,9 @@ def _why_unfit(before):
     threads = _other_threads()
     if threads:
         return "preloaded libraries left threads running: %s" % ", ".join(threads)
-    native = len(os.listdir("/proc/self/task")) - 1
-    if native and not _forks_with_its_threads():
-        return "preloaded libraries left %d native threads running" % native
+    native = _native_threads()
+    if native:
+        return "preloaded libraries left native threads running: %s" % ", ".join(native)
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -186,10 +199,20 @@ def _ident():
     return _thread.get_ident()
 
 
-def _forks_with_its_threads():
-    """True where the native threads are of a linear algebra library: they see to forks themselves."""
+def _native_threads():
+    """Names of the other threads, less those of linear algebra libraries: they see to forks."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            with open("/proc/self/task/%s/comm" % task) as file:
+                names.append(file.read().strip())
+    if not names:
+        return []
+    with open("/proc/self/comm") as file:
+        own = file.read().strip()  # what a thread is called that nobody has named
     with open("/proc/self/maps", "rb") as file:
-        return any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
+        algebra = any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
+    return sorted(name for name in names if name != own or not algebra)
 
 
 def _descriptors():

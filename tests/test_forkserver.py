@@ -172,7 +172,7 @@ async def test_nothing_is_imported_from_an_editable_install(tmp_path, team):
     ("library", "reason"),
     [
         ("thread_library", "preloaded libraries left threads running: ticker"),
-        ("native_library", "preloaded libraries left 1 native threads running"),
+        ("native_library", "preloaded libraries left native threads running: python"),
         ("raising_library", "preloading raising_library failed: RuntimeError: no licence"),
         (
             "missing_library",
