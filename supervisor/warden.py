@@ -1,11 +1,13 @@
-"""The warden: a small process that outlives the supervisor just long enough to clear up after it.
+"""The warden: small processes that outlive the supervisor just long enough to clear up after it.
 
 Owns the one thing that no kernel arrangement does: when the supervisor is killed, the lifelines
 kill the process groups of shims, but what user code started in groups of its own lives on. The
 warden is told of every session that begins and ends, one line each (``+PID``, ``-PID``), and when
 the pipe closes it kills what is left in those sessions. Linux only; elsewhere it is not started.
 
-Run as a script (``python -I -S warden.py``) it is the warden itself, so nothing of ours is imported
+There are two, so that one that is killed together with the supervisor is not missed.
+
+Run as a script (``python -I -S warden.py``) it is a warden itself, so nothing of ours is imported
 here. It holds no lock, opens no file and ends with the supervisor when nothing is left to do.
 """
 
@@ -19,55 +21,85 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
 __all__ = ["Warden"]
 
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
+_LEAST_LIFE = 1.0
 
 
 class Warden:
-    """The supervisor's side. Started with the first session; started again if it was killed."""
+    """The supervisor's side. Started with the first session; two processes, each of which would do:
+    one may be killed in the same moment as the supervisor. One that was killed is started again.
+    """
 
     def __init__(self) -> None:
         self._sessions: set[int] = set()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._keepers = (_Keeper(self._sessions), _Keeper(self._sessions))
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run."""
+        return [one.child.pid for one in self._keepers if one.child is not None]
 
     def add(self, session: int) -> None:
         """``session`` (the process id of its leader) has begun."""
         self._sessions.add(session)
-        self._tell(f"+{session}\n")
+        for one in self._keepers:
+            one.tell(f"+{session}\n")
 
     def discard(self, session: int) -> None:
         """Nothing is left of ``session``."""
         self._sessions.discard(session)
-        self._tell(f"-{session}\n")
+        for one in self._keepers:
+            one.tell(f"-{session}\n")
 
     def close(self) -> None:
-        """Let it go: it clears up what is left, and ends."""
-        child, self._child = self._child, None
+        """Let them go: they clear up what is left, and end."""
+        for one in self._keepers:
+            one.close()
+
+
+class _Keeper:
+    """One process that knows ``sessions``, which is the warden's own set."""
+
+    def __init__(self, sessions: set[int]) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self._sessions = sessions
+        self._forget: Callable[[], None] = _nothing
+
+    def tell(self, line: str) -> None:
+        if not sys.platform.startswith("linux"):
+            return
+        if self.child is None or self.child.stdin is None:
+            self._start()
+            return
+        try:
+            os.write(self.child.stdin.fileno(), line.encode())
+        except OSError:  # it was killed, or is stopped and its pipe is full
+            self._restart()
+
+    def close(self) -> None:
+        child, self.child = self.child, None
+        self._forget()
+        self._forget = _nothing
         if child is not None and child.stdin is not None:
             child.stdin.close()
             child.wait()
 
-    def _tell(self, line: str) -> None:
-        if not sys.platform.startswith("linux"):
-            return
-        if self._child is None or self._child.stdin is None:
-            self._start()
-            return
-        try:
-            os.write(self._child.stdin.fileno(), line.encode())
-        except OSError:  # it was killed, or is stopped and its pipe is full
-            self._child.kill()
-            self.close()
-            self._start()
+    def _restart(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+        self.close()
+        self._start()
 
     def _start(self) -> None:
         import subprocess
 
         try:
-            self._child = subprocess.Popen(
+            self.child = subprocess.Popen(
                 [sys.executable, "-I", "-S", __file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -77,12 +109,47 @@ class Warden:
                 bufsize=0,
             )
         except OSError:
-            self._child = None  # out of processes: the next session tries again
+            self.child = None  # out of processes: the next session tries again
             return
-        assert self._child.stdin is not None
+        assert self.child.stdin is not None
         known = "".join(f"+{session}\n" for session in sorted(self._sessions))
-        self._child.stdin.write(known.encode())
-        os.set_blocking(self._child.stdin.fileno(), False)
+        self.child.stdin.write(known.encode())
+        os.set_blocking(self.child.stdin.fileno(), False)
+        self._watch(self.child.pid)
+
+    def _watch(self, pid: int) -> None:
+        """Have the event loop, where there is one, start another at once when this one ends."""
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+            pidfd = os.pidfd_open(pid)
+        except (RuntimeError, OSError):
+            return  # the next session that begins or ends notices
+
+        # One that cannot live must not be started without end.
+        due = loop.time() + _LEAST_LIFE
+
+        def ended() -> None:
+            loop.remove_reader(pidfd)
+            again = loop.call_at(max(due, loop.time()), self._restart)
+
+            def forget() -> None:
+                again.cancel()
+                os.close(pidfd)
+
+            self._forget = forget
+
+        def forget() -> None:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+
+        self._forget = forget
+        loop.add_reader(pidfd, ended)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _main() -> None:

@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from supervised import alive, poll_now
+from supervised import alive, poll, poll_now
 
 from supervisor.warden import Warden
 
@@ -74,15 +74,44 @@ def test_what_is_left_of_its_sessions_goes_when_the_pipe_closes(sessions):
     assert other.alive == [True, True]
 
 
-def test_it_goes_on_where_one_that_was_killed_left_off(sessions):
+def keeper(warden: Warden) -> subprocess.Popen[bytes]:
+    child = warden._keepers[0].child
+    assert child is not None
+    return child
+
+
+def test_it_goes_on_where_those_that_were_killed_left_off(sessions):
     first, second = sessions
     warden = Warden()
     warden.add(first.leader.pid)
-    warden._child.kill()
-    warden._child.wait()
+    for pid in warden.pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     warden.add(second.leader.pid)
     warden.close()
     poll_now(lambda: not any(first.alive + second.alive), "both are gone")
+
+
+def test_one_of_two_will_do(sessions):
+    first, second = sessions
+    warden = Warden()
+    warden.add(first.leader.pid)
+    warden.add(second.leader.pid)
+    os.kill(warden.pids[0], signal.SIGKILL)
+    warden.close()
+    poll_now(lambda: not any(first.alive + second.alive), "both are gone")
+
+
+async def test_one_that_is_killed_is_replaced_without_being_needed():
+    warden = Warden()
+    warden.add(2**22)
+    before = set(warden.pids)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    await poll(lambda: len(set(warden.pids) - before) == 2, "others are started")
+    warden.discard(2**22)
+    warden.close()
+    assert warden.pids == []
 
 
 def test_it_ignores_what_a_terminal_sends():
@@ -90,16 +119,16 @@ def test_it_ignores_what_a_terminal_sends():
     warden.add(2**22)
 
     def armed() -> bool:
-        status = Path(f"/proc/{warden._child.pid}/status").read_text()
+        status = Path(f"/proc/{keeper(warden).pid}/status").read_text()
         ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
         return bool(ignored >> (signal.SIGQUIT - 1) & 1)
 
     poll_now(armed, "it runs")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(warden._child.pid, number)
+        os.kill(keeper(warden).pid, number)
     warden.discard(2**22)
-    assert warden._child.poll() is None
-    child = warden._child
+    assert keeper(warden).poll() is None
+    child = keeper(warden)
     warden.close()
     assert child.returncode == 0
 
@@ -107,4 +136,4 @@ def test_it_ignores_what_a_terminal_sends():
 def test_one_that_was_never_told_anything_is_never_started():
     warden = Warden()
     warden.close()
-    assert warden._child is None
+    assert warden.pids == []

@@ -177,7 +177,11 @@ def _with_supervisor(
     scene.expect_single()
     for name, pids in bystanders.items():
         # Nobody else may have been touched, unless the victim was taken from among them.
-        if name != fault.location and "shim" not in fault.victims and scene.pids("shim", name) != pids:
+        if (
+            name != fault.location
+            and "shim" not in fault.victims
+            and scene.pids("shim", name) != pids
+        ):
             raise SceneError(f"{name} was replaced, which had no part in it")
 
 
