@@ -165,6 +165,14 @@ async def test_nothing_is_imported_from_an_editable_install(tmp_path, team):
             await one.start(request, "plugin_library").ready()
 
 
+async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, tmp_path, team):
+    (team / "sitecustomize.py").write_text("")
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path, {"PYTHONPATH": str(team)})
+        with pytest.raises(UnfitError, match=r"sitecustomize\.py, the team's own, is imported"):
+            await one.start(request).ready()
+
+
 # What makes an environment unfit.
 
 
