@@ -16,6 +16,7 @@ from typing import Any
 
 __all__ = [
     "EnvironmentSpec",
+    "KillScope",
     "Limits",
     "LocationSpec",
     "RemoteEndpoint",
@@ -131,6 +132,13 @@ class Limits:
     nice: int | None = None
 
 
+class KillScope(StrEnum):
+    """What ends with a location's process: its session, or also what left that session."""
+
+    SESSION = "session"
+    TREE = "tree"
+
+
 class StartMethod(StrEnum):
     """How a shim's process comes to life."""
 
@@ -158,7 +166,8 @@ class LocationSpec:
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
     ``preload`` names the modules of the forkserver; None means that they are learned.
-    ``load_timeout`` and ``stop_timeout`` are seconds. ``metadata`` is shown to people, never
+    ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
+    ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages.
     """
@@ -170,6 +179,10 @@ class LocationSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     load_timeout: float = 180.0
     stop_timeout: float = 5.0
+    ping_interval: float = 30.0
+    ping_timeout: float = 10.0
+    history: int = 20
+    kill: KillScope = KillScope.SESSION
     restart: RestartSpec = RestartSpec()
     limits: Limits = Limits()
     start_method: StartMethod = StartMethod.AUTO

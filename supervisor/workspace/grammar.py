@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from supervisor.specs import RestartPolicy, StartMethod
+from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace.document import Node
 from supervisor.workspace.scalars import Boolean, Duration, Enumeration, Number, Size, Text
 from supervisor.workspace.schema import (
@@ -124,6 +124,17 @@ OWN_KEYS = {
     ),
     "load_timeout": Field(Duration(low=0.1), "How long loading may take: 60s, 2m. Default 180s."),
     "stop_timeout": Field(Duration(), "How long stopping may take before a kill. Default 5s."),
+    "ping_interval": Field(
+        Duration(), "How often an idle process is asked whether it answers. Default 30s; 0 never."
+    ),
+    "ping_timeout": Field(
+        Duration(low=0.1), "An idle process that has not answered for so long is replaced."
+    ),
+    "kill": Field(
+        Enumeration(KillScope),
+        "What ends with the process: its session, or its tree: what left the session, too.",
+    ),
+    "history": Field(Number(1, 10_000), "How many generations are kept on disk. Default 20."),
     "restart": Field(_RESTART, "What happens when the process dies."),
     "limits": Field(_LIMITS, "Resource limits of the process."),
     "start_method": Field(Enumeration(StartMethod), "How the process is started. Default auto."),

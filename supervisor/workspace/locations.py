@@ -33,6 +33,15 @@ _MAIN_KEY = {
     TargetKind.PYTHON_PACKAGE: "package_name",
     TargetKind.AUTOLOAD: "module_name",
 }
+_PLAIN_KEYS = (
+    "load_timeout",
+    "stop_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "kill",
+    "history",
+    "start_method",
+)
 _ENVIRONMENT_KEYS = ("executable_path", "python", "requirements", "requirements_file", "project")
 
 
@@ -212,7 +221,7 @@ class WorkspaceFile:
                 settings["env"] |= found
             settings["env"] |= layer.get("env", {})
             settings["metadata"] |= layer.get("metadata", {})
-            for key in ("load_timeout", "stop_timeout", "start_method"):
+            for key in _PLAIN_KEYS:
                 if key in layer:
                     settings[key] = layer.get(key)
             if "preload" in layer:
