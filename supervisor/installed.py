@@ -42,10 +42,10 @@ def distributions(prefix: Path, python: str) -> list[dict[str, str]]:
 
 
 def _distribution(entry: str) -> tuple[str, str] | None:
-    stem, kind = os.path.splitext(entry)
-    if kind == ".egg-info":
+    stem, _, kind = entry.rpartition(".")
+    if kind == "egg-info":
         stem = _EGG_PYTHON.sub("", stem)
-    elif kind != ".dist-info":
+    elif kind != "dist-info":
         return None
     # Neither a normalized name nor a version has a hyphen; old tools left some in names.
     name, _, version = stem.rpartition("-")

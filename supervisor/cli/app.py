@@ -27,7 +27,7 @@ __all__ = ["LOCATION", "Session", "json_option", "locating", "selecting", "super
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "check", "ps", "shutdown"),
+    "Run": ("run", "check", "web", "ps", "shutdown"),
     "Look": ("status", "list", "show", "snapshot", "diff", "logs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "schema", "completion"),
@@ -37,6 +37,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
 _HOMES: Mapping[str, str] = {
     "run": "run",
     "check": "check",
+    "web": "web",
     "ps": "inspect",
     "shutdown": "control",
     "status": "status",

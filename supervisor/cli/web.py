@@ -1,0 +1,60 @@
+"""``supervise web``: the web page of a supervisor, in a process of its own.
+
+Owns the options and what is said at the start. The page is a client like any other: it starts also
+when no supervisor runs, and shows that.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from supervisor.cli.app import Session, selecting
+
+__all__ = ["web_"]
+
+
+@click.command("web", short_help="Serve the web page of a running supervisor.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=3070, show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)  # fmt: skip
+@click.option("--token", metavar="TOKEN", help="Ask everyone for TOKEN; also SUPERVISE_WEB_TOKEN.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="Ask everyone for the token in FILE.",
+)  # fmt: skip
+@click.option(
+    "--behind-proxy", multiple=True, metavar="HOST",
+    help="A name that a proxy in front of the page is asked by; the proxy decides who may.",
+)  # fmt: skip
+@selecting
+def web_(
+    session: Session,
+    host: str,
+    port: int,
+    token: str | None,
+    token_file: Path | None,
+    behind_proxy: tuple[str, ...],
+) -> int:
+    """Serve the web page of a running supervisor, until Ctrl-C.
+
+    Listens on this machine only. Elsewhere it asks for a token, or stands behind a proxy that you
+    name.
+    """
+    from supervisor.web.app import policy_of, serve
+
+    if token_file is not None:
+        token = token_file.read_text(encoding="utf-8").strip()
+    token = token or os.environ.get("SUPERVISE_WEB_TOKEN") or None
+    policy = policy_of(host, token, behind_proxy)
+
+    def said(url: str) -> None:
+        session.terminal.print(f"supervise web: {url}")
+        session.terminal.out.flush()
+
+    serve(session.selection, session.cwd, host=host, port=port, policy=policy, said=said)
+    return 0

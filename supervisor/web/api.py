@@ -1,0 +1,283 @@
+"""``/api/v1``: what the pages show, as JSON for programs, and the document that describes it.
+
+Owns the addresses, the reading of their parameters and the shape of answers; ``openapi.json`` is
+made from the same table that is served. Errors are ``{"error": {"code", "message", "hint"}}`` with
+the codes of docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from supervisor.errors import NotRunningError
+from supervisor.web import environments as environment_pages
+from supervisor.web import timing
+from supervisor.web.catalogue import Catalogue, search
+from supervisor.web.link import Link, chosen_locations
+from supervisor.web.openapi import document
+from supervisor.web.security import redacted
+
+if TYPE_CHECKING:
+    from supervisor.client import Order
+
+__all__ = ["ROUTES", "error"]
+
+_MOST_ROWS = 1000
+_ORDERS = ("reload", "restart", "stop", "start")
+
+
+def error(status: int, code: str, message: str, hint: str | None) -> JSONResponse:
+    """An error as programs get it."""
+    return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
+
+
+class _InvalidError(Exception):
+    """A parameter is missing or no good; the text says which."""
+
+
+def _answered(handler: Any) -> Any:
+    async def answer(request: Request) -> JSONResponse:
+        try:
+            result = await handler(request)
+        except _InvalidError as problem:
+            return error(422, "protocol", str(problem), "see /api/v1/openapi.json")
+        return JSONResponse(result)
+
+    answer.__name__ = handler.__name__
+    return answer
+
+
+def _text(request: Request, name: str, *, required: bool = False) -> str | None:
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise _InvalidError(f"{name!r} is given more than once")
+    if required and not (values and values[0]):
+        raise _InvalidError(f"{name!r} is missing")
+    return values[0] if values else None
+
+
+def _number(request: Request, name: str, least: int, most: int) -> int | None:
+    text = _text(request, name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise _InvalidError(f"{name!r} must be a whole number")
+    number = int(text)
+    if not least <= number <= most:
+        raise _InvalidError(f"{name!r} must be from {least} to {most}")
+    return number
+
+
+def _link(request: Request) -> Link:
+    link: Link = request.app.state.link
+    return link
+
+
+async def status(request: Request) -> Any:
+    """The status document."""
+    link = _link(request)
+    if link.document is None or not link.running:
+        raise NotRunningError(link.workspace, hint="start it with `supervise`")
+    return {**link.document, "locations": [_without_secrets(one) for one in link.locations]}
+
+
+def _without_secrets(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one, "metadata": redacted(one["metadata"])}
+
+
+async def locations(request: Request) -> Any:
+    """Locations, those in a ``state`` and with all words of ``q``."""
+    link = _link(request)
+    states = [one for one in request.query_params.getlist("state") if one]
+    text = _text(request, "q") or ""
+    if not link.running:
+        raise NotRunningError(link.workspace, hint="start it with `supervise`")
+    found = chosen_locations(link.locations, text, states)
+    return {"locations": [_without_secrets(one) for one in found]}
+
+
+async def location(request: Request) -> Any:
+    """One location in detail."""
+    name = _text(request, "name", required=True)
+    found = await _link(request).client.status(name)
+    return _without_secrets(found["locations"][0])
+
+
+async def definitions(request: Request) -> Any:
+    """Rows of definitions."""
+    catalogue: Catalogue = request.app.state.catalogue
+    text, kind, place = (_text(request, name) or "" for name in ("q", "kind", "location"))
+    offset = _number(request, "offset", 0, 10**9) or 0
+    limit = _number(request, "limit", 1, _MOST_ROWS) or _MOST_ROWS
+    if not _link(request).running:
+        raise NotRunningError(_link(request).workspace, hint="start it with `supervise`")
+    found = search(await catalogue.rows(), text, kind=kind, location=place)
+    rows = [
+        {
+            "location": row.location,
+            "kind": row.kind,
+            "name": row.name,
+            "repository": row.repository,
+            "lazy": row.lazy,
+            "description": row.description,
+            "group": row.group,
+            "owners": list(row.owners),
+            "tags": list(row.tags),
+        }
+        for row in found[offset : offset + limit]
+    ]
+    return {"total": len(found), "offset": offset, "definitions": rows}
+
+
+async def definition(request: Request) -> Any:
+    """One definition in full."""
+    catalogue: Catalogue = request.app.state.catalogue
+    place, name = (_text(request, one, required=True) or "" for one in ("location", "name"))
+    one, source, generation = await catalogue.definition(
+        place, name, _text(request, "kind"), _text(request, "repository")
+    )
+    return {"definition": redacted(one), "source": source, "generation": generation}
+
+
+async def duplicates(request: Request) -> Any:
+    """Names that more than one location defines."""
+    catalogue: Catalogue = request.app.state.catalogue
+    twice = await catalogue.defined_twice()
+    return {
+        "duplicates": [
+            {"kind": kind, "name": name, "locations": places}
+            for (kind, name), places in sorted(twice.items())
+        ]
+    }
+
+
+async def assets(request: Request) -> Any:
+    """The graph of assets over all locations."""
+    catalogue: Catalogue = request.app.state.catalogue
+    everyone = await catalogue.assets()
+    return {
+        "assets": [
+            {
+                "name": name,
+                "locations": one.homes,
+                "known_in": one.seen_in,
+                "group": one.group,
+                "upstream": sorted(one.upstream),
+                "downstream": sorted(one.downstream),
+            }
+            for name, one in sorted(everyone.items())
+        ]
+    }
+
+
+async def schedules(request: Request) -> Any:
+    """Schedules in words with their next ticks."""
+    import time
+
+    catalogue: Catalogue = request.app.state.catalogue
+    shelves = await catalogue.fresh()
+    place = _text(request, "location")
+    rows = []
+    for name in sorted(shelves):
+        for one in shelves[name].of_kind("schedule") if place in (None, name) else ():
+            crons = timing.crons_of(one)
+            ticks = timing.next_ticks(one, time.time())
+            rows.append(
+                {
+                    "location": name,
+                    "name": one["name"],
+                    "repository": one.get("repository"),
+                    "cron_schedule": list(crons),
+                    "in_words": [timing.in_words(cron) for cron in crons],
+                    "timezone": ticks.zone,
+                    "next_ticks": [at.isoformat() for at in ticks.times],
+                    "problem": ticks.problem or None,
+                }
+            )
+    return {"schedules": rows}
+
+
+async def environments(request: Request) -> Any:
+    """Environments in use, with what is installed."""
+    return {"environments": await environment_pages.known(_link(request))}
+
+
+async def history(request: Request) -> Any:
+    """The generations of a location that are kept."""
+    return await _link(request).client.history(_text(request, "location", required=True) or "")
+
+
+async def diff(request: Request) -> Any:
+    """What changed between two generations."""
+    name = _text(request, "location", required=True) or ""
+    before, after = (_number(request, key, 1, 2**31) for key in ("from", "to"))
+    found = await _link(request).client.diff(name, before, after)
+    changed = [
+        {**one, "before": redacted(one["before"]), "after": redacted(one["after"])}
+        for one in found["changed"]
+    ]
+    return {**found, "changed": changed}
+
+
+async def logs(request: Request) -> Any:
+    """Lines of a log, the last ones or those after a cursor."""
+    name = _text(request, "location", required=True) or ""
+    lines = _number(request, "lines", 0, 10_000)
+    after = _number(request, "after", 0, 2**53)
+    wait = _number(request, "timeout", 0, 30)
+    client = _link(request).client
+    if after is not None:
+        return await client.logs(name, after=after, timeout=wait or 0)
+    return await client.logs(name, lines=50 if lines is None else lines)
+
+
+async def order(request: Request) -> Any:
+    """Give an order."""
+    try:
+        sent = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise _InvalidError("the body is no JSON") from None
+    if not isinstance(sent, dict):
+        raise _InvalidError("the body must be an object")
+    names = sent.get("locations", [])
+    if sent.get("order") not in _ORDERS:
+        raise _InvalidError(f"'order' must be one of {', '.join(_ORDERS)}")
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise _InvalidError("'locations' must be a list of names")
+    if not names and sent.get("all") is not True:
+        raise _InvalidError("name 'locations', or say 'all': true")
+    done = await _link(request).client.order(cast("Order", sent["order"]), names)
+    return {"locations": done}
+
+
+async def openapi(request: Request) -> Any:
+    """This document."""
+    return document()
+
+
+_TABLE: Mapping[str, Any] = {
+    "/status": status,
+    "/locations": locations,
+    "/location": location,
+    "/definitions": definitions,
+    "/definition": definition,
+    "/duplicates": duplicates,
+    "/assets": assets,
+    "/schedules": schedules,
+    "/environments": environments,
+    "/history": history,
+    "/diff": diff,
+    "/logs": logs,
+    "/openapi.json": openapi,
+}
+
+ROUTES = [
+    *(Route(f"/api/v1{path}", _answered(handler)) for path, handler in _TABLE.items()),
+    Route("/api/v1/orders", _answered(order), methods=["POST"]),
+]

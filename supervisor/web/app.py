@@ -1,0 +1,184 @@
+"""The web page as an application and as a process: what is put together, and how it is served.
+
+Owns the table of routes, the life of the connection to the supervisor, the rules of where it may be
+bound, and the server. What a page says is in ``pages``, what a program gets in ``api``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from supervisor.errors import RequestError
+from supervisor.web import api, events, metrics, pages
+from supervisor.web.catalogue import Catalogue
+from supervisor.web.link import Link
+from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
+from supervisor.workspace import Selection
+
+__all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
+
+DEFAULT_PORT = 3070
+_STATIC = Path(__file__).parent / "static"
+_SHORTEST_TOKEN = 16
+
+
+def application(
+    selection: Selection,
+    cwd: Path,
+    *,
+    policy: Policy | None = None,
+    environ: Mapping[str, str] | None = None,
+    closing: Callable[[Callable[[], None]], None] = lambda close: None,
+) -> ASGIApp:
+    """The application for the supervisor that ``selection`` means, as seen from ``cwd``.
+
+    ``closing`` is handed a function that ends all live streams, for who stops the server.
+    """
+    policy = policy if policy is not None else Policy()
+
+    @contextlib.asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        link = Link(selection, cwd, environ)
+        app.state.link = link
+        app.state.catalogue = Catalogue(link)
+        app.state.policy = policy
+        loop = asyncio.get_running_loop()
+
+        def close() -> None:
+            loop.call_soon_threadsafe(link.close)
+
+        closing(close)
+        following = asyncio.create_task(link.run(), name="link")
+        try:
+            yield
+        finally:
+            link.close()
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    routes = [
+        *pages.ROUTES,
+        *api.ROUTES,
+        Route("/events", events.events),
+        Route("/metrics", metrics.metrics),
+        Route("/healthz", metrics.healthz),
+        Route("/readyz", metrics.readyz),
+        Mount("/static", StaticFiles(directory=_STATIC), name="static"),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=life,
+        exception_handlers=pages.EXCEPTIONS,
+        middleware=[
+            Middleware(Guard, policy=policy),
+            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
+        ],
+    )
+
+
+def policy_of(host: str, token: str | None, behind_proxy: Sequence[str]) -> Policy:
+    """What is allowed on a page bound to ``host``; raises ``RequestError`` for what is unsafe."""
+    if token is not None and len(token) < _SHORTEST_TOKEN:
+        raise RequestError(
+            f"the token has {len(token)} characters, which can be guessed",
+            hint="make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'",
+        )
+    named = frozenset(one.lower().rstrip(".") for one in behind_proxy)
+    if is_loopback(host):
+        return Policy(LOOPBACK | named, token=token)
+    if token is None and not named:
+        raise RequestError(
+            f"{host} can be reached from other machines, and this page can stop locations",
+            hint="ask for a token with --token-file FILE, or name the proxy that knows who asks with "
+            "--behind-proxy HOST",
+        )
+    if named:
+        return Policy(LOOPBACK | named, token=token)
+    own = {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    return Policy(LOOPBACK | own, addresses=True, token=token)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which lets live streams go before it waits for requests to end."""
+
+    close_streams: Callable[[], None] = staticmethod(lambda: None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop."""
+        self.close_streams()
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    selection: Selection,
+    cwd: Path,
+    *,
+    host: str,
+    port: int,
+    policy: Policy,
+    said: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM; ``said(url)`` is called once it can be opened.
+
+    Port 0 takes a free one. Raises ``RequestError`` when it cannot be bound.
+    """
+    bound = _bound(host, port)
+    server: _Server
+
+    def closing(close: Callable[[], None]) -> None:
+        server.close_streams = close
+
+    app = application(selection, cwd, policy=policy, closing=closing)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        http="h11",
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    name = f"[{host}]" if ":" in host else host
+    said(f"http://{name}:{bound.getsockname()[1]}/")
+    with bound, contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise RequestError(f"{host} is no address of this machine: {error.strerror}") from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        what = "is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        raise RequestError(
+            f"port {port} of {host} {what}", hint="choose another with --port, 0 takes a free one"
+        ) from None
+    bound.set_inheritable(False)
+    return bound

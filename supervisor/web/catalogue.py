@@ -1,0 +1,297 @@
+"""All definitions of all locations, decoded once and ready to be searched.
+
+Owns the copies of snapshots that this process has, one a location, renewed when the location serves
+another generation; and what can only be told from all of them together: the search, names that more
+than one location defines, the graph of assets. Draws nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from supervisor.errors import NotRunningError, SupervisorError, UnknownDefinitionError
+from supervisor.snapshot import Snapshot, definition_key
+
+if TYPE_CHECKING:
+    from supervisor.web.link import Link
+
+__all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "search"]
+
+GROUPINGS = ("kind", "location", "team", "tag", "group")
+"""What rows can be grouped by; a row is in each of its tags."""
+
+_AT_ONCE = 4
+_LARGE = 256 * 1024
+_NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A definition in a list. ``text`` is what a search looks at, in lower case."""
+
+    location: str
+    kind: str
+    name: str
+    repository: str | None
+    description: str
+    group: str | None
+    owners: tuple[str, ...]
+    tags: tuple[str, ...]
+    lazy: bool
+    text: str = field(repr=False)
+
+    def groups(self, by: str) -> tuple[str, ...]:
+        """The groups that the row is in when grouped ``by`` one of ``GROUPINGS``."""
+        if by == "kind":
+            return (self.kind,)
+        if by == "location":
+            return (self.location,)
+        if by == "tag":
+            return self.tags or (_NONE,)
+        if by == "group":
+            return (self.group or _NONE,)
+        return self.teams or (_NONE,)
+
+    @property
+    def teams(self) -> tuple[str, ...]:
+        """Who owns it: its owners, else its tag ``team`` or ``owner``."""
+        if self.owners:
+            return self.owners
+        pairs = (tag.partition("=") for tag in self.tags)
+        return tuple(value for key, _, value in pairs if key in ("team", "owner") and value)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What one location serves. ``definitions`` and ``sources`` are by key (docs/snapshot.md)."""
+
+    location: str
+    generation: int
+    fingerprint: str
+    definitions: Mapping[str, dict[str, Any]] = field(repr=False)
+    sources: Mapping[str, list[Any]] = field(repr=False)
+    repositories: tuple[Mapping[str, Any], ...] = field(repr=False)
+    rows: tuple[Row, ...] = field(repr=False)
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The definitions of one kind, by name."""
+        return [one for one in self.definitions.values() if one["kind"] == kind]
+
+
+@dataclass(slots=True)
+class Asset:
+    """An asset key over all locations.
+
+    ``homes`` are the locations that make it, ``seen_in`` those that only know it (a source). The
+    edges are asset names: a dependency may be one that no location defines.
+    """
+
+    name: str
+    homes: list[str] = field(default_factory=list)
+    seen_in: list[str] = field(default_factory=list)
+    group: str | None = None
+    upstream: set[str] = field(default_factory=set)
+    downstream: set[str] = field(default_factory=set)
+
+    @property
+    def location(self) -> str | None:
+        """Where its page is, or None when nobody defines it."""
+        return next(iter([*self.homes, *self.seen_in]), None)
+
+
+class Catalogue:
+    """The definitions that the supervisor behind ``link`` serves."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._shelves: dict[str, Shelf] = {}
+        self._renewing: dict[str, asyncio.Task[None]] = {}
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._rows: list[Row] | None = None
+        self._assets: dict[str, Asset] | None = None
+        self._twice: dict[tuple[str, str], list[str]] | None = None
+        self.changes = 0
+
+    async def fresh(self, *names: str) -> dict[str, Shelf]:
+        """The shelves as the newest status document has them; of ``names``, or of all locations.
+
+        While no supervisor runs, what was last had.
+        """
+        serving = {
+            one["name"]: one["serving"]
+            for one in self._link.locations
+            if one["serving"] is not None
+        }
+        if not names and self._link.document is not None:
+            for gone in self._shelves.keys() - serving.keys():
+                del self._shelves[gone]
+                self._forget()
+        stale = []
+        for name in names or serving:
+            now, shelf = serving.get(name), self._shelves.get(name)
+            if now is not None and (
+                shelf is None
+                or (shelf.generation, shelf.fingerprint) != (now["generation"], now["fingerprint"])
+            ):
+                stale.append(name)
+        if stale and self._link.running:
+            await asyncio.gather(*map(self._renewed, stale))
+        return self._shelves
+
+    async def shelf(self, name: str) -> Shelf | None:
+        """What one location serves, or None when that is nothing yet."""
+        return (await self.fresh(name)).get(name)
+
+    async def rows(self) -> list[Row]:
+        """The rows of all definitions, by location, kind and name."""
+        shelves = await self.fresh()
+        if self._rows is None:
+            self._rows = [row for name in sorted(shelves) for row in shelves[name].rows]
+        return self._rows
+
+    async def assets(self) -> dict[str, Asset]:
+        """All assets by name, with their edges across locations."""
+        shelves = await self.fresh()
+        if self._assets is None:
+            self._assets = _assets(shelves.values())
+        return self._assets
+
+    async def defined_twice(self) -> dict[tuple[str, str], list[str]]:
+        """Kind and name to locations, where more than one defines it.
+
+        A source asset is known, not defined: only assets that are made count.
+        """
+        shelves = await self.fresh()
+        if self._twice is None:
+            homes: dict[tuple[str, str], list[str]] = {}
+            for name in sorted(shelves):
+                for one in shelves[name].definitions.values():
+                    if not _is_source(one):
+                        places = homes.setdefault((one["kind"], one["name"]), [])
+                        if name not in places:
+                            places.append(name)
+            self._twice = {key: places for key, places in homes.items() if len(places) > 1}
+        return self._twice
+
+    async def definition(
+        self, location: str, name: str, kind: str | None, repository: str | None
+    ) -> tuple[dict[str, Any], list[Any] | None, int]:
+        """One definition, its source and generation; a lazy one is constructed now."""
+        self._link.location(location)
+        shelf = await self.shelf(location)
+        found = [
+            one
+            for one in (shelf.definitions.values() if shelf is not None else ())
+            if one["name"] == name
+            and kind in (None, "", one["kind"])
+            and (repository or None) in (None, one.get("repository"))
+        ]
+        if shelf is None or not found:
+            raise UnknownDefinitionError(name, hint=f"it is not among those of {location}")
+        one = found[0]
+        if not one.get("lazy"):
+            return one, shelf.sources.get(definition_key(one)), shelf.generation
+        shown = await self._link.client.show(
+            location, name, kind=one["kind"], repository=one.get("repository")
+        )
+        return shown["definition"], shown["source"], shown["generation"]
+
+    async def _renewed(self, name: str) -> None:
+        task = self._renewing.get(name)
+        if task is None:
+            task = asyncio.create_task(self._renew(name), name=f"snapshot of {name}")
+            self._renewing[name] = task
+            task.add_done_callback(lambda _: self._renewing.pop(name, None))
+        await asyncio.shield(task)
+
+    async def _renew(self, name: str) -> None:
+        async with self._gate:
+            try:
+                snapshot = await self._link.client.snapshot(name)
+            except NotRunningError:
+                return  # what was last had stays
+            except SupervisorError:
+                self._shelves.pop(name, None)
+            else:
+                large = snapshot.size > _LARGE
+                made = await asyncio.to_thread(_shelf, snapshot) if large else _shelf(snapshot)
+                self._shelves[name] = made
+            self._forget()
+
+    def _forget(self) -> None:
+        self._rows = self._assets = self._twice = None
+        self.changes += 1
+
+
+def _shelf(snapshot: Snapshot) -> Shelf:
+    document = snapshot.document()
+    definitions = {definition_key(one): one for one in document["definitions"]}
+    return Shelf(
+        location=snapshot.location,
+        generation=snapshot.generation,
+        fingerprint=snapshot.fingerprint,
+        definitions=definitions,
+        sources=snapshot.source_map(),
+        repositories=tuple(document.get("repositories") or ()),
+        rows=tuple(_row(snapshot.location, one) for one in definitions.values()),
+    )
+
+
+def _row(location: str, one: Mapping[str, Any]) -> Row:
+    tags = one.get("tags")
+    owners = one.get("owners")
+    pairs = (
+        tuple(f"{key}={value}" for key, value in tags.items()) if isinstance(tags, Mapping) else ()
+    )
+    people = tuple(str(owner) for owner in owners) if isinstance(owners, list) else ()
+    description = str(one.get("description") or "")
+    group = str(one["group"]) if one.get("group") else None
+    words = (one["name"], one["kind"], location, description, group or "", *pairs, *people)
+    return Row(
+        location=location,
+        kind=one["kind"],
+        name=one["name"],
+        repository=one.get("repository"),
+        description=description,
+        group=group,
+        owners=people,
+        tags=pairs,
+        lazy=bool(one.get("lazy")),
+        text="\n".join(words).lower(),
+    )
+
+
+def search(rows: Iterable[Row], text: str, *, kind: str = "", location: str = "") -> list[Row]:
+    """The rows that hold every word of ``text``, in any order and case."""
+    words = text.lower().split()
+    return [
+        row
+        for row in rows
+        if (not kind or row.kind == kind)
+        and (not location or row.location == location)
+        and all(word in row.text for word in words)
+    ]
+
+
+def _is_source(one: Mapping[str, Any]) -> bool:
+    return bool(one.get("is_source")) or one.get("execution_type") == "external"
+
+
+def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
+    found: dict[str, Asset] = {}
+
+    def asset(name: str) -> Asset:
+        return found.setdefault(name, Asset(name))
+
+    for shelf in sorted(shelves, key=lambda one: one.location):
+        for one in shelf.of_kind("asset"):
+            node = asset(one["name"])
+            (node.seen_in if _is_source(one) else node.homes).append(shelf.location)
+            node.group = node.group or one.get("group")
+            for dependency in one.get("dependencies") or ():
+                node.upstream.add(str(dependency))
+                asset(str(dependency)).downstream.add(node.name)
+    return found

@@ -1,0 +1,250 @@
+"""The one connection to the supervisor, and what was last heard over it.
+
+Owns the client, the newest status document, and the waiting of pages for something newer. When the
+supervisor goes away the last document stays, marked as old, and a new supervisor of the same
+workspace is looked for until there is one. Orders nothing by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisor.client import AsyncClient
+from supervisor.errors import (
+    NotRunningError,
+    RequestError,
+    RequestTimeoutError,
+    SupervisorError,
+    UnknownLocationError,
+)
+from supervisor.locate import find_selected, name_of
+from supervisor.workspace import Selection
+
+if TYPE_CHECKING:
+    from supervisor.documents import LocationStatus, Memory, StatusDocument
+
+__all__ = ["Link", "chosen_locations"]
+
+# What is wrong comes first.
+_STATE_ORDER = (
+    "failed",
+    "crashed",
+    "backoff",
+    "starting",
+    "loading",
+    "stopping",
+    "ready",
+    "stopped",
+)
+
+_log = logging.getLogger(__name__)
+
+# Memory and CPU change without news: so often (seconds) the document is had anyway.
+_REFRESH = 5.0
+# Many locations that start make many changes: a few looks a second are enough.
+_PAUSE = 0.1
+_RETRY = 0.5
+# Private memory costs the kernel a walk over the process: asked for what is looked at, this often.
+_MEMORY_AGE = 15.0
+_MEMORY_AT_ONCE = 4
+
+
+class Link:
+    """What this page knows of the supervisor that ``selection`` means, as seen from ``cwd``.
+
+    ``version`` counts what was heard; ``document`` is the last status document or None, ``error``
+    why there is no supervisor now (None while one runs), ``changed_at`` the Unix time when it came or
+    went.
+    """
+
+    def __init__(
+        self, selection: Selection, cwd: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._selection = selection
+        self._cwd = cwd
+        self._environ = os.environ if environ is None else environ
+        self._client: AsyncClient | None = None
+        self._news = asyncio.Event()
+        self._memory: dict[str, tuple[int, float, Memory]] = {}
+        self._measuring: asyncio.Task[None] | None = None
+        self._wanted: set[str] = set()
+        self.version = 0
+        self.document: StatusDocument | None = None
+        self.error: SupervisorError | None = NotRunningError(self._asked())
+        self.changed_at = time.time()
+        self.closing = False
+
+    @property
+    def running(self) -> bool:
+        """True while a supervisor answers."""
+        return self.error is None
+
+    @property
+    def workspace(self) -> str:
+        """The workspace as people name it."""
+        if self.document is not None:
+            return name_of(self.document["supervisor"])
+        return self._asked()
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client of the running supervisor; raises ``NotRunningError``."""
+        if self._client is None or self.error is not None:
+            raise NotRunningError(self.workspace, hint="start it with `supervise`")
+        return self._client
+
+    @property
+    def locations(self) -> list[LocationStatus]:
+        """The locations of the last document, with private memory where it is known."""
+        found = [] if self.document is None else self.document["locations"]
+        for one in found:
+            process = one["process"]
+            known = self._memory.get(one["name"])
+            if process is not None and known is not None and known[0] == process["pid"]:
+                memory = process["memory"] or {"rss": None}
+                process["memory"] = {"rss": memory.get("rss"), "uss": known[2].get("uss")}
+        return found
+
+    def location(self, name: str) -> LocationStatus:
+        """One location of the last document. Raises ``UnknownLocationError``."""
+        for one in self.locations:
+            if one["name"] == name:
+                return one
+        raise UnknownLocationError(name)
+
+    async def run(self) -> None:
+        """Follow the supervisor, for ever."""
+        while True:
+            try:
+                await self._follow()
+            except SupervisorError as error:
+                self._lost(error)
+            except Exception as error:  # the page must outlive what it did not expect
+                _log.exception("the connection to the supervisor")
+                self._lost(RequestError(f"the supervisor's answer could not be used: {error}"))
+            await asyncio.sleep(_RETRY)
+
+    async def changed(self, version: int, timeout: float) -> bool:
+        """Wait until ``version`` is no longer the newest, or ``timeout`` seconds passed."""
+        deadline = time.monotonic() + timeout
+        while self.version == version and not self.closing:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), max(deadline - time.monotonic(), 0))
+            if time.monotonic() >= deadline:
+                break
+        return self.version != version
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        self.closing = True
+        self._tell()
+
+    def measure(self, names: list[str]) -> None:
+        """Ask for the private memory of ``names``, in the background, where it is not known."""
+        now = time.monotonic()
+        for name in names:
+            known = self._memory.get(name)
+            if known is None or now - known[1] > _MEMORY_AGE:
+                self._wanted.add(name)
+        if self._wanted and (self._measuring is None or self._measuring.done()):
+            self._measuring = asyncio.create_task(self._measure(), name="memory")
+
+    async def _measure(self) -> None:
+        gate = asyncio.Semaphore(_MEMORY_AT_ONCE)
+
+        async def one(name: str) -> None:
+            async with gate:
+                with contextlib.suppress(SupervisorError):
+                    document = await self.client.status(name)
+                    process = document["locations"][0]["process"]
+                    if process is not None and process["memory"]:
+                        heard = (process["pid"], time.monotonic(), process["memory"])
+                        self._memory[name] = heard
+
+        names, self._wanted = self._wanted, set()
+        await asyncio.gather(*map(one, names))
+        self._tell()
+
+    async def _follow(self) -> None:
+        found = find_selected(self._selection, cwd=self._cwd, environ=self._environ)
+        async with AsyncClient(found=found) as client:
+            document = await client.status()
+            self._client = client
+            try:
+                while True:
+                    self._take(document)
+                    await asyncio.sleep(_PAUSE)
+                    document = await client.status(since=document["revision"], timeout=_REFRESH)
+            finally:
+                self._client = None
+
+    def _take(self, document: StatusDocument) -> None:
+        if self.error is not None:
+            self.error = None
+            self.changed_at = time.time()
+        self.document = document
+        names = {one["name"] for one in document["locations"]}
+        for name in self._memory.keys() - names:
+            del self._memory[name]
+        self._tell()
+
+    def _lost(self, error: SupervisorError) -> None:
+        if self.error is None:
+            self.changed_at = time.time()
+            if isinstance(error, RequestTimeoutError):
+                _log.warning("%s", error)
+        before, self.error = self.error, error
+        if before is None or str(before) != str(error):
+            self._tell()
+
+    def _tell(self) -> None:
+        self.version += 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _asked(self) -> str:
+        return ", ".join(map(str, self._selection.files)) or str(self._cwd)
+
+
+def chosen_locations(
+    locations: Sequence[LocationStatus], text: str, states: Sequence[str], sort: str = "name"
+) -> list[LocationStatus]:
+    """Those in one of ``states`` that hold every word of ``text``, sorted."""
+    words = text.lower().split()
+    found = [
+        one
+        for one in locations
+        if (not states or one["state"] in states)
+        and (not words or all(word in _text(one) for word in words))
+    ]
+    key = _SORTS.get(sort)
+    return found if key is None else sorted(found, key=key)
+
+
+def _text(one: LocationStatus) -> str:
+    environment: Mapping[str, Any] = one["environment"] or {}
+    serving: Mapping[str, Any] = one["serving"] or {}
+    frameworks = (f"{x['name']} {x['version']}" for x in serving.get("frameworks", ()))
+    parts = (one["name"], environment.get("name"), environment.get("python"), one["reason"])
+    return "\n".join([*(str(part or "") for part in parts), *frameworks]).lower()
+
+
+def _rank(state: str) -> int:
+    return _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
+
+
+_SORTS: Mapping[str, Any] = {
+    "name": lambda one: one["name"].lower(),
+    "state": lambda one: (_rank(one["state"]), one["name"].lower()),
+    "loaded": lambda one: -((one["serving"] or {}).get("loaded_at") or 0),
+    "memory": lambda one: -(((one["process"] or {}).get("memory") or {}).get("rss") or 0),
+    "cpu": lambda one: -((one["process"] or {}).get("cpu_percent") or 0),
+    "restarts": lambda one: -one["restarts"],
+}

@@ -1,0 +1,144 @@
+"""For machines that watch: ``/metrics`` in the Prometheus text format, ``/healthz``, ``/readyz``.
+
+Owns names and help texts of the metrics (docs/web.md lists them). Figures come from the status
+document; the page being up with no supervisor is itself a figure, ``supervise_up 0``.
+Source: Prometheus text exposition format 0.0.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+
+from supervisor.cli.words import SYMBOLS, good
+
+if TYPE_CHECKING:
+    from supervisor.documents import LocationStatus
+    from supervisor.web.link import Link
+
+__all__ = ["exposition", "healthz", "metrics", "readyz"]
+
+_PREFIX = "supervise"
+
+
+async def metrics(request: Request) -> PlainTextResponse:
+    """``GET /metrics``."""
+    text = exposition(request.app.state.link)
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+async def healthz(request: Request) -> JSONResponse:
+    """``GET /healthz``: 200 while this process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """``GET /readyz``: 200 while a supervisor runs and all its locations are ready, else 503."""
+    link: Link = request.app.state.link
+    if not link.running:
+        return JSONResponse({"ready": False, "reason": str(link.error)}, 503)
+    states = {one["name"]: one["state"] for one in link.locations}
+    waiting = {name: state for name, state in states.items() if not good(state)}
+    if waiting:
+        reason = f"{len(waiting)} of {len(states)} locations are not ready"
+        return JSONResponse({"ready": False, "reason": reason}, 503)
+    return JSONResponse({"ready": True, "reason": None})
+
+
+Samples = Iterable[tuple[Mapping[str, str], float | int | None]]
+Add = Callable[[str, str, str, Samples], None]
+
+
+def exposition(link: Link) -> str:
+    """All metrics of what ``link`` last heard; only ``up`` while there is no supervisor."""
+    lines: list[str] = []
+
+    def add(name: str, kind: str, words: str, samples: Samples) -> None:
+        full = f"{_PREFIX}_{name}"
+        found = [(labels, value) for labels, value in samples if value is not None]
+        if found:
+            lines.append(f"# HELP {full} {words}")
+            lines.append(f"# TYPE {full} {kind}")
+            lines.extend(f"{full}{_labels(labels)} {value}" for labels, value in found)
+
+    add("up", "gauge", "Whether a supervisor answers.", [({}, int(link.running))])
+    document = link.document
+    if document is None or not link.running:
+        return "\n".join(lines) + "\n"
+    own, locations = document["supervisor"], link.locations
+    add("info", "gauge", "The supervisor's version.", [({"version": own["version"]}, 1)])
+    add("start_time_seconds", "gauge", "When the supervisor started.", [({}, own["started"])])
+    memory = _in(own["memory"])
+    add("resident_memory_bytes", "gauge", "Memory of the supervisor.", [({}, memory.get("rss"))])
+    problems = len(own["configuration_problems"])
+    add("configuration_problems", "gauge", "Problems of the workspace files.", [({}, problems)])
+    states = [
+        ({"location": one["name"], "state": state}, int(one["state"] == state))
+        for one in locations
+        for state in SYMBOLS
+    ]
+    add("location_state", "gauge", "1 for the state that the location is in.", states)
+    _of_locations(add, locations)
+    return "\n".join(lines) + "\n"
+
+
+def _of_locations(add: Add, locations: list[LocationStatus]) -> None:
+    """The figures that are one or a few a location; ``add`` as in ``exposition``."""
+
+    def each(value: Callable[[LocationStatus], Any]) -> Samples:
+        return [({"location": one["name"]}, value(one)) for one in locations]
+
+    def serving(field: str) -> Samples:
+        return each(lambda one: _in(one["serving"]).get(field))
+
+    def used(kind: str) -> Samples:
+        return each(lambda one: _in(_in(one["process"]).get("memory")).get(kind))
+
+    add(
+        "location_loads_total", "counter", "Generations begun.", each(lambda one: one["generation"])
+    )
+    add("location_serving_generation", "gauge", "Generation served.", serving("generation"))
+    add("location_load_seconds", "gauge", "Time the served load took.", serving("load_seconds"))
+    add("location_start_seconds", "gauge", "Time from order to ready.", serving("start_seconds"))
+    add("location_loaded_timestamp_seconds", "gauge", "When it loaded.", serving("loaded_at"))
+    add("location_snapshot_bytes", "gauge", "Size of the served snapshot.", serving("size"))
+    add(
+        "location_restarts_total",
+        "counter",
+        "Processes restarted after a death.",
+        each(lambda one: one["restarts"]),
+    )
+    add("location_resident_memory_bytes", "gauge", "Resident memory.", used("rss"))
+    add(
+        "location_private_memory_bytes",
+        "gauge",
+        "Memory of the process alone, where it was measured.",
+        used("uss"),
+    )
+    cpu = each(lambda one: _in(one["process"]).get("cpu_seconds"))
+    add("location_cpu_seconds", "gauge", "CPU time of the present process.", cpu)
+    counts = [
+        ({"location": one["name"], "kind": kind}, number)
+        for one in locations
+        for kind, number in _in(_in(one["serving"]).get("counts")).items()
+    ]
+    add("location_definitions", "gauge", "Definitions served, by kind.", counts)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _in(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """``value``, empty where there is none."""
+    return value if value is not None else {}

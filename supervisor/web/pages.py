@@ -1,0 +1,232 @@
+"""The pages about locations, the orders given on them, and what errors look like.
+
+Owns the table of pages. Reads what was asked, collects what the templates show, and leaves markup to
+them. Every page is whole without JavaScript; live updates fetch the same page again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from supervisor.cli.words import SYMBOLS
+from supervisor.errors import (
+    NotRunningError,
+    RequestError,
+    RequestTimeoutError,
+    SupervisorError,
+    UnknownDefinitionError,
+    UnknownLocationError,
+)
+from supervisor.web import api, definitions, environments
+from supervisor.web.catalogue import Catalogue, search
+from supervisor.web.link import Link, chosen_locations
+from supervisor.web.render import kind_key, numbered, page
+from supervisor.web.security import safe_path
+
+if TYPE_CHECKING:
+    from supervisor.client import Order
+    from supervisor.documents import LocationStatus
+
+__all__ = ["EXCEPTIONS", "ROUTES", "status_of"]
+
+VIEWS = ("definitions", "logs", "process", "history", "workspace")
+ORDERS = ("reload", "restart", "stop", "start")
+
+
+async def locations(request: Request) -> Response:
+    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` and ``page`` choose."""
+    link: Link = request.app.state.link
+    text = request.query_params.get("q", "")
+    states = request.query_params.getlist("state")
+    sort = request.query_params.get("sort", "name")
+    found = chosen_locations(link.locations, text, states, sort)
+    rows, paging = numbered(request, found)
+    if link.running:
+        link.measure([one["name"] for one in rows if one["process"] is not None])
+    counts = Counter(one["state"] for one in link.locations)
+    return page(
+        request,
+        "locations.html",
+        live="tick",
+        rows=rows,
+        paging=paging,
+        q=text,
+        states=states,
+        sort=sort,
+        counts={state: counts[state] for state in SYMBOLS if counts[state] or state in states},
+        total=len(link.locations),
+    )
+
+
+async def status_of(link: Link, name: str) -> LocationStatus:
+    """One location in detail; while no supervisor runs, as it was last heard of."""
+    if not link.running:
+        return link.location(name)
+    return (await link.client.status(name))["locations"][0]
+
+
+async def location(request: Request) -> Response:
+    """``GET /location?name=…``, with ``view`` one of ``VIEWS``."""
+    link: Link = request.app.state.link
+    catalogue: Catalogue = request.app.state.catalogue
+    name = request.query_params.get("name", "")
+    one = await status_of(link, name)
+    view = request.query_params.get("view", "definitions")
+    view = view if view in VIEWS else "definitions"
+    more: dict[str, Any] = {}
+    if view == "definitions":
+        more = await _listed(request, catalogue, name)
+    elif view == "logs" and link.running and one["log"] is not None:
+        more = {"chunk": await link.client.logs(name, lines=500)}
+    elif view == "process" and link.running and not one["remote"]:
+        more = {"environment_row": next(iter(await link.client.environments(name)), None)}
+    elif view == "history" and link.running and not one["remote"]:
+        more = await _history(request, link, name)
+    live = "change" if view == "logs" else "tick"
+    return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
+
+
+async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str, Any]:
+    shelf = await catalogue.shelf(name)
+    text, kind = request.query_params.get("q", ""), request.query_params.get("kind", "")
+    all_rows = shelf.rows if shelf is not None else ()
+    found = search(all_rows, text, kind=kind)
+    found.sort(key=lambda row: (kind_key(row.kind), row.name))
+    rows, paging = numbered(request, found)
+    counts = Counter(row.kind for row in all_rows)
+    kinds = {key: counts[key] for key in sorted(counts, key=kind_key)}
+    return {"rows": rows, "paging": paging, "q": text, "kind": kind, "kinds": kinds}
+
+
+async def _history(request: Request, link: Link, name: str) -> dict[str, Any]:
+    history = await link.client.history(name)
+    kept = history["generations"]
+    numbers = [one["generation"] for one in kept]
+    before, after = (_number(request, key) for key in ("from", "to"))
+    diff = problem = None
+    if before is None and after is None and len(numbers) > 1:
+        before, after = numbers[-2:]
+    if before is not None and after is not None and before != after:
+        try:
+            diff = await link.client.diff(name, before, after)
+        except RequestError as error:
+            problem = error
+    return {
+        "history": history,
+        "generations": list(reversed(kept)),
+        "before": before,
+        "after": after,
+        "diff": diff,
+        "problem": problem,
+    }
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+async def form(request: Request) -> dict[str, list[str]]:
+    """A form that was sent, at most as large as the guard lets through."""
+    text = (await request.body()).decode("utf-8", "replace")
+    return parse_qs(text, keep_blank_values=True, max_num_fields=5000)
+
+
+async def order(request: Request) -> Response:
+    """``POST /orders``: ``order``, ``location`` (repeated) or ``all=1``, ``back``."""
+    link: Link = request.app.state.link
+    try:
+        sent = await form(request)
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+    wanted, names = sent.get("order", [""])[0], sent.get("location", [])
+    if wanted not in ORDERS:
+        raise HTTPException(400, "there is no such order")
+    if not names and sent.get("all") != ["1"]:
+        raise HTTPException(400, "the order names no location")
+    await link.client.order(cast("Order", wanted), names)
+    return RedirectResponse(safe_path(sent.get("back", ["/"])[0]), 303)
+
+
+async def login(request: Request) -> Response:
+    """``GET`` and ``POST /login``: a token becomes a cookie."""
+    policy = request.app.state.policy
+    if policy.token is None:
+        return RedirectResponse("/", 303)
+    if request.method == "POST":
+        token = (await form(request)).get("token", [""])[0]
+        if policy.is_token(token.strip()):
+            answer = RedirectResponse("/", 303)
+            name, value = policy.cookie
+            answer.set_cookie(name, value, httponly=True, samesite="strict", max_age=30 * 86400)
+            return answer
+        return page(request, "login.html", status=403, wrong=True, live="none")
+    return page(request, "login.html", wrong=False, live="none")
+
+
+async def logout(request: Request) -> Response:
+    """``POST /logout``."""
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(request.app.state.policy.cookie[0])
+    return answer
+
+
+def status_code(error: SupervisorError) -> int:
+    """The HTTP status of an error."""
+    for kind, status in (
+        (NotRunningError, 503),
+        (UnknownLocationError, 404),
+        (UnknownDefinitionError, 404),
+        (RequestTimeoutError, 504),
+        (RequestError, 409),
+    ):
+        if isinstance(error, kind):
+            return status
+    return 502
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SupervisorError)
+    status = status_code(error)
+    if request.url.path.startswith("/api/"):
+        return api.error(status, error.code, str(error), error.hint)
+    return page(
+        request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if request.url.path.startswith("/api/"):
+        code = {404: "unknown", 405: "refused"}.get(error.status_code, "protocol")
+        refused = api.error(error.status_code, code, str(error.detail), None)
+        refused.headers.update(error.headers or {})
+        return refused
+    message = "there is no such page" if error.status_code == 404 else str(error.detail)
+    answer = page(request, "error.html", status=error.status_code, message=message, hint=None)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+EXCEPTIONS: Mapping[Any, Any] = {SupervisorError: _failed, HTTPException: _refused}
+
+ROUTES = [
+    Route("/", locations),
+    Route("/location", location),
+    Route("/definition", definitions.definition),
+    Route("/definitions", definitions.everything),
+    Route("/assets", definitions.assets),
+    Route("/schedules", definitions.schedules),
+    Route("/environments", environments.environments),
+    Route("/orders", order, methods=["POST"]),
+    Route("/login", login, methods=["GET", "POST"]),
+    Route("/logout", logout, methods=["POST"]),
+]

@@ -1,0 +1,193 @@
+"""Templates, and the words and addresses that they use.
+
+Owns the one template environment: everything is escaped, and a field that a document leaves out is
+empty, as the documents mean it. Addresses carry names as query parameters, because a location or an asset may be named anything, ``..`` and slashes
+included. Asks nobody anything.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from supervisor.cli import failure, words
+from supervisor.web.security import redacted
+
+if TYPE_CHECKING:
+    from supervisor.web.link import Link
+
+__all__ = ["KIND_ORDER", "PAGE_SIZE", "href", "kind_key", "numbered", "page", "plural_kind"]
+
+PAGE_SIZE = 100
+"""Rows of one page of a list."""
+
+KIND_ORDER = (
+    "job", "pipeline", "asset", "asset_check", "schedule", "sensor", "resource", "partition_set",
+    "graph", "op", "solid", "component",
+)  # fmt: skip
+"""The kinds in the order people ask for them; others follow by name."""
+
+_WORDS = {"partition_set": "partition set", "asset_check": "asset check"}
+
+
+def href(path: str, /, **params: Any) -> str:
+    """``path`` with ``params`` as a query; what is None or empty is left out, lists repeat."""
+    found = {name: value for name, value in params.items() if value not in (None, "", [], ())}
+    return f"{path}?{urlencode(found, doseq=True, quote_via=quote)}" if found else path
+
+
+def plural_kind(kind: str, count: int = 2) -> str:
+    """``asset checks``, and ``asset check`` for one."""
+    word = _WORDS.get(kind, kind.replace("_", " "))
+    return word if count == 1 else words.plural(2, word)[2:]
+
+
+def kind_key(kind: str) -> tuple[int, str]:
+    """Sorts kinds in ``KIND_ORDER``."""
+    return (KIND_ORDER.index(kind) if kind in KIND_ORDER else len(KIND_ORDER), kind)
+
+
+def clock(then: float | None) -> Markup:
+    """A time as people read it, with the exact one for machines."""
+    if then is None:
+        return Markup("")
+    exact = datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        exact, words.moment(then), words.moment(then)
+    )
+
+
+def ago(then: float | None, now: float) -> Markup:
+    """``3m ago``, with the exact time in the title."""
+    if then is None:
+        return Markup("")
+    exact = datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")
+    passed = now - then
+    text = "now" if passed < 1 else f"{words.ago(then, now)} ago"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        exact, words.moment(then), text
+    )
+
+
+def clock_time(then: float) -> str:
+    """The time of day of a log line, UTC, as its file has it."""
+    return datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def redacted_field(value: Any, name: str) -> Any:
+    """``value`` of the field ``name``, as ``redacted`` shows it."""
+    return redacted({name: value})[name]
+
+
+def pretty(value: Any) -> str:
+    """Plain data as indented JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def inline(value: Any) -> str:
+    """Plain data in one line: text as it is, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def breakable(text: str) -> Markup:
+    """``text`` that may be broken after slashes, dots and underscores."""
+    shown = str(escape(text))
+    for one in ("/", "_", "."):
+        shown = shown.replace(one, f"{one}<wbr>")
+    return Markup(shown)  # noqa: S704 - escaped two lines above
+
+
+def numbered(
+    request: Request, found: Sequence[Any], size: int = PAGE_SIZE
+) -> tuple[list[Any], dict[str, Any]]:
+    """The page of ``found`` that was asked for, and what is said about the others."""
+    text = request.query_params.get("page", "1")
+    pages = max(-(-len(found) // size), 1)
+    number = min(max(int(text), 1), pages) if text.isascii() and text.isdecimal() else 1
+    first = (number - 1) * size
+    rows = list(found[first : first + size])
+    others = {
+        key: request.query_params.getlist(key) for key in request.query_params if key != "page"
+    }
+    return rows, {
+        "page": number,
+        "pages": pages,
+        "first": first + 1,
+        "last": first + len(rows),
+        "total": len(found),
+        "path": request.url.path,
+        "params": others,
+    }
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals.update(
+        href=href,
+        symbol=words.symbol,
+        headline=failure.headline,
+        remedy=failure.remedy,
+        python_of=words.python_of,
+        framework_of=words.framework_of,
+        environment_of=words.environment_of,
+        problem=words.problem,
+        plural=words.plural,
+        plural_kind=plural_kind,
+        good=words.good,
+    )
+    made.filters.update(
+        ago=ago,
+        breakable=breakable,
+        clock=clock,
+        clock_time=clock_time,
+        counts=words.counts,
+        inline=inline,
+        pretty=pretty,
+        redacted=redacted,
+        redacted_field=redacted_field,
+        seconds=words.seconds,
+        size=words.size,
+    )
+    return made
+
+
+_templates = _environment()
+
+
+def page(
+    request: Request, template: str, *, status: int = 200, live: str = "change", **context: Any
+) -> HTMLResponse:
+    """``template`` as an answer.
+
+    ``live`` says when an open page fetches itself again: at every ``change``, or also at every
+    ``tick`` of figures that change without news.
+    """
+    link: Link = request.app.state.link
+    shown: Mapping[str, Any] = {
+        "link": link,
+        "supervisor": link.document["supervisor"] if link.document is not None else None,
+        "revision": link.document["revision"] if link.document is not None else -1,
+        "now": time.time(),
+        "path": request.url.path,
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "live": live,
+        "logged_in": request.app.state.policy.token is not None,
+        **context,
+    }
+    return HTMLResponse(_templates.get_template(template).render(shown), status)

@@ -1,0 +1,295 @@
+"""Who may ask the web page what: hosts, origins, tokens and the headers of every answer.
+
+Owns one middleware that every request passes before anything else looks at it, and the removal of
+secrets from what is shown. A request must name a host that this page is known by (so that no foreign
+name can be pointed at it), what changes something must come from a page of its own, and where a
+token is asked for it must be there. Every answer forbids scripts, styles, frames and connections
+from elsewhere. Knows nothing of locations.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = [
+    "LOOPBACK",
+    "MAX_BODY",
+    "Guard",
+    "Policy",
+    "is_loopback",
+    "redacted",
+    "safe_path",
+]
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+MAX_BODY = 256 * 1024
+"""Bytes that a request may send."""
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN_PATHS = frozenset({"/login", "/healthz", "/readyz"})
+
+_HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not "no-referrer": browsers then send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is allowed.
+
+    ``hosts`` are the names this page is asked by, without port, in lower case. ``addresses`` lets
+    any literal IP address be one: it cannot be the victim of a rebound name. ``token`` is asked of
+    everyone when set.
+    """
+
+    hosts: frozenset[str] = LOOPBACK
+    addresses: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    def names(self, host: str) -> bool:
+        """True when ``host`` (a ``Host`` header) names this page."""
+        name = _hostname(host)
+        if name is None:
+            return False
+        return name in self.hosts or (self.addresses and _is_address(name))
+
+    @property
+    def cookie(self) -> tuple[str, str]:
+        """Name and value of the cookie that stands for the token; neither tells it."""
+        secret = (self.token or "").encode()
+        # Cookies do not know ports: two pages on one host need two names.
+        name = hmac.new(secret, b"supervise web cookie", "sha256").hexdigest()[:8]
+        value = hmac.new(secret, b"supervise web session", "sha256").hexdigest()
+        return f"supervise-{name}", value
+
+    def is_token(self, text: str) -> bool:
+        """True when ``text`` is the token."""
+        return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+
+
+class Guard:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on with our headers on the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    found[name] = value
+                if not scope["path"].startswith("/static/"):
+                    found["Cache-Control"] = "no-store"
+            await send(message)
+
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, guarded)
+        else:
+            await self._app(scope, _bounded(receive), guarded)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        if not self._policy.names(host):
+            return _refused(
+                scope, 421, f"this page is not known as {host[:200]!r}", "see --behind-proxy"
+            )
+        if int(headers.get("content-length") or 0) > MAX_BODY:
+            return _refused(scope, 413, "the request is too large", f"at most {MAX_BODY} bytes")
+        if scope["method"] not in _SAFE_METHODS and not self._same_origin(scope, headers, host):
+            return _refused(
+                scope,
+                403,
+                "the request comes from another site",
+                "only this page may change things",
+            )
+        if self._policy.token is not None and not self._known(scope, headers):
+            if _is_machine(scope["path"]):
+                return _refused(
+                    scope, 401, "a token is needed", "send it as `Authorization: Bearer TOKEN`"
+                )
+            return RedirectResponse("/login", 303)
+        return None
+
+    def _same_origin(self, scope: Scope, headers: Headers, host: str) -> bool:
+        site = headers.get("sec-fetch-site")
+        if site not in (None, "same-origin", "none"):
+            return False
+        origin = headers.get("origin")
+        if origin is not None:
+            try:
+                place = urlsplit(origin)
+            except ValueError:
+                return False
+            if place.netloc.lower() == host.lower():
+                return True
+            # A proxy may ask us by another name than it is asked by.
+            return not self._local_only and (place.hostname or "") in self._policy.hosts - LOOPBACK
+        # No browser leaves it out where it matters: this is a program.
+        return site is not None or _is_machine(scope["path"])
+
+    @property
+    def _local_only(self) -> bool:
+        return self._policy.hosts <= LOOPBACK
+
+    def _known(self, scope: Scope, headers: Headers) -> bool:
+        path = scope["path"]
+        if path in _OPEN_PATHS or path.startswith("/static/"):
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._policy.is_token(given.strip()):
+            return True
+        name, value = self._policy.cookie
+        found = cookie_parser(headers.get("cookie", "")).get(name, "")
+        return hmac.compare_digest(found.encode(), value.encode())
+
+
+def _bounded(receive: Receive) -> Receive:
+    """``receive`` that ends a body that says less than it sends."""
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if seen > MAX_BODY else message
+
+    return bounded
+
+
+def _is_machine(path: str) -> bool:
+    return path.startswith("/api/") or path == "/metrics"
+
+
+def _refused(scope: Scope, status: int, message: str, hint: str) -> Response:
+    if _is_machine(scope["path"]):
+        return JSONResponse(
+            {"error": {"code": "refused", "message": message, "hint": hint}}, status
+        )
+    return PlainTextResponse(f"{message}\nhint: {hint}\n", status)
+
+
+def _hostname(host: str) -> str | None:
+    if not host or any(one in host for one in "/@?#\\ \t"):
+        return None
+    try:
+        place = urlsplit(f"//{host}")
+        _ = place.port  # raises for what is no port
+    except ValueError:
+        return None
+    return place.hostname.rstrip(".") if place.hostname else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine can reach what is bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def safe_path(path: str) -> str:
+    """``path`` when it is one of this page, else ``/``: no form may send people elsewhere."""
+    if not path.startswith("/") or path.startswith(("//", "/\\")):
+        return "/"
+    return "/" if any(ord(one) < 32 for one in path) else path
+
+
+# -- secrets ------------------------------------------------------------------------------------
+
+_HIDDEN = "(hidden)"
+_ENVIRONMENTS = frozenset({"env", "env_vars", "environment", "environment_vars", "environ"})
+_SECRETS = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "private_key",
+    "credential",
+)
+
+
+def redacted(value: Any) -> Any:
+    """``value`` (plain data) with the values of variables and of what is named a secret hidden.
+
+    ``{"env_vars": ["A=1", "B"]}`` becomes ``{"env_vars": ["A=(hidden)", "B"]}``.
+    """
+    if isinstance(value, Mapping):
+        return {key: _redacted_item(str(key), item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [redacted(item) for item in value]
+    return value
+
+
+def _redacted_item(key: str, item: Any) -> Any:
+    name = key.lower()
+    if name in _ENVIRONMENTS:
+        return _variables(item)
+    if any(word in name for word in _SECRETS) and isinstance(item, str) and item:
+        return _HIDDEN
+    return redacted(item)
+
+
+def _variables(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return dict.fromkeys(item, _HIDDEN)
+    if isinstance(item, Iterable) and not isinstance(item, str | bytes):
+        return [_variable(one) for one in item]
+    return _variable(item)
+
+
+def _variable(one: Any) -> Any:
+    if isinstance(one, Mapping):
+        return {key: one[key] if key in ("name", "key") else _HIDDEN for key in one}
+    if isinstance(one, str) and "=" in one:
+        return f"{one.partition('=')[0]}={_HIDDEN}"
+    return one

@@ -1,0 +1,227 @@
+// Live updates, filters and orders. Owns nothing: every page is drawn by the server, and what
+// changed is fetched and merged into what is shown, so that focus, selection and scroll stay.
+
+const REGIONS = ["top", "main"];
+const QUIET = 400; // ms between two updates that nobody asked for
+
+document.documentElement.classList.add("js");
+let here = location.pathname + location.search;
+let asked = null; // the AbortController of what a person asked for
+let background = null;
+let again = false;
+let lastUpdate = 0;
+let revision = Number(document.body.dataset.revision);
+
+// -- merging ----------------------------------------------------------------------------------
+
+function merge(old, fresh) {
+  if (old.isEqualNode(fresh) && !old.querySelector?.("input, select, details")) return;
+  mergeAttributes(old, fresh);
+  if (old.hasAttribute("data-keep")) return;
+  mergeChildren(old, fresh);
+}
+
+function mergeAttributes(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) {
+      old.removeAttribute(name);
+    }
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (name === "open" && old.tagName === "DETAILS") continue;
+    if (old.hasAttribute("data-keep") && name.startsWith("data-")) continue;
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (old === document.activeElement) return;
+  if (old.tagName === "INPUT") {
+    if (old.type === "checkbox" || old.type === "radio") old.checked = fresh.checked;
+    else if (old.value !== fresh.value) old.value = fresh.value;
+  } else if (old.tagName === "SELECT" && old.value !== fresh.value) {
+    old.value = fresh.value;
+  }
+}
+
+function mergeChildren(old, fresh) {
+  const keyed = new Map();
+  for (const child of old.children) if (child.id) keyed.set(child.id, child);
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const known = next.id ? keyed.get(next.id) : null;
+    if (known) {
+      if (known === at) at = at.nextSibling;
+      else old.insertBefore(known, at);
+      merge(known, next);
+    } else if (at && !at.id && !next.id && at.nodeType === next.nodeType && at.nodeName === next.nodeName) {
+      const after = at.nextSibling;
+      if (at.nodeType === Node.ELEMENT_NODE) merge(at, next);
+      else if (at.nodeValue !== next.nodeValue) at.nodeValue = next.nodeValue;
+      at = after;
+    } else {
+      old.insertBefore(document.importNode(next, true), at);
+    }
+  }
+  while (at) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+}
+
+async function fetchInto(url, signal) {
+  const answer = await fetch(url, { signal, headers: { "X-Requested-With": "page" } });
+  if (answer.redirected && new URL(answer.url).pathname === "/login") {
+    location.assign("/login");
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!fresh.getElementById("main")) return;
+  for (const id of REGIONS) merge(document.getElementById(id), fresh.getElementById(id));
+  document.title = fresh.title;
+  revision = Number(fresh.body.dataset.revision);
+  document.body.dataset.live = fresh.body.dataset.live;
+}
+
+async function show(url) {
+  asked?.abort();
+  background?.abort();
+  const mine = (asked = new AbortController());
+  try {
+    await fetchInto(url, mine.signal);
+    here = url;
+    history.replaceState(null, "", url);
+    document.body.dataset.shown = url;
+  } catch (error) {
+    if (error.name !== "AbortError") console.warn(error);
+  } finally {
+    if (asked === mine) asked = null;
+  }
+}
+
+async function update() {
+  if (asked || background) {
+    again = true;
+    return;
+  }
+  const wait = lastUpdate + QUIET - performance.now();
+  const mine = (background = new AbortController());
+  if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+  again = false;
+  try {
+    if (!mine.signal.aborted) await fetchInto(here, mine.signal);
+  } catch (error) {
+    if (error.name !== "AbortError") console.warn(error);
+  } finally {
+    lastUpdate = performance.now();
+    background = null;
+    if (again && !asked) update();
+  }
+}
+
+// -- filters and orders -----------------------------------------------------------------------
+
+function addressOf(form) {
+  const given = new URLSearchParams(new FormData(form));
+  const kept = new URLSearchParams();
+  for (const [name, value] of given) if (value && !(name === "sort" && value === "name")) kept.append(name, value);
+  const query = kept.toString();
+  return form.getAttribute("action") + (query ? `?${query}` : "");
+}
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-filter]");
+  if (form) show(addressOf(form));
+});
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.matches("form[data-filter]")) {
+    event.preventDefault();
+    show(addressOf(form));
+  } else if (form.matches("form.order")) {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    const what = button.getAttribute("aria-label") ?? button.textContent;
+    button.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      tell(answer.ok ? `${what}: begun` : `${what}: not possible now`);
+    } catch {
+      tell(`${what}: this page's own server does not answer`);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+    update();
+  }
+});
+
+function tell(text) {
+  document.getElementById("told").textContent = text;
+}
+
+// -- live -------------------------------------------------------------------------------------
+
+let source = null;
+
+function listen() {
+  if (source || document.body.dataset.live === "none") return;
+  const log = document.querySelector("[data-logs]");
+  const query = log ? `?${new URLSearchParams({ logs: log.dataset.logs, after: log.dataset.after })}` : "";
+  source = new EventSource(`/events${query}`);
+  let first = true;
+  source.addEventListener("open", () => {
+    document.getElementById("offline").hidden = true;
+  });
+  source.addEventListener("error", () => {
+    document.getElementById("offline").hidden = false;
+  });
+  source.addEventListener("change", (event) => {
+    const heard = JSON.parse(event.data);
+    const moved = heard.revision !== revision || heard.running !== shownRunning();
+    // The first says what is the case: the page may have been drawn a while ago.
+    if (moved || (!first && document.body.dataset.live === "tick")) update();
+    first = false;
+  });
+  source.addEventListener("log", (event) => {
+    const log = document.querySelector("[data-logs]");
+    if (!log) return;
+    log.dataset.after = event.lastEventId;
+    append(log, JSON.parse(event.data).lines);
+  });
+}
+
+function shownRunning() {
+  return !document.querySelector("#top .banner[role=alert]");
+}
+
+function append(log, lines) {
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  for (const line of lines) {
+    const row = document.createElement("div");
+    row.className = `line ${["out", "err", "sup"].includes(line.stream) ? line.stream : ""}`;
+    const time = document.createElement("time");
+    time.textContent = new Date(line.time * 1000).toISOString().slice(11, 23);
+    const stream = document.createElement("b");
+    stream.textContent = line.stream;
+    const text = document.createElement("span");
+    text.textContent = line.text;
+    row.append(time, " ", stream, " ", text);
+    log.append(row);
+  }
+  while (log.childElementCount > 5000) log.firstElementChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// A hidden page holds no connection: browsers allow few to one server.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else {
+    listen();
+    update();
+  }
+});
+
+const log = document.querySelector("[data-logs]");
+if (log) log.scrollTop = log.scrollHeight;
+listen();
