@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 _DESCRIBE_TIMEOUT = 60.0
 _DRAIN_TIMEOUT = 10.0
+_KILL_TIMEOUT = 5.0
+# A disk that hangs keeps nobody from being served (seconds).
+_KEEP_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Location:
 
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
-    new one.
+    new one, and done when it is on disk.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Location:
         watching: Watching | None = None,
         restarts: bool = True,
         earlier: Snapshot | None = None,
-        keep: Callable[[Snapshot], None] = lambda snapshot: None,
+        keep: Callable[[Snapshot], Future[None]] | None = None,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -153,15 +157,16 @@ class Location:
         except AttemptFailedError as error:
             if error.failure.kind == "unknown_definition":
                 raise UnknownDefinitionError(name) from None
+            if error.failure.kind == "unresponsive":
+                raise RequestTimeoutError(
+                    f"{name!r} cannot be constructed: {error.failure.message}",
+                    hint=error.failure.hint,
+                ) from None
             raise RequestError(
                 f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
             ) from None
         except AttemptDiedError as error:
             raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
-        except TimeoutError:
-            raise RequestTimeoutError(
-                f"constructing {name!r} took longer than {_DESCRIBE_TIMEOUT:g} s"
-            ) from None
 
     @property
     def under_way(self) -> bool:
@@ -227,6 +232,7 @@ class Location:
             await attempt.prepare(self._tell)
             self._tell(why)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
+            await self._on_disk(snapshot)
         except AttemptFailedError as error:
             outcome = partial(self._failed, attempt, error.failure)
         except AttemptDiedError as error:
@@ -241,14 +247,21 @@ class Location:
         if attempt is self.newest:
             outcome()
 
+    async def _on_disk(self, snapshot: Snapshot) -> None:
+        """Have it written before anybody hears of it: a supervisor that is killed must not forget
+        what it has announced."""
+        if self._keep is not None:
+            written = asyncio.wrap_future(self._keep(snapshot))
+            await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
+
     def _loaded(self, attempt: Attempt, snapshot: Snapshot) -> None:
         self._task = None
         retired, self.serving = self.serving, attempt
         before, self.snapshot = self.snapshot, snapshot
-        self._keep(snapshot)
         self.failure = None
         assert attempt.placed is not None
         attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))
+        self._services.pulse.watch(attempt, partial(self._unresponsive, attempt))
         seconds = float(snapshot.report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s" + _difference(before, snapshot))
         if retired is not None:
@@ -288,6 +301,17 @@ class Location:
             keep=True,
         )
         self._watch()
+
+    async def _unresponsive(self, attempt: Attempt) -> None:
+        await attempt.unresponsive("idle", attempt.ping_timeout)
+        assert attempt.placed is not None
+        await asyncio.wait([attempt.placed.exited], timeout=_KILL_TIMEOUT)
+        if not attempt.placed.exited.done() and attempt is self.serving:
+            # A killed process that waits for a disk ends when the disk answers: it runs no code
+            # of anybody's any more, so another one may take its place.
+            self._end(attempt, at_once=True)
+            if attempt is self.newest and self.state is State.READY:
+                self._died(attempt, Exit(None, signal.SIGKILL), "serving")
 
     def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
         if attempt is not self.serving:

@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,9 +53,10 @@ class SnapshotStore:
         """Open it; the newest snapshot of every location that it holds."""
         return await self._run(self._open)
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Keep ``snapshot``; returns at once, what is asked later sees it."""
-        self._thread.submit(self._guarded, lambda: self._save(snapshot))
+    def save(self, snapshot: Snapshot) -> Future[None]:
+        """Keep ``snapshot``; returns at once, what is asked later sees it. Done when it is written,
+        or when ``trouble`` has heard that it cannot be."""
+        return self._thread.submit(self._guarded, lambda: self._save(snapshot))
 
     async def get(self, location: str, generation: int) -> Snapshot | None:
         """One generation, or None when it is not kept."""
