@@ -128,10 +128,11 @@ def local_names(target: Target) -> frozenset[str]:
     except OSError:
         return frozenset()
     files, directories = _names_in(root, changed)
-    names = files.union(one for one in directories if _is_package(root / one, len(directories)))
+    more = {one for one in directories if _is_package(root / one, len(directories))}
     if target.kind is TargetKind.PYTHON_FILE:
-        names |= {Path(target.name).stem}
-    return names
+        more.add(Path(target.name).stem)
+    # The same set for all locations of a directory: every one of them keeps it.
+    return files if more <= files else files | more
 
 
 @lru_cache(maxsize=8)
