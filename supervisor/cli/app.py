@@ -19,10 +19,19 @@ from supervisor.workspace import Selection
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from supervisor.cli.beside import Beside
     from supervisor.client import Client
     from supervisor.locate import Found
 
-__all__ = ["LOCATION", "Session", "json_option", "locating", "selecting", "supervise"]
+__all__ = [
+    "LOCATION",
+    "Session",
+    "beside_option",
+    "json_option",
+    "locating",
+    "selecting",
+    "supervise",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -250,6 +259,35 @@ def selecting(function: F) -> F:
     return _like(function, command)
 
 
+def beside_option(function: F) -> F:
+    """``--web`` and ``--web-port``, as the parameter ``web``: None, or where the page listens."""
+
+    @click.pass_context
+    def wrapped(
+        ctx: click.Context, /, *args: Any, web: bool, web_port: int | None, **kwargs: Any
+    ) -> Any:
+        from supervisor.cli.beside import Beside
+
+        beside = Beside() if web else None
+        if web_port is not None:
+            beside = Beside(port=web_port)
+        return ctx.invoke(function, *args, web=beside, **kwargs)
+
+    options = (
+        click.option("--web", is_flag=True, help="Serve the web page, too, on this machine only."),
+        click.option(
+            "--web-port",
+            type=click.IntRange(0, 65535),
+            metavar="PORT",
+            help="The same, on that port (default 3070; 0 takes a free one).",
+        ),
+    )
+    command: Any = wrapped
+    for option in reversed(options):
+        command = option(command)
+    return _like(function, command)
+
+
 def _like(function: F, wrapped: Any) -> F:
     """``wrapped`` under the name, words and options of ``function``."""
     wrapped.__name__ = function.__name__
@@ -280,8 +318,9 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     help="Print the version.",
 )  # fmt: skip
 @selecting
+@beside_option
 @click.pass_context
-def supervise(ctx: click.Context, session: Session) -> int | None:
+def supervise(ctx: click.Context, session: Session, web: Beside | None) -> int | None:
     """Supervise code locations, each in its own environment and interpreter.
 
     Without a command: run the workspace in the foreground until Ctrl-C.
@@ -291,4 +330,4 @@ def supervise(ctx: click.Context, session: Session) -> int | None:
         return None
     from supervisor.cli.run import run_workspace
 
-    return run_workspace(session)
+    return run_workspace(session, web)

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
-from supervisor.cli.app import Session, selecting
+from supervisor.cli.app import Session, beside_option, selecting
 from supervisor.cli.events import Event, events
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.terminal import Terminal, clean
 
 if TYPE_CHECKING:
+    from supervisor.cli.beside import Beside
     from supervisor.client import AsyncClient
     from supervisor.daemon import Daemon
     from supervisor.documents import Diff, StatusDocument
@@ -75,17 +76,18 @@ class PlainDisplay:
 
 @click.command("run", short_help="Supervise a workspace in the foreground (the default).")
 @selecting
-def run_(session: Session) -> int:
+@beside_option
+def run_(session: Session, web: Beside | None) -> int:
     """Supervise a workspace in the foreground until Ctrl-C (twice: at once) or SIGTERM.
 
     On a terminal a live table, in a pipe a line for each change. Exit status 0 after a clean end, 2
     when the workspace cannot be read or is supervised already.
     """
-    return run_workspace(session)
+    return run_workspace(session, web)
 
 
-def run_workspace(session: Session) -> int:
-    """Run the supervisor of the session's workspace; returns the exit status."""
+def run_workspace(session: Session, web: Beside | None = None) -> int:
+    """Run the supervisor of the session's workspace, ``web`` beside it; returns the exit status."""
     from supervisor.daemon import Daemon
 
     beside = supervisord_beside()
@@ -94,7 +96,7 @@ def run_workspace(session: Session) -> int:
     daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ)
     display = open_display(session.terminal)
     logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
-    asyncio.run(_serve(daemon, display, session.terminal))
+    asyncio.run(_serve(daemon, display, session, web))
     return 0
 
 
@@ -119,9 +121,11 @@ class _LogLines(logging.Handler):
             self._display.tell([clean(line) for line in self.format(record).splitlines()])
 
 
-async def _serve(daemon: Daemon, display: Display, terminal: Terminal) -> None:
+async def _serve(daemon: Daemon, display: Display, session: Session, web: Beside | None) -> None:
     serving = asyncio.create_task(daemon.run(), name="daemon")
-    watching = asyncio.create_task(_watch(daemon, display, terminal.colour), name="display")
+    colour = session.terminal.colour
+    watching = asyncio.create_task(_watch(daemon, display, colour), name="display")
+    page = asyncio.create_task(_page(daemon, display, session, web), name="web page")
     forget = _on_signals(daemon, display)
     try:
         done, _ = await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,8 +134,9 @@ async def _serve(daemon: Daemon, display: Display, terminal: Terminal) -> None:
             daemon.shutdown()
         await serving
     finally:
+        page.cancel()
         watching.cancel()
-        (shown,) = await asyncio.gather(watching, return_exceptions=True)
+        shown, _ = await asyncio.gather(watching, page, return_exceptions=True)
         forget()
         with _closed_terminal_as_closed_pipe():
             display.close()
@@ -175,6 +180,22 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
             loop.remove_signal_handler(number)
 
     return forget
+
+
+async def _page(daemon: Daemon, display: Display, session: Session, web: Beside | None) -> None:
+    """The web page beside the supervisor; nothing that becomes of it concerns the supervisor."""
+    if web is None:
+        return
+    from supervisor.cli.beside import run_beside
+
+    def tell(lines: list[str]) -> None:
+        display.tell([clean(line) for line in lines])
+
+    await daemon.started.wait()
+    try:
+        await run_beside(web, session.selection, session.cwd, tell)
+    except OSError as error:
+        tell([f"supervise: the web page could not be started: {error.strerror}"])
 
 
 async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
