@@ -208,7 +208,7 @@ class Scene:
             )
 
         took = self.until(back, f"{', '.join(chosen)} are ready")
-        for name in chosen:
+        for name in set(chosen) & set(self.locations):
             self.announce(name)
         return took
 
