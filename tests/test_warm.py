@@ -347,19 +347,19 @@ async def test_the_first_start_guesses_and_the_next_one_knows(tmp_path, runtime,
         # Once it is calm, another forkserver has what was learned; who was forked goes on.
         pid = running.pid("a")
         await poll(lambda: forkservers(running) not in ([], first), "a forkserver that knows more")
-        assert not alive(first[0])
+        await poll(lambda: not alive(first[0]), "the first one is gone")
         assert running.pid("a") == pid
         assert alive(pid)
         running["a"].reload()
         await running.until(lambda: running["a"].generation == 2, "second")
         await running.ready("a")
         assert await method(running, "a") == FORKED
-        await poll(lambda: not alive(pid), "the first one is gone")
+        await poll(lambda: not alive(pid), "the first process is gone")
         os.kill(running.pid("a"), 0)
         state = running.daemon.state.path / "preload.json"
         (names,) = json.loads(state.read_text()).values()
         assert names[-2:] == ["good_library", "good_library.part"]
-        assert not set(zombies(os.getpid())) - before
+        await poll(lambda: not set(zombies(os.getpid())) - before, "no zombie is left")
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert await method(running, "a") == FORKED
