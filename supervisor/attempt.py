@@ -26,7 +26,8 @@ from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
 from supervisor.learned import imports_of, local_names
-from supervisor.process import Exit
+from supervisor.process import Exit, is_stopped
+from supervisor.pulse import Pulse
 from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accept
 from supervisor.specs import LocationSpec, StartMethod, Target
@@ -38,8 +39,9 @@ _T = TypeVar("_T")
 
 # The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
-# How long a stack dump may take to arrive in the log before the process is killed (seconds).
-_STACK_GRACE = 0.3
+# A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
+_STACK_LOOKS = 15
+_STACK_GRACE = 0.1
 # A snapshot below this many bytes is checked in the event loop: a thread would cost more.
 _INLINE_BYTES = 256 * 1024
 
@@ -69,13 +71,15 @@ class Services:
     transport: Transport
     environments: Environments
     slots: Slots
+    pulse: Pulse
 
 
 class Attempt:
     """Generation ``generation`` of ``spec``.
 
     ``fresh_because`` says why it must be a fresh process, whatever the spec would have.
-    ``refused`` is set once its process was killed for breaking the protocol, and says how it did.
+    ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
+    more), and says why.
     """
 
     def __init__(
@@ -107,11 +111,37 @@ class Attempt:
         self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[bytes]]]] = {}
+        self._pings: set[int] = set()
+        self._turn = asyncio.Lock()
+        self.ping_interval = spec.ping_interval
+        self.ping_timeout = spec.ping_timeout
 
     @property
     def alive(self) -> bool:
         """True while the process runs."""
         return self.placed is not None and not self.placed.exited.done()
+
+    @property
+    def idle(self) -> bool:
+        """True while it serves and nothing was asked of it that is not answered."""
+        return self._doing == "serving" and not self._answers and self.refused is None
+
+    async def ping(self) -> asyncio.Future[Any]:
+        """Ask for a sign of life; the future is done when it came, or the process has ended."""
+        number = self._next_request
+        self._pings.add(number)
+        answer = await self._ask({"type": "ping"})
+        answer.add_done_callback(lambda _: self._pings.discard(number))
+        return answer
+
+    async def unresponsive(self, doing: str, seconds: float) -> None:
+        """It does not answer: have its stacks written, then kill it; ``refused`` says so."""
+        if self.refused is not None or not self.alive:
+            return
+        stopped = self.placed is not None and is_stopped(self.placed.pid)
+        dumped = [] if stopped else await self.dump_stack()
+        if self.refused is None and self.alive:
+            self._refuse(failures.unresponsive(doing, seconds, dumped, stopped=stopped))
 
     async def prepare(self, told: Callable[[str], None]) -> None:
         """Have the environment made; raises ``AttemptFailedError``."""
@@ -151,12 +181,19 @@ class Attempt:
     ) -> dict[str, Any]:
         """Have the shim construct one definition; ``{"definition", "source"}``.
 
-        Raises ``AttemptFailedError`` (what it raised), ``AttemptDiedError``, ``TimeoutError``.
+        ``timeout`` counts from when it is this one's turn. After it the process is not believed to
+        answer any more: it is killed. Raises ``AttemptFailedError`` (what it raised, or that it was
+        killed) or ``AttemptDiedError``.
         """
-        asked = await self._ask(
-            {"type": "describe", "kind": kind, "name": name, "repository": repository}
-        )
-        message, _ = await asyncio.wait_for(asked, timeout)
+        async with self._turn:
+            asked = await self._ask(
+                {"type": "describe", "kind": kind, "name": name, "repository": repository}
+            )
+            try:
+                message, _ = await asyncio.wait_for(asyncio.shield(asked), timeout)
+            except TimeoutError:
+                await self.unresponsive(f"constructing {name!r}", timeout)
+                message, _ = await asked
         if message["type"] == "failed":
             raise AttemptFailedError(failures.from_shim(message.get("failure")))
         return {"definition": message.get("definition"), "source": message.get("source")}
@@ -175,7 +212,7 @@ class Attempt:
         grace = self.spec.stop_timeout / 2
         with contextlib.suppress(TimeoutError):
             if not at_once:
-                if self._doing == "serving" and not self._answers:
+                if self._doing == "serving" and not self._answers.keys() - self._pings:
                     await self._services.transport.send(self.instance, {"type": "stop"})
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(asyncio.shield(placed.exited), grace)
@@ -197,9 +234,15 @@ class Attempt:
             return []
         before = self._log.cursor
         self.placed.kill_leader(_STACK_SIGNAL)
-        await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
-        lines, _ = self._log.read_after(before)
-        return [line.text for line in lines if line.stream == "err"]
+        lines: list[str] = []
+        for _ in range(_STACK_LOOKS):
+            await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
+            found, _next = self._log.read_after(before)
+            texts = [line.text for line in found if line.stream == "err"]
+            if texts and len(texts) == len(lines):
+                break  # nothing more came since the last look
+            lines = texts
+        return lines
 
     async def _make_request(self) -> LaunchRequest:
         assert self.prepared is not None

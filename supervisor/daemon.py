@@ -37,6 +37,7 @@ from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.packages import Packages
 from supervisor.process import adopt_orphans, reap_orphans
+from supervisor.pulse import Pulse
 from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
@@ -171,7 +172,8 @@ class Daemon:
             slots,
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
         )
-        self._services = Services(launcher, transport, environments, slots)
+        pulse = Pulse()
+        self._services = Services(launcher, transport, environments, slots, pulse)
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         self._packages = Packages(self._watcher, self._packages_changed)
         control = Control(context, self.rendezvous.control_address, Methods(self).table())
@@ -197,6 +199,7 @@ class Daemon:
             self.started.set()
             await self._stop.wait()
         finally:
+            await pulse.close()
             await self._end_locations()
             await launcher.close()
             warden.close()

@@ -27,10 +27,13 @@ __all__ = [
     "internal",
     "protocol_mismatch",
     "timed_out",
+    "unresponsive",
 ]
 
 _DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)')
-_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3[^/]*/|^<")
+_LIBRARY = re.compile(
+    r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
+)
 _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
@@ -131,15 +134,49 @@ def timed_out(seconds: float, doing: str, dumped: Sequence[str] = ()) -> Failure
     )
 
 
-def _dumped_frames(dumped: Sequence[str]) -> list[dict[str, Any]]:
-    """The frames of the thread that was running, outermost first, the shim's own left out."""
+def unresponsive(
+    doing: str, seconds: float, dumped: Sequence[str], *, stopped: bool = False
+) -> Failure:
+    """A process that did not answer within ``seconds`` while ``doing`` something.
+
+    ``dumped`` are the lines that faulthandler wrote about it; ``stopped``: it could write none.
+    """
+    frames = _dumped_frames(dumped, any_thread=True)
+    place = next((f"{one['file']}:{one['line']}" for one in reversed(frames) if one["user"]), "")
+    where = f"; it was at {place}" if place else ""
+    if stopped:
+        where = "; it is stopped, by SIGSTOP or by a debugger"
+        hint = "set ping_interval: 0 for a location that is to be debugged"
+    elif place:
+        hint = "code of its own kept it from answering; the log has the stacks of all threads"
+    else:
+        hint = "something native may hold the interpreter: the log has the stacks of all threads"
+    return Failure(
+        "unresponsive",
+        f"the process did not answer for {seconds:g} s while {doing}{where}",
+        hint,
+        {"frames": frames} if frames else {},
+    )
+
+
+def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:
+    """The frames of the thread that was running, outermost first, the shim's own left out.
+
+    With ``any_thread``, when that one runs no code of the team's, those of the first other thread
+    that does: it may hold the interpreter.
+    """
+    threads: list[list[dict[str, Any]]] = []
     frames: list[dict[str, Any]] = []
-    current = False
     for line in dumped:
         found = _DUMPED_FRAME.match(line)
         if found is None:
-            current = line.startswith(("Current thread", "Stack (most recent"))
-        elif current and not found["file"].startswith(_SHIM):
+            if line.startswith(("Current thread", "Stack (most recent")):
+                frames = []
+                threads.insert(0, frames)
+            elif line.startswith("Thread 0x"):
+                frames = []
+                threads.append(frames)
+        elif threads and not found["file"].startswith(_SHIM):
             number = int(found["line"])
             frames.append(
                 {
@@ -151,7 +188,11 @@ def _dumped_frames(dumped: Sequence[str]) -> list[dict[str, Any]]:
                 }
             )
     linecache.clearcache()  # the file will be edited, and this process lives long
-    return frames[::-1][-_MAX_FRAMES:]
+    current = threads[0] if threads else []
+    if any_thread:
+        users = (one for one in threads if any(frame["user"] for frame in one))
+        current = next(users, current)
+    return current[::-1][-_MAX_FRAMES:]
 
 
 def internal(error: BaseException) -> Failure:

@@ -21,7 +21,15 @@ from pathlib import Path
 from supervisor.specs import Limits
 from supervisor.warden import Warden
 
-__all__ = ["Exit", "Output", "Process", "adopt_orphans", "reap_orphans", "session_members"]
+__all__ = [
+    "Exit",
+    "Output",
+    "Process",
+    "adopt_orphans",
+    "is_stopped",
+    "reap_orphans",
+    "session_members",
+]
 
 Output = Callable[[str, bytes], None]
 
@@ -236,10 +244,20 @@ def _zombies() -> set[int]:
 
 
 def _is_zombie(pid: str) -> bool:
+    return _state(pid) == "Z"
+
+
+def is_stopped(pid: int) -> bool:
+    """True while a signal (SIGSTOP) or a debugger holds it (Linux; elsewhere False)."""
+    return _state(pid) in ("T", "t")
+
+
+def _state(pid: int | str) -> str:
+    """The letter of proc(5), "" when there is none to be had."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def session_members(session: int) -> list[int]:
