@@ -80,7 +80,13 @@ class Watcher:
 
     def _rearm(self) -> None:
         self._gathering = None
-        self._again.set()
+        if self._union() <= self._watched:
+            self._report_armed()  # it began to look while it was still being told where
+        else:
+            self._again.set()
+
+    def _union(self) -> frozenset[str]:
+        return _existing(frozenset[str]().union(*self._wanted.values()))
 
     def _report_armed(self) -> None:
         self._armed(None)
@@ -89,7 +95,7 @@ class Watcher:
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
-            self._watched = _existing(frozenset[str]().union(*self._wanted.values()))
+            self._watched = self._union()
             if not self._watched:
                 await self._again.wait()
                 continue
