@@ -8,10 +8,13 @@ import os
 import sys
 
 __all__ = [
+    "MARK",
     "installed_modules",
     "is_installed",
     "is_own",
     "is_user",
+    "mark",
+    "modules",
     "source_files",
     "standard",
     "user_directories",
@@ -113,20 +116,60 @@ def _file(module):
     return filename if isinstance(filename, str) else None
 
 
-def _module_files(before):
-    """(module name, file) of the modules imported since ``before``, a set of module names."""
-    for name, module in sorted(sys.modules.items(), key=lambda item: str(item[0])):
-        if name in before or not isinstance(name, str):
-            continue
-        filename = _file(module)
-        if filename:
-            yield name, filename
+# Its place in sys.modules, which keeps the order of import, tells what came before and what later.
+MARK = "runner_shim.loading"
 
 
-def source_files(before=(), also=()):
+def mark():
+    """Mark this moment: what to give as ``before`` to have only what is imported from now on.
+
+    Listing the modules that are there would cost a forked process the memory that it shares with
+    others: to look at an object is to write to it, and they lie on 200 pages.
+    """
+    sys.modules.pop(MARK, None)
+    sys.modules[MARK] = type(sys)(MARK)
+    return MARK
+
+
+def _names(before):
+    """Names of the modules imported since the mark ``before``, or all; in the order of import."""
+    if not before or before not in sys.modules:
+        return list(sys.modules)
+    names = []
+    try:
+        for name in reversed(sys.modules):
+            if name == before:
+                break
+            names.append(name)
+    except (TypeError, RuntimeError):  # before Python 3.8; another thread is importing
+        names = list(sys.modules)
+        return names[names.index(before) + 1 :]
+    names.reverse()
+    return names
+
+
+def modules(before=None):
+    """(name, dictionary, file) of each module imported since ``before`` that has a file, in that order.
+
+    From the dictionaries: asking a lazily imported module for an attribute would import it.
+    """
+    found = []
+    for name in _names(before):
+        if isinstance(name, str):
+            try:
+                members = object.__getattribute__(sys.modules[name], "__dict__")
+                filename = members.get("__file__")
+            except Exception:  # anything may stand in sys.modules
+                continue
+            if isinstance(filename, str) and filename:
+                found.append((name, members, filename))
+    return found
+
+
+def source_files(before=None, also=()):
     """Sorted real paths of the team's files imported since ``before``, and of ``also``."""
     files = set()
-    names = [filename for _name, filename in _module_files(before)]
+    names = [filename for _name, _members, filename in modules(before)]
     names.extend(also)
     for filename in names:
         if not is_user(filename):
@@ -139,10 +182,6 @@ def source_files(before=(), also=()):
     return sorted(files)
 
 
-def installed_modules(before=()):
+def installed_modules(before=None):
     """Names of the installed modules imported since ``before``, in the order of their import."""
-    return [
-        name
-        for name, module in list(sys.modules.items())
-        if isinstance(name, str) and name not in before and is_installed(_file(module) or "")
-    ]
+    return [name for name, _members, filename in modules(before) if is_installed(filename)]

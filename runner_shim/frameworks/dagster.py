@@ -339,17 +339,15 @@ def _user_modules(module_name):
     """(file, variables) of the loaded module, then of the others of the team's own code."""
     from .. import imported
 
-    found = []
-    for name in [module_name] + sorted(name for name in sys.modules if type(name) is str):
-        try:
-            # Asking a lazily imported module for an attribute would import it.
-            members = object.__getattribute__(sys.modules[name], "__dict__")
-        except (KeyError, AttributeError):  # anything may stand in sys.modules
-            continue
-        filename = members.get("__file__")
-        if isinstance(filename, str) and imported.is_user(filename):
-            found.append((filename, {key: members[key] for key in members if type(key) is str}))
-    return found
+    found = sorted(
+        (name != module_name, name, filename, members)
+        for name, members, filename in imported.modules(imported.MARK)
+        if imported.is_user(filename)
+    )
+    return [
+        (filename, {key: members[key] for key in members if type(key) is str})
+        for _other, _name, filename, members in found
+    ]
 
 
 def _line_of_assignment(filename, variable):
