@@ -183,7 +183,7 @@ class Daemon:
             if not self._once:
                 self._watcher.start()
                 self._watch_workspace()
-            self._earlier = await self.store.open()
+            self._earlier = await self.store.open({one.name for one in self.spec.locations})
             shortage = descriptor_shortage(len(self.spec.locations))
             if shortage:
                 self._note(shortage)

@@ -54,7 +54,7 @@ class Location:
 
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
-    new one, and done when it is on disk.
+    new one and how many are to be kept, and done when it is on disk.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Location:
         watching: Watching | None = None,
         restarts: bool = True,
         earlier: Snapshot | None = None,
-        keep: Callable[[Snapshot], Future[None]] | None = None,
+        keep: Callable[[Snapshot, int], Future[None]] | None = None,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -251,7 +251,7 @@ class Location:
         """Have it written before anybody hears of it: a supervisor that is killed must not forget
         what it has announced."""
         if self._keep is not None:
-            written = asyncio.wrap_future(self._keep(snapshot))
+            written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
             await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
 
     def _loaded(self, attempt: Attempt, snapshot: Snapshot) -> None:

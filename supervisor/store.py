@@ -1,17 +1,23 @@
 """Snapshots on disk: the last good one of every location outlives the supervisor.
 
 Owns ``snapshots.db`` (SQLite, write-ahead log) in the workspace's state directory and the one
-thread that touches it, so that reads see what was saved before them. Keeps the newest
-``KEPT_GENERATIONS`` of each location. A file that is damaged is set aside and a new one begun: the
-loss of history must never keep a supervisor from starting. Judges no snapshot.
+thread that touches it, so that reads see what was saved before them. Keeps as many generations of
+each location as it is told to, and forgets a location that has not been in the workspace for
+``FORGET_SECONDS``. A file that is damaged is set aside and a new one begun; where none can be
+written (a full disk, a read-only one) what there is is read and the rest kept in memory: history
+must never keep a supervisor from starting. Judges no snapshot.
+
+What was saved outlives the supervisor's being killed at any moment; a power failure may cost the
+last few saves (``synchronous=NORMAL``), never the file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +25,13 @@ from typing import Any, TypeVar
 from runner_shim import wire
 from supervisor.snapshot import Snapshot, SnapshotError, accept
 
-__all__ = ["KEPT_GENERATIONS", "SnapshotStore"]
+__all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
 
 KEPT_GENERATIONS = 20
+FORGET_SECONDS = 30 * 86400.0
+
+# What SQLite says of a file that is not, or no longer, a database (www.sqlite.org/rescode.html).
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS snapshots (
@@ -49,14 +59,24 @@ class SnapshotStore:
         self._database: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
-    async def open(self) -> dict[str, Snapshot]:
-        """Open it; the newest snapshot of every location that it holds."""
-        return await self._run(self._open)
+    async def open(self, known: Collection[str] | None = None) -> dict[str, Snapshot]:
+        """Open it; the newest snapshot of every location that it holds.
 
-    def save(self, snapshot: Snapshot) -> Future[None]:
-        """Keep ``snapshot``; returns at once, what is asked later sees it. Done when it is written,
-        or when ``trouble`` has heard that it cannot be."""
-        return self._thread.submit(self._guarded, lambda: self._save(snapshot))
+        ``known`` are the locations of the workspace: others are forgotten after a while.
+        """
+        found = await self._run(self._open)
+        if known is not None:
+            strangers = [name for name in found if name not in known]
+            self._thread.submit(self._guarded, lambda: self._forget(strangers))
+        return found
+
+    def save(self, snapshot: Snapshot, keep: int = KEPT_GENERATIONS) -> Future[None]:
+        """Keep ``snapshot`` and so many generations of its location in all.
+
+        Returns at once, what is asked later sees it. Done when it is written, or when ``trouble``
+        has heard that it cannot be.
+        """
+        return self._thread.submit(self._guarded, lambda: self._save(snapshot, keep))
 
     async def get(self, location: str, generation: int) -> Snapshot | None:
         """One generation, or None when it is not kept."""
@@ -87,8 +107,10 @@ class SnapshotStore:
             return self._connect()
         except sqlite3.DatabaseError as error:
             assert self._path is not None
-            aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
             self._close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                return self._in_memory(self._path, error)
+            aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)
                 if part.exists():
@@ -99,20 +121,58 @@ class SnapshotStore:
             )
             return self._connect()
 
+    def _in_memory(self, path: Path, error: sqlite3.Error) -> dict[str, Snapshot]:
+        """Go on without a disk to write to, with what can be read from it."""
+        self._trouble(
+            f"the snapshot store cannot be written ({error}): what is loaded from now on is "
+            "forgotten when the supervisor ends"
+        )
+        database = self._database = sqlite3.connect(":memory:", isolation_level=None, uri=True)
+        database.execute(_SCHEMA)
+        for way in ("mode=ro", "immutable=1"):
+            try:
+                database.execute("ATTACH ? AS disk", (f"{path.as_uri()}?{way}",))
+            except sqlite3.Error:
+                continue
+            with contextlib.suppress(sqlite3.Error):
+                database.execute(
+                    f"INSERT OR IGNORE INTO snapshots SELECT {_COLUMNS} FROM disk.snapshots"  # noqa: S608
+                )
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("DETACH disk")
+        return self._newest()
+
     def _connect(self) -> dict[str, Snapshot]:
         target = ":memory:" if self._path is None else str(self._path)
         self._database = sqlite3.connect(target, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.execute(_SCHEMA)
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM snapshots s WHERE generation = "  # noqa: S608  # a constant
-            "(SELECT max(generation) FROM snapshots WHERE location = s.location)"
-        )
-        found = (_snapshot(row) for row in rows)
-        return {one.location: one for one in found if one is not None}
+        return self._newest()
 
-    def _save(self, snapshot: Snapshot) -> None:
+    def _newest(self) -> dict[str, Snapshot]:
+        """The newest snapshot of each location that passes the checks."""
+        assert self._database is not None
+        keys = self._database.execute(
+            "SELECT location, generation FROM snapshots ORDER BY location, generation DESC"
+        ).fetchall()
+        found: dict[str, Snapshot] = {}
+        for location, generation in keys:
+            if location not in found:
+                snapshot = self._get(location, generation)
+                if snapshot is not None:
+                    found[location] = snapshot
+        return found
+
+    def _forget(self, strangers: list[str]) -> None:
+        assert self._database is not None
+        self._database.executemany(
+            "DELETE FROM snapshots WHERE location = ?1 AND "
+            "(SELECT max(loaded_at) FROM snapshots WHERE location = ?1) < ?2",
+            [(name, time.time() - FORGET_SECONDS) for name in strangers],
+        )
+
+    def _save(self, snapshot: Snapshot, keep: int) -> None:
         assert self._database is not None
         self._database.execute(
             f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
@@ -128,8 +188,10 @@ class SnapshotStore:
             ),
         )
         self._database.execute(
-            "DELETE FROM snapshots WHERE location = ? AND generation <= ? - ?",
-            (snapshot.location, snapshot.generation, KEPT_GENERATIONS),
+            # By count: failed attempts have numbers, too, and must not cost history.
+            "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
+            "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
+            (snapshot.location, keep),
         )
 
     def _get(self, location: str, generation: int) -> Snapshot | None:

@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "check", "web", "ps", "shutdown"),
-    "Look": ("status", "list", "show", "snapshot", "diff", "logs"),
+    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "schema", "completion"),
 }
@@ -53,6 +53,7 @@ _HOMES: Mapping[str, str] = {
     "list": "inspect",
     "show": "inspect",
     "snapshot": "inspect",
+    "history": "inspect",
     "diff": "inspect",
     "logs": "logs",
     "reload": "control",

@@ -1,4 +1,5 @@
-"""Commands that look at definitions and at running supervisors: list, show, snapshot, diff, ps.
+"""Commands that look at definitions and at running supervisors: list, show, snapshot, history, diff,
+ps.
 
 Owns how definitions are printed. Reads through the client alone and changes nothing.
 """
@@ -17,7 +18,7 @@ from supervisor.cli import words
 from supervisor.cli.app import LOCATION, Session, json_option, locating
 from supervisor.cli.terminal import Terminal, clean
 
-__all__ = ["diff_", "diff_lines", "list_", "ps_", "show_", "snapshot_"]
+__all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot_"]
 
 
 @click.command("list", short_help="List definitions, of one kind or all.")
@@ -201,6 +202,49 @@ def snapshot_(
     else:
         terminal.out.flush()
         terminal.out.buffer.write(data)
+    return 0
+
+
+@click.command("history", short_help="List the generations of a location that are kept.")
+@click.argument("location", **LOCATION)
+@json_option
+@locating
+def history_(session: Session, location: str, as_json: bool) -> int:
+    """List the generations of LOCATION that are kept, oldest first: what diff can compare.
+
+    The one that is served is marked; = stands before a fingerprint that is that of the line above.
+    How many are kept is the location's `history`, 20 by default.
+    """
+    with session.client() as client:
+        history = client.history(location)
+    terminal = session.terminal
+    if as_json:
+        terminal.data(history)
+        return 0
+    rows = []
+    before = ""
+    for one in history["generations"]:
+        mark = "serving" if one["generation"] == history["serving"] else ""
+        same = "=" if one["fingerprint"] == before else " "
+        before = one["fingerprint"]
+        python = " ".join(filter(None, (one["python"], words.framework_of(one))))
+        rows.append(
+            [
+                str(one["generation"]),
+                words.moment(one["loaded_at"]),
+                words.seconds(one["load_seconds"]),
+                clean(python),
+                words.size(one["size"]),
+                f"{same}{before[:12]}",
+                mark,
+                words.counts(one["counts"], limit=3) if one["counts"] else "",
+            ]
+        )
+    if rows:
+        heads = ("GENERATION", "LOADED", "IN", "PYTHON", "SIZE", " FINGERPRINT", "", "DEFINITIONS")
+        terminal.table(heads, rows, right=frozenset({0, 2, 4}))
+    else:
+        terminal.print(f"{clean(location)}: no generation has loaded yet")
     return 0
 
 

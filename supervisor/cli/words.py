@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, LocationStatus, ProblemRow, Serving
+    from supervisor.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
 
 __all__ = [
     "SYMBOLS",
@@ -127,7 +127,7 @@ def python_of(location: LocationStatus) -> str:
     return (environment["python"] or "") if environment is not None else ""
 
 
-def framework_of(serving: Serving | None) -> str:
+def framework_of(serving: Serving | Generation | None) -> str:
     """``dagster 0.9.22``, ``native``, or several."""
     frameworks = serving["frameworks"] if serving is not None else []
     return ", ".join(f"{one['name']} {one['version']}".strip() for one in frameworks)
