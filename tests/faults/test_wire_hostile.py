@@ -361,6 +361,26 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
     context.term()
 
 
+async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"a.py": GOOD})
+    context = zmq.asyncio.Context()
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        address = running.daemon.rendezvous.control_address
+        greedy, modest = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
+        for socket in (greedy, modest):
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(address)
+        for _ in range(5):
+            await greedy.send(b"\xdb" + bytes(2 * 1024 * 1024))
+        await modest.send(wire.pack({"v": 1, "id": 1, "method": "status"}))
+        header, *_ = await asyncio.wait_for(modest.recv_multipart(), 60)
+        assert "result" in wire.unpack(header)
+        greedy.close()
+        modest.close()
+    context.term()
+
+
 # A supervisor that lies to the shim.
 
 
