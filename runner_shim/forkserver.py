@@ -29,6 +29,8 @@ What differs from a fresh process, by its nature:
 * Siblings share one hash seed where PYTHONHASHSEED sets none, and the generators that libraries
   made for themselves when imported; the standard library's and numpy's own are seeded anew.
 * The parent process is the forkserver, and the address space is larger by what was preloaded.
+* Where Dagster is preloaded, a small location of it was made, read and dropped (frameworks'
+  rehearsal): what Dagster sets up at the first definition is there at a location's first.
 * ``gc.freeze`` was called: what was there before the fork is not collected.
 """
 
@@ -39,6 +41,7 @@ import socket
 import sys
 
 from runner_shim import (  # shim and target: so that no child has to import them
+    frameworks,
     imported,
     lifeline,
     shim,  # noqa: F401
@@ -130,6 +133,7 @@ def _preload(connection, names):
 
 def _judge(connection, before):
     """What became of this process by preloading; nothing is preloaded after this."""
+    frameworks.rehearse()
     loaded = sorted({name.split(".")[0] for name in sys.modules if isinstance(name, str)})
     answer = {"type": "judged", "unfit": _why_unfit(before), "loaded": loaded}
     _freeze()

@@ -15,6 +15,7 @@ __all__ = [
     "autoload",
     "discover",
     "from_attribute",
+    "rehearse",
 ]
 
 # Framework module whose presence makes the adapter apply -> adapter, in the order of asking.
@@ -30,6 +31,16 @@ def adapters():
             if adapter.loaded():
                 result.append(adapter)
     return result
+
+
+def rehearse():
+    """Before a fork: have done what every load of the imported frameworks does once a process."""
+    from runner_shim import failure  # noqa: F401
+
+    if sys.modules.get("dagster") is not None:
+        from . import dagster_rehearsal
+
+        dagster_rehearsal.rehearse()
 
 
 class Findings:
