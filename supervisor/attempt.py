@@ -274,6 +274,7 @@ class Attempt:
         except LaunchError as error:
             self._forget()
             raise AttemptFailedError(Failure("interpreter", str(error))) from None
+        self.started_at = time.time()
         self._log_start = self._log.cursor
         self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
         self.placed.exited.add_done_callback(self._exited)
