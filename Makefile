@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= examples/workspace.yaml
 
-.PHONY: run test test-all lint format types bench clean
+.PHONY: run test test-all lint format types bench soak clean
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +34,11 @@ format: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
+
+# Faults for an hour: make soak SOAK='--minutes 5 --kills 500 --seed 7' for less, or again.
+SOAK ?=
+soak: $(VENV)/.ready
+	$(BIN)/python tests/faults/soak.py $(SOAK)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

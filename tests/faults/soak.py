@@ -1,0 +1,209 @@
+"""``make soak``: faults for as long as wanted, and the figures of it.
+
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K]
+
+First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
+minutes, and then quiet and hostile neighbours side by side. Meanwhile a client asks without pause
+and compares what it is served with what was announced before. Prints the seed first: the same seed
+plays the same schedule. Exit status 1 when a promise was broken; the first one ends the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scene import Scene, SceneError, playing
+from schedule import Figures, draw, play
+from storm import STABLE, StormFigures, log_bytes, storm
+from test_isolation import HOSTILE
+
+from supervisor.client import Client
+from supervisor.errors import NotRunningError, SupervisorError
+
+PLAIN = "from runner_shim import job\n\n@job\ndef v1():\n    pass\n"
+NEIGHBOURS = ("spinner", "holds the GIL in C", "floods its output", "says garbage")
+QUIET_ASKS = 2000
+
+
+class Prober(threading.Thread):
+    """Asks for every snapshot without pause, and counts answers, wrong ones and silences."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(daemon=True)
+        self._scene = scene
+        self._done = threading.Event()
+        self.answers = 0
+        self.wrong: list[str] = []
+        self.unanswered = 0
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            try:
+                with Client(
+                    self._scene.workspace,
+                    environ={"XDG_RUNTIME_DIR": str(self._scene.runtime)},
+                    timeout=60,
+                ) as client:
+                    while not self._done.is_set():
+                        self._ask(client)
+                        self._done.wait(0.02)
+            except NotRunningError:
+                self._done.wait(0.02)
+            except SupervisorError as error:
+                self.unanswered += 1
+                self.wrong.append(str(error))
+
+    def _ask(self, client: Client) -> None:
+        for name in self._scene.locations:
+            announced = self._scene.announced[name]
+            (definition,) = client.snapshot(name).document()["definitions"]
+            version = int(definition["name"].removeprefix("v"))
+            self.answers += 1
+            if version < announced:
+                self.wrong.append(f"{name} was served as {version} after {announced} was announced")
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._done.set()
+        self.join()
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value that ``part`` of them stay below."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def run_storm(folder: Path, runtime: Path, kills: int) -> tuple[StormFigures, int]:
+    """``kills`` of one location; the figures, and bytes that the logs have grown to."""
+    with playing(
+        folder, runtime, (), texts={"plain.py": PLAIN}, defaults={"restart": STABLE}
+    ) as scene:
+        scene.expect_ready("plain")
+        figures = storm(scene, "plain", kills, warm_up=min(200, kills))
+        size = log_bytes(scene)
+        scene.kill_supervisor(signal.SIGTERM)
+        scene.expect_nobody()
+    return figures, size
+
+
+def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[Figures, Prober]:
+    """Random faults until the time is over."""
+    figures = Figures()
+    until = time.monotonic() + minutes * 60
+    with playing(folder, runtime) as scene:
+        scene.expect_ready()
+        prober = Prober(scene)
+        prober.start()
+        try:
+            for fault in draw(seed, scene.locations):
+                if time.monotonic() > until or prober.wrong:
+                    break
+                play(scene, fault, figures)
+        finally:
+            prober.close()
+    return figures, prober
+
+
+def run_neighbours(folder: Path, runtime: Path) -> dict[str, float]:
+    """p99 of a status and a snapshot answer, in seconds, beside nobody and beside each hostile one."""
+    found = {}
+    for how in (None, *NEIGHBOURS):
+        texts, keys = {"bad.py": PLAIN}, {}
+        if how is not None:
+            text, more = HOSTILE[how]
+            texts, keys = {"bad.py": text}, {"bad": more}
+        place = folder / (how or "quiet").replace(" ", "-")
+        with playing(place, runtime, ("a", "b"), texts=texts, keys=keys) as scene:
+            scene.expect_ready()
+            if how is not None:
+                scene.until((place / "here").exists, "it is hostile")
+            seconds = []
+            for _ in range(QUIET_ASKS):
+                begun = time.perf_counter()
+                scene.connected().status("a")
+                scene.connected().snapshot("b")
+                seconds.append(time.perf_counter() - begun)
+            found[how or "nobody"] = percentile(seconds, 0.99)
+    return found
+
+
+def main() -> int:
+    """Run it all; 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description="Faults for as long as wanted.")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--kills", type=int, default=10_000)
+    chosen = parser.parse_args()
+    print(f"seed {chosen.seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    try:
+        if chosen.kills:
+            tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
+        figures, prober = run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes)
+        tell_faults(figures, prober)
+        for how, seconds in run_neighbours(folder / "neighbours", runtime).items():
+            tell(f"status and snapshot p99 beside: {how}", f"{seconds * 1000:.1f} ms")
+    except SceneError as error:
+        print(f"broken promise: {error}\nseed {chosen.seed}", file=sys.stderr)
+        return 1
+    finally:
+        for path in (folder, runtime):
+            shutil.rmtree(path, ignore_errors=True)
+    return 1 if prober.wrong else 0
+
+
+def tell(what: str, value: object) -> None:
+    """One figure."""
+    print(f"{what:50} {value}", flush=True)
+
+
+def tell_storm(figures: StormFigures, log_size: int) -> None:
+    """The figures of a storm."""
+    before, after = figures.before, figures.after
+    assert before is not None and after is not None
+    tell("kills in a row survived", figures.kills)
+    for part in (0.5, 0.95, 1.0):
+        name = "worst" if part == 1.0 else f"p{part * 100:.0f}"
+        tell(
+            f"recovery after SIGKILL of a shim, {name}", f"{figures.percentile(part) * 1e3:.0f} ms"
+        )
+    tell("descriptors leaked", after.descriptors - before.descriptors)
+    tell("bytes leaked (private memory)", after.memory - before.memory)
+    tell("threads leaked", after.threads - before.threads)
+    tell("zombies", figures.zombies)
+    tell("files leaked", after.files - before.files)
+    tell("bytes of all logs at the end", log_size)
+
+
+def tell_faults(figures: Figures, prober: Prober) -> None:
+    """The figures of random faults."""
+    tell("random faults survived", figures.faults)
+    tell("signals sent", figures.kills)
+    tell("supervisor restarts", figures.supervisor_kills)
+    tell("orphans after 2 s", 0)
+    tell("longest life of an orphan", f"{figures.worst_orphan:.2f} s")
+    if figures.recoveries:
+        tell("recovery, p50", f"{percentile(figures.recoveries, 0.5):.2f} s")
+        tell("recovery, worst", f"{figures.worst_recovery:.2f} s")
+    tell("answers while faults went on", prober.answers)
+    tell("wrong answers", len(prober.wrong))
+    for text in prober.wrong[:5]:
+        tell("wrong", text)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
