@@ -26,6 +26,7 @@ from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
 from supervisor.learned import imports_of, local_names
+from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
 from supervisor.slots import FIRST, Slots
@@ -171,7 +172,7 @@ class Attempt:
                 await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
             )
         if message["type"] == "failed":
-            raise AttemptFailedError(failures.from_shim(message.get("failure")))
+            raise AttemptFailedError(self._why(message))
         self.snapshot = await self._accept(message, payload)
         self._doing = "serving"
         return self.snapshot
@@ -195,7 +196,7 @@ class Attempt:
                 await self.unresponsive(f"constructing {name!r}", timeout)
                 message, _ = await asked
         if message["type"] == "failed":
-            raise AttemptFailedError(failures.from_shim(message.get("failure")))
+            raise AttemptFailedError(self._why(message))
         return {"definition": message.get("definition"), "source": message.get("source")}
 
     async def finish_requests(self, timeout: float) -> None:
@@ -244,6 +245,9 @@ class Attempt:
             lines = texts
         return lines
 
+    def _why(self, message: dict[str, Any]) -> Failure:
+        return failures.at_a_limit(failures.from_shim(message.get("failure")), self.spec.limits)
+
     async def _make_request(self) -> LaunchRequest:
         assert self.prepared is not None
         assert self.spec.target is not None
@@ -277,6 +281,9 @@ class Attempt:
         self.started_at = time.time()
         self._log_start = self._log.cursor
         self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
+        for name, how in self.placed.limits.items():
+            if how == UNENFORCED:
+                self._log.remark(f"limits.{name} is not enforced here: see docs/workspace.md")
         self.placed.exited.add_done_callback(self._exited)
 
     def _target(self) -> dict[str, Any]:

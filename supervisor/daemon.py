@@ -32,6 +32,7 @@ from supervisor.errors import (
 from supervisor.interest import Interest
 from supervisor.launcher import SpawnLauncher, descriptor_shortage, raise_descriptor_limit
 from supervisor.learned import Learned
+from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
@@ -166,8 +167,9 @@ class Daemon:
         self._spawn(reap_orphans())
         slots = Slots()
         warden = Warden()
+        cgroups = Cgroups()
         launcher = self._launcher = WarmLauncher(
-            SpawnLauncher(warden, raise_descriptor_limit()),
+            SpawnLauncher(warden, raise_descriptor_limit(), cgroups),
             Learned(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
@@ -203,6 +205,7 @@ class Daemon:
             await self._end_locations()
             await launcher.close()
             warden.close()
+            cgroups.close()
             await control.close()
             self._packages.close()
             await self._watcher.close()

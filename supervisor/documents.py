@@ -115,6 +115,7 @@ class Process(TypedDict):
     cpu_percent: float | None
     start_method: str
     start_method_reason: str | None
+    limits: NotRequired[dict[str, str]]
 
 
 class Environment(TypedDict):
@@ -158,6 +159,7 @@ class LocationStatus(TypedDict):
     process: Process | None
     restarts: int
     next_restart: float | None
+    limits: NotRequired[dict[str, float]]
     environment: Environment | None
     target: dict[str, Any] | None
     remote: str | None

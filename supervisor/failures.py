@@ -10,17 +10,20 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import runner_shim
 from envs import EnvError
+from supervisor.limits import memory_text
 from supervisor.process import Exit
 from supervisor.snapshot import checked_warnings
+from supervisor.specs import Limits
 
 __all__ = [
     "Failure",
+    "at_a_limit",
     "died",
     "from_environment",
     "from_shim",
@@ -35,6 +38,8 @@ _LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
 )
 _SHIM = str(Path(runner_shim.__file__).parent) + "/"
+_NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
+_NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
 _ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
@@ -101,13 +106,48 @@ def from_environment(error: EnvError) -> Failure:
     return Failure(kind, error.message, error.hint, {**details, "environment_kind": error.kind})
 
 
-def died(ended: Exit, doing: str, said: Sequence[str] = ()) -> Failure:
-    """A process that ended by itself while ``doing`` something.
+def at_a_limit(failure: Failure, limits: Limits) -> Failure:
+    """``failure`` with a hint that names the limit which it looks to have met."""
+    told = [failure.message]
+    for one in (failure.details.get("exception"), *failure.details.get("causes", ())):
+        told += [one.get("type", ""), one.get("message", "")] if one else []
+    hint = _limit_met("\n".join(told), limits)
+    return failure if hint is None else replace(failure, hint=hint)
+
+
+def _limit_met(text: str, limits: Limits) -> str | None:
+    """Which of ``limits`` an error speaks of that has ``text`` in it."""
+    if limits.memory is not None and _NO_MEMORY.search(text):
+        return (
+            f"its limit of memory is {memory_text(limits.memory)}: raise limits.memory if it needs "
+            "more"
+        )
+    if limits.open_files is not None and "Too many open files" in text:
+        return f"it may have {limits.open_files} open files: raise limits.open_files"
+    if limits.processes is not None and _NO_PROCESS.search(text):
+        return f"its limit is {limits.processes} processes and threads: raise limits.processes"
+    return None
+
+
+def died(
+    ended: Exit, doing: str, said: Sequence[str] = (), limits: Limits | None = None
+) -> Failure:
+    """A process that ended by itself while ``doing`` something, within its ``limits``.
 
     ``said`` are the last lines of its standard error: faulthandler's, if native code crashed.
     """
     hint = None
-    if ended.signal == 9:
+    met = _limit_met("\n".join(said), limits) if limits is not None else None
+    if ended.limit:
+        hint = "raise limits.memory if it needs more"
+    elif met is not None:
+        hint = met
+    elif limits is not None and limits.memory is not None and ended.signal in (6, 7, 11):
+        hint = (
+            f"its limit of memory is {memory_text(limits.memory)}, and native code may not survive "
+            "that there is no more: raise limits.memory, or see the last lines of the log"
+        )
+    elif ended.signal == 9:
         hint = "nothing of ours sent this signal: look for the kernel's out-of-memory killer, or a person"
     elif ended.signal in (4, 7, 8, 11):
         hint = "a native library crashed: the last lines of the log may name it"

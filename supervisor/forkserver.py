@@ -239,7 +239,7 @@ class Forkserver:
             if answer["type"] != "forked" or not isinstance(pid, int):
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
         process = self._child(pid, pipes, request)
-        process.limit(request.limits, cold.descriptors)
+        process.limit(request.limits, cold.descriptors, cold.cgroups)
         return process
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 import runner_shim
+from supervisor.limits import Cgroups
 from supervisor.process import Exit, Output, Process
 from supervisor.specs import Limits, StartMethod
 from supervisor.warden import Warden
@@ -83,11 +84,15 @@ class LaunchRequest:
 
 
 class Placed(Protocol):
-    """A shim's process as the supervisor sees it."""
+    """A shim's process as the supervisor sees it.
+
+    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``).
+    """
 
     pid: int
     method: str
     reason: str
+    limits: Mapping[str, str]
     exited: asyncio.Future[Exit]
 
     def kill(self, number: int) -> None:
@@ -182,12 +187,15 @@ class SpawnLauncher:
     """A fresh process of the team's interpreter for every shim.
 
     ``descriptors`` is the soft limit of open files that shims get where their location sets none.
-    ``warden`` clears up after us.
+    ``warden`` clears up after us. ``cgroups`` are for limits; without any they are rlimits.
     """
 
-    def __init__(self, warden: Warden, descriptors: int | None = None) -> None:
+    def __init__(
+        self, warden: Warden, descriptors: int | None = None, cgroups: Cgroups | None = None
+    ) -> None:
         self.warden = warden
         self.descriptors = descriptors
+        self.cgroups = cgroups
 
     async def prepare(self, request: LaunchRequest) -> None:
         """Nothing is shared."""
@@ -235,7 +243,7 @@ class SpawnLauncher:
             method="spawn",
             warden=self.warden,
         )
-        placed.limit(request.limits, self.descriptors)
+        placed.limit(request.limits, self.descriptors, self.cgroups)
         start = {
             "v": 1,
             "address": request.address,

@@ -333,7 +333,9 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = attempt.refused or failures.died(ended, doing, attempt.last_words())
+        self.failure = attempt.refused or failures.died(
+            ended, doing, attempt.last_words(), attempt.spec.limits
+        )
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, self.failure.message)

@@ -1,7 +1,7 @@
 """A shim's process: its output, its session, its signals and its end.
 
 Owns everything that is the same however a process came to life: reading its pipes, reaching its
-whole session with a signal, limits, and learning of its exit. Exits are learned from pidfd(2),
+whole session with a signal, and learning of its exit. Exits are learned from pidfd(2),
 before the process is reaped, so that its session can be killed while its id cannot have been given
 to anybody else; where there is no pidfd a thread waits for a child. Starts nothing.
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from supervisor.limits import Cgroups, Confinement, confine
 from supervisor.specs import Limits
 from supervisor.warden import Warden
 
@@ -38,11 +38,12 @@ Output = Callable[[str, bytes], None]
 class Exit:
     """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
 
-    Both are None when nobody was left to tell.
+    Both are None when nobody was left to tell. ``limit`` names the limit at which it was killed.
     """
 
     status: int | None
     signal: int | None
+    limit: str = ""
 
     @classmethod
     def from_wait(cls, status: int | None) -> Exit:
@@ -59,6 +60,8 @@ class Exit:
         return self.status == 0
 
     def __str__(self) -> str:
+        if self.limit:
+            return f"was killed at its {self.limit}"
         if self.signal is not None:
             try:
                 name = signal.Signals(self.signal).name
@@ -100,6 +103,8 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self._ending: asyncio.Task[None] | None = None
+        self._confinement = Confinement()
+        self.limits: Mapping[str, str] = self._confinement.how
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
             self._loop.add_reader(descriptor, self._read, descriptor)
@@ -127,27 +132,12 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, number)
 
-    def limit(self, limits: Limits, descriptors: int | None) -> None:
+    def limit(
+        self, limits: Limits, descriptors: int | None, cgroups: Cgroups | None = None
+    ) -> None:
         """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
-        if not hasattr(resource, "prlimit"):
-            return
-        wanted = {
-            resource.RLIMIT_AS: limits.memory,
-            resource.RLIMIT_NOFILE: limits.open_files,
-            resource.RLIMIT_NPROC: limits.processes,
-        }
-        with contextlib.suppress(ProcessLookupError):
-            for which, value in wanted.items():
-                if value is not None:
-                    hard = resource.prlimit(self.pid, which)[1]
-                    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                    resource.prlimit(self.pid, which, (ceiling, ceiling))
-            if limits.open_files is None and descriptors is not None:
-                hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]
-                resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
-            if limits.nice is not None:
-                with contextlib.suppress(PermissionError):
-                    os.setpriority(os.PRIO_PROCESS, self.pid, limits.nice)
+        self._confinement = confine(self.pid, limits, cgroups, descriptors)
+        self.limits = self._confinement.how
 
     def _read(self, descriptor: int) -> None:
         try:
@@ -190,7 +180,14 @@ class Process:
                 self._loop.remove_reader(descriptor)
                 self._drain(descriptor, stream)
                 os.close(descriptor)
-            self.exited.set_result(Exit.from_wait(status))
+            self.exited.set_result(self._exit(status))
+
+    def _exit(self, status: int | None) -> Exit:
+        ended = Exit.from_wait(status)
+        if ended.signal == signal.SIGKILL:
+            ended = replace(ended, limit=self._confinement.fatal())
+        self._confinement.release()
+        return ended
 
     def _drain(self, descriptor: int, stream: str) -> None:
         # At most what the pipe can hold: one that escaped the session may write for ever.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[s
             "generation": location.generation,
             "restarts": location.restarts,
             "next_restart": location.next_restart,
+            "limits": _limits(spec),
             "failure": None,
             "process": _process(serving or newest, usage, detail=detail),
             "environment": environment_status(spec, newest),
@@ -131,6 +133,7 @@ def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
         "generation": 0,
         "restarts": 0,
         "next_restart": None,
+        "limits": {},
         "failure": None,
         "process": None,
         "environment": None,
@@ -169,6 +172,7 @@ def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str
         "started": attempt.started_at,
         "start_method": attempt.placed.method,
         "start_method_reason": attempt.placed.reason,
+        "limits": dict(attempt.placed.limits),
         **usage.read(pid, detail=detail),
     }
 
@@ -199,6 +203,10 @@ def environment_status(spec: LocationSpec, attempt: Attempt | None) -> dict[str,
         "prefix": str(environment.prefix),
         "managed": environment.managed,
     }
+
+
+def _limits(spec: LocationSpec) -> dict[str, float]:
+    return {name: value for name, value in asdict(spec.limits).items() if value is not None}
 
 
 def _path(path: Path | None) -> str | None:

@@ -171,6 +171,7 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Serving", _serving(terminal, one, now))
     row("Process", _process(one, now))
     row("Restarts", _restarts(one, now))
+    row("Limits", _limits(one))
     if one["environment"] is not None:
         environment = one["environment"]
         row("Python", f"{words.python_of(one)}  {environment.get('executable') or ''}".strip())
@@ -235,6 +236,17 @@ def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
     elif one["state"] != "ready":
         text += terminal.paint(" (older than the newest attempt)", "yellow")
     return text
+
+
+def _limits(one: LocationStatus) -> str:
+    process = one["process"]
+    how = process.get("limits", {}) if process is not None else {}
+    texts = []
+    for name, value in one.get("limits", {}).items():
+        text = words.size(value) if name == "memory" else f"{value:g}"
+        by = f" ({how[name]})" if name in how else ""
+        texts.append(f"{name.replace('_', ' ')} {text}{by}")
+    return ", ".join(texts)
 
 
 def _process(one: LocationStatus, now: float) -> str:

@@ -1,0 +1,314 @@
+"""Resource limits of a shim, set from outside: by a cgroup where one can be had, else by rlimits.
+
+Owns the finding of writable cgroups, one cgroup for each limited shim, the rlimits, and the telling
+of which limit killed a process. Limits are set before the first line of user code runs, and from
+outside, so that they are the same for fresh and for forked processes. Decides no limit.
+
+cgroup v2 is used where our own cgroup was delegated to us (systemd: ``Delegate=yes``; a container's
+own tree): writable, with the controllers in it, and with nobody else's processes. cgroup v1, where
+a machine still has it, needs root. Sources: kernel documentation, admin-guide/cgroup-v2.rst and
+cgroup-v1/; systemd, CGROUP_DELEGATION.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from supervisor.specs import Limits
+
+__all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine", "memory_text"]
+
+CGROUP = "cgroup"
+RLIMIT = "rlimit"
+UNENFORCED = "not enforced"
+
+_PERIOD = 100_000  # microseconds; the kernel's default
+_PREFIX = "workspace-supervisor-"
+_LEAF = _PREFIX + "itself"
+_CONTROLLERS = {"memory": "memory", "cpu": "cpu", "processes": "pids"}
+
+
+def _quota(cores: float) -> int:
+    return max(int(cores * _PERIOD), 1000)  # the kernel takes no less than a millisecond
+
+
+# What is written into which file for a limit; files that a kernel does not have are passed over
+# when they are not the first.
+_V2: Mapping[str, Callable[[float], list[tuple[str, str]]]] = {
+    "memory": lambda value: [
+        ("memory.max", str(int(value))),
+        ("memory.swap.max", "0"),
+        ("memory.oom.group", "1"),
+    ],
+    "cpu": lambda value: [("cpu.max", f"{_quota(value)} {_PERIOD}")],
+    "processes": lambda value: [("pids.max", str(int(value)))],
+}
+_V1: Mapping[str, Callable[[float], list[tuple[str, str]]]] = {
+    "memory": lambda value: [
+        ("memory.limit_in_bytes", str(int(value))),
+        ("memory.memsw.limit_in_bytes", str(int(value))),
+    ],
+    "cpu": lambda value: [
+        ("cpu.cfs_quota_us", str(_quota(value))),
+        ("cpu.cfs_period_us", str(_PERIOD)),
+    ],
+    "processes": lambda value: [("pids.max", str(int(value)))],
+}
+_OOM_EVENTS = ("memory.events", "memory.oom_control")
+
+
+def memory_text(size: int) -> str:
+    """A size as people write limits: ``512 MiB``, ``1.5 GiB``."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.4g} {unit}"
+    return f"{size} bytes"
+
+
+@dataclass(slots=True)
+class Confinement:
+    """The limits of one process: ``how`` maps each that was asked for to what enforces it."""
+
+    how: dict[str, str] = field(default_factory=dict)
+    _limits: Limits = field(default_factory=Limits)
+    _groups: list[Path] = field(default_factory=list)
+
+    def fatal(self) -> str:
+        """The limit that killed a process of it (``512 MiB memory limit``), or ""."""
+        for group in self._groups:
+            for name in _OOM_EVENTS:
+                with contextlib.suppress(OSError, ValueError):
+                    for line in (group / name).read_text().splitlines():
+                        event, _, count = line.partition(" ")
+                        if event == "oom_kill" and int(count) and self._limits.memory:
+                            return f"{memory_text(self._limits.memory)} memory limit"
+        return ""
+
+    def release(self) -> None:
+        """Give its cgroups back; those in which something still lives stay."""
+        self._groups = [group for group in self._groups if not _removed(group)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where cgroups of one controller are made, and in which dialect they are written to."""
+
+    directory: Path
+    dialect: Mapping[str, Callable[[float], list[tuple[str, str]]]]
+
+
+class Cgroups:
+    """The cgroups that can be had; looked for when the first one is needed.
+
+    ``proc`` is the directory of this process in proc(5). ``why_not`` says why there is none of a
+    kind, by limit.
+    """
+
+    def __init__(self, proc: Path = Path("/proc/self")) -> None:
+        self._proc = proc
+        self._places: dict[str, _Place] | None = None
+        self._numbers = itertools.count(1)
+        self._made: list[Path] = []
+        self.why_not: dict[str, str] = {}
+
+    def confine(self, pid: int, limits: Limits, confinement: Confinement) -> None:
+        """Put ``pid`` into cgroups for those of its limits for which there are any."""
+        wanted = {name: getattr(limits, name) for name in _CONTROLLERS}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        if not wanted:
+            return
+        places = self._found()
+        self._tidy()
+        title = f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
+        for name, value in wanted.items():
+            place = places.get(name)
+            if place is None:
+                continue
+            group = place.directory / title
+            try:
+                group.mkdir(exist_ok=True)
+                if group not in confinement._groups:
+                    confinement._groups.append(group)
+                    self._made.append(group)
+                for number, (file, text) in enumerate(place.dialect[name](value)):
+                    with contextlib.suppress(*([OSError] if number else [])):
+                        (group / file).write_text(text)
+                (group / "cgroup.procs").write_text(str(pid))
+            except ProcessLookupError:
+                return  # it has ended already
+            except OSError as error:
+                self.why_not[name] = f"{group}: {(error.strerror or '').lower()}"
+            else:
+                confinement.how[name] = CGROUP
+
+    def close(self) -> None:
+        """Remove what is empty."""
+        self._tidy()
+
+    def _tidy(self) -> None:
+        self._made = [group for group in self._made if not _removed(group)]
+
+    def _found(self) -> dict[str, _Place]:
+        if self._places is None:
+            self._places = {}
+            try:
+                self._look(self._places)
+            except (OSError, ValueError) as error:
+                self.why_not = dict.fromkeys(_CONTROLLERS, f"cgroups cannot be read: {error}")
+            for place in self._places.values():
+                for old in place.directory.glob(f"{_PREFIX}[0-9]*"):
+                    _removed(old)  # of a supervisor that was killed
+        return self._places
+
+    def _look(self, places: dict[str, _Place]) -> None:
+        own: dict[str, str] = {}
+        for line in (self._proc / "cgroup").read_text().splitlines():
+            _number, names, path = line.split(":", 2)
+            own.update(dict.fromkeys(names.split(","), path))  # v2 is the one without a name
+        mounts = _mounts((self._proc / "mountinfo").read_text())
+        unified = _directory(own.get(""), mounts.get(""))
+        for name, controller in _CONTROLLERS.items():
+            if controller in own:
+                directory = _directory(own[controller], mounts.get(controller))
+                if directory is not None and os.access(directory, os.W_OK):
+                    places[name] = _Place(directory, _V1)
+                else:
+                    self.why_not[name] = f"the cgroup of the {controller} controller is not ours"
+            elif unified is None:
+                self.why_not[name] = "there are no cgroups"
+            else:
+                reason = self._delegated(unified, controller)
+                if reason:
+                    self.why_not[name] = reason
+                else:
+                    places[name] = _Place(unified, _V2)
+
+    @staticmethod
+    def _delegated(unified: Path, controller: str) -> str:
+        """Have ``controller`` in the children of ``unified``; why that cannot be, or ""."""
+        if controller not in (unified / "cgroup.controllers").read_text().split():
+            return f"the cgroup {unified} has no {controller} controller"
+        enabled = unified / "cgroup.subtree_control"
+        if controller in enabled.read_text().split() and os.access(unified, os.W_OK):
+            return ""
+        if not os.access(enabled, os.W_OK) or not os.access(unified, os.W_OK):
+            return f"the cgroup {unified} is not delegated to us (systemd: Delegate=yes)"
+        strangers = [pid for pid in _processes(unified) if not _is_ours(pid)]
+        if strangers:
+            return f"the cgroup {unified} holds processes of others, such as pid {strangers[0]}"
+        try:
+            # One with processes of its own cannot hand controllers on: they move into a leaf.
+            leaf = unified / _LEAF
+            leaf.mkdir(exist_ok=True)
+            for pid in _processes(unified):
+                (leaf / "cgroup.procs").write_text(str(pid))
+            enabled.write_text(f"+{controller}")
+        except OSError as error:
+            return f"the cgroup {unified} cannot be used: {(error.strerror or '').lower()}"
+        return ""
+
+
+def confine(
+    pid: int, limits: Limits, cgroups: Cgroups | None, descriptors: int | None
+) -> Confinement:
+    """Set the limits of a process that runs no user code yet.
+
+    ``descriptors`` is its soft limit of open files where ``limits`` sets none.
+    """
+    confinement = Confinement(_limits=limits)
+    if cgroups is not None:
+        cgroups.confine(pid, limits, confinement)
+    how = confinement.how
+    if limits.cpu is not None:
+        how.setdefault("cpu", UNENFORCED)
+    if not hasattr(resource, "prlimit"):  # macOS
+        for name in ("memory", "open_files", "processes", "nice"):
+            if getattr(limits, name) is not None:
+                how[name] = UNENFORCED
+        return confinement
+    with contextlib.suppress(ProcessLookupError):
+        if limits.memory is not None and "memory" not in how:
+            how["memory"] = _set(pid, resource.RLIMIT_AS, limits.memory)
+        if limits.processes is not None and "processes" not in how:
+            _set(pid, resource.RLIMIT_NPROC, limits.processes)
+            # The kernel does not count the processes of root; see setrlimit(2).
+            how["processes"] = UNENFORCED if os.geteuid() == 0 else RLIMIT
+        if limits.open_files is not None:
+            how["open_files"] = _set(pid, resource.RLIMIT_NOFILE, limits.open_files)
+        elif descriptors is not None:
+            hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+        if limits.nice is not None:
+            try:
+                os.setpriority(os.PRIO_PROCESS, pid, limits.nice)
+                how["nice"] = RLIMIT
+            except PermissionError:  # only root may be less nice than it was
+                how["nice"] = UNENFORCED
+    return confinement
+
+
+def _set(pid: int, which: int, value: int) -> str:
+    hard = resource.prlimit(pid, which)[1]
+    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.prlimit(pid, which, (ceiling, ceiling))
+    return RLIMIT
+
+
+def _mounts(text: str) -> dict[str, tuple[str, str]]:
+    """Root and mount point of each v1 controller, and of v2 under the empty name; proc(5)."""
+    found: dict[str, tuple[str, str]] = {}
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _source, options = (*rest.split(" ", 2), "")[:3]
+        root, point = fields.split(" ")[3:5]
+        if kind == "cgroup2":
+            found[""] = (root, point)
+        elif kind == "cgroup":
+            found.update(dict.fromkeys(options.split(","), (root, point)))
+    return found
+
+
+def _directory(path: str | None, mount: tuple[str, str] | None) -> Path | None:
+    """Where the cgroup ``path`` is in the file system, if it is below what is mounted."""
+    if path is None or mount is None:
+        return None
+    root, point = mount
+    if root != "/":
+        if path != root and not path.startswith(root + "/"):
+            return None
+        path = path[len(root) :]
+    directory = Path(point) / path.lstrip("/")
+    return directory if directory.is_dir() else None
+
+
+def _processes(group: Path) -> list[int]:
+    return [int(word) for word in (group / "cgroup.procs").read_text().split()]
+
+
+def _is_ours(pid: int) -> bool:
+    """True for this process and its descendants."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return True  # it has ended
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return False
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
