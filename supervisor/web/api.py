@@ -248,8 +248,10 @@ async def order(request: Request) -> Any:
     names = sent.get("locations", [])
     if sent.get("order") not in _ORDERS:
         raise _InvalidError(f"'order' must be one of {', '.join(_ORDERS)}")
-    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+    if not isinstance(names, list) or not all(isinstance(one, str) and one for one in names):
         raise _InvalidError("'locations' must be a list of names")
+    if not isinstance(sent.get("all", False), bool):
+        raise _InvalidError("'all' must be true or false")
     if not names and sent.get("all") is not True:
         raise _InvalidError("name 'locations', or say 'all': true")
     done = await _link(request).client.order(cast("Order", sent["order"]), names)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
 DEFAULT_PORT = 3070
 _STATIC = Path(__file__).parent / "static"
 _SHORTEST_TOKEN = 16
+_FIRST_WORDS = 2.0
 
 
 def application(
@@ -64,6 +66,8 @@ def application(
 
         closing(close)
         following = asyncio.create_task(link.run(), name="link")
+        # The first page that somebody opens should not say that nothing is known yet.
+        await link.heard(_FIRST_WORDS)
         try:
             yield
         finally:
@@ -158,7 +162,10 @@ def serve(
     server = _Server(config)
     name = f"[{host}]" if ":" in host else host
     said(f"http://{name}:{bound.getsockname()[1]}/")
-    with bound, contextlib.suppress(KeyboardInterrupt):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises them once more when it has ended well: that is no failure.
+        signal.signal(number, lambda _number, _frame: None)
+    with bound:
         server.run(sockets=[bound])
 
 

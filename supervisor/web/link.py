@@ -131,6 +131,10 @@ class Link:
                 self._lost(RequestError(f"the supervisor's answer could not be used: {error}"))
             await asyncio.sleep(_RETRY)
 
+    async def heard(self, timeout: float) -> bool:
+        """Wait until the supervisor has answered, or has been looked for, once."""
+        return await self.changed(0, timeout)
+
     async def changed(self, version: int, timeout: float) -> bool:
         """Wait until ``version`` is no longer the newest, or ``timeout`` seconds passed."""
         deadline = time.monotonic() + timeout
@@ -201,7 +205,7 @@ class Link:
             if isinstance(error, RequestTimeoutError):
                 _log.warning("%s", error)
         before, self.error = self.error, error
-        if before is None or str(before) != str(error):
+        if before is None or str(before) != str(error) or not self.version:
             self._tell()
 
     def _tell(self) -> None:

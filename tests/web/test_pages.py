@@ -1,0 +1,219 @@
+"""The pages over HTTP: what they show of a real supervisor, and what orders do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from supervised import job, save
+
+from .site import HOSTILE_NAME, RISK, TEAM, Site, site
+
+
+def text_of(html: str) -> str:
+    """The words of a page, without its markup."""
+    import html as entities
+
+    return entities.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html)))
+
+
+def test_locations_show_state_environment_counts_and_errors(quiet: Site) -> None:
+    answer = quiet.page.get("/")
+    assert answer.status == 200
+    words = text_of(answer.text)
+    assert "● ready payments" in words
+    assert "✗ failed broken" in words
+    assert "no_such_library_here is not installed" in words
+    assert "hint" not in words.split("no_such_library_here")[0]  # the remedy follows the error
+    assert "2 assets, 1 job" in words
+    assert "workspace.yaml" in words
+    assert quiet.page.get("/", q="no such location").text.count("<tr") == 0
+    only = text_of(quiet.page.get("/", state=["failed"]).text)
+    assert "broken" in only
+    assert "● ready payments" not in only
+    assert 'value="failed" checked' in quiet.page.get("/", state=["failed", "crashed"]).text
+
+
+def test_one_location_has_its_failure_definitions_process_and_origin(quiet: Site) -> None:
+    broken = text_of(quiet.page.get("/location", name="broken").text)
+    own, _, rest = broken.partition("Your code")
+    assert "failed" in own
+    assert rest.index("broken.py:2") < rest.index("broken.py:4") < rest.index("whole traceback")
+    assert "Traceback (most recent call last)" in rest
+    listed = text_of(quiet.page.get("/location", name="payments").text)
+    for name in ("settle", "nightly", "late_ files", "transactions", "balances", "db"):
+        assert name in listed, name
+    searched = text_of(quiet.page.get("/location", name="payments", q="every booked").text)
+    assert "transactions" in searched
+    assert "late_ files" not in searched
+    process = text_of(quiet.page.get("/location", name="payments", view="process").text)
+    assert "Start method" in process
+    assert "click" in process
+    logs = quiet.page.get("/location", name="payments", view="logs").text
+    assert "team was loaded" in logs
+    origin = text_of(quiet.page.get("/location", name="payments", view="workspace").text)
+    assert "workspace.yaml" in origin
+    history = text_of(quiet.page.get("/location", name="payments", view="history").text)
+    assert "1 served" in history
+
+
+def test_a_definition_is_shown_as_people_read_it(quiet: Site) -> None:
+    def shown(kind: str, name: str) -> str:
+        return text_of(
+            quiet.page.get("/definition", location="payments", kind=kind, name=name).text
+        )
+
+    schedule = shown("schedule", "nightly")
+    assert "At 02:30, Monday through Friday" in schedule
+    assert "Europe/Berlin" in schedule
+    assert len(re.findall(r"\d{4}-\d\d-\d\d 02:30 CES?T", schedule)) == 5
+    assert "Launches settle" in schedule
+    asset = shown("asset", "balances")
+    assert "Upstream transactions payments" in asset
+    assert "Downstream exposure risk" in asset
+    found = shown("job", "settle")
+    assert "payments@example.com" in found
+    assert "team=payments" in found
+    assert "nightly schedule" in found
+    assert "clean" in found
+    assert "fetch.result" in found
+    assert "Also defined in risk" in found
+    assert re.search(r"payments\.py:\d+", found)
+    assert "url String required" in shown("resource", "db")
+
+
+def test_all_definitions_are_searched_grouped_and_doubles_are_named(quiet: Site) -> None:
+    everything = text_of(quiet.page.get("/definitions").text)
+    assert "1 name defined in more than one location" in everything
+    assert "2 of" in text_of(quiet.page.get("/definitions", q="settle", kind="job").text)
+    grouped = text_of(quiet.page.get("/definitions", group="team").text)
+    assert "payments@example.com" in grouped
+    inside = text_of(quiet.page.get("/definitions", **{"group": "tag", "in": "team=risk"}).text)
+    assert "1 of" in inside
+    assert "Another of that name." in inside
+
+
+def test_assets_schedules_and_environments(quiet: Site) -> None:
+    assets = quiet.page.get("/assets")
+    assert assets.text.count('class="edge"') == 2
+    assert "exposure" in text_of(assets.text)
+    narrowed = quiet.page.get("/assets", q="exposure")
+    assert narrowed.text.count('class="edge"') == 1  # with what is next to it
+    schedules = quiet.page.get("/schedules")
+    assert "At 02:30, Monday through Friday" in text_of(schedules.text)
+    environments = text_of(quiet.page.get("/environments").text)
+    assert "Packages side by side" in environments
+    assert "pytest" in environments
+    assert "click" not in text_of(quiet.page.get("/environments", q="pytest").text)
+
+
+def test_hostile_names_are_text_everywhere(quiet: Site) -> None:
+    name = "<script>document.title='owned'</script>"
+    key = f"../{name}/a b?c#d%2F/weird"
+    for answer in (
+        quiet.page.get("/"),
+        quiet.page.get("/", q=name),
+        quiet.page.get("/location", name=HOSTILE_NAME),
+        quiet.page.get("/location", name=HOSTILE_NAME, view="logs"),
+        quiet.page.get("/location", name=HOSTILE_NAME, view="process"),
+        quiet.page.get("/definition", location=HOSTILE_NAME, kind="job", name=name),
+        quiet.page.get("/definition", location=HOSTILE_NAME, kind="asset", name=key),
+        quiet.page.get("/definitions", q=name),
+        quiet.page.get("/definitions", group="tag"),
+        quiet.page.get("/assets"),
+        quiet.page.get("/environments"),
+    ):
+        assert answer.status == 200, answer.text
+        assert "<script>" not in answer.text
+        assert "<img" not in answer.text
+        assert "49" not in re.findall(r"\{\{.*?\}\}|49 </title>", answer.text)
+    missing = quiet.page.get("/location", name="<script>x</script>")
+    assert missing.status == 404
+    assert "<script>" not in missing.text
+
+
+def test_errors_are_pages(quiet: Site) -> None:
+    assert quiet.page.get("/nothing").status == 404
+    assert quiet.page.get("/location", name="nobody").status == 404
+    assert quiet.page.get("/definition", location="payments", name="nobody").status == 404
+    assert quiet.page.get("/orders").status == 405
+    assert quiet.page.send("/orders", order="explode", all="1").status == 400
+    assert quiet.page.send("/orders", order="stop").status == 400
+    assert quiet.page.send("/orders", order="stop", location="nobody").status == 404
+    for page in ("0", "-1", "x", "9" * 30):
+        assert quiet.page.get("/", page=page).status == 200
+
+
+def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
+    with site(tmp_path, {"one.py": job("first"), "two.py": job("other")}) as made:
+        page, client = made.page, made.client
+        save(tmp_path / "one.py", job("second"))
+        made.until("one", lambda one: one["serving"]["generation"] == 2)
+        sent = page.send("/orders", order="stop", location="two", back="/?state=stopped")
+        assert (sent.status, sent.headers["location"]) == (303, "/?state=stopped")
+        away = page.send("/orders", order="stop", location="two", back="//evil.example/")
+        assert away.headers["location"] == "/"
+        client.wait("two", timeout=60)
+        assert client.status("two")["locations"][0]["state"] == "stopped"
+        assert page.post("/api/v1/orders", {"order": "start", "locations": ["two"]}).status == 200
+        assert client.wait(timeout=60)["ready"]
+        before = client.status("one")["locations"][0]["generation"]
+        assert page.send("/orders", order="reload", all="1").status == 303
+        client.wait(timeout=60)
+        assert client.status("one")["locations"][0]["generation"] == before + 1
+
+        kept = [one["generation"] for one in client.history("one")["generations"]]
+        diff = page.get(
+            "/location", name="one", view="history", **{"from": kept[0], "to": kept[-1]}
+        )
+        words = text_of(diff.text)
+        assert "+ added job:second" in words
+        assert "− removed job:first" in words
+
+        save(tmp_path / "one.py", "import no_such_library_here\n")
+        made.until("one", lambda one: one["state"] == "failed")
+        broken = text_of(page.get("/location", name="one").text)
+        assert "is still served" in broken
+        assert "second" in broken
+        assert "import no_such_library_here" in broken
+
+
+def test_the_page_lives_through_the_end_of_its_supervisor(tmp_path: Path) -> None:
+    with site(tmp_path, {"payments.py": TEAM, "risk.py": RISK}) as made:
+        assert "● ready payments" in text_of(made.page.get("/").text)
+        assert "settle" in made.page.get("/definitions").text
+        made.kill_supervisor()
+        gone = made.page.get("/definition", location="payments", kind="job", name="settle")
+        assert gone.status == 200
+        for path in ("/", "/definitions", "/assets", "/environments", "/schedules"):
+            answer = made.page.get(path)
+            assert answer.status == 200
+        assert made.page.send("/orders", order="stop", location="risk").status == 503
+        assert made.page.get("/healthz").status == 200
+        assert made.page.get("/readyz").status == 503
+        assert "supervise_up 0" in made.page.get("/metrics").text
+        assert made.page.get("/api/v1/status").status == 503
+        page = text_of(made.page.get("/").text)
+        assert "No supervisor is running" in page
+        assert "payments" in page
+        made.start_supervisor()
+        from supervised import poll_now
+
+        poll_now(lambda: made.page.get("/readyz").status == 200, "it is found again")
+        assert "No supervisor" not in made.page.get("/").text
+
+
+def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -> None:
+    from supervised import make_workspace
+
+    from .site import Page
+
+    make_workspace(tmp_path, {"one.py": job("first")})
+    page = Page(tmp_path, runtime)
+    try:
+        answer = page.get("/")
+        assert answer.status == 200
+        assert "No supervisor is running" in text_of(answer.text)
+    finally:
+        assert "Traceback" not in page.end()
+    assert page.process.returncode == 0

@@ -1,0 +1,165 @@
+"""What the pages are made from: times in words, drawings, comparisons, search, metrics' escapes."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any, cast
+
+import pytest
+
+from supervisor.web import environments, timing
+from supervisor.web.catalogue import Asset, Row, search
+from supervisor.web.definitions import graphs_of, neighbourhood
+from supervisor.web.drawing import Node, draw
+from supervisor.web.render import href
+from supervisor.web.timing import day_of, in_words, next_ticks
+
+NOON = datetime(2024, 3, 30, 12, 0, tzinfo=UTC)
+
+
+def schedule(cron: Any, zone: str = "UTC") -> dict[str, Any]:
+    return {"cron_schedule": cron, "execution_timezone": zone}
+
+
+def test_cron_in_words() -> None:
+    assert in_words("0 1 * * 1-5") == "At 01:00, Monday through Friday"
+    assert in_words("@daily") == "At 00:00"
+    assert in_words("*/15 * * * *") == "Every 15 minutes"
+    assert in_words("nonsense") == "nonsense"
+
+
+def test_next_ticks_are_in_the_schedules_own_zone_across_a_change_of_clocks() -> None:
+    ticks = next_ticks(schedule("30 2 * * *", "Europe/Berlin"), NOON.timestamp(), 3)
+    assert ticks.zone == "Europe/Berlin"
+    assert len(ticks.times) == 3
+    assert all(at.tzinfo is not None for at in ticks.times)
+    # The last Sunday of March has no 02:30 in Berlin; from then on it is two hours off UTC.
+    assert ticks.times[-1].utcoffset() == (ticks.times[-1].replace(month=7)).utcoffset()
+    assert (ticks.times[-1].hour, ticks.times[-1].minute) == (2, 30)
+
+
+def test_several_expressions_are_one_row_of_ticks() -> None:
+    ticks = next_ticks(schedule(["0 6 * * *", "0 18 * * *"]), NOON.timestamp())
+    assert [at.hour for at in ticks.times] == [18, 6, 18, 6, 18]
+
+
+@pytest.mark.parametrize("cron", ["nonsense", "0 0 30 2 *", "61 * * * *"])
+def test_what_never_ticks_is_said(cron: str) -> None:
+    ticks = next_ticks(schedule(cron), NOON.timestamp())
+    assert not ticks.times
+    assert cron in ticks.problem
+    assert day_of(schedule(cron), NOON).hours == ()
+
+
+def test_an_unknown_zone_is_said() -> None:
+    ticks = next_ticks(schedule("0 0 * * *", "Mars/Olympus"), NOON.timestamp())
+    assert "no timezone" in ticks.problem
+    for name in ("../../etc/passwd", "/etc/passwd", "", "x\0y"):
+        assert timing.zone(name) is (UTC if not name else None)
+
+
+def test_a_day_on_a_line() -> None:
+    assert day_of(schedule("0 0,13 * * *"), NOON).hours == (1.0, 12.0)
+    assert day_of(schedule("0 14 * * *", "Europe/Berlin"), NOON).hours == (1.0,)
+    often = day_of(schedule("* * * * *"), NOON)
+    assert often.often
+    assert often.hours == ()
+
+
+def test_a_drawing_puts_each_node_behind_what_it_depends_on() -> None:
+    nodes = [Node(key, key) for key in "abcd"]
+    drawing = draw(nodes, [("a", "b"), ("b", "c"), ("a", "c"), ("x", "a"), ("d", "d")])
+    place = {box.node.key: box for box in drawing.boxes}
+    assert place["a"].x < place["b"].x < place["c"].x
+    assert len(drawing.edges) == 3
+    for box in drawing.boxes:
+        assert 0 <= box.x <= drawing.width - box.width
+        assert 0 <= box.y <= drawing.height - box.height
+    boxes = [(box.x, box.y) for box in drawing.boxes]
+    assert len(set(boxes)) == len(boxes)
+
+
+def test_a_drawing_of_a_circle_ends() -> None:
+    drawing = draw([Node(key, key) for key in "abc"], [("a", "b"), ("b", "c"), ("c", "a")])
+    assert len(drawing.boxes) == 3
+    assert len(drawing.edges) == 3
+    assert draw([], []).boxes == ()
+
+
+def test_nested_graphs_are_drawn_one_below_the_other() -> None:
+    inner = {"nodes": [{"name": "x", "kind": "op"}, {"name": "y", "kind": "op", "after": ["x.r"]}]}
+    one = {
+        "graph": {
+            "nodes": [
+                {"name": "load", "kind": "graph", "graph": inner},
+                {"name": "end", "kind": "op", "inputs": [{"name": "i", "from": ["load.result"]}]},
+            ]
+        }
+    }
+    found = graphs_of(one)
+    assert [(title, len(it.boxes), len(it.edges)) for title, it in found] == [
+        ("", 2, 1),
+        ("load", 2, 1),
+    ]
+    assert graphs_of({"graph": {"nodes": "none"}}) == []
+
+
+def test_the_neighbourhood_of_an_asset_is_bounded() -> None:
+    assets = {"hub": Asset("hub")}
+    for n in range(500):
+        assets[f"a{n}"] = Asset(f"a{n}", upstream={"hub"})
+        assets["hub"].downstream.add(f"a{n}")
+    found = neighbourhood(assets, "hub")
+    assert found[0] == "hub"
+    assert len(found) == 60
+
+
+def row(name: str, **more: Any) -> Row:
+    given: dict[str, Any] = {
+        "location": "here", "kind": "job", "repository": None, "description": "", "group": None,
+        "owners": (), "tags": (), "lazy": False, "text": name.lower(), **more,
+    }  # fmt: skip
+    return Row(name=name, **given)
+
+
+def test_search_wants_all_words_in_any_case() -> None:
+    rows = [row("Load trades"), row("load prices"), row("x", kind="asset", text="load")]
+    assert search(rows, "TRADES load") == rows[:1]
+    assert search(rows, "") == rows
+    assert search(rows, "load", kind="asset") == rows[2:]
+
+
+def test_teams_are_owners_or_tags() -> None:
+    assert row("a", owners=("x", "y")).groups("team") == ("x", "y")
+    assert row("a", tags=("team=risk", "b=c")).groups("team") == ("risk",)
+    assert row("a").groups("team") == ("none",)
+    assert row("a", tags=("b=c",)).groups("tag") == ("b=c",)
+
+
+def test_versions_that_differ_stand_out() -> None:
+    def environment(**packages: str) -> dict[str, Any]:
+        return {"packages": [{"name": n, "version": v} for n, v in packages.items()]}
+
+    given = [
+        environment(pandas="1.5", click="8"),
+        environment(pandas="2.0", click="8"),
+        {"packages": None},
+    ]
+    found = environments.compared(cast("Any", given))
+    assert [(one.name, one.versions, one.differs) for one in found] == [
+        ("click", ("8", "8", None), False),
+        ("pandas", ("1.5", "2.0", None), True),
+    ]
+
+
+def test_end_of_life() -> None:
+    today = date(2025, 1, 1)
+    assert environments.end_of_life("3.8.18", today) == date(2024, 10, 7)
+    assert environments.end_of_life("3.9.1", today) is None
+    assert environments.end_of_life("4.0.0", today) is None
+    assert environments.end_of_life(None, today) is None
+
+
+def test_addresses_carry_any_name() -> None:
+    assert href("/location", name="../a b&c#d", view=None) == "/location?name=..%2Fa%20b%26c%23d"
+    assert href("/", state=["a", "b"]) == "/?state=a&state=b"
