@@ -7,9 +7,12 @@ import inspect
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from supervisor.limits import Cgroups
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,3 +31,9 @@ def runtime() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def no_cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine where no cgroup is ours: limits are rlimits."""
+    monkeypatch.setattr("supervisor.daemon.Cgroups", partial(Cgroups, tmp_path / "none"))

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,6 @@ HOG = """\
 
     signal.signal(signal.SIGUSR1, grow)
     """
-
-
-@pytest.fixture
-def no_cgroups(monkeypatch, tmp_path):
-    """As on a machine where no cgroup is ours."""
-    monkeypatch.setattr("supervisor.daemon.Cgroups", partial(Cgroups, tmp_path / "none"))
 
 
 @pytest.fixture(scope="module")

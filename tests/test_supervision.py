@@ -414,7 +414,7 @@ async def test_shutdown_at_once_does_not_ask(tmp_path, runtime):
 # What a process is given.
 
 
-async def test_limits_and_variables(tmp_path, runtime):
+async def test_limits_and_variables(tmp_path, runtime, no_cgroups):
     text = """\
         import os, resource
         from runner_shim import job
@@ -451,7 +451,7 @@ async def test_limits_and_variables(tmp_path, runtime):
         assert "eu-secret" not in repr(entry)
 
 
-async def test_a_memory_limit_that_is_too_small_says_so(tmp_path, runtime):
+async def test_a_memory_limit_that_is_too_small_says_so(tmp_path, runtime, no_cgroups):
     text = "block = bytearray(10**10)\n"
     workspace = make_workspace(
         tmp_path, {"a.py": text, "b.py": GOOD}, {"a": {"limits": {"memory": "1GiB"}}, "b": {}}

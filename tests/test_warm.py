@@ -144,7 +144,7 @@ async def test_different_variables_have_different_forkservers(tmp_path, runtime,
         assert (tmp_path / "us").exists()
 
 
-async def test_limits_of_one_do_not_touch_others(tmp_path, runtime, scratch):
+async def test_limits_of_one_do_not_touch_others(tmp_path, runtime, scratch, no_cgroups):
     text = """\
         import json, os, resource
         limits = resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_NOFILE)
