@@ -1,0 +1,350 @@
+"""The pages in a real Chromium: what changes by itself, what a click does, and what it looks like.
+
+Needs the system's chromium and the extra ``web-dev``; each test waits for what it expects to see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervised import job, save
+
+from .site import HOSTILE_NAME, TEAM, Site, site
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests of this module."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip("there is no chromium")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """A fresh tab; scripts must raise nothing, and the page must ask nobody else."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(WAIT)
+    tab = context.new_page()
+    trouble: list[str] = []
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.on(
+        "console",
+        lambda said: trouble.append(said.text) if "Content Security" in said.text else None,
+    )
+    tab.on(
+        "request",
+        lambda asked: (
+            None
+            if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+            else trouble.append(asked.url)
+        ),
+    )
+    yield tab
+    context.close()
+    assert trouble == []
+
+
+def expect(locator: Any) -> Any:
+    return sync_api.expect(locator)
+
+
+def row(tab: Any, name: str) -> Any:
+    return tab.locator(f'tr[data-location="{name}"]')
+
+
+def test_a_saved_file_changes_the_row_and_a_broken_one_shows_its_error(
+    tmp_path: Path, opened: Any
+) -> None:
+    with site(tmp_path, {"one.py": job("first"), "two.py": job("other")}) as made:
+        opened.goto(made.page.url)
+        expect(row(opened, "one")).to_contain_text("1 job")
+        more = job("first") + job("second").partition("\n\n")[2]
+        save(tmp_path / "one.py", more)
+        expect(row(opened, "one")).to_contain_text("2 jobs", timeout=WAIT)
+        save(tmp_path / "one.py", more + "\nimport no_such_library_here\n")
+        expect(row(opened, "one")).to_contain_text("failed", timeout=WAIT)
+        expect(opened.locator("tr.note.failed")).to_contain_text("no_such_library_here")
+        expect(row(opened, "one")).to_contain_text("2 jobs")
+        opened.get_by_role("link", name="details of the failure of one").click()
+        expect(opened.locator(".failure")).to_contain_text("import no_such_library_here")
+        expect(opened.locator(".failure")).to_contain_text("is still served")
+        expect(opened.locator("table.definitions")).to_contain_text("second")
+        expect(opened.locator("#traceback pre")).to_be_hidden()
+        opened.get_by_text("The whole traceback").click()
+        expect(opened.locator("#traceback pre")).to_contain_text("ModuleNotFoundError")
+        save(tmp_path / "one.py", more)
+        expect(opened.locator(".failure")).to_have_count(0, timeout=WAIT)
+
+
+def test_orders(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"one.py": job("first"), "two.py": job("other")}) as made:
+        opened.goto(made.page.url)
+        one = row(opened, "one")
+        expect(one).to_contain_text("ready")
+        one.get_by_role("button", name="stop one").click()
+        expect(one.locator(".state")).to_have_text(re.compile("stopped"), timeout=WAIT)
+        expect(one).to_contain_text("1 job")  # what was served last can still be read
+        one.get_by_role("button", name="start one", exact=True).click()
+        expect(one.locator(".state")).to_have_text(re.compile("ready"), timeout=WAIT)
+        generation = made.client.status("one")["locations"][0]["generation"]
+        one.get_by_role("button", name="reload one").click()
+        made.until("one", lambda it: it["state"] == "ready" and it["generation"] > generation)
+        pid = made.client.status("two")["locations"][0]["process"]["pid"]
+        row(opened, "two").get_by_role("button", name="restart two").click()
+        made.until("two", lambda it: it["state"] == "ready" and it["process"]["pid"] != pid)
+        generation = made.client.status("two")["locations"][0]["generation"]
+        opened.get_by_role("button", name="reload all locations").click()
+        made.until("two", lambda it: it["state"] == "ready" and it["generation"] > generation)
+
+
+def test_logs_are_followed(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"one.py": job("first") + "print('said at generation one')\n"}) as made:
+        opened.goto(f"{made.page.url}/location?name=one&view=logs")
+        log = opened.locator("#log")
+        expect(log).to_contain_text("said at generation one")
+        save(tmp_path / "one.py", job("first") + "print('<b>said</b> at generation two')\n")
+        expect(log).to_contain_text("<b>said</b> at generation two", timeout=WAIT)
+        lines = log.locator(".line").all_inner_texts()
+        assert len(lines) == len(set(lines))
+
+
+def test_history_is_compared(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"one.py": job("first")}) as made:
+        for generation, name in ((2, "second"), (3, "third")):
+            save(tmp_path / "one.py", job(name))
+            made.until("one", lambda it, n=generation: it["serving"]["generation"] == n)
+        opened.goto(f"{made.page.url}/location?name=one&view=history")
+        expect(opened.locator(".diff")).to_contain_text("added job:third")
+        expect(opened.locator(".diff")).to_contain_text("removed job:second")
+        opened.get_by_label("compare from generation 1").check()
+        expect(opened.locator(".diff")).to_contain_text("removed job:first")
+        assert "from=1" in opened.url
+
+
+def test_a_supervisor_that_is_killed_and_comes_back(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"one.py": job("first")}) as made:
+        opened.goto(made.page.url)
+        expect(row(opened, "one")).to_contain_text("ready")
+        made.kill_supervisor()
+        banner = opened.get_by_text("No supervisor is running")
+        expect(banner).to_be_visible(timeout=WAIT)
+        expect(row(opened, "one")).to_contain_text("1 job")
+        expect(row(opened, "one").get_by_role("button", name="stop one")).to_be_disabled()
+        made.start_supervisor()
+        expect(banner).to_have_count(0, timeout=WAIT)
+        expect(row(opened, "one").get_by_role("button", name="stop one")).to_be_enabled()
+
+
+def test_filters_are_kept_in_the_address(quiet: Site, opened: Any) -> None:
+    opened.goto(quiet.page.url)
+    opened.get_by_label("Search locations").press_sequentially("pay")
+    expect(opened.locator("tr.row")).to_have_count(1)
+    expect(opened).to_have_url(re.compile(r"\?q=pay$"))
+    opened.reload()
+    expect(opened.get_by_label("Search locations")).to_have_value("pay")
+    expect(opened.locator("tr.row")).to_have_count(1)
+    opened.get_by_label("Search locations").fill("")
+    opened.locator('input[name=state][value="failed"]').check()
+    expect(opened.locator("tr.row")).to_have_count(1)
+    expect(opened).to_have_url(re.compile(r"\?state=failed$"))
+
+
+def test_it_is_whole_without_scripts(quiet: Site, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(quiet.page.url)
+    tab.get_by_label("Search locations").fill("risk")
+    tab.get_by_role("button", name="Apply").click()
+    expect(tab.locator("tr.row")).to_have_count(1)
+    before = quiet.client.status("risk")["locations"][0]["generation"]
+    tab.get_by_role("button", name="reload risk").click()
+    assert tab.url.endswith("?q=risk&sort=name")
+    quiet.until("risk", lambda one: one["state"] == "ready" and one["generation"] > before)
+    tab.get_by_role("link", name="risk").click()
+    expect(tab.locator("h1")).to_have_text("risk")
+    context.close()
+
+
+def test_everything_can_be_reached_with_the_keyboard(quiet: Site, opened: Any) -> None:
+    opened.goto(quiet.page.url)
+    opened.keyboard.press("Tab")
+    expect(opened.get_by_text("Skip to the content")).to_be_focused()
+    seen = set()
+    for _ in range(60):
+        opened.keyboard.press("Tab")
+        seen.add(
+            opened.evaluate(
+                "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+            )
+        )
+    assert {"Definitions", "Search locations", "reload all locations", "stop payments"} <= seen
+
+
+def test_the_page_keeps_focus_and_open_details_when_it_changes(tmp_path: Path, opened: Any) -> None:
+    broken = job("first") + "raise ValueError('number one')\n"
+    with site(tmp_path, {"one.py": broken}) as made:
+        opened.goto(f"{made.page.url}/location?name=one")
+        opened.get_by_text("The whole traceback").click()
+        opened.get_by_role("button", name="reload one").focus()
+        save(tmp_path / "one.py", broken.replace("one", "two"))
+        expect(opened.locator(".exception").first).to_contain_text("number two", timeout=WAIT)
+        expect(opened.locator("#traceback pre")).to_be_visible()
+        expect(opened.get_by_role("button", name="reload one")).to_be_focused()
+
+
+def test_hostile_names_run_nothing(quiet: Site, opened: Any) -> None:
+    opened.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    opened.goto(quiet.page.url)
+    opened.get_by_role("link", name=HOSTILE_NAME, exact=True).click()
+    expect(opened.locator("h1")).to_have_text(HOSTILE_NAME)
+    opened.get_by_role("link", name="document.title").first.click()
+    expect(opened.locator("h1")).to_contain_text("<script>document.title")
+    for path in ("/definitions", "/assets", "/location?name=" + HOSTILE_NAME + "&view=logs"):
+        opened.goto(quiet.page.url + path)
+        assert "owned" not in opened.title() or "script" in opened.title()
+        assert opened.evaluate("document.title") != "owned"
+
+
+def test_a_foreign_page_cannot_give_orders(quiet: Site, browser: Any) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    before = quiet.client.status("risk")["locations"][0]["generation"]
+    tab.goto(f"http://localhost:{quiet.page.port}/healthz")  # another origin than 127.0.0.1
+    done = tab.evaluate(
+        """url => fetch(url + '/orders', {method: 'POST', mode: 'no-cors', credentials: 'include',
+             body: new URLSearchParams({order: 'reload', location: 'risk'})}).then(a => a.type, e => 'failed')""",
+        quiet.page.url,
+    )
+    assert done in ("opaque", "failed")
+    assert quiet.client.status("risk")["locations"][0]["generation"] == before
+    context.close()
+
+
+PAGES = (
+    "/",
+    "/location?name=payments",
+    "/location?name=broken",
+    "/location?name=payments&view=logs",
+    "/location?name=payments&view=process",
+    "/location?name=payments&view=history",
+    "/location?name=payments&view=workspace",
+    "/definition?location=payments&kind=job&name=settle",
+    "/definition?location=payments&kind=asset&name=balances",
+    "/definition?location=payments&kind=schedule&name=nightly",
+    "/definitions",
+    "/definitions?group=kind",
+    "/assets",
+    "/schedules",
+    "/environments",
+    "/nothing",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # Only the checker needs the last: our policy forbids every script but our own.
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    tab = context.new_page()
+    for path in PAGES:
+        tab.goto(quiet.page.url + path)
+        found = axe.Axe().run(tab).response["violations"]
+        summary = [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
+        assert not summary, (path, json.dumps(summary, indent=1))
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_runs_over_the_edge(quiet: Site, browser: Any, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    tab = context.new_page()
+    for path in PAGES:
+        tab.goto(quiet.page.url + path)
+        over = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, path
+    context.close()
+
+
+def test_ten_thousand_definitions_and_a_search_as_one_types(
+    tmp_path: Path, opened: Any, record_property: Any
+) -> None:
+    many = (
+        "from runner_shim import Definitions, JobDefinition\n"
+        "defs = Definitions(jobs=[JobDefinition(f'job_{n:05}', tags={'team': f'team-{n % 50}'})"
+        " for n in range(10_000)])\n"
+    )
+    with site(tmp_path, {"many.py": many}) as made:
+        opened.goto(f"{made.page.url}/definitions")
+        expect(opened.locator("#found")).to_have_text("10000 of 10000 definitions")
+        assert opened.locator("table.definitions tbody tr").count() == 100
+        # From the key to the drawn answer, as the page itself sees it.
+        took = opened.evaluate(
+            """async () => {
+              const field = document.querySelector('input[name=q]'), found = document.querySelector('#found');
+              const times = [];
+              for (const text of ['7', '77', '777', '7777', '777', '77', '7777']) {
+                const before = found.textContent, start = performance.now();
+                field.value = text;
+                field.dispatchEvent(new Event('input', {bubbles: true}));
+                while (found.textContent === before && performance.now() - start < 10_000) await new Promise(requestAnimationFrame);
+                times.push(performance.now() - start);
+              }
+              return times;
+            }"""
+        )
+        record_property("milliseconds", took)
+        print("milliseconds from key to answer:", [round(one) for one in took])
+        expect(opened.locator("#found")).to_contain_text("of 10000 definitions")
+        opened.get_by_label("Search all definitions").fill("job_09999")
+        expect(opened.locator("#found")).to_have_text("1 of 10000 definitions")
+        opened.get_by_label("grouped by").select_option("team")
+        opened.get_by_label("Search all definitions").fill("")
+        expect(opened.locator(".groups")).to_contain_text("team-49")
+
+
+def test_a_thousand_locations(tmp_path: Path, opened: Any) -> None:
+    """Most of them served elsewhere, so that a small machine can hold them."""
+    import yaml
+    from supervised import workspace_text
+
+    (tmp_path / "one.py").write_text(TEAM)
+    text = workspace_text({"one": {}})
+    text["load_from"] += [
+        {"grpc_server": {"host": "localhost", "port": 4000 + n, "location_name": f"far-{n:04}"}}
+        for n in range(999)
+    ]
+    with site(tmp_path, {}, {}) as made:
+        save(tmp_path / "workspace.yaml", yaml.safe_dump(text))
+        opened.goto(made.page.url)
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
+        opened.get_by_label("Search locations").fill("far-0998")
+        expect(opened.locator("tr.row")).to_have_count(1)
+        opened.get_by_label("Search locations").fill("one")
+        expect(row(opened, "one")).to_contain_text("ready", timeout=WAIT)
