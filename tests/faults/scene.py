@@ -177,6 +177,10 @@ class Scene:
         """What the supervisor says of its locations."""
         return {one["name"]: one["state"] for one in self.connected().status()["locations"]}
 
+    def deaths(self) -> dict[str, int]:
+        """How often each location was started again because its process had died."""
+        return {one["name"]: one["restarts"] for one in self.connected().status()["locations"]}
+
     def served(self, name: str) -> int:
         """The version of the file that a client is served."""
         (definition,) = self.connected().snapshot(name).document()["definitions"]

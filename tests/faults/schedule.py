@@ -77,7 +77,7 @@ def draw(seed: int, locations: tuple[str, ...]) -> itertools.chain[Fault]:
 
 def play(scene: Scene, fault: Fault, figures: Figures) -> None:
     """Let it happen to a scene whose locations are ready; raises ``SceneError`` when a promise breaks."""
-    bystanders = {name: scene.pids("shim", name) for name in scene.locations}
+    bystanders = scene.deaths()
     try:
         _approach(scene, fault)
         pids = _victims(scene, fault)
@@ -160,7 +160,7 @@ def _without_supervisor(scene: Scene, figures: Figures) -> None:
 
 
 def _with_supervisor(
-    scene: Scene, fault: Fault, figures: Figures, bystanders: dict[str, list[int]]
+    scene: Scene, fault: Fault, figures: Figures, bystanders: dict[str, int]
 ) -> None:
     begun = time.monotonic()
     scene.gate(fault.location).unlink(missing_ok=True)
@@ -175,14 +175,10 @@ def _with_supervisor(
     _note(figures, time.monotonic() - begun)
     scene.expect_newest()
     scene.expect_single()
-    for name, pids in bystanders.items():
-        # Nobody else may have been touched, unless the victim was taken from among them.
-        if (
-            name != fault.location
-            and "shim" not in fault.victims
-            and scene.pids("shim", name) != pids
-        ):
-            raise SceneError(f"{name} was replaced, which had no part in it")
+    for name, deaths in scene.deaths().items():
+        # Nobody else may have died, unless the victim was taken from among them.
+        if name != fault.location and "shim" not in fault.victims and deaths != bystanders[name]:
+            raise SceneError(f"{name} died, which had no part in it")
 
 
 def _note(figures: Figures, seconds: float) -> None:

@@ -334,10 +334,12 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
         talks.append(frames)
 
     collect()
+    # What is larger than a request may be loses its connection instead: see the next test.
     harmless = [
         frames
         for frames in talks
         if not any(b"shutdown" in one or b"stop" in one for one in frames)
+        and max(map(len, frames)) < 1024 * 1024
     ]
     async with supervising(workspace, runtime) as running:
         await running.ready()
