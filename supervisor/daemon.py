@@ -8,6 +8,7 @@ what clients may ask is ``methods``; user code never runs in this process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -36,7 +37,9 @@ from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
+from supervisor.notify import Notifier
 from supervisor.packages import Packages
+from supervisor.preflight import preflight, starting
 from supervisor.process import adopt_orphans, reap_orphans
 from supervisor.pulse import Pulse
 from supervisor.rendezvous import Rendezvous
@@ -77,6 +80,7 @@ class Daemon:
         self._selection = selection
         self._cwd = cwd
         self._environ = dict(environ)
+        self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self.spec: WorkspaceSpec = resolve(selection, cwd=cwd, environ=environ)
         self.started = asyncio.Event()
@@ -102,10 +106,13 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
+        self._descriptors = raise_descriptor_limit()
+        preflight()
         self.state.open(self.spec.title)
         handler = self._open_log()
         try:
-            self.rendezvous.open()
+            with starting():
+                self.rendezvous.open()
             try:
                 await self._serve()
             finally:
@@ -117,7 +124,7 @@ class Daemon:
 
     def _open_log(self) -> logging.Handler:
         """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = RotatingFileHandler(
+        handler = _LogFile(
             self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
         )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -133,6 +140,12 @@ class Daemon:
             for location in self._all_locations():
                 location.stop("the supervisor was told to stop at once", at_once=True)
         self._stop.set()
+
+    def reread(self) -> None:
+        """Read the workspace's files again, whether or not they are known to have changed."""
+        self._notifier.reloading()
+        self._reread(set())
+        self._notifier.ready(f"supervising {self.spec.title}")
 
     def changed(self) -> None:
         """Something that clients can see has changed."""
@@ -161,7 +174,8 @@ class Daemon:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         context = zmq.asyncio.Context()
-        transport = Transport(context, self.rendezvous.shim_address)
+        with starting():
+            transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         adopt_orphans()
         self._spawn(reap_orphans())
@@ -169,7 +183,7 @@ class Daemon:
         warden = Warden()
         cgroups = Cgroups()
         launcher = self._launcher = WarmLauncher(
-            SpawnLauncher(warden, raise_descriptor_limit(), cgroups),
+            SpawnLauncher(warden, self._descriptors, cgroups),
             Learned(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
@@ -178,7 +192,8 @@ class Daemon:
         self._services = Services(launcher, transport, environments, slots, pulse)
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         self._packages = Packages(self._watcher, self._packages_changed)
-        control = Control(context, self.rendezvous.control_address, Methods(self).table())
+        with starting():
+            control = Control(context, self.rendezvous.control_address, Methods(self).table())
         try:
             transport.start()
             control.start()
@@ -191,16 +206,20 @@ class Daemon:
                 self._note(shortage)
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
-            self.rendezvous.announce(
-                {
-                    "workspace": self.spec.title,
-                    "files": [str(path) for path in self.spec.files],
-                    "once": self._once,
-                }
-            )
+            with starting():
+                self.rendezvous.announce(
+                    {
+                        "workspace": self.spec.title,
+                        "files": [str(path) for path in self.spec.files],
+                        "once": self._once,
+                    }
+                )
             self.started.set()
+            self._notifier.ready(f"supervising {self.spec.title}")
+            self._spawn(self._notifier.keep_alive())
             await self._stop.wait()
         finally:
+            self._notifier.stopping()
             await pulse.close()
             await self._end_locations()
             await launcher.close()
@@ -396,6 +415,18 @@ class Daemon:
         if near:
             return f"did you mean {near[0]}?"
         return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
+
+
+class _LogFile(RotatingFileHandler):
+    """A log that cannot be written is no reason to speak of it on standard error for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name
+        """Let it go: the disk is full, and the locations' logs say so."""
+
+    def close(self) -> None:
+        """Close it, whatever becomes of what is still to be written."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _project_files(spec: LocationSpec) -> list[Path]:

@@ -4,6 +4,7 @@ SupervisorError
 ├── ConfigurationError      the operator's files or flags (exit status 2)
 ├── NotRunningError         no supervisor answers for this workspace (exit status 3)
 ├── AlreadyRunningError     another supervisor holds this workspace (exit status 2)
+├── StartError              the machine or its limits do not let one start (exit status 1)
 ├── UnknownLocationError    no location of that name (exit status 4)
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
@@ -30,6 +31,7 @@ __all__ = [
     "ProtocolError",
     "RequestError",
     "RequestTimeoutError",
+    "StartError",
     "SupervisorError",
     "UnknownDefinitionError",
     "UnknownLocationError",
@@ -147,6 +149,10 @@ class _SentenceError(SupervisorError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class StartError(_SentenceError):
+    code = "cannot_start"
 
 
 class RequestError(_SentenceError):

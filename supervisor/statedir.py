@@ -35,7 +35,8 @@ class StateDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             ignore = self._root / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("# made by workspace-supervisor; nothing here is yours\n*\n")
+                with contextlib.suppress(OSError):  # a full disk
+                    ignore.write_text("# made by workspace-supervisor; nothing here is yours\n*\n")
             lock = self.path / "lock"
             self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -57,8 +58,9 @@ class StateDirectory:
             os.close(self._lock)
             self._lock = -1
             raise AlreadyRunningError(title, int(holder) if holder.isdecimal() else 0) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without words in it
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Give the lock back."""

@@ -2,8 +2,8 @@
 
 Owns the event loop, the signals and the choice between a live table and plain lines. What is shown
 comes through the control socket, from the same documents that every other client gets: this
-process's own supervisor is not looked into. Ctrl-C or SIGTERM once stops everything cleanly, twice
-at once.
+process's own supervisor is not looked into. Ctrl-C, SIGTERM or a terminal that hangs up once stops
+everything cleanly, twice at once; any other SIGHUP has the workspace read again.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def run_(session: Session, web: Beside | None) -> int:
 def run_workspace(session: Session, web: Beside | None = None) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it; returns the exit status."""
     from supervisor.daemon import Daemon
+    from supervisor.preflight import preflight
 
     beside = supervisord_beside()
     if beside is not None:
@@ -96,6 +97,7 @@ def run_workspace(session: Session, web: Beside | None = None) -> int:
     daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ)
     display = open_display(session.terminal)
     logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
+    preflight()  # an event loop needs descriptors, too
     asyncio.run(_serve(daemon, display, session, web))
     return 0
 
@@ -171,9 +173,22 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
         elif asked == 2:
             display.tell(["supervise: stopping at once"])
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+
+    def hang_up() -> None:
+        # A terminal that has hung up is none any more.
+        if asked or not all(os.isatty(descriptor) for descriptor in terminals):
+            stop(signal.SIGHUP)
+        else:
+            display.tell(["supervise: reading the workspace again"])
+            daemon.reread()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
     for number in numbers:
         loop.add_signal_handler(number, stop, number)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup has us ignore it
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        numbers.append(signal.SIGHUP)
 
     def forget() -> None:
         for number in numbers:

@@ -1,0 +1,264 @@
+"""Ends and bad beginnings: each leaves a clear message and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import COMMAND, foreground, in_terminal, variables
+from supervised import job, make_workspace, marked, save
+
+from supervisor.limits import CGROUP, Cgroups, confine
+from supervisor.notify import Notifier
+from supervisor.specs import Limits
+
+
+def nothing_left(marker: Path, runtime: Path) -> None:
+    """No process and no socket; the workspace can be supervised again."""
+    assert marked(str(marker)) == []
+    assert list(runtime.glob("*/*")) == []
+
+
+# Orders and signals.
+
+
+@pytest.mark.parametrize("how", ["shutdown", "shutdown --now", "SIGTERM", "SIGINT"])
+def test_everything_ends(tmp_path, runtime, how):
+    text = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\n" + job("a")
+    make_workspace(tmp_path, {"a.py": text, "b.py": job("b")})
+    with foreground(tmp_path, runtime, WS_TEST_MARKER=str(tmp_path)) as running:
+        running.until(lambda line: line.startswith("a: ready"))
+        if how.startswith("shutdown"):
+            done = running.run(*how.split())
+            assert done.returncode == 0, done.stderr
+            assert "has ended" in done.stderr
+        else:
+            os.kill(running.pid, getattr(signal, how))
+        running.rest()
+        assert running.process.wait(60) == 0
+        nothing_left(tmp_path, runtime)
+        again = running.run("shutdown")
+        assert (again.returncode, again.stdout) == (0, "")
+        assert "no supervisor is running" in again.stderr
+    assert running.seen[-1] == "supervise: everything has stopped"
+
+
+def test_hup_has_the_workspace_read_again(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"a.py": job("a"), "b.py": job("b")}, {"a": {}})
+    with foreground(tmp_path, runtime) as running:
+        running.until(lambda line: line.startswith("a: ready"))
+        text = workspace.read_text()
+        save(workspace, text + "- python_file: {relative_path: b.py, location_name: b}\n")
+        os.kill(running.pid, signal.SIGHUP)
+        running.until(lambda line: line == "supervise: reading the workspace again")
+        assert running.run("wait", "b").returncode == 0
+        assert running.process.poll() is None
+
+
+def test_hup_on_a_terminal_that_is_there_is_no_end(tmp_path, runtime):
+    make_workspace(tmp_path, {"a.py": job("a")})
+    env = variables(runtime, TERM="dumb", CI="1", WS_TEST_MARKER=str(tmp_path))
+    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80)
+    seen = b""
+
+    def until(words: bytes) -> None:
+        nonlocal seen
+        while words not in seen:
+            seen += os.read(terminal, 65536)
+
+    until(b"a: ready in")
+    os.kill(pid, signal.SIGHUP)
+    until(b"reading the workspace again")
+    os.close(terminal)  # now it hangs up: the kernel sends the same signal
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFEXITED(status)
+    nothing_left(tmp_path, runtime)
+
+
+# A machine that has not enough.
+
+
+def refused(tmp_path: Path, runtime: Path, done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What it said on standard error: a sentence and a hint, and it is gone."""
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (1, 2), done.stderr
+    nothing_left(tmp_path, runtime)
+    lines = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["error", "hint"]
+    return lines
+
+
+def run_with(tmp_path: Path, runtime: Path, prefix: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, *COMMAND],
+        cwd=tmp_path,
+        env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("limit", [12, 24, 60])
+def test_too_few_descriptors(tmp_path, runtime, limit):
+    make_workspace(tmp_path, {"a.py": job("a")})
+    done = run_with(tmp_path, runtime, ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"])
+    error, hint = refused(tmp_path, runtime, done)
+    assert error == (
+        f"error: the supervisor cannot start: it may have {limit} open files and needs 64 for "
+        "itself and about 10 for each location"
+    )
+    assert "ulimit -n" in hint
+
+
+def test_too_few_processes(tmp_path, runtime):
+    make_workspace(tmp_path, {"a.py": job("a")})
+    child = subprocess.Popen(
+        ["sh", "-c", 'read go; exec "$@"', "sh", *COMMAND],
+        cwd=tmp_path,
+        env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    confinement = confine(child.pid, Limits(processes=3), Cgroups(), None)
+    if confinement.how["processes"] != CGROUP:
+        child.communicate()
+        pytest.skip("nothing limits the number of processes here")
+    out, error = child.communicate("go\n", timeout=60)
+    done = subprocess.CompletedProcess([], child.returncode, out, error)
+    confinement.release()
+    error, hint = refused(tmp_path, runtime, done)
+    assert error == (
+        "error: the supervisor cannot start: no more processes or threads can be started"
+    )
+    assert "TasksMax" in hint
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A command prefix that runs a program in ``tmp_path``/disk, 1 MiB in a namespace of its own."""
+    prefix = ["unshare", "--mount", *(["--map-root-user"] if os.getuid() else [])]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"]).returncode:
+        pytest.skip("no mount namespaces here")
+    (tmp_path / "disk").mkdir()
+    make_workspace(tmp_path / "source", {"a.py": job("a")})
+
+    def command(then: str) -> list[str]:
+        return [
+            *prefix,
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=1m tmpfs disk && cp source/* disk && cd disk && "
+            f'({then}) && exec "$@"',
+            "sh",
+        ]
+
+    return command
+
+
+def test_a_state_directory_that_cannot_be_written(tmp_path, runtime, small_disk):
+    done = run_with(tmp_path, runtime, small_disk("mount -o remount,ro tmpfs ."))
+    error, hint = refused(tmp_path, runtime, done)
+    assert error == (
+        f"error: {tmp_path}/disk/.supervise/workspace.yaml: the state directory cannot be used: "
+        "read-only file system"
+    )
+    assert "make that directory writable" in hint
+
+
+def test_a_full_disk(tmp_path, runtime, small_disk):
+    """It starts, serves and ends; what cannot be written is said."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-m', 'supervisor.cli']\n"
+        "running = subprocess.Popen(command)\n"
+        "for words in (['wait'], ['status'], ['shutdown']):\n"
+        "    done = subprocess.run([*command, *words], capture_output=True, text=True)\n"
+        "    print(words[0], done.returncode, done.stdout, done.stderr)\n"
+        "print('ended', running.wait(60))\n"
+    )
+    fill = "mkdir -p .supervise/workspace.yaml && cat /dev/zero > fill 2> /dev/null || true"
+    prefix = small_disk(fill)
+    done = subprocess.run(
+        [*prefix, sys.executable, str(script)],
+        cwd=tmp_path,
+        env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said and "Logging error" not in said
+    assert "wait 0" in said
+    assert "the snapshot store cannot be written (" in said
+    assert "shutdown 0" in said
+    assert "ended 0" in said
+    nothing_left(tmp_path, runtime)
+
+
+# systemd.
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_service_manager_is_told(tmp_path, runtime, abstract):
+    path = f"@ws-test-{os.getpid()}-{tmp_path.name}" if abstract else str(runtime / "notify")
+    text = "import json, os\njson.dump(dict(os.environ), open('seen', 'w'))\n" + job("a")
+    make_workspace(tmp_path, {"a.py": text})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + path[1:] if abstract else path)
+        listener.settimeout(60)
+
+        def until(words: str) -> list[str]:
+            while True:
+                lines = listener.recv(4096).decode().splitlines()
+                if lines[0] == words:
+                    return lines
+
+        with foreground(tmp_path, runtime, NOTIFY_SOCKET=path, WATCHDOG_USEC="200000") as running:
+            ready = until("READY=1")
+            assert ready[1].startswith("STATUS=supervising ")
+            # It can be connected to by now.
+            assert running.run("wait").returncode == 0
+            until("WATCHDOG=1")
+            until("WATCHDOG=1")
+            os.kill(running.pid, signal.SIGHUP)
+            assert until("RELOADING=1")[1].startswith("MONOTONIC_USEC=")
+            until("READY=1")
+            os.kill(running.pid, signal.SIGTERM)
+            until("STOPPING=1")
+            running.rest()
+            assert running.process.wait(60) == 0
+    seen = (tmp_path / "seen").read_text()
+    assert "NOTIFY_SOCKET" not in seen
+    assert "WATCHDOG_USEC" not in seen
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 3.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({"NOTIFY_SOCKET": "vsock:2:3"}, 0.0),
+        ({"NOTIFY_SOCKET": "/nobody/listens"}, 0.0),
+    ],
+)
+def test_what_a_service_manager_wants(environ, watchdog):
+    given = {"PATH": "/bin", **environ}
+    notifier = Notifier.from_environ(given)
+    assert given == {"PATH": "/bin"}
+    assert notifier.watchdog == watchdog
+    notifier.ready("well")  # nobody hears it: that is no error
