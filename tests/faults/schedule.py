@@ -7,11 +7,11 @@ own, so a replay repeats the schedule, not every interleaving.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import random
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -87,7 +87,7 @@ def play(scene: Scene, fault: Fault, figures: Figures) -> None:
         _hit(scene, fault, pids)
         if "supervisor" in fault.victims:
             figures.supervisor_kills += 1
-            _without_supervisor(scene, figures)
+            _without_supervisor(scene, fault, figures)
         else:
             _with_supervisor(scene, fault, figures, bystanders)
     except SceneError as error:
@@ -140,10 +140,15 @@ def _hit(scene: Scene, fault: Fault, pids: list[int]) -> None:
     # A warden heeds nothing but SIGKILL, and a supervisor takes SIGTERM as an order to stop.
 
 
-def _without_supervisor(scene: Scene, figures: Figures) -> None:
+def _without_supervisor(scene: Scene, fault: Fault, figures: Figures) -> None:
     assert scene.process is not None
-    with contextlib.suppress(TimeoutError):
+    if fault.signal_name == "HUP":  # an order to read the workspace again: it is killed meanwhile
+        scene.kill_supervisor()
+    try:
+        # SIGTERM is an order to stop everything first.
         scene.process.wait(30)
+    except subprocess.TimeoutExpired:
+        raise SceneError(f"the supervisor is still there: {scene.processes()}") from None
     scene.kill_supervisor()
     figures.worst_orphan = max(figures.worst_orphan, scene.expect_nobody())
     for name in scene.locations:
