@@ -4,3 +4,7 @@ A process of its own and a plain client of the control socket (docs/web.md): it 
 be absent without the supervisor noticing. ``serve`` in ``supervisor.web.app`` runs it. Nothing here
 is imported by the supervisor, and nothing here imports more of it than its clients and its words.
 """
+
+from __future__ import annotations
+
+__all__: tuple[str, ...] = ()

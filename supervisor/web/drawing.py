@@ -8,10 +8,11 @@ Source: the layered method of Sugiyama, Tagawa and Toda (1981), with medians for
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 __all__ = ["Box", "Drawing", "Node", "draw"]
 
@@ -20,6 +21,8 @@ _GAP_X, _GAP_Y = 56, 14
 _MARGIN = 12
 _CHARACTERS = 23
 _SWEEPS = 6
+# Where there are more, nobody could follow the edges anyway.
+_MOST_BENDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class Node:
     note: str = ""
     link: str | None = None
     marks: str = ""
+
+
+_BEND = Node("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +69,18 @@ def draw(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Drawing:
     """
     known = {node.key: node for node in nodes}
     pairs = sorted({(a, b) for a, b in edges if a in known and b in known and a != b})
-    layers = _ordered(_layers(list(known), pairs), pairs)
+    level = _levels(list(known), pairs)
+    layers, chains = _with_bends(level, pairs)
+    steps = [step for chain in chains for step in pairwise(chain)]
+    layers = _ordered(layers, steps)
     rows = max((len(layer) for layer in layers), default=0)
     height = 2 * _MARGIN + max(rows * (_HEIGHT + _GAP_Y) - _GAP_Y, 0)
-    boxes: dict[str, Box] = {}
+    places: dict[str, Box] = {}
     for column, layer in enumerate(layers):
         top = (height - len(layer) * (_HEIGHT + _GAP_Y) + _GAP_Y) // 2
         for row, key in enumerate(layer):
-            node = known[key]
-            boxes[key] = Box(
+            node = known.get(key, _BEND)
+            places[key] = Box(
                 node,
                 x=_MARGIN + column * (_WIDTH + _GAP_X),
                 y=top + row * (_HEIGHT + _GAP_Y),
@@ -81,8 +90,9 @@ def draw(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Drawing:
                 note=_cut(node.note),
             )
     width = 2 * _MARGIN + max(len(layers) * (_WIDTH + _GAP_X) - _GAP_X, 0)
-    paths = tuple(_path(boxes[a], boxes[b]) for a, b in pairs)
-    return Drawing(width, height, tuple(boxes.values()), paths)
+    paths = tuple(_path([places[key] for key in chain]) for chain in chains)
+    boxes = tuple(box for key, box in places.items() if key in known)
+    return Drawing(width, height, boxes, paths)
 
 
 def _cut(text: str) -> str:
@@ -90,31 +100,63 @@ def _cut(text: str) -> str:
     return text if len(text) <= _CHARACTERS else "…" + text[-_CHARACTERS + 1 :]
 
 
-def _path(a: Box, b: Box) -> str:
-    x1, y1 = a.x + a.width, a.y + a.height // 2
-    x2, y2 = b.x - 5, b.y + b.height // 2
-    if x2 <= x1:  # back, against the direction: around below
-        low = max(a.y, b.y) + _HEIGHT + _GAP_Y // 2
-        return f"M{x1},{y1} C{x1 + 30},{low} {x2 - 30},{low} {x2},{y2}"
-    bend = (x1 + x2) // 2
-    return f"M{x1},{y1} C{bend},{y1} {bend},{y2} {x2},{y2}"
+def _path(chain: Sequence[Box]) -> str:
+    """From the right side of the first box through the bends to the left side of the last."""
+    first, last = chain[0], chain[-1]
+    x, y = first.x + first.width, first.y + first.height // 2
+    end = last.x - 5
+    if end <= x:  # back, against the direction: around below
+        low = max(first.y, last.y) + _HEIGHT + _GAP_Y // 2
+        return f"M{x},{y} C{x + 30},{low} {end - 30},{low} {end},{last.y + _HEIGHT // 2}"
+    found = f"M{x},{y}"
+    for box in chain[1:]:
+        to_x, to_y = box.x if box is not last else end, box.y + box.height // 2
+        bend = (x + to_x) // 2
+        found += f" C{bend},{y} {bend},{to_y} {to_x},{to_y}"
+        if box is not last:
+            x, y = box.x + box.width, to_y
+            found += f" L{x},{y}"
+    return found
 
 
-def _layers(keys: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Each key one layer behind the last of what it depends on (Kahn's order)."""
-    after: Mapping[str, list[str]] = defaultdict(list)
+def _with_bends(
+    level: Mapping[str, int], pairs: Sequence[tuple[str, str]]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """The layers, and each edge as a chain of keys with a bend in every layer that it crosses."""
+    layers: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
+    for key, number in level.items():
+        layers[number].append(key)
+    chains = []
+    left = _MOST_BENDS
+    for a, b in pairs:
+        chain = [a]
+        crossed = range(level[a] + 1, level[b]) if left > 0 else ()
+        left -= len(crossed)
+        for number in crossed:
+            bend = f"\0{a}\0{b}\0{number}"  # no key has such a name
+            layers[number].append(bend)
+            chain.append(bend)
+        chains.append([*chain, b])
+    return layers, chains
+
+
+def _levels(keys: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Each key one layer behind the last of what it depends on (Kahn's order), and what has
+    nothing before it directly in front of what needs it."""
+    after: dict[str, list[str]] = defaultdict(list)
     waiting = dict.fromkeys(keys, 0)
     for a, b in pairs:
         after[a].append(b)
         waiting[b] += 1
+    first = [key for key in keys if not waiting[key]]
     level = dict.fromkeys(keys, 0)
-    ready = [key for key in keys if not waiting[key]]
+    ready = deque(first)
     left = dict.fromkeys(keys)
     while left:
         if not ready:
             # A cycle: begin with the one that waits for least.
-            ready = [min(left, key=lambda key: (waiting[key], key))]
-        key = ready.pop(0)
+            ready.append(min(left, key=lambda key: (waiting[key], key)))
+        key = ready.popleft()
         if key not in left:
             continue
         del left[key]
@@ -124,10 +166,10 @@ def _layers(keys: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[list[
                 waiting[other] -= 1
                 if not waiting[other]:
                     ready.append(other)
-    layers: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
-    for key in keys:
-        layers[level[key]].append(key)
-    return [layer for layer in layers if layer]
+    for key in first:
+        if after[key]:
+            level[key] = max(min(level[other] for other in after[key]) - 1, 0)
+    return level
 
 
 def _ordered(layers: list[list[str]], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:

@@ -79,6 +79,16 @@ def test_a_drawing_puts_each_node_behind_what_it_depends_on() -> None:
     assert len(set(boxes)) == len(boxes)
 
 
+def test_an_edge_over_several_layers_passes_beside_the_boxes_between() -> None:
+    nodes = [Node(key, key) for key in "abcd"]
+    drawing = draw(nodes, [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")])
+    place = {box.node.key: box for box in drawing.boxes}
+    (long,) = (path for path in drawing.edges if path.count("C") == 3)
+    for straight in (part for part in long.split("L")[1:]):
+        y = int(straight.split()[0].split(",")[1])
+        assert all(not place[key].y <= y <= place[key].y + place[key].height for key in "bc")
+
+
 def test_a_drawing_of_a_circle_ends() -> None:
     drawing = draw([Node(key, key) for key in "abc"], [("a", "b"), ("b", "c"), ("c", "a")])
     assert len(drawing.boxes) == 3
