@@ -3,7 +3,8 @@
 Owns the one thing that no kernel arrangement does: when the supervisor is killed, the lifelines
 kill the process groups of shims, but what user code started in groups of its own lives on. The
 warden is told of every session that begins and ends, one line each (``+PID``, ``-PID``), and when
-the pipe closes it kills what is left in those sessions. Linux only; elsewhere it is not started.
+the pipe closes it kills what is left in those sessions. ``+PID MARK`` also has it kill whatever
+carries that mark in its environment (``supervisor.strays``). Linux only; elsewhere it is not started.
 
 There are two, so that one that is killed together with the supervisor is not missed.
 
@@ -21,13 +22,13 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = ["Warden"]
 
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
-_LEAST_LIFE = 1.0
+_LEAST_LIFE = 0.1
 
 
 class Warden:
@@ -36,7 +37,7 @@ class Warden:
     """
 
     def __init__(self) -> None:
-        self._sessions: set[int] = set()
+        self._sessions: dict[int, str] = {}
         self._keepers = (_Keeper(self._sessions), _Keeper(self._sessions))
 
     @property
@@ -44,15 +45,20 @@ class Warden:
         """The processes that run."""
         return [one.child.pid for one in self._keepers if one.child is not None]
 
-    def add(self, session: int) -> None:
-        """``session`` (the process id of its leader) has begun."""
-        self._sessions.add(session)
+    @property
+    def sessions(self) -> Collection[int]:
+        """Those that have begun and not ended."""
+        return self._sessions.keys()
+
+    def add(self, session: int, mark: str = "") -> None:
+        """``session`` (the process id of its leader) has begun; ``mark`` is that of its tree."""
+        self._sessions[session] = mark
         for one in self._keepers:
-            one.tell(f"+{session}\n")
+            one.tell(f"+{session} {mark}\n")
 
     def discard(self, session: int) -> None:
         """Nothing is left of ``session``."""
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         for one in self._keepers:
             one.tell(f"-{session}\n")
 
@@ -63,9 +69,9 @@ class Warden:
 
 
 class _Keeper:
-    """One process that knows ``sessions``, which is the warden's own set."""
+    """One process that knows ``sessions`` with their marks, the warden's own."""
 
-    def __init__(self, sessions: set[int]) -> None:
+    def __init__(self, sessions: dict[int, str]) -> None:
         self.child: subprocess.Popen[bytes] | None = None
         self._sessions = sessions
         self._forget: Callable[[], None] = _nothing
@@ -112,7 +118,7 @@ class _Keeper:
             self.child = None  # out of processes: the next session tries again
             return
         assert self.child.stdin is not None
-        known = "".join(f"+{session}\n" for session in sorted(self._sessions))
+        known = "".join(f"+{session} {mark}\n" for session, mark in self._sessions.items())
         self.child.stdin.write(known.encode())
         os.set_blocking(self.child.stdin.fileno(), False)
         self._watch(self.child.pid)
@@ -155,20 +161,21 @@ def _nothing() -> None:
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    sessions: set[int] = set()
+    sessions: dict[int, bytes] = {}
     for line in sys.stdin.buffer:
         if line.endswith(b"\n"):
-            session = int(line[1:])
+            session, *mark = line[1:].split()
             if line.startswith(b"+"):
-                sessions.add(session)
+                sessions[int(session)] = mark[0] if mark else b""
             else:
-                sessions.discard(session)
+                sessions.pop(int(session), None)
     if sessions:
-        _clear(sessions)
+        _clear(set(sessions), {mark for mark in sessions.values() if mark})
 
 
-def _clear(sessions: set[int]) -> None:
-    """Kill what is in ``sessions`` until two looks in a row find nothing: some may be forking."""
+def _clear(sessions: set[int], marks: set[bytes]) -> None:
+    """Kill what is in ``sessions`` or carries one of ``marks``, until two looks in a row find
+    nothing: some may be forking."""
     quiet = 0
     for _ in range(_LOOKS):
         found = False
@@ -176,7 +183,8 @@ def _clear(sessions: set[int]) -> None:
             if name.isdecimal():
                 try:
                     pid = int(name)
-                    if os.getsid(pid) in sessions and not _is_zombie(pid):
+                    there = os.getsid(pid) in sessions or (marks and _mark(pid) in marks)
+                    if there and not _is_zombie(pid):
                         os.kill(pid, signal.SIGKILL)
                         found = True
                 except OSError:
@@ -185,6 +193,11 @@ def _clear(sessions: set[int]) -> None:
         if quiet == 2:
             return
         time.sleep(_BETWEEN_LOOKS)
+
+
+def _mark(pid: int) -> bytes:
+    with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123  # pathlib is slow to import
+        return (b"\0" + file.read()).partition(b"\0SUPERVISE_PROCESS=")[2].partition(b"\0")[0]
 
 
 def _is_zombie(pid: int) -> bool:

@@ -228,13 +228,13 @@ class Scene:
                 raise SceneError(f"{name} is served as version {version}, {announced} was ready")
 
     def expect_single(self) -> None:
-        """No location runs twice, and there are two wardens at most."""
+        """No location runs twice, and there are two wardens again."""
 
         def single() -> bool:
             names = [one.name for one in self.processes() if one.role == "shim"]
-            return sorted(names) == sorted(set(names)) and len(self.pids("warden")) <= 2
+            return sorted(names) == sorted(set(names)) and len(self.pids("warden")) == 2
 
-        self.until(single, "no location runs twice")
+        self.until(single, "no location runs twice, and both wardens are there")
 
     def expect_nobody(self) -> float:
         """No process of the scene lives, and none of its sockets listens; seconds it took."""
