@@ -8,7 +8,7 @@ Owns the preloading of installed libraries and the forking. Asked over an inheri
                                                   "failed": null | [name, error], "gone": [...]}
     {"type": "judge"}                          -> {"type": "judged", "unfit": reason or "",
                                                   "loaded": [top-level names in sys.modules]}
-    {"type": "fork", "name", "instance", "address"} + 3 descriptors (lifeline, output, errors)
+    {"type": "fork", "name", "instance", "address", "mark"} + 3 descriptors (lifeline, output, errors)
                                                -> {"type": "forked", "pid"} or {"type": "failed", "error"}
     {"type": "reap", "pid"}                    -> {"type": "reaped", "pid", "status"}
 
@@ -298,6 +298,7 @@ def _become_child(request, descriptors):
     if hasattr(sys, "orig_argv"):  # from Python 3.10
         sys.orig_argv[-1] = request["name"]
     _retitle(request["name"])
+    _remark(request["mark"])
     _renew_random_state()
     _renew_process()
     lifeline.arm(line)
@@ -327,6 +328,24 @@ def _renew_process():
         main = threading.main_thread()
         if getattr(main, "native_id", None) != os.getpid() and hasattr(main, "_set_native_id"):
             main._set_native_id()  # some versions keep the parent's
+
+
+def _remark(mark):
+    """Have what user code starts carry ``mark``: through exec, and as the kernel shows it."""
+    name = "SUPERVISE_PROCESS"
+    os.environ[name] = mark
+    wanted = (name + "=").encode("ascii")
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            place = file.read().find(wanted)
+        with open("/proc/self/stat", "rb") as file:
+            start = int(file.read().rpartition(b")")[2].split()[47])  # env_start, field 50
+        if place >= 0:
+            with open("/proc/self/mem", "r+b", 0) as memory:
+                memory.seek(start + place + len(wanted))
+                memory.write(mark.encode("ascii"))
+    except (OSError, ValueError, IndexError):
+        pass  # only a child that is no other program cannot be told from the forkserver's own
 
 
 def _retitle(name):

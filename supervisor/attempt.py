@@ -262,6 +262,7 @@ class Attempt:
             environ={**self.prepared.environ, **self.spec.env},
             limits=self.spec.limits,
             output=self._log.output,
+            kill=self.spec.kill,
             environment_name=environment.name,
             environment_key=environment.key,
             start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,

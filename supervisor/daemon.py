@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq.asyncio
 
-from supervisor import __version__
+from supervisor import __version__, strays
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.control import Control
@@ -178,9 +178,9 @@ class Daemon:
             transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         adopt_orphans()
-        self._spawn(reap_orphans())
         slots = Slots()
-        warden = Warden()
+        warden = self._warden = Warden()
+        self._spawn(reap_orphans(look=self.look_for_strays))
         cgroups = Cgroups()
         launcher = self._launcher = WarmLauncher(
             SpawnLauncher(warden, self._descriptors, cgroups),
@@ -242,6 +242,14 @@ class Daemon:
             location.stop("the supervisor is stopping", at_once=self._at_once)
         for location in self._all_locations():
             await location.stopped()
+        self.look_for_strays()  # what goes on is in the logs
+
+    def look_for_strays(self) -> None:
+        """Have every location know which of its processes left their session."""
+        found = strays.look(self._warden.sessions)
+        for name, location in self.locations.items():
+            if found or location.strays:
+                location.strays_seen(found.get(strays.location_of(name), []))
 
     def _all_locations(self) -> list[Location]:
         return [*self.locations.values(), *self._leaving.values()]

@@ -160,6 +160,7 @@ class LocationStatus(TypedDict):
     restarts: int
     next_restart: float | None
     limits: NotRequired[dict[str, float]]
+    strays: NotRequired[list[dict[str, Any]]]
     environment: Environment | None
     target: dict[str, Any] | None
     remote: str | None

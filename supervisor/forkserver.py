@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner_shim import wire
+from supervisor import strays
 from supervisor.launcher import (
     BOOT,
     LaunchError,
@@ -170,7 +171,7 @@ class Forkserver:
                     stdin=line,
                     stdout=output,
                     stderr=errors,
-                    env=dict(request.environ),
+                    env={**request.environ, strays.VARIABLE: strays.UNMARKED},
                     cwd="/",
                     start_new_session=True,
                     pass_fds=(theirs.fileno(),),
@@ -232,6 +233,7 @@ class Forkserver:
             "name": request.name,
             "instance": request.instance,
             "address": request.address,
+            "mark": request.mark,
         }
         with open_pipes() as pipes:
             answer = await self._ask(message, pipes.theirs)
@@ -258,6 +260,7 @@ class Forkserver:
             reap=reap,
             method="forkserver",
             warden=self._warden,
+            tree=request.tree,
         )
 
     async def _reap_adopted(self, pid: int) -> int | None:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Protocol
 
 import runner_shim
+from supervisor import strays
 from supervisor.limits import Cgroups
 from supervisor.process import Exit, Output, Process
-from supervisor.specs import Limits, StartMethod
+from supervisor.specs import KillScope, Limits, StartMethod
 from supervisor.warden import Warden
 
 __all__ = [
@@ -58,6 +59,7 @@ class LaunchRequest:
     ``name`` is the location's, shown in ``ps``. ``address`` and ``instance`` are for its hello.
     ``overlay`` is the directory with pyzmq and msgpack, or None. ``environ`` is the whole
     environment. ``output(stream, data)`` gets what it prints, ``stream`` being ``out`` or ``err``.
+    ``kill`` says what ends with it.
 
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
     the environment, ``start_method`` what was asked for (and why, when it was not the operator),
@@ -74,6 +76,7 @@ class LaunchRequest:
     environ: Mapping[str, str] = field(repr=False)
     limits: Limits
     output: Output
+    kill: KillScope = KillScope.SESSION
     environment_name: str = ""
     environment_key: str = ""
     start_method: StartMethod = StartMethod.AUTO
@@ -81,6 +84,16 @@ class LaunchRequest:
     imports: tuple[str, ...] = ()
     local_names: frozenset[str] = frozenset()
     preload: tuple[str, ...] | None = None
+
+    @property
+    def mark(self) -> str:
+        """By which its descendants are known (``supervisor.strays``)."""
+        return strays.mark_of(self.name, self.instance)
+
+    @property
+    def tree(self) -> str:
+        """The mark of what is to end with it wherever that is, or ""."""
+        return self.mark if self.kill is KillScope.TREE else ""
 
 
 class Placed(Protocol):
@@ -219,7 +232,7 @@ class SpawnLauncher:
                     stdin=line,
                     stdout=output,
                     stderr=errors,
-                    env=dict(request.environ),
+                    env={**request.environ, strays.VARIABLE: request.mark},
                     cwd="/",
                     start_new_session=True,
                 )
@@ -242,6 +255,7 @@ class SpawnLauncher:
             reap=reap,
             method="spawn",
             warden=self.warden,
+            tree=request.tree,
         )
         placed.limit(request.limits, self.descriptors, self.cgroups)
         start = {

@@ -29,7 +29,8 @@ from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.snapshot import Snapshot, compare
-from supervisor.specs import LocationSpec
+from supervisor.specs import KillScope, LocationSpec
+from supervisor.strays import Stray
 
 __all__ = ["Location", "Watching"]
 
@@ -79,6 +80,7 @@ class Location:
         self.next_restart: float | None = None
         self.snapshot = earlier
         self.failure: Failure | None = None
+        self.strays: list[Stray] = []
         self.serving: Attempt | None = None
         self.newest: Attempt | None = None
         self._services = services
@@ -167,6 +169,21 @@ class Location:
             ) from None
         except AttemptDiedError as error:
             raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
+
+    def strays_seen(self, found: list[Stray]) -> None:
+        """``found`` are what lives of its processes outside any session of ours."""
+        if found == self.strays:
+            return
+        fate = (
+            "it ends with the process"
+            if self.spec.kill is KillScope.TREE
+            else "it goes on when the process ends, unless kill is tree"
+        )
+        for one in found:
+            if one not in self.strays:
+                self.log.remark(f"pid {one.pid} ({one.command}) left the session: {fate}")
+        self.strays = found
+        self._changed()
 
     @property
     def under_way(self) -> bool:
@@ -439,6 +456,7 @@ def _needs_reload(old: LocationSpec, new: LocationSpec) -> bool:
         old.environment,
         old.env,
         old.limits,
+        old.kill,
         old.start_method,
         old.preload,
     ) != (
@@ -446,6 +464,7 @@ def _needs_reload(old: LocationSpec, new: LocationSpec) -> bool:
         new.environment,
         new.env,
         new.limits,
+        new.kill,
         new.start_method,
         new.preload,
     )

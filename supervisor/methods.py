@@ -82,7 +82,9 @@ class Methods:
         elif name in daemon.remotes:
             locations = [remote_status(daemon.remotes[name], daemon.started_at)]
         else:
-            locations = [location_status(daemon.location(name), self._usage, detail=True)]
+            location = daemon.location(name)
+            daemon.look_for_strays()
+            locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
             "revision": daemon.revision,

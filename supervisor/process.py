@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from supervisor import strays
 from supervisor.limits import Cgroups, Confinement, confine
 from supervisor.specs import Limits
 from supervisor.warden import Warden
@@ -79,6 +80,7 @@ class Process:
     ``pipes`` maps the read ends of its output to ``out`` and ``err``; they are closed at its end.
     ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
     ``method`` and ``reason`` say how it was started and why so. ``warden`` is told of its session.
+    ``tree`` is the mark of what is to end with it wherever that went, or "".
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class Process:
         method: str,
         warden: Warden,
         reason: str = "",
+        tree: str = "",
     ) -> None:
         self.pid = pid
         self._warden = warden
-        warden.add(pid)
+        self._tree = tree
+        warden.add(pid, tree)
         self.method = method
         self.reason = reason
         self._output = output
@@ -167,11 +171,15 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         _kill_session(self.pid)
-        self._warden.discard(self.pid)
+        if not self._tree:
+            self._warden.discard(self.pid)
         self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
         status = None
+        if self._tree:
+            await asyncio.to_thread(strays.end_marked, self._tree)
+            self._warden.discard(self.pid)
         try:
             status = await self._reap()
         finally:
@@ -212,8 +220,10 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
-async def reap_orphans(every: float = 5.0) -> None:
+async def reap_orphans(every: float = 5.0, look: Callable[[], None] = lambda: None) -> None:
     """Collect adopted processes that have ended, for as long as it is not cancelled.
+
+    ``look`` is called each time, to look at those that live.
 
     Children of our own are collected at once by whoever started them. So one that is still a zombie
     when looked at again, ``every`` seconds later, is nobody's.
@@ -226,6 +236,7 @@ async def reap_orphans(every: float = 5.0) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
         seen = zombies - seen
+        look()
 
 
 def _zombies() -> set[int]:

@@ -98,10 +98,11 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
 
 
 def expected(saw: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was seen, with the location's name taken out of the two places it belongs in."""
+    """What was seen, with what is the location's own, its name and its mark, taken out."""
     for words in (saw["process"]["arguments"], saw["interpreter"]["orig_argv"] or [name]):
         assert words[-1] == name
         words[-1] = "NAME"
+    assert len(saw["environment"].pop("SUPERVISE_PROCESS")) == 32  # the mark is each one's own
     return saw
 
 

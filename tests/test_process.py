@@ -89,7 +89,7 @@ async def test_what_it_is_given(start):
     assert output.text["err"] == b""
     assert output.text["out"].decode().splitlines() == [
         "1-abc ipc:///nowhere None risk",
-        "['MINE', 'PATH'] / True",
+        "['MINE', 'PATH', 'SUPERVISE_PROCESS'] / True",
     ]
 
 

@@ -99,6 +99,7 @@ async def test_user_code_sees_what_it_would_see_in_a_bare_python(tmp_path, runti
         assert changed <= {
             "PATH",
             "PYTHONUNBUFFERED",
+            "SUPERVISE_PROCESS",
             "VIRTUAL_ENV",
             "VIRTUAL_ENV_PROMPT",
             "LC_CTYPE",

@@ -172,6 +172,8 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Process", _process(one, now))
     row("Restarts", _restarts(one, now))
     row("Limits", _limits(one))
+    for stray in one.get("strays", []):
+        row("Left session", f"pid {stray['pid']} {clean(stray['command'])}")
     if one["environment"] is not None:
         environment = one["environment"]
         row("Python", f"{words.python_of(one)}  {environment.get('executable') or ''}".strip())

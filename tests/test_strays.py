@@ -1,0 +1,135 @@
+"""Daemons that user code starts: found wherever they went, told of, and ended when that is wanted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from pathlib import Path
+
+import pytest
+from supervised import (
+    alive,
+    job,
+    make_workspace,
+    marked,
+    poll,
+    poll_now,
+    supervising,
+    supervisor_process,
+)
+
+from supervisor import strays
+
+# Two daemons: one that became another program, and one that is still a copy of the shim.
+DAEMONS = """\
+import os, time
+
+def daemon(then):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            with open("pids", "a") as file:
+                file.write("%d\\n" % os.getpid())
+            then()
+        os._exit(0)
+    os.wait()
+
+daemon(lambda: os.execvp("sleep", ["sleep", "1000"]))
+daemon(lambda: time.sleep(1000))
+"""
+METHODS = ["spawn", "auto"]
+
+
+@pytest.fixture
+def marker():
+    """A word that no other test's processes carry; whoever still does at the end is ended."""
+    word = uuid.uuid4().hex
+    yield word
+    for pid in marked(word):
+        os.kill(pid, signal.SIGKILL)
+
+
+def daemons(folder: Path, count: int = 2) -> list[int]:
+    """The pids of the daemons, once all are there."""
+    poll_now(
+        lambda: (
+            (folder / "pids").exists() and len((folder / "pids").read_text().splitlines()) == count
+        ),
+        "the daemons run",
+    )
+    return [int(line) for line in (folder / "pids").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_they_are_found_and_told_of(tmp_path, runtime, marker, method):
+    workspace = make_workspace(
+        tmp_path,
+        {"a.py": DAEMONS + job("a"), "b.py": job("b")},
+        {"a": {"start_method": method, "env": {"WS_TEST_MARKER": marker}}, "b": {}},
+    )
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        pids = daemons(tmp_path)
+        entry = await running.status("a")
+        assert {one["pid"] for one in entry["strays"]} == set(pids)
+        assert "sleep 1000" in {one["command"] for one in entry["strays"]}
+        assert (await running.status("b"))["strays"] == []
+        log = running.log("a")
+        assert (
+            f"pid {pids[0]} (sleep 1000) left the session: it goes on when the process ends" in log
+        )
+        running["a"].stop()
+        await running.until(lambda: running["a"].state == "stopped", "stopped")
+        # A session's end is not theirs, and they are told of for as long as they live.
+        assert all(map(alive, pids))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        await poll(lambda: not any(map(alive, pids)), "they ended")
+        assert (await running.status("a"))["strays"] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", ["stopped", "killed", "reloaded"])
+async def test_a_tree_ends_with_its_process(tmp_path, runtime, marker, method, how):
+    keys = {"start_method": method, "kill": "tree", "env": {"WS_TEST_MARKER": marker}}
+    workspace = make_workspace(tmp_path, {"a.py": DAEMONS + job("a")}, {"a": keys})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        pids = daemons(tmp_path)
+        if how == "stopped":
+            running["a"].stop()
+        elif how == "killed":
+            os.kill(running.pid("a"), signal.SIGKILL)
+        else:
+            running["a"].reload()
+        await poll(lambda: not any(map(alive, pids)), "they were ended")
+        if how != "stopped":
+            await running.until(lambda: running["a"].generation == 2, "again")
+            await running.ready()
+            # Those of the next generation are its own.
+            again = daemons(tmp_path, 4)[2:]
+            assert all(map(alive, again))
+            entry = await running.status("a")
+            assert {one["pid"] for one in entry["strays"]} == set(again)
+            assert f"pid {again[0]} (sleep 1000) left the session: it ends with" in running.log("a")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tree_ends_with_a_supervisor_that_is_killed(tmp_path, runtime, marker, method):
+    workspace = make_workspace(
+        tmp_path, {"a.py": DAEMONS + job("a")}, {"a": {"start_method": method, "kill": "tree"}}
+    )
+    with supervisor_process(workspace, runtime, marker) as running:
+        running.until(lambda told: told["a"][0] == "ready")
+        pids = daemons(tmp_path)
+        running.kill()
+        poll_now(lambda: not any(map(alive, pids)), "they were ended")
+        poll_now(lambda: not running.survivors(), "all are gone")
+
+
+def test_marks_tell_locations_and_instances_apart():
+    marks = {strays.mark_of(name, instance) for name in "ab" for instance in ("1-x", "2-y")}
+    assert len(marks) == 4
+    assert {len(mark) for mark in marks} == {len(strays.UNMARKED)}
+    assert {mark[:16] for mark in marks} == {strays.location_of("a"), strays.location_of("b")}
