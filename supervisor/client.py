@@ -49,7 +49,9 @@ class Client(Endpoint):
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
     ``directory`` (the current one) upwards, and failing that the only running supervisor of this
-    user is taken. Raises ``NotRunningError`` or ``ConfigurationError``. A context manager::
+    user is taken. Raises ``NotRunningError`` or ``ConfigurationError``. With ``address``
+    (``tcp://host:port``) and ``keys`` (a file of ``supervise keys``) it is the supervisor there,
+    whose silence is a ``RequestTimeoutError``. A context manager::
 
         with Client("workspace.yaml") as client:
             for location in client.status()["locations"]:
@@ -64,15 +66,23 @@ class Client(Endpoint):
         timeout: float = 10.0,
         environ: Mapping[str, str] | None = None,
         found: Found | None = None,
+        address: str | None = None,
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(
-            workspace, directory=directory, timeout=timeout, environ=environ, found=found
+            workspace,
+            directory=directory,
+            timeout=timeout,
+            environ=environ,
+            found=found,
+            address=address,
+            keys=keys,
         )
         self._lock = threading.Lock()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
-        self._socket.connect(self._found.address)
+        self._connect(self._socket)
 
     def __enter__(self) -> Self:
         return self
@@ -264,9 +274,17 @@ class AsyncClient(Endpoint):
         timeout: float = 10.0,
         environ: Mapping[str, str] | None = None,
         found: Found | None = None,
+        address: str | None = None,
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(
-            workspace, directory=directory, timeout=timeout, environ=environ, found=found
+            workspace,
+            directory=directory,
+            timeout=timeout,
+            environ=environ,
+            found=found,
+            address=address,
+            keys=keys,
         )
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
@@ -437,7 +455,7 @@ class AsyncClient(Endpoint):
             self._context = zmq.asyncio.Context()
             self._socket = self._context.socket(zmq.DEALER)
             self._socket.linger = 0
-            self._socket.connect(self._found.address)
+            self._connect(self._socket)
             self._reader = asyncio.create_task(self._read(self._socket), name="client reader")
             self._watcher = asyncio.create_task(self._watch(), name="client watcher")
         return self._socket

@@ -19,6 +19,7 @@ import zmq.asyncio
 
 from runner_shim import wire
 from supervisor.errors import ProtocolError, SupervisorError
+from supervisor.keys import Gate
 
 __all__ = ["VERSION", "Control", "Method", "Reply"]
 
@@ -32,16 +33,25 @@ _log = logging.getLogger(__name__)
 
 
 class Control:
-    """Serves ``methods`` at ``address`` (ipc)."""
+    """Serves ``methods`` at ``address``: ipc, or TCP with a ``gate`` that says who may connect."""
 
     def __init__(
-        self, context: zmq.asyncio.Context, address: str, methods: Mapping[str, Method]
+        self,
+        context: zmq.asyncio.Context,
+        address: str,
+        methods: Mapping[str, Method],
+        gate: Gate | None = None,
     ) -> None:
         self._methods = methods
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
         self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
+        if gate is not None:
+            gate.apply(self._socket)
+        elif not address.startswith("ipc:"):
+            raise ValueError(f"{address} is open to others and has no gate")
         self._socket.bind(address)
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._task: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
 

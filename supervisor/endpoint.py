@@ -10,12 +10,15 @@ import os
 import select
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.calls import Call, Conversation
 from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.locate import Found, find
 from supervisor.rendezvous import process_birth
+
+if TYPE_CHECKING:
+    import zmq
 
 __all__ = ["LAST_WORDS_SECONDS", "LOOK_SECONDS", "Endpoint", "WorkspacePath", "wait_for_end"]
 
@@ -38,13 +41,25 @@ class Endpoint:
         timeout: float = 10.0,
         environ: Mapping[str, str] | None = None,
         found: Found | None = None,
+        address: str | None = None,
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._remote = address is not None
+        self._keys = None
+        if address is not None:
+            if keys is None:
+                raise ValueError("a supervisor elsewhere is talked to with keys only")
+            from supervisor.keys import ClientKeys, check_address
+
+            check_address(address)
+            self._keys = ClientKeys.read(keys)
+            found = Found({"pid": 0, "files": [address], "control_address": address})
         self._found = (
             found if found is not None else find(workspace, directory=directory, environ=environ)
         )
         self._timeout = timeout
         self._conversation = Conversation(self._found.workspace)
-        self._pidfd = _pidfd(self._found)
+        self._pidfd = None if self._remote else _pidfd(self._found)
 
     @property
     def workspace(self) -> str:
@@ -62,9 +77,21 @@ class Endpoint:
         )
 
     def _alive(self) -> bool:
-        return is_alive(self._found)
+        # One that is elsewhere is known by its answers alone.
+        return self._remote or is_alive(self._found)
+
+    def _connect(self, socket: zmq.Socket[Any]) -> None:
+        """Have ``socket`` talk to it."""
+        if self._keys is not None:
+            self._keys.apply(socket)
+        socket.connect(self._found.address)
 
     def _late(self, call: Call[Any], seconds: float) -> RequestTimeoutError:
+        if self._remote:
+            return RequestTimeoutError(
+                f"{self.workspace} did not answer {call.method!r} within {seconds:g} s",
+                hint="it may not run, or not know this client's keys: see `supervise keys`",
+            )
         return RequestTimeoutError(
             f"the supervisor (pid {self.pid}) did not answer {call.method!r} within {seconds:g} s",
             hint=f"it may be overloaded or suspended: see `ps -o stat=,pcpu= -p {self.pid}`",

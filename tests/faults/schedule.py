@@ -183,7 +183,8 @@ def _with_supervisor(
     for name, deaths in scene.deaths().items():
         # Nobody else may have died, unless the victim was taken from among them.
         if name != fault.location and "shim" not in fault.victims and deaths != bystanders[name]:
-            raise SceneError(f"{name} died, which had no part in it")
+            log = next(scene.folder.rglob("supervisor.log")).read_text().splitlines()[-25:]
+            raise SceneError(f"{name} died, which had no part in it:\n" + "\n".join(log))
 
 
 def _note(figures: Figures, seconds: float) -> None:
