@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import NotRunningError, SupervisorError, UnknownDefinitionError
 from supervisor.snapshot import Snapshot, definition_key
+from supervisor.web.render import kind_key
+from supervisor.web.shapes import checked
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -26,6 +28,9 @@ GROUPINGS = ("kind", "location", "team", "tag", "group")
 _AT_ONCE = 4
 _LARGE = 256 * 1024
 _NONE = "none"
+_LISTED = frozenset(
+    {"kind", "name", "repository", "description", "tags", "owners", "group", "lazy"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +71,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one location serves. ``definitions`` and ``sources`` are by key (docs/snapshot.md)."""
+    """What one location serves. ``definitions`` and ``sources`` are by key (docs/snapshot.md).
+
+    ``definitions`` are as the shim sent them: whoever takes one apart checks it (``shapes``).
+    """
 
     location: str
     generation: int
     fingerprint: str
     definitions: Mapping[str, dict[str, Any]] = field(repr=False)
     sources: Mapping[str, list[Any]] = field(repr=False)
-    repositories: tuple[Mapping[str, Any], ...] = field(repr=False)
     rows: tuple[Row, ...] = field(repr=False)
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        """The definitions of one kind, by name."""
-        return [one for one in self.definitions.values() if one["kind"] == kind]
+        """The definitions of one kind, by name, each field in its shape or left out."""
+        return [checked(one) for one in self.definitions.values() if one["kind"] == kind]
 
 
 @dataclass(slots=True)
@@ -146,7 +153,7 @@ class Catalogue:
         return (await self.fresh(name)).get(name)
 
     async def rows(self) -> list[Row]:
-        """The rows of all definitions, by location, kind and name."""
+        """The rows of all definitions, by location, then kinds as people ask for them, then name."""
         shelves = await self.fresh()
         if self._rows is None:
             self._rows = [row for name in sorted(shelves) for row in shelves[name].rows]
@@ -179,7 +186,7 @@ class Catalogue:
     async def definition(
         self, location: str, name: str, kind: str | None, repository: str | None
     ) -> tuple[dict[str, Any], list[Any] | None, int]:
-        """One definition, its source and generation; a lazy one is constructed now."""
+        """One definition as it was sent, its source and generation; a lazy one is constructed now."""
         self._link.location(location)
         shelf = await self.shelf(location)
         found = [
@@ -229,26 +236,22 @@ class Catalogue:
 def _shelf(snapshot: Snapshot) -> Shelf:
     document = snapshot.document()
     definitions = {definition_key(one): one for one in document["definitions"]}
+    rows = (_row(snapshot.location, checked(one, _LISTED)) for one in definitions.values())
     return Shelf(
         location=snapshot.location,
         generation=snapshot.generation,
         fingerprint=snapshot.fingerprint,
         definitions=definitions,
         sources=snapshot.source_map(),
-        repositories=tuple(document.get("repositories") or ()),
-        rows=tuple(_row(snapshot.location, one) for one in definitions.values()),
+        rows=tuple(sorted(rows, key=lambda row: (kind_key(row.kind), row.name))),
     )
 
 
 def _row(location: str, one: Mapping[str, Any]) -> Row:
-    tags = one.get("tags")
-    owners = one.get("owners")
-    pairs = (
-        tuple(f"{key}={value}" for key, value in tags.items()) if isinstance(tags, Mapping) else ()
-    )
-    people = tuple(str(owner) for owner in owners) if isinstance(owners, list) else ()
-    description = str(one.get("description") or "")
-    group = str(one["group"]) if one.get("group") else None
+    pairs = tuple(f"{key}={value}" for key, value in one.get("tags", {}).items())
+    people = tuple(one.get("owners", ()))
+    description = one.get("description", "")
+    group = one.get("group") or None
     words = (one["name"], one["kind"], location, description, group or "", *pairs, *people)
     return Row(
         location=location,
@@ -291,7 +294,7 @@ def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
             node = asset(one["name"])
             (node.seen_in if _is_source(one) else node.homes).append(shelf.location)
             node.group = node.group or one.get("group")
-            for dependency in one.get("dependencies") or ():
-                node.upstream.add(str(dependency))
-                asset(str(dependency)).downstream.add(node.name)
+            for dependency in one.get("dependencies", ()):
+                node.upstream.add(dependency)
+                asset(dependency).downstream.add(node.name)
     return found

@@ -20,6 +20,7 @@ from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
 from supervisor.web.security import redacted
+from supervisor.web.shapes import checked
 
 __all__ = ["assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
 
@@ -45,6 +46,7 @@ async def definition(request: Request) -> Response:
     one, source, generation = await catalogue.definition(
         location, asked.get("name", ""), asked.get("kind"), asked.get("repository")
     )
+    one = checked(one)
     context: dict[str, Any] = {}
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
@@ -82,16 +84,16 @@ def _kind_of_target(definitions: Mapping[str, Any], name: str) -> str | None:
 
 
 def _launchers(
-    definitions: Iterable[Mapping[str, Any]], one: Mapping[str, Any]
+    definitions: Iterable[dict[str, Any]], one: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
     """The schedules and sensors of a job."""
     if one["kind"] not in ("job", "pipeline"):
         return []
+    others = (checked(other) for other in definitions if other["kind"] in ("schedule", "sensor"))
     return [
         other
-        for other in definitions
-        if other["kind"] in ("schedule", "sensor")
-        and (other.get("job") == one["name"] or one["name"] in (other.get("jobs") or ()))
+        for other in others
+        if other.get("job") == one["name"] or one["name"] in other.get("jobs", ())
     ]
 
 

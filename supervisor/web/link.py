@@ -72,7 +72,8 @@ class Link:
         self._environ = os.environ if environ is None else environ
         self._client: AsyncClient | None = None
         self._news = asyncio.Event()
-        self._memory: dict[str, tuple[int, float, Memory]] = {}
+        self._memory: dict[str, tuple[int, Memory]] = {}
+        self._measured: dict[str, float] = {}
         self._measuring: asyncio.Task[None] | None = None
         self._wanted: set[str] = set()
         self.version = 0
@@ -109,7 +110,7 @@ class Link:
             known = self._memory.get(one["name"])
             if process is not None and known is not None and known[0] == process["pid"]:
                 memory = process["memory"] or {"rss": None}
-                process["memory"] = {"rss": memory.get("rss"), "uss": known[2].get("uss")}
+                process["memory"] = {"rss": memory.get("rss"), "uss": known[1].get("uss")}
         return found
 
     def location(self, name: str) -> LocationStatus:
@@ -153,10 +154,10 @@ class Link:
     def measure(self, names: list[str]) -> None:
         """Ask for the private memory of ``names``, in the background, where it is not known."""
         now = time.monotonic()
-        for name in names:
-            known = self._memory.get(name)
-            if known is None or now - known[1] > _MEMORY_AGE:
-                self._wanted.add(name)
+        old = now - _MEMORY_AGE
+        stale = [name for name in names if self._measured.get(name, old) <= old]
+        self._measured.update(dict.fromkeys(stale, now))
+        self._wanted.update(stale)
         if self._wanted and (self._measuring is None or self._measuring.done()):
             self._measuring = asyncio.create_task(self._measure(), name="memory")
 
@@ -169,8 +170,7 @@ class Link:
                     document = await self.client.status(name)
                     process = document["locations"][0]["process"]
                     if process is not None and process["memory"]:
-                        heard = (process["pid"], time.monotonic(), process["memory"])
-                        self._memory[name] = heard
+                        self._memory[name] = (process["pid"], process["memory"])
 
         names, self._wanted = self._wanted, set()
         await asyncio.gather(*map(one, names))
@@ -195,8 +195,9 @@ class Link:
             self.changed_at = time.time()
         self.document = document
         names = {one["name"] for one in document["locations"]}
-        for name in self._memory.keys() - names:
-            del self._memory[name]
+        for name in self._measured.keys() - names:
+            del self._measured[name]
+            self._memory.pop(name, None)
         self._tell()
 
     def _lost(self, error: SupervisorError) -> None:

@@ -99,7 +99,6 @@ async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str
     text, kind = request.query_params.get("q", ""), request.query_params.get("kind", "")
     all_rows = shelf.rows if shelf is not None else ()
     found = search(all_rows, text, kind=kind)
-    found.sort(key=lambda row: (kind_key(row.kind), row.name))
     rows, paging = numbered(request, found)
     counts = Counter(row.kind for row in all_rows)
     kinds = {key: counts[key] for key in sorted(counts, key=kind_key)}
