@@ -89,7 +89,7 @@ def _write(machine: Machine, results: Sequence[Result]) -> None:
     table = as_markdown(machine, [one for one in results if one not in drawn])
     _DOCUMENT.write_text(f"{head}{_BEGIN}\n\n{table}\n\n{_END}{tail}")
     if drawn:
-        _CHART.write_text(chart.draw(drawn))
+        _CHART.write_text(chart.draw(machine, drawn))
 
 
 if __name__ == "__main__":
