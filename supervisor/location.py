@@ -179,8 +179,9 @@ class Location:
             if self.spec.kill is KillScope.TREE
             else "it goes on when the process ends, unless kill is tree"
         )
+        known = {one.pid for one in self.strays}
         for one in found:
-            if one not in self.strays:
+            if one.pid not in known:
                 self.log.remark(f"pid {one.pid} ({one.command}) left the session: {fate}")
         self.strays = found
         self._changed()

@@ -61,6 +61,17 @@ def daemons(folder: Path, count: int = 2) -> list[int]:
     return [int(line) for line in (folder / "pids").read_text().splitlines()]
 
 
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def told_of(log: str, pids: list[int], fate: str) -> None:
+    """Each has a line of its own, once."""
+    for pid in pids:
+        (line,) = (one for one in log.splitlines() if one.startswith(f"pid {pid} ("))
+        assert line.endswith(f") left the session: {fate}")
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_they_are_found_and_told_of(tmp_path, runtime, marker, method):
     workspace = make_workspace(
@@ -71,14 +82,12 @@ async def test_they_are_found_and_told_of(tmp_path, runtime, marker, method):
     async with supervising(workspace, runtime) as running:
         await running.ready()
         pids = daemons(tmp_path)
+        poll_now(lambda: "sleep" in "".join(map(command, pids)), "one became another program")
         entry = await running.status("a")
         assert {one["pid"] for one in entry["strays"]} == set(pids)
         assert "sleep 1000" in {one["command"] for one in entry["strays"]}
         assert (await running.status("b"))["strays"] == []
-        log = running.log("a")
-        assert (
-            f"pid {pids[0]} (sleep 1000) left the session: it goes on when the process ends" in log
-        )
+        told_of(running.log("a"), pids, "it goes on when the process ends, unless kill is tree")
         running["a"].stop()
         await running.until(lambda: running["a"].state == "stopped", "stopped")
         # A session's end is not theirs, and they are told of for as long as they live.
@@ -112,7 +121,7 @@ async def test_a_tree_ends_with_its_process(tmp_path, runtime, marker, method, h
             assert all(map(alive, again))
             entry = await running.status("a")
             assert {one["pid"] for one in entry["strays"]} == set(again)
-            assert f"pid {again[0]} (sleep 1000) left the session: it ends with" in running.log("a")
+            told_of(running.log("a"), again, "it ends with the process")
 
 
 @pytest.mark.parametrize("method", METHODS)
