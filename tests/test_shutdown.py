@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, foreground, in_terminal, variables
-from supervised import job, make_workspace, marked, save
+from supervised import job, make_workspace, marked, poll_now, save, supervisor_process
 
 from supervisor.limits import CGROUP, Cgroups, confine
 from supervisor.notify import Notifier
@@ -262,3 +262,48 @@ def test_what_a_service_manager_wants(environ, watchdog):
     assert given == {"PATH": "/bin"}
     assert notifier.watchdog == watchdog
     notifier.ready("well")  # nobody hears it: that is no error
+
+
+# Never twice.
+
+ALONE = """\
+import fcntl, os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+held = open(__name__ + ".lock", "w")
+try:
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    open(__name__ + ".twice", "w").close()
+with open(__name__ + ".runs", "a") as file:
+    file.write("%d\\n" % os.getpid())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "auto"])
+def test_a_supervisor_that_follows_a_killed_one_runs_nothing_twice(tmp_path, runtime, method):
+    """Killed while its locations load and while they serve; the next one is started at once."""
+    names = [f"l{number}" for number in range(4)]
+    files = {f"{name}.py": ALONE + job(name) for name in names}
+    workspace = make_workspace(tmp_path, files, defaults={"start_method": method})
+    marker = f"twice-{tmp_path}"
+
+    def runs() -> int:
+        return sum(len(one.read_text().splitlines()) for one in tmp_path.glob("*.runs"))
+
+    for round_ in range(6):
+        before = runs()
+        with supervisor_process(workspace, runtime, marker) as running:
+            if round_ % 2:
+                running.until(lambda told: all(one[0] == "ready" for one in told.values()))
+            else:
+                poll_now(lambda: runs() > before, "the first one loads")  # noqa: B023
+            running.kill()
+    with supervisor_process(workspace, runtime, marker) as running:
+        running.until(lambda told: all(one[0] == "ready" for one in told.values()))
+        last = {int((tmp_path / f"{name}.runs").read_text().split()[-1]) for name in names}
+        # Those that hold the locks are the ones that were started last, each in its own session.
+        assert {os.getsid(pid) for pid in last} == last
+        running.kill()
+    poll_now(lambda: not marked(marker), "all are gone")
+    assert list(tmp_path.glob("*.twice")) == []
