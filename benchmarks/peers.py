@@ -90,7 +90,6 @@ class Run:
             **os.environ,
             "PEERS_MARKER": self.word,
             "XDG_RUNTIME_DIR": str(self.folder),
-            "DAGSTER_HOME": str(self.folder),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }
         with (self.folder / "said").open("ab") as said:

@@ -18,10 +18,16 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
-from supervisor.errors import ProtocolError, SupervisorError
-from supervisor.keys import Gate
+from supervisor.errors import (
+    ConfigurationError,
+    ConfigurationProblem,
+    ProtocolError,
+    SupervisorError,
+)
+from supervisor.keys import Gate, KeyDirectory, check_address
+from supervisor.specs import SourcePosition
 
-__all__ = ["VERSION", "Control", "Method", "Reply"]
+__all__ = ["VERSION", "Control", "Method", "RemoteControl", "Reply"]
 
 VERSION = 1
 _MAX_REQUEST = 1024 * 1024
@@ -42,15 +48,19 @@ class Control:
         methods: Mapping[str, Method],
         gate: Gate | None = None,
     ) -> None:
+        if gate is None and not address.startswith("ipc:"):
+            raise ValueError(f"{address} is open to others and has no gate")
         self._methods = methods
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
         self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
         if gate is not None:
             gate.apply(self._socket)
-        elif not address.startswith("ipc:"):
-            raise ValueError(f"{address} is open to others and has no gate")
-        self._socket.bind(address)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError:
+            self._socket.close(0)
+            raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._task: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
@@ -118,8 +128,39 @@ class Control:
         return request
 
 
+class RemoteControl:
+    """A ``Control`` at a TCP address, for clients that have keys; made in a running event loop.
+
+    ``public`` is the supervisor's public key. Raises ``ConfigurationError`` for an address that
+    cannot be had. It has a context of its own: its gate concerns nobody else's sockets.
+    """
+
+    def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
+        check_address(address)
+        self._context = zmq.asyncio.Context()
+        self._gate = Gate(self._context, keys)
+        self._gate.start()
+        try:
+            self._control = Control(self._context, address, methods, self._gate)
+        except zmq.ZMQError as error:
+            self._gate.close()
+            self._context.destroy(linger=0)
+            problem = ConfigurationProblem(
+                SourcePosition("--listen"), "", f"{address} cannot be had: {error.strerror}".lower()
+            )
+            raise ConfigurationError([problem]) from None
+        self.address = self._control.address
+        self.public = self._gate.public
+        self._control.start()
+
+    async def close(self) -> None:
+        """Stop answering and close the port."""
+        await self._control.close()
+        self._gate.close()
+        self._context.term()
+
+
 def _error_data(error: SupervisorError) -> dict[str, Any]:
-    from supervisor.errors import ConfigurationError
     from supervisor.status import problem_data
 
     data: dict[str, Any] = {"code": error.code, "message": str(error)}

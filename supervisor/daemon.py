@@ -22,7 +22,7 @@ import zmq.asyncio
 from supervisor import __version__, strays
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
-from supervisor.control import Control
+from supervisor.control import Control, RemoteControl
 from supervisor.environments import Environments
 from supervisor.errors import (
     ConfigurationError,
@@ -31,6 +31,7 @@ from supervisor.errors import (
     UnknownLocationError,
 )
 from supervisor.interest import Interest
+from supervisor.keys import KeyDirectory
 from supervisor.launcher import SpawnLauncher, descriptor_shortage, raise_descriptor_limit
 from supervisor.learned import Learned
 from supervisor.limits import Cgroups
@@ -66,7 +67,9 @@ class Daemon:
     """Supervises the workspace that ``selection`` names.
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
-    ``started`` is set when clients can connect. ``run`` returns after ``shutdown``.
+    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
+    nobody from elsewhere is. ``started`` is set when clients can connect. ``run`` returns after
+    ``shutdown``.
     """
 
     def __init__(
@@ -76,7 +79,9 @@ class Daemon:
         cwd: Path,
         environ: Mapping[str, str],
         once: bool = False,
+        listen: str | None = None,
     ) -> None:
+        self._listen = listen
         self._selection = selection
         self._cwd = cwd
         self._environ = dict(environ)
@@ -194,7 +199,11 @@ class Daemon:
         self._packages = Packages(self._watcher, self._packages_changed)
         with starting():
             control = Control(context, self.rendezvous.control_address, Methods(self).table())
+        remote: RemoteControl | None = None
         try:
+            if self._listen is not None:
+                keys = KeyDirectory(self.state.path)
+                remote = RemoteControl(self._listen, Methods(self).table(), keys)
             transport.start()
             control.start()
             if not self._once:
@@ -212,6 +221,7 @@ class Daemon:
                         "workspace": self.spec.title,
                         "files": [str(path) for path in self.spec.files],
                         "once": self._once,
+                        "listen": None if remote is None else remote.address,
                     }
                 )
             self.started.set()
@@ -226,6 +236,8 @@ class Daemon:
             warden.close()
             cgroups.close()
             await control.close()
+            if remote is not None:
+                await remote.close()
             self._packages.close()
             await self._watcher.close()
             environments.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from supervisor.locate import Found
 
 __all__ = [
+    "LISTEN",
     "LOCATION",
     "Session",
     "beside_option",
@@ -39,7 +40,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "check", "web", "ps", "shutdown"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("env", "schema", "completion"),
+    "Set up": ("env", "keys", "schema", "completion"),
 }
 
 # Command -> module of this package; the object there is named like the command, with an underscore.
@@ -62,6 +63,7 @@ _HOMES: Mapping[str, str] = {
     "start": "control",
     "wait": "control",
     "env": "environments",
+    "keys": "keys",
     "schema": "setup",
     "completion": "setup",
 }
@@ -289,6 +291,13 @@ def beside_option(function: F) -> F:
     return _like(function, command)
 
 
+LISTEN = click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Answer clients that have keys there, too: tcp://host:port. See `supervise keys`.",
+)
+
+
 def _like(function: F, wrapped: Any) -> F:
     """``wrapped`` under the name, words and options of ``function``."""
     wrapped.__name__ = function.__name__
@@ -320,8 +329,11 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 )  # fmt: skip
 @selecting
 @beside_option
+@LISTEN
 @click.pass_context
-def supervise(ctx: click.Context, session: Session, web: Beside | None) -> int | None:
+def supervise(
+    ctx: click.Context, session: Session, web: Beside | None, listen: str | None
+) -> int | None:
     """Supervise code locations, each in its own environment and interpreter.
 
     Without a command: run the workspace in the foreground until Ctrl-C.
@@ -331,4 +343,4 @@ def supervise(ctx: click.Context, session: Session, web: Beside | None) -> int |
         return None
     from supervisor.cli.run import run_workspace
 
-    return run_workspace(session, web)
+    return run_workspace(session, web, listen)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
-from supervisor.cli.app import Session, beside_option, selecting
+from supervisor.cli.app import LISTEN, Session, beside_option, selecting
 from supervisor.cli.events import Event, events
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.terminal import Terminal, clean
@@ -77,24 +77,26 @@ class PlainDisplay:
 @click.command("run", short_help="Supervise a workspace in the foreground (the default).")
 @selecting
 @beside_option
-def run_(session: Session, web: Beside | None) -> int:
+@LISTEN
+def run_(session: Session, web: Beside | None, listen: str | None) -> int:
     """Supervise a workspace in the foreground until Ctrl-C (twice: at once) or SIGTERM.
 
     On a terminal a live table, in a pipe a line for each change. Exit status 0 after a clean end, 2
     when the workspace cannot be read or is supervised already.
     """
-    return run_workspace(session, web)
+    return run_workspace(session, web, listen)
 
 
-def run_workspace(session: Session, web: Beside | None = None) -> int:
-    """Run the supervisor of the session's workspace, ``web`` beside it; returns the exit status."""
+def run_workspace(session: Session, web: Beside | None = None, listen: str | None = None) -> int:
+    """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
+    have keys; returns the exit status."""
     from supervisor.daemon import Daemon
     from supervisor.preflight import preflight
 
     beside = supervisord_beside()
     if beside is not None:
         session.terminal.warn(beside, SUPERVISORD_HINT)
-    daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ)
+    daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ, listen=listen)
     display = open_display(session.terminal)
     logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
     preflight()  # an event loop needs descriptors, too

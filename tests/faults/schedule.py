@@ -78,6 +78,8 @@ def draw(seed: int, locations: tuple[str, ...]) -> itertools.chain[Fault]:
 def play(scene: Scene, fault: Fault, figures: Figures) -> None:
     """Let it happen to a scene whose locations are ready; raises ``SceneError`` when a promise breaks."""
     bystanders = scene.deaths()
+    before = scene.processes()
+    pids: list[int] = []
     try:
         _approach(scene, fault)
         pids = _victims(scene, fault)
@@ -91,7 +93,7 @@ def play(scene: Scene, fault: Fault, figures: Figures) -> None:
         else:
             _with_supervisor(scene, fault, figures, bystanders)
     except SceneError as error:
-        raise SceneError(f"{fault}: {error}") from None
+        raise SceneError(f"{fault}, pids {pids} of {before}: {error}") from None
     finally:
         scene.gate(fault.location).unlink(missing_ok=True)
 
