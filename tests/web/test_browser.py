@@ -5,9 +5,11 @@ Needs the system's chromium and the extra ``web-dev``; each test waits for what 
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,18 +233,43 @@ def test_hostile_names_run_nothing(quiet: Site, opened: Any) -> None:
 
 
 def test_a_foreign_page_cannot_give_orders(quiet: Site, browser: Any) -> None:
-    context = browser.new_context()
-    tab = context.new_page()
+    class Foreign(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>foreign</title>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
     before = quiet.client.status("risk")["locations"][0]["generation"]
-    tab.goto(f"http://localhost:{quiet.page.port}/healthz")  # another origin than 127.0.0.1
-    done = tab.evaluate(
-        """url => fetch(url + '/orders', {method: 'POST', mode: 'no-cors', credentials: 'include',
-             body: new URLSearchParams({order: 'reload', location: 'risk'})}).then(a => a.type, e => 'failed')""",
-        quiet.page.url,
-    )
-    assert done in ("opaque", "failed")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context()
+        tab = context.new_page()
+        sent: list[str] = []
+        tab.on("requestfailed", lambda asked: sent.append(asked.method))  # no answer may be seen
+        tab.goto(f"http://127.0.0.1:{server.server_port}/")
+        for path, body in (
+            ("/orders", "order=reload&location=risk"),
+            ("/api/v1/orders", '{"order": "reload", "locations": ["risk"]}'),
+        ):
+            tab.evaluate(
+                """([url, body]) => fetch(url, {method: 'POST', mode: 'no-cors', body,
+                     headers: {'Content-Type': 'text/plain'}}).catch(() => null)""",
+                [quiet.page.url + path, body],
+            )
+        read = tab.evaluate(
+            "url => fetch(url).then(a => a.text()).catch(() => null)",
+            quiet.page.url + "/api/v1/status",
+        )
+        context.close()
+        server.shutdown()
+    assert sent == ["POST", "POST", "GET"]
+    assert read is None
+    quiet.client.wait("risk", timeout=60)
     assert quiet.client.status("risk")["locations"][0]["generation"] == before
-    context.close()
 
 
 PAGES = (

@@ -93,7 +93,10 @@ async function show(url) {
   } catch (error) {
     if (error.name !== "AbortError") console.warn(error);
   } finally {
-    if (asked === mine) asked = null;
+    if (asked === mine) {
+      asked = null;
+      if (again) update();
+    }
   }
 }
 
@@ -154,8 +157,13 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
+let forgetting = 0;
+
 function tell(text) {
-  document.getElementById("told").textContent = text;
+  const told = document.getElementById("told");
+  told.textContent = text;
+  clearTimeout(forgetting);
+  forgetting = setTimeout(() => (told.textContent = ""), 5000);
 }
 
 // -- live -------------------------------------------------------------------------------------
