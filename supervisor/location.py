@@ -141,8 +141,10 @@ class Location:
     def update(self, spec: LocationSpec, reason: str) -> None:
         """Take a changed spec; what it needs of the process decides whether it is loaded anew."""
         old, self.spec = self.spec, spec
-        if _needs_reload(old, spec):
+        if old.process_differs(spec):
             self.reload(reason)
+        elif self.serving is not None and self.serving.alive:
+            self._ask_after(self.serving)
         self._changed()
 
     # Questions.
@@ -279,7 +281,7 @@ class Location:
         self.failure = None
         assert attempt.placed is not None
         attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))
-        self._services.pulse.watch(attempt, partial(self._unresponsive, attempt))
+        self._ask_after(attempt)
         seconds = float(snapshot.report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s" + _difference(before, snapshot))
         if retired is not None:
@@ -319,6 +321,13 @@ class Location:
             keep=True,
         )
         self._watch()
+
+    def _ask_after(self, attempt: Attempt) -> None:
+        """Have it asked from time to time whether it answers, as the spec now says."""
+        attempt.ping_interval = self.spec.ping_interval
+        attempt.ping_timeout = self.spec.ping_timeout
+        self._services.pulse.forget(attempt)
+        self._services.pulse.watch(attempt, partial(self._unresponsive, attempt))
 
     async def _unresponsive(self, attempt: Attempt) -> None:
         await attempt.unresponsive("idle", attempt.ping_timeout)
@@ -449,26 +458,6 @@ class Location:
     def _watch(self) -> None:
         if self._watching is not None:
             self._watching.watch(self.spec.name, self._interest.directories)
-
-
-def _needs_reload(old: LocationSpec, new: LocationSpec) -> bool:
-    return (
-        old.target,
-        old.environment,
-        old.env,
-        old.limits,
-        old.kill,
-        old.start_method,
-        old.preload,
-    ) != (
-        new.target,
-        new.environment,
-        new.env,
-        new.limits,
-        new.kill,
-        new.start_method,
-        new.preload,
-    )
 
 
 def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:

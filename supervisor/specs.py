@@ -191,6 +191,11 @@ class LocationSpec:
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)
 
+    def process_differs(self, other: LocationSpec) -> bool:
+        """True when a process made for this one will not do for ``other``."""
+        names = ("target", "environment", "env", "limits", "kill", "start_method", "preload")
+        return any(getattr(self, name) != getattr(other, name) for name in names)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSpec:

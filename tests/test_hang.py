@@ -8,7 +8,7 @@ import signal
 from textwrap import dedent
 
 import pytest
-from supervised import GOOD, alive, job, make_workspace, poll, supervising
+from supervised import GOOD, alive, job, make_workspace, poll, save, supervising
 
 from supervisor.errors import RequestTimeoutError
 from supervisor.pulse import Pulse
@@ -152,6 +152,18 @@ async def test_pings_can_be_turned_off(tmp_path, runtime):
         await running.ready()
         pulse = running.daemon._services.pulse
         assert [one.spec.name for one in pulse._due] == ["b"]
+
+
+async def test_an_edited_interval_counts_without_a_reload(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"a.py": GOOD}, {"a": {"ping_interval": 0}})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        await running.watched()
+        save(workspace, workspace.read_text().replace("ping_interval: 0", "ping_interval: 0.1"))
+        await running.until(lambda: running["a"].spec.ping_interval == 0.1, "read")
+        pulse = running.daemon._services.pulse
+        assert [one.ping_interval for one in pulse._due] == [0.1]
+        assert running["a"].generation == 1
 
 
 async def test_what_ended_is_not_asked_any_more(tmp_path, runtime):
