@@ -177,6 +177,11 @@ class Scene:
         """What the supervisor says of its locations."""
         return {one["name"]: one["state"] for one in self.connected().status()["locations"]}
 
+    def serving(self) -> set[int]:
+        """The processes that the supervisor believes to run."""
+        entries = self.connected().status()["locations"]
+        return {one["process"]["pid"] for one in entries if one["process"]}
+
     def deaths(self) -> dict[str, int]:
         """How often each location was started again because its process had died."""
         return {one["name"]: one["restarts"] for one in self.connected().status()["locations"]}
@@ -254,6 +259,17 @@ class Scene:
         if left:
             raise SceneError(f"sockets still listen: {left}")
         return took
+
+    def last_words(self) -> list[str]:
+        """The end of the supervisor's log, and what it says of its locations."""
+        lines = []
+        for path in self.folder.rglob("supervisor.log"):
+            lines += path.read_text(errors="replace").splitlines()[-30:]
+        with contextlib.suppress(SupervisorError):
+            if self.client is not None:
+                for one in self.client.status()["locations"]:
+                    lines.append(f"{one['name']}: {one['state']} {one['reason']} {one['process']}")
+        return lines
 
     def descriptors(self) -> list[str]:
         """What the supervisor has open."""
