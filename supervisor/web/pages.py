@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["EXCEPTIONS", "ROUTES", "status_of"]
 
 VIEWS = ("definitions", "logs", "process", "history", "workspace")
+_REMEMBERED = 30 * 86400
 ORDERS = ("reload", "restart", "stop", "start")
 
 
@@ -165,7 +166,11 @@ async def login(request: Request) -> Response:
         if policy.is_token(token.strip()):
             answer = RedirectResponse("/", 303)
             name, value = policy.cookie
-            answer.set_cookie(name, value, httponly=True, samesite="strict", max_age=30 * 86400)
+            # A proxy in front may speak HTTPS where we do not: the form's origin tells.
+            secure = request.headers.get("origin", "").startswith("https:")
+            answer.set_cookie(
+                name, value, httponly=True, samesite="strict", secure=secure, max_age=_REMEMBERED
+            )
             return answer
         return page(request, "login.html", status=403, wrong=True, live="none")
     return page(request, "login.html", wrong=False, live="none")

@@ -146,7 +146,7 @@ def _environment() -> Environment:
         python_of=words.python_of,
         framework_of=words.framework_of,
         environment_of=words.environment_of,
-        problem=words.problem,
+        problem_in_words=words.problem,
         plural=words.plural,
         plural_kind=plural_kind,
         good=words.good,

@@ -292,20 +292,63 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
+def violations(browser: Any, url: str, paths: tuple[str, ...], scheme: str) -> list[Any]:
+    """What axe-core finds on each of ``paths``."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # Only the checker needs the last: our policy forbids every script but our own.
     context = browser.new_context(
         viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
     )
     tab = context.new_page()
-    for path in PAGES:
-        tab.goto(quiet.page.url + path)
-        found = axe.Axe().run(tab).response["violations"]
-        summary = [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
-        assert not summary, (path, json.dumps(summary, indent=1))
+    summary = []
+    for path in paths:
+        tab.goto(url + path)
+        found = axe.Axe().run(tab).response
+        assert "color-contrast" in {one["id"] for one in found["passes"]}
+        summary += [
+            (path, one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+            for one in found["violations"]
+        ]
     context.close()
+    return summary
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
+    found = violations(browser, quiet.page.url, PAGES, scheme)
+    assert not found, json.dumps(found, indent=1)
+
+
+TWO = """\
+from runner_shim import Definitions, job, repository
+
+@job
+def first():
+    pass
+
+@repository
+def hidden():
+    return [first]
+
+defs = Definitions(jobs=[first])
+"""
+
+
+def test_axe_finds_no_violation_when_things_are_wrong(
+    tmp_path: Path, browser: Any, opened: Any
+) -> None:
+    with site(tmp_path, {"one.py": TWO}) as made:
+        workspace = tmp_path / "workspace.yaml"
+        save(workspace, workspace.read_text().replace("python_file", "python_fiel"))
+        opened.goto(made.page.url)
+        expect(opened.get_by_text("did you mean python_file?")).to_be_visible(timeout=WAIT)
+        expect(opened.get_by_text("Warning:")).to_be_visible()
+        pages = ("/", "/location?name=one", "/environments")
+        found = [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
+        made.kill_supervisor()
+        expect(opened.get_by_text("No supervisor is running")).to_be_visible(timeout=WAIT)
+        found += [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
+    assert not any(found), json.dumps(found, indent=1)
 
 
 @pytest.mark.parametrize("width", [360, 1440])

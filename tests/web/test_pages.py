@@ -217,3 +217,31 @@ def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -
     finally:
         assert "Traceback" not in page.end()
     assert page.process.returncode == 0
+
+
+def test_what_is_wrong_with_the_workspace_is_at_the_top_of_every_page(tmp_path: Path) -> None:
+    with site(tmp_path, {"one.py": job("first")}) as made:
+        workspace = tmp_path / "workspace.yaml"
+        save(workspace, workspace.read_text().replace("python_file", "python_fiel"))
+        problems: list[object] = []
+        while not problems:
+            document = made.client.status()
+            problems = list(document["supervisor"]["configuration_problems"])
+            if not problems:
+                made.client.status(since=document["revision"], timeout=5)
+        from supervised import poll_now
+
+        poll_now(lambda: "cannot be read" in made.page.get("/").text, "the page knows")
+        for path, params in (
+            ("/", {}),
+            ("/location", {"name": "one"}),
+            ("/location", {"name": "one", "view": "history"}),
+            ("/definition", {"location": "one", "name": "first"}),
+            ("/definitions", {}),
+            ("/assets", {}),
+            ("/schedules", {}),
+            ("/environments", {}),
+        ):
+            answer = made.page.get(path, **params)
+            assert answer.status == 200, (path, params)
+            assert "did you mean python_file?" in text_of(answer.text)
