@@ -78,7 +78,9 @@ class Channel(object):
             self._context = zmq.Context()
             self._socket = self._context.socket(zmq.DEALER)
             self._socket.setsockopt(zmq.IDENTITY, instance.encode("utf-8"))
-            self._socket.setsockopt(zmq.LINGER, 2000)  # ms; a supervisor that is alive reads at once
+            self._socket.setsockopt(
+                zmq.LINGER, 2000
+            )  # ms; a supervisor that is alive reads at once
             self._socket.setsockopt(zmq.SNDHWM, 0)
             self._socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024 * 1024)
             self._socket.connect(address)

@@ -18,7 +18,7 @@ from watchfiles import awatch
 __all__ = ["Watcher"]
 
 # Quiet time that ends a burst, and the longest a burst is held back (ms).
-_STEP = 20
+_STEP = 10
 _DEBOUNCE = 400
 # Locations come ready in crowds: the kernel's watches are set up once for all of them (seconds).
 _GATHER = 0.05
