@@ -205,7 +205,6 @@ class Daemon:
                 keys = KeyDirectory(self.state.path)
                 remote = RemoteControl(self._listen, Methods(self).table(), keys)
             transport.start()
-            control.start()
             if not self._once:
                 self._watcher.start()
                 self._watch_workspace()
@@ -215,6 +214,8 @@ class Daemon:
                 self._note(shortage)
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
+            # Not before it knows its locations: clients of an earlier one connect by themselves.
+            control.start()
             with starting():
                 self.rendezvous.announce(
                     {
