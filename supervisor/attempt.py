@@ -270,7 +270,19 @@ class Attempt:
             imports=imports,
             local_names=local,
             preload=self.spec.preload,
+            anew=self._anew,
         )
+
+    def _anew(self) -> str:
+        """Another instance: whatever is still said under the name of the one before is dropped."""
+        self._services.transport.forget(self.instance)
+        self.instance = f"{self.generation}-{secrets.token_hex(8)}"
+        if self._hello.done():
+            self._hello = asyncio.get_running_loop().create_future()
+            self._hello.add_done_callback(_retrieve)
+        self.hello = {}
+        self._services.transport.expect(self.instance, self._received)
+        return self.instance
 
     async def _place(self, request: LaunchRequest) -> None:
         self._services.transport.expect(self.instance, self._received)

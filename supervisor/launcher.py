@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +65,8 @@ class LaunchRequest:
     the environment, ``start_method`` what was asked for (and why, when it was not the operator),
     ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
     working directory provides, ``preload`` what the operator wants preloaded (None: what is
-    learned).
+    learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
+    whether it came to life.
     """
 
     name: str
@@ -84,6 +85,7 @@ class LaunchRequest:
     imports: tuple[str, ...] = ()
     local_names: frozenset[str] = frozenset()
     preload: tuple[str, ...] | None = None
+    anew: Callable[[], str] | None = None
 
     @property
     def mark(self) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,9 @@ class WarmLauncher:
             except UnfitError as error:
                 why = str(error)
                 self._give_up(_key(request), why)
+            # It may have forked before it ended: that child must not be taken for the next one.
+            if request.anew is not None:
+                request = replace(request, instance=request.anew())
         placed = await self._cold.start(request)
         placed.reason = why or ""
         return placed

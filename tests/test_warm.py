@@ -513,3 +513,22 @@ async def test_the_launcher_is_closed_with_nothing_left(tmp_path, runtime, scrat
     assert not any(alive(server) for server in servers)
     assert not launcher(used)._servers
     assert set(zombies(os.getpid())) <= before
+
+
+async def test_a_child_of_a_forkserver_that_was_killed_in_the_middle_is_nobody(
+    tmp_path, runtime, scratch
+):
+    # It forked, and was killed before it could say so: what it forked says hello all the same.
+    workspace = workspace_of(tmp_path, scratch, {"a.py": GOOD})
+    async with supervising(workspace, runtime) as running:
+        await running.ready("a")
+        attempt = running["a"].serving
+        before = attempt.instance
+        heard = running.daemon._services.transport._receivers
+        assert attempt.request.anew() != before
+        assert before.encode() not in heard
+        assert attempt.instance.encode() in heard
+        assert not attempt._hello.done()
+        running["a"].reload("it was given another name")
+        await running.until(lambda: running["a"].serving is not attempt, "reloaded")
+        await running.ready("a")
