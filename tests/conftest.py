@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from supervisor.limits import Cgroups
+
+
+# Under nohup, and in some CI, this is ignored, and every process that a test starts would inherit it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
