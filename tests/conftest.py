@@ -15,7 +15,6 @@ import pytest
 
 from supervisor.limits import Cgroups
 
-
 # Under nohup, and in some CI, this is ignored, and every process that a test starts would inherit it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
