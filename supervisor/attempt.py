@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -259,7 +259,7 @@ class Attempt:
             address=self._services.transport.address,
             executable=environment.interpreter.executable,
             overlay=self.prepared.overlay,
-            environ={**self.prepared.environ, **self.spec.env},
+            environ=_joined(self.prepared.environ, self.spec.env),
             limits=self.spec.limits,
             output=self._log.output,
             kill=self.spec.kill,
@@ -422,6 +422,10 @@ class Attempt:
 
 def _names(target: Target) -> tuple[tuple[str, ...], frozenset[str]]:
     return imports_of(target), local_names(target)
+
+
+def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    return {**base, **more} if more else base  # most locations share one
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -9,6 +9,7 @@ decoded only to be looked at. No I/O and no clock.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -175,12 +176,13 @@ def _checked_report(report: Any) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise SnapshotError("the report is no map")
     checked: dict[str, Any] = {}
+    # Interned: a thousand locations of one environment name the same modules.
     for name in _REPORT_TEXT:
         if isinstance(report.get(name), str):
-            checked[name] = report[name]
+            checked[name] = sys.intern(report[name])
     for name in _REPORT_LISTS:
         if isinstance(report.get(name), list):
-            checked[name] = [item for item in report[name] if isinstance(item, str)]
+            checked[name] = [sys.intern(item) for item in report[name] if isinstance(item, str)]
     seconds = report.get("load_seconds")
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         checked["load_seconds"] = float(seconds)

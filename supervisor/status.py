@@ -11,14 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from supervisor.attempt import Attempt
 from supervisor.errors import ConfigurationProblem
 from supervisor.location import Location
 from supervisor.specs import LocationSpec
+
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
 
@@ -35,6 +36,8 @@ class Usage:
 
         ``uss`` needs the kernel to walk the memory map: only with ``detail``.
         """
+        import psutil  # nobody asks before the locations have begun to start
+
         found: dict[str, Any] = {"memory": {}}
         with contextlib.suppress(psutil.Error, OSError):
             process = self._processes.get(pid)

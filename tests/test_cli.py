@@ -327,7 +327,7 @@ def test_a_defect_is_one_line_with_the_place_of_the_traceback(
     code = (
         "import sys, supervisor.rendezvous as r; "
         "r.running_supervisors = lambda environ: 1 / 0; "
-        "from supervisor.cli import run; sys.exit(run(['ps']))"
+        "from supervisor.cli import run_command; sys.exit(run_command(['ps']))"
     )
 
     def defect(**extra: str) -> subprocess.CompletedProcess[str]:

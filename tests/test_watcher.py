@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 from supervised import save
 
+from supervisor.directories import InotifyWatch, directory_watch
 from supervisor.watcher import Watcher
+
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
 class Told:
@@ -43,10 +49,18 @@ class Told:
         return str(path) in self.paths
 
 
+@pytest.fixture(params=["linux", "another"])
+def platform(request):
+    """Both ways to watch: the second works here too."""
+    return request.param
+
+
 @contextlib.asynccontextmanager
-async def watching():
+async def watching(platform="linux"):
     told = Told()
-    watcher = Watcher(told.changed, told.is_armed, told.trouble)
+    watcher = Watcher(
+        told.changed, told.is_armed, told.trouble, partial(directory_watch, platform=platform)
+    )
     watcher.start()
     try:
         yield watcher, told
@@ -63,9 +77,9 @@ def folders(tmp_path):
     return found
 
 
-async def test_changes_are_told_once_it_is_armed(folders):
+async def test_changes_are_told_once_it_is_armed(folders, platform):
     a, b, _ = folders
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a)])
         await told.wait(lambda: told.armed)
         (b / "unwatched.py").touch()
@@ -76,10 +90,10 @@ async def test_changes_are_told_once_it_is_armed(folders):
         assert not told.heard(b / "unwatched.py")
 
 
-async def test_folders_are_watched_without_what_is_below_them(folders):
+async def test_folders_are_watched_without_what_is_below_them(folders, platform):
     a, _, _ = folders
     (a / "inner").mkdir()
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a)])
         await told.wait(lambda: told.armed)
         (a / "inner" / "below.py").write_text("x")
@@ -88,9 +102,9 @@ async def test_folders_are_watched_without_what_is_below_them(folders):
         assert not told.heard(a / "inner" / "below.py")
 
 
-async def test_an_owner_whose_folders_are_watched_already_is_armed_by_itself(folders):
+async def test_an_owner_whose_folders_are_watched_already_is_armed_by_itself(folders, platform):
     a, b, _ = folders
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a), str(b)])
         await told.wait(lambda: None in told.armed)
         told.armed.clear()
@@ -99,9 +113,9 @@ async def test_an_owner_whose_folders_are_watched_already_is_armed_by_itself(fol
         assert told.armed == ["two"]
 
 
-async def test_folders_are_added_and_taken_away_while_it_runs(folders):
+async def test_folders_are_added_and_taken_away_while_it_runs(folders, platform):
     a, b, c = folders
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a)])
         await told.wait(lambda: told.armed)
         told.armed.clear()
@@ -123,9 +137,9 @@ async def test_folders_are_added_and_taken_away_while_it_runs(folders):
         assert not told.heard(a / "y.py")
 
 
-async def test_folders_that_are_not_there_are_left_out(folders):
+async def test_folders_that_are_not_there_are_left_out(folders, platform):
     a, b, _ = folders
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a / "gone"), str(a), str(a / "gone" / "deeper")])
         await told.wait(lambda: told.armed)
         b.rmdir()
@@ -134,9 +148,9 @@ async def test_folders_that_are_not_there_are_left_out(folders):
         await told.wait(lambda: told.heard(a / "x.py"))
 
 
-async def test_a_watched_folder_that_goes_away_does_not_end_the_watching(folders):
+async def test_a_watched_folder_that_goes_away_does_not_end_the_watching(folders, platform):
     a, b, _ = folders
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a)])
         watcher.watch("two", [str(b)])
         await told.wait(lambda: told.armed)
@@ -145,11 +159,108 @@ async def test_a_watched_folder_that_goes_away_does_not_end_the_watching(folders
         await told.wait(lambda: told.heard(b / "x.py"))
 
 
-async def test_it_can_be_closed_at_any_time(folders):
-    async with watching():
+async def test_it_can_be_closed_at_any_time(folders, platform):
+    async with watching(platform):
         pass
-    async with watching() as (watcher, _):
+    async with watching(platform) as (watcher, _):
         watcher.watch("one", [str(folders[0])])
-    async with watching() as (watcher, told):
+    async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(folders[0])])
         await told.wait(lambda: told.armed)
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+async def test_a_folder_that_is_made_anew_is_watched_anew(folders, how):
+    a, b, _ = folders
+    async with watching() as (watcher, told):
+        watcher.watch("one", [str(a)])
+        await told.wait(lambda: told.armed)
+        told.armed.clear()
+        if how == "removed":
+            a.rmdir()
+        else:
+            a.rename(b / "elsewhere")
+        a.mkdir()
+        await told.wait(lambda: None in told.armed)
+        (a / "x.py").touch()
+        await told.wait(lambda: told.heard(a / "x.py"))
+
+
+async def test_a_folder_of_two_names_is_told_of_by_both(folders):
+    a, b, _ = folders
+    link = b / "link"
+    link.symlink_to(a)
+    async with watching() as (watcher, told):
+        watcher.watch("one", [str(a), str(link)])
+        await told.wait(lambda: told.armed)
+        (a / "x.py").touch()
+        await told.wait(lambda: told.heard(a / "x.py") and told.heard(link / "x.py"))
+        watcher.watch("one", [str(link)])
+        watcher.watch("two", [str(b)])
+        told.armed.clear()
+        await told.wait(lambda: None in told.armed)
+        (a / "y.py").touch()
+        await told.wait(lambda: told.heard(link / "y.py"))
+        assert not told.heard(a / "y.py")
+
+
+async def test_writing_without_end_does_not_hold_back_what_changed(folders):
+    a, _, _ = folders
+    async with watching() as (watcher, told):
+        watcher.watch("one", [str(a)])
+        await told.wait(lambda: told.armed)
+        number = 0
+
+        def heard() -> bool:
+            nonlocal number
+            number += 1
+            (a / f"{number}.log").touch()
+            told._more.set()
+            return told.heard(a / "x.py")
+
+        (a / "x.py").touch()
+        await told.wait(heard)
+
+
+async def test_what_the_kernel_dropped_has_everybody_look(folders):
+    a, _, _ = folders
+    async with watching() as (watcher, told):
+        watcher.watch("one", [str(a)])
+        await told.wait(lambda: told.armed)
+        told.armed.clear()
+        for number in range(QUEUE // 2 + 2):  # two events each, and nobody reads meanwhile
+            (a / f"{number}").touch()
+        await told.wait(lambda: None in told.armed)
+
+
+async def test_too_few_watches_are_told_of(folders):
+    told = Told()
+
+    class Full:
+        def fileno(self):
+            return self.ours
+
+        def __init__(self):
+            self.ours, self.theirs = os.pipe()
+
+        def add_watch(self, path, mask):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def read(self, timeout):
+            return []
+
+        def close(self):
+            os.close(self.ours)
+            os.close(self.theirs)
+
+    async def full(heard):
+        return InotifyWatch(Full(), heard)
+
+    watcher = Watcher(told.changed, told.is_armed, told.trouble, full)
+    watcher.start()
+    watcher.watch("one", [str(folders[0])])
+    try:
+        await told.wait(lambda: told.troubles)
+        assert "fs.inotify.max_user_watches" in told.troubles[0]
+    finally:
+        await watcher.close()

@@ -30,10 +30,10 @@ def main() -> None:
     # Importing makes tens of thousands of objects that all stay: looking for cycles in them every
     # 700 is a seventh of a short command's time.
     gc.set_threshold(20_000, 10, 10)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     _ready_streams()
     from supervisor.cli.terminal import Terminal

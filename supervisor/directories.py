@@ -1,0 +1,252 @@
+"""The kernel's watches on directories: which paths in them changed, told once a burst.
+
+Owns two ways to watch behind one protocol: inotify(7) on Linux, which costs nothing while nothing
+happens, and ``watchfiles`` elsewhere. Directories are watched, not files, and not below themselves.
+Knows no owners and judges no change.
+
+Both are told what to watch as a whole and compare it with what they have. What they cannot tell of,
+because a directory went away or the kernel dropped events, they report as ``lost``: whoever cares
+must look for himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from inotify_simple import INotify
+
+__all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "directory_watch"]
+
+# Quiet time that ends a burst, and the longest a burst is held back (seconds).
+_STEP = 0.010
+_BURST = 0.4
+# How long to leave it alone when the system cannot watch (seconds).
+_RETRY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Whom a watch tells, in the event loop's thread.
+
+    ``changed(paths)`` once a burst, ``armed()`` once all that was asked for is watched, ``lost()``
+    when changes may have gone unseen or a watched directory is gone, ``trouble(text)`` when the
+    system cannot watch.
+    """
+
+    changed: Callable[[set[str]], None]
+    armed: Callable[[], None]
+    lost: Callable[[], None]
+    trouble: Callable[[str], None]
+
+
+class DirectoryWatch(Protocol):
+    """Watches one set of directories at a time."""
+
+    def watch(self, directories: frozenset[str]) -> None:
+        """Watch these, all of which exist, and no others."""
+
+    async def close(self) -> None:
+        """Watch nothing any more."""
+
+
+async def directory_watch(heard: Heard, platform: str = sys.platform) -> DirectoryWatch:
+    """What ``platform`` has; while it has none to give, that is told and tried again."""
+    if platform != "linux":
+        return WatchfilesWatch(heard)
+    while True:
+        try:
+            # In a thread: what is imported for it takes as long as a reload.
+            return InotifyWatch(await asyncio.to_thread(_inotify), heard)
+        except OSError as error:
+            heard.trouble(f"files cannot be watched: {_why(error)}")
+            await asyncio.sleep(_RETRY)
+
+
+class InotifyWatch:
+    """Linux: watches are added and removed one by one, events read when there are some."""
+
+    def __init__(self, inotify: INotify, heard: Heard) -> None:
+        from inotify_simple import flags
+
+        self._flags = flags
+        self._mask = (
+            flags.CREATE | flags.DELETE | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB
+            | flags.MOVED_FROM | flags.MOVED_TO | flags.DELETE_SELF | flags.MOVE_SELF
+            | flags.ONLYDIR
+        )  # fmt: skip
+        self._gone = flags.DELETE_SELF | flags.MOVE_SELF | flags.IGNORED | flags.UNMOUNT
+        self._inotify = inotify
+        self._heard = heard
+        self._loop = asyncio.get_running_loop()
+        # One directory may have several names (links), and then has one watch.
+        self._names: dict[int, set[str]] = {}
+        self._watches: dict[str, int] = {}
+        self._burst: set[str] = set()
+        self._lost = False
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def watch(self, directories: frozenset[str]) -> None:
+        """Watch these and no others; tried again later when the kernel has no room for more."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for path in self._watches.keys() - directories:
+            self._remove(path)
+        for path in sorted(directories - self._watches.keys()):
+            try:
+                self._add(path)
+            except (FileNotFoundError, NotADirectoryError):
+                self._loop.call_soon(self._heard.lost)  # it went away meanwhile
+            except PermissionError:
+                continue  # nobody's to look into
+            except OSError as error:
+                self._heard.trouble(f"files cannot be watched: {_why(error)}")
+                self._retry = self._loop.call_later(_RETRY, self.watch, directories)
+                return
+        self._heard.armed()
+
+    async def close(self) -> None:
+        """Give the kernel's watches back."""
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        self._loop.remove_reader(self._inotify.fileno())
+        self._inotify.close()
+
+    def _add(self, path: str) -> None:
+        number = self._inotify.add_watch(path, self._mask)
+        self._watches[path] = number
+        self._names.setdefault(number, set()).add(path)
+
+    def _remove(self, path: str) -> None:
+        number = self._watches.pop(path)
+        names = self._names[number]
+        names.discard(path)
+        if not names:
+            del self._names[number]
+            with contextlib.suppress(OSError):  # the directory is gone, and its watch with it
+                self._inotify.rm_watch(number)
+
+    # Reading. Between two looks at a burst the descriptor is left alone: whoever writes without
+    # end costs a look every step.
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._inotify.fileno(), self._begin)
+
+    def _begin(self) -> None:
+        self._loop.remove_reader(self._inotify.fileno())
+        self._deadline = self._loop.time() + _BURST
+        self._look()
+
+    def _look(self) -> None:
+        more = self._read()
+        if more and self._loop.time() < self._deadline:
+            self._timer = self._loop.call_later(_STEP, self._look)
+            return
+        self._timer = None
+        paths, self._burst = self._burst, set()
+        lost, self._lost = self._lost, False
+        self._listen()
+        if paths:
+            self._heard.changed(paths)
+        if lost:
+            self._heard.lost()
+
+    def _read(self) -> bool:
+        """Take what there is into the burst; False when there was nothing."""
+        events = list(self._inotify.read(timeout=0))
+        for number, mask, _cookie, name in events:
+            if mask & self._flags.Q_OVERFLOW:
+                self._lost = True
+                continue
+            known = self._names.get(number, set())
+            self._burst.update(f"{path}{os.sep}{name}" if name else path for path in known)
+            if mask & self._gone and known:
+                # Under this name another directory may stand one day: this watch is not its.
+                self._lost = True
+                for path in list(known):
+                    self._remove(path)
+        return bool(events)
+
+
+class WatchfilesWatch:
+    """Elsewhere: what ``watchfiles`` makes of the system's means, set up anew for each change."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+        self._wanted: frozenset[str] = frozenset()
+        self._again = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="watchfiles")
+
+    def watch(self, directories: frozenset[str]) -> None:
+        """Watch these and no others."""
+        self._wanted = directories
+        self._again.set()
+
+    async def close(self) -> None:
+        """Stop."""
+        self._again.set()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        from watchfiles import awatch
+
+        loop = asyncio.get_running_loop()
+        while True:
+            self._again.clear()
+            if not self._wanted:
+                await self._again.wait()
+                continue
+            stream = awatch(
+                *sorted(self._wanted),
+                watch_filter=None,
+                debounce=int(_BURST * 1000),
+                step=int(_STEP * 1000),
+                stop_event=self._again,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            # The stream sets up the watches before it first waits: this runs right after.
+            report = loop.call_soon(self._heard.armed)
+            try:
+                async for changes in stream:
+                    self._heard.changed({path for _kind, path in changes})
+            except OSError as error:
+                report.cancel()
+                if isinstance(error, FileNotFoundError):  # one vanished meanwhile
+                    loop.call_soon(self._heard.lost)
+                    await self._again.wait()
+                    continue
+                self._heard.trouble(f"files cannot be watched: {_why(error)}")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._again.wait(), _RETRY)
+
+
+def _inotify() -> INotify:
+    from inotify_simple import INotify
+
+    return INotify(nonblocking=True)
+
+
+# What inotify(7) means by its errors.
+_LIMITS = {
+    errno.ENOSPC: "the limit of watches is reached (sysctl fs.inotify.max_user_watches)",
+    errno.EMFILE: "the limit of watchers is reached (sysctl fs.inotify.max_user_instances)",
+}
+
+
+def _why(error: OSError) -> str:
+    return _LIMITS.get(error.errno or 0) or (error.strerror or str(error)).lower()
