@@ -13,9 +13,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from supervisor import strays
 from supervisor.limits import Cgroups, Confinement, confine
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 Output = Callable[[str, bytes], None]
+
+# Looking at all processes takes at most a quarter of our time.
+_REST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
         if number == signal.SIGKILL:
-            _kill_session(self.pid)
+            _kill_sessions({self.pid})
 
     def kill_leader(self, number: int) -> None:
         """Send a signal to the process alone; no error when it is gone."""
@@ -170,14 +174,14 @@ class Process:
         # The zombie still holds the process id: nobody else's group can be hit.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        _kill_session(self.pid)
-        if not self._tree:
-            self._warden.discard(self.pid)
         self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
         status = None
-        if self._tree:
+        await _SWEEPS.setdefault(self._loop, _Sweep()).session(self.pid)
+        if not self._tree:
+            self._warden.discard(self.pid)
+        else:
             await asyncio.to_thread(strays.end_marked, self._tree)
             self._warden.discard(self.pid)
         try:
@@ -270,22 +274,56 @@ def _state(pid: int | str) -> str:
 
 def session_members(session: int) -> list[int]:
     """The live processes of a session, the leader included (Linux; elsewhere empty)."""
-    members: list[int] = []
+    return [pid for pid, its in _sessions() if its == session]
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Every process and its session (Linux; elsewhere none)."""
     try:
         names = os.listdir("/proc")  # noqa: PTH208  # hundreds of entries, names only
     except OSError:
-        return members
+        return
     for name in names:
         if name.isdecimal():
             with contextlib.suppress(OSError):
-                if os.getsid(int(name)) == session:
-                    members.append(int(name))
-    return members
+                yield int(name), os.getsid(int(name))
 
 
-def _kill_session(session: int) -> None:
+def _kill_sessions(sessions: set[int]) -> None:
     """SIGKILL whatever left its group but not its session."""
-    for pid in session_members(session):
-        if pid != session:
+    for pid, session in _sessions():
+        if session in sessions and pid != session:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+class _Sweep:
+    """Ends what is left of the sessions whose leaders have ended, for many by one look at all
+    processes: a thousand that end together cost a few looks, not a thousand."""
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+        self._done: asyncio.Future[None] | None = None
+        self._next = 0.0
+
+    async def session(self, leader: int) -> None:
+        """Return when nothing of the session of ``leader``, still a zombie, is left."""
+        self._ended.add(leader)
+        if self._done is None:
+            loop = asyncio.get_running_loop()
+            self._done = loop.create_future()
+            loop.call_at(self._next, self._look)
+        await asyncio.shield(self._done)
+
+    def _look(self) -> None:
+        done, self._done = self._done, None
+        ended, self._ended = self._ended, set()
+        assert done is not None
+        begun = done.get_loop().time()
+        _kill_sessions(ended)
+        now = done.get_loop().time()
+        self._next = now + (now - begun) * _REST  # one death by itself is looked after at once
+        done.set_result(None)
+
+
+_SWEEPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Sweep] = WeakKeyDictionary()

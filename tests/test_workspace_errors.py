@@ -610,7 +610,7 @@ def test_a_broken_env_file_is_told_at_its_own_line(tmp_path: Path) -> None:
         (b"\x1b[31m", 1, 1, "control character U+001B"),
         ("load_from: []".encode("utf-16"), 1, 1, "not valid UTF-8"),
         (b"x: " + b"[" * 60, 1, 53, "deeper than 50"),
-        (b"[" * 100_000, 1, 51, "deeper than 50"),
+        (b"[" * 900, 1, 51, "deeper than 50"),
         (b"- " * 100_000, 1, 101, "deeper than 50"),
         (b'x: "' + b"y" * 200_000 + b'"', 1, 4, "too long"),
         (b"x: " + b"9" * 10_000, 1, 4, "cannot be read as int"),
@@ -620,6 +620,12 @@ def test_hostile_bytes(tmp_path: Path, data: bytes, line: int, column: int, mess
     found = problems(tmp_path, data)
     assert (found[0].position.line, found[0].position.column) == (line, column)
     assert message in found[0].message
+
+
+def test_what_the_parser_itself_finds_too_deep(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, b"[" * 100_000)
+    assert found.position.line == 1
+    assert found.message == "nested deeper than 50 levels"
 
 
 def test_alias_bombs_are_bounded(tmp_path: Path) -> None:

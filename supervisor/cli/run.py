@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Display", "PlainDisplay", "follow", "open_display", "run_", "run_workspace", "watch"]
 
-# A live table shows times and memory, which change without any news.
+# A live table shows times and memory, which change without any news; lines tell of news alone.
 _REFRESH_SECONDS = 1.0
-_PLAIN_SECONDS = 30.0
-_PAUSE_SECONDS = 0.1
+_PLAIN_SECONDS = 600.0
+# A document of many locations takes time to make and to read, of the supervisor itself too.
+_PAUSE_SECONDS, _PAUSE_EACH = 0.1, 0.001
 
 
 class Display(Protocol):
@@ -243,8 +244,8 @@ async def follow(client: AsyncClient, display: Display, colour: bool) -> None:
             if event.notable or not display.live:
                 display.tell(await _lines(client, event, document, colour))
         before = document
-        # Two hundred locations that start make many changes: a few looks a second are enough.
-        await asyncio.sleep(_PAUSE_SECONDS)
+        # Many locations that start make many changes: a few looks a second are enough.
+        await asyncio.sleep(_PAUSE_SECONDS + _PAUSE_EACH * len(document["locations"]))
         document = await client.status(since=document["revision"], timeout=hold)
 
 

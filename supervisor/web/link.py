@@ -48,8 +48,9 @@ _log = logging.getLogger(__name__)
 
 # Memory and CPU change without news: so often (seconds) the document is had anyway.
 _REFRESH = 5.0
-# Many locations that start make many changes: a few looks a second are enough.
-_PAUSE = 0.1
+# Many locations that start make many changes: a few looks a second are enough, and less than that
+# where a document takes long to make and to read.
+_PAUSE, _PAUSE_EACH = 0.1, 0.001
 _RETRY = 0.5
 # Private memory costs the kernel a walk over the process: asked for what is looked at, this often.
 _MEMORY_AGE = 15.0
@@ -184,7 +185,7 @@ class Link:
             try:
                 while True:
                     self._take(document)
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
                     document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
                 self._client = None

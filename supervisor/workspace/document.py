@@ -37,6 +37,7 @@ __all__ = [
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_NODES = 200_000
 MAX_TEXT = 128 * 1024  # what Linux takes for one environment variable (MAX_ARG_STRLEN)
 
@@ -177,7 +178,9 @@ def parse_yaml(text: str, file: str) -> Node | None:
         if "'\\t'" in reason or ("cannot start any token" in reason and _tab_at(text, mark)):
             reason = "a tab cannot indent; use spaces"
         message = f"this is not valid YAML: {reason}"
-        if error.context and error.context_mark and error.problem:
+        if "nesting depth" in reason:  # libyaml has a bound of its own since 0.2.6
+            message = _TOO_DEEP
+        elif error.context and error.context_mark and error.problem:
             message += f" ({error.context} in line {error.context_mark.line + 1})"
         raise _problem(where or SourcePosition(file), message) from None
     except yaml.YAMLError as error:
@@ -264,7 +267,7 @@ class _Composer:
 
     def _open(self, event: Any, kind: Kind, value: Any, tags: tuple[str, ...]) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise _problem(self._place(event), f"nested deeper than {MAX_DEPTH} levels")
+            raise _problem(self._place(event), _TOO_DEEP)
         self._tag(event, tags)
         self._stack.append(_Frame(Node(kind, value, self._place(event)), event.anchor))
 
