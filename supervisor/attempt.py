@@ -123,6 +123,11 @@ class Attempt:
         return self.placed is not None and not self.placed.exited.done()
 
     @property
+    def forked(self) -> bool:
+        """True when its process came out of a forkserver."""
+        return self.placed is not None and self.placed.method == "forkserver"
+
+    @property
     def idle(self) -> bool:
         """True while it serves and nothing was asked of it that is not answered."""
         return self._doing == "serving" and not self._answers and self.refused is None

@@ -29,6 +29,7 @@ __all__ = [
     "from_shim",
     "internal",
     "protocol_mismatch",
+    "scene_in_a_library",
     "timed_out",
     "unresponsive",
 ]
@@ -40,6 +41,7 @@ _LIBRARY = re.compile(
 _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
 _NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
+_INSTALLED = re.compile(r"^.*/(?:site|dist)-packages/")
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
 _ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
@@ -97,6 +99,27 @@ def from_shim(data: Any) -> Failure:
         hint=_text(data.get("hint")) or None,
         details={key: value for key, value in details.items() if value},
     )
+
+
+def scene_in_a_library(failure: Failure) -> str:
+    """What happened in which file of an installed library; "" when it was in the team's own code.
+
+    The same words for the same place, however often it is come to.
+    """
+    if failure.kind == "exception":
+        happened = f"{failure.details.get('exception', {}).get('type', 'an exception')} raised"
+    elif failure.kind == "timeout":
+        happened = "it hung"
+    else:
+        return ""
+    # Of the frames, the last is where it was; below the library's may be the standard library's.
+    for frame in reversed(failure.details.get("frames", ())):
+        file = str(frame.get("file", ""))
+        if frame.get("user"):
+            break
+        if _INSTALLED.search(file):
+            return f"{happened} in {_INSTALLED.sub('', file)}"
+    return ""
 
 
 def from_environment(error: EnvError) -> Failure:

@@ -95,6 +95,7 @@ class Location:
         self._deaths: tuple[float, ...] = ()
         self._fresh_because = ""
         self._dies_fresh_too = False
+        self._innocent: set[str] = set()
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -307,6 +308,9 @@ class Location:
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
+        scene = failures.scene_in_a_library(failure)
+        if self._fresh_because:
+            self._innocent.add(scene)  # it fails in a fresh process too
         self._fresh_because = ""
         self.failure = failure
         self._end(attempt)
@@ -321,6 +325,10 @@ class Location:
             keep=True,
         )
         self._watch()
+        if scene and scene not in self._innocent and attempt.forked:
+            # The failure is told already; perhaps what was imported before the fork is to blame.
+            self._fresh_because = f"a forked load failed: {scene}; a fresh process loads it"
+            self._begin(f"the forked load failed ({scene}): trying a fresh process")
 
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
@@ -392,8 +400,7 @@ class Location:
         A SIGKILL or SIGTERM came from elsewhere, and one that dies fresh too is not asked again.
         """
         return (
-            attempt.placed is not None
-            and attempt.placed.method == "forkserver"
+            attempt.forked
             and doing in ("starting", "loading")
             and attempt.refused is None
             and ended.signal not in (signal.SIGKILL, signal.SIGTERM)

@@ -321,6 +321,48 @@ async def test_what_dies_fresh_too_is_tried_fresh_once(tmp_path, runtime, scratc
         assert await method(running, "a") == FORKED
 
 
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_forked_load_that_fails_where_a_fresh_one_does_not(tmp_path, runtime, scratch, how):
+    text = f"import pid_library\npid_library.{how}()\n" + job("one")
+    workspace = workspace_of(tmp_path, scratch, {"a.py": text}, {"a": {"load_timeout": "2s"}})
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "ready"}
+        happened = {"raises": "RuntimeError raised", "hangs": "it hung"}[how]
+        reason = f"a forked load failed: {happened} in pid_library.py; a fresh process loads it"
+        assert await method(running, "a") == ("spawn", reason)
+        assert running.definitions("a") == ["job:one"]
+        assert running["a"].failure is None
+
+
+async def test_what_fails_fresh_too_is_tried_fresh_once(tmp_path, runtime, scratch):
+    text = (
+        "import os, pid_library\nopen('begun', 'a').write('x')\n"
+        "if os.path.exists('bad'):\n    pid_library.always()\n"
+    )
+    workspace = workspace_of(tmp_path, scratch, {"a.py": text + job("one"), "b.py": GOOD})
+    (tmp_path / "bad").touch()
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "failed", "b": "ready"}
+        assert "always wrong" in running["a"].failure.message
+        assert (tmp_path / "begun").read_text() == "xx"
+        # It is known by now that forking is not to blame.
+        running["a"].reload()
+        assert (await running.settled())["a"] == "failed"
+        assert (tmp_path / "begun").read_text() == "xxx"
+        (tmp_path / "bad").unlink()
+        running["a"].reload()
+        assert await running.settled() == {"a": "ready", "b": "ready"}
+        assert await method(running, "a") == FORKED
+
+
+async def test_what_fails_in_its_own_code_is_not_tried_fresh(tmp_path, runtime, scratch):
+    text = "import pid_library\nopen('begun', 'a').write('x')\n1 / 0\n"
+    workspace = workspace_of(tmp_path, scratch, {"a.py": text + job("one")})
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "failed"}
+        assert (tmp_path / "begun").read_text() == "x"
+
+
 # Learning.
 
 

@@ -92,6 +92,15 @@ BAD_LIBRARIES = {
         def check():
             if os.getpid() != pid:
                 os.abort()
+        def raises():
+            if os.getpid() != pid:
+                raise RuntimeError("not after a fork")
+        def hangs():
+            import threading
+            if os.getpid() != pid:
+                threading.Event().wait()
+        def always():
+            raise RuntimeError("always wrong")
         """,
 }
 
