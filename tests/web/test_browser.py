@@ -399,22 +399,24 @@ def test_ten_thousand_definitions_and_a_search_as_one_types(
         expect(opened.locator(".groups")).to_contain_text("team-49")
 
 
+@pytest.mark.timeout(300)
 def test_a_thousand_locations(tmp_path: Path, opened: Any) -> None:
-    """Most of them served elsewhere, so that a small machine can hold them."""
-    import yaml
-    from supervised import workspace_text
-
-    (tmp_path / "one.py").write_text(TEAM)
-    text = workspace_text({"one": {}})
-    text["load_from"] += [
-        {"grpc_server": {"host": "localhost", "port": 4000 + n, "location_name": f"far-{n:04}"}}
-        for n in range(999)
-    ]
-    with site(tmp_path, {}, {}) as made:
-        save(tmp_path / "workspace.yaml", yaml.safe_dump(text))
+    """All of them processes that run, and all reloaded at once while the page is used."""
+    names = [f"team_{number:04}" for number in range(1000)]
+    texts = {f"{name}.py": job("nightly") for name in names}
+    with site(tmp_path, texts) as made:
         opened.goto(made.page.url)
         expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
-        opened.get_by_label("Search locations").fill("far-0998")
+        opened.get_by_label("Search locations").fill("team_0998")
         expect(opened.locator("tr.row")).to_have_count(1)
-        opened.get_by_label("Search locations").fill("one")
-        expect(row(opened, "one")).to_contain_text("ready", timeout=WAIT)
+        expect(row(opened, "team_0998")).to_contain_text("ready")
+        save(tmp_path / "team_0998.py", texts["team_0998.py"].replace("nightly", "weekly"))
+        expect(row(opened, "team_0998").locator("td[data-label=generation]")).to_have_text("2", timeout=WAIT)
+        made.client.reload()
+        opened.get_by_label("Search locations").fill("")
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
+        opened.get_by_label("Search locations").fill("team_0999")
+        last = row(opened, "team_0999").locator("td[data-label=generation]")
+        expect(last).to_have_text("2", timeout=WAIT * 4)
+        opened.goto(f"{made.page.url}/definitions?q=weekly")
+        expect(opened.locator("#found")).to_have_text("1 of 1000 definitions", timeout=WAIT)
