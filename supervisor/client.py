@@ -15,10 +15,9 @@ where any number of requests may be under way. Neither survives a fork.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -26,8 +25,7 @@ import zmq
 
 from supervisor import calls
 from supervisor.calls import Call
-from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint, WorkspacePath
-from supervisor.locate import Found
+from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,26 +56,7 @@ class Client(Endpoint):
                 print(location["name"], location["state"])
     """
 
-    def __init__(
-        self,
-        workspace: WorkspacePath | None = None,
-        *,
-        directory: str | os.PathLike[str] | None = None,
-        timeout: float = 10.0,
-        environ: Mapping[str, str] | None = None,
-        found: Found | None = None,
-        address: str | None = None,
-        keys: str | os.PathLike[str] | None = None,
-    ) -> None:
-        super().__init__(
-            workspace,
-            directory=directory,
-            timeout=timeout,
-            environ=environ,
-            found=found,
-            address=address,
-            keys=keys,
-        )
+    def _open(self) -> None:
         self._lock = threading.Lock()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -266,26 +245,7 @@ class AsyncClient(Endpoint):
     Made and used in one event loop. An asynchronous context manager.
     """
 
-    def __init__(
-        self,
-        workspace: WorkspacePath | None = None,
-        *,
-        directory: str | os.PathLike[str] | None = None,
-        timeout: float = 10.0,
-        environ: Mapping[str, str] | None = None,
-        found: Found | None = None,
-        address: str | None = None,
-        keys: str | os.PathLike[str] | None = None,
-    ) -> None:
-        super().__init__(
-            workspace,
-            directory=directory,
-            timeout=timeout,
-            environ=environ,
-            found=found,
-            address=address,
-            keys=keys,
-        )
+    def _open(self) -> None:
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
         self._reader: asyncio.Task[None] | None = None

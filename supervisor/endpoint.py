@@ -60,6 +60,10 @@ class Endpoint:
         self._timeout = timeout
         self._conversation = Conversation(self._found.workspace)
         self._pidfd = None if self._remote else _pidfd(self._found)
+        self._open()
+
+    def _open(self) -> None:
+        """Make what the client needs of its own; the supervisor is known by now."""
 
     @property
     def workspace(self) -> str:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +27,8 @@ from supervisor.launcher import (
     Placed,
     SpawnLauncher,
     open_pipes,
+    spawn,
+    tell_start,
 )
 from supervisor.process import Output, Process
 from supervisor.slots import Slots
@@ -162,28 +162,19 @@ class Forkserver:
         self._control = ours
         title = f"forkserver {request.environment_name}"
         command = [str(request.executable), "-u", str(BOOT), title.ljust(_TITLE_WIDTH)]
-        with theirs, open_pipes() as pipes:
-            line, output, errors = pipes.theirs
+        with theirs:
             try:
-                # Blocking, in the main thread, as in SpawnLauncher.
-                child = subprocess.Popen(
+                self._process, lifeline = spawn(
                     command,
-                    stdin=line,
-                    stdout=output,
-                    stderr=errors,
-                    env={**request.environ, strays.VARIABLE: strays.UNMARKED},
-                    cwd="/",
-                    start_new_session=True,
+                    {**request.environ, strays.VARIABLE: strays.UNMARKED},
+                    output=self._output,
+                    warden=self._warden,
+                    method="forkserver",
                     pass_fds=(theirs.fileno(),),
                 )
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, LaunchError) as error:
                 raise UnfitError(f"the forkserver cannot be started: {error}") from None
-            number = theirs.fileno()
-        self._process = _own_process(child, pipes, self._output, self._warden)
-        overlay = None if request.overlay is None else str(request.overlay)
-        start = {"v": 1, "control": number, "overlay": overlay}
-        with contextlib.suppress(OSError):
-            os.write(pipes.lifeline, json.dumps(start).encode() + b"\n")
+            tell_start(lifeline, request.overlay, control=theirs.fileno())
 
     async def _preload(self) -> None:
         module = "its libraries"
@@ -335,25 +326,6 @@ async def _discard(forking: asyncio.Task[Process]) -> None:
         process = await forking
         process.kill(signal.SIGKILL)
         await asyncio.shield(process.exited)
-
-
-def _own_process(
-    child: subprocess.Popen[bytes], pipes: Pipes, output: Output, warden: Warden
-) -> Process:
-    async def reap() -> int | None:
-        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-        child.returncode = os.waitstatus_to_exitcode(status)
-        os.close(pipes.lifeline)
-        return status
-
-    return Process(
-        child.pid,
-        pipes={pipes.output: "out", pipes.errors: "err"},
-        output=output,
-        reap=reap,
-        method="forkserver",
-        warden=warden,
-    )
 
 
 def _portions(modules: list[str]) -> Iterator[list[str]]:

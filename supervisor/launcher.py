@@ -40,6 +40,8 @@ __all__ = [
     "descriptor_shortage",
     "open_pipes",
     "raise_descriptor_limit",
+    "spawn",
+    "tell_start",
 ]
 
 # Some programs walk all descriptors they could have.
@@ -224,48 +226,74 @@ class SpawnLauncher:
     async def start(self, request: LaunchRequest) -> Placed:
         """Start ``python boot.py NAME`` in a session of its own."""
         command = [str(request.executable), "-u", str(BOOT), request.name]
-        with open_pipes() as pipes:
-            line, output, errors = pipes.theirs
-            try:
-                # In this, the main thread, and blocking: it returns once the child has called exec,
-                # and the event loop's own subprocess support would take a thread for each.
-                child = subprocess.Popen(  # noqa: ASYNC220
-                    command,
-                    stdin=line,
-                    stdout=output,
-                    stderr=errors,
-                    env={**request.environ, strays.VARIABLE: request.mark},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:
-                text = error.strerror if isinstance(error, OSError) else str(error)
-                raise LaunchError(
-                    f"{request.executable} cannot be started: {(text or str(error)).lower()}"
-                ) from None
-
-        async def reap() -> int | None:
-            _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-            child.returncode = os.waitstatus_to_exitcode(status)
-            os.close(pipes.lifeline)
-            return status
-
-        placed = Process(
-            child.pid,
-            pipes={pipes.output: "out", pipes.errors: "err"},
-            output=request.output,
-            reap=reap,
-            method="spawn",
-            warden=self.warden,
-            tree=request.tree,
-        )
+        try:
+            placed, lifeline = spawn(
+                command,
+                {**request.environ, strays.VARIABLE: request.mark},
+                output=request.output,
+                warden=self.warden,
+                method="spawn",
+                tree=request.tree,
+            )
+        except (OSError, ValueError) as error:
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            raise LaunchError(
+                f"{request.executable} cannot be started: {(text or str(error)).lower()}"
+            ) from None
         placed.limit(request.limits, self.descriptors, self.cgroups)
-        start = {
-            "v": 1,
-            "address": request.address,
-            "instance": request.instance,
-            "overlay": None if request.overlay is None else str(request.overlay),
-        }
-        with contextlib.suppress(OSError):  # it died already: its exit tells the story
-            os.write(pipes.lifeline, json.dumps(start).encode() + b"\n")
+        tell_start(lifeline, request.overlay, address=request.address, instance=request.instance)
         return placed
+
+
+def spawn(
+    command: list[str],
+    environ: Mapping[str, str],
+    *,
+    output: Output,
+    warden: Warden,
+    method: str,
+    tree: str = "",
+    pass_fds: tuple[int, ...] = (),
+) -> tuple[Process, int]:
+    """Start ``command`` in a session of its own; it and the writing end of its lifeline.
+
+    Raises OSError or ValueError when it cannot be started, ``LaunchError`` when there are no pipes.
+    """
+    with open_pipes() as pipes:
+        line, out, errors = pipes.theirs
+        # In this, the main thread, and blocking: it returns once the child has called exec, and
+        # the event loop's own subprocess support would take a thread for each.
+        child = subprocess.Popen(
+            command,
+            stdin=line,
+            stdout=out,
+            stderr=errors,
+            env=environ,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+
+    async def reap() -> int | None:
+        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
+        child.returncode = os.waitstatus_to_exitcode(status)
+        os.close(pipes.lifeline)
+        return status
+
+    process = Process(
+        child.pid,
+        pipes={pipes.output: "out", pipes.errors: "err"},
+        output=output,
+        reap=reap,
+        method=method,
+        warden=warden,
+        tree=tree,
+    )
+    return process, pipes.lifeline
+
+
+def tell_start(lifeline: int, overlay: Path | None, **more: object) -> None:
+    """Write the start message that runner_shim/boot.py waits for."""
+    start = {"v": 1, "overlay": None if overlay is None else str(overlay), **more}
+    with contextlib.suppress(OSError):  # it died already: its exit tells the story
+        os.write(lifeline, json.dumps(start).encode() + b"\n")

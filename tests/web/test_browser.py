@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from supervised import job, save
 
-from .site import HOSTILE_NAME, TEAM, Site, site
+from .site import HOSTILE_NAME, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -411,7 +411,9 @@ def test_a_thousand_locations(tmp_path: Path, opened: Any) -> None:
         expect(opened.locator("tr.row")).to_have_count(1)
         expect(row(opened, "team_0998")).to_contain_text("ready")
         save(tmp_path / "team_0998.py", texts["team_0998.py"].replace("nightly", "weekly"))
-        expect(row(opened, "team_0998").locator("td[data-label=generation]")).to_have_text("2", timeout=WAIT)
+        expect(row(opened, "team_0998").locator("td[data-label=generation]")).to_have_text(
+            "2", timeout=WAIT
+        )
         made.client.reload()
         opened.get_by_label("Search locations").fill("")
         expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
