@@ -146,6 +146,23 @@ async def test_a_kill_reaches_the_whole_session(start, who):
     await poll(lambda: not any(alive(pid) for pid in children), "the children are gone")
 
 
+async def test_many_that_end_together_leave_nothing(start):
+    started = [await start(CHILDREN) for _ in range(12)]
+    await poll(
+        lambda: all(output.text["out"].count(b"\n") == 2 for _, output in started),
+        "the children run",
+    )
+    children = [int(line) for _, output in started for line in output.text["out"].split()]
+    for process, _ in started[:-1]:
+        os.kill(process.pid, signal.SIGKILL)
+    for process, _ in started[:-1]:
+        await ended(process)
+    await poll(lambda: not any(alive(pid) for pid in children[:-2]), "the children are gone")
+    assert all(alive(pid) for pid in children[-2:]), "whose leader lives, live"
+    started[-1][0].kill(signal.SIGKILL)
+    await ended(started[-1][0])
+
+
 async def test_one_that_keeps_the_pipes_open_is_not_waited_for(start):
     code = (
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n"
