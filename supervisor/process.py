@@ -179,11 +179,9 @@ class Process:
     async def _end(self) -> None:
         status = None
         await _SWEEPS.setdefault(self._loop, _Sweep()).session(self.pid)
-        if not self._tree:
-            self._warden.discard(self.pid)
-        else:
+        if self._tree:
             await asyncio.to_thread(strays.end_marked, self._tree)
-            self._warden.discard(self.pid)
+        self._warden.discard(self.pid)
         try:
             status = await self._reap()
         finally:
