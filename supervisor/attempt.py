@@ -196,7 +196,8 @@ class Attempt:
                 {"type": "describe", "kind": kind, "name": name, "repository": repository}
             )
             try:
-                message, _ = await asyncio.wait_for(asyncio.shield(asked), timeout)
+                async with asyncio.timeout(timeout):
+                    message, _ = await asyncio.shield(asked)
             except TimeoutError:
                 await self.unresponsive(f"constructing {name!r}", timeout)
                 message, _ = await asked
@@ -221,10 +222,12 @@ class Attempt:
                 if self._doing == "serving" and not self._answers.keys() - self._pings:
                     await self._services.transport.send(self.instance, {"type": "stop"})
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(asyncio.shield(placed.exited), grace)
+                        async with asyncio.timeout(grace):
+                            await asyncio.shield(placed.exited)
                 if not placed.exited.done():
                     placed.kill(signal.SIGTERM)
-                    await asyncio.wait_for(asyncio.shield(placed.exited), grace)
+                    async with asyncio.timeout(grace):
+                        await asyncio.shield(placed.exited)
         placed.kill(signal.SIGKILL)
         await asyncio.shield(placed.exited)
         self._forget()
@@ -334,7 +337,8 @@ class Attempt:
 
     async def _within(self, future: asyncio.Future[_T], deadline: float, doing: str) -> _T:
         try:
-            return await asyncio.wait_for(future, deadline - asyncio.get_running_loop().time())
+            async with asyncio.timeout_at(deadline):
+                return await future
         except TimeoutError:
             dumped = await self.dump_stack()
             what = f"{doing} {self.spec.name}" if doing == "loading" else doing

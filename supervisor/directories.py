@@ -232,7 +232,8 @@ class WatchfilesWatch:
                     continue
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), _RETRY)
+                    async with asyncio.timeout(_RETRY):
+                        await self._again.wait()
 
 
 def _inotify() -> INotify:

@@ -276,7 +276,8 @@ class Forkserver:
     ) -> dict[str, Any]:
         async with self._lock:
             try:
-                await asyncio.wait_for(self._send(message, descriptors), self._patience.answer)
+                async with asyncio.timeout(self._patience.answer):
+                    await self._send(message, descriptors)
                 return await self._patiently(self._patience.answer)
             except TimeoutError:
                 self._abandon()
@@ -296,7 +297,8 @@ class Forkserver:
                 raise ForkserverGoneError(str(error)) from None
 
     async def _patiently(self, timeout: float) -> dict[str, Any]:
-        return await asyncio.wait_for(self._receive(), timeout)
+        async with asyncio.timeout(timeout):
+            return await self._receive()
 
     async def _receive(self) -> dict[str, Any]:
         assert self._control is not None

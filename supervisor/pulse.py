@@ -87,7 +87,8 @@ class Pulse:
             self._next = min(self._due.values(), default=loop.time() + _NOBODY)
             self._earlier.clear()
             try:
-                await asyncio.wait_for(self._earlier.wait(), self._next - loop.time())
+                async with asyncio.timeout_at(self._next):
+                    await self._earlier.wait()
                 continue
             except TimeoutError:
                 pass

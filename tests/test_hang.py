@@ -223,3 +223,18 @@ async def test_many_are_asked_in_few_slices():
     # Those that are due about the same time are asked in one go: far fewer wake-ups than processes.
     goes = {round(moment, 1) for one in patients for moment in one.asked}
     assert len(goes) < 100
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_an_end_is_heard_while_another_is_to_be_asked_earlier(turns):
+    async def unresponsive() -> None:
+        raise AssertionError
+
+    pulse = Pulse()
+    pulse.watch(_Patient(3600.0, 1.0), unresponsive)
+    await asyncio.sleep(0)
+    pulse.watch(_Patient(1.0, 1.0), unresponsive)  # wakes the task, some turns of the loop from now
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    _, late = await asyncio.wait([asyncio.create_task(pulse.close())], timeout=10)
+    assert not late

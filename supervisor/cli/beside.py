@@ -88,7 +88,8 @@ async def run_beside(
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _PATIENCE)
+                    async with asyncio.timeout(_PATIENCE):
+                        await process.wait()
     finally:
         os.close(ours)
         os.close(theirs)  # what is still there ends now

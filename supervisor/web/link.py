@@ -142,7 +142,8 @@ class Link:
         deadline = time.monotonic() + timeout
         while self.version == version and not self.closing:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), max(deadline - time.monotonic(), 0))
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                    await self._news.wait()
             if time.monotonic() >= deadline:
                 break
         return self.version != version
