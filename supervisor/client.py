@@ -422,17 +422,19 @@ class AsyncClient(Endpoint):
 
     async def _read(self, socket: zmq.asyncio.Socket) -> None:
         while True:
-            frames = await socket.recv_multipart()
-            try:
-                number, header = self._conversation.number_of(frames)
-            except Exception as error:  # whoever waits must hear of it
-                for waiting in self._pending.values():
-                    if not waiting.done():
-                        waiting.set_exception(error)
-                continue
-            answer = self._pending.get(number)
-            if answer is not None and not answer.done():
-                answer.set_result([header, frames[1:]])
+            self._take(await socket.recv_multipart())  # and keeps none of it
+
+    def _take(self, frames: list[bytes]) -> None:
+        try:
+            number, header = self._conversation.number_of(frames)
+        except Exception as error:  # whoever waits must hear of it
+            for waiting in self._pending.values():
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return
+        answer = self._pending.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result([header, frames[1:]])
 
     async def _watch(self) -> None:
         """Ends every request under way once the supervisor is gone."""

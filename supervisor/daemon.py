@@ -17,8 +17,6 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-import zmq.asyncio
-
 from supervisor import __version__, strays
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
@@ -49,7 +47,7 @@ from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
-from supervisor.transport import Transport
+from supervisor.transport import Transport, thrifty_context
 from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
@@ -178,7 +176,7 @@ class Daemon:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        context = zmq.asyncio.Context()
+        context = thrifty_context()
         with starting():
             transport = Transport(context, self.rendezvous.shim_address)
         environments = Environments(self.spec.state_directory / "envs", self._environ)

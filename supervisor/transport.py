@@ -17,9 +17,21 @@ import zmq.asyncio
 
 from runner_shim import wire
 
-__all__ = ["Received", "Transport"]
+__all__ = ["Received", "Transport", "thrifty_context"]
 
 Received = Callable[[dict[str, Any] | wire.WireError, list[bytes]], None]
+
+# zmq.h; pyzmq has no name for it. 0: a connection has a buffer of 8 KiB instead of 18, in which
+# messages are not left where they arrived but copied; those that do not fit never were in it.
+_ZERO_COPY_RECV = 10
+
+
+def thrifty_context() -> zmq.asyncio.Context:
+    """A context for very many connections that say little."""
+    context = zmq.asyncio.Context()
+    with contextlib.suppress(zmq.ZMQError):  # a libzmq without it
+        context.set(_ZERO_COPY_RECV, 0)
+    return context
 
 
 class Transport:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli import failure, words
-from supervisor.cli.events import events
+from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line, outcome_lines
 from supervisor.cli.terminal import Terminal, clean, paint, visible_width
 
@@ -338,19 +338,19 @@ def test_events_of_a_life() -> None:
     ready = location(serving=serving(), since=101.0)
     (first,) = events(None, document(starting))
     assert first.text == "risk: starting — the supervisor started"
-    (second,) = events(document(starting), document(ready))
+    (second,) = events(Seen(document(starting)), document(ready))
     assert (second.location, second.before) == ("risk", None)
     assert "diff" not in second.wants
-    assert events(document(ready), document(ready)) == []
+    assert events(Seen(document(ready)), document(ready)) == []
     again = location(serving=serving(generation=2), generation=2, since=102.0)
-    (third,) = events(document(ready), document(again))
+    (third,) = events(Seen(document(ready)), document(again))
     assert third.wants == {"diff"}
     assert third.before == 1
     assert third.notable
     failed = location(state="failed", generation=3, failure=MISSING, serving=serving())
-    (fourth,) = events(document(again), document(failed))
+    (fourth,) = events(Seen(document(again)), document(failed))
     assert fourth.wants == {"failure"}
-    (fifth,) = events(document(failed), document())
+    (fifth,) = events(Seen(document(failed)), document())
     assert fifth.text == "risk: removed from the workspace"
 
 
@@ -358,8 +358,8 @@ def test_a_build_is_told_by_stage_and_not_by_line() -> None:
     def at(reason: str) -> Any:
         return document(location(state="starting", reason=reason))
 
-    assert events(at("install: a"), at("install: b")) == []
-    assert [one.text for one in events(at("create: a"), at("install: b"))] == [
+    assert events(Seen(at("install: a")), at("install: b")) == []
+    assert [one.text for one in events(Seen(at("create: a")), at("install: b"))] == [
         "risk: starting — install: b"
     ]
 
@@ -367,9 +367,11 @@ def test_a_build_is_told_by_stage_and_not_by_line() -> None:
 def test_events_of_the_workspace() -> None:
     problem = {"file": "/w.yaml", "line": 2, "column": 5, "path": "x", "message": "is unknown"}
     broken = document(configuration_problems=[problem])
-    (first,) = events(document(), broken)
+    (first,) = events(Seen(document()), broken)
     assert first.text.splitlines()[1] == "  /w.yaml:2:5: x: is unknown"
-    assert events(broken, broken) == []
-    assert [one.text for one in events(broken, document())] == ["the workspace can be read again"]
-    (noted,) = events(document(), document(warnings=["old form"]))
+    assert events(Seen(broken), broken) == []
+    assert [one.text for one in events(Seen(broken), document())] == [
+        "the workspace can be read again"
+    ]
+    (noted,) = events(Seen(document()), document(warnings=["old form"]))
     assert noted.text == "warning: old form"

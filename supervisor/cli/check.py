@@ -16,7 +16,7 @@ import click
 from supervisor.calls import UNDER_WAY
 from supervisor.cli import INTERRUPTED, failure, words
 from supervisor.cli.app import Session, json_option, selecting
-from supervisor.cli.events import events
+from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line
 from supervisor.cli.status import warning_lines
 from supervisor.cli.terminal import Terminal, clean
@@ -142,14 +142,14 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
 
 async def _settled(client: AsyncClient, terminal: Terminal, *, quiet: bool) -> StatusDocument:
     """The status once nothing is under way; what is being done meanwhile goes to standard error."""
-    before: StatusDocument | None = None
+    before: Seen | None = None
     document = await client.status()
     while any(one["state"] in UNDER_WAY for one in document["locations"]):
         if before is not None and not quiet:
             for event in events(before, document):
                 if event.text:
                     terminal.say(clean(event.text), "dim")
-        before = document
+        before = Seen(document)
         document = await client.status(since=document["revision"])
     return document
 

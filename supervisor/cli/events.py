@@ -1,7 +1,8 @@
 """What happened between two status documents, in words.
 
 Owns the judgement of which differences are worth a line in the foreground supervisor's output, and
-of which need a look at the details first. Pure: documents in, events out.
+of which need a look at the details first. Pure: documents in, events out. Of the earlier document only
+what is compared is kept (``Seen``): a document of a thousand locations takes megabytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from supervisor.cli import words
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument
 
-__all__ = ["Event", "events"]
+__all__ = ["Event", "Seen", "events"]
 
 _FAILURES = frozenset({"failed", "crashed", "backoff"})
 
@@ -35,33 +36,48 @@ class Event:
     notable: bool = False
 
 
-def events(before: StatusDocument | None, after: StatusDocument) -> list[Event]:
-    """The events between two documents of one supervisor; ``before`` None at the beginning."""
+class Seen:
+    """As much of a status document as is compared with the next one."""
+
+    __slots__ = ("locations", "problems", "warnings")
+
+    def __init__(self, document: StatusDocument) -> None:
+        self.locations = {one["name"]: _SeenLocation(one) for one in document["locations"]}
+        self.warnings = frozenset(document["supervisor"]["warnings"])
+        self.problems = document["supervisor"]["configuration_problems"]
+
+
+class _SeenLocation:
+    __slots__ = ("generation", "serving", "since", "stage", "state")
+
+    def __init__(self, one: LocationStatus) -> None:
+        self.state = one["state"]
+        self.generation = one["generation"]
+        self.since = one["since"]
+        self.stage = _stage(one)
+        serving = one["serving"]
+        self.serving = serving["generation"] if serving is not None else None
+
+
+def events(before: Seen | None, after: StatusDocument) -> list[Event]:
+    """The events from one document of a supervisor to another; ``before`` None at the beginning."""
     found: list[Event] = []
-    old = {one["name"]: one for one in before["locations"]} if before is not None else {}
-    new = {one["name"]: one for one in after["locations"]}
-    for name, one in new.items():
-        found += _of_location(old.get(name), one, known=before is not None)
-    for name in old.keys() - new.keys():
+    old = before.locations if before is not None else {}
+    for one in after["locations"]:
+        found += _of_location(old.get(one["name"]), one, known=before is not None)
+    for name in old.keys() - {one["name"] for one in after["locations"]}:
         found.append(Event(name, f"{name}: removed from the workspace", notable=True))
     return found + _of_supervisor(before, after)
 
 
-def _of_location(old: LocationStatus | None, new: LocationStatus, *, known: bool) -> list[Event]:
+def _of_location(old: _SeenLocation | None, new: LocationStatus, *, known: bool) -> list[Event]:
     name, state = new["name"], new["state"]
     if old is not None and not _differs(old, new):
         return []
     if state == "ready":
-        had = old["serving"] if old is not None else None
+        had = old.serving if old is not None else None
         wants = frozenset({"diff"}) if had is not None else frozenset({"detail"})
-        return [
-            Event(
-                name,
-                wants=wants,
-                before=had["generation"] if had is not None else None,
-                notable=had is not None,
-            )
-        ]
+        return [Event(name, wants=wants, before=had, notable=had is not None)]
     if state in _FAILURES:
         return [Event(name, wants=frozenset({"failure"}), notable=True)]
     if state == "loading":
@@ -73,27 +89,27 @@ def _of_location(old: LocationStatus | None, new: LocationStatus, *, known: bool
     return [Event(name, text, notable=added)]
 
 
-def _differs(old: LocationStatus, new: LocationStatus) -> bool:
-    if old["state"] != new["state"] or old["generation"] != new["generation"]:
+def _differs(old: _SeenLocation, new: LocationStatus) -> bool:
+    if old.state != new["state"] or old.generation != new["generation"]:
         return True
     if new["state"] == "starting":
-        # What an environment's making says: a line for each stage, not for each package.
-        return _stage(old) != _stage(new)
-    return old["since"] != new["since"]
+        return old.stage != _stage(new)
+    return old.since != new["since"]
 
 
 def _stage(one: LocationStatus) -> str:
-    return (one["reason"] or "").partition(":")[0]
+    # What an environment's making says: a line for each stage, not for each package.
+    return (one["reason"] or "").partition(":")[0] if one["state"] == "starting" else ""
 
 
-def _of_supervisor(before: StatusDocument | None, after: StatusDocument) -> list[Event]:
+def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     found: list[Event] = []
-    seen = set(before["supervisor"]["warnings"]) if before is not None else set()
+    seen = before.warnings if before is not None else frozenset()
     for text in after["supervisor"]["warnings"]:
         if text not in seen:
             found.append(Event(None, f"warning: {text}", notable=True))
     problems = after["supervisor"]["configuration_problems"]
-    earlier = before["supervisor"]["configuration_problems"] if before is not None else []
+    earlier = before.problems if before is not None else []
     if problems and problems != earlier:
         lines = [f"  {words.problem(row)}" for row in problems]
         text = "the edited workspace cannot be read; the last good one stays in force:"

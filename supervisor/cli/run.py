@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from supervisor.calls import LONGEST_HOLD
 from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
 from supervisor.cli.app import LISTEN, Session, beside_option, selecting
-from supervisor.cli.events import Event, events
+from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.terminal import Terminal, clean
 
@@ -35,7 +36,6 @@ __all__ = ["Display", "PlainDisplay", "follow", "open_display", "run_", "run_wor
 
 # A live table shows times and memory, which change without any news; lines tell of news alone.
 _REFRESH_SECONDS = 1.0
-_PLAIN_SECONDS = 600.0
 # A document of many locations takes time to make and to read, of the supervisor itself too.
 _PAUSE_SECONDS, _PAUSE_EACH = 0.1, 0.001
 
@@ -232,8 +232,8 @@ async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
 
 async def follow(client: AsyncClient, display: Display, colour: bool) -> None:
     """Show what ``client`` says of its supervisor, until that ends (``NotRunningError``)."""
-    hold = _REFRESH_SECONDS if display.live else _PLAIN_SECONDS
-    before: StatusDocument | None = None
+    hold = _REFRESH_SECONDS if display.live else LONGEST_HOLD
+    before: Seen | None = None
     document = await client.status()
     if not display.live:
         many = words.plural(len(document["locations"]), "location")
@@ -243,10 +243,12 @@ async def follow(client: AsyncClient, display: Display, colour: bool) -> None:
         for event in events(before, document):
             if event.notable or not display.live:
                 display.tell(await _lines(client, event, document, colour))
-        before = document
+        before, revision = Seen(document), document["revision"]
+        pause = _PAUSE_SECONDS + _PAUSE_EACH * len(document["locations"])
+        del document  # of many locations it is large, and nothing may happen for days
         # Many locations that start make many changes: a few looks a second are enough.
-        await asyncio.sleep(_PAUSE_SECONDS + _PAUSE_EACH * len(document["locations"]))
-        document = await client.status(since=document["revision"], timeout=hold)
+        await asyncio.sleep(pause)
+        document = await client.status(since=revision, timeout=hold)
 
 
 def watch(session: Session) -> int:
