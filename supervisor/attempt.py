@@ -100,7 +100,7 @@ class Attempt:
         self.started_wall_ns = time.time_ns()
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
-        self.hello: dict[str, Any] = {}
+        self._greeted = False
         self.snapshot: Snapshot | None = None
         self.refused: Failure | None = None
         self.start_seconds = 0.0
@@ -109,7 +109,7 @@ class Attempt:
         self._log_start = log.cursor
         self._doing = "starting"
         self._next_request = 1
-        self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[bytes]]]] = {}
         self._pings: set[int] = set()
@@ -239,7 +239,7 @@ class Attempt:
 
     async def dump_stack(self) -> list[str]:
         """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
-        if self.placed is None or not self.hello:
+        if self.placed is None or not self._greeted:
             return []
         before = self._log.cursor
         self.placed.kill_leader(_STACK_SIGNAL)
@@ -288,7 +288,7 @@ class Attempt:
         if self._hello.done():
             self._hello = asyncio.get_running_loop().create_future()
             self._hello.add_done_callback(_retrieve)
-        self.hello = {}
+        self._greeted = False
         self._services.transport.expect(self.instance, self._received)
         return self.instance
 
@@ -376,11 +376,11 @@ class Attempt:
         elif message["type"] == "hello":
             if message["v"] != wire.VERSION:
                 self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
-            elif self.hello:
+            elif self._greeted:
                 self._violation("the shim said hello twice")
             elif not self._hello.done():
-                self.hello = message
-                self._hello.set_result(message)
+                self._greeted = True
+                self._hello.set_result(None)
         elif message["v"] != wire.VERSION:
             self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
         else:
