@@ -101,6 +101,7 @@ class Attempt:
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
         self._greeted = False
+        self._stopping = False
         self.snapshot: Snapshot | None = None
         self.refused: Failure | None = None
         self.start_seconds = 0.0
@@ -216,6 +217,7 @@ class Attempt:
         if placed is None or placed.exited.done():
             self._forget()
             return
+        self._stopping = True
         grace = self.spec.stop_timeout / 2
         with contextlib.suppress(TimeoutError):
             if not at_once:
@@ -406,7 +408,8 @@ class Attempt:
     def _exited(self, exited: asyncio.Future[Exit]) -> None:
         ended = exited.result()
         self._log.flush()
-        self._log.remark(f"generation {self.generation} (pid {self._pid}) {ended}")
+        how = f"was stopped: it {ended}" if self._stopping else str(ended)
+        self._log.remark(f"generation {self.generation} (pid {self._pid}) {how}")
         self._fail_waiters(AttemptDiedError(ended, self._doing))
         self._forget()
 

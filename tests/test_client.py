@@ -321,15 +321,29 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert supervisor.__version__ == project["version"]
 
 
+SLOW = {"asyncio", "pydantic", "yaml", "rich", "watchfiles", "virtualenv", "psutil", "envs"}
+
+
 def test_importing_the_client_imports_nothing_slow() -> None:
-    code = (
-        "import sys; from supervisor import Client; import supervisor.cli.status; "
-        "print(' '.join(sys.modules))"
-    )
+    code = "import sys; from supervisor import Client; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    slow = {"asyncio", "pydantic", "yaml", "rich", "watchfiles", "virtualenv", "psutil", "envs"}
-    assert not slow & loaded
+    assert not SLOW & set(done.stdout.split())
+
+
+def test_status_imports_nothing_slow(running: SimpleNamespace) -> None:
+    code = (
+        "import atexit, sys; from supervisor.cli import main; "
+        "atexit.register(lambda: print(*sys.modules)); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-w", running.workspace, "status"],
+        env=running.env,
+        capture_output=True,
+        text=True,
+    )
+    assert "team" in done.stdout, done.stderr
+    assert "supervisor.cli.status" in done.stdout
+    assert not SLOW & set(done.stdout.split())
 
 
 def test_history_environments_and_lines_behind_a_cursor(running: SimpleNamespace) -> None:

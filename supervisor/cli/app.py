@@ -269,11 +269,11 @@ def beside_option(function: F) -> F:
     def wrapped(
         ctx: click.Context, /, *args: Any, web: bool, web_port: int | None, **kwargs: Any
     ) -> Any:
-        from supervisor.cli.beside import Beside
+        beside = None
+        if web or web_port is not None:
+            from supervisor.cli.beside import Beside
 
-        beside = Beside() if web else None
-        if web_port is not None:
-            beside = Beside(port=web_port)
+            beside = Beside() if web_port is None else Beside(port=web_port)
         return ctx.invoke(function, *args, web=beside, **kwargs)
 
     options = (
