@@ -3,9 +3,10 @@
 Owns ``snapshots.db`` (SQLite, write-ahead log) in the workspace's state directory and the one
 thread that touches it, so that reads see what was saved before them. Keeps as many generations of
 each location as it is told to, and forgets a location that has not been in the workspace for
-``FORGET_SECONDS``. A file that is damaged is set aside and a new one begun; where none can be
-written (a full disk, a read-only one) what there is is read and the rest kept in memory: history
-must never keep a supervisor from starting. Judges no snapshot.
+``FORGET_SECONDS``. A row whose checksum does not match is passed over; a file that is damaged is set
+aside and a new one begun; where none can be written (a full disk, a read-only one) what there is is
+read and the rest kept in memory: history must never keep a supervisor from starting. Judges no
+snapshot.
 
 What was saved outlives the supervisor's being killed at any moment; a power failure may cost the
 last few saves (``synchronous=NORMAL``), never the file.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Collection
@@ -30,8 +32,22 @@ __all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
 KEPT_GENERATIONS = 20
 FORGET_SECONDS = 30 * 86400.0
 
-# What SQLite says of a file that is not, or no longer, a database (www.sqlite.org/rescode.html).
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# What SQLite says when the file may be good and cannot be written (www.sqlite.org/rescode.html).
+# Whatever else it says means that this is not, or no longer, a database of ours.
+_UNWRITABLE = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+# What reading a damaged file raises: SQLite's errors, and Python's about names that are no text.
+_TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS snapshots (
@@ -42,10 +58,11 @@ CREATE TABLE IF NOT EXISTS snapshots (
   definitions BLOB NOT NULL,
   sources BLOB NOT NULL,
   report BLOB NOT NULL,
+  checksum BLOB NOT NULL,
   PRIMARY KEY (location, generation)
 )
 """
-_COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report"
+_COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report, checksum"
 
 _T = TypeVar("_T")
 
@@ -80,11 +97,11 @@ class SnapshotStore:
 
     async def get(self, location: str, generation: int) -> Snapshot | None:
         """One generation, or None when it is not kept."""
-        return await self._run(lambda: self._get(location, generation))
+        return await self._run(lambda: self._reading(lambda: self._get(location, generation), None))
 
     async def generations(self, location: str) -> list[int]:
         """The generations that are kept, oldest first."""
-        return await self._run(lambda: self._generations(location))
+        return await self._run(lambda: self._reading(lambda: self._generations(location), []))
 
     async def history(self, location: str) -> list[dict[str, Any]]:
         """What is kept of ``location``, oldest first, without its definitions.
@@ -92,7 +109,7 @@ class SnapshotStore:
         Each has ``generation``, ``loaded_at``, ``fingerprint``, ``size``, ``counts`` (empty for one
         kept by a version that did not note them), ``python``, ``frameworks`` and ``load_seconds``.
         """
-        return await self._run(lambda: self._history(location))
+        return await self._run(lambda: self._reading(lambda: self._history(location), []))
 
     def close(self) -> None:
         """Write what is under way and close."""
@@ -105,49 +122,53 @@ class SnapshotStore:
     def _open(self) -> dict[str, Snapshot]:
         try:
             return self._connect()
-        except sqlite3.DatabaseError as error:
-            assert self._path is not None
-            self._close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-                return self._in_memory(self._path, error)
-            aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
+        except _TROUBLE as error:
+            return self._in_memory(error) if _unwritable(error) else self._renew(error)
+
+    def _renew(self, error: Exception) -> dict[str, Snapshot]:
+        """Set the damaged file aside and begin another."""
+        assert self._path is not None
+        self._close()
+        aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
+        try:
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)
                 if part.exists():
                     part.replace(aside.with_name(aside.name + suffix))
-            self._trouble(
-                f"the snapshot store was damaged ({error}) and is set aside as {aside.name}: "
-                "earlier generations cannot be compared any more"
-            )
-            return self._connect()
+            found = self._connect()
+        except (OSError, *_TROUBLE) as still:
+            return self._in_memory(still)
+        self._trouble(
+            f"the snapshot store was damaged ({error}) and is set aside as {aside.name}: "
+            "earlier generations cannot be compared any more"
+        )
+        return found
 
-    def _in_memory(self, path: Path, error: sqlite3.Error) -> dict[str, Snapshot]:
+    def _in_memory(self, error: Exception) -> dict[str, Snapshot]:
         """Go on without a disk to write to, with what can be read from it."""
+        assert self._path is not None
+        self._close()
         self._trouble(
             f"the snapshot store cannot be written ({error}): what is loaded from now on is "
             "forgotten when the supervisor ends"
         )
-        database = self._database = sqlite3.connect(":memory:", isolation_level=None, uri=True)
-        database.execute(_SCHEMA)
+        database = self._database = _database(":memory:")
         for way in ("mode=ro", "immutable=1"):
             try:
-                database.execute("ATTACH ? AS disk", (f"{path.as_uri()}?{way}",))
-            except sqlite3.Error:
+                database.execute("ATTACH ? AS disk", (f"{self._path.as_uri()}?{way}",))
+            except _TROUBLE:
                 continue
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_TROUBLE):
                 database.execute(
                     f"INSERT OR IGNORE INTO snapshots SELECT {_COLUMNS} FROM disk.snapshots"  # noqa: S608
                 )
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_TROUBLE):
                 database.execute("DETACH disk")
         return self._newest()
 
     def _connect(self) -> dict[str, Snapshot]:
         target = ":memory:" if self._path is None else str(self._path)
-        self._database = sqlite3.connect(target, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.execute(_SCHEMA)
+        self._database = _database(target)
         return self._newest()
 
     def _newest(self) -> dict[str, Snapshot]:
@@ -174,18 +195,19 @@ class SnapshotStore:
 
     def _save(self, snapshot: Snapshot, keep: int) -> None:
         assert self._database is not None
+        row = (
+            snapshot.location,
+            snapshot.generation,
+            snapshot.loaded_at,
+            snapshot.fingerprint,
+            snapshot.definitions,
+            snapshot.sources,
+            # Beside the report, so that a history needs no definitions to be decoded.
+            wire.pack({**snapshot.report, "counts": dict(snapshot.counts)}),
+        )
         self._database.execute(
-            f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (
-                snapshot.location,
-                snapshot.generation,
-                snapshot.loaded_at,
-                snapshot.fingerprint,
-                snapshot.definitions,
-                snapshot.sources,
-                # Beside the report, so that a history needs no definitions to be decoded.
-                wire.pack({**snapshot.report, "counts": dict(snapshot.counts)}),
-            ),
+            f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (*row, _checksum(row)),
         )
         self._database.execute(
             # By count: failed attempts have numbers, too, and must not cost history.
@@ -220,8 +242,8 @@ class SnapshotStore:
         found = []
         for generation, loaded_at, fingerprint, packed, size in rows:
             try:
-                report = wire.unpack(packed)
-            except wire.WireError:
+                report = dict(wire.unpack(packed))
+            except (wire.WireError, TypeError, ValueError):
                 continue
             found.append(
                 {
@@ -239,10 +261,23 @@ class SnapshotStore:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            work()
-        except sqlite3.Error as error:
+            try:
+                work()
+            except _TROUBLE as error:
+                if self._path is None or _unwritable(error):
+                    raise
+                self._renew(error)
+                work()
+        except _TROUBLE as error:
             # A full disk: the snapshot is still served from memory.
             self._trouble(f"a snapshot could not be kept on disk: {error}")
+
+    def _reading(self, work: Callable[[], _T], nothing: _T) -> _T:
+        try:
+            return work()
+        except _TROUBLE as error:
+            self._trouble(f"the snapshot store cannot be read: {error}")
+            return nothing
 
     def _close(self) -> None:
         if self._database is not None:
@@ -250,10 +285,39 @@ class SnapshotStore:
             self._database = None
 
 
+def _database(target: str) -> sqlite3.Connection:
+    database = sqlite3.connect(target, isolation_level=None, uri=True)
+    # Damaged text is no reason to raise: its checksum says what it is worth.
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _unwritable(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNWRITABLE
+
+
+def _checksum(row: tuple[Any, ...]) -> bytes:
+    """Of all columns but the definitions, whose own is the fingerprint."""
+    location, generation, loaded_at, fingerprint, _definitions, sources, report = row
+    return hashlib.sha256(
+        wire.pack([location, generation, loaded_at, fingerprint, sources, report])
+    ).digest()
+
+
 def _snapshot(row: tuple[Any, ...]) -> Snapshot | None:
     """A row as a snapshot, checked like one that a shim sent; None when it does not pass."""
-    location, generation, loaded_at, fingerprint, definitions, sources, report = row
+    *columns, checksum = row
+    location, generation, loaded_at, fingerprint, definitions, sources, report = columns
     try:
+        if _checksum(tuple(columns)) != checksum or not isinstance(definitions, bytes):
+            return None
         snapshot = accept(
             location,
             generation,

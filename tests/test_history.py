@@ -10,7 +10,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
+from dataclasses import replace
 
 import pytest
 from commands import foreground, supervise
@@ -115,18 +117,9 @@ async def test_the_newest_that_is_whole_is_served(tmp_path):
 
 async def test_a_location_that_left_long_ago_is_forgotten(tmp_path):
     store, _ = await reopened(tmp_path / "s.db")
-    for name in ("here", "gone", "just_gone"):
-        store.save(snapshot(name, 1, "a"))
-    store.close()
-    database = sqlite3.connect(tmp_path / "s.db")
-    with database:
-        database.execute("UPDATE snapshots SET loaded_at = strftime('%s', 'now')")
-        database.execute(
-            "UPDATE snapshots SET loaded_at = loaded_at - ? WHERE location != 'just_gone'",
-            (FORGET_SECONDS + 60,),
-        )
-    database.close()
-    store, _ = await reopened(tmp_path / "s.db")
+    long_ago = time.time() - FORGET_SECONDS - 60
+    for name, loaded_at in (("here", long_ago), ("gone", long_ago), ("just_gone", time.time())):
+        store.save(replace(snapshot(name, 1, "a"), loaded_at=loaded_at))
     store.close()
     from supervisor.store import SnapshotStore
 

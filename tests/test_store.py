@@ -1,6 +1,9 @@
 """The snapshot store: what it keeps, for how long, and what a damaged file costs."""
 
 import asyncio
+import contextlib
+import random
+import sqlite3
 
 import pytest
 
@@ -121,5 +124,69 @@ def test_history_tells_of_what_is_kept_without_its_definitions(tmp_path):
         assert history[1]["size"] == second.size
         assert history[1]["python"] == "3.8.1"
         assert history[1]["loaded_at"] == 1000.5
+
+    asyncio.run(scenario())
+
+
+async def _three(path) -> dict[str, Snapshot]:
+    saved = {name: snapshot(name, 7, name, "b") for name in ("risk", "ml", "web")}
+    store, _ = await reopened(path)
+    for one in saved.values():
+        store.save(one)
+    store.close()
+    return saved
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_byte_is_damaged_what_is_served_was_saved(tmp_path, seed):
+    async def scenario():
+        saved = await _three(tmp_path / "good.db")
+        good = (tmp_path / "good.db").read_bytes()
+        offsets = random.Random(seed)
+        for number in range(20):
+            path = tmp_path / f"{number}.db"
+            data = bytearray(good)
+            data[offsets.randrange(len(data))] ^= 1 << offsets.randrange(8)
+            path.write_bytes(data)
+            store, found = await reopened(path, lambda text: None)
+            assert found.items() <= saved.items()
+            await store.history("risk")
+            store.save(snapshot("risk", 8, "c"))
+            store.close()
+            store, found = await reopened(path)
+            assert found["risk"] == snapshot("risk", 8, "c")
+            assert [one["generation"] for one in await store.history("risk")][-1:] == [8]
+            store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE snapshots SET report = 7",
+        "UPDATE snapshots SET report = x'c1'",
+        "UPDATE snapshots SET sources = x'80'",
+        "UPDATE snapshots SET loaded_at = 'long ago'",
+        "UPDATE snapshots SET location = CAST(x'ff' AS TEXT)",
+        "UPDATE snapshots SET definitions = NULL",
+        "ALTER TABLE snapshots DROP COLUMN sources",
+        "DROP TABLE snapshots; CREATE VIEW snapshots AS SELECT 1",
+    ],
+)
+def test_rows_and_tables_that_are_not_as_they_were_left(tmp_path, statement):
+    async def scenario():
+        await _three(tmp_path / "s.db")
+        database = sqlite3.connect(tmp_path / "s.db")
+        with contextlib.suppress(sqlite3.IntegrityError):
+            database.executescript(statement)
+        database.close()
+        store, _ = await reopened(tmp_path / "s.db", lambda text: None)
+        await store.history("risk")
+        store.save(snapshot("risk", 8, "c"))
+        store.close()
+        store, found = await reopened(tmp_path / "s.db")
+        assert found["risk"] == snapshot("risk", 8, "c")
+        store.close()
 
     asyncio.run(scenario())
