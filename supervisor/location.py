@@ -13,7 +13,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.snapshot import Snapshot, compare
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.strays import Stray
+from supervisor.suspicion import Suspicion
 
 __all__ = ["Location", "Watching"]
 
@@ -93,9 +94,7 @@ class Location:
         self._timer: asyncio.TimerHandle | None = None
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
-        self._fresh_because = ""
-        self._dies_fresh_too = False
-        self._innocent: set[str] = set()
+        self._suspicion = Suspicion()
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -107,6 +106,7 @@ class Location:
             return "starting"
         if self.state in (State.READY, State.STARTING, State.LOADING):
             return f"already {self.state}"
+        self._forget_deaths()
         self._begin(reason)
         return "starting"
 
@@ -114,7 +114,7 @@ class Location:
         """Load anew beside what serves; a stopped location stays stopped."""
         if self.state in (State.STOPPED, State.STOPPING):
             return f"is {self.state}: use start"
-        self._deaths, self._dies_fresh_too = (), False
+        self._forget_deaths()
         self._begin(reason)
         return "reloading"
 
@@ -122,7 +122,7 @@ class Location:
         """Stop the process and start a new one."""
         if self.state is State.STOPPED:
             return self.start(reason)
-        self._deaths, self._dies_fresh_too = (), False
+        self._forget_deaths()
         self._stop(reason, then=reason)
         return "restarting"
 
@@ -142,7 +142,8 @@ class Location:
     def update(self, spec: LocationSpec, reason: str) -> None:
         """Take a changed spec; what it needs of the process decides whether it is loaded anew."""
         old, self.spec = self.spec, spec
-        if old.process_differs(spec):
+        too_slow = self.failure is not None and self.failure.kind == "timeout"
+        if old.process_differs(spec) or (too_slow and old.load_timeout != spec.load_timeout):
             self.reload(reason)
         elif self.serving is not None and self.serving.alive:
             self._ask_after(self.serving)
@@ -217,8 +218,14 @@ class Location:
 
     # The life of attempts.
 
+    def _forget_deaths(self) -> None:
+        """Somebody ordered it or changed it: it has all its chances again."""
+        self._deaths = ()
+        self._suspicion.drop()
+
     def _stop(self, reason: str, *, then: str | None = None, at_once: bool = False) -> None:
         self._start_again = then
+        self._suspicion.drop()
         if self.state is not State.STOPPING:
             self._move(Event.STOP, reason)
         self._cancel_timer()
@@ -239,7 +246,7 @@ class Location:
             self._end(self.newest, at_once=True)
         self.generation += 1
         self.newest = Attempt(
-            self.spec, self.generation, self._services, self.log, self._fresh_because
+            self.spec, self.generation, self._services, self.log, self._suspicion.because
         )
         self._move(Event.ATTEMPT, reason)
         self._task = asyncio.create_task(
@@ -295,23 +302,14 @@ class Location:
             loaded_since_ns=attempt.started_wall_ns,
         )
         self._watch()
-        self._learn(attempt, report.get("installed", ()))
-
-    def _learn(self, attempt: Attempt, modules: Sequence[str]) -> None:
         assert attempt.request is not None
-        launcher = self._services.launcher
-        if self._fresh_because:
-            launcher.condemn(attempt.request, self._fresh_because)
-            self._fresh_because = ""
-        self._dies_fresh_too = False
-        launcher.learn(attempt.request, modules)
+        because = self._suspicion.loaded(report.get("files", ()))
+        if because:
+            self._services.launcher.condemn(attempt.request, because)
+        self._services.launcher.learn(attempt.request, report.get("installed", ()))
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
-        scene = failures.scene_in_a_library(failure)
-        if self._fresh_because:
-            self._innocent.add(scene)  # it fails in a fresh process too
-        self._fresh_because = ""
         self.failure = failure
         self._end(attempt)
         self._move(Event.FAILED, failure.message.partition("\n")[0])
@@ -325,10 +323,9 @@ class Location:
             keep=True,
         )
         self._watch()
-        if scene and scene not in self._innocent and attempt.forked:
-            # The failure is told already; perhaps what was imported before the fork is to blame.
-            self._fresh_because = f"a forked load failed: {scene}; a fresh process loads it"
-            self._begin(f"the forked load failed ({scene}): trying a fresh process")
+        trying = self._suspicion.failed(attempt, failure)
+        if trying:  # beside the failure, which is told already
+            self._begin(trying)
 
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
@@ -359,12 +356,10 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
         self._task = None
-        if self._suspects_forking(attempt, ended, doing):
-            self._fresh_because = f"a forked load {ended}; a fresh process loads it"
-            self._begin(f"the forked process {ended}: trying a fresh one")
+        trying = self._suspicion.died(attempt, ended, doing)
+        if trying:
+            self._begin(trying)
             return
-        self._dies_fresh_too = self._dies_fresh_too or bool(self._fresh_because)
-        self._fresh_because = ""
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
@@ -378,7 +373,9 @@ class Location:
         verdict = judge(rules, self._deaths, now, clean=clean, chance=random.random())  # noqa: S311
         match verdict:
             case LeaveStopped():
-                self._move(Event.ENDED, f"{self.failure.message}; restart policy {rules.policy}")
+                # Nothing runs in what is stopped: not where an older generation still serves.
+                event = Event.ENDED if self.serving is None else Event.GAVE_UP
+                self._move(event, f"{self.failure.message}; restart policy {rules.policy}")
             case GiveUp(deaths, window):
                 self._move(
                     Event.GAVE_UP,
@@ -393,19 +390,6 @@ class Location:
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
         self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
         self._watch()
-
-    def _suspects_forking(self, attempt: Attempt, ended: Exit, doing: str) -> bool:
-        """Perhaps it only died because it was forked: that is no death to count, but to look into.
-
-        A SIGKILL or SIGTERM came from elsewhere, and one that dies fresh too is not asked again.
-        """
-        return (
-            attempt.forked
-            and doing in ("starting", "loading")
-            and attempt.refused is None
-            and ended.signal not in (signal.SIGKILL, signal.SIGTERM)
-            and not self._dies_fresh_too
-        )
 
     def _retire(self, attempt: Attempt) -> None:
         async def drain_and_end() -> None:

@@ -1,0 +1,133 @@
+"""What an order, an edit or a changed rule gives back to a location that had failed or died."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+from supervised import GOOD, alive, job, make_workspace, save, supervising
+
+from supervisor.failures import Failure
+from supervisor.process import Exit
+from supervisor.suspicion import Suspicion
+
+DIES = "import os\nos._exit(7)\n"
+
+
+async def test_a_start_gives_all_chances_again(tmp_path, runtime):
+    workspace = make_workspace(
+        tmp_path,
+        {"bad.py": DIES},
+        {
+            "bad": {
+                "start_method": "spawn",
+                "restart": {"max_restarts": 2, "initial_delay": "0.01s", "max_delay": "0.01s"},
+            }
+        },
+    )
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"bad": "crashed"}
+        assert running["bad"].generation == 3
+        assert running["bad"].start() == "starting"
+        assert await running.settled() == {"bad": "crashed"}
+        assert running["bad"].generation == 6
+
+
+@pytest.mark.parametrize("method", ["spawn", "auto"])
+async def test_what_serves_is_not_lost_when_a_reload_dies_and_is_never_restarted(
+    tmp_path, runtime, method
+):
+    workspace = make_workspace(
+        tmp_path, {"a.py": GOOD}, {"a": {"restart": "never", "start_method": method}}
+    )
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        await running.watched("a")
+        pid = running.pid("a")
+        save(tmp_path / "a.py", DIES)
+        await running.until(lambda: running["a"].state == "crashed", "given up")
+        assert alive(pid)
+        assert running.definitions("a") == ["job:nightly"]
+        # It is seen to be there: files are heeded, and it can be ended.
+        save(tmp_path / "a.py", job("mended"))
+        await running.until(lambda: running.definitions("a") == ["job:mended"], "mended")
+        pid = running.pid("a")
+        save(tmp_path / "a.py", DIES)
+        await running.until(lambda: running["a"].state == "crashed", "given up")
+        running["a"].stop()
+        await running.until(lambda: running["a"].state == "stopped", "stopped")
+        assert not alive(pid)
+
+
+async def test_more_time_is_tried_at_once_by_what_had_too_little(tmp_path, runtime):
+    slow = "import time\ntime.sleep(1.5)\n" + job("slow")
+    workspace = make_workspace(tmp_path, {"a.py": slow}, {"a": {"load_timeout": "0.5s"}})
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "failed"}
+        make_workspace(tmp_path, {}, {"a": {"load_timeout": "50s"}})
+        await running.ready("a")
+
+
+# What a fresh process says of a forked one.
+
+RAISED = Failure(
+    "exception",
+    "RuntimeError: no",
+    "",
+    {
+        "exception": {"type": "RuntimeError"},
+        "frames": [{"file": "/v/lib/python3.11/site-packages/lib/core.py", "user": False}],
+    },
+)
+ABORTED = Exit(None, 6)
+
+
+def attempt(forked: bool = True) -> SimpleNamespace:
+    return SimpleNamespace(forked=forked, refused=None, started_wall_ns=time.time_ns())
+
+
+def test_a_fresh_process_that_loads_it_convicts_the_fork():
+    suspicion = Suspicion()
+    assert suspicion.failed(attempt(), RAISED)
+    assert "RuntimeError raised in lib/core.py" in suspicion.because
+    assert "RuntimeError raised in lib/core.py" in suspicion.loaded([])
+    assert suspicion.because == suspicion.loaded([]) == ""
+
+
+def test_a_fresh_process_that_fails_alike_clears_it_for_good():
+    suspicion = Suspicion()
+    assert suspicion.failed(attempt(), RAISED)
+    assert suspicion.failed(attempt(forked=False), RAISED) == ""
+    assert suspicion.failed(attempt(), RAISED) == ""
+
+
+def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
+    suspicion = Suspicion()
+    suspicion.failed(attempt(), RAISED)
+    suspicion.drop()
+    assert suspicion.because == suspicion.loaded([]) == ""
+    # An edit of which nobody has told yet.
+    suspicion.died(attempt(), ABORTED, "loading")
+    edited = tmp_path / "a.py"
+    edited.write_text("")
+    os.utime(edited, ns=(time.time_ns(), time.time_ns()))
+    assert suspicion.loaded([str(edited)]) == ""
+
+
+def test_what_dies_fresh_too_is_not_asked_again():
+    suspicion = Suspicion()
+    assert suspicion.died(attempt(), ABORTED, "loading")
+    assert suspicion.died(attempt(forked=False), ABORTED, "loading") == ""
+    assert suspicion.died(attempt(), ABORTED, "loading") == ""
+    suspicion.drop()
+    assert suspicion.died(attempt(), ABORTED, "loading")
+
+
+@pytest.mark.parametrize(
+    ("ended", "doing"),
+    [(Exit(None, 9), "loading"), (Exit(None, 15), "loading"), (ABORTED, "serving")],
+)
+def test_these_deaths_accuse_nobody(ended, doing):
+    assert Suspicion().died(attempt(), ended, doing) == ""
