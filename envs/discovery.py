@@ -6,6 +6,9 @@ run in, and costs 0.1 s): the installations behind them are read instead. Among 
 base installation before a virtualenv, then the one found first. Refuses to install interpreters.
 """
 
+# os.path, not pathlib, says what a path is: where we may not look, it says no, and does not raise.
+# ruff: noqa: PTH110, PTH112, PTH113
+
 from __future__ import annotations
 
 import os
@@ -234,7 +237,7 @@ def _in_directory(directory: Path, source: str) -> Iterator[tuple[Path, str, tup
         return
     for match in sorted(matches, key=lambda match: (len(match.string), match.string)):
         path = directory / match.string
-        if not path.is_file() or not os.access(path, os.X_OK):
+        if not os.path.isfile(path) or not os.access(path, os.X_OK):
             continue
         promised = tuple(int(part) for part in (match.group(1) or "").split(".") if part)
         yield path, source, promised
@@ -249,14 +252,14 @@ def _installation(home: Path, source: str) -> Iterator[tuple[Path, str, tuple[in
         promised = ()
     for name in ("python", "python3", "pypy3"):
         path = home / "bin" / name
-        if path.exists():
+        if os.path.exists(path):
             yield path, source, promised
             return
 
 
 def _subdirectories(root: Path) -> list[Path]:
     try:
-        return sorted(item for item in root.iterdir() if item.is_dir())
+        return sorted(item for item in root.iterdir() if os.path.isdir(item))
     except OSError:
         return []
 
@@ -294,7 +297,7 @@ def _behind_shim(name: str, environ: Mapping[str, str]) -> Path | None:
     order += [home for home in installed if _RELEASE.match(home.name)]
     for home in order:
         candidate = home / "bin" / name
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     return None
 

@@ -183,7 +183,7 @@ class Daemon:
         adopt_orphans()
         slots = Slots()
         warden = self._warden = Warden()
-        self._spawn(reap_orphans(look=self.look_for_strays))
+        self._spawn(reap_orphans(warden.sessions, look=self.look_for_strays))
         cgroups = Cgroups()
         launcher = self._launcher = WarmLauncher(
             SpawnLauncher(warden, self._descriptors, cgroups),

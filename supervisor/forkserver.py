@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -40,6 +41,8 @@ __all__ = ["Forkserver", "ForkserverGoneError", "Patience", "UnfitError"]
 _TITLE_WIDTH = 96
 # One message holds at most what a socket's buffer takes; the kernel's default is 208 KiB.
 _MAX_NAMES = 48 * 1024
+# What there may be enough of in a moment.
+_SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 # How long a process that was killed may take to be gone before we stop waiting for its children.
 _GONE_TIMEOUT = 5.0
 
@@ -82,6 +85,7 @@ class Forkserver:
         self.gone: list[str] = []
         self.loaded: frozenset[str] = frozenset()
         self._waiting = 0
+        self._warmed = False
         self._modules = modules
         self._tried = set(modules)
         self._output = output
@@ -97,8 +101,10 @@ class Forkserver:
 
     @property
     def usable(self) -> bool:
-        """False once its process is gone or it was told to close."""
-        return not self._closing and (self._process is None or not self._process.exited.done())
+        """False once its process is gone, it could not be started or it was told to close."""
+        if self._closing or (self._starting.done() and not self._warmed):
+            return False
+        return self._process is None or not self._process.exited.done()
 
     @property
     def pid(self) -> int | None:
@@ -107,7 +113,7 @@ class Forkserver:
 
     def knows(self, modules: set[str]) -> bool:
         """True when it has preloaded ``modules``, or tried to."""
-        return modules <= self._tried
+        return modules <= self._tried.union(self.preloaded)
 
     async def ready(self) -> None:
         """Wait until it has preloaded; raises ``UnfitError`` or ``ForkserverGoneError``."""
@@ -155,9 +161,13 @@ class Forkserver:
         async with slots.take(lambda: float(self._waiting)):
             self._start(request)
             await self._preload()
+            self._warmed = True
 
     def _start(self, request: LaunchRequest) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:  # a shortage that passes
+            raise ForkserverGoneError(f"it cannot be started: {error}") from None
         ours.setblocking(False)
         self._control = ours
         title = f"forkserver {request.environment_name}"
@@ -172,7 +182,11 @@ class Forkserver:
                     method="forkserver",
                     pass_fds=(theirs.fileno(),),
                 )
-            except (OSError, ValueError, LaunchError) as error:
+            except LaunchError as error:
+                raise ForkserverGoneError(f"it cannot be started: {error}") from None
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in _SHORTAGES:
+                    raise ForkserverGoneError(f"it cannot be started: {error}") from None
                 raise UnfitError(f"the forkserver cannot be started: {error}") from None
             tell_start(lifeline, request.overlay, control=theirs.fileno())
 
@@ -196,6 +210,9 @@ class Forkserver:
             raise UnfitError(text) from None
         except ForkserverGoneError:
             raise UnfitError(f"preloading {module} {await self._how_it_ended()}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            self._abandon()
+            raise UnfitError(f"the forkserver said what makes no sense: {error}") from None
         if answer.get("unfit"):
             self._abandon()
             raise UnfitError(str(answer["unfit"]))
@@ -237,7 +254,7 @@ class Forkserver:
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
         async def reap() -> int | None:
-            os.close(pipes.lifeline)
+            os.close(pipes.lifeline)  # it has ended
             try:
                 status = (await self._ask({"type": "reap", "pid": pid})).get("status")
             except (UnfitError, ForkserverGoneError):

@@ -275,9 +275,9 @@ def spawn(
         )
 
     async def reap() -> int | None:
+        os.close(pipes.lifeline)
         _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
         child.returncode = os.waitstatus_to_exitcode(status)
-        os.close(pipes.lifeline)
         return status
 
     process = Process(

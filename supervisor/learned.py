@@ -48,8 +48,8 @@ class Learned:
         known = self._modules.get(environment)
         return list(known) if known else list(guess)
 
-    def add(self, environment: str, modules: Iterable[str]) -> set[str]:
-        """Note that ``modules`` were imported; those that were not known.
+    def add(self, environment: str, modules: Iterable[str]) -> None:
+        """Note that ``modules`` were imported.
 
         Names that no module has are left out: a shim may report anything.
         """
@@ -57,12 +57,11 @@ class Learned:
         self._modules[environment] = known  # the latest, so the last to be forgotten
         fresh = dict.fromkeys(one for one in modules if one not in known and _is_name(one))
         if not fresh or len(known) + len(fresh) > _MAX_MODULES:
-            return set()
+            return
         known.update(fresh)
         while len(self._modules) > _MAX_ENVIRONMENTS:
             del self._modules[next(iter(self._modules))]
         self._write()
-        return set(fresh)
 
     def forget(self, environment: str, modules: Iterable[str]) -> None:
         """``modules`` do not exist any more: the libraries have changed."""
@@ -157,7 +156,7 @@ def _names_in(directory: Path, changed: int) -> tuple[frozenset[str], tuple[str,
 def _is_package(directory: Path, neighbours: int) -> bool:
     # A directory without this file gives way to any library of its name. Where there are very many,
     # looking costs more than being wrong: a fresh process is always right.
-    return neighbours > _MAX_LOOKS or (directory / "__init__.py").exists()
+    return neighbours > _MAX_LOOKS or os.path.exists(directory / "__init__.py")  # noqa: PTH110
 
 
 def _is_name(one: Any) -> bool:
@@ -173,7 +172,7 @@ def _source(target: Target) -> Path | None:
 def _module_file(base: Path, name: str) -> Path | None:
     path = base.joinpath(*name.split("."))
     for candidate in (path.with_name(path.name + ".py"), path / "__init__.py"):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # noqa: PTH113  # False, too, where we may not look
             return candidate
     return None
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from weakref import WeakKeyDictionary
 
 from supervisor import strays
@@ -28,6 +31,7 @@ __all__ = [
     "Output",
     "Process",
     "adopt_orphans",
+    "has_pidfds",
     "is_stopped",
     "reap_orphans",
     "session_members",
@@ -122,8 +126,8 @@ class Process:
                 self._pidfd = os.pidfd_open(pid)
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._ended)
-        else:
-            self._loop.run_in_executor(None, self._wait)
+        else:  # a thread of its own: there may be more processes than a pool has threads
+            Thread(target=self._wait, name=f"wait for {pid}", daemon=True).start()
 
     def kill(self, number: int) -> None:
         """Send a signal to the whole session; no error when it is gone."""
@@ -161,8 +165,15 @@ class Process:
 
     def _wait(self) -> None:
         # Without pidfd: wait, leaving the zombie in place, then end it in the loop's thread.
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if sys.platform == "darwin":  # has no waitid before Python 3.13
+                event = select.kevent(
+                    self.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
+                )
+                with contextlib.closing(select.kqueue()) as queue:
+                    queue.control([event], 1, None)
+            else:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
             self._loop.call_soon_threadsafe(self._ended)
 
@@ -178,12 +189,13 @@ class Process:
 
     async def _end(self) -> None:
         status = None
-        await _SWEEPS.setdefault(self._loop, _Sweep()).session(self.pid)
-        if self._tree:
-            await asyncio.to_thread(strays.end_marked, self._tree)
-        self._warden.discard(self.pid)
         try:
-            status = await self._reap()
+            await _SWEEPS.setdefault(self._loop, _Sweep()).session(self.pid)
+            if self._tree:
+                await self._end_tree()
+            self._warden.discard(self.pid)
+            with contextlib.suppress(ChildProcessError):
+                status = await self._reap()
         finally:
             # Whatever becomes of the status: it has ended, and somebody waits to hear so.
             for descriptor, stream in self._pipes.items():
@@ -191,6 +203,12 @@ class Process:
                 self._drain(descriptor, stream)
                 os.close(descriptor)
             self.exited.set_result(self._exit(status))
+
+    async def _end_tree(self) -> None:
+        try:
+            await asyncio.to_thread(strays.end_marked, self._tree)
+        except RuntimeError:  # no thread can be started: that is how a bomb of processes ends
+            strays.end_marked(self._tree)
 
     def _exit(self, status: int | None) -> Exit:
         ended = Exit.from_wait(status)
@@ -211,6 +229,16 @@ class Process:
             self._output(stream, data)
 
 
+@cache
+def has_pidfds() -> bool:
+    """True where the kernel, or the sandbox around us, has pidfd_open(2) (Linux 5.3)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent dies (Linux): somebody must reap them.
 
@@ -222,10 +250,13 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
-async def reap_orphans(every: float = 5.0, look: Callable[[], None] = lambda: None) -> None:
+async def reap_orphans(
+    ours: Container[int] = (), every: float = 5.0, look: Callable[[], None] = lambda: None
+) -> None:
     """Collect adopted processes that have ended, for as long as it is not cancelled.
 
-    ``look`` is called each time, to look at those that live.
+    ``ours`` are collected by others, however late. ``look`` is called each time, to look at those
+    that live.
 
     Children of our own are collected at once by whoever started them. So one that is still a zombie
     when looked at again, ``every`` seconds later, is nobody's.
@@ -235,6 +266,8 @@ async def reap_orphans(every: float = 5.0, look: Callable[[], None] = lambda: No
         await asyncio.sleep(every)
         zombies = _zombies()
         for pid in zombies & seen:
+            if pid in ours:
+                continue
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
         seen = zombies - seen

@@ -29,6 +29,8 @@ __all__ = ["Warden"]
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
 _LEAST_LIFE = 0.1
+# How long one may take to clear up and end (seconds).
+_PATIENCE = 5.0
 
 
 class Warden:
@@ -92,8 +94,14 @@ class _Keeper:
         self._forget()
         self._forget = _nothing
         if child is not None and child.stdin is not None:
+            import subprocess
+
             child.stdin.close()
-            child.wait()
+            try:
+                child.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:  # somebody stopped it
+                child.kill()
+                child.wait()
 
     def _restart(self) -> None:
         if self.child is not None:
@@ -119,7 +127,10 @@ class _Keeper:
             return
         assert self.child.stdin is not None
         known = "".join(f"+{session} {mark}\n" for session, mark in self._sessions.items())
-        self.child.stdin.write(known.encode())
+        try:  # noqa: SIM105  # a warden imports as little as it can
+            self.child.stdin.write(known.encode())
+        except OSError:  # it was killed already, which will be noticed
+            pass
         os.set_blocking(self.child.stdin.fileno(), False)
         self._watch(self.child.pid)
 

@@ -24,7 +24,7 @@ from typing import Any
 from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
 from supervisor.launcher import LaunchRequest, Placed, SpawnLauncher
 from supervisor.learned import Learned
-from supervisor.process import Output
+from supervisor.process import Output, has_pidfds
 from supervisor.slots import Slots
 from supervisor.specs import StartMethod
 
@@ -109,10 +109,16 @@ class WarmLauncher:
 
     def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
         """A location of this environment imported ``modules``, all of them installed."""
-        fresh = self._learned.add(request.environment_key, modules)
+        self._learned.add(request.environment_key, modules)
+        if request.preload is None:
+            self._look_outgrown(request)
+
+    def _look_outgrown(self, request: LaunchRequest) -> None:
+        """Have the forkserver of ``request`` replaced soon when it lacks some of what is known."""
         key = _key(request)
         server = self._servers.get(key)
-        if request.preload is not None or server is None or server.knows(fresh):
+        known = self._learned.modules(request.environment_key, ())
+        if server is None or server.knows(set(known)):
             return
         self._outgrown[key] = request
         if self._calm is not None:
@@ -189,6 +195,7 @@ class WarmLauncher:
             if self._servers.get(key) is old:
                 self._drop(key, old)
                 self._servers[key] = new
+            self._look_outgrown(request)  # more may have been learned while it was warmed up
         except ForkserverGoneError:
             return
         except UnfitError as error:
@@ -203,6 +210,8 @@ class WarmLauncher:
             return request.start_method_reason or "start_method: spawn"
         if sys.platform != "linux":
             return "forkservers need Linux"
+        if not has_pidfds():
+            return "forkservers need pidfd_open(2), which is refused here"
         return self._unfit.get(_key(request))
 
     def _give_up(self, key: Key, reason: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 
 from supervisor.directories import DirectoryWatch, Heard, directory_watch
 
@@ -102,4 +102,4 @@ class Watcher:
 
 
 def _existing(paths: Iterable[str]) -> frozenset[str]:
-    return frozenset(path for path in paths if Path(path).is_dir())
+    return frozenset(path for path in paths if os.path.isdir(path))  # noqa: PTH112  # False, too, where we may not look

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loading import write
 
+from envs.discovery import _installation
 from supervisor.learned import Learned, imports_of, local_names
 from supervisor.specs import Target, TargetKind
+from supervisor.watcher import _existing
 
 
 def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Target:
@@ -121,14 +126,38 @@ def test_local_names_of_no_directory_are_none(tmp_path):
     assert local_names(target(tmp_path / "gone", "m", "python_module")) == set()
 
 
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A readable directory with one that may not be entered, seen by a user without privileges."""
+    folder = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    folder.chmod(0o755)
+    (folder / "closed").mkdir(mode=0o000)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        os.seteuid(user)
+        (folder / "closed").chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def test_what_may_not_be_entered_is_nobodys_module(nobody):
+    assert "closed" not in local_names(target(nobody, "m", "python_module"))
+    assert imports_of(target(nobody, "closed.m", "python_module")) == ()
+    assert list(_installation(nobody / "closed", "pyenv")) == []
+    assert _existing([str(nobody / "closed" / "below"), str(nobody)]) == {str(nobody)}
+
+
 # What is kept.
 
 
 def test_what_is_known_comes_before_the_guess(tmp_path):
     learned = Learned(tmp_path / "preload.json")
     assert learned.modules("env", ["guess"]) == ["guess"]
-    assert learned.add("env", ["pandas", "pandas.core"]) == {"pandas", "pandas.core"}
-    assert learned.add("env", ["pandas.core", "numpy"]) == {"numpy"}
+    learned.add("env", ["pandas", "pandas.core"])
+    learned.add("env", ["pandas.core", "numpy"])
     assert learned.modules("env", ["guess"]) == ["pandas", "pandas.core", "numpy"]
     assert learned.modules("other", ["guess"]) == ["guess"]
     again = Learned(tmp_path / "preload.json")
@@ -168,14 +197,14 @@ def test_a_damaged_file_is_learned_again(tmp_path, data):
 
 def test_a_directory_that_cannot_be_written_is_no_failure(tmp_path):
     learned = Learned(tmp_path / "gone" / "preload.json")
-    assert learned.add("env", ["pandas"]) == {"pandas"}
+    learned.add("env", ["pandas"])
     assert learned.modules("env", []) == ["pandas"]
 
 
 def test_what_a_shim_reports_is_bounded(tmp_path):
     learned = Learned(tmp_path / "preload.json")
-    assert learned.add("env", [7, "x" * 1000, "no name", "pandas", "pandas"]) == {"pandas"}
-    assert learned.add("env", [f"m{n}" for n in range(100_000)]) == set()
+    learned.add("env", [7, "x" * 1000, "no name", "pandas", "pandas"])
+    learned.add("env", [f"m{n}" for n in range(100_000)])
     assert learned.modules("env", []) == ["pandas"]
     for number in range(150):
         learned.add(f"env{number}", ["pandas"])

@@ -189,7 +189,7 @@ async def test_orphans_are_adopted_and_collected(start):
     process, output = await start(code)
     await poll(lambda: output.text["out"], "it told")
     orphan = int(output.text["out"])
-    reaping = asyncio.create_task(reap_orphans(0.05))
+    reaping = asyncio.create_task(reap_orphans(every=0.05))
     await poll(lambda: not Path(f"/proc/{orphan}").exists(), "it was collected")
     reaping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
