@@ -49,7 +49,9 @@ def web_(
 
     if token_file is not None:
         token = token_file.read_text(encoding="utf-8").strip()
-    token = token or os.environ.get("SUPERVISE_WEB_TOKEN") or None
+    elif token is None:
+        token = os.environ.get("SUPERVISE_WEB_TOKEN")
+    # An empty one stays what it is and is refused: who names a token wants to be asked for it.
     policy = policy_of(host, token, behind_proxy)
 
     def said(url: str) -> None:

@@ -104,7 +104,7 @@ def policy_of(host: str, token: str | None, behind_proxy: Sequence[str]) -> Poli
         )
     named = frozenset(one.lower().rstrip(".") for one in behind_proxy)
     if is_loopback(host):
-        return Policy(LOOPBACK | named, token=token)
+        return Policy(LOOPBACK | {host.lower()}, named, token=token)
     if token is None and not named:
         raise RequestError(
             f"{host} can be reached from other machines, and this page can stop locations",
@@ -112,7 +112,7 @@ def policy_of(host: str, token: str | None, behind_proxy: Sequence[str]) -> Poli
             "--behind-proxy HOST",
         )
     if named:
-        return Policy(LOOPBACK | named, token=token)
+        return Policy(proxies=named, token=token)
     own = {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
     return Policy(LOOPBACK | own, addresses=True, token=token)
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from supervisor.errors import SupervisorError
+from supervisor.web.render import whole
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -40,7 +41,7 @@ async def events(request: Request) -> StreamingResponse:
 
 
 def _cursor(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
+    return whole(text) if text is not None else None
 
 
 async def _merged(link: Link, name: str | None, after: int | None) -> AsyncIterator[str]:

@@ -36,10 +36,15 @@ async def healthz(request: Request) -> JSONResponse:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """``GET /readyz``: 200 while a supervisor runs and all its locations are ready, else 503."""
+    """``GET /readyz``: 200 while a supervisor runs and all its locations are ready, else 503.
+
+    Open to all, so who has not shown the token is told no names.
+    """
     link: Link = request.app.state.link
     if not link.running:
-        return JSONResponse({"ready": False, "reason": str(link.error)}, 503)
+        known = request.app.state.policy.shown(request.headers)
+        reason = str(link.error) if known else "no supervisor answers"
+        return JSONResponse({"ready": False, "reason": reason}, 503)
     states = {one["name"]: one["state"] for one in link.locations}
     waiting = {name: state for name, state in states.items() if not good(state)}
     if waiting:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from supervisor.cli.words import SYMBOLS
@@ -28,7 +28,7 @@ from supervisor.errors import (
 from supervisor.web import api, definitions, environments
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link, chosen_locations
-from supervisor.web.render import kind_key, numbered, page
+from supervisor.web.render import kind_key, numbered, page, whole
 from supervisor.web.security import safe_path
 
 if TYPE_CHECKING:
@@ -130,23 +130,23 @@ async def _history(request: Request, link: Link, name: str) -> dict[str, Any]:
 
 
 def _number(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    number = whole(request.query_params.get(name, ""))
+    return number if number is not None and number < 2**31 else None
 
 
 async def form(request: Request) -> dict[str, list[str]]:
     """A form that was sent, at most as large as the guard lets through."""
     text = (await request.body()).decode("utf-8", "replace")
-    return parse_qs(text, keep_blank_values=True, max_num_fields=5000)
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=5000)
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
 
 
 async def order(request: Request) -> Response:
     """``POST /orders``: ``order``, ``location`` (repeated) or ``all=1``, ``back``."""
     link: Link = request.app.state.link
-    try:
-        sent = await form(request)
-    except ValueError:
-        raise HTTPException(400, "the form cannot be read") from None
+    sent = await form(request)
     wanted, names = sent.get("order", [""])[0], sent.get("location", [])
     if wanted not in ORDERS:
         raise HTTPException(400, "there is no such order")
@@ -157,23 +157,31 @@ async def order(request: Request) -> Response:
 
 
 async def login(request: Request) -> Response:
-    """``GET`` and ``POST /login``: a token becomes a cookie."""
+    """``GET`` and ``POST /login``: a token becomes a cookie, and ``back`` is where one wanted to be."""
     policy = request.app.state.policy
+    back = safe_path(request.query_params.get("back", "/"))
     if policy.token is None:
-        return RedirectResponse("/", 303)
+        return RedirectResponse(back, 303)
     if request.method == "POST":
-        token = (await form(request)).get("token", [""])[0]
-        if policy.is_token(token.strip()):
-            answer = RedirectResponse("/", 303)
+        sent = await form(request)
+        back = safe_path(sent.get("back", ["/"])[0])
+        if policy.is_token(sent.get("token", [""])[0].strip()):
+            answer = RedirectResponse(back, 303)
             name, value = policy.cookie
             # A proxy in front may speak HTTPS where we do not: the form's origin tells.
             secure = request.headers.get("origin", "").startswith("https:")
             answer.set_cookie(
-                name, value, httponly=True, samesite="strict", secure=secure, max_age=_REMEMBERED
+                # Not "strict": a link in somebody's message would lead to the form every time.
+                name,
+                value,
+                httponly=True,
+                samesite="lax",
+                secure=secure,
+                max_age=_REMEMBERED,
             )
             return answer
-        return page(request, "login.html", status=403, wrong=True, live="none")
-    return page(request, "login.html", wrong=False, live="none")
+        return page(request, "login.html", status=403, wrong=True, back=back)
+    return page(request, "login.html", wrong=False, back=back)
 
 
 async def logout(request: Request) -> Response:
@@ -210,12 +218,16 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if request.url.path.startswith("/api/"):
-        code = {404: "unknown", 405: "refused"}.get(error.status_code, "protocol")
+        code = {404: "unknown", 405: "refused", 413: "refused"}.get(error.status_code, "protocol")
         refused = api.error(error.status_code, code, str(error.detail), None)
         refused.headers.update(error.headers or {})
         return refused
     message = "there is no such page" if error.status_code == 404 else str(error.detail)
-    answer = page(request, "error.html", status=error.status_code, message=message, hint=None)
+    answer: Response
+    if request.app.state.policy.shown(request.headers):
+        answer = page(request, "error.html", status=error.status_code, message=message, hint=None)
+    else:  # every page says at its top what is supervised
+        answer = PlainTextResponse(f"{message}\n", error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -26,7 +26,16 @@ from supervisor.web.security import redacted
 if TYPE_CHECKING:
     from supervisor.web.link import Link
 
-__all__ = ["KIND_ORDER", "PAGE_SIZE", "href", "kind_key", "numbered", "page", "plural_kind"]
+__all__ = [
+    "KIND_ORDER",
+    "PAGE_SIZE",
+    "href",
+    "kind_key",
+    "numbered",
+    "page",
+    "plural_kind",
+    "whole",
+]
 
 PAGE_SIZE = 100
 """Rows of one page of a list."""
@@ -107,13 +116,18 @@ def breakable(text: str) -> Markup:
     return Markup(shown)  # noqa: S704 - escaped two lines above
 
 
+def whole(text: str) -> int | None:
+    """``text`` as a whole number, None for what is none or too long to be meant."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
 def numbered(
     request: Request, found: Sequence[Any], size: int = PAGE_SIZE
 ) -> tuple[list[Any], dict[str, Any]]:
     """The page of ``found`` that was asked for, and what is said about the others."""
     text = request.query_params.get("page", "1")
     pages = max(-(-len(found) // size), 1)
-    number = min(max(int(text), 1), pages) if text.isascii() and text.isdecimal() else 1
+    number = min(max(whole(text) or 1, 1), pages)
     first = (number - 1) * size
     rows = list(found[first : first + size])
     others = {

@@ -14,9 +14,10 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -66,21 +67,43 @@ _HEADERS = {
 class Policy:
     """What is allowed.
 
-    ``hosts`` are the names this page is asked by, without port, in lower case. ``addresses`` lets
-    any literal IP address be one: it cannot be the victim of a rebound name. ``token`` is asked of
-    everyone when set.
+    ``hosts`` are the names this page is asked by, without port, in lower case, ``proxies`` those
+    that a proxy in front is asked by. ``addresses`` lets any literal IP address be one: it cannot be
+    the victim of a rebound name. ``token`` is asked of everyone when set.
     """
 
     hosts: frozenset[str] = LOOPBACK
+    proxies: frozenset[str] = frozenset()
     addresses: bool = False
     token: str | None = field(default=None, repr=False)
 
     def names(self, host: str) -> bool:
         """True when ``host`` (a ``Host`` header) names this page."""
-        name = _hostname(host)
-        if name is None:
+        place = _place(host)
+        if place is None:
             return False
-        return name in self.hosts or (self.addresses and _is_address(name))
+        name = _name_of(place)
+        return name in self.hosts | self.proxies or (self.addresses and _is_address(name))
+
+    def is_own(self, origin: str, host: str) -> bool:
+        """True when ``origin`` is that of a page which was asked for as ``host``."""
+        try:
+            ours, theirs = _place(host), urlsplit(origin)
+            port = theirs.port
+        except ValueError:
+            return False
+        if ours is None or not theirs.hostname:
+            return False
+        if theirs.netloc.lower() == host.lower():
+            return True
+        # Other ports of a host are other sites. But a proxy may leave its own out of ``Host``, or
+        # ask by the name that it knows us by.
+        name = _name_of(theirs)
+        if name not in self.proxies:
+            return False
+        if _name_of(ours) in self.proxies:
+            return _name_of(ours) == name and ours.port is None
+        return port is None
 
     @property
     def cookie(self) -> tuple[str, str]:
@@ -94,6 +117,17 @@ class Policy:
     def is_token(self, text: str) -> bool:
         """True when ``text`` is the token."""
         return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+
+    def shown(self, headers: Headers) -> bool:
+        """True when no token is needed, or the request has it or the cookie that stands for it."""
+        if self.token is None:
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.is_token(given.strip()):
+            return True
+        name, value = self.cookie
+        found = cookie_parser(headers.get("cookie", "")).get(name, "")
+        return hmac.compare_digest(found.encode(), value.encode())
 
 
 class Guard:
@@ -133,52 +167,34 @@ class Guard:
             )
         if int(headers.get("content-length") or 0) > MAX_BODY:
             return _refused(scope, 413, "the request is too large", f"at most {MAX_BODY} bytes")
-        if scope["method"] not in _SAFE_METHODS and not self._same_origin(scope, headers, host):
+        if scope["method"] not in _SAFE_METHODS and not self._of_ours(scope, headers, host):
             return _refused(
                 scope,
                 403,
                 "the request comes from another site",
                 "only this page may change things",
             )
-        if self._policy.token is not None and not self._known(scope, headers):
-            if _is_machine(scope["path"]):
-                return _refused(
-                    scope, 401, "a token is needed", "send it as `Authorization: Bearer TOKEN`"
-                )
-            return RedirectResponse("/login", 303)
-        return None
+        path = scope["path"]
+        if path in _OPEN_PATHS or path.startswith("/static/") or self._policy.shown(headers):
+            return None
+        if _is_machine(path):
+            return _refused(
+                scope, 401, "a token is needed", "send it as `Authorization: Bearer TOKEN`"
+            )
+        query = scope["query_string"].decode("latin-1")
+        back = f"{path}?{query}" if query else path
+        wanted = scope["method"] == "GET" and back != "/"
+        return RedirectResponse(f"/login?{urlencode({'back': back})}" if wanted else "/login", 303)
 
-    def _same_origin(self, scope: Scope, headers: Headers, host: str) -> bool:
+    def _of_ours(self, scope: Scope, headers: Headers, host: str) -> bool:
         site = headers.get("sec-fetch-site")
         if site not in (None, "same-origin", "none"):
             return False
         origin = headers.get("origin")
         if origin is not None:
-            try:
-                place = urlsplit(origin)
-            except ValueError:
-                return False
-            if place.netloc.lower() == host.lower():
-                return True
-            # A proxy may ask us by another name than it is asked by.
-            return not self._local_only and (place.hostname or "") in self._policy.hosts - LOOPBACK
+            return self._policy.is_own(origin, host)
         # No browser leaves it out where it matters: this is a program.
         return site is not None or _is_machine(scope["path"])
-
-    @property
-    def _local_only(self) -> bool:
-        return self._policy.hosts <= LOOPBACK
-
-    def _known(self, scope: Scope, headers: Headers) -> bool:
-        path = scope["path"]
-        if path in _OPEN_PATHS or path.startswith("/static/"):
-            return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._policy.is_token(given.strip()):
-            return True
-        name, value = self._policy.cookie
-        found = cookie_parser(headers.get("cookie", "")).get(name, "")
-        return hmac.compare_digest(found.encode(), value.encode())
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -189,7 +205,9 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > MAX_BODY else message
+        if seen > MAX_BODY:
+            raise HTTPException(413, "the request is too large")
+        return message
 
     return bounded
 
@@ -206,7 +224,8 @@ def _refused(scope: Scope, status: int, message: str, hint: str) -> Response:
     return PlainTextResponse(f"{message}\nhint: {hint}\n", status)
 
 
-def _hostname(host: str) -> str | None:
+def _place(host: str) -> SplitResult | None:
+    """A ``Host`` header taken apart, None for what is none."""
     if not host or any(one in host for one in "/@?#\\ \t"):
         return None
     try:
@@ -214,7 +233,11 @@ def _hostname(host: str) -> str | None:
         _ = place.port  # raises for what is no port
     except ValueError:
         return None
-    return place.hostname.rstrip(".") if place.hostname else None
+    return place if place.hostname else None
+
+
+def _name_of(place: SplitResult) -> str:
+    return (place.hostname or "").rstrip(".")
 
 
 def _is_address(name: str) -> bool:
@@ -261,7 +284,8 @@ _SECRETS = (
 def redacted(value: Any) -> Any:
     """``value`` (plain data) with the values of variables and of what is named a secret hidden.
 
-    ``{"env_vars": ["A=1", "B"]}`` becomes ``{"env_vars": ["A=(hidden)", "B"]}``.
+    ``{"env_vars": ["A=1", "B"]}`` becomes ``{"env_vars": ["A=(hidden)", "B"]}``, and everything
+    below ``"tokens"`` is hidden, whatever it is.
     """
     if isinstance(value, Mapping):
         return {key: _redacted_item(str(key), item) for key, item in value.items()}
@@ -274,9 +298,15 @@ def _redacted_item(key: str, item: Any) -> Any:
     name = key.lower()
     if name in _ENVIRONMENTS:
         return _variables(item)
-    if any(word in name for word in _SECRETS) and isinstance(item, str) and item:
-        return _HIDDEN
-    return redacted(item)
+    return _hidden(item) if any(word in name for word in _SECRETS) else redacted(item)
+
+
+def _hidden(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {key: _hidden(one) for key, one in item.items()}
+    if isinstance(item, Sequence) and not isinstance(item, str | bytes):
+        return [_hidden(one) for one in item]
+    return item if item in (None, "") else _HIDDEN
 
 
 def _variables(item: Any) -> Any:

@@ -98,6 +98,12 @@ def test_large_requests_are_refused(quiet: Site) -> None:
     body = b"order=stop&" + b"location=risk&" * 40_000
     headers = {**TYPE, "Origin": quiet.page.url}
     assert quiet.page.ask("/orders", method="POST", body=body, headers=headers).status == 413
+    # One that does not say how large it is.
+    pieces = [f"{len(body):x}\r\n".encode(), body, b"\r\n0\r\n\r\n"]
+    for path in ("/orders", "/api/v1/orders"):
+        chunked = {**headers, "Transfer-Encoding": "chunked"}
+        answer = quiet.page.ask(path, method="POST", body=b"".join(pieces), headers=chunked)
+        assert answer.status == 413, answer.text
 
 
 def test_a_token_is_asked_of_everyone(tmp_path: Path, runtime: Path) -> None:
@@ -107,7 +113,12 @@ def test_a_token_is_asked_of_everyone(tmp_path: Path, runtime: Path) -> None:
     try:
         sent = page.get("/")
         assert (sent.status, sent.headers["location"]) == (303, "/login")
-        assert page.get("/login").status == 200
+        sent = page.get("/location", name="a&b", view="logs")
+        wanted = "/location?name=a%26b&view=logs"
+        assert sent.headers["location"] == f"/login?{urlencode({'back': wanted})}"
+        form = page.ask(sent.headers["location"])
+        assert form.status == 200
+        assert 'name="back" value="/location?name=a%26b&amp;view=logs"' in form.text
         assert page.get("/static/page.css").status == 200
         assert page.get("/api/v1/status").status == 401
         assert page.get("/metrics").status == 401
@@ -120,19 +131,94 @@ def test_a_token_is_asked_of_everyone(tmp_path: Path, runtime: Path) -> None:
         origin = {**TYPE, "Origin": f"http://127.0.0.1:{page.port}"}
         refused = page.ask("/login", method="POST", body=b"token=wrong", headers=origin)
         assert refused.status == 403
-        body = urlencode({"token": TOKEN}).encode()
-        entered = page.ask("/login", method="POST", body=body, headers=origin)
-        assert entered.status == 303
+        for back, led in ((wanted, wanted), ("//evil.example", "/")):
+            body = urlencode({"token": TOKEN, "back": back}).encode()
+            entered = page.ask("/login", method="POST", body=body, headers=origin)
+            assert (entered.status, entered.headers["location"]) == (303, led)
         cookie = entered.headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "samesite=strict" in cookie.lower()
+        assert "samesite=lax" in cookie.lower()
         assert TOKEN not in cookie
         kept = {"Cookie": cookie.partition(";")[0]}
         assert page.ask("/", headers=kept).status == 200
         assert page.ask("/", headers={"Host": "evil.example", **kept}).status == 421
         assert page.ask("/", headers={"Host": "192.0.2.7:80", **kept}).status == 200
+        for other in ("http://127.0.0.1:1", "http://127.0.0.1", "http://192.0.2.7:3070"):
+            headers = {**TYPE, **kept, "Origin": other}
+            answer = page.ask("/orders", method="POST", body=FORM, headers=headers)
+            assert answer.status == 403, other
     finally:
         assert TOKEN not in page.end()
+
+
+def test_without_the_token_nothing_is_told(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"one.py": job("first")})
+    page = Page(tmp_path, runtime, SUPERVISE_WEB_TOKEN=TOKEN)
+    try:
+        for path, method, status in (
+            ("/static/nothing", "GET", 404),
+            ("/login", "DELETE", 405),
+            ("/healthz", "PUT", 405),
+            ("/readyz", "GET", 503),
+            ("/login", "GET", 200),
+        ):
+            headers = {"Origin": page.url}
+            answer = page.ask(path, method=method, headers=headers)
+            assert answer.status == status
+            for word in ("workspace", str(tmp_path), "No supervisor", "Locations"):
+                assert word not in answer.text, path
+        known = page.ask("/static/nothing", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert known.status == 404
+        assert "Locations" in known.text
+    finally:
+        page.end()
+
+
+def test_an_empty_token_is_refused(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"one.py": job("first")})
+    (tmp_path / "token").write_text(" \n")
+    for options, extra in (
+        (("--token", ""), {}),
+        (("--token-file", "token"), {}),
+        (("--token-file", "token"), {"SUPERVISE_WEB_TOKEN": TOKEN}),
+        ((), {"SUPERVISE_WEB_TOKEN": ""}),
+    ):
+        done = supervise("web", "--port", "0", *options, cwd=tmp_path, runtime=runtime, **extra)
+        assert done.returncode == 1
+        assert "the token has 0 characters" in done.stderr
+
+
+def test_only_a_page_of_the_same_port_is_ours() -> None:
+    proxied = Policy(proxies=frozenset({"data.example.com"}))
+    for origin, host, own in (
+        ("http://localhost:3070", "localhost:3070", True),
+        ("http://localhost:8080", "localhost:3070", False),
+        ("http://localhost:8080", "localhost", False),
+        ("https://data.example.com", "data.example.com", True),
+        # What proxies do to Host: pass it on, leave the port out, put their own name for us there.
+        ("https://data.example.com:8443", "data.example.com:8443", True),
+        ("https://data.example.com:8443", "data.example.com", True),
+        ("https://data.example.com", "127.0.0.1:3070", True),
+        ("https://data.example.com:8080", "127.0.0.1:3070", False),
+        ("https://data.example.com:8080", "data.example.com:8443", False),
+        ("https://data.example.com", "data.example.com:8443", False),
+        ("https://evil.example", "data.example.com", False),
+        ("http://localhost", "data.example.com", False),
+        ("http://data.example.com:x", "data.example.com", False),
+        ("null", "data.example.com", False),
+    ):
+        assert proxied.is_own(origin, host) is own, (origin, host)
+
+
+def test_what_is_printed_can_be_opened(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"one.py": job("first")})
+    page = Page(tmp_path, runtime, "--host", "127.0.0.2")
+    try:
+        page.host = "127.0.0.2"
+        assert page.url == f"http://127.0.0.2:{page.port}"
+        assert page.get("/").status == 200
+    finally:
+        page.end()
 
 
 def test_behind_a_proxy_only_its_names_are_known(tmp_path: Path, runtime: Path) -> None:
@@ -184,7 +270,9 @@ def test_secrets_are_hidden_and_the_rest_is_not() -> None:
             "k8s": {"env_vars": [{"name": "C", "value": "x"}], "env": {"D": "y"}},
             "password": "z",
         },
-        "api_tokens": ["kept"],
+        "api_tokens": ["a", 1, {"b": [True, None, ""]}],
+        "pin_secret": 1234,
+        "secrets": {},
     }
     assert redacted(given) == {
         "image": "team:1",
@@ -193,7 +281,9 @@ def test_secrets_are_hidden_and_the_rest_is_not() -> None:
             "k8s": {"env_vars": [{"name": "C", "value": "(hidden)"}], "env": {"D": "(hidden)"}},
             "password": "(hidden)",
         },
-        "api_tokens": ["kept"],
+        "api_tokens": ["(hidden)", "(hidden)", {"b": ["(hidden)", None, ""]}],
+        "pin_secret": "(hidden)",
+        "secrets": {},
     }
 
 
