@@ -28,6 +28,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ _KEY: Final = re.compile(r"^[0-9a-f]{32}$")
 # An anonymous environment nobody uses may just have been made by another process, for a location
 # that is about to start.
 _ANONYMOUS_GRACE: Final = 600.0
+_BUILDS: Final = 3
 
 
 class EnvironmentStore:
@@ -92,21 +94,40 @@ class EnvironmentStore:
     ) -> Environment:
         """The environment that ``request`` describes, built when it is not there yet.
 
+        When the files that it names change while it is built, it is built again from what they say
+        now; a build that changes them itself does so for ever, and is believed after ``_BUILDS``.
         Raises ``EnvError``; ``cancelled`` soon after ``cancel`` is set.
         """
         if not request.managed:
             return self._as_it_is(request)
+        for left in reversed(range(_BUILDS)):
+            found = self._sync(request, progress, cancel, final=not left)
+            if found is not None:
+                return found
+        raise AssertionError
+
+    def _sync(
+        self,
+        request: EnvironmentRequest,
+        progress: ProgressCallback | None,
+        cancel: threading.Event | None,
+        *,
+        final: bool,
+    ) -> Environment | None:
+        """As ``sync``; None when what was built is not what is asked for any more."""
         base = find_interpreter(
             request.python, environ=self._environ, search_dirs=self._search_dirs
         )
         installer = find_installer(self._environ, base, self._installer)
-        key = environment_key(
+        fingerprint = partial(
+            environment_key,
             request,
             base,
             environ=self._environ,
             directory=self._directory,
             installer=installer.name,
         )
+        key = fingerprint()
         name = request.name or f"env-{key[:6]}"
         home = self.root / _slug(name)
         prefix = home / key
@@ -141,10 +162,17 @@ class EnvironmentStore:
                         say=say,
                         cancel=cancel,
                     )
+                    if not final and fingerprint() != key:
+                        say(Stage.CREATE, "what it is made from has changed: once more")
+                        self._discard(prefix)
+                        return None
                     _write_marker(prefix, found)
                 except BaseException as error:
                     self._discard(prefix)
                     self._tidy(home)
+                    stopped = final or (cancel is not None and cancel.is_set())
+                    if isinstance(error, EnvError) and not stopped and fingerprint() != key:
+                        return None  # what failed was an earlier text
                     if isinstance(error, OSError) and _is_of_the_disk(error):
                         raise _storage(self.root, error) from error
                     raise

@@ -49,6 +49,16 @@ def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
     )
 
 
+class _Making:
+    """One making of an environment, and who hears of it; ``reading`` once files may be read."""
+
+    task: asyncio.Task[Prepared]
+
+    def __init__(self) -> None:
+        self.listeners: list[Told] = []
+        self.reading = False
+
+
 class Environments:
     """Prepares environments under ``root`` (``.supervise/envs``)."""
 
@@ -59,23 +69,24 @@ class Environments:
         self.store = envs.EnvironmentStore(root, environ=environ)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()
-        self._under_way: dict[EnvironmentSpec, tuple[asyncio.Task[Prepared], list[Told]]] = {}
+        self._under_way: dict[EnvironmentSpec, _Making] = {}
 
     async def prepare(self, spec: EnvironmentSpec, told: Told) -> Prepared:
         """Make sure that ``spec`` exists; ``told`` hears of progress. Raises ``envs.EnvError``.
 
-        Callers that come while it is being made share that making. A caller that is cancelled
-        leaves it running: another may need it, and what is made is kept.
+        Callers that come together share one making. One that comes later waits for it and has it
+        looked at once more: the files that it is made from may have changed since they were read.
+        A caller that is cancelled leaves it running: another may need it, and what is made is kept.
         """
-        entry = self._under_way.get(spec)
-        if entry is None:
-            listeners: list[Told] = []
-            task = asyncio.create_task(self._make(spec, listeners))
-            entry = self._under_way[spec] = (task, listeners)
-            task.add_done_callback(lambda done: self._done(spec, done))
-        task, listeners = entry
-        listeners.append(told)
-        return await asyncio.shield(task)
+        while (making := self._under_way.get(spec)) is not None and making.reading:
+            making.listeners.append(told)
+            await asyncio.wait([making.task])
+        if making is None:
+            making = self._under_way[spec] = _Making()
+            making.task = asyncio.create_task(self._make(spec, making))
+            making.task.add_done_callback(lambda done: self._done(spec, done))
+        making.listeners.append(told)
+        return await asyncio.shield(making.task)
 
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
@@ -85,8 +96,8 @@ class Environments:
     def close(self) -> None:
         """Abandon what is under way; half-made environments are rebuilt another time."""
         self._cancel.set()
-        for task, _ in self._under_way.values():
-            task.cancel()
+        for making in self._under_way.values():
+            making.task.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _done(self, spec: EnvironmentSpec, task: asyncio.Task[Prepared]) -> None:
@@ -94,12 +105,13 @@ class Environments:
         if not task.cancelled():
             task.exception()  # it was delivered to whoever still waits
 
-    async def _make(self, spec: EnvironmentSpec, listeners: list[Told]) -> Prepared:
+    async def _make(self, spec: EnvironmentSpec, making: _Making) -> Prepared:
         loop = asyncio.get_running_loop()
+        making.reading = True
 
         def progress(step: envs.Progress) -> None:
             text = f"{step.stage}: {step.text}" if step.text else str(step.stage)
-            loop.call_soon_threadsafe(self._tell, listeners, text)
+            loop.call_soon_threadsafe(self._tell, making.listeners, text)
 
         return await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
 
