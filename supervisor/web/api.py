@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from supervisor.errors import NotRunningError
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
@@ -44,6 +43,7 @@ class _InvalidError(Exception):
 def _answered(handler: Any) -> Any:
     async def answer(request: Request) -> JSONResponse:
         try:
+            _ = _link(request).client  # raises while there is none to ask
             result = await handler(request)
         except _InvalidError as problem:
             return error(422, "protocol", str(problem), "see /api/v1/openapi.json")
@@ -82,8 +82,7 @@ def _link(request: Request) -> Link:
 async def status(request: Request) -> Any:
     """The status document."""
     link = _link(request)
-    if link.document is None or not link.running:
-        raise NotRunningError(link.workspace, hint="start it with `supervise`")
+    assert link.document is not None  # one runs
     return {**link.document, "locations": [_without_secrets(one) for one in link.locations]}
 
 
@@ -93,12 +92,9 @@ def _without_secrets(one: Mapping[str, Any]) -> dict[str, Any]:
 
 async def locations(request: Request) -> Any:
     """Locations, those in a ``state`` and with all words of ``q``."""
-    link = _link(request)
     states = [one for one in request.query_params.getlist("state") if one]
     text = _text(request, "q") or ""
-    if not link.running:
-        raise NotRunningError(link.workspace, hint="start it with `supervise`")
-    found = chosen_locations(link.locations, text, states)
+    found = chosen_locations(_link(request).locations, text, states)
     return {"locations": [_without_secrets(one) for one in found]}
 
 
@@ -115,8 +111,6 @@ async def definitions(request: Request) -> Any:
     text, kind, place = (_text(request, name) or "" for name in ("q", "kind", "location"))
     offset = _number(request, "offset", 0, 10**9) or 0
     limit = _number(request, "limit", 1, _MOST_ROWS) or _MOST_ROWS
-    if not _link(request).running:
-        raise NotRunningError(_link(request).workspace, hint="start it with `supervise`")
     found = search(await catalogue.rows(), text, kind=kind, location=place)
     rows = [
         {
@@ -258,9 +252,9 @@ async def order(request: Request) -> Any:
     return {"locations": done}
 
 
-async def openapi(request: Request) -> Any:
+async def openapi(request: Request) -> JSONResponse:
     """This document."""
-    return document()
+    return JSONResponse(document())
 
 
 _TABLE: Mapping[str, Any] = {
@@ -276,10 +270,10 @@ _TABLE: Mapping[str, Any] = {
     "/history": history,
     "/diff": diff,
     "/logs": logs,
-    "/openapi.json": openapi,
 }
 
 ROUTES = [
     *(Route(f"/api/v1{path}", _answered(handler)) for path, handler in _TABLE.items()),
     Route("/api/v1/orders", _answered(order), methods=["POST"]),
+    Route("/api/v1/openapi.json", openapi),
 ]

@@ -1,7 +1,7 @@
 """All definitions of all locations, decoded once and ready to be searched.
 
 Owns the copies of snapshots that this process has, one a location, renewed when the location serves
-another generation; and what can only be told from all of them together: the search, names that more
+another generation, and the last few differences that were looked at; and what can only be told from all of them together: the search, names that more
 than one location defines, the graph of assets. Draws nothing.
 """
 
@@ -18,6 +18,7 @@ from supervisor.web.render import kind_key
 from supervisor.web.shapes import checked
 
 if TYPE_CHECKING:
+    from supervisor.documents import Diff, History
     from supervisor.web.link import Link
 
 __all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "search"]
@@ -27,6 +28,7 @@ GROUPINGS = ("kind", "location", "team", "tag", "group")
 
 _AT_ONCE = 4
 _LARGE = 256 * 1024
+_DIFFS = 8
 _NONE = "none"
 _LISTED = frozenset(
     {"kind", "name", "repository", "description", "tags", "owners", "group", "lazy"}
@@ -120,6 +122,7 @@ class Catalogue:
         self._rows: list[Row] | None = None
         self._assets: dict[str, Asset] | None = None
         self._twice: dict[tuple[str, str], list[str]] | None = None
+        self._diffs: dict[tuple[Any, ...], Diff] = {}
         self.changes = 0
 
     async def fresh(self, *names: str) -> dict[str, Shelf]:
@@ -205,6 +208,18 @@ class Catalogue:
             location, name, kind=one["kind"], repository=one.get("repository")
         )
         return shown["definition"], shown["source"], shown["generation"]
+
+    async def diff(self, name: str, before: int, after: int, history: History) -> Diff:
+        """What changed in ``name`` between two generations of its ``history``; asked for once."""
+        marks = {one["generation"]: one["fingerprint"] for one in history["generations"]}
+        key = (name, before, marks.get(before), after, marks.get(after))
+        found = self._diffs.pop(key, None)
+        if found is None:
+            found = await self._link.client.diff(name, before, after)
+        self._diffs[key] = found
+        while len(self._diffs) > _DIFFS:
+            del self._diffs[next(iter(self._diffs))]
+        return found
 
     async def _renewed(self, name: str) -> None:
         task = self._renewing.get(name)
@@ -292,7 +307,9 @@ def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
     for shelf in sorted(shelves, key=lambda one: one.location):
         for one in shelf.of_kind("asset"):
             node = asset(one["name"])
-            (node.seen_in if _is_source(one) else node.homes).append(shelf.location)
+            places = node.seen_in if _is_source(one) else node.homes
+            if shelf.location not in places:  # several repositories may have it
+                places.append(shelf.location)
             node.group = node.group or one.get("group")
             for dependency in one.get("dependencies", ()):
                 node.upstream.add(dependency)

@@ -55,11 +55,14 @@ async def definition(request: Request) -> Response:
         context["crons"] = [(cron, timing.in_words(cron)) for cron in crons]
         context["ticks"] = timing.next_ticks(one, time.time())
     shelf = await catalogue.shelf(location)
-    targets = [one["job"]] if one.get("job") else list(one.get("jobs") or ())
-    context["targets"] = [
-        (name, _kind_of_target(shelf.definitions if shelf else {}, str(name))) for name in targets
+    neighbours = [
+        other
+        for other in (shelf.definitions.values() if shelf is not None else ())
+        if other.get("repository") == one.get("repository")
     ]
-    context["launched_by"] = _launchers(shelf.definitions.values() if shelf else (), one)
+    targets = [one["job"]] if one.get("job") else list(one.get("jobs") or ())
+    context["targets"] = [(name, _kind_of_target(neighbours, name)) for name in targets]
+    context["launched_by"] = _launchers(neighbours, one)
     twice = await catalogue.defined_twice()
     others = [name for name in twice.get((one["kind"], one["name"]), ()) if name != location]
     return page(
@@ -76,8 +79,8 @@ async def definition(request: Request) -> Response:
     )
 
 
-def _kind_of_target(definitions: Mapping[str, Any], name: str) -> str | None:
-    for one in definitions.values():
+def _kind_of_target(definitions: Iterable[Mapping[str, Any]], name: str) -> str | None:
+    for one in definitions:
         if one["name"] == name and one["kind"] in ("job", "pipeline"):
             return str(one["kind"])
     return None
@@ -278,12 +281,14 @@ async def schedules(request: Request) -> Response:
     where = timing.zone(zone_name) or UTC
     begin = datetime.fromtimestamp(time.time(), where).replace(minute=0, second=0, microsecond=0)
     words = text.lower().split()
+    everyone = [
+        (name, one) for name in sorted(shelves) for one in shelves[name].of_kind("schedule")
+    ]
     found = [
         (name, one)
-        for name in sorted(shelves)
-        if not location or name == location
-        for one in shelves[name].of_kind("schedule")
-        if all(word in f"{one['name']} {name} {one.get('job', '')}".lower() for word in words)
+        for name, one in everyone
+        if location in ("", name)
+        and all(word in f"{one['name']} {name} {one.get('job', '')}".lower() for word in words)
     ]
     chosen, paging = numbered(request, found, 50)
     rows = [
@@ -304,10 +309,11 @@ async def schedules(request: Request) -> Response:
         paging=paging,
         q=text,
         location=location,
-        locations=sorted(name for name, shelf in shelves.items() if shelf.of_kind("schedule")),
+        locations=sorted({name for name, _ in everyone}),
         zone=zone_name if timing.zone(zone_name) else "UTC",
         zones=sorted({"UTC", *zones}),
-        hours=[(begin.hour + n) % 24 for n in range(24)],
+        hours=[datetime.fromtimestamp(begin.timestamp() + n * 3600, where).hour for n in range(24)],
         passed=(time.time() - begin.timestamp()) / 3600,
-        total=len(found),
+        found=len(found),
+        total=len(everyone),
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.client import AsyncClient
 from supervisor.errors import (
     NotRunningError,
-    RequestError,
+    ProtocolError,
     RequestTimeoutError,
     SupervisorError,
     UnknownLocationError,
@@ -97,9 +97,11 @@ class Link:
 
     @property
     def client(self) -> AsyncClient:
-        """The client of the running supervisor; raises ``NotRunningError``."""
-        if self._client is None or self.error is not None:
-            raise NotRunningError(self.workspace, hint="start it with `supervise`")
+        """The client of the running supervisor; raises why there is none."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)  # raised again and again
+        if self._client is None:
+            raise NotRunningError(self.workspace)
         return self._client
 
     @property
@@ -115,7 +117,10 @@ class Link:
         return found
 
     def location(self, name: str) -> LocationStatus:
-        """One location of the last document. Raises ``UnknownLocationError``."""
+        """One location of the last document. Raises ``UnknownLocationError``, and why nothing was
+        heard yet."""
+        if self.document is None and self.error is not None:
+            raise self.error.with_traceback(None)
         for one in self.locations:
             if one["name"] == name:
                 return one
@@ -130,7 +135,7 @@ class Link:
                 self._lost(error)
             except Exception as error:  # the page must outlive what it did not expect
                 _log.exception("the connection to the supervisor")
-                self._lost(RequestError(f"the supervisor's answer could not be used: {error}"))
+                self._lost(ProtocolError(f"the supervisor's answer could not be used: {error}"))
             await asyncio.sleep(_RETRY)
 
     async def heard(self, timeout: float) -> bool:

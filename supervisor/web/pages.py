@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
+    ConfigurationError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
@@ -39,6 +40,7 @@ __all__ = ["EXCEPTIONS", "ROUTES", "status_of"]
 
 VIEWS = ("definitions", "logs", "process", "history", "workspace")
 _REMEMBERED = 30 * 86400
+_MOST_CHANGES = 200
 ORDERS = ("reload", "restart", "stop", "start")
 
 
@@ -90,8 +92,8 @@ async def location(request: Request) -> Response:
     elif view == "process" and link.running and not one["remote"]:
         more = {"environment_row": next(iter(await link.client.environments(name)), None)}
     elif view == "history" and link.running and not one["remote"]:
-        more = await _history(request, link, name)
-    live = "change" if view == "logs" else "tick"
+        more = await _history(request, name)
+    live = "tick" if view == "definitions" else "change"
     return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
 
 
@@ -106,7 +108,9 @@ async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str
     return {"rows": rows, "paging": paging, "q": text, "kind": kind, "kinds": kinds}
 
 
-async def _history(request: Request, link: Link, name: str) -> dict[str, Any]:
+async def _history(request: Request, name: str) -> dict[str, Any]:
+    link: Link = request.app.state.link
+    catalogue: Catalogue = request.app.state.catalogue
     history = await link.client.history(name)
     kept = history["generations"]
     numbers = [one["generation"] for one in kept]
@@ -116,7 +120,7 @@ async def _history(request: Request, link: Link, name: str) -> dict[str, Any]:
         before, after = numbers[-2:]
     if before is not None and after is not None and before != after:
         try:
-            diff = await link.client.diff(name, before, after)
+            diff = await catalogue.diff(name, before, after, history)
         except RequestError as error:
             problem = error
     return {
@@ -125,6 +129,7 @@ async def _history(request: Request, link: Link, name: str) -> dict[str, Any]:
         "before": before,
         "after": after,
         "diff": diff,
+        "most": _MOST_CHANGES,
         "problem": problem,
     }
 
@@ -152,7 +157,10 @@ async def order(request: Request) -> Response:
         raise HTTPException(400, "there is no such order")
     if not names and sent.get("all") != ["1"]:
         raise HTTPException(400, "the order names no location")
-    await link.client.order(cast("Order", wanted), names)
+    done = await link.client.order(cast("Order", wanted), names)
+    refused = [f"{name} {word}" for name, word in done.items() if word.startswith("is ")]
+    if refused and len(refused) == len(done):
+        raise RequestError("; ".join(refused[:10]))
     return RedirectResponse(safe_path(sent.get("back", ["/"])[0]), 303)
 
 
@@ -195,6 +203,7 @@ def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
         (NotRunningError, 503),
+        (ConfigurationError, 503),  # of a workspace that is not there
         (UnknownLocationError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),

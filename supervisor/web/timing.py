@@ -1,11 +1,14 @@
 """Cron expressions as people read them: in words, the next ticks, and a day on a line.
 
 Owns the use of the two libraries and what is said when an expression or a timezone is none. ``now``
-is an argument (Unix seconds). Never raises for what user code wrote.
+is an argument (Unix seconds). Never raises for what user code wrote. Times of one zone are compared
+and subtracted as moments, in UTC: as Python does it, by the clock on the wall, the hour that comes
+twice in autumn would be one.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -55,12 +58,22 @@ def crons_of(definition: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(one) for one in given) if isinstance(given, Sequence) else ()
 
 
+def _options() -> Options:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses a locale where none is set
+        found = Options()
+    found.locale_code = "en_US"  # the language of the page, not of who started it
+    found.use_24hour_time_format = True
+    return found
+
+
+_OPTIONS = _options()
+
+
 def in_words(cron: str) -> str:
     """``At 01:00, Monday through Friday``; the expression itself where that cannot be said."""
-    options = Options()
-    options.use_24hour_time_format = True
     try:
-        return str(ExpressionDescriptor(_ALIASES.get(cron, cron), options).get_description())
+        return str(ExpressionDescriptor(_ALIASES.get(cron, cron), _OPTIONS).get_description())
     except Exception:  # the library raises several kinds for what is no cron expression
         return cron
 
@@ -82,14 +95,15 @@ def next_ticks(definition: Mapping[str, Any], now: float, count: int = 5) -> Tic
     if where is None:
         return Ticks((), name, f"{name!r} is no timezone that this machine knows")
     start = datetime.fromtimestamp(now, where)
-    times: set[datetime] = set()
+    times: dict[float, datetime] = {}
     for cron in crons_of(definition):
         try:
             following = croniter(_ALIASES.get(cron, cron), start, max_years_between_matches=30)
-            times.update(following.get_next(datetime) for _ in range(count))
+            found = (following.get_next(datetime) for _ in range(count))
+            times.update((at.timestamp(), at) for at in found)
         except (ValueError, KeyError, AttributeError, TypeError):
             return Ticks((), name, f"{cron!r} has no next tick")
-    return Ticks(tuple(sorted(times)[:count]), name)
+    return Ticks(tuple(times[at] for at in sorted(times)[:count]), name)
 
 
 def day_of(definition: Mapping[str, Any], begin: datetime) -> Day:
@@ -97,14 +111,15 @@ def day_of(definition: Mapping[str, Any], begin: datetime) -> Day:
     where = zone(definition.get("execution_timezone"))
     if where is None:
         return Day(())
+    begin = begin.astimezone(UTC)
     end = begin + timedelta(hours=24)
     hours: set[float] = set()
     for cron in crons_of(definition):
         try:
-            start = begin.astimezone(where) - timedelta(seconds=1)
+            start = (begin - timedelta(seconds=1)).astimezone(where)
             following = croniter(_ALIASES.get(cron, cron), start, max_years_between_matches=30)
             for _ in range(_MOST_TICKS + 1):
-                at = following.get_next(datetime)
+                at = following.get_next(datetime).astimezone(UTC)
                 if at >= end:
                     break
                 hours.add(round((at - begin).total_seconds() / 3600, 3))

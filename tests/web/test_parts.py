@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -36,6 +40,54 @@ def test_next_ticks_are_in_the_schedules_own_zone_across_a_change_of_clocks() ->
     # The last Sunday of March has no 02:30 in Berlin; from then on it is two hours off UTC.
     assert ticks.times[-1].utcoffset() == (ticks.times[-1].replace(month=7)).utcoffset()
     assert (ticks.times[-1].hour, ticks.times[-1].minute) == (2, 30)
+
+
+def berlin(*when: int, fold: int = 0) -> datetime:
+    return datetime(2026, *when, tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+
+
+def test_the_hour_that_comes_twice_has_its_ticks_twice() -> None:
+    half_hours = schedule(["0,30 * * * *", "30 * * * *"], "Europe/Berlin")
+    ticks = next_ticks(half_hours, berlin(10, 25, 1, 45).timestamp())
+    assert [at.strftime("%H:%M %Z") for at in ticks.times] == [
+        "02:00 CEST", "02:30 CEST", "02:00 CET", "02:30 CET", "03:00 CET"
+    ]  # fmt: skip
+    spring = next_ticks(half_hours, berlin(3, 29, 1, 15).timestamp(), 3)
+    assert [at.strftime("%H:%M %Z") for at in spring.times] == [
+        "01:30 CET", "03:00 CEST", "03:30 CEST"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("begin", "hours"),
+    [
+        (berlin(10, 25, 0), (1.0, 13.0)),  # noon comes an hour later
+        (berlin(3, 29, 0), (1.0, 11.0)),
+        (berlin(10, 25, 2, fold=1), (10.0, 23.0)),
+        (berlin(10, 24, 12), (0.0, 13.0)),  # the next noon is 25 hours away
+    ],
+)
+def test_a_day_with_a_change_of_clocks_has_24_hours(
+    begin: datetime, hours: tuple[float, ...]
+) -> None:
+    assert day_of(schedule("0 1,12 * * *", "Europe/Berlin"), begin).hours == hours
+
+
+def test_cron_words_are_english_wherever_the_server_stands() -> None:
+    code = (
+        "import locale\n"
+        "locale.getlocale = lambda *_: ('de_DE', 'UTF-8')\n"  # a machine may lack the locale itself
+        "from supervisor.web.timing import in_words\n"
+        "print(in_words('0 1 * * 1-5'))"
+    )
+    for language in ("de_DE.UTF-8", "C"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, "LANG": language, "LC_ALL": language},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == "At 01:00, Monday through Friday\n", done.stderr
 
 
 def test_several_expressions_are_one_row_of_ticks() -> None:
