@@ -7,8 +7,9 @@ people here and programs in ``api``.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.web import timing
-from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, search
+from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
 from supervisor.web.security import redacted
 from supervisor.web.shapes import checked
 
-__all__ = ["assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
+__all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
 
 _MOST_NEAR = 60
 _MOST_DRAWN = 300
@@ -151,17 +152,30 @@ def _drawn(assets: Mapping[str, Asset], names: Iterable[str], here: str | None =
     return draw(nodes, edges)
 
 
-def graphs_of(one: Mapping[str, Any]) -> list[tuple[str, Drawing]]:
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The graph of a job, or one nested in it. ``drawing`` shows ``drawn`` of ``nodes``; None for
+    those after the first few."""
+
+    title: str
+    nodes: list[Mapping[str, Any]]
+    drawn: int
+    drawing: Drawing | None
+
+
+def graphs_of(one: Mapping[str, Any]) -> list[Graph]:
     """The graph of a job, then those nested in it, each with its title; none for other kinds."""
-    found: list[tuple[str, Drawing]] = []
-    waiting = [("", one.get("graph"))]
-    while waiting and len(found) < _MOST_GRAPHS:
-        title, graph = waiting.pop(0)
+    found: list[Graph] = []
+    waiting = deque([("", one.get("graph"))])
+    while waiting:
+        title, graph = waiting.popleft()
         nodes = graph.get("nodes") if isinstance(graph, Mapping) else None
         if not isinstance(nodes, list) or not nodes:
             continue
-        nodes = [node for node in nodes if isinstance(node, Mapping)][:_MOST_NODES]
-        found.append((title, draw([_op(node) for node in nodes], _edges(nodes))))
+        nodes = [node for node in nodes if isinstance(node, Mapping)]
+        some = nodes[:_MOST_NODES] if len(found) < _MOST_GRAPHS else []
+        drawing = draw([_op(node) for node in some], _edges(some)) if some else None
+        found.append(Graph(title, nodes, len(some), drawing))
         for node in nodes:
             if node.get("graph"):
                 waiting.append((f"{title} / {node['name']}".strip(" /"), node["graph"]))
@@ -196,20 +210,34 @@ async def everything(request: Request) -> Response:
     by = by if by in GROUPINGS else ""
     found = search(all_rows, text, kind=kind, location=location)
     groups: dict[str, int] = {}
-    inside = asked.get("in", "")
-    if by:
-        numbers = Counter(group for row in found for group in row.groups(by))
-        groups = dict(sorted(numbers.items(), key=lambda item: (-item[1], item[0])))
-        if inside:
-            found = [row for row in found if inside in row.groups(by)]
-    rows, paging = numbered(request, found)
+    heads: dict[int, str] = {}
+    inside = asked.get("in", "") if by else ""
+    if inside and any(inside in row.groups(by) for row in all_rows):
+        found = [row for row in found if inside in row.groups(by)]
+        rows, paging = numbered(request, found)
+    elif by:
+        inside = ""
+        members: dict[str, list[Row]] = {}
+        for row in found:
+            for group in row.groups(by):
+                members.setdefault(group, []).append(row)
+        order = sorted(members, key=lambda group: (-len(members[group]), group))
+        groups = {group: len(members[group]) for group in order}
+        pairs, paging = numbered(request, [(g, row) for g in order for row in members[g]])
+        rows = [row for _, row in pairs]
+        before = [None, *(group for group, _ in pairs)]
+        heads = {n: group for n, (group, _) in enumerate(pairs) if group != before[n]}
+    else:
+        rows, paging = numbered(request, found)
     kinds = Counter(row.kind for row in all_rows)
     twice = await catalogue.defined_twice()
     return page(
         request,
         "definitions.html",
         rows=rows,
+        heads=heads,
         paging=paging,
+        found=len(found),
         q=text,
         kind=kind,
         location=location,

@@ -82,7 +82,10 @@ async def known(link: Link) -> list[EnvironmentRow]:
 
 
 async def environments(request: Request) -> Response:
-    """``GET /environments``: ``q`` searches packages, ``only=differences`` leaves out what agrees."""
+    """``GET /environments``: ``q`` searches packages, ``only=differences`` leaves out what agrees.
+
+    ``columns`` is the page of environments that stand side by side; all are compared.
+    """
     link: Link = request.app.state.link
     problem: SupervisorError | None = None
     rows: list[EnvironmentRow] = []
@@ -92,8 +95,10 @@ async def environments(request: Request) -> Response:
         problem = error
     asked = request.query_params
     text, only = asked.get("q", "").lower(), asked.get("only", "")
-    columns = [row for row in rows if row["packages"]][:_MOST_COLUMNS]
-    packages = compared(columns)
+    holding = [row for row in rows if row["packages"]]
+    columns, columns_paging = numbered(request, holding, _MOST_COLUMNS, "columns")
+    first = columns_paging["first"] - 1
+    packages = compared(holding)
     differing = sum(one.differs for one in packages)
     found = [one for one in packages if text in one.name and (only != "differences" or one.differs)]
     shown, paging = numbered(request, found, 200)
@@ -104,8 +109,9 @@ async def environments(request: Request) -> Response:
         "environments.html",
         rows=rows,
         columns=columns,
-        hidden_columns=sum(bool(row["packages"]) for row in rows) - len(columns),
-        packages=shown,
+        columns_paging=columns_paging,
+        packages=[(one, one.versions[first : first + len(columns)]) for one in shown],
+        total=len(packages),
         paging=paging,
         differing=differing,
         ends=ends,

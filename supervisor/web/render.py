@@ -122,16 +122,16 @@ def whole(text: str) -> int | None:
 
 
 def numbered(
-    request: Request, found: Sequence[Any], size: int = PAGE_SIZE
+    request: Request, found: Sequence[Any], size: int = PAGE_SIZE, key: str = "page"
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The page of ``found`` that was asked for, and what is said about the others."""
-    text = request.query_params.get("page", "1")
+    """The page of ``found`` that was asked for as ``key``, and what is said about the others."""
+    text = request.query_params.get(key, "1")
     pages = max(-(-len(found) // size), 1)
     number = min(max(whole(text) or 1, 1), pages)
     first = (number - 1) * size
     rows = list(found[first : first + size])
     others = {
-        key: request.query_params.getlist(key) for key in request.query_params if key != "page"
+        name: request.query_params.getlist(name) for name in request.query_params if name != key
     }
     return rows, {
         "page": number,
@@ -139,6 +139,7 @@ def numbered(
         "first": first + 1,
         "last": first + len(rows),
         "total": len(found),
+        "key": key,
         "path": request.url.path,
         "params": others,
     }

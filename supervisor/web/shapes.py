@@ -98,6 +98,7 @@ def _graph(value: Any, depth: int = 0) -> dict[str, Any] | None:
         }
         for name, kept in (
             ("definition", _text(one.get("definition"))),
+            ("tags", _tags(one.get("tags"))),
             ("config", _config(one.get("config"))),
             ("graph", _graph(one.get("graph"), depth + 1) if depth < _DEEPEST else None),
         ):

@@ -159,11 +159,21 @@ def test_nested_graphs_are_drawn_one_below_the_other() -> None:
         }
     }
     found = graphs_of(one)
-    assert [(title, len(it.boxes), len(it.edges)) for title, it in found] == [
+    assert [(it.title, len(it.drawing.boxes), len(it.drawing.edges)) for it in found] == [
         ("", 2, 1),
         ("load", 2, 1),
     ]
+    assert [node["name"] for node in found[1].nodes] == ["x", "y"]
     assert graphs_of({"graph": {"nodes": "none"}}) == []
+
+
+def test_what_is_too_much_to_draw_is_still_listed() -> None:
+    many = {"nodes": [{"name": f"n{n}", "kind": "op"} for n in range(250)]}
+    outer = {"nodes": [{"name": f"g{n}", "kind": "graph", "graph": many} for n in range(25)]}
+    found = graphs_of({"graph": outer})
+    assert len(found) == 26
+    assert [(len(it.nodes), it.drawn) for it in found[1:20]] == [(250, 200)] * 19
+    assert all(it.drawing is None and len(it.nodes) == 250 for it in found[20:])
 
 
 def test_the_neighbourhood_of_an_asset_is_bounded() -> None:
