@@ -203,7 +203,7 @@ def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
         (NotRunningError, 503),
-        (ConfigurationError, 503),  # of a workspace that is not there
+        (ConfigurationError, 503),  # the options mean no workspace
         (UnknownLocationError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),

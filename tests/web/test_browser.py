@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from supervised import job, save
 
-from .site import HOSTILE_NAME, Site, site
+from .site import HOSTILE_NAME, Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -109,7 +109,11 @@ def test_orders(tmp_path: Path, opened: Any) -> None:
         one = row(opened, "one")
         expect(one).to_contain_text("ready")
         one.get_by_role("button", name="stop one").click()
+        expect(opened.locator("#told")).to_have_text("one stopping")
         expect(one.locator(".state")).to_have_text(re.compile("stopped"), timeout=WAIT)
+        expect(one.get_by_role("button", name="reload one")).to_be_disabled()
+        opened.get_by_role("button", name="reload all locations").click()
+        expect(opened.locator("#told")).to_have_text("one is stopped: use start; two reloading")
         expect(one).to_contain_text("1 job")  # what was served last can still be read
         one.get_by_role("button", name="start one", exact=True).click()
         expect(one.locator(".state")).to_have_text(re.compile("ready"), timeout=WAIT)
@@ -133,6 +137,49 @@ def test_logs_are_followed(tmp_path: Path, opened: Any) -> None:
         expect(log).to_contain_text("<b>said</b> at generation two", timeout=WAIT)
         lines = log.locator(".line").all_inner_texts()
         assert len(lines) == len(set(lines))
+
+
+def test_logs_go_on_when_the_supervisor_comes_back(tmp_path: Path, opened: Any) -> None:
+    """In a page that showed them before, and in one that was opened while there was none."""
+    with site(tmp_path, {"one.py": job("first") + "print('said first')\n"}) as made:
+        opened.goto(f"{made.page.url}/location?name=one&view=logs")
+        log = opened.locator("#log")
+        expect(log).to_contain_text("said first")
+        made.kill_supervisor()
+        expect(opened.get_by_text("not read while no supervisor")).to_be_visible(timeout=WAIT)
+        expect(log).to_contain_text("said first")
+        late = opened.context.new_page()
+        late.goto(opened.url)
+        expect(late.get_by_text("not read while no supervisor")).to_be_visible()
+        save(tmp_path / "one.py", job("first") + "print('said second')\n")
+        made.start_supervisor()
+        for tab in (opened, late):
+            tab.bring_to_front()
+            expect(tab.locator("#log")).to_contain_text("said second", timeout=WAIT)
+        save(tmp_path / "one.py", job("first") + "print('said third')\n")
+        for tab in (opened, late):
+            tab.bring_to_front()
+            expect(tab.locator("#log")).to_contain_text("said third", timeout=WAIT)
+            for text in ("said first", "said second", "said third"):
+                expect(tab.locator("#log .line", has_text=text)).to_have_count(1)
+
+
+def test_a_stream_that_is_refused_is_asked_for_again(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"one.py": job("first")}) as made:
+        refused: list[str] = []
+
+        def refuse(route: Any) -> None:
+            refused.append(route.request.url)
+            route.fulfill(status=502, body="no")
+
+        opened.route("**/events*", refuse)
+        opened.goto(made.page.url)
+        expect(opened.locator("#offline")).to_be_visible()
+        opened.unroute("**/events*")
+        expect(opened.locator("#offline")).to_be_hidden(timeout=WAIT)
+        assert refused
+        save(tmp_path / "one.py", job("first") + job("second").partition("\n\n")[2])
+        expect(row(opened, "one")).to_contain_text("2 jobs", timeout=WAIT)
 
 
 def test_history_is_compared(tmp_path: Path, opened: Any) -> None:
@@ -219,6 +266,32 @@ def test_the_page_keeps_focus_and_open_details_when_it_changes(tmp_path: Path, o
         expect(opened.get_by_role("button", name="reload one")).to_be_focused()
 
 
+def test_the_focus_stays_when_rows_above_go_or_move(tmp_path: Path, opened: Any) -> None:
+    broken = "import no_such_library_here\n"
+    names = ("one", "two", "three")
+    with site(tmp_path, {f"{name}.py": broken for name in names}) as made:
+        opened.goto(f"{made.page.url}/?state=failed")
+        expect(opened.locator("tr.row")).to_have_count(3)
+        button = opened.get_by_role("button", name="restart two")
+        button.focus()
+        opened.evaluate(
+            "document.activeElement.addEventListener('blur', () => (window.lost = true))"
+        )
+        save(tmp_path / "one.py", job("first"))
+        expect(opened.locator("tr.row")).to_have_count(2, timeout=WAIT)
+        expect(button).to_be_focused()
+        assert opened.evaluate("window.lost") is None
+        # Whatever has to move keeps it, too.
+        opened.evaluate(
+            "document.querySelector('#locations tbody').prepend(document.querySelector('#l-two'))"
+        )
+        button.focus()
+        save(tmp_path / "three.py", broken + "\n1 +\n")
+        expect(opened.locator("tr.note").first).to_contain_text("no_such_library_here")
+        expect(opened.locator("tr.note").last).to_contain_text("yntax", timeout=WAIT)
+        expect(button).to_be_focused()
+
+
 def test_hostile_names_run_nothing(quiet: Site, opened: Any) -> None:
     opened.on("dialog", lambda dialog: pytest.fail(dialog.message))
     opened.goto(quiet.page.url)
@@ -283,6 +356,8 @@ PAGES = (
     "/definition?location=payments&kind=job&name=settle",
     "/definition?location=payments&kind=asset&name=balances",
     "/definition?location=payments&kind=schedule&name=nightly",
+    "/definition?location=payments&kind=sensor&name=late_files",
+    "/definition?location=payments&kind=resource&name=db",
     "/definitions",
     "/definitions?group=kind",
     "/assets",
@@ -317,6 +392,33 @@ def violations(browser: Any, url: str, paths: tuple[str, ...], scheme: str) -> l
 def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
     found = violations(browser, quiet.page.url, PAGES, scheme)
     assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_the_form_for_the_token(
+    quiet: Site, browser: Any, scheme: str
+) -> None:
+    page = Page(quiet.folder, quiet.runtime, SUPERVISE_WEB_TOKEN="a-token-that-nobody-guesses")
+    try:
+        found = violations(browser, page.url, ("/login", "/location?name=risk"), scheme)
+    finally:
+        page.end()
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_a_link_leads_where_it_points_once_the_token_is_given(quiet: Site, opened: Any) -> None:
+    token = "a-token-that-nobody-guesses"
+    page = Page(quiet.folder, quiet.runtime, SUPERVISE_WEB_TOKEN=token)
+    try:
+        opened.goto(f"{page.url}/location?name=risk&view=workspace")
+        opened.get_by_label("Token").fill(token)
+        opened.get_by_role("button", name="Open").click()
+        expect(opened.locator("h1")).to_have_text("risk")
+        assert opened.url.endswith("/location?name=risk&view=workspace")
+        opened.goto(f"{page.url}/definitions?q=settle")
+        expect(opened.locator("#found")).to_contain_text("of")
+    finally:
+        page.end()
 
 
 TWO = """\

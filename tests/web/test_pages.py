@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from supervised import job, save
+from supervised import job, poll_now, save
 
 from .site import HOSTILE_NAME, RISK, TEAM, Site, site
 
@@ -86,8 +86,17 @@ def test_all_definitions_are_searched_grouped_and_doubles_are_named(quiet: Site)
     everything = text_of(quiet.page.get("/definitions").text)
     assert "1 name defined in more than one location" in everything
     assert "2 of" in text_of(quiet.page.get("/definitions", q="settle", kind="job").text)
-    grouped = text_of(quiet.page.get("/definitions", group="team").text)
+    grouped_page = quiet.page.get("/definitions", group="team").text
+    grouped = text_of(grouped_page)
     assert "payments@example.com" in grouped
+    headings = re.findall(r'<th scope="rowgroup"[^>]*>(.*?) <span class="dim">(\d+)', grouped_page)
+    assert headings[0][0] == "none"
+    assert ("risk", "1") in headings
+    assert len(headings) == len(set(headings))
+    for params in ({"in": "risk"}, {"group": "team", "in": "nobody"}):
+        answer = text_of(quiet.page.get("/definitions", **params).text)
+        assert "No definition is like that" not in answer
+        assert "all groups" not in answer
     inside = text_of(quiet.page.get("/definitions", **{"group": "tag", "in": "team=risk"}).text)
     assert "1 of" in inside
     assert "Another of that name." in inside
@@ -105,6 +114,7 @@ def test_assets_schedules_and_environments(quiet: Site) -> None:
     assert "Packages side by side" in environments
     assert "pytest" in environments
     assert "click" not in text_of(quiet.page.get("/environments", q="pytest").text)
+    assert "No schedule is like that" in quiet.page.get("/schedules", q="nothing so named").text
 
 
 def test_hostile_names_are_text_everywhere(quiet: Site) -> None:
@@ -144,6 +154,66 @@ def test_errors_are_pages(quiet: Site) -> None:
         assert quiet.page.get("/", page=page).status == 200
 
 
+REPOSITORIES = """\
+from runner_shim import asset, job, op, repository, schedule
+from runner_shim import GraphDefinition, graph
+
+
+@op(tags={"tier": "gold"}, description="Deep down.")
+def innermost():
+    pass
+
+
+@graph
+def inner():
+    innermost()
+
+
+def team(name):
+    @job
+    def load():
+        inner()
+
+    @schedule(cron_schedule="0 1 * * *", job=load)
+    def nightly(context):
+        return {}
+
+    @asset
+    def prices():
+        pass
+
+    def made():
+        return [load, nightly, prices]
+
+    made.__name__ = name
+    return repository(made)
+
+
+east, west = team("east"), team("west")
+"""
+
+
+def test_repositories_of_one_location_are_told_apart(tmp_path: Path) -> None:
+    with site(tmp_path, {"both.py": REPOSITORIES}) as made:
+        asked = {"location": "both", "kind": "job", "name": "load", "repository": "west"}
+        shown = made.page.get("/definition", **asked).text
+        links = set(re.findall(r'href="(/definition\?[^"]*)"', shown))
+        assert links == {
+            "/definition?location=both&amp;kind=schedule&amp;name=nightly&amp;repository=west"
+        }
+        schedule = made.page.get("/definition", **{**asked, "kind": "schedule", "name": "nightly"})
+        assert "kind=job&amp;name=load&amp;repository=west" in schedule.text
+        assert "repository=east" not in schedule.text
+        assert "more than one" not in made.page.get("/assets").text
+        assert "more than one" not in made.page.get("/definitions").text
+        assert made.page.api("/duplicates")["duplicates"] == []
+        # What is in a graph within the graph.
+        words = text_of(shown)
+        assert "1 node of inner in detail" in words
+        assert "innermost" in words
+        assert "Deep down. tier=gold" in words
+
+
 def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
     with site(tmp_path, {"one.py": job("first"), "two.py": job("other")}) as made:
         page, client = made.page, made.client
@@ -155,6 +225,10 @@ def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
         assert away.headers["location"] == "/"
         client.wait("two", timeout=60)
         assert client.status("two")["locations"][0]["state"] == "stopped"
+        refused = page.send("/orders", order="reload", location="two")
+        assert refused.status == 409
+        assert "two is stopped: use start" in text_of(refused.text)
+        poll_now(lambda: 'disabled aria-label="reload two"' in page.get("/").text, "it is off")
         assert page.post("/api/v1/orders", {"order": "start", "locations": ["two"]}).status == 200
         assert client.wait(timeout=60)["ready"]
         before = client.status("one")["locations"][0]["generation"]
@@ -192,13 +266,15 @@ def test_the_page_lives_through_the_end_of_its_supervisor(tmp_path: Path) -> Non
         assert made.page.get("/healthz").status == 200
         assert made.page.get("/readyz").status == 503
         assert "supervise_up 0" in made.page.get("/metrics").text
-        assert made.page.get("/api/v1/status").status == 503
+        for path in ("status", "locations", "definitions", "duplicates", "assets", "schedules"):
+            assert made.page.get(f"/api/v1/{path}").status == 503, path
+        assert made.page.get("/api/v1/openapi.json").status == 200
+        for view in ("definitions", "logs", "process", "history", "workspace"):
+            assert made.page.get("/location", name="risk", view=view).status == 200
         page = text_of(made.page.get("/").text)
         assert "No supervisor is running" in page
         assert "payments" in page
         made.start_supervisor()
-        from supervised import poll_now
-
         poll_now(lambda: made.page.get("/readyz").status == 200, "it is found again")
         assert "No supervisor" not in made.page.get("/").text
 
@@ -214,9 +290,45 @@ def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -
         answer = page.get("/")
         assert answer.status == 200
         assert "No supervisor is running" in text_of(answer.text)
+        for path in ("assets", "duplicates", "schedules", "environments", "metrics?", "nothing?"):
+            status = {"metrics?": 404, "nothing?": 404}.get(path, 503)
+            assert page.get(f"/api/v1/{path}").status == status, path
+        named = page.get("/api/v1/definition", location="one", name="first")
+        assert (named.status, named.json()["error"]["code"]) == (503, "not_running")
+        assert page.get("/location", name="one").status == 503
+        assert "No location defines a schedule" in page.get("/schedules").text
     finally:
         assert "Traceback" not in page.end()
     assert page.process.returncode == 0
+
+
+def test_what_else_keeps_it_from_a_supervisor_is_said(tmp_path: Path, runtime: Path) -> None:
+    from .site import Page
+
+    page = Page(tmp_path, runtime, "-a", "defs")
+    try:
+        words = text_of(page.get("/").text)
+        assert "-a needs a target" in words
+        assert "No supervisor is running" not in words
+        answer = page.get("/api/v1/status")
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "configuration")
+    finally:
+        page.end()
+
+
+def test_a_long_history_is_cut(tmp_path: Path) -> None:
+    many = (
+        "from runner_shim import Definitions, JobDefinition\n"
+        "defs = Definitions(jobs=[JobDefinition(f'{prefix}_{n}') for n in range(150)])\n"
+    )
+    with site(tmp_path, {"one.py": "prefix = 'old'\n" + many}) as made:
+        save(tmp_path / "one.py", "prefix = 'new'\n" + many)
+        made.until("one", lambda one: one["serving"]["generation"] == 2)
+        for _ in range(2):  # the second time without asking the supervisor
+            shown = made.page.get("/location", name="one", view="history").text
+            assert shown.count("+ added") == 150
+            assert shown.count("− removed") == 50
+            assert "and 100 more" in text_of(shown)
 
 
 def test_what_is_wrong_with_the_workspace_is_at_the_top_of_every_page(tmp_path: Path) -> None:
@@ -229,8 +341,6 @@ def test_what_is_wrong_with_the_workspace_is_at_the_top_of_every_page(tmp_path: 
             problems = list(document["supervisor"]["configuration_problems"])
             if not problems:
                 made.client.status(since=document["revision"], timeout=5)
-        from supervised import poll_now
-
         poll_now(lambda: "cannot be read" in made.page.get("/").text, "the page knows")
         for path, params in (
             ("/", {}),

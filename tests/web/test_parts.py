@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from starlette.requests import Request
 
+from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.web import environments, timing
 from supervisor.web.catalogue import Asset, Row, search
 from supervisor.web.definitions import graphs_of, neighbourhood
 from supervisor.web.drawing import Node, draw
+from supervisor.web.link import Link
+from supervisor.web.pages import status_code
 from supervisor.web.render import href
+from supervisor.web.security import Policy
 from supervisor.web.timing import day_of, in_words, next_ticks
+from supervisor.workspace import Selection
 
 NOON = datetime(2024, 3, 30, 12, 0, tzinfo=UTC)
 
@@ -222,6 +231,55 @@ def test_versions_that_differ_stand_out() -> None:
         ("click", ("8", "8", None), False),
         ("pandas", ("1.5", "2.0", None), True),
     ]
+
+
+def test_every_environment_can_be_seen_beside_others() -> None:
+    rows = [
+        {
+            "name": f"env-{n:02}", "python": "3.12.1", "executable": None, "managed": True,
+            "locations": ["a"], "packages": [{"name": "pandas", "version": f"{n // 12}.0"}],
+        }
+        for n in range(14)
+    ]  # fmt: skip
+
+    class Client:
+        async def environments(self) -> Any:
+            return rows
+
+    class FakeLink:
+        client, running, document = Client(), True, None
+
+    state = SimpleNamespace(link=FakeLink(), policy=Policy())
+
+    def shown(query: str) -> str:
+        scope = {
+            "type": "http", "method": "GET", "path": "/environments", "headers": [],
+            "query_string": query.encode(), "app": SimpleNamespace(state=state),
+        }  # fmt: skip
+        answer = asyncio.run(environments.environments(Request(scope)))
+        return bytes(answer.body).decode().partition("side by side</h2>")[2]
+
+    first, second = shown(""), shown("columns=2")
+    assert (first.count("env-"), second.count("env-")) == (12, 2)
+    assert "env-13" in second
+    for page in (first, second):  # within these twelve and these two nothing differs
+        assert "versions differ" in page
+    assert "1 to 12 of 14" in first
+
+
+def test_why_there_is_no_supervisor_is_what_is_raised(tmp_path: Path) -> None:
+    async def main() -> None:
+        link = Link(Selection(), tmp_path, {})
+        with pytest.raises(NotRunningError):
+            _ = link.client
+        link.error = RequestTimeoutError("the supervisor did not answer in time")
+        with pytest.raises(RequestTimeoutError):
+            _ = link.client
+        with pytest.raises(RequestTimeoutError):
+            link.location("one")
+        assert status_code(link.error) == 504
+
+    asyncio.run(main())
 
 
 def test_end_of_life() -> None:

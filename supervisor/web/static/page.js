@@ -3,6 +3,7 @@
 
 const REGIONS = ["top", "main"];
 const QUIET = 400; // ms between two updates that nobody asked for
+const RETRY = 2000; // ms until a stream is asked for again that was refused
 
 document.documentElement.classList.add("js");
 let here = location.pathname + location.search;
@@ -16,20 +17,24 @@ let revision = Number(document.body.dataset.revision);
 
 function merge(old, fresh) {
   if (old.isEqualNode(fresh) && !old.querySelector?.("input, select, details")) return;
+  const kept = isKept(old);
   mergeAttributes(old, fresh);
-  if (old.hasAttribute("data-keep")) return;
-  mergeChildren(old, fresh);
+  if (!kept) mergeChildren(old, fresh);
+}
+
+// A log that has a cursor is filled by its stream, not by the page.
+function isKept(element) {
+  return element.hasAttribute("data-keep") && element.hasAttribute("data-after");
 }
 
 function mergeAttributes(old, fresh) {
+  const kept = isKept(old);
+  const stays = (name) => (name === "open" && old.tagName === "DETAILS") || (kept && name.startsWith("data-"));
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) {
-      old.removeAttribute(name);
-    }
+    if (!fresh.hasAttribute(name) && !stays(name)) old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
-    if (name === "open" && old.tagName === "DETAILS") continue;
-    if (old.hasAttribute("data-keep") && name.startsWith("data-")) continue;
+    if (stays(name)) continue;
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (old === document.activeElement) return;
@@ -42,12 +47,18 @@ function mergeAttributes(old, fresh) {
 }
 
 function mergeChildren(old, fresh) {
+  const wanted = new Set(Array.from(fresh.children, (child) => child.id));
   const keyed = new Map();
-  for (const child of old.children) if (child.id) keyed.set(child.id, child);
+  // What is gone goes first: what moves in the document loses the focus.
+  for (const child of [...old.children]) {
+    if (child.id && wanted.has(child.id)) keyed.set(child.id, child);
+    else if (child.id) child.remove();
+  }
   let at = old.firstChild;
   for (const next of [...fresh.childNodes]) {
     const known = next.id ? keyed.get(next.id) : null;
     if (known) {
+      while (at && at !== known && at.nodeType === Node.TEXT_NODE) at = removed(at);
       if (known === at) at = at.nextSibling;
       else old.insertBefore(known, at);
       merge(known, next);
@@ -60,25 +71,30 @@ function mergeChildren(old, fresh) {
       old.insertBefore(document.importNode(next, true), at);
     }
   }
-  while (at) {
-    const after = at.nextSibling;
-    at.remove();
-    at = after;
-  }
+  while (at) at = removed(at);
+}
+
+function removed(node) {
+  const after = node.nextSibling;
+  node.remove();
+  return after;
 }
 
 async function fetchInto(url, signal) {
   const answer = await fetch(url, { signal, headers: { "X-Requested-With": "page" } });
   if (answer.redirected && new URL(answer.url).pathname === "/login") {
-    location.assign("/login");
+    location.assign(`/login?${new URLSearchParams({ back: here })}`);
     return;
   }
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (!fresh.getElementById("main")) return;
+  const focused = document.activeElement;
   for (const id of REGIONS) merge(document.getElementById(id), fresh.getElementById(id));
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   document.title = fresh.title;
   revision = Number(fresh.body.dataset.revision);
   document.body.dataset.live = fresh.body.dataset.live;
+  if (logShown() !== followed) followAnew();
 }
 
 async function show(url) {
@@ -144,10 +160,16 @@ document.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
     const what = button.getAttribute("aria-label") ?? button.textContent;
+    const given = new FormData(form);
     button.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
-      tell(answer.ok ? `${what}: begun` : `${what}: not possible now`);
+      const answer = await fetch("/api/v1/orders", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ order: given.get("order"), locations: given.getAll("location"), all: given.has("all") }),
+      });
+      const said = await answer.json();
+      tell(answer.ok ? inWords(said.locations) : `${what}: ${said.error.message}`);
     } catch {
       tell(`${what}: this page's own server does not answer`);
     } finally {
@@ -156,6 +178,13 @@ document.addEventListener("submit", async (event) => {
     update();
   }
 });
+
+// What became of an order: "one, two reloading; three is stopped: use start".
+function inWords(locations) {
+  const groups = new Map();
+  for (const [name, word] of Object.entries(locations)) groups.set(word, [...(groups.get(word) ?? []), name]);
+  return Array.from(groups, ([word, names]) => `${names.length > 3 ? `${names.length} locations` : names.join(", ")} ${word}`).join("; ");
+}
 
 let forgetting = 0;
 
@@ -169,32 +198,56 @@ function tell(text) {
 // -- live -------------------------------------------------------------------------------------
 
 let source = null;
+let followed = null; // the log whose lines the stream brings, if any
+
+function logShown() {
+  return document.querySelector("[data-logs][data-after]");
+}
 
 function listen() {
-  if (source || document.body.dataset.live === "none") return;
-  const log = document.querySelector("[data-logs]");
-  const query = log ? `?${new URLSearchParams({ logs: log.dataset.logs, after: log.dataset.after })}` : "";
-  source = new EventSource(`/events${query}`);
+  if (source || document.hidden || document.body.dataset.live === "none") return;
+  followed = logShown();
+  const query = followed ? `?${new URLSearchParams({ logs: followed.dataset.logs, after: followed.dataset.after })}` : "";
+  const mine = (source = new EventSource(`/events${query}`));
   let first = true;
-  source.addEventListener("open", () => {
+  mine.addEventListener("open", () => {
     document.getElementById("offline").hidden = true;
   });
-  source.addEventListener("error", () => {
+  mine.addEventListener("error", () => {
     document.getElementById("offline").hidden = false;
+    // Answered by something that is no stream: the browser gives up then.
+    if (mine.readyState !== EventSource.CLOSED || source !== mine) return;
+    setTimeout(() => {
+      if (source !== mine) return;
+      hush();
+      listen();
+      update();
+    }, RETRY);
   });
-  source.addEventListener("change", (event) => {
+  mine.addEventListener("change", (event) => {
     const heard = JSON.parse(event.data);
     const moved = heard.revision !== revision || heard.running !== shownRunning();
     // The first says what is the case: the page may have been drawn a while ago.
     if (moved || (!first && document.body.dataset.live === "tick")) update();
     first = false;
   });
-  source.addEventListener("log", (event) => {
-    const log = document.querySelector("[data-logs]");
-    if (!log) return;
-    log.dataset.after = event.lastEventId;
-    append(log, JSON.parse(event.data).lines);
+  mine.addEventListener("log", (event) => {
+    followed.dataset.after = event.lastEventId;
+    append(followed, JSON.parse(event.data).lines);
   });
+}
+
+function hush() {
+  source?.close();
+  source = null;
+}
+
+// Another log was drawn, with a cursor of its own.
+function followAnew() {
+  hush();
+  followed = logShown();
+  if (followed) followed.scrollTop = followed.scrollHeight;
+  listen();
 }
 
 function shownRunning() {
@@ -222,14 +275,11 @@ function append(log, lines) {
 // A hidden page holds no connection: browsers allow few to one server.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
-    source?.close();
-    source = null;
+    hush();
   } else {
     listen();
     update();
   }
 });
 
-const log = document.querySelector("[data-logs]");
-if (log) log.scrollTop = log.scrollHeight;
-listen();
+followAnew();
