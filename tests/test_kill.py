@@ -29,6 +29,8 @@ from supervised import (
 )
 from test_supervision import GRANDCHILDREN
 
+from supervisor.client import Client
+
 LIMIT = 2.0
 
 
@@ -43,6 +45,11 @@ def marker():
 
 def kill_and_expect_nobody(running: SupervisorProcess) -> None:
     assert len(running.survivors()) >= 2, "something was running"
+    kill_while_it_starts(running)
+
+
+def kill_while_it_starts(running: SupervisorProcess) -> None:
+    """Whatever there is already, or only just."""
     before = time.monotonic()
     running.survivors()
     one_look = time.monotonic() - before
@@ -95,8 +102,7 @@ def test_while_they_start(tmp_path, runtime, marker, moment):
     with supervisor_process(workspace, runtime, marker) as running:
         running.until(lambda told: "starting" in {one[0] for one in told.values()})
         time.sleep(moment)
-        running.kill()
-        poll_now(lambda: not running.survivors(), "all are gone", timeout=30)
+        kill_while_it_starts(running)
 
 
 @pytest.mark.parametrize("state", ["ready", "loading"])
@@ -111,16 +117,36 @@ def test_with_grandchildren(tmp_path, runtime, marker, state):
         kill_and_expect_nobody(running)
 
 
-def test_while_a_process_is_being_stopped(tmp_path, runtime, marker):
-    text = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
-    text += "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    workspace = make_workspace(
-        tmp_path, {"a.py": text + job("nightly")}, {"a": {"stop_timeout": "100s"}}
-    )
+# They run when it is told to stop, and never let it end.
+ENDLESS = {
+    "exit handler": "import atexit, time\n"
+    "def end():\n    open('ending', 'w').close()\n    time.sleep(1000)\n"
+    "atexit.register(end)\n",
+    "exit handler in C": "import atexit, itertools\n"
+    "def end():\n    open('ending', 'w').close()\n    sum(itertools.repeat(1))\n"
+    "atexit.register(end)\n",
+    "thread": "import atexit, signal, threading\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "threading.Thread(target=threading.Event().wait).start()\n"
+    "def end():\n    open('ending', 'w').close()\n"
+    "getattr(threading, '_register_atexit')(end)\n",
+}
+
+
+@pytest.mark.parametrize("method", ["spawn", "auto"])
+@pytest.mark.parametrize("how", ENDLESS)
+def test_while_a_process_is_being_stopped(tmp_path, runtime, marker, how, method):
+    text = ENDLESS[how] + dedent(GRANDCHILDREN) + job("nightly")
+    keys = {"stop_timeout": "200s", "start_method": method}
+    workspace = make_workspace(tmp_path, {"a.py": text, "b.py": GOOD}, {"a": keys, "b": {}})
     with supervisor_process(workspace, runtime, marker) as running:
-        running.until(lambda told: told["a"][0] == "ready")
-        running.process.send_signal(signal.SIGTERM)  # the driver does not handle it: it dies
-        poll_now(lambda: not running.survivors(), "all are gone", timeout=30)
+        running.until(lambda told: all(one[0] == "ready" for one in told.values()))
+        with Client(workspace, environ={"XDG_RUNTIME_DIR": str(runtime)}) as client:
+            assert client.stop("a") == {"a": "stopping"}
+        running.until(lambda told: told["a"][0] == "stopping")
+        poll_now((tmp_path / "ending").exists, "it is about to end")
+        assert len(running.survivors()) >= 8
+        kill_and_expect_nobody(running)
 
 
 def test_while_an_environment_is_being_made(tmp_path, runtime, marker):

@@ -39,13 +39,20 @@ RESTARTS = {
 }
 
 # A definition named after the version of the file, a child of its own, one that left its process
-# group, and a gate that keeps it loading for as long as a test wants.
+# group, and gates that keep it loading, or ending, for as long as a test wants.
 TEAM = """\
-import os, subprocess, sys, time
+import atexit, os, subprocess, sys, time
 from runner_shim import job
 
+def end():
+    while os.path.exists({ending!r}):
+        open({ending!r} + "-here", "w").close()
+        time.sleep(0.01)
+
+atexit.register(end)
 subprocess.Popen(["sleep", "1000"])
 subprocess.Popen(["sleep", "1000"], preexec_fn=os.setpgrp)
+{more}
 while os.path.exists({gate!r}):
     time.sleep(0.01)
 
@@ -53,10 +60,27 @@ while os.path.exists({gate!r}):
 def versioned():
     pass
 """
+# What such a location starts beyond its session, twice removed from it.
+DAEMON = """subprocess.call(["sh", "-c", "sleep 2000 &"], start_new_session=True)"""
+# Run by every fresh interpreter before anything else: keeps it from saying hello.
+STARTING = """\
+import os, sys, time
+gate = os.path.join(os.path.dirname(os.path.dirname(__file__)), "start-" + sys.orig_argv[-1].strip())
+while os.path.exists(gate):
+    time.sleep(0.01)
+"""
 
 
 class SceneError(AssertionError):
     """An invariant does not hold; the text says which, and what was seen."""
+
+
+class OrphansError(SceneError):
+    """``count`` processes lived longer than what they belonged to, and longer than is promised."""
+
+    def __init__(self, text: str, count: int) -> None:
+        super().__init__(text)
+        self.count = count
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +93,10 @@ class Seen:
 
 
 class Scene:
-    """``locations`` (names) in ``folder``, each with its own file; ``start`` runs the supervisor."""
+    """``locations`` (names) in ``folder``, each with its own file; ``start`` runs the supervisor.
+
+    Those of them in ``trees`` start a daemon beyond their session, and have ``kill: tree``.
+    """
 
     def __init__(
         self,
@@ -78,9 +105,11 @@ class Scene:
         locations: tuple[str, ...] = ("a", "b", "c"),
         texts: dict[str, str] | None = None,
         keys: dict[str, dict[str, Any]] | None = None,
+        trees: tuple[str, ...] = (),
         **top: Any,
     ) -> None:
         self.folder = folder
+        self.trees = trees
         self.runtime = runtime
         self.locations = locations
         self.marker = uuid.uuid4().hex
@@ -89,8 +118,14 @@ class Scene:
         self.process: subprocess.Popen[bytes] | None = None
         self.client: Client | None = None
         files = {f"{name}.py": "" for name in locations} | (texts or {})
-        entries = {path[:-3]: (keys or {}).get(path[:-3], {}) for path in files}
+        entries = {path[:-3]: dict((keys or {}).get(path[:-3], {})) for path in files}
+        for name in trees:
+            entries[name]["kill"] = "tree"
         defaults = {"restart": RESTARTS, **top.pop("defaults", {})}
+        self.method: str = defaults.get("start_method", "auto")
+        if self.method == "spawn":
+            files["site/sitecustomize.py"] = STARTING
+            defaults["env"] = {"PYTHONPATH": str(folder / "site"), **defaults.get("env", {})}
         self.workspace = make_workspace(folder, files, entries, defaults=defaults, **top)
         for name in locations:
             self.edit(name)
@@ -115,13 +150,26 @@ class Scene:
     def edit(self, name: str) -> int:
         """Write the next version of a location's file; nobody is told."""
         self.versions[name] += 1
-        text = TEAM.format(gate=str(self.gate(name)), version=self.versions[name])
+        text = TEAM.format(
+            gate=str(self.gate(name)),
+            ending=str(self.gate(name, "end")),
+            version=self.versions[name],
+            more=DAEMON if name in self.trees else "",
+        )
         save(self.folder / f"{name}.py", text)
         return self.versions[name]
 
-    def gate(self, name: str) -> Path:
-        """The file that keeps a location loading while it exists."""
-        return self.folder / f"hold-{name}"
+    def gate(self, name: str, what: str = "hold") -> Path:
+        """The file that keeps a location loading while it exists; with ``what`` ``start`` a fresh
+        process of it starting, with ``end`` ending (the file ``…-here`` says that it is)."""
+        return self.folder / f"{what}-{name}"
+
+    def release(self, *names: str) -> None:
+        """Open all gates."""
+        for name in names or self.locations:
+            for path in self.folder.glob(f"*-{name}*"):
+                if path.name.partition("-")[0] in ("hold", "start", "end"):
+                    path.unlink(missing_ok=True)
 
     def send(self, pid: int, number: int) -> None:
         """A signal; no error when the process is gone."""
@@ -233,32 +281,56 @@ class Scene:
                 raise SceneError(f"{name} is served as version {version}, {announced} was ready")
 
     def expect_single(self) -> None:
-        """No location runs twice, and there are two wardens again."""
+        """No location runs twice, nor what is to end with it, and there are two wardens again."""
 
         def single() -> bool:
-            names = [one.name for one in self.processes() if one.role == "shim"]
-            return sorted(names) == sorted(set(names)) and len(self.pids("warden")) == 2
+            processes = self.processes()
+            names = [one.name for one in processes if one.role == "shim"]
+            daemons = [one for one in processes if one.name == "sleep 2000"]
+            return (
+                sorted(names) == sorted(set(names))
+                and len(daemons) <= len(self.trees)
+                and len([one for one in processes if one.role == "warden"]) == 2
+            )
 
         self.until(single, "no location runs twice, and both wardens are there")
 
+    def belongings(self, pid: int) -> set[int]:
+        """The session of ``pid``, and under ``kill: tree`` what has left it."""
+        processes = self.processes()
+        members = {one.pid for one in processes if session(one.pid) == pid}
+        if any(one.pid == pid and one.name in self.trees for one in processes):
+            marks = {mark(one) for one in members} - {""}
+            members |= {one.pid for one in processes if mark(one.pid) in marks}
+        return members
+
+    def expect_gone(self, belongings: set[int]) -> float:
+        """What belonged to a process that was killed is gone soon; seconds it took."""
+        return self._within_limit(lambda: {one for one in belongings if alive(one)})
+
     def expect_nobody(self) -> float:
         """No process of the scene lives, and none of its sockets listens; seconds it took."""
-        before = time.monotonic()
-        self.processes()
-        one_look = time.monotonic() - before
-        begun = time.monotonic()
-        while marked(self.marker):
-            if time.monotonic() - begun > 30:
-                raise SceneError(f"orphans: {self.processes()}")
-            time.sleep(0.005)
-        took = time.monotonic() - begun
-        # Looking takes its time too: on a busy machine that is most of it.
-        if took > ORPHAN_LIMIT + 20 * one_look:
-            raise SceneError(f"orphans lived for {took:.1f} s")
+        took = self._within_limit(lambda: set(marked(self.marker)))
         left = [line for line in listening() if line.startswith(str(self.runtime))]
         if left:
             raise SceneError(f"sockets still listen: {left}")
         return took
+
+    def _within_limit(self, living: Callable[[], set[int]]) -> float:
+        begun = time.monotonic()
+        there = living()
+        one_look = time.monotonic() - begun
+        # Looking takes its time too: on a busy machine that is most of it.
+        limit = ORPHAN_LIMIT + 20 * one_look
+        while there:
+            if time.monotonic() - begun > limit:
+                seen = [one for one in self.processes() if one.pid in there]
+                if there := living():
+                    raise OrphansError(f"orphans after {limit:.1f} s: {there} {seen}", len(there))
+                break
+            time.sleep(0.005)
+            there = living()
+        return time.monotonic() - begun
 
     def last_words(self) -> list[str]:
         """The end of the supervisor's log, and what it says of its locations."""
@@ -349,6 +421,25 @@ def playing(folder: Path, runtime: Path, *arguments: Any, **keys: Any) -> Iterat
         yield scene.start()
     finally:
         scene.close()
+
+
+def session(pid: int) -> int | None:
+    """The session of a process."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
+    except (OSError, IndexError):
+        return None
+
+
+def mark(pid: int) -> str:
+    """What says to which location's process another one belongs, wherever it went."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    found = [one for one in variables if one.startswith(b"SUPERVISE_PROCESS=")]
+    text = found[0].decode().partition("=")[2] if found else ""
+    return text.strip("0") and text  # a forkserver's says that it has none
 
 
 def listening() -> list[str]:

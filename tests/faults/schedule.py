@@ -13,19 +13,32 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from scene import Scene, SceneError
-from supervised import alive
+from scene import OrphansError, Scene, SceneError
 
 from supervisor.errors import NotRunningError, RequestError
 
 MOMENTS = ("starting", "loading", "forking", "ready", "reloading", "stopping")
-ROLES = ("supervisor", "forkserver", "shim", "warden")
-VICTIMS = [*((role,) for role in ROLES), *itertools.combinations(ROLES, 2)]
 # What ends a process that does not expect it. SIGSTOP first: a stopped process must be killable.
 SIGNALS = ("KILL", "KILL", "KILL", "TERM", "SEGV", "ABRT", "HUP", "STOP+KILL")
+CERTAIN = ("KILL", "STOP+KILL")
 LONGEST_DELAY = 0.25
+
+
+def roles(method: str) -> tuple[str, ...]:
+    """Who can be hit where locations are started by ``method``."""
+    there = ("supervisor", "shim", "warden")
+    return there if method == "spawn" else (*there, "forkserver")
+
+
+def deadly(role: str, signal_name: str) -> bool:
+    """False for what is ignored, or taken as an order, by design."""
+    if role == "warden":
+        return signal_name in CERTAIN
+    return role != "supervisor" or signal_name != "HUP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,11 @@ class Fault:
     signal_name: str
     delay: float
 
+    @property
+    def held(self) -> bool:
+        """True when it is hit for certain in that moment, and not at any time after it began."""
+        return self.delay == 0
+
     def __str__(self) -> str:
         who = " and ".join(self.victims)
         return f"{self.signal_name} to {who} while {self.location} is {self.moment} +{self.delay:.3f} s"
@@ -45,7 +63,11 @@ class Fault:
 
 @dataclass(slots=True)
 class Figures:
-    """What a run of faults amounted to. Times in seconds."""
+    """What a run of faults amounted to. Times in seconds.
+
+    ``kills`` counts what must end whom it is sent to; ``missed`` victims that ought to have been
+    there and were not.
+    """
 
     faults: int = 0
     kills: int = 0
@@ -53,90 +75,159 @@ class Figures:
     supervisor_kills: int = 0
     worst_recovery: float = 0.0
     worst_orphan: float = 0.0
+    orphans: int = 0
     recoveries: list[float] = field(default_factory=list)
 
 
-def draw(seed: int, locations: tuple[str, ...]) -> itertools.chain[Fault]:
-    """Faults without end. Every pair of victims and moment comes before any comes twice."""
+def victims(method: str) -> list[tuple[str, ...]]:
+    """One role, or two."""
+    there = roles(method)
+    return [*((role,) for role in there), *itertools.combinations(there, 2)]
+
+
+def pairs(method: str, part: int) -> list[tuple[tuple[str, ...], str]]:
+    """A half of all victims in all moments; ``part`` 0 and 1 together are all."""
+    everything = itertools.product(enumerate(victims(method)), enumerate(MOMENTS))
+    return [
+        (who, moment) for (row, who), (column, moment) in everything if (row + column) % 2 == part
+    ]
+
+
+def draw(seed: int, locations: tuple[str, ...], method: str = "auto") -> Iterator[Fault]:
+    """Faults without end: the half of all pairs that is the seed's, the other half, and so on."""
     chance = random.Random(seed)
-
-    def rounds():  # type: ignore[no-untyped-def]
-        while True:
-            pairs = list(itertools.product(VICTIMS, MOMENTS))
-            chance.shuffle(pairs)
-            for victims, moment in pairs:
-                yield Fault(
-                    victims,
-                    moment,
-                    chance.choice(locations),
-                    chance.choice(SIGNALS),
-                    chance.choice((0.0, chance.uniform(0, LONGEST_DELAY))),
-                )
-
-    return itertools.chain(rounds())
+    for part in itertools.count(seed):
+        half = pairs(method, part % 2)
+        chance.shuffle(half)
+        for who, moment in half:
+            yield Fault(
+                who,
+                moment,
+                chance.choice(locations),
+                chance.choice(CERTAIN if who == ("warden",) else SIGNALS),
+                chance.choice((0.0, chance.uniform(0.001, LONGEST_DELAY))),
+            )
 
 
 def play(scene: Scene, fault: Fault, figures: Figures) -> None:
     """Let it happen to a scene whose locations are ready; raises ``SceneError`` when a promise breaks."""
+    if scene.method != "spawn":
+        _expect_forkserver(scene, fault.location)
     bystanders = scene.deaths()
     before = scene.processes()
-    pids: list[int] = []
+    pids: dict[int, str] = {}
     try:
         _approach(scene, fault)
         pids = _victims(scene, fault)
         figures.faults += 1
-        figures.kills += len(pids)
-        figures.missed += len(fault.victims) - len(pids)
+        figures.kills += sum(deadly(role, fault.signal_name) for role in pids.values())
+        if fault.held:
+            figures.missed += len(fault.victims) - len(pids)
+        doomed = _belongings(scene, fault, pids)
         _hit(scene, fault, pids)
+        _go_on(scene, fault)
         if "supervisor" in fault.victims:
             figures.supervisor_kills += 1
             _without_supervisor(scene, fault, figures)
         else:
+            figures.worst_orphan = max(figures.worst_orphan, scene.expect_gone(doomed))
             _with_supervisor(scene, fault, figures, bystanders, pids)
     except SceneError as error:
         found = f"{fault}, pids {pids} of {before}: {error}"
-        raise SceneError("\n".join([found, *scene.last_words()])) from None
+        text = "\n".join([found, *scene.last_words()])
+        if isinstance(error, OrphansError):
+            figures.orphans += error.count
+            raise OrphansError(text, error.count) from None
+        raise SceneError(text) from None
     finally:
-        scene.gate(fault.location).unlink(missing_ok=True)
+        scene.release()
+
+
+def _expect_forkserver(scene: Scene, name: str) -> None:
+    if scene.pids("forkserver"):
+        return
+    scene.connected().reload(name)  # nobody has wanted one since the last was hit
+    scene.expect_ready()
+    if not scene.pids("forkserver"):
+        # A forked load died and a fresh one did not: that is remembered until a restart.
+        scene.kill_supervisor(signal.SIGTERM)
+        scene.expect_nobody()
+        scene.start().expect_ready()
 
 
 def _approach(scene: Scene, fault: Fault) -> None:
-    """Bring about the moment."""
+    """Bring about the moment, and stay in it or leave it to its own devices for ``delay`` seconds."""
     client, name = scene.connected(), fault.location
-    before = scene.pids("shim")
+    before = set(scene.pids("shim"))
     if fault.moment == "starting":
-        client.restart(name)
+        _start_slowly(scene, name)
     elif fault.moment == "loading":
         scene.gate(name).touch()
         client.reload(name)
         scene.until(lambda: scene.states()[name] == "loading", f"{name} loads")
     elif fault.moment == "forking":
         client.reload(name)
-        scene.until(lambda: set(scene.pids("shim")) - set(before), "one is forked", within=30)
+        scene.until(lambda: set(scene.pids("shim")) - before, "one is forked", within=30)
     elif fault.moment == "reloading":
         scene.edit(name)
         client.reload(name)
     elif fault.moment == "stopping":
+        scene.gate(name, "end").touch()
         client.stop(name)
-    if fault.moment != "forking":
+        scene.until(Path(f"{scene.gate(name, 'end')}-here").exists, "it ends")
+        assert scene.states()[name] == "stopping"
+    if not fault.held:
+        _go_on(scene, fault)
         time.sleep(fault.delay)
 
 
-def _victims(scene: Scene, fault: Fault) -> list[int]:
-    found = []
+def _start_slowly(scene: Scene, name: str) -> None:
+    """Have a location start and not get to its hello."""
+    client = scene.connected()
+    before = set(scene.pids("shim", name))
+    if scene.method == "spawn":
+        scene.gate(name, "start").touch()
+        client.restart(name)
+        scene.until(lambda: set(scene.pids("shim", name)) - before, "it starts")
+    else:
+        # What is to fork it does not: its earlier process is there meanwhile.
+        for pid in scene.pids("forkserver"):
+            scene.send(pid, signal.SIGSTOP)
+        client.reload(name)
+    scene.until(lambda: scene.states()[name] == "starting", f"{name} starts")
+
+
+def _go_on(scene: Scene, fault: Fault) -> None:
+    """Let go of what was held; a load is held for as long as the test wants."""
+    if fault.moment == "starting":
+        scene.gate(fault.location, "start").unlink(missing_ok=True)
+        for pid in scene.pids("forkserver"):
+            scene.send(pid, signal.SIGCONT)
+    elif fault.moment == "stopping":
+        scene.gate(fault.location, "end").unlink(missing_ok=True)
+
+
+def _victims(scene: Scene, fault: Fault) -> dict[int, str]:
+    """The processes to be hit and their roles."""
+    found = {}
     processes = scene.processes()
     for role in fault.victims:
         pids = [one.pid for one in processes if one.role == role]
         if role == "shim":
             # Of two generations the new one, which may be in the middle of something.
-            named = [one.pid for one in processes if (one.role, one.name) == (role, fault.location)]
-            pids = named or pids
+            pids = [one.pid for one in processes if (one.role, one.name) == (role, fault.location)]
         if pids:
-            found.append(max(pids))
+            found[max(pids)] = role
     return found
 
 
-def _hit(scene: Scene, fault: Fault, pids: list[int]) -> None:
+def _belongings(scene: Scene, fault: Fault, pids: dict[int, str]) -> set[int]:
+    """What must go with those that are hit, themselves included."""
+    dying = {pid for pid, role in pids.items() if deadly(role, fault.signal_name)}
+    return dying.union(*(scene.belongings(pid) for pid in dying))
+
+
+def _hit(scene: Scene, fault: Fault, pids: dict[int, str]) -> None:
     names = fault.signal_name.split("+")
     for name in names:
         for pid in pids:
@@ -155,13 +246,18 @@ def _without_supervisor(scene: Scene, fault: Fault, figures: Figures) -> None:
         raise SceneError(f"the supervisor is still there: {scene.processes()}") from None
     scene.kill_supervisor()
     figures.worst_orphan = max(figures.worst_orphan, scene.expect_nobody())
+    scene.release()
+    # What is served now comes from the store: nothing can have been loaded.
     for name in scene.locations:
-        scene.gate(name).unlink(missing_ok=True)
+        scene.gate(name).touch()
     begun = time.monotonic()
     scene.start()
     scene.connected()
-    # Before anything has been loaded: from the store.
     scene.expect_newest()
+    states = scene.states()
+    if not {states[name] for name in scene.locations} <= {"starting", "loading"}:
+        raise SceneError(f"loads that are held back are over: {states}")
+    scene.release()
     scene.expect_ready()
     _note(figures, time.monotonic() - begun)
     scene.expect_newest()
@@ -169,16 +265,17 @@ def _without_supervisor(scene: Scene, fault: Fault, figures: Figures) -> None:
 
 
 def _with_supervisor(
-    scene: Scene, fault: Fault, figures: Figures, bystanders: dict[str, int], pids: list[int]
+    scene: Scene,
+    fault: Fault,
+    figures: Figures,
+    bystanders: dict[str, int],
+    pids: dict[int, str],
 ) -> None:
     begun = time.monotonic()
-    scene.gate(fault.location).unlink(missing_ok=True)
+    scene.release(fault.location)
     client = scene.connected()
-    # A process that writes its stack first is there for a moment; a warden heeds SIGKILL alone.
-    wardens = scene.pids("warden")
-    mortal = [pid for pid in pids if pid not in wardens]
-    scene.until(lambda: not any(alive(pid) for pid in mortal), "they are dead")
-    scene.until(lambda: not {*mortal} & scene.serving(), "the supervisor has noticed")
+    dying = {pid for pid, role in pids.items() if deadly(role, fault.signal_name)}
+    scene.until(lambda: not dying & scene.serving(), "the supervisor has noticed")
     try:
         scene.expect_newest()
         if fault.moment == "stopping":
@@ -190,8 +287,8 @@ def _with_supervisor(
     scene.expect_newest()
     scene.expect_single()
     for name, deaths in scene.deaths().items():
-        # Nobody else may have died, unless the victim was taken from among them.
-        if name != fault.location and "shim" not in fault.victims and deaths != bystanders[name]:
+        # Nobody else may have died.
+        if name != fault.location and deaths != bystanders[name]:
             raise SceneError(f"{name} died, which had no part in it")
 
 
