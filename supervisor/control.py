@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import zmq
 import zmq.asyncio
 
 from runner_shim import wire
+from supervisor.descriptors import Door
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
@@ -31,6 +33,12 @@ __all__ = ["VERSION", "Control", "Method", "RemoteControl", "Reply"]
 
 VERSION = 1
 _MAX_REQUEST = 1024 * 1024
+# Of one client: requests under way, and replies that it has not taken yet (a snapshot may be large).
+_MOST_REQUESTS = 500
+_QUEUED = 8
+# How long a reply waits for a client to take those before it, and how long between two looks (s).
+_PATIENCE = 60.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
 
 Reply = tuple[dict[str, Any], list[bytes]]
 Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
@@ -54,6 +62,8 @@ class Control:
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
         self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
+        self._socket.setsockopt(zmq.SNDHWM, _QUEUED)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a full queue and a client gone are told
         if gate is not None:
             gate.apply(self._socket)
         try:
@@ -63,15 +73,22 @@ class Control:
             raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._task: asyncio.Task[None] | None = None
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: dict[bytes, set[asyncio.Task[None]]] = {}
+        self._door: Door | None = None
 
-    def start(self) -> None:
-        """Begin to answer."""
+    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
+        """Begin to answer; ``trouble(text)`` hears when nobody more can connect."""
+        if self.address.startswith("ipc:"):
+            self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._serve(), name="control")
 
     async def close(self) -> None:
         """Stop answering; waiting requests get no reply."""
-        tasks = [task for task in (self._task, *self._requests) if task is not None]
+        if self._door is not None:
+            await self._door.close()
+        tasks = [task for requests in self._requests.values() for task in requests]
+        if self._task is not None:
+            tasks.append(self._task)
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -82,9 +99,17 @@ class Control:
     async def _serve(self) -> None:
         while True:
             identity, *frames = await self._socket.recv_multipart()
-            task = asyncio.create_task(self._answer(identity, frames))
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+            requests = self._requests.setdefault(identity, set())
+            work = self._answer if len(requests) < _MOST_REQUESTS else self._refuse
+            task = asyncio.create_task(work(identity, frames))
+            requests.add(task)
+            task.add_done_callback(partial(self._answered, identity))
+
+    def _answered(self, identity: bytes, task: asyncio.Task[None]) -> None:
+        requests = self._requests[identity]
+        requests.discard(task)
+        if not requests:
+            del self._requests[identity]
 
     async def _answer(self, identity: bytes, frames: list[bytes]) -> None:
         number: Any = None
@@ -106,7 +131,30 @@ class Control:
             _log.exception("a request failed")
             text = "the supervisor could not answer; its log has the details"
             header = {"v": VERSION, "id": number, "error": {"code": "internal", "message": text}}
-        await self._socket.send_multipart([identity, wire.pack(header), *payload])
+        reply = [identity, wire.pack(header), *payload]
+        # What it does not take waits here, where it is no copy yet, and not in its queue.
+        pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
+        while not await self._send(reply) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _refuse(self, identity: bytes, frames: list[bytes]) -> None:
+        error = ProtocolError(f"{_MOST_REQUESTS} requests of this client are under way already")
+        with contextlib.suppress(ProtocolError):
+            number = self._parse(frames).get("id")
+            header = {"v": VERSION, "id": number, "error": _error_data(error)}
+            await self._send([identity, wire.pack(header)])
+
+    async def _send(self, reply: list[bytes]) -> bool:
+        """False when the client's queue is full; True when it has it, or is gone."""
+        try:
+            await self._socket.send_multipart(reply, flags=zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+        return True
 
     @staticmethod
     def _parse(frames: list[bytes]) -> dict[str, Any]:

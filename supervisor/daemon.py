@@ -21,6 +21,7 @@ from supervisor import __version__, strays
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.control import Control, RemoteControl
+from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.environments import Environments
 from supervisor.errors import (
     ConfigurationError,
@@ -30,7 +31,7 @@ from supervisor.errors import (
 )
 from supervisor.interest import Interest
 from supervisor.keys import KeyDirectory
-from supervisor.launcher import SpawnLauncher, descriptor_shortage, raise_descriptor_limit
+from supervisor.launcher import SpawnLauncher
 from supervisor.learned import Learned
 from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
@@ -202,18 +203,18 @@ class Daemon:
             if self._listen is not None:
                 keys = KeyDirectory(self.state.path)
                 remote = RemoteControl(self._listen, Methods(self).table(), keys)
-            transport.start()
+            transport.start(self._note)
             if not self._once:
                 self._watcher.start()
                 self._watch_workspace()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
-            shortage = descriptor_shortage(len(self.spec.locations))
-            if shortage:
-                self._note(shortage)
+            scarce = shortage(len(self.spec.locations))
+            if scarce:
+                self._note(scarce)
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
-            control.start()
+            control.start(self._note)
             with starting():
                 self.rendezvous.announce(
                     {

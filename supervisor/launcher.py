@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Protocol
 
 import runner_shim
 from supervisor import strays
+from supervisor.descriptors import no_room
 from supervisor.limits import Cgroups
 from supervisor.process import Exit, Output, Process
 from supervisor.specs import KillScope, Limits, StartMethod
@@ -37,15 +37,10 @@ __all__ = [
     "Pipes",
     "Placed",
     "SpawnLauncher",
-    "descriptor_shortage",
     "open_pipes",
-    "raise_descriptor_limit",
     "spawn",
     "tell_start",
 ]
-
-# Some programs walk all descriptors they could have.
-_MOST_DESCRIPTORS = 262_144
 
 BOOT = Path(runner_shim.__file__).with_name("boot.py")
 
@@ -135,37 +130,6 @@ class Launcher(Protocol):
         """Shims of this environment must be fresh processes from now on."""
 
 
-# Its lifeline, two pipes, a pidfd and a connection; twice while it reloads.
-_DESCRIPTORS_OF_A_LOCATION = 5 * 2
-_DESCRIPTORS_OF_OUR_OWN = 64
-
-
-def descriptor_shortage(locations: int) -> str | None:
-    """What to tell the operator when ``locations`` need more descriptors than there may be."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    needed = locations * _DESCRIPTORS_OF_A_LOCATION + _DESCRIPTORS_OF_OUR_OWN
-    if needed <= limit:
-        return None
-    return (
-        f"{locations} locations may need {needed} open files and this process may have {limit}: "
-        "raise the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
-    )
-
-
-def raise_descriptor_limit() -> int:
-    """Let this process have as many descriptors as it may.
-
-    Returns the limit as it was, which shims get back: user code must not see ours.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
-        wanted = (
-            _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-        )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    return soft
-
-
 @dataclass(frozen=True, slots=True)
 class Pipes:
     """The ends of a shim's pipes: ``theirs`` (lifeline, output, errors) and ours."""
@@ -179,6 +143,9 @@ class Pipes:
 @contextmanager
 def open_pipes() -> Iterator[Pipes]:
     """Make a shim's pipes; its own ends are closed afterwards, ours too when the body fails."""
+    room = no_room()
+    if room is not None:
+        raise LaunchError(room)
     opened: list[int] = []
     try:
         for _ in range(3):

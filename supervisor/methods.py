@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Methods"]
 
-_MAX_WAIT = 3600.0
+# Of a client that is gone nobody tells: its requests end by themselves.
+_MAX_WAIT = 60.0
 _T = TypeVar("_T")
 
 

@@ -16,6 +16,7 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
+from supervisor.descriptors import Door
 
 __all__ = ["Received", "Transport", "thrifty_context"]
 
@@ -46,9 +47,11 @@ class Transport:
         self.address = address
         self._receivers: dict[bytes, Received] = {}
         self._task: asyncio.Task[None] | None = None
+        self._door: Door | None = None
 
-    def start(self) -> None:
-        """Begin to receive."""
+    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
+        """Begin to receive; ``trouble(text)`` hears when nobody more can connect."""
+        self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._receive(), name="transport")
 
     def expect(self, instance: str, receiver: Received) -> None:
@@ -65,6 +68,8 @@ class Transport:
 
     async def close(self) -> None:
         """Stop receiving and close the socket."""
+        if self._door is not None:
+            await self._door.close()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,0 +1,147 @@
+"""The descriptors (open files) of this process: how many there may be, and what becomes scarce first.
+
+Owns the limit, the reserve that stays free, and the doors of the sockets that others connect to.
+libzmq ends the whole process when it accepts a connection and has no descriptor for it
+(``errno_assert`` in its ipc_listener.cpp): so no process is placed that would touch the reserve, and
+a socket is hidden from new connections while there is less than that. What is connected stays. More
+that come at once than the reserve holds are not to be helped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import recv_monitor_message
+
+__all__ = ["Door", "no_room", "raise_descriptor_limit", "shortage"]
+
+# Its lifeline, two pipes, a pidfd and a connection; twice while it reloads.
+_OF_A_LOCATION = 5 * 2
+_OF_OUR_OWN = 64
+# Some programs walk all descriptors they could have.
+_MOST = 262_144
+_LEAST_RESERVE, _MOST_RESERVE = 8, 1024
+# How many connections may come before it is looked again; how often while it is closed (seconds).
+_UNSEEN = 4
+_AGAIN = 1.0
+# The limit, and what may be taken before it is looked again: that takes a millisecond at thousands.
+_spare = (0, 0)
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many descriptors as it may.
+
+    Returns the limit as it was, which shims get back: user code must not see ours.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+        wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    return soft
+
+
+def shortage(locations: int) -> str | None:
+    """What to tell the operator when ``locations`` need more descriptors than there may be."""
+    limit = _limit()
+    needed = locations * _OF_A_LOCATION + _OF_OUR_OWN
+    if needed <= limit:
+        return None
+    return (
+        f"{locations} locations may need {needed} open files and this process may have {limit}: "
+        "raise the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
+    )
+
+
+def no_room() -> str | None:
+    """Why no other process can be placed, None when one can."""
+    global _spare
+    limit = _limit()
+    seen, left = _spare
+    if seen == limit and left >= _OF_A_LOCATION:
+        _spare = (limit, left - _OF_A_LOCATION)
+        return None
+    used = _used()
+    room = limit - used - _reserve(limit)
+    _spare = (limit, room // 2)  # the other half is for what others take meanwhile
+    if room >= _OF_A_LOCATION // 2:
+        return None
+    return (
+        f"{used} of the supervisor's {limit} open files are in use and some must stay free: raise "
+        "the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
+    )
+
+
+class Door:
+    """Keeps new connections out of ``socket``, bound to the ipc ``address``, while there is no room.
+
+    ``closed(text)`` is told once for each time. Made in a running event loop; connections may come
+    from when it is made.
+    """
+
+    def __init__(
+        self, socket: zmq.asyncio.Socket, address: str, closed: Callable[[str], None]
+    ) -> None:
+        self._socket = socket
+        self._address = address
+        self._closed = closed
+        self._unseen = 0
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED)
+        self._task = asyncio.create_task(self._watch(), name="door")
+
+    async def close(self) -> None:
+        """Watch no more; for before the socket is closed."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+
+    async def _watch(self) -> None:
+        while True:
+            await recv_monitor_message(self._monitor)
+            self._unseen += 1
+            if self._unseen < _UNSEEN or _free() > _reserve(_limit()) // 2:
+                self._unseen %= _UNSEEN
+                continue
+            with contextlib.suppress(OSError):  # somebody removed it
+                await self._hide(Path(self._address.removeprefix("ipc://")))
+
+    async def _hide(self, path: Path) -> None:
+        # Not unbound: that would end the connections that there are.
+        hidden = path.with_name(f".{path.name}")
+        path.rename(hidden)
+        try:
+            self._closed(
+                f"{_used()} of the supervisor's {_limit()} open files are in use: who connects now "
+                "has to wait until some are closed"
+            )
+            while _free() <= _reserve(_limit()):  # noqa: ASYNC110 - nothing tells of a file closed
+                await asyncio.sleep(_AGAIN)
+        finally:
+            hidden.rename(path)
+
+
+def _limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _reserve(limit: int) -> int:
+    return min(max(limit // 8, _LEAST_RESERVE), _MOST_RESERVE)
+
+
+def _used() -> int:
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return len(os.listdir(directory))  # noqa: PTH208  # names only
+    return _limit()  # none is left to look with
+
+
+def _free() -> int:
+    return _limit() - _used()
