@@ -221,6 +221,9 @@ PICTURES = (
     ("locations", "/", 1280, 420, "light", "tr.note.failed"),
     ("location", "/location?name=risk", 1280, 900, "dark", ".failure"),
     ("definition", "/definition?location=risk&kind=asset&name=exposure", 1280, 620, "light", "svg"),
+    ("definitions", "/definitions?group=location", 1280, 620, "light", "tr.group"),
+    ("assets", "/assets", 1280, 620, "dark", "svg"),
+    ("environments", "/environments", 1280, 620, "light", ".packages-table"),
     ("schedules", "/schedules", 1280, 440, "dark", ".timeline"),
     ("phone", "/", 360, 720, "light", "tr.note.failed"),
 )
