@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 import zmq
@@ -125,6 +126,35 @@ def test_keys_are_private_and_stay(tmp_path):
         "laptop.pub",
         "server.key",
     ]
+
+
+def test_keys_are_private_from_their_first_moment(tmp_path, monkeypatch):
+    """Made private, not made and then closed: nothing may change a mode, and the umask takes none."""
+
+    def never(*_args, **_more):
+        raise AssertionError("the mode of what was there already was changed")
+
+    for where, name in ((os, "chmod"), (os, "fchmod"), (Path, "chmod")):
+        monkeypatch.setattr(where, name, never)
+    state = tmp_path / "state"
+    state.mkdir(0o700)
+    before = os.umask(0)
+    try:
+        keys = KeyDirectory(state)
+        keys.server()
+        keys.add_client("laptop", tmp_path / "laptop.keys")
+    finally:
+        os.umask(before)
+    modes = {
+        str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode)
+        for path in (state / "keys", state / "keys" / "clients", state / "keys" / "server.key")
+    }
+    assert modes == {
+        "state/keys": 0o700,
+        "state/keys/clients": 0o700,
+        "state/keys/server.key": 0o600,
+    }
+    assert stat.S_IMODE((tmp_path / "laptop.keys").stat().st_mode) == 0o600
 
 
 def test_keys_that_others_may_read_are_refused(tmp_path):

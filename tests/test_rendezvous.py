@@ -72,6 +72,26 @@ def test_directories_are_private(runtime):
     meeting.close()
 
 
+def test_directories_are_private_from_their_first_moment(runtime, monkeypatch):
+    """Made private, not made and then closed: nothing may change a mode, and the umask takes none."""
+
+    def never(*_args, **_more):
+        raise AssertionError("the mode of what was there already was changed")
+
+    for where, name in ((os, "chmod"), (os, "fchmod"), (Path, "chmod")):
+        monkeypatch.setattr(where, name, never)
+    meeting = place(runtime)
+    before = os.umask(0)
+    try:
+        meeting.open()
+        meeting.announce({"workspace": "workspace.yaml", "files": []})
+        for directory in (meeting.runtime_directory, meeting.runtime_directory.parent):
+            assert directory.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+    meeting.close()
+
+
 @pytest.mark.parametrize("what", ["symlink", "file"])
 def test_what_is_no_directory_of_ours_is_refused(runtime, tmp_path, what):
     path = runtime / "workspace-supervisor"
