@@ -1,0 +1,74 @@
+"""A supervisor that was itself stopped for a while holds nobody's silence against him."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from supervised import job, make_workspace, marked, poll_now, supervisor_process
+
+from supervisor.client import Client
+from supervisor.process import is_stopped
+
+PAUSES = 3
+# Far longer than a ping may take, and than it takes for every location to be asked.
+PAUSE = 3.0
+PINGS = {"ping_interval": "0.2s", "ping_timeout": "0.5s"}
+
+
+@pytest.fixture
+def marker():
+    """A word that no other test's processes carry; whoever still does at the end is ended."""
+    word = uuid.uuid4().hex
+    yield word
+    for pid in marked(word):
+        os.kill(pid, signal.SIGKILL)
+
+
+def deaths_and_pids(client: Client) -> dict[str, tuple[str, int, int]]:
+    return {
+        one["name"]: (one["state"], one["restarts"], one["process"]["pid"])
+        for one in client.status()["locations"]
+    }
+
+
+def ready_pid(client: Client, name: str) -> int | None:
+    """The process of a location, when it is ready."""
+    (entry,) = client.status(name)["locations"]
+    return entry["process"]["pid"] if entry["state"] == "ready" and entry["process"] else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["auto", "spawn"])
+def test_a_supervisor_that_was_stopped_shoots_nobody(
+    tmp_path: Path, runtime: Path, marker: str, method: str
+) -> None:
+    names = [f"l{number}" for number in range(6)]
+    files = {f"{name}.py": job(name) for name in names}
+    workspace = make_workspace(tmp_path, files, defaults={**PINGS, "start_method": method})
+    with supervisor_process(workspace, runtime, marker) as running:
+        running.until(lambda told: all(one[0] == "ready" for one in told.values()))
+        with Client(workspace, environ={"XDG_RUNTIME_DIR": str(runtime)}, timeout=60) as client:
+            before = deaths_and_pids(client)
+            for _ in range(PAUSES):
+                os.kill(running.pid, signal.SIGSTOP)
+                poll_now(lambda: is_stopped(running.pid), "it is stopped")
+                time.sleep(PAUSE)  # the pause is what is tested
+                os.kill(running.pid, signal.SIGCONT)
+                # Whatever it thinks of the pause it has thought of by then: every one is asked
+                # anew several times.
+                until = time.monotonic() + 2.0
+                while time.monotonic() < until:
+                    assert deaths_and_pids(client) == before
+                    time.sleep(0.05)
+            # And it has not become deaf: one that really is silent is found out.
+            victim = before["l0"][2]
+            os.kill(victim, signal.SIGSTOP)
+            poll_now(lambda: ready_pid(client, "l0") not in (None, victim), "it is replaced")
+            now = deaths_and_pids(client)
+            assert now["l0"][:2] == ("ready", 1)
+            assert {**now, "l0": None} == {**before, "l0": None}
