@@ -12,7 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from supervisor.errors import NotRunningError, SupervisorError, UnknownDefinitionError
+from supervisor.errors import (
+    RequestError,
+    SupervisorError,
+    UnknownDefinitionError,
+    UnknownLocationError,
+)
 from supervisor.snapshot import Snapshot, definition_key
 from supervisor.web.render import kind_key
 from supervisor.web.shapes import checked
@@ -233,10 +238,10 @@ class Catalogue:
         async with self._gate:
             try:
                 snapshot = await self._link.client.snapshot(name)
-            except NotRunningError:
-                return  # what was last had stays
-            except SupervisorError:
+            except (RequestError, UnknownLocationError):
                 self._shelves.pop(name, None)
+            except SupervisorError:
+                return  # nobody answered: what was last had stays
             else:
                 large = snapshot.size > _LARGE
                 made = await asyncio.to_thread(_shelf, snapshot) if large else _shelf(snapshot)

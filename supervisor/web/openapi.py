@@ -286,7 +286,8 @@ def _answers(schema: str) -> Schema:
         "200": {"description": "The answer.", "content": content(schema)},
         "default": {
             "description": "An error: 401 without the token, 403 from another site, 404 for an "
-            "unknown name, 409 when refused, 422 for a bad parameter, 503 while no supervisor runs.",
+            "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
+            "read, 503 while no supervisor runs, 504 when it does not answer in time.",
             "content": content("Error"),
         },
     }
