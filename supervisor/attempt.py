@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 # The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
 # A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
+# How much of what it wrote is looked through for why it died (bytes).
+_LAST_WORDS = 64 * 1024
 _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
 # A snapshot below this many bytes is checked in the event loop: a thread would cost more.
@@ -207,9 +209,13 @@ class Attempt:
         return {"definition": message.get("definition"), "source": message.get("source")}
 
     async def finish_requests(self, timeout: float) -> None:
-        """Wait until what was asked is answered."""
-        if self._answers:
-            await asyncio.wait(list(self._answers.values()), timeout=timeout)
+        """Wait until what was asked is answered, what waits for its turn included."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._answers or self._turn.locked():
+                    if self._answers:
+                        await asyncio.wait(list(self._answers.values()))
+                    await asyncio.sleep(0)  # the next may be about to ask
 
     async def stop(self, *, at_once: bool = False) -> None:
         """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone."""
@@ -236,7 +242,7 @@ class Attempt:
 
     def last_words(self) -> list[str]:
         """The lines that its process wrote to standard error."""
-        lines, _ = self._log.read_after(self._log_start)
+        lines, _ = self._log.read_after(max(self._log_start, self._log.cursor - _LAST_WORDS))
         return [line.text for line in lines if line.stream == "err"]
 
     async def dump_stack(self) -> list[str]:

@@ -98,6 +98,9 @@ class Daemon:
         self._stop = asyncio.Event()
         self._at_once = False
         self._files = Interest()
+        self._touched: set[str] = set()
+        self._stale = False
+        self._rereading: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._collecting: asyncio.TimerHandle | None = None
         self._leaving: dict[str, Location] = {}
@@ -149,7 +152,6 @@ class Daemon:
         """Read the workspace's files again, whether or not they are known to have changed."""
         self._notifier.reloading()
         self._reread(set())
-        self._notifier.ready(f"supervising {self.spec.title}")
 
     def changed(self) -> None:
         """Something that clients can see has changed."""
@@ -206,6 +208,7 @@ class Daemon:
             transport.start(self._note)
             if not self._once:
                 self._watcher.start()
+                self._files.take_files(map(str, self.spec.files))
                 self._watch_workspace()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
             scarce = shortage(len(self.spec.locations))
@@ -309,7 +312,6 @@ class Daemon:
             del self._leaving[name]
 
     def _watch_workspace(self) -> None:
-        self._files.take_files(str(path) for path in self.spec.files)
         self._watcher.watch(_WORKSPACE_OWNER, self._files.directories)
 
     def _paths_changed(self, paths: set[str]) -> None:
@@ -335,16 +337,37 @@ class Daemon:
                 location.files_watched()
 
     def _reread(self, paths: set[str]) -> None:
-        """Apply what is different in the workspace's files; a broken edit changes nothing."""
-        try:
-            spec = resolve(self._selection, cwd=self._cwd, environ=self._environ)
-        except ConfigurationError as error:
-            self.problems = error.problems
-            self.changed()
-            return
+        """Read the workspace's files and apply what is different; ``paths`` are known to be."""
+        self._touched |= paths
+        self._stale = True
+        if self._rereading is None or self._rereading.done():
+            self._rereading = self._spawn(self._read_until_calm())
+
+    async def _read_until_calm(self) -> None:
+        await self.started.wait()
+        while self._stale and not self.stopping:
+            self._stale = False
+            touched, self._touched = self._touched, set()
+            self._files.take_files(map(str, self.spec.files))  # what changes from now on is news
+            try:
+                # In a thread: a file may be large, or on a disk that hangs.
+                spec = await asyncio.to_thread(
+                    resolve, self._selection, cwd=self._cwd, environ=self._environ
+                )
+            except ConfigurationError as error:  # a broken edit changes nothing
+                self.problems = error.problems
+                self.changed()
+            else:
+                if not self.stopping:
+                    self._apply(spec, touched)
+        self._notifier.ready(f"supervising {self.spec.title}")
+
+    def _apply(self, spec: WorkspaceSpec, paths: set[str]) -> None:
         self.problems = ()
         old = {one.name: one for one in self.spec.locations}
         new = {one.name: one for one in spec.locations}
+        if set(spec.files) != set(self.spec.files):
+            self._files.take_files(map(str, spec.files))
         self.spec = spec
         self._watch_workspace()
         for name in old.keys() - new.keys():
@@ -422,10 +445,11 @@ class Daemon:
             self.notes.append(text)
             self.changed()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def _known(self, name: str) -> str:
         import difflib

@@ -116,7 +116,7 @@ class Door:
     async def _hide(self, path: Path) -> None:
         # Not unbound: that would end the connections that there are.
         hidden = path.with_name(f".{path.name}")
-        path.rename(hidden)
+        path.rename(hidden)  # noqa: ASYNC240  # of a moment
         try:
             self._closed(
                 f"{_used()} of the supervisor's {_limit()} open files are in use: who connects now "

@@ -71,13 +71,14 @@ def memory_text(size: int) -> str:
     return f"{size} bytes"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Confinement:
     """The limits of one process: ``how`` maps each that was asked for to what enforces it."""
 
     how: dict[str, str] = field(default_factory=dict)
     _limits: Limits = field(default_factory=Limits)
     _groups: list[Path] = field(default_factory=list)
+    _released: bool = False
 
     def fatal(self) -> str:
         """The limit that killed a process of it (``512 MiB memory limit``), or ""."""
@@ -91,7 +92,8 @@ class Confinement:
         return ""
 
     def release(self) -> None:
-        """Give its cgroups back; those in which something still lives stay."""
+        """Give its cgroups back; those in which something still lives stay for now."""
+        self._released = True
         self._groups = [group for group in self._groups if not _removed(group)]
 
 
@@ -114,7 +116,7 @@ class Cgroups:
         self._proc = proc
         self._places: dict[str, _Place] | None = None
         self._numbers = itertools.count(1)
-        self._made: list[Path] = []
+        self._made: list[Confinement] = []
         self.why_not: dict[str, str] = {}
 
     def confine(self, pid: int, limits: Limits, confinement: Confinement) -> None:
@@ -135,7 +137,8 @@ class Cgroups:
                 group.mkdir(exist_ok=True)
                 if group not in confinement._groups:
                     confinement._groups.append(group)
-                    self._made.append(group)
+                if confinement not in self._made:
+                    self._made.append(confinement)
                 for number, (file, text) in enumerate(place.dialect[name](value)):
                     with contextlib.suppress(*([OSError] if number else [])):
                         (group / file).write_text(text)
@@ -149,10 +152,16 @@ class Cgroups:
 
     def close(self) -> None:
         """Remove what is empty."""
+        for one in self._made:
+            one.release()
         self._tidy()
 
     def _tidy(self) -> None:
-        self._made = [group for group in self._made if not _removed(group)]
+        # Not what nobody has given back: it may say yet what killed its process.
+        for one in self._made:
+            if one._released:
+                one.release()
+        self._made = [one for one in self._made if one._groups or not one._released]
 
     def _found(self) -> dict[str, _Place]:
         if self._places is None:

@@ -319,6 +319,8 @@ class Methods:
 
     def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
         names = self._chosen(params)
+        if self._daemon.stopping:
+            raise RequestError("the supervisor is stopping")
         done = {name: order(self._daemon.location(name)) for name in names}
         return {"locations": done}, []
 
