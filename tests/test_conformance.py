@@ -122,6 +122,14 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
             file = forked["modules"][module]
             ours = module.split(".")[0] == "runner_shim"
             assert ours or file is None or "/lib/python" in file, (module, file)
+    for name in ("first", "second"):
+        # None before Python 3.7, which cannot freeze its heap; 3.12 freezes a little of its own.
+        frozen, frozen_fresh = found[name]["frozen"], fresh["frozen"]
+        assert (frozen is None) == (frozen_fresh is None)
+        assert frozen is None or frozen > frozen_fresh + 1000
+    for way, result in names["fresh"]["children"].items():
+        if way.startswith("own function "):
+            assert result == [1, 4, 9], f"{way}: {result}"
     for key, value in found["first"]["unique"].items():
         others = [found[name]["unique"][key] for name in ("second", "fresh")]
         assert value not in others, f"siblings share {key}: {value}"

@@ -30,6 +30,9 @@ import conformance_library  # an installed one, made by the test
 
 from runner_shim import Definitions, asset, job
 
+# Imported once more by a child that multiprocessing starts, for a function that stands here.
+IN_CHILD = multiprocessing.current_process().name != "MainProcess"
+
 UNIQUE = {
     "random": random.random(),
     "library's random": conformance_library.draw(),
@@ -141,6 +144,13 @@ def in_process(method):
     return [found, child.exitcode]
 
 
+def in_own_pool(method):
+    """A function of this very module: children that are not forked import it themselves."""
+    context = multiprocessing.get_context(method)
+    with context.Pool(1) as pool:
+        return pool.map(square, [1, 2, 3])
+
+
 def in_pool(method):
     context = multiprocessing.get_context(method)
     with context.Pool(2) as pool:
@@ -193,6 +203,7 @@ def in_children():
     }
     for method in multiprocessing.get_all_start_methods():
         found["process " + method] = outcome(in_process, method)
+        found["own function " + method] = outcome(in_own_pool, method)
     if os.environ.get("CONFORMANCE_POOLS"):
         found["processes"] = outcome(in_executor, concurrent.futures.ProcessPoolExecutor)
         for method in multiprocessing.get_all_start_methods():
@@ -309,42 +320,57 @@ def interpreter():
     }
 
 
-SEEN = {
-    "process": process(),
-    "interpreter": interpreter(),
-    "streams": [stream(one) for one in (sys.stdout, sys.stderr)],
-    "same streams": [sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
-    "stdin": [
-        sys.stdin.read(),
-        os.read(0, 1).decode(),
-        os.readlink("/proc/self/fd/0"),
-        [str(one) for one in select.select([0], [], [], 0)],
-    ],
-    "descriptors": descriptors(),
-    "signals": handlers(),
-    "environment": dict(os.environ),
-    "hash": [hash("a"), hash(("b", 1))] if os.environ.get("PYTHONHASHSEED") else None,
-    "warnings": [repr(one) for one in warnings.filters],
-    "logging": [
-        repr(logging.root.handlers),
-        logging.root.level,
-        sorted(logging._levelToName),
-        logged(),
-    ],
-    "main thread": main_thread(),
-    "atexit": atexit._ncallbacks(),
-    "library": conformance_library.state(),
-    "package": __package__,
-    "name": __name__,
-    "children": in_children(),
-    "descriptors afterwards": descriptors(),
-}
+def look():
+    return {
+        "process": process(),
+        "interpreter": interpreter(),
+        "streams": [stream(one) for one in (sys.stdout, sys.stderr)],
+        "same streams": [sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
+        "stdin": [
+            sys.stdin.read(),
+            os.read(0, 1).decode(),
+            os.readlink("/proc/self/fd/0"),
+            [str(one) for one in select.select([0], [], [], 0)],
+        ],
+        "descriptors": descriptors(),
+        "signals": handlers(),
+        "environment": dict(os.environ),
+        "hash": [hash("a"), hash(("b", 1))] if os.environ.get("PYTHONHASHSEED") else None,
+        "warnings": [repr(one) for one in warnings.filters],
+        "logging": [
+            repr(logging.root.handlers),
+            logging.root.level,
+            sorted(logging._levelToName),
+            logged(),
+        ],
+        "main thread": main_thread(),
+        "atexit": atexit._ncallbacks(),
+        "library": conformance_library.state(),
+        "package": __package__,
+        "name": __name__,
+        "children": in_children(),
+        "descriptors afterwards": descriptors(),
+    }
 
-atexit.register(lambda: open(f"ended-{os.getpid()}", "w").close())
 
-with open(f"seen-{os.getpid()}.new", "w") as output:
-    json.dump({"seen": SEEN, "unique": UNIQUE, "modules": modules()}, output)
-os.rename(f"seen-{os.getpid()}.new", f"seen-{os.getpid()}.json")
+def write_down():
+    seen = look()
+    with open(f"seen-{os.getpid()}.new", "w") as output:
+        json.dump(
+            {
+                "seen": seen,
+                "unique": UNIQUE,
+                "modules": modules(),
+                "frozen": getattr(gc, "get_freeze_count", lambda: None)(),
+            },
+            output,
+        )
+    os.rename(f"seen-{os.getpid()}.new", f"seen-{os.getpid()}.json")
+
+
+if not IN_CHILD:
+    atexit.register(lambda: open(f"ended-{os.getpid()}", "w").close())
+    write_down()
 
 
 @asset(tags={"of": "conformance"}, description="one")
