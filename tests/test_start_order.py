@@ -62,11 +62,8 @@ async def test_the_environment_that_most_wait_for_is_warmed_first(
         for name in names
     }
     keys["first"]["preload"] = ["slow_library"]
-    workspace = make_workspace(
-        tmp_path / "w",
-        {f"{name}.py": job(name) for name in names},
-        {name: keys[name] for name in names},
-    )
+    files = {f"{name}.py": job(name) for name in names}
+    workspace = make_workspace(tmp_path / "w", files, {"first": keys["first"]})
     async with supervising(workspace, runtime) as running:
 
         def server(kind: str) -> Forkserver | None:
@@ -79,6 +76,8 @@ async def test_the_environment_that_most_wait_for_is_warmed_first(
             return few is not None and many is not None and (few._waiting, many._waiting) == (1, 5)
 
         await poll(lambda: (one := server("first")) and one.pid, "the slot is taken")
+        make_workspace(tmp_path / "w", {}, {name: keys[name] for name in names})
+        running.daemon.reread()
         await poll(all_wait, "they wait")
         assert server("few").pid is None and server("many").pid is None
         gate.unlink()
