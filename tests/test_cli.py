@@ -358,7 +358,8 @@ def test_orders_wait_for_the_outcome_and_tell_what_changed(tmp_path: Path, runti
         assert (done.returncode, done.stdout) == (0, "team: stopped — stopped by the operator\n")
         assert running.run("stop", "team").stdout == "team: already stopped\n"
         assert running.run("status").returncode == 1
-        assert running.run("reload", "team").returncode == 1  # it stays stopped, and says so
+        done = running.run("reload", "team")
+        assert (done.returncode, done.stdout) == (1, "team is stopped: use start\n")
 
         assert running.run("start", "team").returncode == 0
         assert "already" in running.run("start", "team").stdout

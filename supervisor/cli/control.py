@@ -92,6 +92,8 @@ def _give(
             continue
         if word.startswith("already"):
             terminal.print(f"{name}: {word}")
+        elif word.startswith("is "):  # and so cannot take the order
+            terminal.print(f"{name} {word}")
         else:
             lines = outcome_lines(location, colour=terminal.colour, diff=diff, log_lines=5)
             terminal.print(*lines)
