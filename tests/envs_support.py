@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from envs import Environment, EnvironmentRequest, EnvironmentStore
+
 VERSIONS = ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
+
+# Says which ``lemon`` is installed, and where.
+LEMON = "import lemon, sys; print(lemon.VERSION, sys.prefix)"
 
 
 def interpreter_path(version: str) -> Path:
@@ -101,3 +106,39 @@ def script(path: Path, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o755)
     return path
+
+
+def fruit_wheels(tmp_path: Path) -> Path:
+    """A fixture's function: a folder of wheels, two versions of ``lemon`` and a ``tree`` that needs the old one."""
+    folder = tmp_path / "wheels"
+    make_wheel(folder, "lemon", "1.0")
+    make_wheel(folder, "lemon", "2.0")
+    make_wheel(folder, "tree", "1.0", requires=("lemon<2",))
+    return folder
+
+
+def fruit_environ(tmp_path: Path, wheels: Path) -> dict[str, str]:
+    """A fixture's function: variables of a user whose only index is ``wheels``."""
+    config = tmp_path / "home" / ".config" / "uv" / "uv.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"no-index = true\nfind-links = [{str(wheels)!r}]\n")
+    return private_environ(tmp_path / "home", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
+
+
+def empty_store(tmp_path: Path, environ: dict[str, str]) -> EnvironmentStore:
+    """A fixture's function: the store of a workspace in ``ws``."""
+    return EnvironmentStore(tmp_path / "ws" / ".supervise" / "envs", environ)
+
+
+def request(version: str = "3.11", *requirements: str, **other: object) -> EnvironmentRequest:
+    """For a virtualenv of this machine's Python ``version``."""
+    return EnvironmentRequest(
+        python=str(interpreter_path(version)),
+        requirements=requirements,
+        **other,  # type: ignore[arg-type]
+    )
+
+
+def installed(made: Environment) -> dict[str, str]:
+    """Without the setuptools that came with an older Python."""
+    return {name: version for name, version in made.installed.items() if name != "setuptools"}

@@ -37,6 +37,34 @@ GOOD = """\
         pass
     """
 
+# Says that it has begun to import, and waits to be let go on; more of the module follows.
+BEGUN = "import os, time\nopen('begun', 'w').close()\nwhile not os.path.exists('go'):\n"
+BEGUN += "    time.sleep(0.01)\n"
+
+# Children that end in different ways: their process ids are in ``pids``.
+GRANDCHILDREN = """\
+    import os, signal, subprocess, sys
+
+    def child(code, **more):
+        program = "import os, signal, time; %s; print(flush=True); time.sleep(1000)" % code
+        one = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, **more)
+        one.stdout.readline()
+        return one.pid
+
+    def leave():
+        os.setpgid(0, 0)
+
+    pids = [
+        child("pass"),
+        child("signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
+        child("os.setpgid(0, 0)"),
+        child("os.setpgid(0, 0); signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
+    ]
+    with open("pids.new", "w") as file:
+        file.write(" ".join(str(pid) for pid in pids))
+    os.rename("pids.new", "pids")
+    """
+
 
 def job(name: str) -> str:
     """A module with one job."""
@@ -193,6 +221,12 @@ async def supervising(
         await asyncio.wait_for(run, DEADLINE)
 
 
+async def reloaded(running: Supervised, name: str, key: str) -> None:
+    """Wait until a location is ready with the one definition ``key``."""
+    await running.until(lambda: running.definitions(name) == [key], f"{name} serves {key}", 25)
+    await running.ready(name)
+
+
 async def poll(true: Callable[[], Any], what: str, timeout: float = DEADLINE) -> None:
     """Wait for what nobody announces."""
     deadline = time.monotonic() + timeout
@@ -234,6 +268,11 @@ def marked(marker: str) -> list[int]:
                 if wanted in variables and alive(int(entry)):
                     found.append(int(entry))
     return found
+
+
+def grandchildren(folder: Path) -> list[int]:
+    """Process ids of what a location made of GRANDCHILDREN started in ``folder``."""
+    return [int(word) for word in (folder / "pids").read_text().split()]
 
 
 class SupervisorProcess:

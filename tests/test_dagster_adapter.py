@@ -1,7 +1,7 @@
 """The parts of the Dagster adapter that need no Dagster: what it says where there is none, how an
 object is read by its class's name, and how one unreadable property is reported.
 
-Real releases are in tests/real/test_dagster_versions.py.
+Real releases are in tests/real/test_dagster_*.py.
 """
 
 from __future__ import annotations

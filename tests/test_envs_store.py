@@ -4,69 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from envs_support import (
+    LEMON,
+    empty_store,
+    fruit_environ,
+    fruit_wheels,
+    installed,
     interpreter_path,
     make_wheel,
     online_environ,
-    private_environ,
     python_says,
-    script,
+    request,
 )
 
-from envs import (
-    EnvError,
-    Environment,
-    EnvironmentRequest,
-    EnvironmentStore,
-    Progress,
-    Stage,
-    children,
-)
+from envs import EnvError, EnvironmentRequest, EnvironmentStore, Progress, Stage, children
 
-
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    folder = tmp_path / "wheels"
-    make_wheel(folder, "lemon", "1.0")
-    make_wheel(folder, "lemon", "2.0")
-    make_wheel(folder, "tree", "1.0", requires=("lemon<2",))
-    return folder
-
-
-@pytest.fixture
-def environ(tmp_path: Path, wheels: Path) -> dict[str, str]:
-    config = tmp_path / "home" / ".config" / "uv" / "uv.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f"no-index = true\nfind-links = [{str(wheels)!r}]\n")
-    return private_environ(tmp_path / "home", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
-
-
-@pytest.fixture
-def store(tmp_path: Path, environ: dict[str, str]) -> EnvironmentStore:
-    return EnvironmentStore(tmp_path / "ws" / ".supervise" / "envs", environ)
-
-
-def request(version: str = "3.11", *requirements: str, **other: object) -> EnvironmentRequest:
-    return EnvironmentRequest(
-        python=str(interpreter_path(version)),
-        requirements=requirements,
-        **other,  # type: ignore[arg-type]
-    )
-
-
-def installed(made: Environment) -> dict[str, str]:
-    """Without the setuptools that came with an older Python."""
-    return {name: version for name, version in made.installed.items() if name != "setuptools"}
-
-
-LEMON = "import lemon, sys; print(lemon.VERSION, sys.prefix)"
+wheels = pytest.fixture(fruit_wheels)
+environ = pytest.fixture(fruit_environ)
+store = pytest.fixture(empty_store)
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.11", "3.13"])
@@ -270,156 +230,6 @@ def test_pips_settings_that_uv_ignores_are_pointed_out(
     assert "PIP_INDEX_URL" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "other", "moved"])
-def test_what_is_not_complete_is_built_anew(damage: str, store: EnvironmentStore) -> None:
-    wanted = request("3.11", "lemon", name="risk")
-    made = store.sync(wanted)
-    marker = made.prefix / ".complete"
-    data = json.loads(marker.read_text())
-    if damage == "missing":
-        marker.unlink()
-    elif damage == "empty":
-        marker.write_text("")
-    elif damage == "other":
-        marker.write_text(json.dumps({**data, "schema": 0}))
-    else:
-        data["interpreter"]["prefix"] = "/elsewhere"
-        marker.write_text(json.dumps(data))
-    (made.prefix / "leftover").write_text("")
-    assert [info.complete for info in store.list()] == [False]
-    again = store.sync(wanted)
-    assert again.created
-    assert not (made.prefix / "leftover").exists()
-    assert python_says(again.interpreter.executable, LEMON).startswith("2.0 ")
-
-
-def test_cancelling_ends_the_tools_and_keeps_the_old_one(
-    tmp_path: Path,
-    store: EnvironmentStore,
-    environ: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    good = store.sync(request("3.11", "lemon", name="risk"))
-    cancel = threading.Event()
-    started = threading.Event()
-
-    def watch(item: Progress) -> None:
-        if item.stage == Stage.RESOLVE:
-            started.set()
-            cancel.set()
-
-    with pytest.raises(EnvError) as caught:
-        store.sync(request("3.11", "lemon<2", name="risk"), progress=watch, cancel=cancel)
-    assert started.is_set()
-    assert caught.value.kind == "cancelled"
-    assert [info.key for info in store.list()] == [good.key]
-
-
-def test_a_callback_that_fails_ends_the_sync_cleanly(store: EnvironmentStore) -> None:
-    def fail(item: Progress) -> None:
-        if item.stage == Stage.RESOLVE:
-            raise RuntimeError("the face is gone")
-
-    with pytest.raises(RuntimeError, match="the face is gone"):
-        store.sync(request("3.11", "lemon", name="risk"), progress=fail)
-    assert store.list() == ()
-
-
-SYNC = """
-import os, sys
-from pathlib import Path
-from envs import EnvironmentStore, EnvironmentRequest
-store = EnvironmentStore(Path(sys.argv[1]), os.environ)
-made = store.sync(EnvironmentRequest(name="risk", python=sys.argv[2], requirements=tuple(sys.argv[3:])),
-                  progress=lambda item: print("progress", item.stage, item.text, flush=True))
-print("created" if made.created else "found", made.key, flush=True)
-"""
-
-
-def sync_process(
-    store: EnvironmentStore, environ: dict[str, str], *words: str
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SYNC, str(store.root), str(interpreter_path("3.11")), *words],
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def test_two_processes_build_it_once(store: EnvironmentStore, environ: dict[str, str]) -> None:
-    processes = [sync_process(store, environ, "tree") for _ in range(3)]
-    answers = [process.communicate(timeout=60)[0].splitlines()[-1].split() for process in processes]
-    assert sorted(word for word, _ in answers) == ["created", "found", "found"]
-    assert len({key for _, key in answers}) == 1
-
-
-def test_many_threads_build_it_once(store: EnvironmentStore) -> None:
-    made: list[bool] = []
-    wanted = request("3.11", "tree", name="risk")
-    threads = [
-        threading.Thread(target=lambda: made.append(store.sync(wanted).created)) for _ in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(made) == [False] * 5 + [True]
-
-
-def wait_for_death(pipe: int) -> None:
-    """Until every process that holds the write end of ``pipe`` is gone; at once where none did."""
-    os.set_blocking(pipe, True)
-    while os.read(pipe, 4096):
-        pass
-
-
-@pytest.mark.parametrize("stage", ["create", "resolve"])
-def test_a_killed_sync_leaves_the_old_one_and_no_process(
-    stage: str, tmp_path: Path, store: EnvironmentStore, environ: dict[str, str]
-) -> None:
-    good = store.sync(request("3.11", "lemon<2", name="risk"))
-    fifo = tmp_path / "alive"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    slow_project(tmp_path / "ws" / "slow", fifo)
-    words = ["lemon", "./slow"] if stage == "resolve" else ["lemon"]
-    with sync_process(store, environ, *words) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(f"progress {stage}"):
-                break
-        if stage == "resolve":
-            # The build backend is running, two processes below the one that is killed.
-            assert select.select([reader], [], [], 60)[0]
-            assert os.read(reader, 7) == b"started"
-        process.kill()
-    wait_for_death(reader)
-    os.close(reader)
-    assert (store.root / "risk" / "current").resolve() == good.prefix
-    assert python_says(good.interpreter.executable, LEMON).startswith("1.0 ")
-    made = store.sync(request("3.11", "lemon", name="risk"))
-    assert python_says(made.interpreter.executable, LEMON).startswith("2.0 ")
-    store.collect([made.prefix])
-    assert [info.key for info in store.list()] == [made.key]
-
-
-def slow_project(folder: Path, fifo: Path) -> None:
-    """A project whose in-tree build backend says that it has begun, and never ends."""
-    folder.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(
-        '[project]\nname = "slow"\nversion = "1"\n'
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    )
-    (folder / "backend.py").write_text(
-        "import signal\n"
-        f"stream = open({str(fifo)!r}, 'w')\n"
-        "stream.write('started')\nstream.flush()\n"
-        "signal.pause()\n"
-    )
-
-
 def test_an_interpreter_as_it_is(store: EnvironmentStore, environ: dict[str, str]) -> None:
     path = interpreter_path("3.8")
     found = store.sync(EnvironmentRequest(executable_path=str(path)))
@@ -529,127 +339,6 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, environ: dict[str, s
         store.sync(request("3.11", "lemon"))
     assert caught.value.kind == "storage"
     assert store.list() == ()
-
-
-def project(folder: Path, body: str, build: bool = True) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = f'[project]\nname = "grove"\nversion = "1.0"\nrequires-python = ">=3.7"\n{body}\n'
-    if build:
-        # In the tree and without requirements, so that building needs no index.
-        text += '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (folder / "pyproject.toml").write_text(text)
-    (folder / "grove.py").write_text("VERSION = 'first'\n")
-    script(
-        folder / "backend.py",
-        """
-import os, zipfile
-def get_requires_for_build_editable(config_settings=None):
-    return []
-def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
-    name = "grove-1.0-py3-none-any.whl"
-    import pathlib, re
-    text = pathlib.Path("pyproject.toml").read_text()
-    listed = re.search(r"^dependencies = \\[(.*)\\]$", text, re.M)
-    needed = "".join("Requires-Dist: %s\\n" % item for item in re.findall(r'"([^"]+)"', listed.group(1) if listed else ""))
-    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
-        archive.writestr("grove.pth", os.getcwd() + "\\n")
-        archive.writestr("grove-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: grove\\nVersion: 1.0\\n" + needed)
-        archive.writestr("grove-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        archive.writestr("grove-1.0.dist-info/RECORD", "grove.pth,,\\ngrove-1.0.dist-info/METADATA,,\\ngrove-1.0.dist-info/WHEEL,,\\ngrove-1.0.dist-info/RECORD,,\\n")
-    return name
-""",
-    )
-    return folder
-
-
-GROVE = "import grove; print(grove.VERSION)"
-
-
-@pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_a_project_is_installed_editable(
-    installer: str, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    folder = project(tmp_path / "risk", 'dependencies = ["tree"]')
-    store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
-    wanted = request("3.11", name="risk", project=folder)
-    made = store.sync(wanted)
-    assert installed(made) == {"grove": "1.0", "lemon": "1.0", "tree": "1.0"}
-    assert python_says(made.interpreter.executable, GROVE) == "first"
-    # An edit is there without a sync, and is no reason for one; a dependency is.
-    (folder / "grove.py").write_text("VERSION = 'second edition'\n")
-    assert not store.sync(wanted).created
-    assert python_says(made.interpreter.executable, GROVE) == "second edition"
-    project(folder, 'dependencies = ["lemon"]')
-    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "2.0"}
-
-
-@pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_a_project_that_is_no_package_has_its_dependencies_installed(
-    installer: str, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    folder = project(tmp_path / "risk", 'dependencies = ["lemon<2"]', build=False)
-    store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
-    made = store.sync(request("3.11", name="risk", project=folder))
-    assert installed(made) == {"lemon": "1.0"}
-
-
-def test_a_lock_is_honoured_and_not_changed(
-    tmp_path: Path, environ: dict[str, str], wheels: Path
-) -> None:
-    folder = project(tmp_path / "risk", 'dependencies = ["lemon<2"]')
-    subprocess.run([uv(), "lock", "--quiet", "--project", str(folder)], env=environ, check=True)
-    locked = (folder / "uv.lock").read_bytes()
-    # What the declaration would allow now is not what was locked.
-    make_wheel(wheels, "lemon", "1.5")
-    store = EnvironmentStore(tmp_path / "envs", environ)
-    made = store.sync(request("3.8", name="risk", project=folder))
-    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
-    assert python_says(made.interpreter.executable, GROVE) == "first"
-    assert (folder / "uv.lock").read_bytes() == locked
-    assert not (folder / ".venv").exists()
-    with pytest.raises(EnvError) as caught:
-        EnvironmentStore(tmp_path / "pips", environ, installer="pip").sync(
-            request("3.8", name="risk", project=folder)
-        )
-    assert "needs uv" in str(caught.value)
-
-
-def test_a_member_of_a_uv_workspace_is_pinned_by_the_workspaces_lock(
-    tmp_path: Path, environ: dict[str, str], wheels: Path
-) -> None:
-    root = tmp_path / "repo"
-    member = project(root / "teams" / "risk", 'dependencies = ["lemon<2"]')
-    (root / "pyproject.toml").write_text(
-        '[project]\nname = "repo"\nversion = "1"\nrequires-python = ">=3.7"\n'
-        '[tool.uv.workspace]\nmembers = ["teams/*"]\n'
-    )
-    subprocess.run([uv(), "lock", "--quiet", "--project", str(root)], env=environ, check=True)
-    make_wheel(wheels, "lemon", "1.5")
-    store = EnvironmentStore(tmp_path / "envs", environ)
-    wanted = request("3.11", name="risk", project=member)
-    made = store.sync(wanted)
-    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
-    subprocess.run([uv(), "lock", "-U", "--quiet", "--project", str(root)], env=environ, check=True)
-    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "1.5"}
-
-
-def uv() -> str:
-    from uv import find_uv_bin
-
-    return str(find_uv_bin())
-
-
-def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore) -> None:
-    (tmp_path / "empty").mkdir()
-    for folder in (tmp_path / "empty", tmp_path / "absent"):
-        with pytest.raises(EnvError) as caught:
-            store.sync(request("3.11", name="risk", project=folder))
-        assert caught.value.kind == "requirements"
-        assert str(folder) in str(caught.value)
-    (tmp_path / "empty" / "pyproject.toml").write_text("[project\n")
-    with pytest.raises(EnvError) as caught:
-        store.sync(request("3.11", name="risk", project=tmp_path / "empty"))
-    assert "pyproject.toml cannot be read" in str(caught.value)
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.11", "3.12"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from supervised import alive, poll
-from warmth import BAD_LIBRARIES, scratch_environment, site_packages, warm_request
+from warmth import BAD_LIBRARIES, bad_environment, scratch_environment, site_packages, warm_request
 
 from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
 from supervisor.launcher import LaunchRequest, SpawnLauncher
@@ -22,11 +22,7 @@ from supervisor.warden import Warden
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
 
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scratch_environment(
-        tmp_path_factory.mktemp("scratch") / "environment", sys.executable, BAD_LIBRARIES
-    )
+scratch = pytest.fixture(bad_environment, scope="module")
 
 
 class Warmed:

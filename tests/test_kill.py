@@ -19,6 +19,7 @@ import yaml
 from loading import write
 from supervised import (
     GOOD,
+    GRANDCHILDREN,
     SupervisorProcess,
     alive,
     job,
@@ -27,7 +28,6 @@ from supervised import (
     poll_now,
     supervisor_process,
 )
-from test_supervision import GRANDCHILDREN
 
 from supervisor.client import Client
 

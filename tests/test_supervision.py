@@ -1,19 +1,14 @@
-"""Processes kept alive, restarted, given up and ended: with real processes, by order and by accident."""
+"""Processes kept alive, restarted and given up, by order and by accident, and what they are given."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
-from supervised import GOOD, alive, environ, job, make_workspace, poll, save, supervising
+from supervised import GOOD, job, make_workspace, save, supervising
 
-from supervisor.daemon import Daemon
 from supervisor.errors import RequestError, UnknownDefinitionError, UnknownLocationError
-from supervisor.workspace import Selection
 
 QUICK = {"initial_delay": "0.01s", "max_delay": "0.01s"}
 
@@ -234,181 +229,6 @@ async def test_a_location_that_is_served_elsewhere(tmp_path, runtime):
         )
         with pytest.raises(RequestError, match="far is served elsewhere"):
             await running.methods.stop({"locations": ["far"]})
-
-
-# Ends.
-
-
-async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):
-    text = "import atexit\natexit.register(lambda: open('ended', 'w').close())\n"
-    workspace = make_workspace(tmp_path, {"a.py": text + job("nightly")})
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        running["a"].stop()
-        await running.settled()
-        assert (tmp_path / "ended").exists()
-        assert "exited with status 0" in running.log("a")
-
-
-async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime):
-    text = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
-    workspace = make_workspace(
-        tmp_path, {"a.py": text + job("nightly")}, {"a": {"stop_timeout": "1s"}}
-    )
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        running["a"].stop()
-        assert await running.settled() == {"a": "stopped"}
-        assert "was killed by SIGTERM" in running.log("a")
-
-
-async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtime):
-    text = """\
-        import signal, time
-        signal.signal(signal.SIGTERM, lambda number, frame: print("ignored", flush=True))
-        open("loading", "w").close()
-        while True:
-            time.sleep(100)
-        """
-    workspace = make_workspace(tmp_path, {"a.py": text}, {"a": {"stop_timeout": "1s"}})
-    async with supervising(workspace, runtime) as running:
-        await poll((tmp_path / "loading").exists, "loading")
-        pid = running.pid("a")
-        running["a"].stop()
-        assert await running.settled() == {"a": "stopped"}
-        assert not alive(pid)
-        log = running.log("a")
-        assert "ignored" in log
-        assert "was killed by SIGKILL" in log
-
-
-GRANDCHILDREN = """\
-    import os, signal, subprocess, sys
-
-    def child(code, **more):
-        program = "import os, signal, time; %s; print(flush=True); time.sleep(1000)" % code
-        one = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, **more)
-        one.stdout.readline()
-        return one.pid
-
-    def leave():
-        os.setpgid(0, 0)
-
-    pids = [
-        child("pass"),
-        child("signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
-        child("os.setpgid(0, 0)"),
-        child("os.setpgid(0, 0); signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
-    ]
-    with open("pids.new", "w") as file:
-        file.write(" ".join(str(pid) for pid in pids))
-    os.rename("pids.new", "pids")
-    """
-
-
-def grandchildren(folder: Path) -> list[int]:
-    return [int(word) for word in (folder / "pids").read_text().split()]
-
-
-@pytest.mark.parametrize("how", ["stop", "reload", "kill", "segfault", "shutdown"])
-async def test_what_user_code_started_goes_with_its_process(tmp_path, runtime, how):
-    workspace = make_workspace(tmp_path, {"a.py": dedent(GRANDCHILDREN) + job("nightly")})
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        pids = grandchildren(tmp_path)
-        leader = running.pid("a")
-        assert all(alive(pid) for pid in pids)
-        if how == "stop":
-            running["a"].stop()
-        elif how == "reload":
-            running["a"].reload()
-        elif how == "shutdown":
-            running.daemon.shutdown()
-        else:
-            os.kill(leader, signal.SIGKILL if how == "kill" else signal.SIGSEGV)
-        await poll(lambda: not any(alive(pid) for pid in [leader, *pids]), "all are gone")
-
-
-async def test_what_a_failed_load_started_goes_too(tmp_path, runtime):
-    workspace = make_workspace(tmp_path, {"a.py": dedent(GRANDCHILDREN) + "raise ValueError\n"})
-    async with supervising(workspace, runtime) as running:
-        assert await running.settled() == {"a": "failed"}
-        pids = grandchildren(tmp_path)
-        await poll(lambda: not any(alive(pid) for pid in pids), "all are gone")
-
-
-async def test_a_descendant_that_keeps_the_pipes_open_delays_nothing(tmp_path, runtime):
-    # It left the session, so it lives on; that must not be taken for the shim's living on.
-    text = """\
-        import os, signal, subprocess, sys
-        one = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"],
-                               start_new_session=True)
-        open("pid", "w").write(str(one.pid))
-        """
-    workspace = make_workspace(tmp_path, {"a.py": dedent(text) + job("nightly")})
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        running["a"].stop()
-        assert await running.settled() == {"a": "stopped"}
-    with_pid = int((tmp_path / "pid").read_text())
-    if alive(with_pid):
-        os.kill(with_pid, signal.SIGKILL)
-
-
-async def test_shutdown_ends_everything_and_leaves_nothing(tmp_path, runtime):
-    files = {
-        "ready.py": GOOD,
-        "loading.py": "open('loading', 'w').close()\nwhile True:\n    pass\n",
-        "failed.py": "x = 1\n",
-        "crashed.py": "import os\nos._exit(1)\n",
-    }
-    workspace = make_workspace(
-        tmp_path,
-        files,
-        {
-            "ready": {},
-            "loading": {"stop_timeout": "1s"},
-            "failed": {},
-            "crashed": {"restart": {"max_restarts": 0}},
-        },
-    )
-    daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
-    run = asyncio.create_task(daemon.run())
-    await daemon.started.wait()
-    await daemon.news.wait(
-        lambda: (
-            [one.state for one in daemon.ordered()] == ["ready", "loading", "failed", "crashed"]
-        ),
-        60,
-    )
-    await poll((tmp_path / "loading").exists, "loading")
-    pids = [daemon.locations[name].newest.placed.pid for name in ("ready", "loading")]
-    socket = Path(daemon.rendezvous.control_address.removeprefix("ipc://"))
-    await poll(socket.exists, "the socket is there")
-    daemon.shutdown()
-    await asyncio.wait_for(run, 30)
-    assert not any(alive(pid) for pid in pids)
-    assert {one.state.value for one in daemon.ordered()} == {"stopped"}
-    await poll(lambda: not socket.exists(), "the socket is gone")
-    # And the workspace is free again.
-    async with supervising(workspace, runtime) as running:
-        await running.ready("ready")
-
-
-async def test_shutdown_at_once_does_not_ask(tmp_path, runtime):
-    text = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    text += "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
-    workspace = make_workspace(
-        tmp_path, {"a.py": text + job("nightly")}, {"a": {"stop_timeout": "100s"}}
-    )
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        pid = running.pid("a")
-        running.daemon.shutdown()
-        await running.until(lambda: running["a"].state == "stopping", "stopping")
-        running.daemon.shutdown(at_once=True)
-        await running.until(lambda: running["a"].state == "stopped", "stopped", 30)
-        assert not alive(pid)
 
 
 # What a process is given.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from loading import write
-from supervised import Supervised
+from supervised import Supervised, job, make_workspace
 
 from supervisor.environments import Environments
 from supervisor.launcher import LaunchRequest
 from supervisor.specs import EnvironmentSpec, Limits
 from supervisor.warm import WarmLauncher
+
+# What ``method`` says of a process that is forked as it should be.
+FORKED = ("forkserver", "")
 
 
 def scratch_environment(folder: Path, python: str, libraries: Mapping[str, str]) -> Path:
@@ -28,6 +34,13 @@ def scratch_environment(folder: Path, python: str, libraries: Mapping[str, str])
         )
     write(site_packages(folder), dict(libraries))
     return folder / "bin" / "python"
+
+
+def bad_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fixture's function: the executable of an environment with BAD_LIBRARIES."""
+    return scratch_environment(
+        tmp_path_factory.mktemp("scratch") / "environment", sys.executable, BAD_LIBRARIES
+    )
 
 
 def site_packages(folder: Path) -> Path:
@@ -57,6 +70,37 @@ async def method(running: Supervised, name: str) -> tuple[str, str]:
 async def methods(running: Supervised, names: Iterable[str]) -> set[tuple[str, str]]:
     """``method`` of several locations."""
     return {await method(running, name) for name in names}
+
+
+def workspace_of(
+    folder: Path,
+    scratch: Path,
+    files: dict[str, str],
+    keys: dict[str, dict[str, Any]] | None = None,
+) -> Path:
+    """Every ``.py`` file at the top is a location in the scratch environment."""
+    names = [name[:-3] for name in files if "/" not in name]
+    locations = {
+        name: {"executable_path": str(scratch), **(keys or {}).get(name, {})} for name in names
+    }
+    return make_workspace(folder, files, locations)
+
+
+def using(library: str, name: str = "one") -> str:
+    """A location that imports a library."""
+    return f"import {library}\n" + job(name)
+
+
+def zombies(parent: int) -> list[int]:
+    """The children of ``parent`` that nobody has collected."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                if fields[0] == "Z" and int(fields[1]) == parent:
+                    found.append(int(entry))
+    return found
 
 
 BAD_LIBRARIES = {

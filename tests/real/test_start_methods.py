@@ -15,7 +15,7 @@ from supervised import make_workspace, supervising
 from warmth import method
 
 from .conftest import PROGRAMS
-from .test_dagster_versions import ERAS
+from .eras import ERAS
 
 pytestmark = [pytest.mark.real_dagster, pytest.mark.timeout(600)]
 

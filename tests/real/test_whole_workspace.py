@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from commands import TEAM, foreground
 
 from .conftest import PROGRAMS, RELEASES, find_interpreter
-from .test_dagster_versions import ERAS
+from .eras import ERAS
 
 pytestmark = [pytest.mark.real_dagster, pytest.mark.timeout(600)]
 

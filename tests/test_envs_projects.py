@@ -1,0 +1,145 @@
+"""Syncing a project: editable, with its dependencies, pinned by its lock."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from envs_support import (
+    empty_store,
+    fruit_environ,
+    fruit_wheels,
+    installed,
+    make_wheel,
+    python_says,
+    request,
+    script,
+)
+
+from envs import EnvError, EnvironmentStore
+
+wheels = pytest.fixture(fruit_wheels)
+environ = pytest.fixture(fruit_environ)
+store = pytest.fixture(empty_store)
+
+
+def project(folder: Path, body: str, build: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f'[project]\nname = "grove"\nversion = "1.0"\nrequires-python = ">=3.7"\n{body}\n'
+    if build:
+        # In the tree and without requirements, so that building needs no index.
+        text += '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (folder / "pyproject.toml").write_text(text)
+    (folder / "grove.py").write_text("VERSION = 'first'\n")
+    script(
+        folder / "backend.py",
+        """
+import os, zipfile
+def get_requires_for_build_editable(config_settings=None):
+    return []
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    name = "grove-1.0-py3-none-any.whl"
+    import pathlib, re
+    text = pathlib.Path("pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \\[(.*)\\]$", text, re.M)
+    needed = "".join("Requires-Dist: %s\\n" % item for item in re.findall(r'"([^"]+)"', listed.group(1) if listed else ""))
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+        archive.writestr("grove.pth", os.getcwd() + "\\n")
+        archive.writestr("grove-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: grove\\nVersion: 1.0\\n" + needed)
+        archive.writestr("grove-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr("grove-1.0.dist-info/RECORD", "grove.pth,,\\ngrove-1.0.dist-info/METADATA,,\\ngrove-1.0.dist-info/WHEEL,,\\ngrove-1.0.dist-info/RECORD,,\\n")
+    return name
+""",
+    )
+    return folder
+
+
+GROVE = "import grove; print(grove.VERSION)"
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_project_is_installed_editable(
+    installer: str, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    folder = project(tmp_path / "risk", 'dependencies = ["tree"]')
+    store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
+    wanted = request("3.11", name="risk", project=folder)
+    made = store.sync(wanted)
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0", "tree": "1.0"}
+    assert python_says(made.interpreter.executable, GROVE) == "first"
+    # An edit is there without a sync, and is no reason for one; a dependency is.
+    (folder / "grove.py").write_text("VERSION = 'second edition'\n")
+    assert not store.sync(wanted).created
+    assert python_says(made.interpreter.executable, GROVE) == "second edition"
+    project(folder, 'dependencies = ["lemon"]')
+    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "2.0"}
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_project_that_is_no_package_has_its_dependencies_installed(
+    installer: str, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    folder = project(tmp_path / "risk", 'dependencies = ["lemon<2"]', build=False)
+    store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
+    made = store.sync(request("3.11", name="risk", project=folder))
+    assert installed(made) == {"lemon": "1.0"}
+
+
+def test_a_lock_is_honoured_and_not_changed(
+    tmp_path: Path, environ: dict[str, str], wheels: Path
+) -> None:
+    folder = project(tmp_path / "risk", 'dependencies = ["lemon<2"]')
+    subprocess.run([uv(), "lock", "--quiet", "--project", str(folder)], env=environ, check=True)
+    locked = (folder / "uv.lock").read_bytes()
+    # What the declaration would allow now is not what was locked.
+    make_wheel(wheels, "lemon", "1.5")
+    store = EnvironmentStore(tmp_path / "envs", environ)
+    made = store.sync(request("3.8", name="risk", project=folder))
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
+    assert python_says(made.interpreter.executable, GROVE) == "first"
+    assert (folder / "uv.lock").read_bytes() == locked
+    assert not (folder / ".venv").exists()
+    with pytest.raises(EnvError) as caught:
+        EnvironmentStore(tmp_path / "pips", environ, installer="pip").sync(
+            request("3.8", name="risk", project=folder)
+        )
+    assert "needs uv" in str(caught.value)
+
+
+def test_a_member_of_a_uv_workspace_is_pinned_by_the_workspaces_lock(
+    tmp_path: Path, environ: dict[str, str], wheels: Path
+) -> None:
+    root = tmp_path / "repo"
+    member = project(root / "teams" / "risk", 'dependencies = ["lemon<2"]')
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "repo"\nversion = "1"\nrequires-python = ">=3.7"\n'
+        '[tool.uv.workspace]\nmembers = ["teams/*"]\n'
+    )
+    subprocess.run([uv(), "lock", "--quiet", "--project", str(root)], env=environ, check=True)
+    make_wheel(wheels, "lemon", "1.5")
+    store = EnvironmentStore(tmp_path / "envs", environ)
+    wanted = request("3.11", name="risk", project=member)
+    made = store.sync(wanted)
+    assert installed(made) == {"grove": "1.0", "lemon": "1.0"}
+    subprocess.run([uv(), "lock", "-U", "--quiet", "--project", str(root)], env=environ, check=True)
+    assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "1.5"}
+
+
+def uv() -> str:
+    from uv import find_uv_bin
+
+    return str(find_uv_bin())
+
+
+def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "absent"):
+        with pytest.raises(EnvError) as caught:
+            store.sync(request("3.11", name="risk", project=folder))
+        assert caught.value.kind == "requirements"
+        assert str(folder) in str(caught.value)
+    (tmp_path / "empty" / "pyproject.toml").write_text("[project\n")
+    with pytest.raises(EnvError) as caught:
+        store.sync(request("3.11", name="risk", project=tmp_path / "empty"))
+    assert "pyproject.toml cannot be read" in str(caught.value)
