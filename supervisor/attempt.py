@@ -68,13 +68,14 @@ class AttemptDiedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every location shares."""
+    """What every location shares. ``uses(prefix)`` hears of each environment before it is used."""
 
     launcher: Launcher
     transport: Transport
     environments: Environments
     slots: Slots
     pulse: Pulse
+    uses: Callable[[Path], None]
 
 
 class Attempt:
@@ -158,6 +159,7 @@ class Attempt:
             self.prepared = await self._services.environments.prepare(self.spec.environment, told)
         except envs.EnvError as error:
             raise AttemptFailedError(failures.from_environment(error)) from error
+        self._services.uses(self.prepared.environment.prefix)
 
     async def load(self, heard: Callable[[], None]) -> Snapshot:
         """Place the process and load the target; ``heard`` is called at the hello.

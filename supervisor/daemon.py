@@ -38,6 +38,7 @@ from supervisor.location import Location, Watching
 from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.notify import Notifier
+from supervisor.packages import OWNER as PACKAGES
 from supervisor.packages import Packages
 from supervisor.preflight import preflight, starting
 from supervisor.process import adopt_orphans, reap_orphans
@@ -195,9 +196,11 @@ class Daemon:
             lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
         )
         pulse = Pulse()
-        self._services = Services(launcher, transport, environments, slots, pulse)
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         self._packages = Packages(self._watcher, self._packages_changed)
+        self._services = Services(
+            launcher, transport, environments, slots, pulse, self._packages.add
+        )
         with starting():
             control = Control(context, self.rendezvous.control_address, Methods(self).table())
         remote: RemoteControl | None = None
@@ -332,6 +335,8 @@ class Daemon:
             outdated = self._files.outdated()
             if outdated:
                 self._reread(outdated)
+        if owner in (None, PACKAGES):
+            self._packages.watched()
         for name, location in list(self.locations.items()):
             if owner in (None, name):
                 location.files_watched()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from supervisor.watcher import Watcher
 
-__all__ = ["Packages"]
+__all__ = ["OWNER", "Packages"]
 
-_OWNER = "\0packages"  # no location can have this name
+OWNER = "\0packages"  # no location can have this name
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
 # An installation writes for a while: it is over when nothing has changed for so long (seconds).
 _QUIET = 1.0
@@ -33,6 +33,7 @@ class Packages:
         self._changed = changed
         self._known: dict[Path, Listing] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._unwatched = False
 
     def use(self, prefixes: Iterable[Path]) -> None:
         """Watch the environments at ``prefixes`` and no others."""
@@ -41,19 +42,34 @@ class Packages:
             return
         self._known = {one: self._known.get(one) or _listing(one) for one in wanted}
         folders = [folder for prefix in wanted for folder in package_directories(prefix)]
-        self._watcher.watch(_OWNER, folders)
+        self._unwatched = True
+        self._watcher.watch(OWNER, folders)
+
+    def add(self, prefix: Path) -> None:
+        """Watch this one too; for before anything of it is imported."""
+        if prefix not in self._known:
+            self.use([*self._known, prefix])
+
+    def watched(self) -> None:
+        """What was asked for is being watched now: what came just before would go unnoticed."""
+        if self._unwatched:
+            self._unwatched = False
+            self._look_soon()
 
     def paths_changed(self, paths: set[str]) -> None:
         """Some files changed; looks closer when one of them may be a package's."""
         if any(path.endswith(_METADATA) for path in paths):
-            self.close()
-            self._timer = asyncio.get_running_loop().call_later(_QUIET, self._look)
+            self._look_soon()
 
     def close(self) -> None:
         """Wait for nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _look_soon(self) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_later(_QUIET, self._look)
 
     def _look(self) -> None:
         self._timer = None

@@ -22,6 +22,8 @@ __all__ = ["Received", "Transport", "thrifty_context"]
 
 Received = Callable[[dict[str, Any] | wire.WireError, list[bytes]], None]
 
+# Messages of one peer that wait to be read here; more wait in that peer.
+_UNREAD = 16
 # zmq.h; pyzmq has no name for it. 0: a connection has a buffer of 8 KiB instead of 18, in which
 # messages are not left where they arrived but copied; those that do not fit never were in it.
 _ZERO_COPY_RECV = 10
@@ -43,6 +45,7 @@ class Transport:
         self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, _UNREAD)
         self._socket.bind(address)
         self.address = address
         self._receivers: dict[bytes, Received] = {}

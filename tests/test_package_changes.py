@@ -55,6 +55,7 @@ async def packages_watched(running: Supervised, environment: Path) -> None:
     """Wait until a change of what is installed would be noticed."""
     folder, watcher = str(site_packages(environment)), running.daemon._watcher
     await poll(lambda: folder in watcher._watched, "packages are watched")
+    await poll(lambda: running.daemon._packages._timer is None, "and were looked at")
 
 
 async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime, environment):
@@ -126,3 +127,25 @@ async def test_what_is_no_package_changes_nothing(tmp_path, runtime, environment
         assert {running["one"].generation, running["two"].generation} == {1}
         assert running.daemon._packages._timer is None, "nor is it looked into"
         assert sorted(forkservers(running)) == servers
+
+
+async def test_what_is_installed_at_once_is_not_missed(tmp_path, runtime, environment):
+    async with supervising(workspace_in(tmp_path / "w", environment), runtime) as running:
+        await running.ready("one")
+        install(environment, 2, "VALUE = 2\n")
+        await running.until(lambda: running.definitions("one") == ["job:value_2"], "noticed")
+
+
+async def test_one_that_loads_without_end_keeps_no_other_from_hearing(
+    tmp_path, runtime, environment
+):
+    endless = "import threading\nthreading.Event().wait()\n"
+    workspace = workspace_in(tmp_path / "w", environment)
+    make_workspace(tmp_path / "endless", {"slow.py": endless})
+    with workspace.open("a") as file:
+        file.write(f"- python_file: {tmp_path / 'endless' / 'slow.py'}\n")
+    async with supervising(workspace, runtime) as running:
+        await running.ready("one", "two")
+        install(environment, 2, "VALUE = 2\n")
+        await running.until(lambda: running.definitions("one") == ["job:value_2"], "noticed")
+        assert running["slow.py"].state == "loading"

@@ -190,3 +190,23 @@ def test_a_client_that_waits_many_times(scene):
     # What it asks for is held back for so long, whether or not it is still there.
     request = {"method": "wait", "params": {"timeout": 10}}
     twice(scene, "20,000 waits", lambda: asking(scene, request, 20_000))
+
+
+def test_a_stranger_that_talks_to_the_shims_socket(scene):
+    message = bytes(MIB)
+
+    def talk() -> None:
+        context = zmq.Context()
+        sent = 0
+        with greedy(context, place(scene).shim_address) as socket:
+            socket.setsockopt(zmq.SNDHWM, 10)
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                with contextlib.suppress(zmq.Again):
+                    socket.send(message)
+                    sent += 1
+            expect_answers(scene)
+        context.term()
+        print(sent, "messages of 1 MiB")
+
+    twice(scene, "1 MiB messages for 5 s", talk)
