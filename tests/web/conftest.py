@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from .browsing import browser, opened
 from .site import Site, site
+
+__all__ = ["browser", "opened", "quiet"]
 
 
 @pytest.fixture(scope="session")

@@ -6,77 +6,20 @@ Needs the system's chromium and the extra ``web-dev``; each test waits for what 
 from __future__ import annotations
 
 import http.server
-import json
 import re
-import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from supervised import job, save
 
+from .browsing import WAIT, expect, row
 from .site import HOSTILE_NAME, Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WAIT = 30_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests of this module."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("there is no chromium")
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    """A fresh tab; scripts must raise nothing, and the page must ask nobody else."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(WAIT)
-    tab = context.new_page()
-    trouble: list[str] = []
-    tab.on("pageerror", lambda error: trouble.append(str(error)))
-    tab.on(
-        "console",
-        lambda said: trouble.append(said.text) if "Content Security" in said.text else None,
-    )
-    tab.on(
-        "request",
-        lambda asked: (
-            None
-            if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-            else trouble.append(asked.url)
-        ),
-    )
-    yield tab
-    context.close()
-    assert trouble == []
-
-
-def expect(locator: Any) -> Any:
-    return sync_api.expect(locator)
-
-
-def row(tab: Any, name: str) -> Any:
-    return tab.locator(f'tr[data-location="{name}"]')
+pytest.importorskip("playwright.sync_api")
 
 
 def test_a_saved_file_changes_the_row_and_a_broken_one_shows_its_error(
@@ -345,67 +288,6 @@ def test_a_foreign_page_cannot_give_orders(quiet: Site, browser: Any) -> None:
     assert quiet.client.status("risk")["locations"][0]["generation"] == before
 
 
-PAGES = (
-    "/",
-    "/location?name=payments",
-    "/location?name=broken",
-    "/location?name=payments&view=logs",
-    "/location?name=payments&view=process",
-    "/location?name=payments&view=history",
-    "/location?name=payments&view=workspace",
-    "/definition?location=payments&kind=job&name=settle",
-    "/definition?location=payments&kind=asset&name=balances",
-    "/definition?location=payments&kind=schedule&name=nightly",
-    "/definition?location=payments&kind=sensor&name=late_files",
-    "/definition?location=payments&kind=resource&name=db",
-    "/definitions",
-    "/definitions?group=kind",
-    "/assets",
-    "/schedules",
-    "/environments",
-    "/nothing",
-)
-
-
-def violations(browser: Any, url: str, paths: tuple[str, ...], scheme: str) -> list[Any]:
-    """What axe-core finds on each of ``paths``."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    # Only the checker needs the last: our policy forbids every script but our own.
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
-    )
-    tab = context.new_page()
-    summary = []
-    for path in paths:
-        tab.goto(url + path)
-        found = axe.Axe().run(tab).response
-        assert "color-contrast" in {one["id"] for one in found["passes"]}
-        summary += [
-            (path, one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-            for one in found["violations"]
-        ]
-    context.close()
-    return summary
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
-    found = violations(browser, quiet.page.url, PAGES, scheme)
-    assert not found, json.dumps(found, indent=1)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_in_the_form_for_the_token(
-    quiet: Site, browser: Any, scheme: str
-) -> None:
-    page = Page(quiet.folder, quiet.runtime, SUPERVISE_WEB_TOKEN="a-token-that-nobody-guesses")
-    try:
-        found = violations(browser, page.url, ("/login", "/location?name=risk"), scheme)
-    finally:
-        page.end()
-    assert not found, json.dumps(found, indent=1)
-
-
 def test_a_link_leads_where_it_points_once_the_token_is_given(quiet: Site, opened: Any) -> None:
     token = "a-token-that-nobody-guesses"
     page = Page(quiet.folder, quiet.runtime, SUPERVISE_WEB_TOKEN=token)
@@ -419,49 +301,6 @@ def test_a_link_leads_where_it_points_once_the_token_is_given(quiet: Site, opene
         expect(opened.locator("#found")).to_contain_text("of")
     finally:
         page.end()
-
-
-TWO = """\
-from runner_shim import Definitions, job, repository
-
-@job
-def first():
-    pass
-
-@repository
-def hidden():
-    return [first]
-
-defs = Definitions(jobs=[first])
-"""
-
-
-def test_axe_finds_no_violation_when_things_are_wrong(
-    tmp_path: Path, browser: Any, opened: Any
-) -> None:
-    with site(tmp_path, {"one.py": TWO}) as made:
-        workspace = tmp_path / "workspace.yaml"
-        save(workspace, workspace.read_text().replace("python_file", "python_fiel"))
-        opened.goto(made.page.url)
-        expect(opened.get_by_text("did you mean python_file?")).to_be_visible(timeout=WAIT)
-        expect(opened.get_by_text("Warning:")).to_be_visible()
-        pages = ("/", "/location?name=one", "/environments")
-        found = [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
-        made.kill_supervisor()
-        expect(opened.get_by_text("No supervisor is running")).to_be_visible(timeout=WAIT)
-        found += [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
-    assert not any(found), json.dumps(found, indent=1)
-
-
-@pytest.mark.parametrize("width", [360, 1440])
-def test_nothing_runs_over_the_edge(quiet: Site, browser: Any, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800})
-    tab = context.new_page()
-    for path in PAGES:
-        tab.goto(quiet.page.url + path)
-        over = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert over <= 0, path
-    context.close()
 
 
 def test_ten_thousand_definitions_and_a_search_as_one_types(

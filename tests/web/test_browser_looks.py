@@ -1,0 +1,124 @@
+"""What every page is to everybody, in a real Chromium: accessible, and no wider than the window.
+
+Needs the system's chromium and the extra ``web-dev``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervised import save
+
+from .browsing import WAIT, expect
+from .site import Page, Site, site
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+pytest.importorskip("playwright.sync_api")
+
+
+PAGES = (
+    "/",
+    "/location?name=payments",
+    "/location?name=broken",
+    "/location?name=payments&view=logs",
+    "/location?name=payments&view=process",
+    "/location?name=payments&view=history",
+    "/location?name=payments&view=workspace",
+    "/definition?location=payments&kind=job&name=settle",
+    "/definition?location=payments&kind=asset&name=balances",
+    "/definition?location=payments&kind=schedule&name=nightly",
+    "/definition?location=payments&kind=sensor&name=late_files",
+    "/definition?location=payments&kind=resource&name=db",
+    "/definitions",
+    "/definitions?group=kind",
+    "/assets",
+    "/schedules",
+    "/environments",
+    "/nothing",
+)
+
+
+def violations(browser: Any, url: str, paths: tuple[str, ...], scheme: str) -> list[Any]:
+    """What axe-core finds on each of ``paths``."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # Only the checker needs the last: our policy forbids every script but our own.
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    tab = context.new_page()
+    summary = []
+    for path in paths:
+        tab.goto(url + path)
+        found = axe.Axe().run(tab).response
+        assert "color-contrast" in {one["id"] for one in found["passes"]}
+        summary += [
+            (path, one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+            for one in found["violations"]
+        ]
+    context.close()
+    return summary
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
+    found = violations(browser, quiet.page.url, PAGES, scheme)
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_the_form_for_the_token(
+    quiet: Site, browser: Any, scheme: str
+) -> None:
+    page = Page(quiet.folder, quiet.runtime, SUPERVISE_WEB_TOKEN="a-token-that-nobody-guesses")
+    try:
+        found = violations(browser, page.url, ("/login", "/location?name=risk"), scheme)
+    finally:
+        page.end()
+    assert not found, json.dumps(found, indent=1)
+
+
+TWO = """\
+from runner_shim import Definitions, job, repository
+
+@job
+def first():
+    pass
+
+@repository
+def hidden():
+    return [first]
+
+defs = Definitions(jobs=[first])
+"""
+
+
+def test_axe_finds_no_violation_when_things_are_wrong(
+    tmp_path: Path, browser: Any, opened: Any
+) -> None:
+    with site(tmp_path, {"one.py": TWO}) as made:
+        workspace = tmp_path / "workspace.yaml"
+        save(workspace, workspace.read_text().replace("python_file", "python_fiel"))
+        opened.goto(made.page.url)
+        expect(opened.get_by_text("did you mean python_file?")).to_be_visible(timeout=WAIT)
+        expect(opened.get_by_text("Warning:")).to_be_visible()
+        pages = ("/", "/location?name=one", "/environments")
+        found = [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
+        made.kill_supervisor()
+        expect(opened.get_by_text("No supervisor is running")).to_be_visible(timeout=WAIT)
+        found += [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
+    assert not any(found), json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_runs_over_the_edge(quiet: Site, browser: Any, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    tab = context.new_page()
+    for path in PAGES:
+        tab.goto(quiet.page.url + path)
+        over = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, path
+    context.close()
