@@ -199,7 +199,12 @@ class Daemon:
         self._watcher = Watcher(self._paths_changed, self._armed, self._note)
         self._packages = Packages(self._watcher, self._packages_changed)
         self._services = Services(
-            launcher, transport, environments, slots, pulse, self._packages.add
+            launcher,
+            transport,
+            environments,
+            slots,
+            pulse,
+            uses=(lambda prefix: None) if self._once else self._packages.add,
         )
         with starting():
             control = Control(context, self.rendezvous.control_address, Methods(self).table())
@@ -365,7 +370,8 @@ class Daemon:
             else:
                 if not self.stopping:
                     self._apply(spec, touched)
-        self._notifier.ready(f"supervising {self.spec.title}")
+        if not self.stopping:
+            self._notifier.ready(f"supervising {self.spec.title}")
 
     def _apply(self, spec: WorkspaceSpec, paths: set[str]) -> None:
         self.problems = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -234,8 +235,10 @@ def has_pidfds() -> bool:
     """True where the kernel, or the sandbox around us, has pidfd_open(2) (Linux 5.3)."""
     try:
         os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):
+    except AttributeError:
         return False
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)  # a shortage, and no refusal
     return True
 
 
