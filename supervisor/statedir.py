@@ -32,7 +32,8 @@ class StateDirectory:
     def open(self, title: str) -> None:
         """Create it and take the lock; raises ``AlreadyRunningError`` or ``ConfigurationError``."""
         try:
-            self._root.mkdir(mode=0o755, parents=True, exist_ok=True)  # whatever the umask allows
+            with contextlib.suppress(FileExistsError):
+                self._root.mkdir(mode=0o755, parents=True)  # whatever the umask allows
             self.path.mkdir(mode=0o700, exist_ok=True)
             ignore = self._root / ".gitignore"
             if not ignore.exists():

@@ -15,8 +15,11 @@ import pytest
 
 from supervisor.limits import Cgroups
 
-# Under nohup, and in some CI, this is ignored, and every process that a test starts would inherit it.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Under nohup, in the background of a script, and in some CI, these are ignored, and every process that
+# a test starts would inherit it.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)

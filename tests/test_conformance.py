@@ -51,7 +51,10 @@ async def both_ways(
     common = {"relative_path": "conformance.py", "executable_path": str(executable), "env": env}
     workspace = make_workspace(
         folder,
-        {"conformance.py": PROGRAM.read_text()},
+        {
+            "conformance.py": PROGRAM.read_text(),
+            "conformance_functions.py": "def square(number):\n    return number * number\n",
+        },
         {
             "fresh": {**common, "start_method": "spawn"},
             "first": {**common, "start_method": "forkserver"},

@@ -35,7 +35,8 @@ def environment(tmp_path: Path) -> Path:
 def install(environment: Path, version: int, text: str) -> None:
     """As an installer does: the files, and another metadata directory."""
     site = site_packages(environment)
-    (site / "some_library.py").write_text(text)
+    # Of another size each time: bytecode is known by its source's size and second.
+    (site / "some_library.py").write_text(text + "#" * version)
     for old in site.glob("some_library-*.dist-info"):
         old.rmdir()
     (site / f"some_library-{version}.0.dist-info").mkdir()
