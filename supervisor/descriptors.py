@@ -25,6 +25,7 @@ __all__ = ["Door", "no_room", "raise_descriptor_limit", "shortage"]
 # Its lifeline, two pipes, a pidfd and a connection; twice while it reloads.
 _OF_A_LOCATION = 5 * 2
 _OF_OUR_OWN = 64
+_REMEDY = "raise the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
 # Some programs walk all descriptors they could have.
 _MOST = 262_144
 _LEAST_RESERVE, _MOST_RESERVE = 8, 1024
@@ -55,7 +56,7 @@ def shortage(locations: int) -> str | None:
         return None
     return (
         f"{locations} locations may need {needed} open files and this process may have {limit}: "
-        "raise the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
+        f"{_REMEDY}"
     )
 
 
@@ -73,8 +74,8 @@ def no_room() -> str | None:
     if room >= _OF_A_LOCATION // 2:
         return None
     return (
-        f"{used} of the supervisor's {limit} open files are in use and some must stay free: raise "
-        "the hard limit (ulimit -Hn, or LimitNOFILE in a systemd unit)"
+        f"{used} of the supervisor's {limit} open files are in use and some must stay free: "
+        f"{_REMEDY}"
     )
 
 

@@ -132,13 +132,17 @@ class Scene:
 
     # What happens to it.
 
+    def command(self) -> list[str]:
+        """What is run as the supervisor."""
+        return [*COMMAND, "-w", str(self.workspace)]
+
     def start(self) -> Self:
         """Run ``supervise``; returns at once."""
         assert self.process is None or self.process.poll() is not None
         self._disconnect()
         with (self.folder / "said").open("ab") as said:
             self.process = subprocess.Popen(
-                [*COMMAND, "-w", str(self.workspace)],
+                self.command(),
                 cwd=self.folder,
                 env=environ(self.runtime, WS_TEST_MARKER=self.marker),
                 stdin=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,6 @@ from typing import Any
 import pytest
 import zmq
 from scene import Scene, place
-from supervised import environ
 
 from runner_shim import wire
 
@@ -50,17 +48,8 @@ COUNTED = Path(__file__).with_name("counted_supervisor.py")
 class Counted(Scene):
     """A scene whose supervisor counts its tasks when asked."""
 
-    def start(self) -> Counted:
-        with (self.folder / "said").open("ab") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, str(COUNTED), str(self.workspace), str(self.folder / "counted")],
-                cwd=self.folder,
-                env=environ(self.runtime, WS_TEST_MARKER=self.marker),
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
-        return self
+    def command(self) -> list[str]:
+        return [sys.executable, str(COUNTED), str(self.workspace), str(self.folder / "counted")]
 
     def tasks(self) -> int:
         """How many tasks it has now."""
