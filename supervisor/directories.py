@@ -63,8 +63,8 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
         return WatchfilesWatch(heard)
     while True:
         try:
-            # In a thread: what is imported for it takes as long as a reload.
-            return InotifyWatch(await asyncio.to_thread(_inotify), heard)
+            await asyncio.to_thread(_find_inotify)
+            return InotifyWatch(_inotify(), heard)
         except OSError as error:
             heard.trouble(f"files cannot be watched: {_why(error)}")
             await asyncio.sleep(_RETRY)
@@ -234,6 +234,12 @@ class WatchfilesWatch:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY):
                         await self._again.wait()
+
+
+def _find_inotify() -> None:
+    """What takes as long as a reload, for a thread: the import, and the search for libc."""
+    with _inotify():
+        pass  # nothing is handed over: whoever waits may have been cancelled
 
 
 def _inotify() -> INotify:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
 from functools import partial
 from pathlib import Path
 
+import inotify_simple
 import pytest
 from supervised import save
 
@@ -264,3 +266,24 @@ async def test_too_few_watches_are_told_of(folders):
         assert "fs.inotify.max_user_watches" in told.troubles[0]
     finally:
         await watcher.close()
+
+
+async def test_nothing_is_left_open_when_it_is_closed_while_it_begins(monkeypatch):
+    made, begun, go_on = [], threading.Event(), threading.Event()
+
+    class Slow(inotify_simple.INotify):
+        def __init__(self, **options):
+            begun.set()
+            assert go_on.wait(20)
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr(inotify_simple, "INotify", Slow)
+    told = Told()
+    watcher = Watcher(told.changed, told.is_armed, told.trouble)
+    watcher.start()
+    assert await asyncio.to_thread(begun.wait, 20)
+    await watcher.close()
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert [one.closed for one in made] == [True]
