@@ -15,10 +15,13 @@ __all__ = [
     "MAX_FRAMES",
     "MAX_HEADER_BYTES",
     "MAX_MESSAGE_BYTES",
+    "STRICT",
     "VERSION",
     "WireError",
+    "check",
     "decode",
     "encode",
+    "not_msgpack",
     "pack",
     "unpack",
 ]
@@ -47,24 +50,15 @@ def pack(value):
 def unpack(data, limit=MAX_MESSAGE_BYTES):
     """msgpack bytes to plain data, bounded by ``limit`` bytes and ``MAX_DEPTH`` levels.
 
-    Bytes, dates and other extensions are refused: JSON has none of them.
+    Bytes, NaN, infinities, dates and other extensions are refused: JSON has none of them.
     """
     if len(data) > limit:
         raise WireError("%d bytes where at most %d are allowed" % (len(data), limit))
     try:
-        value = msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_bin_len=0,
-            max_ext_len=0,
-            ext_hook=_refuse_extension,
-        )
-    except RecursionError:
-        raise WireError("nested too deeply")
-    except Exception as error:  # msgpack raises many kinds, ValueError and its own tree
-        raise WireError("not msgpack: %s" % (error or type(error).__name__))
-    _check_depth(value)
+        value = msgpack.unpackb(data, **STRICT)
+    except Exception as error:
+        raise not_msgpack(error)
+    check(value)
     return value
 
 
@@ -93,21 +87,53 @@ def decode(frames):
     return message, list(frames[1:])
 
 
+def not_msgpack(error):
+    """What msgpack raised (it has many kinds) as a ``WireError``."""
+    if isinstance(error, RecursionError):
+        return WireError("nested too deeply")
+    return WireError("not msgpack: %s" % (str(error) or type(error).__name__))
+
+
+def check(value, depth=0):
+    """Refuse what ``STRICT`` lets pass and JSON has not, and what is nested too deeply.
+
+    ``depth`` is that of what ``value`` itself is in.
+    """
+    level = [[value]]
+    for _ in range(MAX_DEPTH - depth + 1):
+        below = []
+        for item in level:
+            if type(item) is dict:
+                if b"" in item:
+                    raise WireError("a key is bytes")
+                item = item.values()
+            kinds = set(map(type, item))
+            if kinds <= _SCALARS:
+                continue
+            for child in item:
+                kind = type(child)
+                if kind is dict or kind is list:
+                    below.append(child)
+                elif kind is bytes:
+                    raise WireError("bytes are no plain data")
+                elif kind is float and child - child != 0.0:
+                    raise WireError("%r is no number" % child)
+        if not below:
+            return
+        level = below
+    raise WireError("nested deeper than %d levels" % MAX_DEPTH)
+
+
 def _refuse_extension(code, data):
     raise ValueError("extension %d" % code)
 
 
-def _check_depth(value):
-    level = [value] if isinstance(value, (dict, list)) else []
-    depth = 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise WireError("nested deeper than %d levels" % MAX_DEPTH)
-        below = []
-        for item in level:
-            children = item.values() if type(item) is dict else item
-            below.extend(
-                [child for child in children if type(child) is dict or type(child) is list]
-            )
-        level = below
+# What msgpack itself can refuse. Empty bytes pass: they have no length to limit.
+STRICT = {
+    "raw": False,
+    "strict_map_key": True,
+    "max_bin_len": 0,
+    "max_ext_len": 0,
+    "ext_hook": _refuse_extension,
+}
+_SCALARS = frozenset([str, int, bool, type(None)])

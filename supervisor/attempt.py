@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
+from supervisor.aside import aside
 from supervisor.capture import LocationLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
@@ -40,13 +41,11 @@ _T = TypeVar("_T")
 
 # The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
-# A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
 # How much of what it wrote is looked through for why it died (bytes).
 _LAST_WORDS = 64 * 1024
+# A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
-# A snapshot below this many bytes is checked in the event loop: a thread would cost more.
-_INLINE_BYTES = 256 * 1024
 
 
 class AttemptFailedError(Exception):
@@ -373,9 +372,7 @@ class Attempt:
             )
 
         try:
-            if len(definitions) + len(sources) <= _INLINE_BYTES:
-                return check()
-            return await asyncio.to_thread(check)
+            return await aside(len(definitions) + len(sources), check)
         except SnapshotError as error:
             text = f"the snapshot is not valid: {error}"
             raise AttemptFailedError(Failure("snapshot", text)) from None

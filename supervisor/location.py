@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from supervisor import failures
+from supervisor.aside import aside
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
@@ -260,6 +261,7 @@ class Location:
             await attempt.prepare(self._tell)
             self._tell(why)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
+            difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
         except AttemptFailedError as error:
             outcome = partial(self._failed, attempt, error.failure)
@@ -270,7 +272,7 @@ class Location:
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
             outcome = partial(self._failed, attempt, failures.internal(error))
         else:
-            outcome = partial(self._loaded, attempt, snapshot)
+            outcome = partial(self._loaded, attempt, snapshot, difference)
         # It may have come to an end in the very moment in which it was cancelled.
         if attempt is self.newest:
             outcome()
@@ -282,16 +284,16 @@ class Location:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
             await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
 
-    def _loaded(self, attempt: Attempt, snapshot: Snapshot) -> None:
+    def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
         self._task = None
         retired, self.serving = self.serving, attempt
-        before, self.snapshot = self.snapshot, snapshot
+        self.snapshot = snapshot
         self.failure = None
         assert attempt.placed is not None
         attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))
         self._ask_after(attempt)
         seconds = float(snapshot.report.get("load_seconds", 0.0))
-        self._move(Event.LOADED, f"loaded in {seconds:.2f} s" + _difference(before, snapshot))
+        self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
         if retired is not None:
             self._retire(retired)
         report = snapshot.report
@@ -459,10 +461,10 @@ def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
     return []
 
 
-def _difference(before: Snapshot | None, after: Snapshot) -> str:
+async def _difference(before: Snapshot | None, after: Snapshot) -> str:
     if before is None:
         return ""
-    change = compare(before, after)
+    change = await aside(before.size + after.size, partial(compare, before, after))
     if not change:
         return "; definitions unchanged"
     parts = [

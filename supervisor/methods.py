@@ -10,10 +10,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from supervisor import __version__
+from supervisor.aside import aside
 from supervisor.control import Method, Reply
 from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
@@ -35,7 +37,6 @@ __all__ = ["Methods"]
 
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
-_T = TypeVar("_T")
 
 
 class Methods:
@@ -102,19 +103,8 @@ class Methods:
         for location in chosen:
             if location.snapshot is None:
                 continue
-            document = await _aside(location.snapshot, location.snapshot.document)
-            found.extend(
-                {
-                    "location": location.spec.name,
-                    "kind": one["kind"],
-                    "name": one["name"],
-                    "repository": one.get("repository"),
-                    "lazy": bool(one.get("lazy")),
-                    "description": one.get("description"),
-                }
-                for one in document["definitions"]
-                if kind is None or one["kind"] == kind
-            )
+            listed = partial(_listed, location.snapshot, kind)
+            found.extend(await aside(location.snapshot.size, listed))
         return {"definitions": found}, []
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
@@ -124,16 +114,10 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         repository = _text(params, "repository", optional=True)
         snapshot = self._serving(location)
-        document = await _aside(snapshot, snapshot.document)
-        found = [
-            one
-            for one in document["definitions"]
-            if one["name"] == name
-            and kind in (None, one["kind"])
-            and repository in (None, one.get("repository"))
-        ]
+        found = await aside(snapshot.size, partial(_named, snapshot, name, kind, repository))
         if not found:
-            raise UnknownDefinitionError(name, hint=_nearest(name, document, location.spec.name))
+            hint = await aside(snapshot.size, partial(_nearest, name, snapshot))
+            raise UnknownDefinitionError(name, hint=hint)
         if len(found) > 1:
             keys = ", ".join(definition_key(one) for one in found)
             raise RequestError(
@@ -141,7 +125,8 @@ class Methods:
                 hint="say which with --kind or --repository",
             )
         definition = found[0]
-        source = (await _aside(snapshot, snapshot.source_map)).get(definition_key(definition))
+        key = definition_key(definition)
+        source = await aside(snapshot.size, partial(snapshot.source_of, key))
         if definition.get("lazy"):
             made = await location.describe(definition["kind"], name, definition.get("repository"))
             definition, source = made["definition"], made["source"] or source
@@ -179,7 +164,8 @@ class Methods:
                 )
             wanted = earlier[-1]
         before = await self._generation(location, wanted)
-        difference = await asyncio.to_thread(compare, before, after)
+        sizes = before.size + after.size
+        difference = await aside(sizes, partial(compare, before, after))
         return {
             "location": location.spec.name,
             "from": _generation_data(before),
@@ -349,11 +335,6 @@ class Methods:
         return found
 
 
-async def _aside(snapshot: Snapshot, work: Callable[[], _T]) -> _T:
-    """Decode a large snapshot in a thread, a small one here."""
-    return await asyncio.to_thread(work) if snapshot.size > 256 * 1024 else work()
-
-
 def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "generation": snapshot.generation,
@@ -362,12 +343,40 @@ def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _nearest(name: str, document: Mapping[str, Any], location: str) -> str:
+def _listed(snapshot: Snapshot, kind: str | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "location": snapshot.location,
+            "kind": one["kind"],
+            "name": one["name"],
+            "repository": one.get("repository"),
+            "lazy": bool(one.get("lazy")),
+            "description": one.get("description"),
+        }
+        for one in snapshot.each()
+        if kind is None or one["kind"] == kind
+    ]
+
+
+def _named(
+    snapshot: Snapshot, name: str, kind: str | None, repository: str | None
+) -> list[dict[str, Any]]:
+    return [
+        one
+        for one in snapshot.each()
+        if one["name"] == name
+        and kind in (None, one["kind"])
+        and repository in (None, one.get("repository"))
+    ]
+
+
+def _nearest(name: str, snapshot: Snapshot) -> str:
     import difflib
 
-    names = {one["name"] for one in document["definitions"]}
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"see `supervise list --location {location}`"
+    near = difflib.get_close_matches(name, {one["name"] for one in snapshot.each()}, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"see `supervise list --location {snapshot.location}`"
 
 
 def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from runner_shim import wire
+from supervisor import packed
 
 __all__ = [
     "Change",
@@ -69,9 +70,18 @@ class Snapshot:
         value: dict[str, Any] = wire.unpack(self.definitions)
         return value
 
+    def each(self) -> Iterator[dict[str, Any]]:
+        """The definitions, each decoded when it is its turn."""
+        for one, _start, _end in packed.items(self.definitions, "definitions", {}):
+            yield one
+
     def index(self) -> dict[str, dict[str, Any]]:
         """Definitions by key (``kind:name`` or ``kind:name@repository``)."""
-        return {definition_key(one): one for one in self.document()["definitions"]}
+        return {definition_key(one): one for one in self.each()}
+
+    def source_of(self, key: str) -> list[Any] | None:
+        """``[file, line]`` of the definition with ``key`` (``definition_key``), if it is known."""
+        return next((place for one, place in packed.entries(self.sources) if one == key), None)
 
     def source_map(self) -> dict[str, list[Any]]:
         """``[file, line]`` by definition key."""
@@ -97,12 +107,10 @@ def accept(
 ) -> Snapshot:
     """Check what a shim sent and make a ``Snapshot`` of it; raises ``SnapshotError``."""
     try:
-        document = wire.unpack(definitions)
-        places = wire.unpack(sources)
+        counts = _check_definitions(definitions)
+        _check_sources(sources)
     except wire.WireError as error:
         raise SnapshotError(str(error)) from None
-    counts = _check_document(document)
-    _check_sources(places)
     return Snapshot(
         location=location,
         generation=generation,
@@ -115,48 +123,54 @@ def accept(
     )
 
 
-def _check_document(document: Any) -> dict[str, int]:
-    if not isinstance(document, dict):
-        raise SnapshotError("the definitions are no map")
-    if document.get("format") != 1:
-        raise SnapshotError(f"format {document.get('format')!r} is unknown, 1 was expected")
-    definitions = document.get("definitions")
-    if not isinstance(definitions, list):
-        raise SnapshotError("'definitions' is no list")
-    if len(definitions) > _MAX_DEFINITIONS:
-        raise SnapshotError(f"{len(definitions)} definitions where {_MAX_DEFINITIONS} are allowed")
+def _check_definitions(data: bytes) -> dict[str, int]:
     counts: Counter[str] = Counter()
     keys: set[str] = set()
-    for position, one in enumerate(definitions):
-        if not isinstance(one, dict):
-            raise SnapshotError(f"definition {position} is no map")
-        kind = one.get("kind")
-        if not isinstance(kind, str) or not 0 < len(kind) <= 64:
-            raise SnapshotError(f"definition {position} has no kind")
-        name = one.get("name")
-        if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-            raise SnapshotError(f"definition {position} ({kind}) has no name")
-        if not isinstance(one.get("repository", ""), str):
-            raise SnapshotError(f"the repository of {kind} {name!r} is no text")
-        key = definition_key(one)
-        if key in keys:
-            raise SnapshotError(f"{key!r} is there twice")
-        keys.add(key)
-        counts[kind] += 1
+    rest: dict[str, Any] = {}
+    try:
+        for position, (one, _start, _end) in enumerate(packed.items(data, "definitions", rest)):
+            if position == _MAX_DEFINITIONS:
+                raise SnapshotError(f"more than {_MAX_DEFINITIONS} definitions are not allowed")
+            key = _check_definition(position, one)
+            if key in keys:
+                raise SnapshotError(f"{key!r} is there twice")
+            keys.add(key)
+            counts[one["kind"]] += 1
+    except packed.NoMapError:
+        raise SnapshotError("the definitions are no map") from None
+    if rest.get("format") != 1:
+        raise SnapshotError(f"format {rest.get('format')!r} is unknown, 1 was expected")
+    if not isinstance(rest.get("definitions"), list):
+        raise SnapshotError("'definitions' is no list")
     return dict(sorted(counts.items()))
 
 
-def _check_sources(places: Any) -> None:
-    if not isinstance(places, dict):
-        raise SnapshotError("the sources are no map")
-    for key, place in places.items():
-        if (
-            not isinstance(place, list)
-            or len(place) != 2
-            or not isinstance(place[0], str)
-            or not isinstance(place[1], int)
-        ):
-            raise SnapshotError(f"the source of {key!r} is not [file, line]")
+def _check_definition(position: int, one: Any) -> str:
+    if not isinstance(one, dict):
+        raise SnapshotError(f"definition {position} is no map")
+    kind = one.get("kind")
+    if not isinstance(kind, str) or not 0 < len(kind) <= 64:
+        raise SnapshotError(f"definition {position} has no kind")
+    name = one.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+        raise SnapshotError(f"definition {position} ({kind}) has no name")
+    if not isinstance(one.get("repository", ""), str):
+        raise SnapshotError(f"the repository of {kind} {name!r} is no text")
+    return definition_key(one)
+
+
+def _check_sources(data: bytes) -> None:
+    try:
+        for key, place in packed.entries(data):
+            if (
+                not isinstance(place, list)
+                or len(place) != 2
+                or not isinstance(place[0], str)
+                or not isinstance(place[1], int)
+            ):
+                raise SnapshotError(f"the source of {key!r} is not [file, line]")
+    except packed.NoMapError:
+        raise SnapshotError("the sources are no map") from None
 
 
 _REPORT_TEXT = (
@@ -240,15 +254,27 @@ def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
     """The difference between two snapshots; empty exactly when the definitions are the same."""
     if before.fingerprint == after.fingerprint:
         return SnapshotDiff((), (), ())
-    old, new = before.index(), after.index()
+    old, new = _parts(before.definitions), _parts(after.definitions)
     changed = []
     for key in sorted(old.keys() & new.keys()):
-        one, other = old[key], new[key]
-        if one != other:
-            fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
+        (start, end), (other_start, other_end) = old[key], new[key]
+        if before.definitions[start:end] == after.definitions[other_start:other_end]:
+            continue
+        one = wire.unpack(before.definitions[start:end])
+        other = wire.unpack(after.definitions[other_start:other_end])
+        fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
+        if fields:
             changed.append(Change(key, tuple(fields), one, other))
     return SnapshotDiff(
         added=tuple(sorted(new.keys() - old.keys())),
         removed=tuple(sorted(old.keys() - new.keys())),
         changed=tuple(changed),
     )
+
+
+def _parts(definitions: bytes) -> dict[str, tuple[int, int]]:
+    """Where each definition begins and ends, by its key."""
+    return {
+        definition_key(one): (start, end)
+        for one, start, end in packed.items(definitions, "definitions", {})
+    }

@@ -13,7 +13,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text()
 )
 PLAIN = st.recursive(
@@ -93,13 +93,17 @@ def test_a_length_that_lies_is_refused_at_once():
     ("value", "what"),
     [
         (b"bytes", "bytes"),
+        (b"", "bytes"),
+        ({b"": 1}, "bytes as a key"),
+        ([float("nan")], "a number that is none"),
+        (float("-inf"), "a number without end"),
         (msgpack.Timestamp(1), "a time"),
         (msgpack.ExtType(5, b""), "an extension"),
         (msgpack.ExtType(5, b"x"), "an extension"),
     ],
 )
 def test_what_json_does_not_have_is_refused(value, what):
-    with pytest.raises(wire.WireError, match="not msgpack"):
+    with pytest.raises(wire.WireError):
         wire.unpack(msgpack.packb({"a": value}, use_bin_type=True))
 
 

@@ -15,6 +15,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,6 +107,8 @@ def run_workspace(session: Session, web: Beside | None = None, listen: str | Non
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
     gc.freeze()
     gc.set_threshold(2_000, 10, 10)
+    # A thread that reads a large snapshot gives way to the event loop after so many seconds.
+    sys.setswitchinterval(0.0005)
     asyncio.run(_serve(daemon, display, session, web))
     return 0
 

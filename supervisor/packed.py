@@ -1,0 +1,124 @@
+"""Snapshot documents read piece by piece, so that a large one neither fills memory nor holds others up.
+
+Owns the reading of a msgpack map whose values may be long, under the rules of ``runner_shim.wire``:
+one value of it, or one item of one of its lists, is decoded at a time. A document of any size then
+costs its largest piece, and the interpreter can turn to other threads between two of them. Raises
+``WireError`` for whatever breaks the rules. Knows no meaning.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+
+from runner_shim import wire
+
+__all__ = ["NoMapError", "Part", "entries", "items"]
+
+_READ = 64 * 1024
+
+# A decoded value, and where its bytes begin and end.
+Part = tuple[Any, int, int]
+
+
+class NoMapError(wire.WireError):
+    """The bytes are something, and no map."""
+
+
+def entries(data: bytes) -> Iterator[tuple[str, Any]]:
+    """Key and value, one after the other, of the map in ``data``."""
+    reader = _Reader(data)
+    for _ in range(reader.map_header()):
+        yield reader.key(), reader.value(1)
+    reader.end()
+
+
+def items(data: bytes, of: str, others: dict[str, Any]) -> Iterator[Part]:
+    """The items of the list under the key ``of`` of the map in ``data``, one after the other.
+
+    The other values go into ``others``, which is complete once all items were taken; so does what
+    is under ``of``, with nothing in it when it is a list.
+    """
+    reader = _Reader(data)
+    for _ in range(reader.map_header()):
+        key = reader.key()
+        if key in others:
+            raise wire.WireError(f"{key!r} is there twice")
+        length = reader.list_header() if key == of else None
+        if length is None:
+            others[key] = reader.value(1)
+            continue
+        others[key] = []
+        for _ in range(length):
+            start = reader.position
+            yield reader.value(2), start, reader.position
+    reader.end()
+
+
+class _Reader:
+    """msgpack's reader, refusing what ``wire.unpack`` refuses and in the same words."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._size = len(data)
+        if self._size > wire.MAX_MESSAGE_BYTES:
+            raise wire.WireError(
+                f"{self._size} bytes where at most {wire.MAX_MESSAGE_BYTES} are allowed"
+            )
+        self._unpacker = msgpack.Unpacker(
+            io.BytesIO(data),
+            read_size=min(_READ, self._size),
+            max_buffer_size=self._size,  # no header may promise more than there is
+            **wire.STRICT,
+        )
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read."""
+        position: int = self._unpacker.tell()
+        return position
+
+    def map_header(self) -> int:
+        """The length of the map that comes next; raises ``NoMapError``."""
+        first = self._data[0] if self._data else 0
+        if not (0x80 <= first <= 0x8F or first in (0xDE, 0xDF)):
+            wire.unpack(self._data)  # raises when it is nothing at all
+            raise NoMapError("no map")
+        length: int = self._said(self._unpacker.read_map_header)
+        return length
+
+    def list_header(self) -> int | None:
+        """The length of the list that comes next; None when something else does."""
+        position = self.position
+        first = self._data[position] if position < self._size else 0
+        if not (0x90 <= first <= 0x9F or first in (0xDC, 0xDD)):
+            return None
+        length: int = self._said(self._unpacker.read_array_header)
+        return length
+
+    def key(self) -> str:
+        """The key that comes next."""
+        key = self._said(self._unpacker.unpack)
+        if not isinstance(key, str):
+            raise wire.WireError(f"a key is {type(key).__name__}")
+        return key
+
+    def value(self, depth: int) -> Any:
+        """The value that comes next, ``depth`` levels below the document."""
+        value = self._said(self._unpacker.unpack)
+        wire.check(value, depth)
+        return value
+
+    def end(self) -> None:
+        """Nothing may come next."""
+        if self.position != self._size:
+            raise wire.WireError("not msgpack: more follows")
+
+    def _said(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except Exception as error:
+            raise wire.not_msgpack(error) from None
