@@ -43,13 +43,14 @@ def test_plain_lines_tell_each_change(tmp_path: Path, runtime: Path) -> None:
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, runtime: Path) -> None:
     stubborn = (
-        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(900)\n"
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "open('deaf', 'w').close()\ntime.sleep(900)\n"
     )
     make_workspace(tmp_path, {"stubborn.py": stubborn}, {"stubborn": {"stop_timeout": 600}})
     marker = str(tmp_path)
     with foreground(tmp_path, runtime, WS_TEST_MARKER=marker) as running:
         running.until(lambda line: line.startswith("stubborn: starting"))
-        poll_now(lambda: len(marked(marker)) > 1, "the location has a process")
+        poll_now((tmp_path / "deaf").exists, "the location ignores SIGTERM")
         os.kill(running.pid, signal.SIGINT)
         running.until(lambda line: "stopping everything (Ctrl-C again" in line)
         os.kill(running.pid, signal.SIGINT)

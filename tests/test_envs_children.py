@@ -70,9 +70,12 @@ def test_a_time_limit() -> None:
 def test_one_that_ignores_the_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "_TERM_GRACE", 0.1)
     done = children.run(
-        ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"], environ=ENVIRON, timeout=0.2
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
+        environ=ENVIRON,
+        limit=1,
+        stop_on_overflow=True,  # its word that the trap is set is what ends it
     )
-    assert done.timed_out
+    assert done.overflowed
     assert done.returncode == -signal.SIGKILL
 
 
