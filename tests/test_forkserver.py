@@ -212,8 +212,9 @@ async def test_a_preload_that_leaves_descriptors_open(scratch, tmp_path):
 
 @pytest.mark.parametrize("library", ["hanging_library", "holding_library"])
 async def test_a_preload_that_hangs(scratch, tmp_path, library):
-    text = await unfit(scratch, tmp_path, "decimal", library, patience=0.5)
-    assert text == f"preloading {library} took longer than 0.5 s"
+    # As long as an interpreter may take to start, too.
+    text = await unfit(scratch, tmp_path, "decimal", library, patience=3.0)
+    assert text == f"preloading {library} took longer than 3 s"
 
 
 async def test_what_is_known_to_break_is_not_preloaded(scratch, tmp_path):
