@@ -194,8 +194,8 @@ def _pump(
     deadline = None if timeout is None else time.monotonic() + timeout
     assert process.stdout is not None
     assert process.stderr is not None
-    pidfd = _pidfd(process.pid)
     with selectors.DefaultSelector() as selector:
+        pidfd = _pidfd(process.pid)
         for stream, sink in ((process.stdout, out), (process.stderr, err)):
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ, sink)

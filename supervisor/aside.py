@@ -20,4 +20,10 @@ _SHORT = 64 * 1024
 
 async def aside(size: int, work: Callable[[], _T]) -> _T:
     """What ``work()`` gives, which has to read ``size`` bytes."""
-    return work() if size <= _SHORT else await asyncio.to_thread(work)
+    if size <= _SHORT:
+        return work()
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, work)
+    except RuntimeError:  # no thread can be started: that is how a bomb of processes ends
+        return work()
+    return await done

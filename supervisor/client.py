@@ -59,9 +59,14 @@ class Client(Endpoint):
     def _open(self) -> None:
         self._lock = threading.Lock()
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._connect(self._socket)
+        try:
+            self._socket = self._context.socket(zmq.DEALER)
+            self._socket.linger = 0
+            self._connect(self._socket)
+        except BaseException:
+            self._context.destroy(0)
+            self._close_pidfd()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -272,13 +277,14 @@ class AsyncClient(Endpoint):
         self._reader = self._watcher = None
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._fail_all()
-        if self._socket is not None and self._context is not None:
-            self._socket.close(linger=0)
-            self._context.term()
-        self._socket = None
-        self._close_pidfd()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._fail_all()
+            if self._context is not None:
+                self._context.destroy(0)
+            self._context = self._socket = None
+            self._close_pidfd()
 
     async def status(
         self,
@@ -412,11 +418,16 @@ class AsyncClient(Endpoint):
         if self._ended:
             raise self._gone()
         if self._socket is None:
-            self._context = zmq.asyncio.Context()
-            self._socket = self._context.socket(zmq.DEALER)
-            self._socket.linger = 0
-            self._connect(self._socket)
-            self._reader = asyncio.create_task(self._read(self._socket), name="client reader")
+            context = zmq.asyncio.Context()
+            try:
+                socket = context.socket(zmq.DEALER)
+                socket.linger = 0
+                self._connect(socket)
+            except BaseException:
+                context.destroy(0)
+                raise
+            self._context, self._socket = context, socket
+            self._reader = asyncio.create_task(self._read(socket), name="client reader")
             self._watcher = asyncio.create_task(self._watch(), name="client watcher")
         return self._socket
 

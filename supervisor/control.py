@@ -91,9 +91,7 @@ class Control:
             tasks.append(self._task)
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._socket.close()
 
     async def _serve(self) -> None:
@@ -185,21 +183,26 @@ class RemoteControl:
 
     def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
         check_address(address)
-        self._context = zmq.asyncio.Context()
-        self._gate = Gate(self._context, keys)
-        self._gate.start()
-        try:
-            self._control = Control(self._context, address, methods, self._gate)
-        except zmq.ZMQError as error:
-            self._gate.close()
-            self._context.destroy(linger=0)
-            problem = ConfigurationProblem(
-                SourcePosition("--listen"), "", f"{address} cannot be had: {error.strerror}".lower()
-            )
-            raise ConfigurationError([problem]) from None
+        with contextlib.ExitStack() as undoing:
+            self._context = zmq.asyncio.Context()
+            undoing.callback(self._context.destroy, 0)
+            self._gate = Gate(self._context, keys)
+            self._gate.start()
+            undoing.callback(self._gate.close)
+            try:
+                self._control = Control(self._context, address, methods, self._gate)
+            except zmq.ZMQError as error:
+                text = f"{address} cannot be had: {error.strerror}".lower()
+                raise ConfigurationError(
+                    [ConfigurationProblem(SourcePosition("--listen"), "", text)]
+                ) from None
+            undoing.pop_all()
         self.address = self._control.address
         self.public = self._gate.public
-        self._control.start()
+
+    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
+        """Begin to answer; ``trouble`` as for ``Control``."""
+        self._control.start(trouble)
 
     async def close(self) -> None:
         """Stop answering and close the port."""

@@ -180,40 +180,10 @@ class Daemon:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        context = thrifty_context()
-        with starting():
-            transport = Transport(context, self.rendezvous.shim_address)
-        environments = Environments(self.spec.state_directory / "envs", self._environ)
-        adopt_orphans()
-        slots = Slots()
-        warden = self._warden = Warden()
-        self._spawn(reap_orphans(warden.sessions, look=self.look_for_strays))
-        cgroups = Cgroups()
-        launcher = self._launcher = WarmLauncher(
-            SpawnLauncher(warden, self._descriptors, cgroups),
-            Learned(None if self._once else self.state.path / "preload.json"),
-            slots,
-            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
-        )
-        pulse = Pulse()
-        self._watcher = Watcher(self._paths_changed, self._armed, self._note)
-        self._packages = Packages(self._watcher, self._packages_changed)
-        self._services = Services(
-            launcher,
-            transport,
-            environments,
-            slots,
-            pulse,
-            uses=(lambda prefix: None) if self._once else self._packages.add,
-        )
-        with starting():
-            control = Control(context, self.rendezvous.control_address, Methods(self).table())
-        remote: RemoteControl | None = None
-        try:
-            if self._listen is not None:
-                keys = KeyDirectory(self.state.path)
-                remote = RemoteControl(self._listen, Methods(self).table(), keys)
-            transport.start(self._note)
+        # Whatever fails on the way, and whatever fails to close, the rest is closed.
+        async with contextlib.AsyncExitStack() as closing:
+            controls = self._open(closing)
+            self._services.transport.start(self._note)
             if not self._once:
                 self._watcher.start()
                 self._files.take_files(map(str, self.spec.files))
@@ -225,40 +195,82 @@ class Daemon:
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
-            control.start(self._note)
+            for control in controls:
+                control.start(self._note)
             with starting():
                 self.rendezvous.announce(
                     {
                         "workspace": self.spec.title,
                         "files": [str(path) for path in self.spec.files],
                         "once": self._once,
-                        "listen": None if remote is None else remote.address,
+                        "listen": None if self._listen is None else controls[-1].address,
                     }
                 )
             self.started.set()
             self._notifier.ready(f"supervising {self.spec.title}")
             self._spawn(self._notifier.keep_alive())
             await self._stop.wait()
-        finally:
-            self._notifier.stopping()
-            await pulse.close()
-            await self._end_locations()
-            await launcher.close()
-            warden.close()
-            cgroups.close()
-            await control.close()
-            if remote is not None:
-                await remote.close()
-            self._packages.close()
-            await self._watcher.close()
-            environments.close()
-            await transport.close()
-            if self._collecting is not None:
-                self._collecting.cancel()
-            for task in self._background:
-                task.cancel()
-            self.store.close()
-            context.term()
+
+    def _open(self, closing: contextlib.AsyncExitStack) -> list[Control | RemoteControl]:
+        """Make what locations share; ``closing`` is told the way back, last things first."""
+        context = thrifty_context()
+        closing.callback(context.destroy, 0)
+        closing.callback(self.store.close)
+        closing.callback(self._cancel_background)
+        with starting():
+            transport = Transport(context, self.rendezvous.shim_address)
+        closing.push_async_callback(transport.close)
+        environments = Environments(self.spec.state_directory / "envs", self._environ)
+        closing.callback(environments.close)
+        self._watcher = Watcher(self._paths_changed, self._armed, self._note)
+        closing.push_async_callback(self._watcher.close)
+        self._packages = Packages(self._watcher, self._packages_changed)
+        closing.callback(self._packages.close)
+        methods = Methods(self).table()
+        controls: list[Control | RemoteControl] = []
+        with starting():
+            controls.append(Control(context, self.rendezvous.control_address, methods))
+        closing.push_async_callback(controls[0].close)
+        if self._listen is not None:
+            remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
+            closing.push_async_callback(remote.close)
+            controls.append(remote)
+        cgroups = Cgroups()
+        closing.callback(cgroups.close)
+        warden = self._warden = Warden()
+        closing.callback(warden.close)
+        adopt_orphans()
+        self._spawn(reap_orphans(warden.sessions, look=self.look_for_strays))
+        slots = Slots()
+        launcher = self._launcher = WarmLauncher(
+            SpawnLauncher(warden, self._descriptors, cgroups),
+            Learned(None if self._once else self.state.path / "preload.json"),
+            slots,
+            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
+        )
+        closing.push_async_callback(launcher.close)
+        closing.push_async_callback(self._end_locations)
+        pulse = Pulse()
+        closing.push_async_callback(pulse.close)
+        self._services = Services(
+            launcher,
+            transport,
+            environments,
+            slots,
+            pulse,
+            uses=(lambda prefix: None) if self._once else self._packages.add,
+        )
+        closing.callback(self._collect_no_more)
+        closing.callback(self._notifier.stopping)
+        return controls
+
+    def _cancel_background(self) -> None:
+        for task in self._background:
+            task.cancel()
+
+    def _collect_no_more(self) -> None:
+        if self._collecting is not None:
+            self._collecting.cancel()
 
     async def _end_locations(self) -> None:
         for location in self._all_locations():

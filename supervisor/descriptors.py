@@ -99,8 +99,7 @@ class Door:
     async def close(self) -> None:
         """Watch no more; for before the socket is closed."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         self._socket.disable_monitor()
         self._monitor.close(0)
 

@@ -65,7 +65,7 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
         try:
             await asyncio.to_thread(_find_inotify)
             return InotifyWatch(_inotify(), heard)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no thread can be started
             heard.trouble(f"files cannot be watched: {_why(error)}")
             await asyncio.sleep(_RETRY)
 
@@ -198,8 +198,7 @@ class WatchfilesWatch:
         """Stop."""
         self._again.set()
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         from watchfiles import awatch
@@ -255,5 +254,7 @@ _LIMITS = {
 }
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError | RuntimeError) -> str:
+    if isinstance(error, RuntimeError):
+        return str(error)
     return _LIMITS.get(error.errno or 0) or (error.strerror or str(error)).lower()

@@ -254,7 +254,6 @@ class Forkserver:
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
         async def reap() -> int | None:
-            os.close(pipes.lifeline)  # it has ended
             try:
                 status = (await self._ask({"type": "reap", "pid": pid})).get("status")
             except (UnfitError, ForkserverGoneError):
@@ -264,6 +263,7 @@ class Forkserver:
         return Process(
             pid,
             pipes={pipes.output: "out", pipes.errors: "err"},
+            lifeline=pipes.lifeline,
             output=request.output,
             reap=reap,
             method="forkserver",

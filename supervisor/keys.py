@@ -100,11 +100,7 @@ class KeyDirectory:
 
     def is_client(self, public: str) -> bool:
         """True for a key that may connect now; files are read each time, so one can be revoked."""
-        with contextlib.suppress(OSError):
-            for entry in self._clients.glob("*.pub"):
-                if entry.stat().st_size <= _LONGEST_FILE and entry.read_text().strip() == public:
-                    return True
-        return False
+        return any(_holds(entry, public) for entry in self._clients.glob("*.pub"))
 
     def _make_directories(self) -> None:
         for directory in (self._path, self._clients):
@@ -148,7 +144,8 @@ class Gate:
 
 def check_address(address: str) -> None:
     """Raise ``ConfigurationError`` unless ``address`` is ``tcp://host:port``."""
-    if not re.fullmatch(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.*-]+):(\*|\d{1,5})", address):
+    found = re.fullmatch(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.*-]+):(\*|\d{1,5})", address)
+    if found is None or (found[2] != "*" and int(found[2]) > 65535):
         raise ConfigurationError(
             [
                 ConfigurationProblem(
@@ -157,6 +154,13 @@ def check_address(address: str) -> None:
             ],
             hint="write it as tcp://host:port; local clients need none",
         )
+
+
+def _holds(entry: Path, public: str) -> bool:
+    try:
+        return entry.stat().st_size <= _LONGEST_FILE and entry.read_text().strip() == public
+    except (OSError, ValueError):  # gone meanwhile, or no text
+        return False
 
 
 def _write_private(path: Path, data: dict[str, str]) -> None:

@@ -240,16 +240,16 @@ def spawn(
             start_new_session=True,
             pass_fds=pass_fds,
         )
+        child.returncode = 0  # it is ours to reap
 
     async def reap() -> int | None:
-        os.close(pipes.lifeline)
         _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-        child.returncode = os.waitstatus_to_exitcode(status)
         return status
 
     process = Process(
         child.pid,
         pipes={pipes.output: "out", pipes.errors: "err"},
+        lifeline=pipes.lifeline,
         output=output,
         reap=reap,
         method=method,

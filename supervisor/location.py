@@ -412,9 +412,9 @@ class Location:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._ending[task]
+        self._check_gone()
         if not task.cancelled():
             task.result()
-        self._check_gone()
 
     def _check_gone(self) -> None:
         if self.state is State.STOPPING and not self._ending:

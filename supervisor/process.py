@@ -86,8 +86,8 @@ class Exit:
 class Process:
     """The process ``pid``, leader of a session of its own.
 
-    ``pipes`` maps the read ends of its output to ``out`` and ``err``; they are closed at its end.
-    ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
+    ``pipes`` maps the read ends of its output to ``out`` and ``err``, ``lifeline`` is the write end
+    of its input; all are closed at its end. ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
     ``method`` and ``reason`` say how it was started and why so. ``warden`` is told of its session.
     ``tree`` is the mark of what is to end with it wherever that went, or "".
     """
@@ -97,6 +97,7 @@ class Process:
         pid: int,
         *,
         pipes: dict[int, str],
+        lifeline: int,
         output: Output,
         reap: Callable[[], Awaitable[int | None]],
         method: str,
@@ -113,6 +114,7 @@ class Process:
         self._output = output
         self._reap = reap
         self._pipes = pipes
+        self._lifeline = lifeline
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self._ending: asyncio.Task[None] | None = None
@@ -149,7 +151,11 @@ class Process:
         self, limits: Limits, descriptors: int | None, cgroups: Cgroups | None = None
     ) -> None:
         """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
-        self._confinement = confine(self.pid, limits, cgroups, descriptors)
+        try:
+            self._confinement = confine(self.pid, limits, cgroups, descriptors)
+        except BaseException:  # nobody will know of it
+            self.kill(signal.SIGKILL)
+            raise
         self.limits = self._confinement.how
 
     def _read(self, descriptor: int) -> None:
@@ -199,6 +205,7 @@ class Process:
                 status = await self._reap()
         finally:
             # Whatever becomes of the status: it has ended, and somebody waits to hear so.
+            os.close(self._lifeline)
             for descriptor, stream in self._pipes.items():
                 self._loop.remove_reader(descriptor)
                 self._drain(descriptor, stream)

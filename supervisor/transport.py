@@ -46,7 +46,11 @@ class Transport:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, _UNREAD)
-        self._socket.bind(address)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError:
+            self._socket.close(0)
+            raise
         self.address = address
         self._receivers: dict[bytes, Received] = {}
         self._task: asyncio.Task[None] | None = None
@@ -75,8 +79,7 @@ class Transport:
             await self._door.close()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
         self._socket.close()
 
     async def _receive(self) -> None:

@@ -40,6 +40,7 @@ class Warden:
 
     def __init__(self) -> None:
         self._sessions: dict[int, str] = {}
+        self._closed = False
         self._keepers = (_Keeper(self._sessions), _Keeper(self._sessions))
 
     @property
@@ -55,19 +56,23 @@ class Warden:
     def add(self, session: int, mark: str = "") -> None:
         """``session`` (the process id of its leader) has begun; ``mark`` is that of its tree."""
         self._sessions[session] = mark
-        for one in self._keepers:
-            one.tell(f"+{session} {mark}\n")
+        self._tell(f"+{session} {mark}\n")
 
     def discard(self, session: int) -> None:
         """Nothing is left of ``session``."""
         self._sessions.pop(session, None)
-        for one in self._keepers:
-            one.tell(f"-{session}\n")
+        self._tell(f"-{session}\n")
 
     def close(self) -> None:
-        """Let them go: they clear up what is left, and end."""
+        """Let them go: they clear up what is left, and end. None is started again."""
+        self._closed = True
         for one in self._keepers:
             one.close()
+
+    def _tell(self, line: str) -> None:
+        if not self._closed:
+            for one in self._keepers:
+                one.tell(line)
 
 
 class _Keeper:

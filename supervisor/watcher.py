@@ -8,7 +8,6 @@ judges whether a change matters.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -69,8 +68,7 @@ class Watcher:
             self._gathering.cancel()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
         if self._watch is not None:
             await self._watch.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import shutil
 import signal
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,12 +26,29 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run ``async def`` tests in an event loop of their own."""
+    """Run ``async def`` tests in an event loop of their own, which must have nothing to complain of."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
-    names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    complaints: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, complaint: complaints.append(complaint))
+        await pyfuncitem.obj(**arguments)
+
+    asyncio.run(run())
+    # What it forgot to close or to await is this test's failure, not that of one which comes later.
+    gc.collect()
+    for complaint in complaints:
+        raise AssertionError(complaint) from complaint.get("exception")
     return True
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: collecting after a test looks at what came since."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ async def echo(params):
 @contextlib.asynccontextmanager
 async def serving(keys: KeyDirectory):
     remote = RemoteControl(LOOPBACK, {"status": echo}, keys)
+    remote.start()
     try:
         yield remote
     finally:

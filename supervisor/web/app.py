@@ -66,9 +66,9 @@ def application(
 
         closing(close)
         following = asyncio.create_task(link.run(), name="link")
-        # The first page that somebody opens should not say that nothing is known yet.
-        await link.heard(_FIRST_WORDS)
         try:
+            # The first page that somebody opens should not say that nothing is known yet.
+            await link.heard(_FIRST_WORDS)
             yield
         finally:
             link.close()

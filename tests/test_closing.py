@@ -1,0 +1,126 @@
+"""What is closed when something fails on the way up, or fails to close on the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+import zmq.asyncio
+from supervised import Supervised, environ, job, make_workspace, supervising
+
+import supervisor.daemon
+from supervisor.client import AsyncClient, Client
+from supervisor.control import RemoteControl
+from supervisor.daemon import Daemon
+from supervisor.directories import Heard, directory_watch
+from supervisor.errors import ConfigurationError, SupervisorError
+from supervisor.keys import KeyDirectory
+from supervisor.rendezvous import Rendezvous
+from supervisor.transport import Transport
+from supervisor.warden import Warden
+from supervisor.workspace import Selection
+
+UNBINDABLE = "ipc:///proc/none/here.sock"
+
+
+@pytest.mark.parametrize("which", ["shim_address", "control_address"])
+async def test_a_socket_that_cannot_be_had_leaves_none_open(tmp_path, runtime, monkeypatch, which):
+    made = []
+
+    def context():
+        made.append(zmq.asyncio.Context())
+        return made[0]
+
+    monkeypatch.setattr(supervisor.daemon, "thrifty_context", context)
+    monkeypatch.setattr(Rendezvous, which, UNBINDABLE)
+    workspace = make_workspace(tmp_path / "w", {"a.py": job("one")})
+    daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
+    with pytest.raises(SupervisorError, match="no such file"):
+        await daemon.run()
+    assert [one.closed for one in made] == [True]
+
+
+async def test_a_transport_that_cannot_be_bound_closes_its_socket():
+    context = zmq.asyncio.Context()
+    with pytest.raises(zmq.ZMQError):
+        Transport(context, UNBINDABLE)
+    context.term()  # waits for whatever is open
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux")
+async def test_a_watcher_that_died_does_not_keep_the_rest_open(tmp_path, runtime, monkeypatch):
+    def broken() -> None:
+        raise ImportError("no such library")
+
+    monkeypatch.setattr("supervisor.directories._find_inotify", broken)
+    contexts = []
+    real = zmq.asyncio.Context
+
+    def context():
+        contexts.append(real())
+        return contexts[-1]
+
+    monkeypatch.setattr(supervisor.daemon, "thrifty_context", context)
+    workspace = make_workspace(tmp_path / "w", {"a.py": job("one")})
+    running: Supervised
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        watcher = running.daemon._watcher._task
+        await asyncio.wait([watcher], timeout=20)
+        assert isinstance(watcher.exception(), ImportError)
+    assert [one.closed for one in contexts] == [True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux")
+async def test_without_a_thread_to_be_had_it_says_so_and_tries_again(monkeypatch):
+    said, tries = asyncio.Event(), []
+
+    def start(work):
+        tries.append(work)
+        if len(tries) == 1:
+            raise RuntimeError("can't start new thread")
+        return asyncio.get_running_loop().run_in_executor(None, work)
+
+    def trouble(text: str) -> None:
+        assert text == "files cannot be watched: can't start new thread"
+        said.set()
+
+    def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("supervisor.directories._RETRY", 0.01)
+    monkeypatch.setattr("supervisor.directories.asyncio.to_thread", start)
+    watch = await directory_watch(Heard(nothing, nothing, nothing, trouble))
+    await watch.close()
+    assert said.is_set()
+    assert len(tries) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wardens are Linux")
+def test_a_warden_that_was_closed_stays_closed():
+    warden = Warden()
+    warden.add(os.getpid())
+    assert len(warden.pids) == 2
+    warden.close()
+    warden.discard(os.getpid())
+    assert warden.pids == []
+
+
+async def test_keys_that_are_damaged_leave_nothing_open(tmp_path):
+    keys = KeyDirectory(tmp_path)
+    keys.server()
+    (damaged,) = tmp_path.rglob("server.key")
+    damaged.write_text("{")
+    with pytest.raises(ConfigurationError):
+        RemoteControl("tcp://127.0.0.1:*", {}, keys)
+
+
+async def test_an_address_that_cannot_be_connected_to_is_refused(tmp_path):
+    keys = KeyDirectory(tmp_path)
+    keys.add_client("me", tmp_path / "me.key")
+    for address in ("tcp://127.0.0.1:99999", "tcp://127.0.0.1"):
+        for client in (Client, AsyncClient):
+            with pytest.raises(ConfigurationError, match="is no TCP address"):
+                client(address=address, keys=tmp_path / "me.key")
