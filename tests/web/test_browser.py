@@ -30,9 +30,9 @@ def test_a_saved_file_changes_the_row_and_a_broken_one_shows_its_error(
         expect(row(opened, "one")).to_contain_text("1 job")
         more = job("first") + job("second").partition("\n\n")[2]
         save(tmp_path / "one.py", more)
-        expect(row(opened, "one")).to_contain_text("2 jobs", timeout=WAIT)
+        expect(row(opened, "one")).to_contain_text("2 jobs")
         save(tmp_path / "one.py", more + "\nimport no_such_library_here\n")
-        expect(row(opened, "one")).to_contain_text("failed", timeout=WAIT)
+        expect(row(opened, "one")).to_contain_text("failed")
         expect(opened.locator("tr.note.failed")).to_contain_text("no_such_library_here")
         expect(row(opened, "one")).to_contain_text("2 jobs")
         opened.get_by_role("link", name="details of the failure of one").click()
@@ -43,7 +43,7 @@ def test_a_saved_file_changes_the_row_and_a_broken_one_shows_its_error(
         opened.get_by_text("The whole traceback").click()
         expect(opened.locator("#traceback pre")).to_contain_text("ModuleNotFoundError")
         save(tmp_path / "one.py", more)
-        expect(opened.locator(".failure")).to_have_count(0, timeout=WAIT)
+        expect(opened.locator(".failure")).to_have_count(0)
 
 
 def test_orders(tmp_path: Path, opened: Any) -> None:
@@ -53,13 +53,13 @@ def test_orders(tmp_path: Path, opened: Any) -> None:
         expect(one).to_contain_text("ready")
         one.get_by_role("button", name="stop one").click()
         expect(opened.locator("#told")).to_have_text("one stopping")
-        expect(one.locator(".state")).to_have_text(re.compile("stopped"), timeout=WAIT)
+        expect(one.locator(".state")).to_have_text(re.compile("stopped"))
         expect(one.get_by_role("button", name="reload one")).to_be_disabled()
         opened.get_by_role("button", name="reload all locations").click()
         expect(opened.locator("#told")).to_have_text("one is stopped: use start; two reloading")
         expect(one).to_contain_text("1 job")  # what was served last can still be read
         one.get_by_role("button", name="start one", exact=True).click()
-        expect(one.locator(".state")).to_have_text(re.compile("ready"), timeout=WAIT)
+        expect(one.locator(".state")).to_have_text(re.compile("ready"))
         generation = made.client.status("one")["locations"][0]["generation"]
         one.get_by_role("button", name="reload one").click()
         made.until("one", lambda it: it["state"] == "ready" and it["generation"] > generation)
@@ -77,7 +77,7 @@ def test_logs_are_followed(tmp_path: Path, opened: Any) -> None:
         log = opened.locator("#log")
         expect(log).to_contain_text("said at generation one")
         save(tmp_path / "one.py", job("first") + "print('<b>said</b> at generation two')\n")
-        expect(log).to_contain_text("<b>said</b> at generation two", timeout=WAIT)
+        expect(log).to_contain_text("<b>said</b> at generation two")
         lines = log.locator(".line").all_inner_texts()
         assert len(lines) == len(set(lines))
 
@@ -89,7 +89,7 @@ def test_logs_go_on_when_the_supervisor_comes_back(tmp_path: Path, opened: Any) 
         log = opened.locator("#log")
         expect(log).to_contain_text("said first")
         made.kill_supervisor()
-        expect(opened.get_by_text("not read while no supervisor")).to_be_visible(timeout=WAIT)
+        expect(opened.get_by_text("not read while no supervisor")).to_be_visible()
         expect(log).to_contain_text("said first")
         late = opened.context.new_page()
         late.goto(opened.url)
@@ -98,11 +98,11 @@ def test_logs_go_on_when_the_supervisor_comes_back(tmp_path: Path, opened: Any) 
         made.start_supervisor()
         for tab in (opened, late):
             tab.bring_to_front()
-            expect(tab.locator("#log")).to_contain_text("said second", timeout=WAIT)
+            expect(tab.locator("#log")).to_contain_text("said second")
         save(tmp_path / "one.py", job("first") + "print('said third')\n")
         for tab in (opened, late):
             tab.bring_to_front()
-            expect(tab.locator("#log")).to_contain_text("said third", timeout=WAIT)
+            expect(tab.locator("#log")).to_contain_text("said third")
             for text in ("said first", "said second", "said third"):
                 expect(tab.locator("#log .line", has_text=text)).to_have_count(1)
 
@@ -119,10 +119,10 @@ def test_a_stream_that_is_refused_is_asked_for_again(tmp_path: Path, opened: Any
         opened.goto(made.page.url)
         expect(opened.locator("#offline")).to_be_visible()
         opened.unroute("**/events*")
-        expect(opened.locator("#offline")).to_be_hidden(timeout=WAIT)
+        expect(opened.locator("#offline")).to_be_hidden()
         assert refused
         save(tmp_path / "one.py", job("first") + job("second").partition("\n\n")[2])
-        expect(row(opened, "one")).to_contain_text("2 jobs", timeout=WAIT)
+        expect(row(opened, "one")).to_contain_text("2 jobs")
 
 
 def test_history_is_compared(tmp_path: Path, opened: Any) -> None:
@@ -144,11 +144,11 @@ def test_a_supervisor_that_is_killed_and_comes_back(tmp_path: Path, opened: Any)
         expect(row(opened, "one")).to_contain_text("ready")
         made.kill_supervisor()
         banner = opened.get_by_text("No supervisor is running")
-        expect(banner).to_be_visible(timeout=WAIT)
+        expect(banner).to_be_visible()
         expect(row(opened, "one")).to_contain_text("1 job")
         expect(row(opened, "one").get_by_role("button", name="stop one")).to_be_disabled()
         made.start_supervisor()
-        expect(banner).to_have_count(0, timeout=WAIT)
+        expect(banner).to_have_count(0)
         expect(row(opened, "one").get_by_role("button", name="stop one")).to_be_enabled()
 
 
@@ -204,13 +204,14 @@ def test_the_page_keeps_focus_and_open_details_when_it_changes(tmp_path: Path, o
         opened.get_by_text("The whole traceback").click()
         opened.get_by_role("button", name="reload one").focus()
         save(tmp_path / "one.py", broken.replace("one", "two"))
-        expect(opened.locator(".exception").first).to_contain_text("number two", timeout=WAIT)
+        expect(opened.locator(".exception").first).to_contain_text("number two")
         expect(opened.locator("#traceback pre")).to_be_visible()
         expect(opened.get_by_role("button", name="reload one")).to_be_focused()
 
 
 def test_the_focus_stays_when_rows_above_go_or_move(tmp_path: Path, opened: Any) -> None:
-    broken = "import no_such_library_here\n"
+    # Not for want of a module: such a one is loaded again whenever a file beside it is saved.
+    broken = "1 / 0\n"
     names = ("one", "two", "three")
     with site(tmp_path, {f"{name}.py": broken for name in names}) as made:
         opened.goto(f"{made.page.url}/?state=failed")
@@ -221,7 +222,7 @@ def test_the_focus_stays_when_rows_above_go_or_move(tmp_path: Path, opened: Any)
             "document.activeElement.addEventListener('blur', () => (window.lost = true))"
         )
         save(tmp_path / "one.py", job("first"))
-        expect(opened.locator("tr.row")).to_have_count(2, timeout=WAIT)
+        expect(opened.locator("tr.row")).to_have_count(2)
         expect(button).to_be_focused()
         assert opened.evaluate("window.lost") is None
         # Whatever has to move keeps it, too.
@@ -230,7 +231,7 @@ def test_the_focus_stays_when_rows_above_go_or_move(tmp_path: Path, opened: Any)
         )
         button.focus()
         save(tmp_path / "three.py", broken + "\n1 +\n")
-        expect(opened.locator("#n-three")).to_contain_text("yntax", timeout=WAIT)
+        expect(opened.locator("#n-three")).to_contain_text("yntax")
         expect(opened.locator("#l-two + #n-two")).to_have_count(1)
         expect(button).to_be_focused()
 
@@ -347,19 +348,17 @@ def test_a_thousand_locations(tmp_path: Path, opened: Any) -> None:
     texts = {f"{name}.py": job("nightly") for name in names}
     with site(tmp_path, texts) as made:
         opened.goto(made.page.url)
-        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000")
         opened.get_by_label("Search locations").fill("team_0998")
         expect(opened.locator("tr.row")).to_have_count(1)
         expect(row(opened, "team_0998")).to_contain_text("ready")
         save(tmp_path / "team_0998.py", texts["team_0998.py"].replace("nightly", "weekly"))
-        expect(row(opened, "team_0998").locator("td[data-label=generation]")).to_have_text(
-            "2", timeout=WAIT
-        )
+        expect(row(opened, "team_0998").locator("td[data-label=generation]")).to_have_text("2")
         made.client.reload()
         opened.get_by_label("Search locations").fill("")
-        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000", timeout=WAIT)
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 1000")
         opened.get_by_label("Search locations").fill("team_0999")
         last = row(opened, "team_0999").locator("td[data-label=generation]")
         expect(last).to_have_text("2", timeout=WAIT * 4)
         opened.goto(f"{made.page.url}/definitions?q=weekly")
-        expect(opened.locator("#found")).to_have_text("1 of 1000 definitions", timeout=WAIT)
+        expect(opened.locator("#found")).to_have_text("1 of 1000 definitions")

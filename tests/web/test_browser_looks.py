@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from supervised import save
 
-from .browsing import WAIT, expect
+from .browsing import expect
 from .site import Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -103,12 +103,12 @@ def test_axe_finds_no_violation_when_things_are_wrong(
         workspace = tmp_path / "workspace.yaml"
         save(workspace, workspace.read_text().replace("python_file", "python_fiel"))
         opened.goto(made.page.url)
-        expect(opened.get_by_text("did you mean python_file?")).to_be_visible(timeout=WAIT)
+        expect(opened.get_by_text("did you mean python_file?")).to_be_visible()
         expect(opened.get_by_text("Warning:")).to_be_visible()
         pages = ("/", "/location?name=one", "/environments")
         found = [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
         made.kill_supervisor()
-        expect(opened.get_by_text("No supervisor is running")).to_be_visible(timeout=WAIT)
+        expect(opened.get_by_text("No supervisor is running")).to_be_visible()
         found += [violations(browser, made.page.url, pages, one) for one in ("light", "dark")]
     assert not any(found), json.dumps(found, indent=1)
 
