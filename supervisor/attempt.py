@@ -115,7 +115,7 @@ class Attempt:
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[bytes]]]] = {}
-        self._pings: set[int] = set()
+        self._pings: frozenset[int] = frozenset()
         self._turn = asyncio.Lock()
         self.ping_interval = spec.ping_interval
         self.ping_timeout = spec.ping_timeout
@@ -138,10 +138,13 @@ class Attempt:
     async def ping(self) -> asyncio.Future[Any]:
         """Ask for a sign of life; the future is done when it came, or the process has ended."""
         number = self._next_request
-        self._pings.add(number)
+        self._pings |= {number}
         answer = await self._ask({"type": "ping"})
-        answer.add_done_callback(lambda _: self._pings.discard(number))
+        answer.add_done_callback(lambda _: self._ponged(number))
         return answer
+
+    def _ponged(self, number: int) -> None:
+        self._pings -= {number}
 
     async def unresponsive(self, doing: str, seconds: float) -> None:
         """It does not answer: have its stacks written, then kill it; ``refused`` says so."""

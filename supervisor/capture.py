@@ -13,8 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +66,7 @@ class LocationLog:
         self._clock = clock
         self._on_write = on_write
         self._later = later
-        self._tail: deque[LogLine] = deque(maxlen=TAIL_LINES)
+        self._tail: list[LogLine] = []  # of a few: most locations say next to nothing
         self._partial: dict[str, bytes] = {}
         self._budget = float(FLOOD_BURST)
         self._refilled = clock()
@@ -177,8 +176,9 @@ class LocationLog:
             line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + b" [cut]"
             for line in (line.rstrip(b"\r") for line in lines)
         ]
-        for line in shown[-TAIL_LINES:]:
-            self._tail.append(LogLine(now, stream, line.decode("utf-8", "replace")))
+        self._keep(
+            LogLine(now, stream, line.decode("utf-8", "replace")) for line in shown[-TAIL_LINES:]
+        )
         self._write(b"".join(head + line + b"\n" for line in shown))
         self._on_write()
 
@@ -202,7 +202,10 @@ class LocationLog:
             if not self._failed:
                 self._failed = True
                 text = f"the log {self.path} cannot be written: {error.strerror}"
-                self._tail.append(LogLine(time.time(), "sup", text))
+                self._keep([LogLine(time.time(), "sup", text)])
+
+    def _keep(self, lines: Iterable[LogLine]) -> None:
+        self._tail = [*self._tail, *lines][-TAIL_LINES:]
 
     def _read_from(self, cursor: int) -> bytes:
         older = b""

@@ -35,7 +35,7 @@ class Interest:
         self._folders: frozenset[str] = frozenset()
         self._candidates: frozenset[str] = frozenset()
         self._entries: dict[str, frozenset[str]] = {}
-        self._doubted: set[tuple[str, object]] = set()
+        self._doubted: frozenset[tuple[str, object]] = frozenset()
         self._doubts = 0
 
     @property
@@ -107,7 +107,7 @@ class Interest:
             doubts += len(late)
             listed[folder] = frozenset(entries.keys() - late)
         self._entries = listed
-        self._doubted = young
+        self._doubted = frozenset(young)
         self._doubts = self._doubts + 1 if doubts else 0
 
     def take_files(self, files: Iterable[str]) -> None:

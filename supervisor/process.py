@@ -15,14 +15,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from threading import Thread
 from weakref import WeakKeyDictionary
 
-from supervisor import strays
+from supervisor import proc, strays
 from supervisor.limits import Cgroups, Confinement, confine
 from supervisor.specs import Limits
 from supervisor.warden import Warden
@@ -290,49 +289,23 @@ def _zombies() -> set[int]:
     with contextlib.suppress(OSError, AttributeError):
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return found
-        for task in os.listdir("/proc/self/task"):  # noqa: PTH208  # names only
-            children = Path(f"/proc/self/task/{task}/children").read_text().split()
-            found.update(int(pid) for pid in children if _is_zombie(pid))
+        found.update(pid for pid in proc.children() if proc.state(pid) == "Z")
     return found
-
-
-def _is_zombie(pid: str) -> bool:
-    return _state(pid) == "Z"
 
 
 def is_stopped(pid: int) -> bool:
     """True while a signal (SIGSTOP) or a debugger holds it (Linux; elsewhere False)."""
-    return _state(pid) in ("T", "t")
-
-
-def _state(pid: int | str) -> str:
-    """The letter of proc(5), "" when there is none to be had."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, UnicodeDecodeError):
-        return ""
+    return proc.state(pid) in ("T", "t")
 
 
 def session_members(session: int) -> list[int]:
     """The live processes of a session, the leader included (Linux; elsewhere empty)."""
-    return [pid for pid, its in _sessions() if its == session]
-
-
-def _sessions() -> Iterator[tuple[int, int]]:
-    """Every process and its session (Linux; elsewhere none)."""
-    try:
-        names = os.listdir("/proc")  # noqa: PTH208  # hundreds of entries, names only
-    except OSError:
-        return
-    for name in names:
-        if name.isdecimal():
-            with contextlib.suppress(OSError):
-                yield int(name), os.getsid(int(name))
+    return [pid for pid, its in proc.sessions() if its == session]
 
 
 def _kill_sessions(sessions: set[int]) -> None:
     """SIGKILL whatever left its group but not its session."""
-    for pid, session in _sessions():
+    for pid, session in proc.sessions():
         if session in sessions and pid != session:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

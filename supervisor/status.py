@@ -9,19 +9,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor.attempt import Attempt
 from supervisor.errors import ConfigurationProblem
 from supervisor.location import Location
-from supervisor.specs import LocationSpec
+from supervisor.specs import Limits, LocationSpec
 
 if TYPE_CHECKING:
     import psutil
 
 __all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
+
+_LIMITS = tuple(one.name for one in fields(Limits))
 
 
 class Usage:
@@ -211,7 +213,8 @@ def environment_status(spec: LocationSpec, attempt: Attempt | None) -> dict[str,
 
 
 def _limits(spec: LocationSpec) -> dict[str, float]:
-    return {name: value for name, value in asdict(spec.limits).items() if value is not None}
+    values = ((name, getattr(spec.limits, name)) for name in _LIMITS)
+    return {name: value for name, value in values if value is not None}
 
 
 def _path(path: Path | None) -> str | None:

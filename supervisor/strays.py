@@ -18,6 +18,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import proc
+
 __all__ = ["UNMARKED", "VARIABLE", "Stray", "end_marked", "location_of", "look", "mark_of"]
 
 VARIABLE = "SUPERVISE_PROCESS"
@@ -53,7 +55,7 @@ def look(sessions: Collection[int]) -> dict[str, list[Stray]]:
     ``sessions`` are those of our own processes: what is in one of them ends with it.
     """
     found: dict[str, list[Stray]] = {}
-    for pid in _children():
+    for pid in proc.children():
         with contextlib.suppress(OSError):
             if pid in sessions or os.getsid(pid) in sessions:
                 continue
@@ -81,22 +83,12 @@ def end_marked(mark: str) -> None:
         time.sleep(_BETWEEN_LOOKS)
 
 
-def _children() -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir("/proc/self/task"):  # noqa: PTH208  # names only
-            with contextlib.suppress(OSError):
-                text = Path(f"/proc/self/task/{task}/children").read_text()
-                found.extend(map(int, text.split()))
-    return found
-
-
 def _mark(pid: int) -> str:
-    variables = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    variables = b"\0" + proc.read(f"/proc/{pid}/environ")
     _, found, rest = variables.partition(f"\0{VARIABLE}=".encode())
     return rest.partition(b"\0")[0].decode("ascii", "replace") if found else ""
 
 
 def _command(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    words = proc.read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
     return b" ".join(words).decode("utf-8", "replace").strip()[:200]

@@ -26,7 +26,7 @@ class Suspicion:
         self.because = ""
         self._since = 0
         self._dies_fresh_too = False
-        self._innocent: set[str] = set()
+        self._innocent: frozenset[str] = frozenset()
 
     def drop(self) -> None:
         """The case is closed without a verdict."""
@@ -40,7 +40,7 @@ class Suspicion:
         """
         scene = failures.scene_in_a_library(failure)
         if self.because:
-            self._innocent.add(scene)  # it fails in a fresh process too
+            self._innocent |= {scene}  # it fails in a fresh process too
         self.because = ""
         if not scene or scene in self._innocent or not attempt.forked:
             return ""

@@ -24,6 +24,8 @@ Received = Callable[[dict[str, Any] | wire.WireError, list[bytes]], None]
 
 # Messages of one peer that wait to be read here; more wait in that peer.
 _UNREAD = 16
+# How long messages are taken in a row (seconds).
+_TURN = 0.0005
 # zmq.h; pyzmq has no name for it. 0: a connection has a buffer of 8 KiB instead of 18, in which
 # messages are not left where they arrived but copied; those that do not fit never were in it.
 _ZERO_COPY_RECV = 10
@@ -83,16 +85,26 @@ class Transport:
         self._socket.close()
 
     async def _receive(self) -> None:
+        clock = asyncio.get_running_loop().time
+        # What has arrived already is taken without a future for each message.
+        arrived: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
         while True:
-            identity, *frames = await self._socket.recv_multipart()
-            receiver = self._receivers.get(identity)
-            if receiver is None:
-                continue
-            try:
-                message, payload = wire.decode(frames)
-            except wire.WireError as error:
-                receiver(error, [])
-            else:
-                receiver(message, payload)
+            self._take(await self._socket.recv_multipart())
+            begun = clock()
+            with contextlib.suppress(zmq.Again):
+                while clock() - begun < _TURN:
+                    self._take(arrived.recv_multipart(zmq.NOBLOCK))
             # Messages may come without end from one that is broken: let others run in between.
             await asyncio.sleep(0)
+
+    def _take(self, frames: list[bytes]) -> None:
+        identity, *rest = frames
+        receiver = self._receivers.get(identity)
+        if receiver is None:
+            return
+        try:
+            message, payload = wire.decode(rest)
+        except wire.WireError as error:
+            receiver(error, [])
+        else:
+            receiver(message, payload)
