@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervised import environ
+from supervised import environ, poll_now
 
 COMMAND = [sys.executable, "-m", "supervisor.cli"]
 DEADLINE = 60.0
@@ -131,12 +134,29 @@ class Foreground:
         """Stop it and everything it runs; returns its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        assert self.process.stdout is not None
-        with contextlib.suppress(ValueError):
-            self.rest()
-        status = self.process.wait(DEADLINE)
-        self.process.stdout.close()
+        return ended(self.process, self.rest)
+
+
+def ended(process: subprocess.Popen[str], read: Callable[[], Any]) -> int:
+    """The exit status of a command that was asked to end, which is gone then in any case.
+
+    ``read`` reads its output to the end: a full pipe must not hold it up.
+    """
+    assert process.stdout is not None
+    deadline = time.monotonic() + DEADLINE
+    late = threading.Timer(DEADLINE, process.kill)
+    late.start()
+    try:
+        with contextlib.suppress(ValueError):  # it was closed already
+            read()
+        status = process.wait()
+        assert time.monotonic() < deadline, f"it did not end within {DEADLINE:g} s"
         return status
+    finally:
+        late.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @contextlib.contextmanager
@@ -149,16 +169,70 @@ def foreground(cwd: Path, runtime: Path, *arguments: str, **extra: str) -> Itera
         running.end()
 
 
+class Terminal:
+    """A command in a pseudo-terminal, and our end of it; ``text`` is what it wrote so far."""
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self.pid = pid
+        self.text = ""
+        self._descriptor = descriptor
+        self._status: int | None = None
+
+    def until(self, wanted: str, seconds: float = DEADLINE) -> None:
+        """Read until ``wanted`` was written since the last call."""
+        deadline = time.monotonic() + seconds
+        start = len(self.text)
+        while wanted not in self.text[start:]:
+            assert time.monotonic() < deadline, (wanted, self.text[start:])
+            if select.select([self._descriptor], [], [], 0.5)[0]:
+                try:
+                    self.text += os.read(self._descriptor, 65536).decode("utf-8", "replace")
+                except OSError:  # the other end is closed
+                    assert wanted in self.text[start:], self.text[start:]
+                    return
+
+    def press(self, keys: bytes) -> None:
+        """What somebody types."""
+        os.write(self._descriptor, keys)
+
+    def hang_up(self) -> None:
+        """Close our end."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def wait(self) -> int:
+        """Its exit status, as ``subprocess`` has it."""
+        poll_now(self._collected, "the command has ended", DEADLINE)
+        assert self._status is not None
+        return self._status
+
+    def end(self) -> None:
+        """Kill it if it still runs, and close our end."""
+        if not self._collected():
+            os.kill(self.pid, signal.SIGKILL)
+        self.hang_up()
+        self.wait()
+
+    def _collected(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status is not None
+
+
+@contextlib.contextmanager
 def in_terminal(
     arguments: list[str], *, cwd: Path, env: Mapping[str, str], columns: int, rows: int = 24
-) -> tuple[int, int]:
-    """Start a command with a pseudo-terminal of that size; returns its pid and our end."""
+) -> Iterator[Terminal]:
+    """A command in a pseudo-terminal of that size; it is gone at the end."""
     import fcntl
     import pty
     import struct
     import termios
 
-    pid, terminal = pty.fork()
+    pid, descriptor = pty.fork()
     if pid == 0:
         try:
             os.chdir(cwd)
@@ -167,4 +241,8 @@ def in_terminal(
             os.execvpe(arguments[0], arguments, dict(env))
         finally:
             os._exit(127)
-    return pid, terminal
+    terminal = Terminal(pid, descriptor)
+    try:
+        yield terminal
+    finally:
+        terminal.end()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -103,42 +101,18 @@ def test_a_pipe_that_closes_ends_the_supervisor_cleanly(tmp_path: Path, runtime:
         assert marked(marker) == []
 
 
-class Screen:
-    """What a program in a pseudo-terminal wrote so far."""
-
-    def __init__(self, terminal: int) -> None:
-        self.terminal = terminal
-        self.text = ""
-
-    def until(self, wanted: str, seconds: float = 60.0) -> None:
-        """Read until ``wanted`` was written since the last call."""
-        deadline = time.monotonic() + seconds
-        start = len(self.text)
-        while wanted not in self.text[start:]:
-            assert time.monotonic() < deadline, (wanted, self.text[start:])
-            if select.select([self.terminal], [], [], 0.5)[0]:
-                try:
-                    self.text += os.read(self.terminal, 65536).decode("utf-8", "replace")
-                except OSError:  # the other end is closed
-                    assert wanted in self.text[start:], self.text[start:]
-                    return
-
-
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_live_table_fits_the_window(tmp_path: Path, runtime: Path, columns: int) -> None:
     make_workspace(tmp_path, {"team.py": TEAM, "broken.py": BROKEN})
     env = variables(runtime, TERM="xterm")
-    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=columns)
-    screen = Screen(terminal)
-    while not ("no_such_library_here" in screen.text and "1 of 2 ready" in screen.text):
-        screen.until(" of 2 ready")
-    save(tmp_path / "broken.py", (tmp_path / "team.py").read_text())
-    screen.until("2 of 2 ready")
-    os.write(terminal, b"\x03")
-    screen.until("everything has stopped")
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
+    with in_terminal(COMMAND, cwd=tmp_path, env=env, columns=columns) as screen:
+        while not ("no_such_library_here" in screen.text and "1 of 2 ready" in screen.text):
+            screen.until(" of 2 ready")
+        save(tmp_path / "broken.py", (tmp_path / "team.py").read_text())
+        screen.until("2 of 2 ready")
+        screen.press(b"\x03")
+        screen.until("everything has stopped")
+        assert screen.wait() == 0
     plain = _without_escapes(screen.text)
     assert max(len(line) for line in plain.split("\n")) <= columns
     assert "broken: failed — no_such_library_here is not installed" in plain.replace("\n", " ")
@@ -156,13 +130,11 @@ def _without_escapes(text: str) -> str:
 def test_no_live_table_in_ci(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM})
     env = variables(runtime, TERM="xterm", CI="true", NO_COLOR="1")
-    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80)
-    screen = Screen(terminal)
-    screen.until("team: ready in")
-    os.kill(pid, signal.SIGTERM)
-    screen.until("everything has stopped")
-    os.waitpid(pid, 0)
-    os.close(terminal)
+    with in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80) as screen:
+        screen.until("team: ready in")
+        os.kill(screen.pid, signal.SIGTERM)
+        screen.until("everything has stopped")
+        screen.wait()
     assert "\x1b" not in screen.text
 
 
@@ -183,10 +155,10 @@ def test_a_terminal_that_goes_away_ends_everything(tmp_path: Path, runtime: Path
     make_workspace(tmp_path, {"team.py": TEAM})
     marker = str(tmp_path)
     env = variables(runtime, TERM="xterm", WS_TEST_MARKER=marker)
-    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80)
-    Screen(terminal).until("1 of 1 ready")
-    os.close(terminal)
-    os.waitpid(pid, 0)
+    with in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80) as screen:
+        screen.until("1 of 1 ready")
+        screen.hang_up()
+        screen.wait()
     assert marked(marker) == []
 
 

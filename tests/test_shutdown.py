@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,20 +66,12 @@ def test_hup_has_the_workspace_read_again(tmp_path, runtime):
 def test_hup_on_a_terminal_that_is_there_is_no_end(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("a")})
     env = variables(runtime, TERM="dumb", CI="1", WS_TEST_MARKER=str(tmp_path))
-    pid, terminal = in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80)
-    seen = b""
-
-    def until(words: bytes) -> None:
-        nonlocal seen
-        while words not in seen:
-            seen += os.read(terminal, 65536)
-
-    until(b"a: ready in")
-    os.kill(pid, signal.SIGHUP)
-    until(b"reading the workspace again")
-    os.close(terminal)  # now it hangs up: the kernel sends the same signal
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFEXITED(status)
+    with in_terminal(COMMAND, cwd=tmp_path, env=env, columns=80) as screen:
+        screen.until("a: ready in")
+        os.kill(screen.pid, signal.SIGHUP)
+        screen.until("reading the workspace again")
+        screen.hang_up()  # the kernel sends the same signal
+        assert screen.wait() >= 0
     nothing_left(tmp_path, runtime)
 
 
@@ -120,22 +114,26 @@ def test_too_few_descriptors(tmp_path, runtime, limit):
 
 def test_too_few_processes(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("a")})
-    child = subprocess.Popen(
-        ["sh", "-c", 'read go; exec "$@"', "sh", *COMMAND],
-        cwd=tmp_path,
-        env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    confinement = confine(child.pid, Limits(processes=3), Cgroups(), None)
-    if confinement.how["processes"] != CGROUP:
-        child.communicate()
-        pytest.skip("nothing limits the number of processes here")
-    out, error = child.communicate("go\n", timeout=60)
+    with (
+        contextlib.closing(Cgroups()) as cgroups,
+        subprocess.Popen(
+            ["sh", "-c", 'read go && exec "$@"', "sh", *COMMAND],
+            cwd=tmp_path,
+            env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child,
+    ):
+        try:
+            confinement = confine(child.pid, Limits(processes=3), cgroups, None)
+            if confinement.how["processes"] != CGROUP:
+                pytest.skip("nothing limits the number of processes here")
+            out, error = child.communicate("go\n", timeout=60)
+        finally:
+            child.kill()
     done = subprocess.CompletedProcess([], child.returncode, out, error)
-    confinement.release()
     error, hint = refused(tmp_path, runtime, done)
     assert error == (
         "error: the supervisor cannot start: no more processes or threads can be started"
@@ -217,19 +215,32 @@ def test_a_service_manager_is_told(tmp_path, runtime, abstract):
     make_workspace(tmp_path, {"a.py": text})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + path[1:] if abstract else path)
-        listener.settimeout(60)
+        came: list[str] = []
 
         def until(words: str) -> list[str]:
-            while True:
-                lines = listener.recv(4096).decode().splitlines()
-                if lines[0] == words:
-                    return lines
+            deadline = time.monotonic() + 60
+            while (left := deadline - time.monotonic()) > 0:
+                listener.settimeout(left)
+                with contextlib.suppress(TimeoutError):
+                    lines = listener.recv(4096).decode().splitlines()
+                    came.append(lines[0])
+                    if lines[0] == words:
+                        return lines
+            raise AssertionError(f"{words} did not come, but {came}")
+
+        def make_room() -> None:
+            """Read what has come: the kernel may keep no more than ten, and drops the next."""
+            listener.settimeout(0)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    came.append(listener.recv(4096).decode())
 
         with foreground(tmp_path, runtime, NOTIFY_SOCKET=path, WATCHDOG_USEC="200000") as running:
             ready = until("READY=1")
             assert ready[1].startswith("STATUS=supervising ")
             # It can be connected to by now.
             assert running.run("wait").returncode == 0
+            make_room()
             until("WATCHDOG=1")
             until("WATCHDOG=1")
             os.kill(running.pid, signal.SIGHUP)

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
-from commands import BROKEN, COMMAND, Foreground, variables
+from commands import BROKEN, COMMAND, Foreground, ended, variables
 from supervised import make_workspace
 
 from supervisor import Client
@@ -152,7 +152,11 @@ class Page:
             text=True,
         )
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        try:
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.end()
+            raise
         if "http://" not in line:
             raise AssertionError(line + self.end())
         self.url = line.split()[-1].rstrip("/")
@@ -206,10 +210,9 @@ class Page:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         assert self.process.stdout is not None
-        text = self.process.stdout.read()
-        self.process.wait(DEADLINE)
-        self.process.stdout.close()
-        return text
+        said: list[str] = []
+        ended(self.process, lambda: said.extend(self.process.stdout or ()))
+        return "".join(said)
 
 
 class Site:
@@ -228,14 +231,19 @@ class Site:
 
     def start_supervisor(self) -> None:
         """A supervisor of the workspace, once nothing is under way in it."""
-        self.supervisor = Foreground(self.folder, self.runtime, (), **self.extra)
-        self.supervisor.until(lambda line: line.startswith("supervise: "))
-        # Nobody reads on: a full pipe must not hold up the supervisor.
-        self._reader = threading.Thread(target=self.supervisor.rest, daemon=True)
-        self._reader.start()
-        environ = {**os.environ, "XDG_RUNTIME_DIR": str(self.runtime)}
-        self.client = Client(self.folder / "workspace.yaml", environ=environ)
-        self.client.wait(timeout=DEADLINE)
+        with contextlib.ExitStack() as undoing:
+            self.supervisor = Foreground(self.folder, self.runtime, (), **self.extra)
+            self._reader: threading.Thread | None = None
+            undoing.callback(self._end_process)
+            self.supervisor.until(lambda line: line.startswith("supervise: "))
+            # Nobody reads on: a full pipe must not hold up the supervisor.
+            self._reader = threading.Thread(target=self.supervisor.rest, daemon=True)
+            self._reader.start()
+            environ = {**os.environ, "XDG_RUNTIME_DIR": str(self.runtime)}
+            self.client = Client(self.folder / "workspace.yaml", environ=environ)
+            undoing.callback(self.client.close)
+            self.client.wait(timeout=DEADLINE)
+            undoing.pop_all()
 
     def kill_supervisor(self) -> None:
         """SIGKILL."""
@@ -243,14 +251,16 @@ class Site:
 
     def end_supervisor(self, number: int = signal.SIGTERM) -> None:
         """Ended when this returns."""
-        self.client.close()
+        try:
+            self.client.close()
+        finally:
+            self._end_process(number)
+
+    def _end_process(self, number: int = signal.SIGTERM) -> None:
         process = self.supervisor.process
         if process.poll() is None:
             process.send_signal(number)
-        process.wait(DEADLINE)
-        self._reader.join(DEADLINE)
-        assert process.stdout is not None
-        process.stdout.close()
+        ended(process, self.supervisor.rest if self._reader is None else self._reader.join)
 
     def until(self, name: str, true: Callable[[Any], Any]) -> Any:
         """The location ``name`` once ``true(location)``."""
@@ -272,8 +282,10 @@ class Site:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        said = self.page.end()
-        self.end_supervisor()
+        try:
+            said = self.page.end()
+        finally:
+            self.end_supervisor()
         assert "Traceback" not in said, said
 
 

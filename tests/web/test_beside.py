@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -14,11 +15,11 @@ from supervised import alive, job, make_workspace, marked, poll_now
 
 def page_of(marker: str) -> int:
     """The process of the page."""
-    found = [
-        pid
-        for pid in marked(marker)
-        if b"supervisor.cli\0web" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for pid in marked(marker):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if b"supervisor.cli\0web" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     assert len(found) == 1
     return found[0]
 
@@ -26,10 +27,9 @@ def page_of(marker: str) -> int:
 def answers(url: str) -> int:
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port or 0, timeout=30)
-    connection.request("GET", "/healthz")
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    with contextlib.closing(connection):
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status
 
 
 def test_its_death_does_not_matter_to_the_supervisor(tmp_path: Path, runtime: Path) -> None:
