@@ -128,7 +128,8 @@ def test_what_was_written_before_it_loaded_is_believed(folder):
 def test_code_that_writes_its_own_files_is_not_loaded_for_ever(folder):
     interest, loads = Interest(), 0
     for number in range(20):
-        (folder / "lib.py").write_text(f"# generation {number}\n")
+        # Of another length each time: two writings may have the same time.
+        (folder / "lib.py").write_text("#" * number + "\n")
         loaded(folder, "lib.py", since=EARLIER, interest=interest)
         if not interest.outdated():
             break
