@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
-from supervisor.aside import aside
 from supervisor.capture import LocationLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
@@ -31,8 +30,9 @@ from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
 from supervisor.slots import FIRST, Slots
-from supervisor.snapshot import Snapshot, SnapshotError, accept
+from supervisor.snapshot import Snapshot, SnapshotError, accepting
 from supervisor.specs import LocationSpec, StartMethod, Target
+from supervisor.steps import in_turns
 from supervisor.transport import Transport
 
 __all__ = ["Attempt", "AttemptDiedError", "AttemptFailedError", "Services"]
@@ -364,18 +364,16 @@ class Attempt:
             raise AttemptFailedError(failure)
         definitions, sources = payload
 
-        def check() -> Snapshot:
-            return accept(
-                self.spec.name,
-                self.generation,
-                report=message.get("report"),
-                definitions=definitions,
-                sources=sources,
-                loaded_at=time.time(),
-            )
-
+        steps = accepting(
+            self.spec.name,
+            self.generation,
+            report=message.get("report"),
+            definitions=definitions,
+            sources=sources,
+            loaded_at=time.time(),
+        )
         try:
-            return await aside(len(definitions) + len(sources), check)
+            return await in_turns(steps)
         except SnapshotError as error:
             text = f"the snapshot is not valid: {error}"
             raise AttemptFailedError(Failure("snapshot", text)) from None

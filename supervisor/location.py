@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any
 
 from supervisor import failures
-from supervisor.aside import aside
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
@@ -29,8 +28,9 @@ from supervisor.interest import Interest
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
-from supervisor.snapshot import Snapshot, compare
+from supervisor.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
+from supervisor.steps import in_turns
 from supervisor.strays import Stray
 from supervisor.suspicion import Suspicion
 
@@ -464,7 +464,7 @@ def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
 async def _difference(before: Snapshot | None, after: Snapshot) -> str:
     if before is None:
         return ""
-    change = await aside(before.size + after.size, partial(compare, before, after))
+    change = await in_turns(comparing(before, after))
     if not change:
         return "; definitions unchanged"
     parts = [

@@ -10,18 +10,16 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor import __version__
-from supervisor.aside import aside
 from supervisor.control import Method, Reply
 from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
 from supervisor.lifecycle import State
 from supervisor.location import Location
-from supervisor.snapshot import Snapshot, compare, definition_key
+from supervisor.snapshot import Snapshot, comparing, definition_key
 from supervisor.status import (
     Usage,
     environment_status,
@@ -29,6 +27,7 @@ from supervisor.status import (
     problem_data,
     remote_status,
 )
+from supervisor.steps import Steps, in_turns
 
 if TYPE_CHECKING:
     from supervisor.daemon import Daemon
@@ -103,8 +102,7 @@ class Methods:
         for location in chosen:
             if location.snapshot is None:
                 continue
-            listed = partial(_listed, location.snapshot, kind)
-            found.extend(await aside(location.snapshot.size, listed))
+            found.extend(await in_turns(_listed(location.snapshot, kind)))
         return {"definitions": found}, []
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
@@ -114,9 +112,9 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         repository = _text(params, "repository", optional=True)
         snapshot = self._serving(location)
-        found = await aside(snapshot.size, partial(_named, snapshot, name, kind, repository))
+        found = await in_turns(_named(snapshot, name, kind, repository))
         if not found:
-            hint = await aside(snapshot.size, partial(_nearest, name, snapshot))
+            hint = await in_turns(_nearest(name, snapshot))
             raise UnknownDefinitionError(name, hint=hint)
         if len(found) > 1:
             keys = ", ".join(definition_key(one) for one in found)
@@ -125,8 +123,7 @@ class Methods:
                 hint="say which with --kind or --repository",
             )
         definition = found[0]
-        key = definition_key(definition)
-        source = await aside(snapshot.size, partial(snapshot.source_of, key))
+        source = await in_turns(snapshot.source_of(definition_key(definition)))
         if definition.get("lazy"):
             made = await location.describe(definition["kind"], name, definition.get("repository"))
             definition, source = made["definition"], made["source"] or source
@@ -164,8 +161,7 @@ class Methods:
                 )
             wanted = earlier[-1]
         before = await self._generation(location, wanted)
-        sizes = before.size + after.size
-        difference = await aside(sizes, partial(compare, before, after))
+        difference = await in_turns(comparing(before, after))
         return {
             "location": location.spec.name,
             "from": _generation_data(before),
@@ -343,40 +339,53 @@ def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _listed(snapshot: Snapshot, kind: str | None) -> list[dict[str, Any]]:
-    return [
-        {
-            "location": snapshot.location,
-            "kind": one["kind"],
-            "name": one["name"],
-            "repository": one.get("repository"),
-            "lazy": bool(one.get("lazy")),
-            "description": one.get("description"),
-        }
-        for one in snapshot.each()
-        if kind is None or one["kind"] == kind
-    ]
+def _listed(snapshot: Snapshot, kind: str | None) -> Steps[list[dict[str, Any]]]:
+    found = []
+    for one in snapshot.each():
+        if kind is None or one["kind"] == kind:
+            found.append(
+                {
+                    "location": snapshot.location,
+                    "kind": one["kind"],
+                    "name": one["name"],
+                    "repository": one.get("repository"),
+                    "lazy": bool(one.get("lazy")),
+                    "description": one.get("description"),
+                }
+            )
+        yield
+    return found
 
 
 def _named(
     snapshot: Snapshot, name: str, kind: str | None, repository: str | None
-) -> list[dict[str, Any]]:
-    return [
-        one
-        for one in snapshot.each()
-        if one["name"] == name
-        and kind in (None, one["kind"])
-        and repository in (None, one.get("repository"))
-    ]
+) -> Steps[list[dict[str, Any]]]:
+    found = []
+    for one in snapshot.each():
+        if (
+            one["name"] == name
+            and kind in (None, one["kind"])
+            and repository in (None, one.get("repository"))
+        ):
+            found.append(one)
+        yield
+    return found
 
 
-def _nearest(name: str, snapshot: Snapshot) -> str:
+def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
     import difflib
 
-    near = difflib.get_close_matches(name, {one["name"] for one in snapshot.each()}, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"see `supervise list --location {snapshot.location}`"
+    hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(name)
+    for one in snapshot.each():
+        matcher.set_seq1(one["name"])
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
+            ratio = matcher.ratio()
+            if ratio >= best:
+                hint, best = f"did you mean {one['name']}?", ratio
+        yield
+    return hint
 
 
 def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 from runner_shim import wire
 from supervisor import packed
+from supervisor.steps import Steps, at_once
 
 __all__ = [
     "Change",
@@ -24,13 +25,17 @@ __all__ = [
     "SnapshotDiff",
     "SnapshotError",
     "accept",
+    "accepting",
     "checked_warnings",
     "compare",
+    "comparing",
     "definition_key",
 ]
 
 _MAX_NAME = 4096
 _MAX_DEFINITIONS = 1_000_000
+# So many bytes are hashed in one step.
+_HASHED = 256 * 1024
 
 
 class SnapshotError(Exception):
@@ -79,9 +84,14 @@ class Snapshot:
         """Definitions by key (``kind:name`` or ``kind:name@repository``)."""
         return {definition_key(one): one for one in self.each()}
 
-    def source_of(self, key: str) -> list[Any] | None:
+    def source_of(self, key: str) -> Steps[list[Any] | None]:
         """``[file, line]`` of the definition with ``key`` (``definition_key``), if it is known."""
-        return next((place for one, place in packed.entries(self.sources) if one == key), None)
+        for one, place in packed.entries(self.sources):
+            if one == key:
+                found: list[Any] = place
+                return found
+            yield
+        return None
 
     def source_map(self) -> dict[str, list[Any]]:
         """``[file, line]`` by definition key."""
@@ -96,7 +106,7 @@ def definition_key(definition: Mapping[str, Any]) -> str:
     return f"{key}@{repository}" if repository else key
 
 
-def accept(
+def accepting(
     location: str,
     generation: int,
     *,
@@ -104,17 +114,21 @@ def accept(
     definitions: bytes,
     sources: bytes,
     loaded_at: float,
-) -> Snapshot:
+) -> Steps[Snapshot]:
     """Check what a shim sent and make a ``Snapshot`` of it; raises ``SnapshotError``."""
     try:
-        counts = _check_definitions(definitions)
-        _check_sources(sources)
+        counts = yield from _check_definitions(definitions)
+        yield from _check_sources(sources)
     except wire.WireError as error:
         raise SnapshotError(str(error)) from None
+    fingerprint = hashlib.sha256()
+    for start in range(0, len(definitions), _HASHED):
+        fingerprint.update(definitions[start : start + _HASHED])
+        yield
     return Snapshot(
         location=location,
         generation=generation,
-        fingerprint=hashlib.sha256(definitions).hexdigest(),
+        fingerprint=fingerprint.hexdigest(),
         loaded_at=loaded_at,
         definitions=definitions,
         sources=sources,
@@ -123,7 +137,12 @@ def accept(
     )
 
 
-def _check_definitions(data: bytes) -> dict[str, int]:
+def accept(location: str, generation: int, **parts: Any) -> Snapshot:
+    """As ``accepting``, at once."""
+    return at_once(accepting(location, generation, **parts))
+
+
+def _check_definitions(data: bytes) -> Steps[dict[str, int]]:
     counts: Counter[str] = Counter()
     keys: set[str] = set()
     rest: dict[str, Any] = {}
@@ -136,6 +155,7 @@ def _check_definitions(data: bytes) -> dict[str, int]:
                 raise SnapshotError(f"{key!r} is there twice")
             keys.add(key)
             counts[one["kind"]] += 1
+            yield
     except packed.NoMapError:
         raise SnapshotError("the definitions are no map") from None
     if rest.get("format") != 1:
@@ -159,7 +179,7 @@ def _check_definition(position: int, one: Any) -> str:
     return definition_key(one)
 
 
-def _check_sources(data: bytes) -> None:
+def _check_sources(data: bytes) -> Steps[None]:
     try:
         for key, place in packed.entries(data):
             if (
@@ -169,6 +189,7 @@ def _check_sources(data: bytes) -> None:
                 or not isinstance(place[1], int)
             ):
                 raise SnapshotError(f"the source of {key!r} is not [file, line]")
+            yield
     except packed.NoMapError:
         raise SnapshotError("the sources are no map") from None
 
@@ -250,31 +271,33 @@ class SnapshotDiff:
         return bool(self.added or self.removed or self.changed)
 
 
-def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
+def comparing(before: Snapshot, after: Snapshot) -> Steps[SnapshotDiff]:
     """The difference between two snapshots; empty exactly when the definitions are the same."""
     if before.fingerprint == after.fingerprint:
         return SnapshotDiff((), (), ())
-    old, new = _parts(before.definitions), _parts(after.definitions)
-    changed = []
-    for key in sorted(old.keys() & new.keys()):
-        (start, end), (other_start, other_end) = old[key], new[key]
-        if before.definitions[start:end] == after.definitions[other_start:other_end]:
-            continue
-        one = wire.unpack(before.definitions[start:end])
-        other = wire.unpack(after.definitions[other_start:other_end])
-        fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
-        if fields:
-            changed.append(Change(key, tuple(fields), one, other))
+    added, changed = [], []
+    old: dict[str, bytes] = {}
+    for one, start, end in packed.items(before.definitions, "definitions", {}):
+        old[definition_key(one)] = before.definitions[start:end]
+        yield
+    for one, start, end in packed.items(after.definitions, "definitions", {}):
+        yield
+        key = definition_key(one)
+        earlier = old.pop(key, None)
+        if earlier is None:
+            added.append(key)
+        elif earlier != after.definitions[start:end]:
+            other = wire.unpack(earlier)
+            fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
+            if fields:
+                changed.append(Change(key, tuple(fields), other, one))
     return SnapshotDiff(
-        added=tuple(sorted(new.keys() - old.keys())),
-        removed=tuple(sorted(old.keys() - new.keys())),
-        changed=tuple(changed),
+        added=tuple(sorted(added)),
+        removed=tuple(sorted(old)),
+        changed=tuple(sorted(changed, key=lambda one: one.key)),
     )
 
 
-def _parts(definitions: bytes) -> dict[str, tuple[int, int]]:
-    """Where each definition begins and ends, by its key."""
-    return {
-        definition_key(one): (start, end)
-        for one, start, end in packed.items(definitions, "definitions", {})
-    }
+def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
+    """As ``comparing``, at once."""
+    return at_once(comparing(before, after))

@@ -1,0 +1,50 @@
+"""Long work in the event loop, a step at a time.
+
+Owns how long such work may hold the loop up. It is a generator that yields after each step and
+returns its result. Not a thread: that would hold the interpreter whenever the loop wants it back,
+which is after each of its system calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import TypeVar
+
+__all__ = ["Steps", "at_once", "in_turns"]
+
+_T = TypeVar("_T")
+Steps = Generator[None, None, _T]
+
+# How long the loop is held up between two of its turns, by all such work (seconds).
+_TURN = 0.0005
+_under_way = 0
+
+
+def at_once(steps: Steps[_T]) -> _T:
+    """What ``steps`` return, where nobody waits."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+
+async def in_turns(steps: Steps[_T]) -> _T:
+    """What ``steps`` return; the event loop has its turn in between."""
+    global _under_way
+    _under_way += 1
+    try:
+        while True:
+            end = time.perf_counter() + _TURN / _under_way
+            try:
+                while time.perf_counter() < end:
+                    next(steps)
+            except StopIteration as done:
+                result: _T = done.value
+                return result
+            await asyncio.sleep(0)
+    finally:
+        _under_way -= 1
