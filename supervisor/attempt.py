@@ -186,6 +186,8 @@ class Attempt:
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         self.snapshot = await self._accept(message, payload)
+        if self.refused is not None:  # meanwhile: what it answered is not believed either
+            raise AttemptDiedError(await asyncio.shield(self.placed.exited), self._doing)
         self._doing = "serving"
         return self.snapshot
 

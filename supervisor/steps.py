@@ -48,3 +48,4 @@ async def in_turns(steps: Steps[_T]) -> _T:
             await asyncio.sleep(0)
     finally:
         _under_way -= 1
+        steps.close()

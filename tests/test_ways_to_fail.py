@@ -293,6 +293,7 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
         ("bytes", "the shim sent not msgpack"),
         ("timestamp", "the shim sent not msgpack"),
         ("unasked", "the shim answered a request that nobody made (loaded)"),
+        ("answers_twice", "the shim answered a request that nobody made (loaded)"),
         ("hello_twice", "the shim said hello twice"),
         ("no_payload", "a snapshot came in 0 parts instead of 2"),
         ("bad_snapshot", "the snapshot is not valid: the definitions are no map"),

@@ -44,6 +44,16 @@ def answer(header, *payload):
 
 EMPTY = msgpack.packb({"format": 1, "repositories": [], "definitions": []})
 NONE = msgpack.packb({})
+JOBS = [{"kind": "job", "name": "job%d" % number} for number in range(20000)]
+MANY = msgpack.packb({"format": 1, "repositories": [], "definitions": JOBS}, use_bin_type=True)
+
+
+def twice(header, *payload):
+    """Answer the load request, and once more while the first answer is looked at."""
+    answer(header, *payload)
+    send({"v": 1, "request": 1, **header}, *payload)
+
+
 FIRST_MESSAGES = {
     "version": lambda: send({**HELLO, "v": 99}),
     "garbage": lambda: socket.send(b"\xc1\xc1\xc1"),
@@ -60,6 +70,7 @@ FIRST_MESSAGES = {
     "bytes": lambda: send({**HELLO, "python": b"3.11"}),
     "timestamp": lambda: send({**HELLO, "python": msgpack.Timestamp(1)}),
     "unasked": lambda: (send(HELLO), send({"v": 1, "type": "loaded", "request": 12345})),
+    "answers_twice": lambda: twice({"type": "loaded", "report": {}}, MANY, NONE),
     "hello_twice": lambda: (send(HELLO), send(HELLO)),
     "no_payload": lambda: answer({"type": "loaded", "report": {}}),
     "bad_snapshot": lambda: answer({"type": "loaded", "report": {}}, msgpack.packb([]), NONE),
