@@ -19,7 +19,7 @@ values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**40), 2**40)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)  # what is no number is refused
     | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
