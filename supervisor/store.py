@@ -74,6 +74,7 @@ class SnapshotStore:
         self._path = path
         self._trouble = trouble
         self._database: sqlite3.Connection | None = None
+        self._on_disk = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def open(self, known: Collection[str] | None = None) -> dict[str, Snapshot]:
@@ -148,6 +149,7 @@ class SnapshotStore:
         """Go on without a disk to write to, with what can be read from it."""
         assert self._path is not None
         self._close()
+        self._on_disk = False
         self._trouble(
             f"the snapshot store cannot be written ({error}): what is loaded from now on is "
             "forgotten when the supervisor ends"
@@ -169,6 +171,7 @@ class SnapshotStore:
     def _connect(self) -> dict[str, Snapshot]:
         target = ":memory:" if self._path is None else str(self._path)
         self._database = _database(target)
+        self._on_disk = self._path is not None
         return self._newest()
 
     def _newest(self) -> dict[str, Snapshot]:
@@ -264,7 +267,7 @@ class SnapshotStore:
             try:
                 work()
             except _TROUBLE as error:
-                if self._path is None or _unwritable(error):
+                if not self._on_disk or _unwritable(error):
                     raise
                 self._renew(error)
                 work()

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+import supervisor.store
 from runner_shim import wire
 from supervisor.snapshot import Snapshot, accept
 from supervisor.store import KEPT_GENERATIONS, SnapshotStore
@@ -187,6 +188,39 @@ def test_rows_and_tables_that_are_not_as_they_were_left(tmp_path, statement):
         store.close()
         store, found = await reopened(tmp_path / "s.db")
         assert found["risk"] == snapshot("risk", 8, "c")
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkeypatch):
+    async def scenario():
+        await _three(tmp_path / "s.db")
+        real = supervisor.store._database
+
+        def unwritable(target):
+            if target != ":memory:":
+                error = sqlite3.OperationalError("attempt to write a readonly database")
+                error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+                raise error
+            return real(target)
+
+        monkeypatch.setattr(supervisor.store, "_database", unwritable)
+        troubles = []
+        store, found = await reopened(tmp_path / "s.db", troubles.append)
+        assert found
+        await store._run(lambda: store._database.execute("DROP TABLE snapshots"))
+        store.save(snapshot("risk", 9, "c"))
+        await store.history("risk")
+        store.close()
+        assert [text.partition(" (")[0] for text in troubles[:2]] == [
+            "the snapshot store cannot be written",
+            "a snapshot could not be kept on disk: no such table: snapshots",
+        ]
+        monkeypatch.undo()
+        assert [path.name for path in tmp_path.glob("*damaged*")] == []
+        store, again = await reopened(tmp_path / "s.db")
+        assert again == found
         store.close()
 
     asyncio.run(scenario())

@@ -44,7 +44,7 @@ def answer(header, *payload):
 
 EMPTY = msgpack.packb({"format": 1, "repositories": [], "definitions": []})
 NONE = msgpack.packb({})
-JOBS = [{"kind": "job", "name": "job%d" % number} for number in range(20000)]
+JOBS = [{"kind": "job", "name": f"job{number}"} for number in range(20000)]
 MANY = msgpack.packb({"format": 1, "repositories": [], "definitions": JOBS}, use_bin_type=True)
 
 
