@@ -13,7 +13,6 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
-from supervisor.statedir import StateDirectory
+from supervisor.statedir import LogFile, StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
 from supervisor.warden import Warden
@@ -132,7 +131,7 @@ class Daemon:
 
     def _open_log(self) -> logging.Handler:
         """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = _LogFile(
+        handler = LogFile(
             self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
         )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -482,18 +481,6 @@ class Daemon:
         if near:
             return f"did you mean {near[0]}?"
         return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
-
-
-class _LogFile(RotatingFileHandler):
-    """A log that cannot be written is no reason to speak of it on standard error for each line."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name
-        """Let it go: the disk is full, and the locations' logs say so."""
-
-    def close(self) -> None:
-        """Close it, whatever becomes of what is still to be written."""
-        with contextlib.suppress(OSError):
-            super().close()
 
 
 def _project_files(spec: LocationSpec) -> list[Path]:

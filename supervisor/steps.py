@@ -7,7 +7,6 @@ which is after each of its system calls.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Generator
 from typing import TypeVar
@@ -57,10 +56,12 @@ async def in_turns(steps: Steps[_T]) -> _T:
 
 async def _others() -> None:
     """Let others finish: an answer takes several turns of the loop, and comes first."""
+    from asyncio import sleep  # who only reads snapshots has no need of it
+
     begun = now = time.perf_counter()
     while now - begun < _PATIENCE:
         before = now
-        await asyncio.sleep(0)
+        await sleep(0)
         now = time.perf_counter()
         if now - before < _IDLE:
             return

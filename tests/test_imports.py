@@ -47,8 +47,10 @@ RINGS = (
             "supervisor.news",
             "supervisor.restart",
             "supervisor.slots",
+            "supervisor.packed",
             "supervisor.snapshot",
             "supervisor.specs",
+            "supervisor.steps",
         },
     ),
 )
