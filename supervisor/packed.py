@@ -2,7 +2,7 @@
 
 Owns the reading of a msgpack map whose values may be long, under the rules of ``runner_shim.wire``:
 one value of it, or one item of one of its lists, is decoded at a time. A document of any size then
-costs its largest piece, and the interpreter can turn to other threads between two of them. Raises
+costs its largest piece, and whoever reads it can turn to others between two of them. Raises
 ``WireError`` for whatever breaks the rules. Knows no meaning.
 """
 

@@ -86,8 +86,9 @@ class Process:
     """The process ``pid``, leader of a session of its own.
 
     ``pipes`` maps the read ends of its output to ``out`` and ``err``, ``lifeline`` is the write end
-    of its input; all are closed at its end. ``output`` gets what it prints. ``reap`` collects the zombie and tells its wait status.
-    ``method`` and ``reason`` say how it was started and why so. ``warden`` is told of its session.
+    of its input; all are closed at its end. ``output`` gets what it prints. ``reap`` collects the
+    zombie and tells its wait status. ``method`` and ``reason`` say how it was started and why so.
+    ``warden`` is told of its session.
     ``tree`` is the mark of what is to end with it wherever that went, or "".
     """
 

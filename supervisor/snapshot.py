@@ -276,18 +276,18 @@ def comparing(before: Snapshot, after: Snapshot) -> Steps[SnapshotDiff]:
     if before.fingerprint == after.fingerprint:
         return SnapshotDiff((), (), ())
     added, changed = [], []
-    old: dict[str, bytes] = {}
+    old: dict[str, slice] = {}
     for one, start, end in packed.items(before.definitions, "definitions", {}):
-        old[definition_key(one)] = before.definitions[start:end]
+        old[definition_key(one)] = slice(start, end)
         yield
     for one, start, end in packed.items(after.definitions, "definitions", {}):
         yield
         key = definition_key(one)
-        earlier = old.pop(key, None)
-        if earlier is None:
+        place = old.pop(key, None)
+        if place is None:
             added.append(key)
-        elif earlier != after.definitions[start:end]:
-            other = wire.unpack(earlier)
+        elif before.definitions[place] != after.definitions[start:end]:
+            other = wire.unpack(before.definitions[place])
             fields = sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f))
             if fields:
                 changed.append(Change(key, tuple(fields), other, one))
