@@ -275,6 +275,16 @@ def grandchildren(folder: Path) -> list[int]:
     return [int(word) for word in (folder / "pids").read_text().split()]
 
 
+@contextlib.contextmanager
+def child_process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is killed at the end if it still runs then; its pipes are closed."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class SupervisorProcess:
     """A supervisor in a process of its own; what it says on standard output is JSON by line."""
 

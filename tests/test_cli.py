@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from commands import BROKEN, COMMAND, TEAM, Foreground, foreground, supervise, variables
-from supervised import make_workspace, save
+from supervised import child_process, make_workspace, save
 
 REMOTE = {"grpc_server": {"host": "elsewhere.example", "port": 4266, "location_name": "far"}}
 
@@ -203,21 +203,20 @@ def test_colours_are_asked_for_and_forbidden_by_the_environment(live: Foreground
 
 
 def test_a_closed_pipe_is_silent(live: Foreground) -> None:
-    process = subprocess.Popen(
+    with child_process(
         [*COMMAND, "logs", "team", "-f", "-n", "1000"],
         cwd=live.cwd,
         env=variables(live.runtime),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None and process.stderr is not None
-    assert process.stdout.readline()
-    process.stdout.close()
-    live.run("reload", "team")  # which makes it write more
-    assert process.wait(60) == 141
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        live.run("reload", "team")  # which makes it write more
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""
 
 
 def test_a_full_disk_is_no_defect(live: Foreground) -> None:
@@ -240,18 +239,18 @@ def test_a_stream_that_knows_no_symbols_gets_others(live: Foreground) -> None:
 
 
 def test_an_interrupt_ends_following_quietly(live: Foreground) -> None:
-    process = subprocess.Popen(
+    with child_process(
         [*COMMAND, "logs", "team", "-f"],
         cwd=live.cwd,
         env=variables(live.runtime),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "")
 
 

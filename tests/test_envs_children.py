@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from supervised import child_process
 
 from envs import EnvError, children, locks
 
@@ -121,14 +122,13 @@ def test_when_we_are_killed_the_tool_is_too(body: str, tmp_path: Path) -> None:
         "children.run(['sh', '-c', sys.argv[1]], environ={'PATH': '/usr/bin:/bin'},"
         " on_line=lambda line: print(line, flush=True))"
     )
-    with subprocess.Popen(
+    with child_process(
         [sys.executable, "-c", code, f"exec 9>{fifo}; echo up; {body}"],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-        process.kill()
     os.set_blocking(reader, True)
     assert os.read(reader, 1) == b""
     os.close(reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -20,6 +21,7 @@ from envs_support import (
     python_says,
     request,
 )
+from supervised import child_process
 
 from envs import EnvError, EnvironmentStore, Progress, Stage
 
@@ -96,8 +98,8 @@ print("created" if made.created else "found", made.key, flush=True)
 
 def sync_process(
     store: EnvironmentStore, environ: dict[str, str], *words: str
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    return child_process(
         [sys.executable, "-c", SYNC, str(store.root), str(interpreter_path("3.11")), *words],
         env=environ,
         stdout=subprocess.PIPE,
@@ -107,8 +109,10 @@ def sync_process(
 
 
 def test_two_processes_build_it_once(store: EnvironmentStore, environ: dict[str, str]) -> None:
-    processes = [sync_process(store, environ, "tree") for _ in range(3)]
-    answers = [process.communicate(timeout=60)[0].splitlines()[-1].split() for process in processes]
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(sync_process(store, environ, "tree")) for _ in range(3)]
+        said = [process.communicate(timeout=60)[0] for process in processes]
+    answers = [text.splitlines()[-1].split() for text in said]
     assert sorted(word for word, _ in answers) == ["created", "found", "found"]
     assert len({key for _, key in answers}) == 1
 
@@ -152,7 +156,6 @@ def test_a_killed_sync_leaves_the_old_one_and_no_process(
             # The build backend is running, two processes below the one that is killed.
             assert select.select([reader], [], [], 60)[0]
             assert os.read(reader, 7) == b"started"
-        process.kill()
     wait_for_death(reader)
     os.close(reader)
     assert (store.root / "risk" / "current").resolve() == good.prefix

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from loading import every_interpreter
-from supervised import alive, poll_now
+from supervised import alive, child_process, poll_now
 
 from runner_shim import lifeline
 
@@ -24,22 +24,23 @@ SCRIPT = Path(lifeline.__file__)
 def tied(code: str, *, python: str = sys.executable):
     """A process in a session of its own that runs ``code`` behind a lifeline: it and the write end."""
     read, write = os.pipe()
-    process = subprocess.Popen(
-        [python, "-I", "-S", str(SCRIPT), str(read), python, "-c", code],
-        pass_fds=(read,),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    os.close(read)
-    try:
-        yield process, write
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(write)
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with (
+        open(read, "rb", 0) as theirs,
+        open(write, "wb", 0) as ours,
+        child_process(
+            [python, "-I", "-S", str(SCRIPT), str(read), python, "-c", code],
+            pass_fds=(read,),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+    ):
+        theirs.close()
+        try:
+            yield process, ours
+        finally:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(process, word: bytes = b"here\n") -> None:
@@ -50,7 +51,7 @@ def wait_for(process, word: bytes = b"here\n") -> None:
 def test_it_kills_in_every_python(python):
     with tied("print('here', flush=True)\nwhile True: pass", python=python) as (process, write):
         wait_for(process)
-        os.close(write)
+        write.close()
         assert process.wait(30) == -signal.SIGKILL
 
 
@@ -71,7 +72,7 @@ def test_it_kills_whatever_the_process_is_doing(code):
     with tied(code) as (process, write):
         wait_for(process)
         assert process.poll() is None
-        os.close(write)
+        write.close()
         assert process.wait(30) == -signal.SIGKILL
 
 
@@ -80,13 +81,13 @@ def test_it_kills_the_whole_group():
     with tied(code) as (process, write):
         child = int(process.stdout.readline())
         assert alive(child)
-        os.close(write)
+        write.close()
         assert process.wait(30) == -signal.SIGKILL
         poll_now(lambda: not alive(child), "the child is gone")
 
 
 def test_it_works_when_the_holder_is_killed():
-    holder = subprocess.Popen(
+    with child_process(
         [
             sys.executable,
             "-c",
@@ -100,20 +101,17 @@ def test_it_works_when_the_holder_is_killed():
             str(SCRIPT),
         ],
         stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    child = int(holder.stdout.readline())
-    assert alive(child)
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
+    ) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        assert alive(child)
     poll_now(lambda: not alive(child), "it is gone")
 
 
 def test_one_that_is_broken_before_it_is_armed_ends_the_process():
     read, write = os.pipe()
     os.close(write)
-    with subprocess.Popen(
+    with child_process(
         [sys.executable, "-I", "-S", str(SCRIPT), str(read), "/bin/sleep", "1000"],
         pass_fds=(read,),
         start_new_session=True,

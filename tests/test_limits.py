@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from supervised import job, make_workspace, supervising
+from supervised import child_process, job, make_workspace, supervising
 
 from supervisor.limits import CGROUP, RLIMIT, UNENFORCED, Cgroups, confine, memory_text
 from supervisor.specs import Limits
@@ -216,9 +216,8 @@ def test_a_cgroup_that_is_not_ours_is_left_alone(tmp_path, how, why):
     group = unified(tmp_path, **how)
     before = sorted(tmp_path.rglob("*"))
     cgroups = Cgroups(tmp_path)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    confinement = confine(child.pid, Limits(memory=2**32), cgroups, None)
-    child.communicate(b"\n")
+    with child_process([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        confinement = confine(child.pid, Limits(memory=2**32), cgroups, None)
     assert confinement.how == {"memory": RLIMIT}
     assert why in cgroups.why_not["memory"]
     assert sorted(tmp_path.rglob("*")) == before or "cpu" in how.get("controllers", "")

@@ -33,20 +33,22 @@ async def scenario(root: Path) -> list[Path]:
     one, site = environment(root, "one")
     other, other_site = environment(root, "other")
     watcher.start()
-    packages.use([one, other])
-    await asyncio.wait_for(armed.wait(), DEADLINE)
+    try:
+        packages.use([one, other])
+        await asyncio.wait_for(armed.wait(), DEADLINE)
 
-    (other_site / "module.py").write_text("")  # no package
-    (site / "new-2.0.dist-info").mkdir()
-    (site / "more-2.0.dist-info").mkdir()
-    await asyncio.wait_for(heard.wait(), DEADLINE)
-    assert told == [one]
+        (other_site / "module.py").write_text("")  # no package
+        (site / "new-2.0.dist-info").mkdir()
+        (site / "more-2.0.dist-info").mkdir()
+        await asyncio.wait_for(heard.wait(), DEADLINE)
+        assert told == [one]
 
-    heard.clear()
-    (other_site / "old-1.0.dist-info").rename(other_site / "old-1.1.dist-info")
-    await asyncio.wait_for(heard.wait(), DEADLINE)
-    packages.close()
-    await watcher.close()
+        heard.clear()
+        (other_site / "old-1.0.dist-info").rename(other_site / "old-1.1.dist-info")
+        await asyncio.wait_for(heard.wait(), DEADLINE)
+    finally:
+        packages.close()
+        await watcher.close()
     assert told == [one, other]
     return told
 

@@ -84,11 +84,13 @@ async def test_an_end_is_told_when_no_thread_can_be_started(
 def test_a_warden_that_is_held_holds_nobody(monkeypatch):
     monkeypatch.setattr(wardens, "_PATIENCE", 0.2)
     warden = Warden()
-    warden.add(2**22)
-    pids = warden.pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    warden.close()
+    try:
+        warden.add(2**22)
+        pids = warden.pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+    finally:
+        warden.close()
     assert not any(map(alive, pids))
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, foreground, in_terminal, variables
-from supervised import job, make_workspace, marked, poll_now, save, supervisor_process
+from supervised import (
+    child_process,
+    job,
+    make_workspace,
+    marked,
+    poll_now,
+    save,
+    supervisor_process,
+)
 
 from supervisor.limits import CGROUP, Cgroups, confine
 from supervisor.notify import Notifier
@@ -116,7 +124,7 @@ def test_too_few_processes(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("a")})
     with (
         contextlib.closing(Cgroups()) as cgroups,
-        subprocess.Popen(
+        child_process(
             ["sh", "-c", 'read go && exec "$@"', "sh", *COMMAND],
             cwd=tmp_path,
             env=variables(runtime, WS_TEST_MARKER=str(tmp_path)),
@@ -126,13 +134,10 @@ def test_too_few_processes(tmp_path, runtime):
             text=True,
         ) as child,
     ):
-        try:
-            confinement = confine(child.pid, Limits(processes=3), cgroups, None)
-            if confinement.how["processes"] != CGROUP:
-                pytest.skip("nothing limits the number of processes here")
-            out, error = child.communicate("go\n", timeout=60)
-        finally:
-            child.kill()
+        confinement = confine(child.pid, Limits(processes=3), cgroups, None)
+        if confinement.how["processes"] != CGROUP:
+            pytest.skip("nothing limits the number of processes here")
+        out, error = child.communicate("go\n", timeout=60)
     done = subprocess.CompletedProcess([], child.returncode, out, error)
     error, hint = refused(tmp_path, runtime, done)
     assert error == (

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from supervised import child_process
 
 from supervisor.errors import AlreadyRunningError, ConfigurationError
 from supervisor.statedir import StateDirectory
@@ -52,7 +53,7 @@ def test_the_lock_of_one_that_was_killed_is_free(tmp_path):
         "import sys, time; from pathlib import Path; from supervisor.statedir import StateDirectory\n"
         "StateDirectory(Path(sys.argv[1]), 'key').open('w')\nprint(flush=True)\ntime.sleep(1000)\n"
     )
-    with subprocess.Popen(
+    with child_process(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
@@ -61,7 +62,6 @@ def test_the_lock_of_one_that_was_killed_is_free(tmp_path):
         with pytest.raises(AlreadyRunningError) as caught:
             state.open("w")
         assert caught.value.pid == holder.pid
-        holder.kill()
     state.open("w")
     state.close()
 
