@@ -11,7 +11,10 @@ did it is written to a file ``crash-…`` in the working directory.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -110,14 +113,29 @@ def requests(data: bytes) -> None:
         Control._parse([data])
 
 
-def _workspace(name: str) -> Callable[[bytes], None]:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    path = folder / name
+@functools.cache
+def _folder() -> Path:
+    """A temporary directory, which another process removes: libFuzzer ends this one at once."""
+    folder = tempfile.mkdtemp(prefix="fuzz-")
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            os.close(write)
+            os.read(read, 1)
+            shutil.rmtree(folder)
+        finally:
+            os._exit(0)
+    os.close(read)
+    return Path(folder)
 
+
+def _workspace(name: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
+        path = _folder() / name
         path.write_bytes(data)
         try:
-            resolve(Selection(files=(path,)), cwd=folder, environ={})
+            resolve(Selection(files=(path,)), cwd=path.parent, environ={})
         except ConfigurationError as error:
             assert error.problems
             for one in error.problems:
@@ -149,11 +167,12 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
 def main(arguments: list[str]) -> None:
     """Fuzz until libFuzzer's options say that it is enough."""
     one, seeds = TARGETS[arguments[1]]
-    with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
-        for number, seed in enumerate(seeds):
-            Path(corpus, str(number)).write_bytes(seed)
-        atheris.Setup([arguments[0], *arguments[2:], corpus], one)
-        atheris.Fuzz()
+    corpus = _folder() / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(seeds):
+        (corpus / str(number)).write_bytes(seed)
+    atheris.Setup([arguments[0], *arguments[2:], str(corpus)], one)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

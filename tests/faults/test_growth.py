@@ -106,18 +106,18 @@ def scene(tmp_path: Path, runtime: Path) -> Iterator[Counted]:
 
 
 @contextlib.contextmanager
-def greedy(context: zmq.Context, address: str) -> Iterator[zmq.Socket]:
+def greedy(address: str) -> Iterator[zmq.Socket]:
     """A connection that sends as much as it is let, and whose messages nobody reads."""
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, 1)
-    socket.setsockopt(zmq.SNDHWM, 0)
-    socket.setsockopt(zmq.SNDTIMEO, 200)
-    socket.connect(address)
+    context = zmq.Context()
     try:
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.RCVHWM, 1)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.SNDTIMEO, 200)
+        socket.connect(address)
         yield socket
     finally:
-        socket.close()
+        context.destroy(linger=0)
 
 
 def expect_answers(scene: Counted) -> None:
@@ -159,15 +159,13 @@ def twice(scene: Counted, what: str, talk: Callable[[], None]) -> None:
 
 def asking(scene: Counted, request: dict[str, Any], times: int) -> None:
     """One client sends ``request`` so often and reads nothing, while another is answered."""
-    context = zmq.Context()
-    with greedy(context, place(scene).control_address) as socket:
+    with greedy(place(scene).control_address) as socket:
         for _ in range(times):
             with contextlib.suppress(zmq.Again):  # it may be held up: that is one way to be bounded
                 socket.send(wire.pack({"v": 1, "id": 1, **request}))
         for _ in range(5):
             expect_answers(scene)
             time.sleep(0.2)  # it is busy with them
-    context.term()
 
 
 def test_a_client_that_asks_and_never_reads(scene):
@@ -185,9 +183,8 @@ def test_a_stranger_that_talks_to_the_shims_socket(scene):
     message = bytes(MIB)
 
     def talk() -> None:
-        context = zmq.Context()
         sent = 0
-        with greedy(context, place(scene).shim_address) as socket:
+        with greedy(place(scene).shim_address) as socket:
             socket.setsockopt(zmq.SNDHWM, 10)
             until = time.monotonic() + 5
             while time.monotonic() < until:
@@ -195,7 +192,6 @@ def test_a_stranger_that_talks_to_the_shims_socket(scene):
                     socket.send(message)
                     sent += 1
             expect_answers(scene)
-        context.term()
         print(sent, "messages of 1 MiB")
 
     twice(scene, "1 MiB messages for 5 s", talk)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ import zmq.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loading import ROOT
-from supervised import GOOD, job, make_workspace, supervising
+from supervised import GOOD, child_process, job, make_workspace, poll, supervising
 
 from runner_shim import wire
 from supervisor.failures import from_shim
@@ -246,13 +247,22 @@ async def test_a_shim_that_lies_costs_itself_alone(tmp_path, runtime):
         running["liar"].start("the truth")
         await running.ready("liar")
         assert running.definitions("liar") == ["job:honest"]
-        assert len(running.daemon._services.transport._receivers) == 2
+        receivers = running.daemon._services.transport._receivers
+        await poll(lambda: len(receivers) == 2, "nothing is kept of the liars")
+
+
+@contextlib.asynccontextmanager
+async def zmq_context() -> AsyncIterator[zmq.asyncio.Context]:
+    made = zmq.asyncio.Context()
+    try:
+        yield made
+    finally:
+        made.destroy(linger=0)
 
 
 async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
     """A process of the same user that knows the address, but no instance; and one that guesses."""
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
-    context = zmq.asyncio.Context()
     talks: list[list[bytes]] = []
 
     @searching
@@ -261,7 +271,7 @@ async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
         talks.append(frames)
 
     collect()
-    async with supervising(workspace, runtime) as running:
+    async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready("a")
         address = running.daemon._services.transport.address
         before = running["a"].serving.instance
@@ -299,7 +309,6 @@ async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
         (tmp_path / "a.py").write_text(job("second"))
         running["a"].reload("once more")
         await running.until(lambda: running.definitions("a") == ["job:second"], "it is loaded")
-    context.term()
 
 
 # The control socket.
@@ -307,7 +316,6 @@ async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
 
 async def test_whatever_is_asked_is_answered(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": GOOD, "b.py": GOOD})
-    context = zmq.asyncio.Context()
     talks: list[list[bytes]] = []
     methods = ["status", "list", "show", "snapshot", "diff", "history", "environments", "logs"]
     params = st.dictionaries(
@@ -341,7 +349,7 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
         if not any(b"shutdown" in one or b"stop" in one for one in frames)
         and max(map(len, frames)) < 1024 * 1024
     ]
-    async with supervising(workspace, runtime) as running:
+    async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready()
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
@@ -360,13 +368,11 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
         await asyncio.sleep(0)
         assert running.states()["a"][0] == running.states()["b"][0] == "ready"
         socket.close()
-    context.term()
 
 
 async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
-    context = zmq.asyncio.Context()
-    async with supervising(workspace, runtime) as running:
+    async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready()
         address = running.daemon.rendezvous.control_address
         greedy, modest = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
@@ -380,34 +386,17 @@ async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_p
         assert "result" in wire.unpack(header)
         greedy.close()
         modest.close()
-    context.term()
 
 
 # A supervisor that lies to the shim.
 
 
 class FakeSupervisor:
-    """A ROUTER and one real shim, as ``runner_shim.boot`` starts it."""
+    """A ROUTER and one real shim."""
 
-    def __init__(self, folder: Path) -> None:
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.ROUTER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.RCVTIMEO, 60_000)
-        address = f"ipc://{folder}/fake.sock"
-        self.socket.bind(address)
-        self.shim = subprocess.Popen(
-            [sys.executable, "-u", str(ROOT / "runner_shim" / "boot.py"), "fuzzed"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        start = {"v": 1, "address": address, "instance": "1-x", "overlay": None}
-        assert self.shim.stdin is not None
-        self.shim.stdin.write(json.dumps(start).encode() + b"\n")
-        self.shim.stdin.flush()
-        assert self.receive()[0]["type"] == "hello"
+    def __init__(self, socket: zmq.Socket, shim: subprocess.Popen[bytes]) -> None:
+        self.socket = socket
+        self.shim = shim
 
     def receive(self):
         identity, *frames = self.socket.recv_multipart()
@@ -417,12 +406,32 @@ class FakeSupervisor:
     def send(self, frames: list[bytes]) -> None:
         self.socket.send_multipart([b"1-x", *frames])
 
-    def close(self) -> None:
-        self.shim.kill()
-        self.shim.wait()
-        self.shim.stdin.close()
-        self.socket.close()
-        self.context.term()
+
+@pytest.fixture
+def fake(runtime: Path) -> Iterator[FakeSupervisor]:
+    """The shim is one as ``runner_shim.boot`` starts it, and has said hello."""
+    address = f"ipc://{runtime}/fake.sock"
+    context = zmq.Context()
+    try:
+        socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.RCVTIMEO, 60_000)
+        socket.bind(address)
+        with child_process(
+            [sys.executable, "-u", str(ROOT / "runner_shim" / "boot.py"), "fuzzed"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as shim:
+            start = {"v": 1, "address": address, "instance": "1-x", "overlay": None}
+            assert shim.stdin is not None
+            shim.stdin.write(json.dumps(start).encode() + b"\n")
+            shim.stdin.flush()
+            made = FakeSupervisor(socket, shim)
+            assert made.receive()[0]["type"] == "hello"
+            yield made
+    finally:
+        context.destroy(linger=0)
 
 
 def stops(frames: list[bytes]) -> bool:
@@ -439,8 +448,7 @@ def loads(frames: list[bytes]) -> bool:
     return False
 
 
-def test_a_shim_survives_what_is_no_request(runtime):
-    fake = FakeSupervisor(runtime)
+def test_a_shim_survives_what_is_no_request(fake):
     talks: list[list[bytes]] = []
 
     @searching
@@ -450,18 +458,15 @@ def test_a_shim_survives_what_is_no_request(runtime):
             talks.append(frames)
 
     collect()
-    try:
-        for number, frames in enumerate(talks):
-            fake.send(frames)
-            fake.send(wire.encode({"type": "ping", "request": f"mark {number}"}))
-            while True:
-                message, _ = fake.receive()
-                if message.get("request") == f"mark {number}":
-                    break
-                assert message["type"] in ("failed", "pong"), (frames, message)
-            assert fake.shim.poll() is None
-    finally:
-        fake.close()
+    for number, frames in enumerate(talks):
+        fake.send(frames)
+        fake.send(wire.encode({"type": "ping", "request": f"mark {number}"}))
+        while True:
+            message, _ = fake.receive()
+            if message.get("request") == f"mark {number}":
+                break
+            assert message["type"] in ("failed", "pong"), (frames, message)
+        assert fake.shim.poll() is None
 
 
 @pytest.mark.parametrize(
@@ -479,13 +484,9 @@ def test_a_shim_survives_what_is_no_request(runtime):
         {"kind": {"a": []}, "name": [1], "working_directory": 3, "attribute": {}},
     ],
 )
-def test_a_shim_answers_a_load_of_nothing(runtime, target):
-    fake = FakeSupervisor(runtime)
-    try:
-        fake.send(wire.encode({"type": "load", "request": 1, "target": target}))
-        message, _ = fake.receive()
-        assert message["type"] == "failed"
-        fake.send(wire.encode({"type": "ping", "request": 2}))
-        assert fake.receive()[0]["type"] == "pong"
-    finally:
-        fake.close()
+def test_a_shim_answers_a_load_of_nothing(fake, target):
+    fake.send(wire.encode({"type": "load", "request": 1, "target": target}))
+    message, _ = fake.receive()
+    assert message["type"] == "failed"
+    fake.send(wire.encode({"type": "ping", "request": 2}))
+    assert fake.receive()[0]["type"] == "pong"
