@@ -13,7 +13,8 @@ from supervised import GOOD, alive, job, make_workspace, poll, save, supervising
 from supervisor.errors import RequestTimeoutError
 from supervisor.pulse import Pulse
 
-ASKED_OFTEN = {"ping_interval": "0.1s", "ping_timeout": "1s"}
+# On a busy machine one that is well may need seconds to answer.
+ASKED_OFTEN = {"ping_interval": "0.1s", "ping_timeout": "3s"}
 
 
 @pytest.mark.parametrize("method", ["spawn", "auto"])
@@ -31,7 +32,7 @@ async def test_a_stopped_process_is_replaced(tmp_path, runtime, method):
         assert running["a"].restarts == 1
         log = running.log("a")
         assert (
-            "the process did not answer for 1 s while idle; it is stopped, by SIGSTOP or by a "
+            "the process did not answer for 3 s while idle; it is stopped, by SIGSTOP or by a "
             "debugger" in log
         )
         assert f"generation 1 (pid {pid}) was killed by SIGKILL" in log
@@ -71,7 +72,7 @@ async def test_the_failure_says_where_it_hangs(tmp_path, runtime, how):
         failure = await running.failure("a")
         assert failure["kind"] == "unresponsive"
         assert failure["message"].startswith(
-            f"the process did not answer for 1 s while idle; it was at {tmp_path / 'a.py'}:"
+            f"the process did not answer for 3 s while idle; it was at {tmp_path / 'a.py'}:"
         )
         innermost = failure["frames"][-1]
         assert (innermost["function"], innermost["user"]) == ("stuck", True)
@@ -81,11 +82,13 @@ async def test_the_failure_says_where_it_hangs(tmp_path, runtime, how):
 
 
 async def test_one_that_hangs_again_and_again_is_given_up(tmp_path, runtime):
-    text = "import os, signal, threading\n" + job("nightly")
-    text += "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGSTOP)).start()\n"
     restart = {"max_restarts": 2, "initial_delay": "0.01s", "max_delay": "0.01s"}
-    workspace = make_workspace(tmp_path, {"a.py": text}, {"a": {**ASKED_OFTEN, "restart": restart}})
+    workspace = make_workspace(tmp_path, {"a.py": GOOD}, {"a": {**ASKED_OFTEN, "restart": restart}})
     async with supervising(workspace, runtime) as running:
+        for generation in (1, 2, 3):
+            await running.until(lambda n=generation: running["a"].generation == n, "started again")
+            await running.ready()
+            os.kill(running.pid("a"), signal.SIGSTOP)
         await running.until(lambda: running["a"].state == "crashed", "given up")
         assert running["a"].reason.startswith("died 3 times within 60 s; the last time the process")
         assert running["a"].failure.kind == "unresponsive"
@@ -113,8 +116,8 @@ SLOW = """\
 async def test_a_busy_process_is_left_alone(tmp_path, runtime):
     workspace = make_workspace(
         tmp_path,
-        {"a.py": SLOW.format(seconds=3)},
-        {"a": {"ping_interval": "0.1s", "ping_timeout": "0.5s"}},
+        {"a.py": SLOW.format(seconds=5)},
+        {"a": ASKED_OFTEN},
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()

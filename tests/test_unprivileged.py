@@ -16,8 +16,9 @@ import pytest
 from loading import ROOT
 from supervised import job, make_workspace, marked
 
-NOBODY = 65534
-# Only root can become somebody whose processes nobody else starts: the limit counts them all.
+# Nobody else's, not even that of another worker: the limit counts all processes of a user.
+USER = 40_000 + os.getpid() % 20_000
+# Only root can become somebody whose processes nobody else starts.
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
 # Becomes another user, then supervises once all is settled and tells of the failure of the bomb.
@@ -59,7 +60,7 @@ ROOM = 60
 def folder() -> Iterator[Path]:
     """A directory of that user's own."""
     path = Path(tempfile.mkdtemp(prefix="wsn", dir="/tmp"))
-    os.chown(path, NOBODY, NOBODY)
+    os.chown(path, USER, USER)
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -67,7 +68,7 @@ def folder() -> Iterator[Path]:
 @pytest.mark.parametrize("method", ["spawn", "auto"])
 def test_a_bomb_meets_its_limit_and_is_told_which(folder: Path, method: str) -> None:
     # Those of the user that run already count as well, threads included.
-    limit = ROOM + processes_of(NOBODY)
+    limit = ROOM + processes_of(USER)
     workspace = make_workspace(
         folder / "w",
         {"good.py": job("good"), "bomb.py": BOMB},
@@ -75,10 +76,10 @@ def test_a_bomb_meets_its_limit_and_is_told_which(folder: Path, method: str) -> 
         defaults={"start_method": method},
     )
     for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, USER, USER)
     marker = uuid.uuid4().hex
     done = subprocess.run(
-        [interpreter(), "-c", PROGRAM, str(workspace), str(NOBODY)],
+        [interpreter(), "-c", PROGRAM, str(workspace), str(USER)],
         env={
             **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
             "HOME": str(folder),
@@ -121,7 +122,7 @@ def interpreter() -> str:
     for candidate in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         if Path(candidate).exists():
             done = subprocess.run(
-                [candidate, "-c", check, str(NOBODY)],
+                [candidate, "-c", check, str(USER)],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(own_modules())},
                 cwd="/",
                 capture_output=True,
