@@ -274,7 +274,7 @@ async def test_what_dies_fresh_too_is_tried_fresh_once(tmp_path, runtime, scratc
 @pytest.mark.parametrize("how", ["raises", "hangs"])
 async def test_a_forked_load_that_fails_where_a_fresh_one_does_not(tmp_path, runtime, scratch, how):
     text = f"import pid_library\npid_library.{how}()\n" + job("one")
-    workspace = workspace_of(tmp_path, scratch, {"a.py": text}, {"a": {"load_timeout": "2s"}})
+    workspace = workspace_of(tmp_path, scratch, {"a.py": text}, {"a": {"load_timeout": "5s"}})
     async with supervising(workspace, runtime) as running:
         assert await running.settled() == {"a": "ready"}
         happened = {"raises": "RuntimeError raised", "hangs": "it hung"}[how]
