@@ -435,6 +435,14 @@ def session(pid: int) -> int | None:
         return None
 
 
+def born(pid: int) -> int:
+    """When a process began, in ticks of the kernel's clock; -1 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError):
+        return -1
+
+
 def mark(pid: int) -> str:
     """What says to which location's process another one belongs, wherever it went."""
     try:

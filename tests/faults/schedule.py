@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scene import OrphansError, Scene, SceneError
+from scene import OrphansError, Scene, SceneError, born
 
 from supervisor.errors import NotRunningError, RequestError
 
@@ -217,7 +217,7 @@ def _victims(scene: Scene, fault: Fault) -> dict[int, str]:
             # Of two generations the new one, which may be in the middle of something.
             pids = [one.pid for one in processes if (one.role, one.name) == (role, fault.location)]
         if pids:
-            found[max(pids)] = role
+            found[max(pids, key=lambda pid: (born(pid), pid))] = role
     return found
 
 

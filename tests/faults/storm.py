@@ -123,7 +123,7 @@ def storm_of_forkservers(scene: Scene, name: str, kills: int, warm_up: int = 20)
             figures.before = _settled(scene, None)
         if number == kills // 2:
             figures.middle = _settled(scene, figures.before)
-        (pid,) = scene.pids("forkserver")
+        pid = _forkserver(scene)
         before = scene.pids("shim", name)
         begun = time.monotonic()
         os.kill(pid, signal.SIGKILL)
@@ -141,6 +141,18 @@ def storm_of_forkservers(scene: Scene, name: str, kills: int, warm_up: int = 20)
     figures.after = _settled(scene, figures.before)
     figures.zombies = len(scene.zombies())
     return figures
+
+
+def _forkserver(scene: Scene) -> int:
+    """The only one there is, once one that has learned more has taken the place of another."""
+    found: list[int] = []
+
+    def single() -> bool:
+        found[:] = scene.pids("forkserver")
+        return len(found) == 1
+
+    scene.until(single, "there is one forkserver")
+    return found[0]
 
 
 def _settled(scene: Scene, before: Held | None) -> Held:
