@@ -55,7 +55,7 @@ def _data(provider: atheris.FuzzedDataProvider, depth: int = 0) -> Any:
     if kind == 3:
         return provider.ConsumeInt(8)
     if kind == 4:
-        return provider.ConsumeFloat()
+        return provider.ConsumeRegularFloat()
     if kind == 5:
         return provider.ConsumeUnicodeNoSurrogates(provider.ConsumeIntInRange(0, 20))
     if kind == 6:
