@@ -167,7 +167,17 @@ def test_a_cache_that_cannot_be_written(
     assert caught.value.kind == "storage"
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        "3.8",
+        # One is enough of what waits for the network.
+        *(
+            pytest.param(version, marks=pytest.mark.slow)
+            for version in ("3.6", "3.7", "3.9", "3.10", "3.11", "3.12", "3.13")
+        ),
+    ],
+)
 def test_for_every_interpreter_from_the_index(version: str, tmp_path: Path) -> None:
     environ = online_environ(tmp_path / "home")
     # What a team's own settings do to the choice of versions must not reach ours.
