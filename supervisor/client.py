@@ -60,11 +60,8 @@ class Client(Endpoint):
         self._lock = threading.Lock()
         self._context = zmq.Context()
         try:
-            self._socket = self._context.socket(zmq.DEALER)
-            self._socket.linger = 0
-            self._connect(self._socket)
+            self._socket = self._dealer(self._context)
         except BaseException:
-            self._context.destroy(0)
             self._close_pidfd()
             raise
 
@@ -419,13 +416,7 @@ class AsyncClient(Endpoint):
             raise self._gone()
         if self._socket is None:
             context = zmq.asyncio.Context()
-            try:
-                socket = context.socket(zmq.DEALER)
-                socket.linger = 0
-                self._connect(socket)
-            except BaseException:
-                context.destroy(0)
-                raise
+            socket = self._dealer(context)
             self._context, self._socket = context, socket
             self._reader = asyncio.create_task(self._read(socket), name="client reader")
             self._watcher = asyncio.create_task(self._watch(), name="client watcher")

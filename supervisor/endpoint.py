@@ -1,7 +1,7 @@
 """What both clients know of the supervisor they talk to, and how its death is noticed.
 
 Owns the finding of the supervisor, the handle on its process and the errors for one that is gone
-or does not answer. Opens no socket.
+or does not answer, and the socket that talks to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import select
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.calls import Call, Conversation
 from supervisor.errors import NotRunningError, RequestTimeoutError
@@ -19,6 +19,8 @@ from supervisor.rendezvous import process_birth
 
 if TYPE_CHECKING:
     import zmq
+
+    _S = TypeVar("_S", bound=zmq.Socket[Any])
 
 __all__ = ["LAST_WORDS_SECONDS", "LOOK_SECONDS", "Endpoint", "WorkspacePath", "wait_for_end"]
 
@@ -84,11 +86,20 @@ class Endpoint:
         # One that is elsewhere is known by its answers alone.
         return self._remote or is_alive(self._found)
 
-    def _connect(self, socket: zmq.Socket[Any]) -> None:
-        """Have ``socket`` talk to it."""
-        if self._keys is not None:
-            self._keys.apply(socket)
-        socket.connect(self._found.address)
+    def _dealer(self, context: zmq.Context[_S]) -> _S:
+        """A socket of ``context`` that talks to it; the context ends when there is none to be had."""
+        import zmq
+
+        try:
+            socket = context.socket(zmq.DEALER)
+            socket.linger = 0
+            if self._keys is not None:
+                self._keys.apply(socket)
+            socket.connect(self._found.address)
+        except BaseException:
+            context.destroy(0)
+            raise
+        return socket
 
     def _late(self, call: Call[Any], seconds: float) -> RequestTimeoutError:
         if self._remote:

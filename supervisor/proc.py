@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-__all__ = ["children", "read", "sessions", "state"]
+__all__ = ["children", "pids", "read", "sessions", "state"]
 
 
 def read(path: str) -> bytes:
@@ -36,13 +36,17 @@ def state(pid: int) -> str:
         return ""
 
 
-def sessions() -> Iterator[tuple[int, int]]:
-    """Every process and its session."""
+def pids() -> list[int]:
+    """Every process."""
     try:
         names = os.listdir("/proc")  # noqa: PTH208  # hundreds of entries, names only
     except OSError:
-        return
-    for name in names:
-        if name.isdecimal():
-            with contextlib.suppress(OSError):
-                yield int(name), os.getsid(int(name))
+        return []
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def sessions() -> Iterator[tuple[int, int]]:
+    """Every process and its session."""
+    for pid in pids():
+        with contextlib.suppress(OSError):
+            yield pid, os.getsid(pid)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Generator
 from typing import TypeVar
 
-__all__ = ["Steps", "at_once", "in_turns"]
+__all__ = ["TURN", "Steps", "at_once", "in_turns"]
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
 
-# How long the loop is held up between two of its turns, by all such work (seconds).
-_TURN = 0.0005
+TURN = 0.0005
+"""How long the loop is held up between two of its turns, by all such work (seconds)."""
+
 _under_way = 0
 # A turn of the loop shorter than this did nothing for anybody; and for how long others go first,
 # turn after turn, while they have something to do (seconds).
@@ -41,7 +42,7 @@ async def in_turns(steps: Steps[_T]) -> _T:
     _under_way += 1
     try:
         while True:
-            end = time.perf_counter() + _TURN / _under_way
+            end = time.perf_counter() + TURN / _under_way
             try:
                 while time.perf_counter() < end:
                     next(steps)

@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from supervisor import proc
 
@@ -70,13 +69,12 @@ def end_marked(mark: str) -> None:
     quiet = 0
     for _ in range(_LOOKS):
         found = False
-        for name in os.listdir("/proc") if Path("/proc/self/environ").exists() else ():  # noqa: PTH208
-            if name.isdecimal():
-                with contextlib.suppress(OSError):
-                    # A zombie has no environment any more.
-                    if _mark(int(name)) == mark:
-                        os.kill(int(name), signal.SIGKILL)
-                        found = True
+        for pid in proc.pids():
+            with contextlib.suppress(OSError):
+                # A zombie has no environment any more.
+                if _mark(pid) == mark:
+                    os.kill(pid, signal.SIGKILL)
+                    found = True
         quiet = 0 if found else quiet + 1
         if quiet == 2:
             return

@@ -17,6 +17,7 @@ import zmq.asyncio
 
 from runner_shim import wire
 from supervisor.descriptors import Door
+from supervisor.steps import TURN
 
 __all__ = ["Received", "Transport", "thrifty_context"]
 
@@ -24,8 +25,6 @@ Received = Callable[[dict[str, Any] | wire.WireError, list[bytes]], None]
 
 # Messages of one peer that wait to be read here; more wait in that peer.
 _UNREAD = 16
-# How long messages are taken in a row (seconds).
-_TURN = 0.0005
 # zmq.h; pyzmq has no name for it. 0: a connection has a buffer of 8 KiB instead of 18, in which
 # messages are not left where they arrived but copied; those that do not fit never were in it.
 _ZERO_COPY_RECV = 10
@@ -92,7 +91,7 @@ class Transport:
             self._take(await self._socket.recv_multipart())
             begun = clock()
             with contextlib.suppress(zmq.Again):
-                while clock() - begun < _TURN:
+                while clock() - begun < TURN:
                     self._take(arrived.recv_multipart(zmq.NOBLOCK))
             # Messages may come without end from one that is broken: let others run in between.
             await asyncio.sleep(0)

@@ -107,7 +107,7 @@ def run_workspace(session: Session, web: Beside | None = None, listen: str | Non
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
     gc.freeze()
     gc.set_threshold(2_000, 10, 10)
-    # A thread that reads a large snapshot gives way to the event loop after so many seconds.
+    # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     asyncio.run(_serve(daemon, display, session, web))
     return 0
