@@ -19,6 +19,7 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
+from supervisor.conditions import Tell
 from supervisor.descriptors import Door
 from supervisor.errors import (
     ConfigurationError,
@@ -76,8 +77,8 @@ class Control:
         self._requests: dict[bytes, set[asyncio.Task[None]]] = {}
         self._door: Door | None = None
 
-    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
-        """Begin to answer; ``trouble(text)`` hears when nobody more can connect."""
+    def start(self, trouble: Tell = lambda text: None) -> None:
+        """Begin to answer; ``trouble`` hears while nobody more can connect."""
         if self.address.startswith("ipc:"):
             self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._serve(), name="control")
@@ -200,7 +201,7 @@ class RemoteControl:
         self.address = self._control.address
         self.public = self._gate.public
 
-    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
+    def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` as for ``Control``."""
         self._control.start(trouble)
 

@@ -19,6 +19,7 @@ from typing import Any
 from supervisor import __version__, strays
 from supervisor.attempt import Services
 from supervisor.capture import LocationLog
+from supervisor.conditions import Conditions
 from supervisor.control import Control, RemoteControl
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.environments import Environments
@@ -93,7 +94,7 @@ class Daemon:
         self.locations: dict[str, Location] = {}
         self.remotes: dict[str, LocationSpec] = {}
         self.problems: tuple[ConfigurationProblem, ...] = ()
-        self.notes: list[str] = []
+        self.conditions = Conditions(self.changed, time.time)
         self.news = News()
         self._stop = asyncio.Event()
         self._at_once = False
@@ -182,20 +183,18 @@ class Daemon:
         # Whatever fails on the way, and whatever fails to close, the rest is closed.
         async with contextlib.AsyncExitStack() as closing:
             controls = self._open(closing)
-            self._services.transport.start(self._note)
+            self._services.transport.start(self.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
                 self._files.take_files(map(str, self.spec.files))
                 self._watch_workspace()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
-            scarce = shortage(len(self.spec.locations))
-            if scarce:
-                self._note(scarce)
+            self._look_at_limits()
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control in controls:
-                control.start(self._note)
+                control.start(self.conditions.tell("open_files"))
             with starting():
                 self.rendezvous.announce(
                     {
@@ -221,7 +220,7 @@ class Daemon:
         closing.push_async_callback(transport.close)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         closing.callback(environments.close)
-        self._watcher = Watcher(self._paths_changed, self._armed, self._note)
+        self._watcher = Watcher(self._paths_changed, self._armed, self.conditions.tell("watching"))
         closing.push_async_callback(self._watcher.close)
         self._packages = Packages(self._watcher, self._packages_changed)
         closing.callback(self._packages.close)
@@ -413,6 +412,7 @@ class Daemon:
                     location.reload(f"{names} changed")
         order = {name: position for position, name in enumerate(new)}
         self.locations = dict(sorted(self.locations.items(), key=lambda item: order[item[0]]))
+        self._look_at_limits()
         self.changed()
 
     # What others tell.
@@ -447,10 +447,14 @@ class Daemon:
         self._packages.use(used)
         self._spawn(self._services.environments.collect(used))
 
-    def _hear(self, text: str) -> None:
-        """A note from another thread."""
+    def _hear(self, key: str, text: str | None) -> None:
+        """A condition of the store, from its thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._note, text)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
+                self._loop.call_soon_threadsafe(self.conditions.tell(key), text)
+
+    def _look_at_limits(self) -> None:
+        self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
 
     def _packages_changed(self, prefix: Path) -> None:
         for location in self.locations.values():
@@ -461,11 +465,6 @@ class Daemon:
             if environment.prefix == prefix:
                 self._launcher.replace(environment.interpreter.executable)
                 location.reload(f"other packages were installed into {environment.name}")
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-            self.changed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -13,12 +13,13 @@ import asyncio
 import contextlib
 import os
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import zmq
 import zmq.asyncio
 from zmq.utils.monitor import recv_monitor_message
+
+from supervisor.conditions import Tell
 
 __all__ = ["Door", "no_room", "raise_descriptor_limit", "shortage"]
 
@@ -82,13 +83,11 @@ def no_room() -> str | None:
 class Door:
     """Keeps new connections out of ``socket``, bound to the ipc ``address``, while there is no room.
 
-    ``closed(text)`` is told once for each time. Made in a running event loop; connections may come
+    ``closed`` is told a text when it closes and None when it opens again. Made in a running event loop; connections may come
     from when it is made.
     """
 
-    def __init__(
-        self, socket: zmq.asyncio.Socket, address: str, closed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, socket: zmq.asyncio.Socket, address: str, closed: Tell) -> None:
         self._socket = socket
         self._address = address
         self._closed = closed
@@ -126,6 +125,7 @@ class Door:
                 await asyncio.sleep(_AGAIN)
         finally:
             hidden.rename(path)
+            self._closed(None)
 
 
 def _limit() -> int:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from supervisor.conditions import Tell
+
 if TYPE_CHECKING:
     from inotify_simple import INotify
 
@@ -38,13 +40,13 @@ class Heard:
 
     ``changed(paths)`` once a burst, ``armed()`` once all that was asked for is watched, ``lost()``
     when changes may have gone unseen or a watched directory is gone, ``trouble(text)`` when the
-    system cannot watch.
+    system cannot watch, ``trouble(None)`` once it can again.
     """
 
     changed: Callable[[set[str]], None]
     armed: Callable[[], None]
     lost: Callable[[], None]
-    trouble: Callable[[str], None]
+    trouble: Tell
 
 
 class DirectoryWatch(Protocol):
@@ -64,7 +66,9 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
     while True:
         try:
             await asyncio.to_thread(_find_inotify)
-            return InotifyWatch(_inotify(), heard)
+            watch = InotifyWatch(_inotify(), heard)
+            heard.trouble(None)
+            return watch
         except (OSError, RuntimeError) as error:  # no thread can be started
             heard.trouble(f"files cannot be watched: {_why(error)}")
             await asyncio.sleep(_RETRY)
@@ -114,6 +118,7 @@ class InotifyWatch:
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 self._retry = self._loop.call_later(_RETRY, self.watch, directories)
                 return
+        self._heard.trouble(None)
         self._heard.armed()
 
     async def close(self) -> None:
@@ -200,6 +205,10 @@ class WatchfilesWatch:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    def _is_armed(self) -> None:
+        self._heard.trouble(None)
+        self._heard.armed()
+
     async def _run(self) -> None:
         from watchfiles import awatch
 
@@ -219,7 +228,7 @@ class WatchfilesWatch:
                 ignore_permission_denied=True,
             )
             # The stream sets up the watches before it first waits: this runs right after.
-            report = loop.call_soon(self._heard.armed)
+            report = loop.call_soon(self._is_armed)
             try:
                 async for changes in stream:
                     self._heard.changed({path for _kind, path in changes})

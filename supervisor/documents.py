@@ -59,6 +59,15 @@ class ProblemRow(TypedDict, total=False):
     suggestion: str
 
 
+class Condition(TypedDict):
+    """A warning that is true now; ``since`` is Unix seconds, ``hint`` may be empty."""
+
+    key: str
+    message: str
+    hint: str
+    since: float
+
+
 class SupervisorStatus(TypedDict):
     """The supervisor itself."""
 
@@ -71,6 +80,7 @@ class SupervisorStatus(TypedDict):
     state_directory: str
     memory: Memory | None
     warnings: list[str]
+    conditions: list[Condition]
     configuration_problems: list[ProblemRow]
 
 
@@ -168,6 +178,7 @@ class LocationStatus(TypedDict):
     origin: Any
     metadata: dict[str, Any]
     warnings: list[Warning_]
+    conditions: list[Condition]
     log: dict[str, Any] | None
 
 

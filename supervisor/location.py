@@ -22,6 +22,7 @@ from typing import Any
 from supervisor import failures
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
+from supervisor.conditions import Conditions
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
 from supervisor.failures import Failure
 from supervisor.interest import Interest
@@ -83,6 +84,7 @@ class Location:
         self.snapshot = earlier
         self.failure: Failure | None = None
         self.strays: list[Stray] = []
+        self.conditions = Conditions(changed, time.time)
         self.serving: Attempt | None = None
         self.newest: Attempt | None = None
         self._services = services

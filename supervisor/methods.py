@@ -282,7 +282,8 @@ class Methods:
             "memory": usage["memory"],
             "cpu_seconds": usage.get("cpu_seconds", 0.0),
             "cpu_percent": usage.get("cpu_percent", 0.0),
-            "warnings": [*daemon.spec.warnings, *daemon.notes],
+            "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.conditions)],
+            "conditions": [one.as_data() for one in daemon.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.problems],
         }
 

@@ -101,6 +101,7 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[s
             "environment": environment_status(spec, newest),
             "serving": None,
             "warnings": [],
+            "conditions": [one.as_data() for one in location.conditions],
             "log": {"path": str(location.log.path)},
         }
     )
@@ -146,6 +147,7 @@ def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
         "environment": None,
         "serving": None,
         "warnings": [],
+        "conditions": [],
         "log": None,
     }
 

@@ -68,11 +68,14 @@ _T = TypeVar("_T")
 
 
 class SnapshotStore:
-    """The store at ``path``, or in memory for None. ``trouble(text)`` hears what went wrong."""
+    """The store at ``path``, or in memory for None. ``trouble(key, text)`` hears what
+    is wrong (``store_unwritable``, ``store_unreadable``, ``store_damaged``), and None for the text
+    once it is not any more; from the store's thread."""
 
-    def __init__(self, path: Path | None, trouble: Callable[[str], None]) -> None:
+    def __init__(self, path: Path | None, trouble: Callable[[str, str | None], None]) -> None:
         self._path = path
-        self._trouble = trouble
+        self._tell = trouble
+        self._told: set[str] = set()
         self._database: sqlite3.Connection | None = None
         self._on_disk = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -140,8 +143,9 @@ class SnapshotStore:
         except (OSError, *_TROUBLE) as still:
             return self._in_memory(still)
         self._trouble(
+            "store_damaged",
             f"the snapshot store was damaged ({error}) and is set aside as {aside.name}: "
-            "earlier generations cannot be compared any more"
+            "earlier generations cannot be compared any more",
         )
         return found
 
@@ -151,8 +155,9 @@ class SnapshotStore:
         self._close()
         self._on_disk = False
         self._trouble(
+            "store_unwritable",
             f"the snapshot store cannot be written ({error}): what is loaded from now on is "
-            "forgotten when the supervisor ends"
+            "forgotten when the supervisor ends",
         )
         database = self._database = _database(":memory:")
         for way in ("mode=ro", "immutable=1"):
@@ -273,14 +278,28 @@ class SnapshotStore:
                 work()
         except _TROUBLE as error:
             # A full disk: the snapshot is still served from memory.
-            self._trouble(f"a snapshot could not be kept on disk: {error}")
+            self._trouble("store_unwritable", f"a snapshot could not be kept on disk: {error}")
+        else:
+            if self._on_disk:
+                self._over("store_unwritable")
 
     def _reading(self, work: Callable[[], _T], nothing: _T) -> _T:
         try:
-            return work()
+            found = work()
         except _TROUBLE as error:
-            self._trouble(f"the snapshot store cannot be read: {error}")
+            self._trouble("store_unreadable", f"the snapshot store cannot be read: {error}")
             return nothing
+        self._over("store_unreadable")
+        return found
+
+    def _trouble(self, key: str, text: str) -> None:
+        self._told.add(key)
+        self._tell(key, text)
+
+    def _over(self, key: str) -> None:
+        if key in self._told:
+            self._told.remove(key)
+            self._tell(key, None)
 
     def _close(self) -> None:
         if self._database is not None:

@@ -16,6 +16,7 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
+from supervisor.conditions import Tell
 from supervisor.descriptors import Door
 from supervisor.steps import TURN
 
@@ -57,8 +58,8 @@ class Transport:
         self._task: asyncio.Task[None] | None = None
         self._door: Door | None = None
 
-    def start(self, trouble: Callable[[str], None] = lambda text: None) -> None:
-        """Begin to receive; ``trouble(text)`` hears when nobody more can connect."""
+    def start(self, trouble: Tell = lambda text: None) -> None:
+        """Begin to receive; ``trouble`` hears while nobody more can connect."""
         self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._receive(), name="transport")
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
 
+from supervisor.conditions import Tell
 from supervisor.directories import DirectoryWatch, Heard, directory_watch
 
 __all__ = ["Watcher"]
@@ -25,7 +26,7 @@ class Watcher:
     ``watch`` sets the directories one owner is interested in; the kernel watches their union.
     ``armed(owner)`` is called once what the owner asked for is really watched, with None for all
     owners: what changed before that moment nobody will tell, so they must look for themselves.
-    ``trouble(text)`` is told when the system cannot watch (its limit of watches is reached).
+    ``trouble`` is told while the system cannot watch (its limit of watches is reached).
     ``open_watch`` gives the means to watch.
     """
 
@@ -33,7 +34,7 @@ class Watcher:
         self,
         changed: Callable[[set[str]], None],
         armed: Callable[[str | None], None],
-        trouble: Callable[[str], None],
+        trouble: Tell,
         open_watch: Callable[[Heard], Awaitable[DirectoryWatch]] = directory_watch,
     ) -> None:
         self._open = open_watch

@@ -40,6 +40,7 @@ def location(name: str = "risk", **fields: Any) -> Any:
         "origin": None,
         "metadata": {},
         "warnings": [],
+        "conditions": [],
         "log": {"path": "/w/risk.log"},
         **fields,
     }
@@ -65,7 +66,12 @@ def document(*locations: Any, **supervisor: Any) -> Any:
     return {
         "format": 1,
         "revision": 1,
-        "supervisor": {"warnings": [], "configuration_problems": [], **supervisor},
+        "supervisor": {
+            "warnings": [],
+            "conditions": [],
+            "configuration_problems": [],
+            **supervisor,
+        },
         "locations": list(locations),
     }
 
@@ -372,6 +378,14 @@ def test_events_of_the_workspace() -> None:
     assert events(Seen(broken), broken) == []
     assert [one.text for one in events(Seen(broken), document())] == [
         "the workspace can be read again"
+    ]
+    condition = {"key": "disk", "message": "the disk is full", "hint": "make room", "since": 1.0}
+    full = document(warnings=["the disk is full"], conditions=[condition])
+    (told,) = events(Seen(document()), full)
+    assert told.text == "warning: the disk is full\n  hint: make room"
+    assert events(Seen(full), full) == []
+    assert [one.text for one in events(Seen(full), document())] == [
+        "no longer true: the disk is full"
     ]
     (noted,) = events(Seen(document()), document(warnings=["old form"]))
     assert noted.text == "warning: old form"

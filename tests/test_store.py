@@ -29,7 +29,7 @@ def snapshot(location: str, generation: int, *names: str) -> Snapshot:
     )
 
 
-def no_trouble(text: str) -> None:
+def no_trouble(key: str, text: str | None) -> None:
     pytest.fail(text)
 
 
@@ -75,7 +75,7 @@ def test_damaged_store_is_set_aside_and_replaced(tmp_path, damage):
     heard = []
 
     async def scenario():
-        store, found = await reopened(tmp_path / "s.db", heard.append)
+        store, found = await reopened(tmp_path / "s.db", lambda key, text: heard.append(text))
         assert found == {}
         store.save(snapshot("risk", 1, "a"))
         store.close()
@@ -149,7 +149,7 @@ def test_whatever_byte_is_damaged_what_is_served_was_saved(tmp_path, seed):
             data = bytearray(good)
             data[offsets.randrange(len(data))] ^= 1 << offsets.randrange(8)
             path.write_bytes(data)
-            store, found = await reopened(path, lambda text: None)
+            store, found = await reopened(path, lambda key, text: None)
             assert found.items() <= saved.items()
             await store.history("risk")
             store.save(snapshot("risk", 8, "c"))
@@ -182,7 +182,7 @@ def test_rows_and_tables_that_are_not_as_they_were_left(tmp_path, statement):
         with contextlib.suppress(sqlite3.IntegrityError):
             database.executescript(statement)
         database.close()
-        store, _ = await reopened(tmp_path / "s.db", lambda text: None)
+        store, _ = await reopened(tmp_path / "s.db", lambda key, text: None)
         await store.history("risk")
         store.save(snapshot("risk", 8, "c"))
         store.close()
@@ -207,7 +207,9 @@ def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkey
 
         monkeypatch.setattr(supervisor.store, "_database", unwritable)
         troubles = []
-        store, found = await reopened(tmp_path / "s.db", troubles.append)
+        store, found = await reopened(
+            tmp_path / "s.db", lambda key, text: troubles.append(text or "")
+        )
         assert found
         await store._run(lambda: store._database.execute("DROP TABLE snapshots"))
         store.save(snapshot("risk", 9, "c"))

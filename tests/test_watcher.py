@@ -37,9 +37,10 @@ class Told:
         self.armed.append(owner)
         self._more.set()
 
-    def trouble(self, text: str) -> None:
-        self.troubles.append(text)
-        self._more.set()
+    def trouble(self, text: str | None) -> None:
+        if text is not None:
+            self.troubles.append(text)
+            self._more.set()
 
     async def wait(self, true) -> None:
         async with asyncio.timeout(30):

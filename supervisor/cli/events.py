@@ -39,10 +39,13 @@ class Event:
 class Seen:
     """As much of a status document as is compared with the next one."""
 
-    __slots__ = ("locations", "problems", "warnings")
+    __slots__ = ("conditions", "locations", "problems", "warnings")
 
     def __init__(self, document: StatusDocument) -> None:
         self.locations = {one["name"]: _SeenLocation(one) for one in document["locations"]}
+        self.conditions = {
+            one["key"]: one["message"] for one in document["supervisor"]["conditions"]
+        }
         self.warnings = frozenset(document["supervisor"]["warnings"])
         self.problems = document["supervisor"]["configuration_problems"]
 
@@ -105,9 +108,18 @@ def _stage(one: LocationStatus) -> str:
 def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     found: list[Event] = []
     seen = before.warnings if before is not None else frozenset()
+    held = before.conditions if before is not None else {}
+    now = {one["key"]: one for one in after["supervisor"]["conditions"]}
+    told = {one["message"] for one in now.values()}
     for text in after["supervisor"]["warnings"]:
-        if text not in seen:
+        if text not in seen and text not in told:
             found.append(Event(None, f"warning: {text}", notable=True))
+    for key, one in now.items():
+        if key not in held:
+            hint = f"\n  hint: {one['hint']}" if one["hint"] else ""
+            found.append(Event(None, f"warning: {one['message']}{hint}", notable=True))
+    for key in held.keys() - now.keys():
+        found.append(Event(None, f"no longer true: {held[key]}", notable=True))
     problems = after["supervisor"]["configuration_problems"]
     earlier = before.problems if before is not None else []
     if problems and problems != earlier:

@@ -17,7 +17,7 @@ from supervisor.cli.app import LOCATION, Session, json_option, locating
 from supervisor.cli.terminal import Terminal, clean
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus, Serving, StatusDocument, Warning_
+    from supervisor.documents import Condition, LocationStatus, Serving, StatusDocument, Warning_
 
 __all__ = ["HEADS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
 
@@ -120,8 +120,15 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
                 more = f"supervise status {one['name']}"
                 lines.append(terminal.paint(f"  more: {clean(more)}", "dim"))
         lines += _prefixed(terminal, name, one["warnings"])
+        lines += _conditions(terminal, f"{name}: ", one["conditions"])
     supervisor = document["supervisor"]
-    lines += [f"{terminal.paint('!', 'yellow')} {clean(text)}" for text in supervisor["warnings"]]
+    told = {one["message"] for one in supervisor["conditions"]}
+    lines += [
+        f"{terminal.paint('!', 'yellow')} {clean(text)}"
+        for text in supervisor["warnings"]
+        if text not in told
+    ]
+    lines += _conditions(terminal, "", supervisor["conditions"])
     problems = supervisor["configuration_problems"]
     if problems:
         head = "the workspace was edited and cannot be read; the last good one stays in force:"
@@ -136,6 +143,16 @@ def _prefixed(terminal: Terminal, name: str, warnings: list[Warning_]) -> list[s
     if len(warnings) > 1:
         lines.append(f"{name}: {len(warnings) - 1} more warnings: supervise status {name}")
     return [f"{terminal.paint('!', 'yellow')} {line}" for line in lines]
+
+
+def _conditions(terminal: Terminal, head: str, conditions: list[Condition]) -> list[str]:
+    lines = []
+    for one in conditions:
+        since = f" (since {words.moment(one['since'])})"
+        lines.append(f"{terminal.paint('!', 'yellow')} {head}{clean(one['message'])}{since}")
+        if one["hint"]:
+            lines.append(f"  {terminal.paint('hint:', 'cyan')} {clean(one['hint'])}")
+    return lines
 
 
 def warning_lines(terminal: Terminal, warning: Warning_) -> list[str]:
@@ -195,6 +212,10 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
         first, *rest = warning_lines(terminal, warning)
         row(terminal.paint("    Warning", "yellow") if terminal.colour else "Warning", first)
         lines += [" " * 15 + line for line in rest]
+    for condition in one["conditions"]:
+        row("Condition", f"{condition['message']} (since {words.moment(condition['since'])})")
+        if condition["hint"]:
+            lines.append(" " * 15 + f"hint: {clean(condition['hint'])}")
     if one["failure"] is not None:
         generation = one["failure"].get("generation") or one["generation"]
         lines += ["", terminal.paint(f"Failure of generation {generation}:", "bold")]

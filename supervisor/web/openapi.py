@@ -48,6 +48,7 @@ def _object(**fields: Schema) -> Schema:
 
 _COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 _FRAMEWORKS = _list(_object(name=_TEXT, version=_TEXT))
+_CONDITION = _object(key=_TEXT, message=_TEXT, hint=_TEXT, since=_NUMBER)
 
 _SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(error=_object(code=_TEXT, message=_TEXT, hint=_or_null(_TEXT))),
@@ -84,6 +85,7 @@ _SCHEMAS: Mapping[str, Schema] = {
         remote=_or_null(_TEXT),
         metadata=_MAP,
         warnings=_list(_MAP),
+        conditions=_list(_CONDITION),
         log=_or_null(_MAP),
     ),
     "Definitions": _object(
