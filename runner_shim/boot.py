@@ -12,6 +12,7 @@ Expects:
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
 
+  With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
 
@@ -38,6 +39,8 @@ def _read_start():
 
     try:
         start = json.loads(data.decode("utf-8"))
+        if start.get("seeded"):
+            os.environ.pop("PYTHONHASHSEED", None)
         return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)
@@ -101,17 +104,21 @@ def main():
         sys.stderr.flush()
         os._exit(69)
 
+    hidden = None
     if control is not None:
-        from runner_shim import forkserver
+        from runner_shim.preload import Preload
 
-        forked = forkserver.serve(control, lifeline)
+        preload = Preload()
+        from runner_shim import forkserver  # now, that it is known what it imports
+
+        forked = forkserver.serve(control, lifeline, preload)
         if forked is None:
             return 0
-        address, instance, lifeline = forked
+        address, instance, lifeline, hidden = forked
 
     from runner_shim import shim
 
-    return shim.run(address, instance, lifeline)
+    return shim.run(address, instance, lifeline, hidden)
 
 
 if __name__ == "__main__":

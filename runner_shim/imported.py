@@ -9,6 +9,8 @@ import sys
 
 __all__ = [
     "MARK",
+    "asked",
+    "given",
     "installed_modules",
     "is_installed",
     "is_own",
@@ -151,11 +153,11 @@ def _names(before):
 def modules(before=None):
     """(name, dictionary, file) of each module imported since ``before`` that has a file, in that order.
 
-    From the dictionaries: asking a lazily imported module for an attribute would import it.
+    Without those that were preloaded: none of them is the team's. From the dictionaries: asking a lazily imported module for an attribute would import it.
     """
     found = []
     for name in _names(before):
-        if isinstance(name, str):
+        if isinstance(name, str) and name not in given:
             try:
                 members = object.__getattribute__(sys.modules[name], "__dict__")
                 filename = members.get("__file__")
@@ -169,7 +171,7 @@ def modules(before=None):
 def source_files(before=None, also=()):
     """Sorted real paths of the team's files imported since ``before``, and of ``also``."""
     files = set()
-    names = [filename for _name, _members, filename in modules(before)]
+    names = [_archive(members) or filename for _name, members, filename in modules(before)]
     names.extend(also)
     for filename in names:
         if not is_user(filename):
@@ -182,6 +184,22 @@ def source_files(before=None, also=()):
     return sorted(files)
 
 
+# In a forked process: the names of all preloaded modules that were handed out, and of those among
+# them that were asked for; the others came with them.
+given = set()
+asked = []
+
+
+def _archive(members):
+    """The archive that a module was imported from, or None."""
+    loader = members.get("__loader__")
+    archive = getattr(loader, "archive", None) if type(loader).__name__ == "zipimporter" else None
+    return archive if isinstance(archive, str) else None
+
+
 def installed_modules(before=None):
-    """Names of the installed modules imported since ``before``, in the order of their import."""
+    """Names of the installed modules imported since ``before``, in the order of their import.
+
+    Those that were preloaded are not among them: see ``asked``.
+    """
     return [name for name, _members, filename in modules(before) if is_installed(filename)]

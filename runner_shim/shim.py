@@ -7,7 +7,8 @@ failure of user code is an answer, never the end of this process. Refuses reques
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
 ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``pong {request}``. See docs/protocol.md.
+``pong {request}``. A forked process that cannot import what the target wants says
+``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
 
 import os
@@ -23,10 +24,15 @@ __all__ = ["run"]
 _STACK_SIGNAL = 62
 
 
-def run(address, instance, lifeline):
-    """Serve the supervisor at ``address`` as ``instance`` until told to stop. Returns the exit status."""
+def run(address, instance, lifeline, hidden=None):
+    """Serve the supervisor at ``address`` as ``instance`` until told to stop. Returns the exit status.
+
+    ``hidden`` holds the preloaded modules of a forked process.
+    """
     _arm_stack_dump()
     channel = Channel(address, instance, lifeline)
+    if hidden is not None:
+        hidden.leave = lambda reason: _leave(channel, reason)
     channel.send(
         wire.encode(
             {
@@ -129,6 +135,16 @@ def _failed(message, kind, text):
             "failure": {"kind": kind, "message": text},
         }
     )
+
+
+def _leave(channel, reason):
+    """Say that a fresh process has to do what this one cannot, and wait for the end."""
+    _flush()
+    channel.send(wire.encode({"type": "unfit", "reason": reason}))
+    while True:
+        frames = channel.receive()
+        if frames is None or wire.decode(frames)[0].get("type") == "stop":
+            os._exit(0)
 
 
 def _flush():

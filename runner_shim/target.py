@@ -127,6 +127,7 @@ def _load(target, before, warn):
         "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)] + findings.files()),
         "installed": imported.installed_modules(before),
+        "preloaded": list(imported.asked),
         "warnings": warn.items,
     }
     if attribute:

@@ -14,7 +14,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,14 +24,14 @@ from supervisor import failures
 from supervisor.capture import LocationLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
+from supervisor.guess import imports_of
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
-from supervisor.learned import imports_of, local_names
 from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
 from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accepting
-from supervisor.specs import LocationSpec, StartMethod, Target
+from supervisor.specs import LocationSpec, StartMethod
 from supervisor.steps import in_turns
 from supervisor.transport import Transport
 
@@ -45,6 +45,8 @@ _STACK_SIGNAL = 62
 _LAST_WORDS = 64 * 1024
 # A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
+# What a forked process says of why it cannot go on (characters).
+_MAX_REASON = 500
 _STACK_GRACE = 0.1
 
 
@@ -63,6 +65,10 @@ class AttemptDiedError(Exception):
         super().__init__(str(ended))
         self.ended = ended
         self.doing = doing
+
+
+class _UnfitForkError(Exception):
+    """The forked process says that a fresh one has to do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +177,12 @@ class Attempt:
         self.request = await self._make_request()
         await self._services.launcher.prepare(self.request)
         async with self._services.slots.take(lambda: FIRST):
-            # Waiting for others to start is not this one's time.
-            deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
-            begun = time.monotonic()
-            await self._place(self.request)
+            try:
+                message, payload = await self._start_and_load(self.request, heard)
+            except _UnfitForkError:
+                await self._start_over()
+                message, payload = await self._start_and_load(self.request, lambda: None)
             assert self.placed is not None
-            await self._within(self._hello, deadline, "starting the interpreter")
-            self.start_seconds = time.monotonic() - begun
-            heard()
-            self._doing = "loading"
-            message, payload = await self._within(
-                await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
-            )
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         self.snapshot = await self._accept(message, payload)
@@ -190,6 +190,31 @@ class Attempt:
             raise AttemptDiedError(await asyncio.shield(self.placed.exited), self._doing)
         self._doing = "serving"
         return self.snapshot
+
+    async def _start_and_load(
+        self, request: LaunchRequest, heard: Callable[[], None]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        # Waiting for others to start is not this one's time.
+        deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
+        begun = time.monotonic()
+        await self._place(request)
+        await self._within(self._hello, deadline, "starting the interpreter")
+        self.start_seconds = time.monotonic() - begun
+        heard()
+        self._doing = "loading"
+        return await self._within(
+            await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
+        )
+
+    async def _start_over(self) -> None:
+        """End the forked process; the next one that is placed is another instance, and fresh."""
+        assert self.placed is not None
+        self._stopping = True
+        self.placed.kill(signal.SIGKILL)
+        await asyncio.shield(self.placed.exited)
+        self._stopping = False
+        self._doing = "starting"
+        self.request = replace(self.request, instance=self._anew()) if self.request else None
 
     async def describe(
         self, kind: str, name: str, repository: str | None, timeout: float
@@ -274,7 +299,7 @@ class Attempt:
         assert self.prepared is not None
         assert self.spec.target is not None
         environment = self.prepared.environment
-        imports, local = await asyncio.to_thread(_names, self.spec.target)
+        imports = await asyncio.to_thread(imports_of, self.spec.target)
         return LaunchRequest(
             name=self.spec.name,
             instance=self.instance,
@@ -290,7 +315,6 @@ class Attempt:
             start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,
             start_method_reason=self._fresh_because,
             imports=imports,
-            local_names=local,
             preload=self.spec.preload,
             anew=self._anew,
         )
@@ -393,6 +417,8 @@ class Attempt:
                 self._hello.set_result(None)
         elif message["v"] != wire.VERSION:
             self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
+        elif message["type"] == "unfit" and self.forked and self.request is not None:
+            self._unfit(self.request, str(message.get("reason"))[:_MAX_REASON])
         else:
             number = message.get("request")
             future = self._answers.get(number) if isinstance(number, int) else None
@@ -400,6 +426,15 @@ class Attempt:
                 self._violation(f"the shim answered a request that nobody made ({message['type']})")
             elif not future.done():
                 future.set_result((message, payload))
+
+    def _unfit(self, request: LaunchRequest, reason: str) -> None:
+        """It cannot go on, since it was forked: the next one is fresh, and if it was loading, at once."""
+        self._log.remark(f"the forked process cannot go on: {reason}; a fresh one starts")
+        self._services.launcher.refuse(request, reason)
+        if self._doing == "serving" and self.placed is not None:
+            self.placed.kill(signal.SIGKILL)
+        else:
+            self._fail_waiters(_UnfitForkError(reason))
 
     def _violation(self, text: str) -> None:
         self._refuse(Failure("protocol", text, "something in the process writes to our socket"))
@@ -438,10 +473,6 @@ class Attempt:
     def executable(self) -> Path | None:
         """The interpreter, once it is known."""
         return None if self.prepared is None else self.prepared.environment.interpreter.executable
-
-
-def _names(target: Target) -> tuple[tuple[str, ...], frozenset[str]]:
-    return imports_of(target), local_names(target)
 
 
 def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

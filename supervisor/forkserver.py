@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import errno
 import os
+import secrets
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ from supervisor.process import Output, Process
 from supervisor.slots import Slots
 from supervisor.warden import Warden
 
-__all__ = ["Forkserver", "ForkserverGoneError", "Patience", "UnfitError"]
+__all__ = ["Forkserver", "ForkserverGoneError", "Patience", "UnfitError", "UnfitLibrariesError"]
 
 # ps shows a shim's own name where the forkserver's stood: this is the room there is for it.
 _TITLE_WIDTH = 96
@@ -49,6 +50,14 @@ _GONE_TIMEOUT = 5.0
 
 class UnfitError(Exception):
     """This environment cannot be forked; the text says why."""
+
+
+class UnfitLibrariesError(Exception):
+    """Another forkserver may do, without these libraries: ``left_out`` maps each to the reason."""
+
+    def __init__(self, left_out: Mapping[str, str]) -> None:
+        super().__init__(", ".join(f"{name} {reason}" for name, reason in left_out.items()))
+        self.left_out = left_out
 
 
 class ForkserverGoneError(Exception):
@@ -67,9 +76,11 @@ class Forkserver:
     """A forkserver that preloads ``modules``; it is started in a slot of its own.
 
     ``request`` is the first of those that it is for: its interpreter, overlay and variables count.
-    ``output`` gets what the process prints. ``preloaded``, ``gone`` (modules that the libraries do
-    not have any more) and ``loaded`` (the top-level names of all modules in it) are complete once
-    ``ready`` has returned.
+    ``left_out`` maps libraries that cannot be preloaded to the reasons; what imports them is not
+    preloaded either. ``output`` gets what the process prints. ``preloaded`` and ``gone`` (modules
+    that the libraries do not have any more) are complete once ``ready`` has returned.
+    ``hash_seed`` is what PYTHONHASHSEED was for it and what it forks; user code does not see it
+    among the variables unless it was there before.
     """
 
     def __init__(
@@ -80,10 +91,13 @@ class Forkserver:
         output: Output,
         warden: Warden,
         patience: Patience,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         self.preloaded: list[str] = []
         self.gone: list[str] = []
-        self.loaded: frozenset[str] = frozenset()
+        self.left_out = dict(left_out or {})
+        self._seeded = "PYTHONHASHSEED" not in request.environ
+        self.hash_seed = request.environ.get("PYTHONHASHSEED") or _any_seed()
         self._waiting = 0
         self._warmed = False
         self._modules = modules
@@ -115,8 +129,15 @@ class Forkserver:
         """True when it has preloaded ``modules``, or tried to."""
         return modules <= self._tried.union(self.preloaded)
 
+    def has(self, modules: Iterable[str]) -> None:
+        """``modules`` were preloaded with others."""
+        self._tried.update(modules)
+
     async def ready(self) -> None:
-        """Wait until it has preloaded; raises ``UnfitError`` or ``ForkserverGoneError``."""
+        """Wait until it has preloaded.
+
+        Raises ``UnfitError``, ``UnfitLibrariesError`` or ``ForkserverGoneError``.
+        """
         self._waiting += 1
         try:
             await asyncio.shield(self._starting)
@@ -176,7 +197,11 @@ class Forkserver:
             try:
                 self._process, lifeline = spawn(
                     command,
-                    {**request.environ, strays.VARIABLE: strays.UNMARKED},
+                    {
+                        **request.environ,
+                        strays.VARIABLE: strays.UNMARKED,
+                        "PYTHONHASHSEED": self.hash_seed,
+                    },
                     output=self._output,
                     warden=self._warden,
                     method="forkserver",
@@ -188,50 +213,58 @@ class Forkserver:
                 if isinstance(error, OSError) and error.errno in _SHORTAGES:
                     raise ForkserverGoneError(f"it cannot be started: {error}") from None
                 raise UnfitError(f"the forkserver cannot be started: {error}") from None
-            tell_start(lifeline, request.overlay, control=theirs.fileno())
+            tell_start(lifeline, request.overlay, control=theirs.fileno(), seeded=self._seeded)
 
     async def _preload(self) -> None:
-        module = "its libraries"
+        module = ""
         try:
             async with self._lock:
                 for modules in _portions(self._modules):
-                    await self._send({"type": "preload", "modules": modules}, ())
+                    message = {"type": "preload", "modules": modules, "left_out": self.left_out}
+                    await self._send(message, ())
                     while True:
                         answer = await self._patiently(self._patience.preload)
                         if answer["type"] == "preloaded":
                             break
                         module = str(answer.get("module"))
-                    self._note(answer)
+                    self.preloaded.extend(answer.get("modules", ()))
+                    self.gone.extend(answer.get("gone", ()))
+                    module = ""
                 await self._send({"type": "judge"}, ())
-                answer = await self._patiently(self._patience.preload)
+                while True:
+                    answer = await self._patiently(self._patience.preload)
+                    if answer["type"] == "judged":
+                        break
         except TimeoutError:
             self._abandon()
-            text = f"preloading {module} took longer than {self._patience.preload:g} s"
-            raise UnfitError(text) from None
+            raise _unfit(module, f"took longer than {self._patience.preload:g} s") from None
         except ForkserverGoneError:
-            raise UnfitError(f"preloading {module} {await self._how_it_ended()}") from None
+            how = await self._how_it_ended()
+            # Killed from elsewhere, it may have been, for all that a library can do.
+            raise _unfit("" if self._was_killed() else module, how) from None
         except (KeyError, TypeError, ValueError) as error:
             self._abandon()
             raise UnfitError(f"the forkserver said what makes no sense: {error}") from None
         if answer.get("unfit"):
             self._abandon()
             raise UnfitError(str(answer["unfit"]))
-        self.loaded = frozenset(answer.get("loaded", ()))
-
-    def _note(self, answer: dict[str, Any]) -> None:
-        if answer.get("failed"):
-            name, error = answer["failed"]
+        if answer.get("left_out"):
             self._abandon()
-            raise UnfitError(f"preloading {name} failed: {error}")
-        self.preloaded.extend(answer.get("modules", ()))
-        self.gone.extend(answer.get("gone", ()))
+            raise UnfitLibrariesError(
+                {str(name): str(reason) for name, reason in answer["left_out"].items()}
+            )
 
     async def _how_it_ended(self) -> str:
         assert self._process is not None
         await asyncio.wait([self._process.exited], timeout=_GONE_TIMEOUT)
         if not self._process.exited.done():
             return "closed the forkserver's socket"
-        return f"ended the forkserver: it {self._process.exited.result()}"
+        return f"ended the forkserver (it {self._process.exited.result()})"
+
+    def _was_killed(self) -> bool:
+        assert self._process is not None
+        exited = self._process.exited
+        return exited.done() and exited.result().signal in (signal.SIGKILL, signal.SIGTERM)
 
     # Forking.
 
@@ -249,6 +282,7 @@ class Forkserver:
             if answer["type"] != "forked" or not isinstance(pid, int):
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
         process = self._child(pid, pipes, request)
+        process.hash_seed = self.hash_seed
         process.limit(request.limits, cold.descriptors, cold.cgroups)
         return process
 
@@ -345,6 +379,17 @@ async def _discard(forking: asyncio.Task[Process]) -> None:
         process = await forking
         process.kill(signal.SIGKILL)
         await asyncio.shield(process.exited)
+
+
+def _unfit(module: str, what: str) -> UnfitError | UnfitLibrariesError:
+    """What to raise when the process came to an end while importing ``module``, or "" for none."""
+    if not module:
+        return UnfitError(f"preloading its libraries {what}")
+    return UnfitLibrariesError({module.partition(".")[0]: f"{what} when it was imported"})
+
+
+def _any_seed() -> str:
+    return str(1 + secrets.randbelow(2**32 - 1))
 
 
 def _portions(modules: list[str]) -> Iterator[list[str]]:

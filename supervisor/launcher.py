@@ -60,9 +60,8 @@ class LaunchRequest:
 
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
     the environment, ``start_method`` what was asked for (and why, when it was not the operator),
-    ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
-    working directory provides, ``preload`` what the operator wants preloaded (None: what is
-    learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
+    ``imports`` the libraries that the target's source names, ``preload`` what the operator wants
+    preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
     whether it came to life.
     """
 
@@ -80,7 +79,6 @@ class LaunchRequest:
     start_method: StartMethod = StartMethod.AUTO
     start_method_reason: str = ""
     imports: tuple[str, ...] = ()
-    local_names: frozenset[str] = frozenset()
     preload: tuple[str, ...] | None = None
     anew: Callable[[], str] | None = None
 
@@ -98,13 +96,15 @@ class LaunchRequest:
 class Placed(Protocol):
     """A shim's process as the supervisor sees it.
 
-    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``).
+    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``). ``hash_seed``
+    is what PYTHONHASHSEED was for a forked process, "" for a fresh one: that has its own.
     """
 
     pid: int
     method: str
     reason: str
     limits: Mapping[str, str]
+    hash_seed: str
     exited: asyncio.Future[Exit]
 
     def kill(self, number: int) -> None:
@@ -123,11 +123,16 @@ class Launcher(Protocol):
     async def start(self, request: LaunchRequest) -> Placed:
         """Place one shim; raises ``LaunchError``."""
 
-    def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
-        """The shim of ``request`` imported these installed modules."""
+    def learn(
+        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
+    ) -> None:
+        """The shim of ``request`` imported these installed modules, and those that were preloaded."""
 
     def condemn(self, request: LaunchRequest, reason: str) -> None:
         """Shims of this environment must be fresh processes from now on."""
+
+    def refuse(self, request: LaunchRequest, reason: str) -> None:
+        """Shims of this location must be fresh processes from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +189,15 @@ class SpawnLauncher:
     async def prepare(self, request: LaunchRequest) -> None:
         """Nothing is shared."""
 
-    def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
+    def learn(
+        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
+    ) -> None:
         """A fresh process starts from nothing each time."""
 
     def condemn(self, request: LaunchRequest, reason: str) -> None:
+        """They are all fresh."""
+
+    def refuse(self, request: LaunchRequest, reason: str) -> None:
         """They are all fresh."""
 
     async def start(self, request: LaunchRequest) -> Placed:

@@ -310,7 +310,9 @@ class Location:
         because = self._suspicion.loaded(report.get("files", ()))
         if because:
             self._services.launcher.condemn(attempt.request, because)
-        self._services.launcher.learn(attempt.request, report.get("installed", ()))
+        self._services.launcher.learn(
+            attempt.request, report.get("installed", ()), report.get("preloaded", ())
+        )
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None

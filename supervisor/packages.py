@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from supervisor.watcher import Watcher
 
-__all__ = ["OWNER", "Packages"]
+__all__ = ["OWNER", "Packages", "fingerprint", "package_directories"]
 
 OWNER = "\0packages"  # no location can have this name
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
@@ -86,6 +87,11 @@ def package_directories(prefix: Path) -> list[str]:
     local = ("local/lib/python3*/dist-packages",)
     found = {str(path) for pattern in (*patterns, *local) for path in prefix.glob(pattern)}
     return sorted(found)
+
+
+def fingerprint(prefix: Path) -> str:
+    """A text that changes when other distributions are installed below ``prefix``."""
+    return hashlib.sha256("\n".join(sorted(_listing(prefix))).encode()).hexdigest()[:32]
 
 
 def _listing(prefix: Path) -> Listing:

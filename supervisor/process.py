@@ -111,6 +111,7 @@ class Process:
         warden.add(pid, tree)
         self.method = method
         self.reason = reason
+        self.hash_seed = ""
         self._output = output
         self._reap = reap
         self._pipes = pipes

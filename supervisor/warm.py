@@ -16,14 +16,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
+from supervisor.forkserver import (
+    Forkserver,
+    ForkserverGoneError,
+    Patience,
+    UnfitError,
+    UnfitLibrariesError,
+)
 from supervisor.launcher import LaunchRequest, Placed, SpawnLauncher
 from supervisor.learned import Learned
+from supervisor.packages import fingerprint
 from supervisor.process import Output, has_pidfds
 from supervisor.slots import Slots
 from supervisor.specs import StartMethod
@@ -36,6 +44,10 @@ _CALM = 1.0
 # A forkserver may be killed, or retired, between being chosen and being asked: then another is
 # started. When that happens again and again it is no accident.
 _TRIES = 3
+# So often another forkserver is tried without the libraries that were found to be unfit.
+_ROUNDS = 20
+# How many of these libraries a status names.
+_SHOWN = 3
 
 Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
 
@@ -61,6 +73,8 @@ class WarmLauncher:
         self._log = log
         self._servers: dict[Key, Forkserver] = {}
         self._unfit: dict[Key, str] = {}
+        self._refused: dict[Key, dict[str, str]] = defaultdict(dict)
+        self._packages: dict[Path, str] = {}
         self._outgrown: dict[Key, LaunchRequest] = {}
         self._calm: asyncio.TimerHandle | None = None
         self._warming: set[asyncio.Task[None]] = set()
@@ -69,9 +83,8 @@ class WarmLauncher:
     async def prepare(self, request: LaunchRequest) -> None:
         """Have the request's forkserver started and warm; concurrent callers wait for one start."""
         if self._why_cold(request) is None:
-            server = self._server(request)
             try:
-                await self._ready(request, server)
+                await self._ready(request)
             except ForkserverGoneError:
                 return  # whoever starts next tries another one
             except UnfitError as error:
@@ -83,16 +96,14 @@ class WarmLauncher:
             why = self._why_cold(request)
             if why is not None:
                 break
-            server = self._server(request)
             try:
-                await self._ready(request, server)
-                why = _shadowed(request, server.loaded)
-                if why is not None:
-                    break
-                return await server.fork(request, self._cold)
+                server = await self._ready(request)
+                forked = await server.fork(request, self._cold)
+                forked.reason = _without(server.left_out)
+                return forked
             except ForkserverGoneError:
                 why = f"the forkserver ended {_TRIES} times in a row"
-                self._drop(_key(request), server)
+                self._drop_gone(_key(request))
             except UnfitError as error:
                 why = str(error)
                 self._give_up(_key(request), why)
@@ -107,9 +118,18 @@ class WarmLauncher:
         """Fork no more for the environment of ``request``."""
         self._give_up(_key(request), reason)
 
-    def learn(self, request: LaunchRequest, modules: Sequence[str]) -> None:
-        """A location of this environment imported ``modules``, all of them installed."""
-        self._learned.add(request.environment_key, modules)
+    def refuse(self, request: LaunchRequest, reason: str) -> None:
+        """Fork no more for the location of ``request``, until the environment changes."""
+        self._refused[_key(request)][request.name] = reason
+
+    def learn(
+        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
+    ) -> None:
+        """A location imported these installed modules, and ``preloaded`` of what its fork had."""
+        self._learned.add(request.environment_key, request.name, [*preloaded, *modules])
+        server = self._servers.get(_key(request))
+        if server is not None:
+            server.has(preloaded)
         if request.preload is None:
             self._look_outgrown(request)
 
@@ -134,11 +154,12 @@ class WarmLauncher:
     def keep_only(self, requests: list[LaunchRequest]) -> None:
         """End the forkservers that none of ``requests`` would use."""
         wanted = {_key(one) for one in requests}
-        self._forget([key for key in {*self._servers, *self._unfit} if key not in wanted])
+        self._forget([key for key in self._keys() if key not in wanted])
 
     def replace(self, executable: Path) -> None:
         """What is installed for ``executable`` has changed: whoever comes next starts afresh."""
-        self._forget([key for key in {*self._servers, *self._unfit} if key[0] == str(executable)])
+        self._packages.pop(executable, None)
+        self._forget([key for key in self._keys() if key[0] == str(executable)])
 
     async def close(self) -> None:
         """End every forkserver; their children have ended before."""
@@ -151,6 +172,10 @@ class WarmLauncher:
         self._forget(list(self._servers))
         if self._closing:
             await asyncio.wait(self._closing)
+        await self._learned.close()
+
+    def _keys(self) -> set[Key]:
+        return {*self._servers, *self._unfit, *self._refused}
 
     def _server(self, request: LaunchRequest) -> Forkserver:
         key = _key(request)
@@ -163,20 +188,49 @@ class WarmLauncher:
         return server
 
     def _new(self, request: LaunchRequest) -> Forkserver:
+        key = request.environment_key
         modules = (
-            self._learned.modules(request.environment_key, request.imports)
+            self._learned.modules(key, request.imports)
             if request.preload is None
             else list(request.preload)
         )
         output = self._log(request.environment_name)
-        return Forkserver(request, modules, self._slots, output, self._cold.warden, self.patience)
+        left_out = self._learned.left_out(key, self._packages[request.executable])
+        return Forkserver(
+            request, modules, self._slots, output, self._cold.warden, self.patience, left_out
+        )
 
-    async def _ready(self, request: LaunchRequest, server: Forkserver) -> None:
-        await server.ready()
+    async def _ready(self, request: LaunchRequest) -> Forkserver:
+        """The forkserver of ``request`` once it is warm: the first that needs to leave nothing out.
+
+        Raises ``UnfitError`` or ``ForkserverGoneError``.
+        """
+        await self._look_at_packages(request)
+        for _ in range(_ROUNDS):
+            server = self._server(request)
+            if await self._warm(request, server):
+                return server
+            self._drop(_key(request), server)
+        raise UnfitError(f"libraries were found to be unfit {_ROUNDS} times in a row")
+
+    async def _warm(self, request: LaunchRequest, server: Forkserver) -> bool:
+        """False when some of its libraries are unfit, which is known then."""
+        key = request.environment_key
+        try:
+            await server.ready()
+        except UnfitLibrariesError as error:
+            packages = self._packages.get(request.executable, "")
+            self._learned.leave_out(key, packages, error.left_out)
+            return False
         if request.preload is None:
-            # What was guessed and found: a shim forked from it does not report it as imported.
-            self._learned.add(request.environment_key, server.preloaded)
-            self._learned.forget(request.environment_key, server.gone)
+            self._learned.forget(key, server.gone)
+        return True
+
+    async def _look_at_packages(self, request: LaunchRequest) -> None:
+        await self._learned.opened()
+        if request.executable not in self._packages:
+            found = await asyncio.to_thread(fingerprint, request.executable.parent.parent)
+            self._packages.setdefault(request.executable, found)
 
     def _grow(self) -> None:
         self._calm = None
@@ -188,9 +242,12 @@ class WarmLauncher:
 
     async def _outgrow(self, key: Key, request: LaunchRequest, old: Forkserver) -> None:
         """Put one that has preloaded all that is known in the place of ``old``."""
+        await self._look_at_packages(request)
         new = self._new(request)
         try:
-            await self._ready(request, new)
+            while not await self._warm(request, new):
+                self._retire(new)
+                new = self._new(request)
             # Unless things went on meanwhile.
             if self._servers.get(key) is old:
                 self._drop(key, old)
@@ -212,11 +269,17 @@ class WarmLauncher:
             return "forkservers need Linux"
         if not has_pidfds():
             return "forkservers need pidfd_open(2), which is refused here"
-        return self._unfit.get(_key(request))
+        key = _key(request)
+        return self._unfit.get(key) or self._refused[key].get(request.name)
 
     def _give_up(self, key: Key, reason: str) -> None:
         self._forget([key])
         self._unfit[key] = reason
+
+    def _drop_gone(self, key: Key) -> None:
+        server = self._servers.get(key)
+        if server is not None and not server.usable:
+            self._drop(key, server)
 
     def _drop(self, key: Key, server: Forkserver) -> None:
         if self._servers.get(key) is server:
@@ -226,6 +289,7 @@ class WarmLauncher:
     def _forget(self, keys: list[Key]) -> None:
         for key in keys:
             self._unfit.pop(key, None)
+            self._refused.pop(key, None)
             self._outgrown.pop(key, None)
             server = self._servers.pop(key, None)
             if server is not None:
@@ -250,9 +314,12 @@ def _key(request: LaunchRequest) -> Key:
     )
 
 
-def _shadowed(request: LaunchRequest, loaded: frozenset[str]) -> str | None:
-    """Why ``request`` must not be forked: its own modules would lose against preloaded ones."""
-    found = sorted(request.local_names & loaded)
-    if found:
-        return f"its own module {found[0]!r} has the name of one that is preloaded"
-    return None
+def _without(left_out: Mapping[str, str]) -> str:
+    """What a forked process has to import itself, in one line; "" when that is nothing."""
+    if not left_out:
+        return ""
+    # First those that are the cause, then those that import one.
+    names = sorted(left_out, key=lambda name: (left_out[name].startswith("imports "), name))
+    shown = "; ".join(f"{name}, which {left_out[name]}" for name in names[:_SHOWN])
+    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"not preloaded: {shown}{more}"

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 from supervised import alive, poll
 from warmth import BAD_LIBRARIES, bad_environment, scratch_environment, site_packages, warm_request
 
-from supervisor.forkserver import Forkserver, ForkserverGoneError, Patience, UnfitError
+from supervisor.forkserver import (
+    Forkserver,
+    ForkserverGoneError,
+    Patience,
+    UnfitError,
+    UnfitLibrariesError,
+)
 from supervisor.launcher import LaunchRequest, SpawnLauncher
 from supervisor.slots import Slots
 from supervisor.warden import Warden
@@ -34,10 +41,20 @@ class Warmed:
         self._servers: list[Forkserver] = []
 
     def start(
-        self, request: LaunchRequest, *modules: str, patience: Patience | None = None
+        self,
+        request: LaunchRequest,
+        *modules: str,
+        patience: Patience | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> Forkserver:
         server = Forkserver(
-            request, list(modules), Slots(), self._hear, self.warden, patience or Patience()
+            request,
+            list(modules),
+            Slots(),
+            self._hear,
+            self.warden,
+            patience or Patience(),
+            left_out,
         )
         self._servers.append(server)
         return server
@@ -60,17 +77,19 @@ async def warmed() -> AsyncIterator[Warmed]:
         await one.close()
 
 
-async def unfit(scratch: Path, folder: Path, *modules: str, patience: float = 60.0) -> str:
-    """Why an environment that preloads ``modules`` is unfit; its processes are gone then."""
+async def unfit(
+    scratch: Path, folder: Path, *modules: str, patience: float = 60.0
+) -> Mapping[str, str]:
+    """The libraries among ``modules`` that cannot be preloaded; the process is gone then."""
     async with warmed() as one:
         server = one.start(
             await warm_request(scratch, folder), *modules, patience=Patience(preload=patience)
         )
-        with pytest.raises(UnfitError) as caught:
+        with pytest.raises(UnfitLibrariesError) as caught:
             await server.ready()
         assert server.pid is not None
         await poll(lambda: not alive(server.pid or 0), "the forkserver is gone")
-        return str(caught.value)
+        return caught.value.left_out
 
 
 # What it preloads.
@@ -82,8 +101,6 @@ async def test_installed_and_standard_modules_are_preloaded(scratch, tmp_path):
         server = one.start(request, "good_library.part", "decimal", "no_such_library")
         await server.ready()
         assert server.preloaded == ["good_library.part", "decimal"]
-        assert {"good_library", "decimal", "sys"} <= server.loaded
-        assert "no_such_library" not in server.loaded
         assert server.gone == []
         assert server.knows({"decimal", "no_such_library"})
         assert not server.knows({"fractions"})
@@ -135,8 +152,11 @@ async def test_nothing_is_imported_from_pythonpath(scratch, tmp_path, team):
         await server.ready()
         assert server.preloaded == []
         assert not (team / "imported").exists()
-        with pytest.raises(UnfitError, match=r"team_plugin\.py, the team's own, is imported"):
+        with pytest.raises(
+            UnfitLibrariesError, match=r"imports team_plugin, which is the team's own"
+        ):
             await one.start(request, "plugin_library").ready()
+        assert not (team / "imported").exists()
 
 
 async def test_nothing_is_imported_from_the_working_directory(scratch, tmp_path, team, monkeypatch):
@@ -157,8 +177,11 @@ async def test_nothing_is_imported_from_an_editable_install(tmp_path, team):
         await server.ready()
         assert server.preloaded == ["decimal"]
         assert not (team / "imported").exists()
-        with pytest.raises(UnfitError, match=r"team_plugin\.py, the team's own, is imported"):
+        with pytest.raises(
+            UnfitLibrariesError, match=r"imports team_plugin, which is the team's own"
+        ):
             await one.start(request, "plugin_library").ready()
+        assert not (team / "imported").exists()
 
 
 async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, tmp_path, team):
@@ -175,46 +198,110 @@ async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, 
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
-        ("thread_library", "preloaded libraries left threads running: ticker"),
-        ("native_library", "preloaded libraries left native threads running: python"),
-        ("raising_library", "preloading raising_library failed: RuntimeError: no licence"),
+        ("thread_library", "leaves threads running: ticker"),
+        ("native_library", "leaves native threads running: python"),
+        ("raising_library", "cannot be imported (RuntimeError: no licence)"),
         (
             "missing_library",
-            "preloading missing_library failed: ModuleNotFoundError: "
-            "No module named 'something_else'",
+            "cannot be imported (ModuleNotFoundError: No module named 'something_else')",
         ),
-        ("exiting_library", "preloading exiting_library failed: SystemExit: 3"),
-        (
-            "ending_library",
-            "preloading ending_library ended the forkserver: it exited with status 3",
-        ),
+        ("exiting_library", "cannot be imported (SystemExit: 3)"),
+        ("ending_library", "ended the forkserver (it exited with status 3) when it was imported"),
         (
             "crashing_library",
-            "preloading crashing_library ended the forkserver: it was killed by SIGSEGV",
+            "ended the forkserver (it was killed by SIGSEGV) when it was imported",
         ),
-        ("child_library", "preloaded libraries left a process running"),
-        ("timer_library", "preloaded libraries left a timer running"),
-        ("moving_library", "preloaded libraries changed the working directory to /tmp"),
-        ("ray_user", "preloaded libraries imported ray, which does not survive a fork"),
+        ("child_library", "leaves a process running"),
+        ("timer_library", "leaves a timer running"),
+        ("moving_library", "changes the working directory to /tmp"),
+        ("ray_user", "imports ray, which does not survive a fork"),
+        ("semaphore_library", "makes memory that all forked processes would share: /dev/shm/sem.*"),
+        ("memory_library", r"makes memory that all forked processes would share: /dev/zero.*"),
+        ("native_handler_library", r"handles signals in native code \(12\)"),
+        ("temporary_library", "makes a temporary file or directory"),
+        ("limit_library", r"changes the limit RLIMIT_CORE to .*"),
+        ("path_library", r"reads sys\.path when it is imported"),
+        ("place_library", "remembers the working directory"),
+        ("tracing_library", "traces or profiles"),
     ],
 )
-async def test_a_preload_that_cannot_be_forked(scratch, tmp_path, library, reason):
-    assert await unfit(scratch, tmp_path, "good_library", library, "decimal") == reason
+async def test_a_library_that_cannot_be_preloaded(scratch, tmp_path, library, reason):
+    found = await unfit(scratch, tmp_path, "good_library", library, "decimal")
+    assert list(found) == [library]
+    assert found[library] == reason or re.fullmatch(reason, found[library])
 
 
-async def test_a_preload_that_leaves_descriptors_open(scratch, tmp_path):
-    text = await unfit(scratch, tmp_path, "file_library")
-    assert text.startswith("preloaded libraries left /")
-    assert text.endswith("/file_library.py open")
-    text = await unfit(scratch, tmp_path, "socket_library")
-    assert text.startswith("preloaded libraries left socket:[")
+async def test_a_library_that_leaves_descriptors_open(scratch, tmp_path):
+    found = await unfit(scratch, tmp_path, "file_library")
+    assert found["file_library"].startswith("leaves /")
+    assert found["file_library"].endswith("/file_library.py open")
+    found = await unfit(scratch, tmp_path, "socket_library")
+    assert found["socket_library"].startswith("leaves socket:[")
+
+
+async def test_all_unfit_libraries_are_found_at_once_with_those_that_import_them(scratch, tmp_path):
+    names = ["good_library", "thread_user_user", "timer_library", "decimal"]
+    found = await unfit(scratch, tmp_path, *names)
+    left = "leaves threads running: ticker"
+    assert found == {
+        "thread_library": left,
+        "thread_user": f"imports thread_library, which {left}",
+        "thread_user_user": f"imports thread_library, which {left}",
+        "timer_library": "leaves a timer running",
+    }
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request, *names, left_out=found)
+        await server.ready()
+        assert server.preloaded == ["good_library", "decimal"]
+        assert server.left_out == found
+
+
+async def test_an_import_of_what_is_left_out_is_not_done(scratch, tmp_path):
+    """Known of one library alone: what imports it is found, and it is never imported."""
+    async with warmed() as one:
+        request = await warm_request(scratch, tmp_path)
+        server = one.start(request, "thread_user", left_out={"thread_library": "is not wanted"})
+        with pytest.raises(UnfitLibrariesError) as caught:
+            await server.ready()
+        reason = "imports thread_library, which is not wanted"
+        assert caught.value.left_out == {"thread_user": reason}
 
 
 @pytest.mark.parametrize("library", ["hanging_library", "holding_library"])
 async def test_a_preload_that_hangs(scratch, tmp_path, library):
     # As long as an interpreter may take to start, too.
-    text = await unfit(scratch, tmp_path, "decimal", library, patience=3.0)
-    assert text == f"preloading {library} took longer than 3 s"
+    found = await unfit(scratch, tmp_path, "decimal", library, patience=3.0)
+    assert found == {library: "took longer than 3 s when it was imported"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import socket\nsocket.pair = socket.socketpair()", r"leaves socket:\[\d+\] open"),
+        ("import mmap\nmmap.one = mmap.mmap(-1, 4096)", "makes memory that all forked .*"),
+        ("import os, threading\nthreading.Thread(target=os.wait4, args=(1, 0))", ""),
+        (
+            "import threading\n"
+            "threading.Thread(target=threading.Event().wait, name='t', daemon=True).start()",
+            "leaves threads running: t",
+        ),
+    ],
+    ids=["descriptors", "memory", "nothing", "thread"],
+)
+async def test_what_the_start_of_the_interpreter_leaves(tmp_path, text, reason):
+    executable = scratch_environment(tmp_path / "environment", sys.executable, {})
+    site_packages(tmp_path / "environment").joinpath("begin.pth").write_text(
+        f"import sys; exec({text!r})\n"
+    )
+    async with warmed() as one:
+        server = one.start(await warm_request(executable, tmp_path), "decimal")
+        if not reason:
+            await server.ready()
+            return
+        start = r"the start of the interpreter \(sitecustomize or a \.pth file\) "
+        with pytest.raises(UnfitError, match=start + reason):
+            await server.ready()
 
 
 async def test_what_is_known_to_break_is_not_preloaded(scratch, tmp_path):

@@ -13,7 +13,8 @@ import pytest
 from loading import write
 
 from envs.discovery import _installation
-from supervisor.learned import Learned, imports_of, local_names
+from supervisor.guess import imports_of
+from supervisor.learned import Learned
 from supervisor.specs import Target, TargetKind
 from supervisor.watcher import _existing
 
@@ -26,7 +27,7 @@ def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Ta
 # The scan.
 
 
-def test_the_scan_finds_what_a_source_imports(tmp_path):
+def test_the_scan_finds_what_runs_when_a_module_is_imported(tmp_path):
     text = """\
         import pandas as pd, json
         import sqlalchemy.orm
@@ -37,13 +38,54 @@ def test_the_scan_finds_what_a_source_imports(tmp_path):
         from . import neighbour
         from .neighbour import thing
         if True:
-            import lazily ; import second
-        def function():
-            from inside import it
+            import either ; import second
+        try:
+            import fast
+        except ImportError:
+            import slow
+        else:
+            import third
+        class Base:
+            import in_class
         """
     write(tmp_path, {"defs.py": text})
     found = imports_of(target(tmp_path))
-    assert found == ("pandas", "json", "sqlalchemy", "dagster", "lazily", "inside")
+    assert found == (
+        *("pandas", "json", "sqlalchemy", "dagster", "either", "second"),
+        *("fast", "third", "slow", "in_class"),
+    )
+
+
+def test_the_scan_leaves_out_what_does_not_run(tmp_path):
+    text = """\
+        from typing import TYPE_CHECKING
+        import typing
+        if TYPE_CHECKING:
+            import pandas
+        elif typing.TYPE_CHECKING:
+            import numpy
+        else:
+            import really
+        if False:
+            import never
+        if __name__ == "__main__":
+            import argparse
+        def function():
+            from inside import it
+        async def other():
+            import inside_too
+        class Base:
+            def method(self):
+                import deep
+        """
+    write(tmp_path, {"defs.py": text})
+    assert imports_of(target(tmp_path)) == ("typing", "really")
+
+
+def test_the_scan_of_another_pythons_source_looks_at_the_beginning_of_lines(tmp_path):
+    text = "import first, second\nprint 'python 2'\nif True:\n    import third\nfrom a.b import c\n"
+    write(tmp_path, {"defs.py": text})
+    assert imports_of(target(tmp_path)) == ("first", "second", "a")
 
 
 def test_the_scan_follows_the_teams_own_modules_and_leaves_them_out(tmp_path):
@@ -82,50 +124,6 @@ def test_the_scan_ends_where_modules_import_each_other(tmp_path):
     assert imports_of(target(tmp_path)) == ("yaml",)
 
 
-# Names that would lose against preloaded ones.
-
-
-def test_local_names_are_modules_and_packages(tmp_path):
-    write(
-        tmp_path,
-        {
-            "defs.py": "",
-            "json.py": "",
-            "email/__init__.py": "",
-            "logging/notes.txt": "",
-            "Makefile": "",
-            "README.md": "",
-            "not-a-name/__init__.py": "",
-            "native.cpython-311-x86_64-linux-gnu.so": "",
-        },
-    )
-    assert local_names(target(tmp_path)) == {"defs", "json", "email", "native"}
-
-
-def test_local_names_notice_a_new_module(tmp_path):
-    write(tmp_path, {"defs.py": "", "email/notes.txt": ""})
-    assert local_names(target(tmp_path)) == {"defs"}
-    write(tmp_path, {"email/__init__.py": ""})
-    assert local_names(target(tmp_path)) == {"defs", "email"}
-    write(tmp_path, {"json.py": ""})
-    os.utime(tmp_path, ns=(1, 1))
-    assert local_names(target(tmp_path)) == {"defs", "email", "json"}
-
-
-def test_local_names_of_a_file_elsewhere_hold_its_stem(tmp_path):
-    write(tmp_path, {"work/a.py": "", "files/b.py": ""})
-    one = Target(
-        kind=TargetKind.PYTHON_FILE,
-        name=str(tmp_path / "files" / "b.py"),
-        working_directory=tmp_path / "work",
-    )
-    assert local_names(one) == {"a", "b"}
-
-
-def test_local_names_of_no_directory_are_none(tmp_path):
-    assert local_names(target(tmp_path / "gone", "m", "python_module")) == set()
-
-
 @pytest.fixture
 def nobody() -> Iterator[Path]:
     """A readable directory with one that may not be entered, seen by a user without privileges."""
@@ -144,7 +142,6 @@ def nobody() -> Iterator[Path]:
 
 
 def test_what_may_not_be_entered_is_nobodys_module(nobody):
-    assert "closed" not in local_names(target(nobody, "m", "python_module"))
     assert imports_of(target(nobody, "closed.m", "python_module")) == ()
     assert list(_installation(nobody / "closed", "pyenv")) == []
     assert _existing([str(nobody / "closed" / "below"), str(nobody)]) == {str(nobody)}
@@ -153,23 +150,70 @@ def test_what_may_not_be_entered_is_nobodys_module(nobody):
 # What is kept.
 
 
-def test_what_is_known_comes_before_the_guess(tmp_path):
-    learned = Learned(tmp_path / "preload.json")
+async def opened(path: Path | None) -> Learned:
+    learned = Learned(path)
+    await learned.opened()
+    return learned
+
+
+async def test_what_is_known_comes_before_the_guess(tmp_path):
+    learned = await opened(tmp_path / "preload.json")
     assert learned.modules("env", ["guess"]) == ["guess"]
-    learned.add("env", ["pandas", "pandas.core"])
-    learned.add("env", ["pandas.core", "numpy"])
+    learned.add("env", "a", ["pandas", "pandas.core"])
+    learned.add("env", "b", ["pandas.core", "numpy"])
     assert learned.modules("env", ["guess"]) == ["pandas", "pandas.core", "numpy"]
     assert learned.modules("other", ["guess"]) == ["guess"]
-    again = Learned(tmp_path / "preload.json")
+    await learned.close()
+    again = await opened(tmp_path / "preload.json")
     assert again.modules("env", ["guess"]) == ["pandas", "pandas.core", "numpy"]
     again.forget("env", ["pandas.core", "never known"])
-    assert Learned(tmp_path / "preload.json").modules("env", []) == ["pandas", "numpy"]
+    await again.close()
+    assert (await opened(tmp_path / "preload.json")).modules("env", []) == ["pandas", "numpy"]
 
 
-def test_without_a_file_it_is_known_in_memory():
-    learned = Learned(None)
-    learned.add("env", ["pandas"])
+async def test_what_no_location_imports_any_more_is_forgotten(tmp_path):
+    learned = await opened(tmp_path / "preload.json")
+    learned.add("env", "a", ["pandas", "shared"])
+    learned.add("env", "b", ["shared"])
+    for _ in range(2):  # it may come back
+        learned.add("env", "a", ["numpy"])
+        assert set(learned.modules("env", [])) == {"pandas", "shared", "numpy"}
+    learned.add("env", "a", ["numpy"])
+    assert set(learned.modules("env", [])) == {"shared", "numpy"}
+    await learned.close()
+
+
+async def test_a_location_that_is_not_loaded_any_more_is_forgotten(tmp_path):
+    learned = await opened(tmp_path / "preload.json")
+    learned.add("env", "gone", ["pandas"])
+    learned.add("env", "a", ["numpy"])
+    for _ in range(6):
+        await learned.close()
+        learned = await opened(tmp_path / "preload.json")
+        learned.add("env", "a", ["numpy"])
+    assert learned.modules("env", []) == ["numpy"]
+    await learned.close()
+
+
+async def test_unfit_libraries_are_known_until_the_packages_change(tmp_path):
+    learned = await opened(tmp_path / "preload.json")
+    learned.leave_out("env", "packages 1", {"pyarrow": "leaves threads"})
+    learned.leave_out("env", "packages 1", {"flytekit": "leaves threads"})
+    await learned.close()
+    again = await opened(tmp_path / "preload.json")
+    assert list(again.left_out("env", "packages 1")) == ["pyarrow", "flytekit"]
+    assert again.left_out("env", "packages 2") == {}
+    again.leave_out("env", "packages 2", {"sqlmesh": "leaves threads"})
+    assert list(again.left_out("env", "packages 2")) == ["sqlmesh"]
+    assert again.left_out("env", "packages 1") == {}
+    await again.close()
+
+
+async def test_without_a_file_it_is_known_in_memory():
+    learned = await opened(None)
+    learned.add("env", "a", ["pandas"])
     assert learned.modules("env", []) == ["pandas"]
+    await learned.close()
 
 
 @pytest.mark.parametrize(
@@ -180,35 +224,41 @@ def test_without_a_file_it_is_known_in_memory():
         b"\xff\xfe\x00",
         b"[" * 200_000,
         b"[1, 2]",
-        b'{"env": "pandas"}',
-        b'{"env": {"pandas": 1}}',
-        b'{"env": [1, null, "", "../evil", "a b", ["x"]]}',
+        b'{"env": ["pandas"]}',
+        b'{"format": 2, "environments": {"env": "pandas"}}',
+        b'{"format": 2, "environments": {"env": {"locations": {"a": ["pandas"]}}}}',
+        b'{"format": 2, "environments": {"env": {"locations": {"a": {"modules": '
+        b'{"": 0, "../evil": 0, "a b": 1}, "lives": "x"}}, "left_out": {"p q": 1, "x": []}}}}',
     ],
-    ids=["empty", "cut", "binary", "deep", "list", "text", "map", "names"],
+    ids=["empty", "cut", "binary", "deep", "list", "older", "text", "modules", "names"],
 )
-def test_a_damaged_file_is_learned_again(tmp_path, data):
+async def test_a_damaged_file_is_learned_again(tmp_path, data):
     path = tmp_path / "preload.json"
     path.write_bytes(data)
-    learned = Learned(path)
+    learned = await opened(path)
     assert learned.modules("env", ["guess"]) == ["guess"]
-    learned.add("env", ["pandas"])
-    assert json.loads(path.read_text())["env"] == ["pandas"]
+    assert learned.left_out("env", "") == {}
+    learned.add("env", "a", ["pandas"])
+    await learned.close()
+    assert (await opened(path)).modules("env", []) == ["pandas"]
 
 
-def test_a_directory_that_cannot_be_written_is_no_failure(tmp_path):
-    learned = Learned(tmp_path / "gone" / "preload.json")
-    learned.add("env", ["pandas"])
+async def test_a_directory_that_cannot_be_written_is_no_failure(tmp_path):
+    learned = await opened(tmp_path / "gone" / "preload.json")
+    learned.add("env", "a", ["pandas"])
     assert learned.modules("env", []) == ["pandas"]
+    await learned.close()
 
 
-def test_what_a_shim_reports_is_bounded(tmp_path):
-    learned = Learned(tmp_path / "preload.json")
-    learned.add("env", [7, "x" * 1000, "no name", "pandas", "pandas"])
-    learned.add("env", [f"m{n}" for n in range(100_000)])
+async def test_what_a_shim_reports_is_bounded(tmp_path):
+    learned = await opened(tmp_path / "preload.json")
+    learned.add("env", "a", [7, "x" * 1000, "no name", "pandas", "pandas"])
+    learned.add("env", "b", [f"m{n}" for n in range(100_000)])
     assert learned.modules("env", []) == ["pandas"]
     for number in range(150):
-        learned.add(f"env{number}", ["pandas"])
-    kept = json.loads((tmp_path / "preload.json").read_text())
+        learned.add(f"env{number}", "a", ["pandas"])
+    await learned.close()
+    kept = json.loads((tmp_path / "preload.json").read_text())["environments"]
     assert len(kept) == 100
     assert "env149" in kept
     assert "env0" not in kept

@@ -143,10 +143,11 @@ async def test_start_method_spawn(tmp_path, runtime, scratch):
 
 async def test_preload_as_the_operator_says(tmp_path, runtime, scratch):
     text = """\
-        import sys
-        open("%s.%s" % (__name__, "good_library" in sys.modules), "w").close()
+        import os, sys
+        assert "good_library" not in sys.modules
 
         import good_library
+        open("%s.%s" % (__name__, good_library.PID != os.getpid()), "w").close()
         from runner_shim import job
 
         @job
@@ -169,18 +170,18 @@ async def test_preload_as_the_operator_says(tmp_path, runtime, scratch):
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
-        ("thread_library", "preloaded libraries left threads running: ticker"),
-        ("ending_library", "preloading ending_library ended the forkserver: it exited"),
-        ("raising_library", "preloading raising_library failed: RuntimeError: no licence"),
-        ("hanging_library", "preloading hanging_library took longer than 3 s"),
+        ("thread_library", "thread_library, which leaves threads running: ticker"),
+        ("ending_library", "ending_library, which ended the forkserver (it exited"),
+        ("raising_library", "raising_library, which cannot be imported (RuntimeError: no licence"),
+        ("hanging_library", "hanging_library, which took longer than 3 s"),
     ],
 )
-async def test_a_bad_preload_costs_nothing_but_time(
+async def test_a_bad_library_alone_is_left_out(
     tmp_path, runtime, scratch, library, reason, monkeypatch
 ):
     monkeypatch.setattr(WarmLauncher, "patience", Patience(preload=3.0))
     # It stands in the source, where it is found, and is not imported when the location is loaded.
-    guarded = f"if False:\n    import {library}\n" + job("one")
+    guarded = f"import good_library\nif len([]):\n    import {library}\n" + job("one")
     workspace = workspace_of(
         tmp_path,
         scratch,
@@ -191,18 +192,46 @@ async def test_a_bad_preload_costs_nothing_but_time(
         await running.ready()
         for name in "ab":
             how, why = await method(running, name)
-            assert how == "spawn"
-            assert why.startswith(reason)
-        assert await method(running, "c") == FORKED
-        assert len(forkservers(running)) == 1
+            assert how == "forkserver"
+            assert why.startswith(f"not preloaded: {reason}")
+        how, why = await method(running, "c")
+        assert how == "forkserver"
         assert running.definitions("a") == ["job:one"]
         # It is not tried again each time.
+        servers = forkservers(running)
         first = running.pid("a")
         running["a"].reload()
         await running.until(lambda: running["a"].generation == 2, "second")
         await running.ready("a")
         assert running.pid("a") != first
-        assert (await method(running, "a"))[0] == "spawn"
+        assert (await method(running, "a"))[1].startswith(f"not preloaded: {reason}")
+        assert forkservers(running) == servers
+    kept = json.loads((running.daemon.state.path / "preload.json").read_text())
+    (environment,) = kept["environments"].values()
+    assert list(environment["left_out"]) == [library]
+
+
+async def test_a_location_that_imports_an_unfit_library_imports_it_itself(
+    tmp_path, runtime, scratch
+):
+    uses = "import thread_user_user, threading\n" + job("one")
+    uses += "assert [one.name for one in threading.enumerate()] == ['MainThread', 'ticker']\n"
+    none = "import good_library, threading\nassert len(threading.enumerate()) == 1\n" + job("one")
+    preload = {"preload": ["good_library", "thread_user_user"]}
+    workspace = workspace_of(
+        tmp_path, scratch, {"a.py": uses, "b.py": none}, {"a": preload, "b": preload}
+    )
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        for name in "ab":
+            how, why = await method(running, name)
+            assert how == "forkserver"
+            assert why == (
+                "not preloaded: thread_library, which leaves threads running: ticker; "
+                "thread_user, which imports thread_library, which leaves threads running: ticker; "
+                "thread_user_user, which imports thread_library, which leaves threads running: "
+                "ticker"
+            )
 
 
 async def test_a_location_with_a_module_of_a_preloaded_name(tmp_path, runtime, scratch):
@@ -222,12 +251,9 @@ async def test_a_location_with_a_module_of_a_preloaded_name(tmp_path, runtime, s
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        assert await method(running, "two") == FORKED
-        assert await method(running, "one") == (
-            "spawn",
-            "its own module 'good_library' has the name of one that is preloaded",
-        )
+        assert await methods(running, ("one", "two")) == {FORKED}
         assert running.definitions("one") == ["job:one"]
+        assert running.definitions("two") == ["job:two"]
 
 
 @pytest.mark.parametrize("once", [False, True])
@@ -319,11 +345,10 @@ async def test_what_fails_in_its_own_code_is_not_tried_fresh(tmp_path, runtime, 
 async def test_the_first_start_guesses_and_the_next_one_knows(tmp_path, runtime, scratch):
     before = set(zombies(os.getpid()))
     text = """\
-        import importlib, sys
-        seen = sorted(one for one in ("good_library", "good_library.part") if one in sys.modules)
-        importlib.import_module("good_" + "library.part")
+        import importlib, os
+        part = importlib.import_module("good_" + "library.part")
         with open("seen", "a") as file:
-            file.write(" ".join(seen) + "\\n")
+            file.write("%s\\n" % (part.PID != os.getpid()))
 
         from runner_shim import job
 
@@ -349,14 +374,38 @@ async def test_the_first_start_guesses_and_the_next_one_knows(tmp_path, runtime,
         await poll(lambda: not alive(pid), "the first process is gone")
         os.kill(running.pid("a"), 0)
         state = running.daemon.state.path / "preload.json"
-        (names,) = json.loads(state.read_text()).values()
-        assert names[-2:] == ["good_library", "good_library.part"]
+        assert {"good_library.part"} <= learned(state)["a"].keys()
         await poll(lambda: not set(zombies(os.getpid())) - before, "no zombie is left")
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert await method(running, "a") == FORKED
     lines = (tmp_path / "seen").read_text().split("\n")
-    assert lines[:3] == ["", "good_library good_library.part", "good_library good_library.part"]
+    assert lines[:3] == ["False", "True", "True"]
+
+
+async def test_what_is_not_imported_any_more_is_not_preloaded(tmp_path, runtime, scratch):
+    late = "def later():\n    import good_library\n"
+    workspace = workspace_of(
+        tmp_path, scratch, {"a.py": using("good_library"), "b.py": late + job("one")}
+    )
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        state = running.daemon.state.path / "preload.json"
+        await poll(
+            lambda: state.exists() and "good_library" in learned(state)["a"], "it is learned"
+        )
+        assert "good_library" not in learned(state).get("b", {})
+        for number in range(2, 5):
+            save(tmp_path / "a.py", f"# {number}\n" + job("one"))
+            await running.until(lambda n=number: running["a"].generation >= n, "loaded again")
+            await running.ready("a")
+        await poll(lambda: "good_library" not in learned(state)["a"], "it is forgotten")
+
+
+def learned(state: Path) -> dict[str, dict[str, int]]:
+    """What each location of the only environment was seen to import."""
+    (environment,) = json.loads(state.read_text())["environments"].values()
+    return {name: one["modules"] for name, one in environment["locations"].items()}
 
 
 async def test_a_module_that_is_gone_is_forgotten(tmp_path, runtime, scratch):
@@ -366,10 +415,12 @@ async def test_a_module_that_is_gone_is_forgotten(tmp_path, runtime, scratch):
     async with supervising(workspace, runtime) as running:
         await running.ready()
         state = running.daemon.state.path / "preload.json"
-        await poll(lambda: "good_library.fleeting" in state.read_text(), "learned")
+        await poll(
+            lambda: state.exists() and "good_library.fleeting" in state.read_text(), "learned"
+        )
     part.unlink()
     save(tmp_path / "a.py", using("good_library"))
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert await method(running, "a") == FORKED
-        assert "good_library.fleeting" not in state.read_text()
+        await poll(lambda: "good_library.fleeting" not in state.read_text(), "it is forgotten")

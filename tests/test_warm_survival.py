@@ -73,7 +73,7 @@ async def test_a_forkserver_killed_while_it_preloads(tmp_path, runtime, scratch)
         await running.ready()
         how, why = await method(running, "a")
         assert how == "spawn"
-        assert why.endswith("ended the forkserver: it was killed by SIGKILL")
+        assert why.endswith("ended the forkserver (it was killed by SIGKILL)")
 
 
 async def test_a_stopped_forkserver_holds_nothing_up(tmp_path, runtime, scratch, monkeypatch):

@@ -104,8 +104,8 @@ def zombies(parent: int) -> list[int]:
 
 
 BAD_LIBRARIES = {
-    "good_library/__init__.py": "VALUE = 1\n",
-    "good_library/part.py": "VALUE = 2\n",
+    "good_library/__init__.py": "import os\nVALUE = 1\nPID = os.getpid()\n",
+    "good_library/part.py": "import os\nVALUE = 2\nPID = os.getpid()\n",
     "thread_library.py": """\
         import threading
         threading.Thread(target=threading.Event().wait, name="ticker", daemon=True).start()
@@ -127,6 +127,20 @@ BAD_LIBRARIES = {
     "child_library.py": "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n",
     "timer_library.py": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 600)\n",
     "moving_library.py": "import os\nos.chdir('/tmp')\n",
+    "thread_user.py": "import thread_library\n",
+    "thread_user_user.py": "def load():\n    import thread_user\nload()\n",
+    "semaphore_library.py": "import multiprocessing\nlock = multiprocessing.Lock()\n",
+    "memory_library.py": "import mmap\nshared = mmap.mmap(-1, 4096)\n",
+    "native_handler_library.py": """\
+        import ctypes
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(int)
+        ctypes.CDLL(None).signal(12, handler)
+        """,
+    "temporary_library.py": "import tempfile\nfolder = tempfile.TemporaryDirectory()\n",
+    "limit_library.py": "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n",
+    "path_library.py": "import sys\nfirst = sys.path[0]\n",
+    "place_library.py": "import pathlib\nhere = pathlib.Path.cwd()\n",
+    "tracing_library.py": "import sys\nsys.setprofile(lambda *event: None)\n",
     "ray.py": "",
     "ray_user.py": "import ray\n",
     "plugin_library.py": "import team_plugin\n",

@@ -1,0 +1,187 @@
+"""What imports leave in a process that no fork may have: found, and put into words.
+
+Owns the *kinds* of it: threads, processes, open descriptors, shared memory, timers, limits, native
+signal handlers, tracing, temporary files. A forked process would lack it or share it with all the
+others. Decides nothing: a library that leaves some of it is not preloaded.
+"""
+
+import _signal
+import os
+import re
+import sys
+
+__all__ = ["compare", "find", "from_the_start", "put_right"]
+
+_HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random")
+_SHARED = re.compile(rb"^\S+ ..[-x]s \S+ \S+ \S+ *(.*)$", re.M)
+# Signals that the C library handles once there have been threads; SIGWINCH is readline's.
+_C_LIBRARY = (32, 33)
+
+# The kinds that ``find`` finds, and what a library that has left one is said to do.
+_KINDS = (
+    ("threads", "leaves threads running: %s"),
+    ("native threads", "leaves native threads running: %s"),
+    ("processes", "leaves a process running"),
+    ("descriptors", "leaves %s open"),
+    ("memory", "makes memory that all forked processes would share: %s"),
+    ("timers", "leaves a timer running"),
+    ("limits", "changes the limit %s"),
+    ("native handlers", "handles signals in native code (%s)"),
+    ("tracing", "traces or profiles"),
+)
+
+
+def compare(before, now):
+    """What of ``now`` was not there before, in words, or ""."""
+    for kind, text in _KINDS:
+        new = list(now[kind])
+        for one in before[kind]:
+            if one in new:
+                new.remove(one)
+        if new:
+            return _said(text, new)
+    return ""
+
+
+def put_right(place):
+    """What else an import has left: that is undone, and put into words; or "".
+
+    ``place`` is the working directory that is to stay.
+    """
+    if os.getcwd() != place:
+        reason = "changes the working directory to %s" % os.getcwd()
+        os.chdir(place)
+        return reason
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None and tempfile._name_sequence is not None:
+        tempfile._name_sequence = None
+        return "makes a temporary file or directory"
+    return ""
+
+
+def from_the_start(found, numbers):
+    """What is there before anything is imported, in words, or "".
+
+    ``numbers`` are those of the descriptors that the process was started with.
+    """
+    opened = [target for number, target in _descriptors().items() if number not in numbers]
+    if opened:
+        return "leaves %s open" % opened[0]
+    for kind, text in _KINDS:
+        if found[kind] and kind not in ("descriptors", "limits", "native handlers"):
+            return _said(text, found[kind])
+    return ""
+
+
+def _said(text, found):
+    return text % ((", ".join(found),) if "%s" in text else ())
+
+
+def find():
+    """``{kind: [what there is of it, in words]}``."""
+    return {
+        "threads": _threads(),
+        "native threads": _native_threads(),
+        "processes": _processes(),
+        "descriptors": list(_descriptors().values()),
+        "memory": _shared_maps(),
+        "timers": [str(number) for number in (0, 1, 2) if _signal.getitimer(number)[0]],
+        "limits": _limits(),
+        "native handlers": _native_handlers(),
+        "tracing": [repr(one) for one in (sys.gettrace(), sys.getprofile()) if one is not None],
+    }
+
+
+def _threads():
+    """Names of the other Python threads."""
+    import _thread
+
+    others = [one for one in sys._current_frames() if one != _thread.get_ident()]
+    if not others:
+        return []
+    import threading
+
+    names = {one.ident: one.name for one in threading.enumerate()}
+    return sorted(names.get(one, "unnamed") for one in others)
+
+
+def _native_threads():
+    """Names of the other threads, less those of linear algebra libraries: they see to forks."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            try:
+                with open("/proc/self/task/%s/comm" % task) as file:
+                    names.append(file.read().strip())
+            except OSError:  # it has just ended
+                continue
+    if not names:
+        return []
+    with open("/proc/self/comm") as file:
+        own = file.read().strip()  # what a thread is called that nobody has named
+    with open("/proc/self/maps", "rb") as file:
+        algebra = any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
+    return sorted(name for name in names if name != own or not algebra)
+
+
+def _processes():
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    return ["a process"]
+
+
+def _descriptors():
+    """What each open descriptor refers to; the null device and the like can be shared."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:  # the one that the listing itself had
+            continue
+        if target not in _HARMLESS:
+            found[int(name)] = target
+    return found
+
+
+def _shared_maps():
+    """The writable pieces of memory that a fork would share: maps of files, semaphores."""
+    with open("/proc/self/maps", "rb") as file:
+        text = file.read()
+    found = []
+    for match in _SHARED.finditer(text):
+        if match.group(0).split(None, 2)[1][1:2] == b"w":
+            found.append(os.fsdecode(match.group(1)) or "no name")
+    return found
+
+
+def _limits():
+    import resource
+
+    return [
+        "%s to %s" % (name, resource.getrlimit(getattr(resource, name)))
+        for name in dir(resource)
+        if name.startswith("RLIMIT_")
+    ]
+
+
+def _native_handlers():
+    """Numbers of the signals that something else than Python handles or ignores."""
+    with open("/proc/self/status") as file:
+        masks = dict(line.split(":\t", 1) for line in file if line.startswith("Sig"))
+    caught = int(masks["SigCgt"], 16) | int(masks["SigIgn"], 16) | int(masks["SigBlk"], 16)
+    for number in _C_LIBRARY if "readline" not in sys.modules else _C_LIBRARY + (28,):
+        caught &= ~(1 << (number - 1))
+    return [
+        str(number)
+        for number in range(1, _signal.NSIG)
+        if caught >> (number - 1) & 1 and not _handled_by_python(number)
+    ]
+
+
+def _handled_by_python(number):
+    try:
+        return _signal.getsignal(number) not in (0, None)
+    except ValueError:
+        return False
