@@ -13,7 +13,7 @@ import sys
 
 from runner_shim import imported, leftovers
 
-__all__ = ["Effects"]
+__all__ = ["Effects", "Fetched"]
 
 _ABSENT = object()
 
@@ -192,6 +192,17 @@ class _AtFork(object):
 
     def redo(self, hooks):
         self._register(**hooks)
+
+
+class Fetched(object):
+    """What a module has fetched into ``members`` when it was asked for it."""
+
+    def __init__(self, members):
+        self._members = members
+
+    def redo(self, change):
+        name, value = change
+        self._members[name] = value
 
 
 # --- what can be taken back

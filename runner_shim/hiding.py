@@ -22,8 +22,8 @@ __all__ = ["Hidden"]
 
 # Where Cython's modules keep the types that they share.
 _CYTHON = ("_cython_", "cython_runtime")
-# What the interpreter itself has imported, and will not import again, to open a text file.
-_KEPT = frozenset(["_bootlocale"])
+# Imported by the interpreter itself, to open a text file, whenever there is none: not kept.
+_NOT_KEPT = frozenset(["_bootlocale"])
 _HIDDEN, _GIVEN, _GONE = 0, 1, 2
 
 
@@ -37,7 +37,7 @@ class Hidden(object):
     def __init__(self, recorder, libraries):
         self.leave = None
         self._place = recorder.place
-        self._baseline = recorder.baseline | _KEPT
+        self._baseline = recorder.baseline
         self._entries = recorder.entries
         self._tops = recorder.tops
         self._positions = {entry.name: each for each, entry in enumerate(self._entries)}
@@ -62,7 +62,8 @@ class Hidden(object):
 
     def _hide(self):
         for position, entry in enumerate(self._entries):
-            if self._positions[entry.name] == position and entry.name not in self._baseline:
+            known = self._positions[entry.name] != position or entry.name in self._baseline
+            if not known and entry.name not in _NOT_KEPT:
                 self._modules[position] = sys.modules.get(entry.name)
             if self._modules[position] is None:
                 self._state[position] = _GONE

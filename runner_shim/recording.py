@@ -131,9 +131,10 @@ class Recorder(object):
         self._begun = begun
         self._stack = []
         self._seen = set(sys.modules)
-        self._finding = 0
+        self._own = 0  # above it, it is not the import that asks
         self._armed = False
         self._writers = {}
+        self._lazy = []  # (dictionary, names in it) of modules that fetch what they are asked for
 
     # --- beginning and end
 
@@ -214,11 +215,11 @@ class Recorder(object):
         return spec
 
     def _look_for(self, name, path, target):
-        self._finding += 1
+        self._own += 1
         try:
             return self._find(name, path, target)
         finally:
-            self._finding -= 1
+            self._own -= 1
 
     def _loaded(self, spec):
         name = spec.name
@@ -265,8 +266,15 @@ class Recorder(object):
             entry.identity = identity(spec.origin)
             for value in members.values():
                 self._holds(entry, value)
+        for each, names in self._lazy:
+            for name in [one for one in each if one not in names]:
+                names.add(name)
+                if type(each[name]) is not type(sys):
+                    entry.effects.append((effects.Fetched(each), (name, each[name])))
         if "__getattr__" in members or hasattr(type(module), "__getattr__"):
             entry.members = frozenset(members)
+            if type(getattr(module, "__dict__", None)) is dict:
+                self._lazy.append((module.__dict__, set(members)))
         parent = entry.name.rpartition(".")[0]
         if parent:
             entry.needs.add(parent)
@@ -304,6 +312,8 @@ class Recorder(object):
         module = self._import(name, globals, locals, fromlist, level)
         importer = globals.get("__name__") if type(globals) is dict else None
         full = name
+        if self._own:
+            return module
         if level:
             full = _absolute(name, globals, level)
         if type(importer) is str:
@@ -350,7 +360,9 @@ class Recorder(object):
         self._blame_for_what_is_left(entry)
 
     def _blame_for_what_is_left(self, entry):
+        self._own += 1
         reason = self.effects.why_unfit()
+        self._own -= 1
         if reason:
             self.left_out.setdefault(top(entry.name), reason)
 
@@ -396,7 +408,7 @@ class Recorder(object):
             whose.effects.extend(self.effects.changes(thorough=entry is not None))
 
     def _read_variable(self, name):
-        if self._stack:
+        if self._stack and not self._own:
             data = os.environ._data
             value = dict(dict.items(data)) if name is None else dict.get(data, name)
             self._stack[-1].variables.setdefault(name, (value, self._writers.get(name)))
@@ -406,7 +418,7 @@ class Recorder(object):
             self._writers[name] = self._stack[-1].name
 
     def _read_path(self):
-        if not self._stack or self._finding:
+        if not self._stack or self._own:
             return
         frame = sys._getframe(2)
         filename = frame.f_code.co_filename
@@ -429,7 +441,7 @@ class Recorder(object):
         self._stack[-1].distributions.add(name if isinstance(name, str) else None)
 
     def _look(self, path):
-        if not self._stack or self._finding:
+        if not self._stack or self._own:
             return
         try:
             path = os.fsdecode(path)

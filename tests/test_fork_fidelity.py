@@ -1,0 +1,160 @@
+"""A forked process sees what a fresh one sees: each way in which it was seen not to, and mixtures."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fork_scenarios import LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
+from loading import ROOT, every_interpreter, interpreter
+from supervised import Supervised, job, make_workspace, supervising
+from warmth import method, scratch_environment
+
+from supervisor import forkserver, launcher
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
+
+QUICK = interpreter("3.11") or sys.executable
+
+# Nothing is judged, hidden or checked: what forking would be without all that.
+CARELESS = """
+
+class _Nothing(object):
+    checks = property(lambda self: self)
+
+    def begin(self):
+        pass
+
+    def module(self, name):
+        return sys.modules.get(name)
+
+
+def _judge(self):
+    effects = self._recorder.effects
+    effects.undo = effects._real.restore
+    recorded = [change for entry in self._recorder.entries for change in entry.effects]
+    self._recorder.stop()
+    for watch, change in recorded:
+        if type(watch).__name__ in ("_Exit", "_AtFork"):
+            watch.redo(change)
+    self.hidden = _Nothing()
+    return {}
+
+
+Preload.judge = _judge
+"""
+
+
+@pytest.fixture
+def careless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have shims started from a copy of runner_shim in which all checks are switched off."""
+    copy = tmp_path_factory.mktemp("careless") / "runner_shim"
+    shutil.copytree(ROOT / "runner_shim", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "preload.py").open("a") as file:
+        file.write(CARELESS)
+    for module in (launcher, forkserver):
+        monkeypatch.setattr(module, "BOOT", copy / "boot.py")
+
+
+def workspace_of(folder: Path, python: str, texts: dict[str, tuple[str, dict[str, str]]]) -> Path:
+    """Each text as two forked locations and a fresh one, and a neighbour that imports everything."""
+    executable = scratch_environment(folder / "environment", python, LIBRARIES)
+    locations: dict[str, dict[str, Any]] = {}
+    common = {"executable_path": str(executable)}
+    (folder / "neighbour.py").write_text(NEIGHBOUR + "\n" + job("neighbour"))
+    locations["neighbour"] = {"relative_path": "neighbour.py", **common}
+    for name, (text, files) in texts.items():
+        make_folder(folder, name, text, files)
+        for way, start in (("first", "auto"), ("second", "auto"), ("fresh", "spawn")):
+            locations[f"{name}-{way}"] = {
+                "relative_path": f"{name}/defs.py",
+                "working_directory": name,
+                "start_method": start,
+                **common,
+            }
+    return make_workspace(folder, {}, locations)
+
+
+def seen(running: Supervised, name: str) -> str:
+    """What a location noted, or why it failed."""
+    location = running[name]
+    if location.snapshot is None:
+        assert location.failure is not None
+        return f"failed: {location.failure.message}"
+    return location.snapshot.definitions.decode("utf-8", "replace")
+
+
+async def compared(
+    workspace: Path, runtime: Path, names: Iterable[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What differs between forked and fresh, by name; and why which were not forked."""
+    different, fresh = {}, {}
+    async with supervising(workspace, runtime) as running:
+        await running.settled(300)
+        for name in names:
+            expected = seen(running, f"{name}-fresh")
+            for way in ("first", "second"):
+                got = seen(running, f"{name}-{way}")
+                if got != expected:
+                    different[name] = f"{way}: {_without(got, expected)}"
+                if running[f"{name}-{way}"].state == "ready":
+                    how, why = await method(running, f"{name}-{way}")
+                    if how != "forkserver":
+                        fresh[name] = why
+    return different, fresh
+
+
+def _without(got: str, expected: str) -> str:
+    """The words around the places where two texts differ."""
+    matcher = difflib.SequenceMatcher(None, expected.split(", "), got.split(", "), autojunk=False)
+    return "; ".join(
+        f"fresh {expected.split(', ')[a:b]} is {got.split(', ')[c:d]}"
+        for kind, a, b, c, d in matcher.get_opcodes()
+        if kind != "equal"
+    )
+
+
+# What has to be fresh: what was preloaded would have to be executed again.
+ANEW = {
+    *("insert_and_pop", "inserted", "inserted_too_late", "stub", "optional", "late_variable"),
+    *("all_variables", "working_directory", "distributions", "set_by_a_library", "spread"),
+}
+
+
+async def each_way(folder: Path, runtime: Path, python: str) -> None:
+    workspace = workspace_of(folder, python, SCENARIOS)
+    for _ in ("guessed", "known"):
+        different, fresh = await compared(workspace, runtime, SCENARIOS)
+        assert not different, "\n".join(f"{name}\n{text}" for name, text in different.items())
+        assert fresh.keys() <= ANEW, {name: fresh[name] for name in fresh.keys() - ANEW}
+
+
+async def test_a_fork_sees_what_a_fresh_process_sees(tmp_path, runtime):
+    await each_way(tmp_path, runtime, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("python", every_interpreter())
+async def test_a_fork_sees_what_a_fresh_process_sees_in(python, tmp_path, runtime):
+    await each_way(tmp_path, runtime, python)
+
+
+# What is right without them, too: nothing of it is there before the location imports it, or the
+# import system itself looks again.
+RIGHT_ANYWAY = {"inserted_too_late", "reload_and_specs", "space"}
+
+
+async def test_each_is_seen_to_differ_without_the_checks(tmp_path, runtime, careless):
+    """Else the test above would show nothing."""
+    workspace = workspace_of(tmp_path, QUICK, SCENARIOS)
+    found: set[str] = set()
+    for _ in ("guessed", "known"):
+        different, _fresh = await compared(workspace, runtime, SCENARIOS)
+        found |= different.keys()
+    assert SCENARIOS.keys() - found == RIGHT_ANYWAY
