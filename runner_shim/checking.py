@@ -20,6 +20,18 @@ _RUNS = re.compile("[-_.]+")
 _OURS = (b"SUPERVISE_PROCESS", b"PYTHONHASHSEED")
 
 
+class _Seen(object):
+    """What is to be seen on the path: top-level ``names``, names of ``distributions``.
+
+    ``strict``: so much is different that only the finders themselves can tell.
+    """
+
+    def __init__(self, strict):
+        self.strict = strict
+        self.names = set()
+        self.distributions = set()
+
+
 class Checks(object):
     """Compares with what was at its making; ``find`` is the import system's own ``_find_spec``.
 
@@ -35,14 +47,15 @@ class Checks(object):
         ]
         self._times = [_changed(one) for one in self._known]
         self._importers = [type(sys.path_importer_cache.get(one)) for one in self._known]
-        self._same_library = set()
+        self._same_files = set()
         self._listed = {}
         self._mentioned = {}
+        self.seen = _Seen(True)
         self.begin()
 
     def begin(self):
         """From now on it is user code that changes variables."""
-        self.variables = dict(os.environ._data)
+        self._first = self.variables = dict(os.environ._data)
         self._changed_variables = set()
 
     def note_variables(self):
@@ -54,25 +67,33 @@ class Checks(object):
         self.variables = dict(now)
         return self._changed_variables
 
+    def changed_variables(self, read):
+        """True when one of the variables ``read``, or any where None is read, has changed by now."""
+        now = os.environ._data
+        return any(
+            (None in read or name in read) and name not in _OURS
+            for name in set(now) | set(self._first)
+            if now.get(name) != self._first.get(name)
+        )
+
     def look(self):
         """See what is on the path now; before any of the others, and after user code has run."""
-        self.names, self._distributions = set(), set()
-        self.strict = not self.unchanged_finders()
+        self.seen = _Seen(not self.unchanged_finders())
         known, rest = [], []
         for one in sys.path:
             (known if one in self._known else rest).append(one)
         if known != self._known or [_changed(one) for one in known] != self._times:
-            self.strict = True
+            self.seen.strict = True
         for one, kind in zip(self._known, self._importers):  # noqa: B905 - needs 3.10
             if type(sys.path_importer_cache.get(one)) not in (kind, type(None)):
-                self.strict = True
+                self.seen.strict = True
         for one in rest:
             self._look_into(_text(one))
 
     def _look_into(self, directory):
         importer = sys.path_importer_cache.get(directory)
         if importer is not None and type(importer).__name__ != "FileFinder":
-            self.strict = True
+            self.seen.strict = True
         changed = _changed(directory or ".")
         if changed is None:
             return
@@ -81,13 +102,14 @@ class Checks(object):
             try:
                 files = os.listdir(directory or ".")
             except OSError:  # an archive, perhaps
-                self.strict = True
+                self.seen.strict = True
                 return
             names = {name.partition(".")[0] for name in files}
             distributions = {_distribution(name) for name in files if name.endswith(_METADATA)}
             found = self._listed[directory] = changed, names, distributions
-        self.names |= found[1]
-        self._distributions |= found[2]
+        self.seen.names |= found[1]
+        if imported.is_user(os.path.join(directory, "x")):  # not what a library brings along
+            self.seen.distributions |= found[2]
 
     # --- modules
 
@@ -110,17 +132,21 @@ class Checks(object):
         except Exception:  # a path that computes itself
             return False
 
-    def is_there(self, entry):
-        """False when the file of a library's top has been replaced."""
-        library = top(entry.name)
-        if entry.identity is None or library != entry.name or library in self._same_library:
-            return True
-        self._same_library.add(library)
-        return identity(entry.file) == entry.identity
+    def is_same_file(self, file, known):
+        """False when a file has another identity than the ``known`` one; looked at once."""
+        if file not in self._same_files:
+            if identity(file) != tuple(known):
+                return False
+            self._same_files.add(file)
+        return True
 
-    def doubtful(self, entry):
-        """True when the finders have to be asked for a module, and a look at the path is not enough."""
-        return self.strict or top(entry.name) in self.names
+    def any_there(self, names):
+        """True when one of these relative paths is in the working directory."""
+        here = os.getcwd()
+        return any(os.path.lexists(os.path.join(here, name)) for name in names)
+
+    def has_distributions(self):
+        return bool(self.seen.distributions)
 
     def unchanged_finders(self):
         return sys.meta_path == self._finders and sys.path_hooks == self._hooks
@@ -143,23 +169,23 @@ class Checks(object):
         for name, (value, writer) in entry.variables.items():
             if not self._reads_alike(name, value, writer and comes(writer), writer):
                 what = "variables" if name is None else "the variable " + os.fsdecode(name)
-                return "sets " + what + " before it imports %s"
+                return "sets %s before it imports %s" % (what, top(entry.name))
         for name in entry.looked:
             if os.path.lexists(os.path.join(os.getcwd(), name)):
                 return "has %s in its working directory" % name
-        if entry.distributions and (self.strict or self._other_distributions(entry)):
+        if entry.distributions and (self.seen.strict or self._other_distributions(entry)):
             return "has distributions of its own"
         return None
 
     def _other_distributions(self, entry):
         if None in entry.distributions:
-            return bool(self._distributions)
-        return any(_normal(name) in self._distributions for name in entry.distributions)
+            return bool(self.seen.distributions)
+        return any(_normal(name) in self.seen.distributions for name in entry.distributions)
 
     def _probed_alike(self, name, origin):
         if sys.modules.get(name) is not None and origin is None:
             return False
-        if not self.strict and top(name) not in self.names:
+        if not self.seen.strict and top(name) not in self.seen.names:
             return True
         parent = name.rpartition(".")[0]
         path = None
@@ -172,6 +198,8 @@ class Checks(object):
 
     def _reads_alike(self, name, value, comes, writer):
         now = os.environ._data
+        if name in _OURS:
+            return True
         if name is None:
             return _others(now) == _others(value)
         if writer is None or comes is None:
@@ -182,7 +210,7 @@ class Checks(object):
         """Why native code would go another way: it reads variables where nobody sees it."""
         for name in self.note_variables():
             if self._is_mentioned(name):
-                return "sets the variable " + os.fsdecode(name) + " before it imports %s"
+                return "sets the variable %s before it imports " % os.fsdecode(name)
         return None
 
     def _is_mentioned(self, name):

@@ -46,8 +46,8 @@ class Effects(object):
         slow = [
             _Dict("builtins", _builtins, _set_builtin, _unset_builtin),
             _Dict("copyreg", lambda: _member("copyreg", "dispatch_table")),
-            _Dict("levels", lambda: _member("logging", "_levelToName")),
-            _Dict("level names", lambda: _member("logging", "_nameToLevel")),
+            _Dict("levels", lambda: _member("logging", "_levelToName"), first=_LEVELS),
+            _Dict("level names", lambda: _member("logging", "_nameToLevel"), first=_LEVEL_NAMES),
             _List("handlers", lambda: getattr(_member("logging", "root"), "handlers", None)),
         ]
         slow.extend(
@@ -258,15 +258,18 @@ class _List(object):
 
 
 class _Dict(object):
-    def __init__(self, name, get, put=None, remove=None):
+    """``first`` is what there is in the beginning where that is not there yet."""
+
+    def __init__(self, name, get, put=None, remove=None, first=()):
         self.name, self._get, self._put, self._remove = name, get, put, remove
+        self._begins_with = dict(first)
 
     def begin(self):
         self.first = self.last = self._now()
 
     def _now(self):
         found = self._get()
-        return {} if found is None else dict(dict.items(found))
+        return dict(self._begins_with) if found is None else dict(dict.items(found))
 
     def look(self):
         now = self._now()
@@ -313,6 +316,8 @@ class _Value(object):
 
     def changes(self):
         before, now = self.look()
+        if now is _ABSENT:
+            return []
         if before is _ABSENT:  # its module has come just now
             self.first = before = _DEFAULTS.get(self.name, now)
         return [] if before is now or before == now else [now]
@@ -327,6 +332,8 @@ class _Value(object):
 
 
 # What the standard library's modules begin with.
+_LEVELS = {50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET"}
+_LEVEL_NAMES = dict({name: level for level, name in _LEVELS.items()}, WARN=30, FATAL=50)
 _DEFAULTS = {
     "tempfile.tempdir": None,
     "asyncio.events._event_loop_policy": None,

@@ -11,6 +11,8 @@ code sees its own finders there and nothing else, and ``importlib.util.find_spec
 """
 
 import _frozen_importlib as machinery
+import contextlib
+import marshal
 import os
 import sys
 
@@ -25,6 +27,12 @@ _CYTHON = ("_cython_", "cython_runtime")
 # Imported by the interpreter itself, to open a text file, whenever there is none: not kept.
 _NOT_KEPT = frozenset(["_bootlocale"])
 _HIDDEN, _GIVEN, _GONE = 0, 1, 2
+# What is searched for a module, as effects.py calls it.
+_SEARCHED = ("sys.path", "sys.meta_path", "sys.path_hooks")
+# What there is to know of a module: its place depends on several directories, it has native code, it
+# read a variable that another one had set, its package is to have it as an attribute when it is handed
+# out, something else is to be done then.
+_SPREAD, _NATIVE, _DEPENDS, _ATTACHED, _MORE_TO_DO = 1, 2, 4, 8, 16
 
 
 class Hidden(object):
@@ -32,6 +40,9 @@ class Hidden(object):
 
     ``leave(reason)`` must not return: it is called in the midst of an import. ``libraries`` are the
     files of native code that came with what was preloaded.
+
+    In a forked process each object that is looked at costs a page of memory, since that counts its
+    references. So what is needed of all modules is packed, and their records are read in doubt only.
     """
 
     def __init__(self, recorder, libraries):
@@ -47,8 +58,11 @@ class Hidden(object):
         self._places = {}
         self._lost = {}
         self._because = ""
-        self._hide()
+        self._redone = []
+        self._first = _numbers([entry.first for entry in self._entries])
         self._extras = [self._beyond(each) for each in range(len(self._entries))]
+        self._hide()
+        self._pack()
         self._find = machinery._find_spec
         self.checks = Checks(self._find, libraries)
         machinery._find_spec = self._found
@@ -57,6 +71,45 @@ class Hidden(object):
         """A module that is hidden or handed out, or None."""
         position = self._positions.get(name)
         return None if position is None else self._modules[position]
+
+    def _pack(self):
+        names = [entry.name for entry in self._entries]
+        self._text = "\n".join(names)
+        ends = [0]
+        for name in names:
+            ends.append(ends[-1] + len(name) + 1)
+        self._ends = _numbers(ends)
+        kinds = bytearray(len(names))
+        probed, absent, looked, read, files = set(), set(), set(), set(), []
+        for position, entry in enumerate(self._entries):
+            parent = self._positions.get(entry.name.rpartition(".")[0])
+            if entry.spread or (parent is not None and self._entries[parent].spread):
+                kinds[position] |= _SPREAD
+            if entry.loader is not None and is_native(entry.loader) and not entry.standard:
+                kinds[position] |= _NATIVE
+            if self._attached[position]:
+                kinds[position] |= _ATTACHED
+            if position in self._places or entry.effects or entry.name in renewing.AFTER_IMPORT:
+                kinds[position] |= _MORE_TO_DO
+            if any(writer is not None for _value, writer in entry.variables.values()):
+                kinds[position] |= _DEPENDS
+            probed.update(map(top, entry.probed))
+            absent.update(name for name, origin in entry.probed.items() if origin is None)
+            looked |= entry.looked
+            read.update(entry.variables)
+            if entry.identity is not None and "." not in entry.name:
+                files.append((position, entry.file, entry.identity))
+        self._searched = [
+            (position, (watch, change))
+            for position, entry in enumerate(self._entries)
+            for watch, change in entry.effects
+            if getattr(watch, "name", "") in _SEARCHED
+        ]
+        self._kinds = bytes(kinds)
+        self._probed, self._read = frozenset(probed), frozenset(read)
+        self._libraries = frozenset(map(top, names))
+        self._packed = marshal.dumps((sorted(absent), sorted(looked), files))
+        self._unpacked = None
 
     # --- hiding
 
@@ -69,11 +122,13 @@ class Hidden(object):
                 self._state[position] = _GONE
         for name in [one for one in sys.modules if one not in self._baseline]:
             del sys.modules[name]
+        self._closures = {}
         for position in reversed(range(len(self._entries))):
             if self._state[position] == _HIDDEN:
                 self._detach(position)
                 self._forget_fetched(position)
                 self._find_place(position)
+        del self._closures
 
     def _detach(self, position):
         """Its parent has it as an attribute no more than before it was imported."""
@@ -84,11 +139,21 @@ class Hidden(object):
         else:
             members = _members(sys.modules.get(parent))
         if members is not None and members.get(child) is self._modules[position]:
+            if parent in self._positions and self._comes_with(position, self._positions[parent]):
+                return
             self._attached[position] = True
             if entry.was is MISSING:
                 del members[child]
             else:
                 members[child] = entry.was
+
+    def _comes_with(self, position, package):
+        """True when a module is handed out in the moment in which its package is."""
+        if self._first[package] <= position <= package:
+            return True
+        if package not in self._closures:
+            self._closures[package] = self._closure(package)[0]
+        return position in self._closures[package]
 
     def _forget_fetched(self, position):
         """What a module has fetched from its submodules since its import it will fetch again."""
@@ -133,7 +198,9 @@ class Hidden(object):
         if target is not None or position is None:
             return spec
         if self._state[position] == _HIDDEN and self._is_ours(name.rpartition(".")[0]):
+            seen = self.checks.seen  # a finder that is asked may import something
             why = self._why_not(position, spec)
+            self.checks.seen = seen
             if why is None:
                 return machinery.ModuleSpec(
                     name, _Given(self._modules[position]), origin=spec.origin
@@ -159,12 +226,38 @@ class Hidden(object):
         if not self.checks.same(entry, self._modules[position], spec):
             return top(entry.name), "finds another %s than is preloaded" % entry.name
         coming, there = self._closure(position)
-        why = self._differing(coming, there)
+        coming = sorted(coming)
+        names = [self._name(each) for each in coming]
+        with self._as_libraries_change_it(coming):
+            why = self._differing(coming, names, there)
         if why is None:
-            self._hand_out(sorted(coming))
+            self._hand_out(coming, names)
             if top(entry.name) != "runner_shim":
                 imported.asked.append(entry.name)
         return why
+
+    @contextlib.contextmanager
+    def _as_libraries_change_it(self, coming):
+        """Have finders and ``sys.path`` as they will be: a library may add to them what it needs."""
+        changes = [change for position, change in self._searched if position in coming]
+        if not changes:
+            yield
+            return
+        path, finders, hooks = sys.path[:], sys.meta_path[:], sys.path_hooks[:]
+        strict, self._redone = self.checks.seen.strict, []
+        try:
+            for watch, change in changes:
+                watch.redo(change)
+            self.checks.look()
+            self.checks.seen.strict = strict
+            yield
+        finally:
+            sys.path[:], sys.meta_path[:], sys.path_hooks[:] = path, finders, hooks
+            for watch, change in self._redone:  # by what a finder has imported meanwhile
+                watch.redo(change)
+
+    def _name(self, position):
+        return self._text[self._ends[position] : self._ends[position + 1] - 1]
 
     def _closure(self, position):
         """Positions of all that comes with a module: what is not there yet, and what is."""
@@ -176,55 +269,91 @@ class Hidden(object):
             if state[one] != _HIDDEN:
                 there.add(one)
                 continue
-            for each in range(self._entries[one].first, one + 1):
+            for each in range(self._first[one], one + 1):
                 if state[each] == _HIDDEN:
                     coming.add(each)
             todo.extend(self._extras[one])
         return coming, there
 
-    def _differing(self, coming, there):
+    def _differing(self, coming, names, there):
         """What of it a fresh process would import otherwise: (library, why), or None."""
-        checks, native = self.checks, False
         for position in there:
-            entry = self._entries[position]
-            if sys.modules.get(entry.name) is not self._modules[position]:
-                return top(entry.name), "has put another %s into sys.modules" % entry.name
-        for position in coming:
-            entry = self._entries[position]
-            library = top(entry.name)
-            if entry.name in sys.modules:
-                return library, "has put another %s into sys.modules" % entry.name
-            if entry.loader is None:
-                continue
-            if not self._still_found(position):
-                return library, "finds another %s than is preloaded" % entry.name
-            native = native or (is_native(entry.loader) and not entry.standard)
-            if entry.probed or entry.variables or entry.looked or entry.distributions:
-                why = checks.why_other(entry, lambda name: self._comes(name, coming))
-                if why is not None:
-                    return library, why % library if "%s" in why else why
-        if native:
-            why = checks.why_native_differs()
-            if why is not None:
-                library = top(self._entries[max(coming)].name)
-                return library, why % library
+            name = self._name(position)
+            if sys.modules.get(name) is not self._modules[position]:
+                return top(name), "has put another %s into sys.modules" % name
+        for name in names:
+            if name in sys.modules:
+                return top(name), "has put another %s into sys.modules" % name
+        return (
+            self._found_elsewhere(coming, names)
+            or self._answered_otherwise(coming)
+            or self._native_otherwise(coming)
+        )
+
+    def _found_elsewhere(self, coming, names):
+        checks = self.checks
+        doubtful = checks.seen.names & self._libraries
+        for position, name in zip(coming, names):  # noqa: B905 - needs Python 3.10
+            if (
+                checks.seen.strict
+                or self._kinds[position] & _SPREAD
+                or (doubtful and top(name) in doubtful)
+            ) and not self._still_found(position):
+                return top(name), "finds another %s than is preloaded" % name
+        wanted = set(coming)
+        _absent, _looked, files = self._unpack()
+        for position, file, known in files:
+            if position in wanted and not checks.is_same_file(file, known):
+                return self._name(position), "finds another %s than is preloaded" % file
         return None
 
     def _still_found(self, position):
         entry = self._entries[position]
-        parent = self._positions.get(entry.name.rpartition(".")[0])
-        ask = self.checks.doubtful(entry) or entry.spread
-        if parent is not None and self._entries[parent].spread:
-            ask = True
-        if not ask:
-            return self.checks.is_there(entry)
+        if entry.loader is None:
+            return True
         path = None
         if "." in entry.name:
-            package = self.module(entry.name.rpartition(".")[0])
-            if package is None:
-                package = sys.modules.get(entry.name.rpartition(".")[0])
+            parent = entry.name.rpartition(".")[0]
+            package = sys.modules.get(parent) or self.module(parent)
             path = getattr(package, "__path__", ())
         return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
+
+    def _answered_otherwise(self, coming):
+        """What the imports asked for is looked at one by one only when some answer is another one."""
+        checks = self.checks
+        absent, looked, _files = self._unpack()
+        if (
+            checks.seen.strict
+            or checks.has_distributions()
+            or checks.changed_variables(self._read)
+            or not self._probed.isdisjoint(checks.seen.names)
+            or checks.any_there(looked)
+            or any(sys.modules.get(name) is not None for name in absent)
+        ):
+            doubtful = coming
+        else:
+            doubtful = [each for each in coming if self._kinds[each] & _DEPENDS]
+        if doubtful:
+            wanted = frozenset(coming)
+        for position in doubtful:
+            entry = self._entries[position]
+            why = checks.why_other(entry, lambda name: self._comes(name, wanted))
+            if why is not None:
+                return top(entry.name), why
+        return None
+
+    def _native_otherwise(self, coming):
+        native = [each for each in coming if self._kinds[each] & _NATIVE]
+        why = self.checks.why_native_differs() if native else None
+        if why is None:
+            return None
+        library = top(self._name(native[-1]))
+        return library, why + library
+
+    def _unpack(self):
+        if self._unpacked is None:
+            self._unpacked = marshal.loads(self._packed)  # noqa: S302 - our own, of this process
+        return self._unpacked
 
     def _comes(self, name, coming):
         position = self._positions.get(name)
@@ -232,35 +361,38 @@ class Hidden(object):
             return True
         return None if position is not None and self._state[position] == _GIVEN else False
 
-    def _hand_out(self, positions):
-        given = []
-        for position in positions:
-            name, module = self._entries[position].name, self._modules[position]
-            self._state[position] = _GIVEN
-            sys.modules[name] = module
-            given.append(name)
-        imported.given.update(given)
-        for position in positions:
-            entry, module = self._entries[position], self._modules[position]
-            if self._attached[position]:
-                parent, _dot, child = entry.name.rpartition(".")
-                members = _members(sys.modules.get(parent))
+    def _hand_out(self, positions, names):
+        modules, state = sys.modules, self._state
+        for position, name in zip(positions, names):  # noqa: B905 - needs Python 3.10
+            state[position] = _GIVEN
+            modules[name] = self._modules[position]
+        imported.given.update(names)
+        for position, name in zip(positions, names):  # noqa: B905 - needs Python 3.10
+            if self._kinds[position] & _ATTACHED:
+                parent, _dot, child = name.rpartition(".")
+                members = _members(modules.get(parent))
                 if members is not None:
-                    members[child] = module
-            for name in self._places.get(position, ()):
-                members = module.__dict__
-                members[name] = members[name].replace(self._place, os.getcwd())
-            if entry.effects:
-                self._redo(entry)
-            renew = renewing.AFTER_IMPORT.get(entry.name)
-            if renew is not None:
-                renew(module)
+                    members[child] = modules[name]
+            if self._kinds[position] & _MORE_TO_DO:
+                self._finish(position)
+
+    def _finish(self, position):
+        entry, module = self._entries[position], self._modules[position]
+        for name in self._places.get(position, ()):
+            module.__dict__[name] = module.__dict__[name].replace(self._place, os.getcwd())
+        if entry.effects:
+            self._redo(entry)
+        renew = renewing.AFTER_IMPORT.get(entry.name)
+        if renew is not None:
+            renew(module)
 
     def _redo(self, entry):
         self.checks.note_variables()
         ours = self.checks.unchanged_finders()
         for watch, change in entry.effects:
             watch.redo(change)
+            if getattr(watch, "name", "") in _SEARCHED:
+                self._redone.append((watch, change))
         self.checks.variables = dict(os.environ._data)
         if ours:
             self.checks.keep_finders()
@@ -279,6 +411,14 @@ class Hidden(object):
                 self._state[position] = _GONE
                 if entry.file is not None:
                     self._lost[entry.name] = entry.file
+
+
+def _numbers(values):
+    """Whole numbers in one piece of memory."""
+    packed = memoryview(bytearray(8 * len(values))).cast("q")
+    for position, value in enumerate(values):
+        packed[position] = value
+    return packed
 
 
 class _Given(object):

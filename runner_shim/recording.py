@@ -134,6 +134,7 @@ class Recorder(object):
         self._own = 0  # above it, it is not the import that asks
         self._armed = False
         self._writers = {}
+        self._dense = []
         self._lazy = []  # (dictionary, names in it) of modules that fetch what they are asked for
 
     # --- beginning and end
@@ -144,6 +145,8 @@ class Recorder(object):
         self._find, self._load = machinery._find_spec, machinery._load_unlocked
         self._import = builtins.__import__
         machinery._find_spec, machinery._load_unlocked = self._found, self._loaded
+        self._new_module = machinery._new_module
+        machinery._new_module = self._dense_module
         self._util = sys.modules.get("importlib.util")
         if self._util is not None:
             self._util_find = self._util._find_spec
@@ -166,6 +169,8 @@ class Recorder(object):
         self._arm(False)
         self.effects.undo()
         machinery._find_spec, machinery._load_unlocked = self._find, self._load
+        machinery._new_module = self._new_module
+        del self._dense[:]
         if self._util is not None:
             self._util._find_spec = self._util_find
         if builtins.__import__ == self._imported:
@@ -246,6 +251,14 @@ class Recorder(object):
             self._begun(self._stack[0].name if self._stack else name)
         return module
 
+    def _dense_module(self, name):
+        """A new module that lies in memory beside the others: all of them are counted when handed out."""
+        if not self._dense:
+            self._dense.extend(self._new_module("") for _ in range(_TOGETHER))
+        module = self._dense.pop()
+        module.__init__(name)
+        return module
+
     def _ended(self, entry):
         self._changes()
         self._stack.pop()
@@ -266,7 +279,7 @@ class Recorder(object):
             entry.identity = identity(spec.origin)
             for value in members.values():
                 self._holds(entry, value)
-        for each, names in self._lazy:
+        for each, names in () if entry.standard else self._lazy:
             for name in [one for one in each if one not in names]:
                 names.add(name)
                 if type(each[name]) is not type(sys):
@@ -460,6 +473,8 @@ class Recorder(object):
                 setattr(owner, name, function)
 
 
+# So many modules are made at once.
+_TOGETHER = 200
 _MISSING = object()
 MISSING = _MISSING
 

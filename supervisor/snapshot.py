@@ -203,7 +203,7 @@ _REPORT_TEXT = (
     "module",
     "attribute",
 )
-_REPORT_LISTS = ("files", "installed", "watch")
+_REPORT_LISTS = ("files", "installed", "preloaded", "watch")
 
 
 def _checked_report(report: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loading import write
 
-__all__ = ["LIBRARIES", "SCENARIOS", "make_folder", "mixture", "source"]
+__all__ = ["EVERYTHING", "LIBRARIES", "NEIGHBOUR", "SCENARIOS", "make_folder", "mixture"]
 
 LIBRARIES = {
     "helpers/__init__.py": "WHOSE = 'installed'\n",
@@ -136,19 +136,17 @@ FILES = {
     "more/space/team.py": "WHOSE = 'team'\n",
 }
 
-# What the location that shares their environment imports: all of it, so that all of it is known.
-NEIGHBOUR = "\n".join(
-    f"import {name}"
-    for name in (
-        *("neighbours_only", "helpers.deep", "more_helpers", "zipped_helpers", "found_helpers"),
-        *("helpers_user", "optional_user", "mode_library", "mode_user", "all_modes_library"),
-        *("setting_library", "ini_library", "place_reader", "plugins_library", "version_library"),
-        *("lock_library", "memory_library", "child_handler_library", "hook_library"),
-        *("exit_library", "temporary_library", "fork_library", "spread.lib", "space.lib"),
-        *("lazy_user", "circle_a", "replacing_library", "asyncio", "decimal", "multiprocessing"),
-        *("tabnanny", "fractions"),
-    )
+# What the location that shares their environment imports: all of it.
+EVERYTHING = (
+    *("neighbours_only", "helpers.deep", "more_helpers", "zipped_helpers", "found_helpers"),
+    *("helpers_user", "optional_user", "mode_library", "mode_user", "all_modes_library"),
+    *("setting_library", "ini_library", "place_reader", "plugins_library", "version_library"),
+    *("lock_library", "memory_library", "child_handler_library", "hook_library"),
+    *("exit_library", "temporary_library", "fork_library", "spread.lib", "space.lib"),
+    *("lazy_user", "circle_a", "replacing_library", "asyncio", "decimal", "multiprocessing"),
+    *("tabnanny", "fractions"),
 )
+NEIGHBOUR = "\n".join(f"import {name}" for name in EVERYTHING)
 
 # name -> (what the location does, the names of files of its working directory: their texts)
 SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
@@ -442,14 +440,14 @@ def observed():
 """
 
 
-def source(text: str) -> str:
+def _source(text: str) -> str:
     """The whole location that does ``text``."""
     return _HEAD + textwrap.dedent(text) + _TAIL
 
 
 def make_folder(folder: Path, name: str, text: str, files: dict[str, str]) -> None:
     """A working directory ``name`` below ``folder`` with the location in ``defs.py``."""
-    write(folder / name, {**FILES, **files, "defs.py": source(text)})
+    write(folder / name, {**FILES, **files, "defs.py": _source(text)})
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("zipped_helpers.py", "WHOSE = 'zipped'\n")

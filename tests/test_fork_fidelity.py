@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fork_scenarios import LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
+from fork_scenarios import EVERYTHING, LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
 from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
 from warmth import method, scratch_environment
@@ -61,11 +61,19 @@ def careless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         monkeypatch.setattr(module, "BOOT", copy / "boot.py")
 
 
-def workspace_of(folder: Path, python: str, texts: dict[str, tuple[str, dict[str, str]]]) -> Path:
-    """Each text as two forked locations and a fresh one, and a neighbour that imports everything."""
+Texts = Mapping[str, tuple[str, dict[str, str]]]
+
+
+def workspace_of(folder: Path, python: str, texts: Texts, *, told: bool = False) -> Path:
+    """Each text as two forked locations and a fresh one, and a neighbour that imports everything.
+
+    ``told``: the operator has everything preloaded; else it is guessed, or known from the last time.
+    """
     executable = scratch_environment(folder / "environment", python, LIBRARIES)
     locations: dict[str, dict[str, Any]] = {}
-    common = {"executable_path": str(executable)}
+    common: dict[str, Any] = {"executable_path": str(executable)}
+    if told:
+        common["preload"] = list(EVERYTHING)
     (folder / "neighbour.py").write_text(NEIGHBOUR + "\n" + job("neighbour"))
     locations["neighbour"] = {"relative_path": "neighbour.py", **common}
     for name, (text, files) in texts.items():
@@ -121,40 +129,53 @@ def _without(got: str, expected: str) -> str:
 
 # What has to be fresh: what was preloaded would have to be executed again.
 ANEW = {
-    *("insert_and_pop", "inserted", "inserted_too_late", "stub", "optional", "late_variable"),
+    *("insert_and_pop", "inserted", "stub", "optional", "late_variable"),
     *("all_variables", "working_directory", "distributions", "set_by_a_library", "spread"),
 }
 
 
-async def each_way(folder: Path, runtime: Path, python: str) -> None:
-    workspace = workspace_of(folder, python, SCENARIOS)
-    for _ in ("guessed", "known"):
-        different, fresh = await compared(workspace, runtime, SCENARIOS)
+async def each_way(folder: Path, runtime: Path, python: str, texts: Texts) -> dict[str, str]:
+    """Compare with little preloaded, what is known, and everything; why what was not forked."""
+    fresh: dict[str, str] = {}
+    for told in (False, False, True):
+        workspace = workspace_of(folder, python, texts, told=told)
+        different, not_forked = await compared(workspace, runtime, texts)
         assert not different, "\n".join(f"{name}\n{text}" for name, text in different.items())
-        assert fresh.keys() <= ANEW, {name: fresh[name] for name in fresh.keys() - ANEW}
+        fresh.update(not_forked)
+    return fresh
 
 
 async def test_a_fork_sees_what_a_fresh_process_sees(tmp_path, runtime):
-    await each_way(tmp_path, runtime, QUICK)
+    fresh = await each_way(tmp_path, runtime, QUICK, SCENARIOS)
+    assert fresh.keys() == ANEW, fresh
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("python", every_interpreter())
 async def test_a_fork_sees_what_a_fresh_process_sees_in(python, tmp_path, runtime):
-    await each_way(tmp_path, runtime, python)
+    fresh = await each_way(tmp_path, runtime, python, SCENARIOS)
+    assert fresh.keys() <= ANEW, fresh
 
 
-# What is right without them, too: nothing of it is there before the location imports it, or the
-# import system itself looks again.
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("first", range(0, 200, 20))
+async def test_mixtures(first, tmp_path, runtime):
+    """Twenty of two hundred mixtures at a time, in an interpreter after the other."""
+    versions = [one for one in ("3.6", "3.8", "3.11", "3.13") if interpreter(one)]
+    python = interpreter(versions[first // 20 % len(versions)]) or QUICK
+    texts = {f"mixture{seed}": mixture(seed) for seed in range(first, first + 20)}
+    await each_way(tmp_path, runtime, python, texts)
+
+
+# What is right without the checks, too: nothing of it is there before the location imports it, or
+# the import system itself looks again.
 RIGHT_ANYWAY = {"inserted_too_late", "reload_and_specs", "space"}
 
 
 async def test_each_is_seen_to_differ_without_the_checks(tmp_path, runtime, careless):
-    """Else the test above would show nothing."""
-    workspace = workspace_of(tmp_path, QUICK, SCENARIOS)
-    found: set[str] = set()
-    for _ in ("guessed", "known"):
-        different, _fresh = await compared(workspace, runtime, SCENARIOS)
-        found |= different.keys()
-    assert SCENARIOS.keys() - found == RIGHT_ANYWAY
+    """Else the tests above would show nothing."""
+    workspace = workspace_of(tmp_path, QUICK, SCENARIOS, told=True)
+    different, _fresh = await compared(workspace, runtime, SCENARIOS)
+    assert SCENARIOS.keys() - different.keys() == RIGHT_ANYWAY

@@ -47,7 +47,7 @@ async def test_snapshots_are_the_same_byte_for_byte(
         )
         assert await method(running, "fresh") == ("spawn", "start_method: spawn")
         for name in ("forked", "chosen"):
-            assert await method(running, name) == ("forkserver", "")
+            assert await method(running, name) == ("forkserver", ""), await method(running, name)
         fresh = running["fresh"].snapshot
         assert fresh is not None and len(fresh.index()) >= 5
         for name in ("forked", "chosen"):
