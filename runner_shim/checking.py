@@ -11,7 +11,7 @@ import re
 import sys
 
 from runner_shim import imported
-from runner_shim.recording import identity, top
+from runner_shim.entries import identity, top
 
 __all__ = ["Checks", "native_files"]
 

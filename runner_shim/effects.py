@@ -13,7 +13,7 @@ import sys
 
 from runner_shim import imported, leftovers
 
-__all__ = ["Effects", "Fetched"]
+__all__ = ["Effects", "Exit", "Fetched"]
 
 _ABSENT = object()
 
@@ -22,12 +22,14 @@ class Effects(object):
     """Notices changes since ``begin``, and takes them back with ``undo``.
 
     ``place`` is the working directory that is to stay. A change is a pair (watch, what to make
-    again); ``redo`` makes it.
+    again); ``redo`` makes it. What is registered is given to ``registered(change)`` at once, and
+    what is unregistered to ``unregistered(function)``.
     """
 
-    def __init__(self, place):
+    def __init__(self, place, registered, unregistered):
         self._place = place
-        self._recorded = []
+        self._registered = registered
+        self._unregistered = unregistered
         self._quick = self._all = []
 
     def begin(self, path):
@@ -90,19 +92,16 @@ class Effects(object):
         for watch in quick + slow:
             watch.begin()
         self._quick, self._all = quick, quick + slow
-        self._real = _Registrations(self._recorded)
+        self._real = _Registrations(self._registered, self._unregistered)
         self._left = leftovers.find()
 
     def changes(self, thorough=False):
         """What has changed since the last time: (watch, change) pairs."""
-        found = [
+        return [
             (watch, change)
             for watch in (self._all if thorough else self._quick)
             for change in watch.changes()
         ]
-        found.extend(self._recorded)
-        del self._recorded[:]
-        return found
 
     def forget_changes(self):
         for watch in self._quick:
@@ -130,6 +129,7 @@ class Effects(object):
         weakref = sys.modules.get("weakref")
         if weakref is not None:
             weakref.finalize._registry.clear()
+            weakref.finalize._registered_with_atexit = False
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             util._finalizer_registry.clear()
@@ -141,10 +141,10 @@ class Effects(object):
 class _Registrations(object):
     """Notes what is to be called at the exit and at forks, instead of registering it."""
 
-    def __init__(self, recorded):
+    def __init__(self, registered, unregistered):
         import atexit
 
-        self._recorded = recorded
+        self._registered, self._unregistered = registered, unregistered
         self._atexit = atexit
         self.register, self.unregister = atexit.register, atexit.unregister
         atexit.register, atexit.unregister = self._register, self._unregister
@@ -158,31 +158,34 @@ class _Registrations(object):
             os.register_at_fork = self.at_fork
 
     def _register(self, function, *arguments, **named):
-        self._recorded.append((_Exit(self.register), (function, arguments, named)))
+        self._registered((Exit(self.register), (function, arguments, named)))
         return function
 
     def _unregister(self, function):
-        self._recorded[:] = [
-            (watch, change)
-            for watch, change in self._recorded
-            if not (isinstance(watch, _Exit) and change[0] == function)
-        ]
+        self._unregistered(function)
         self.unregister(function)
 
     def _at_fork(self, **hooks):
         code = sys._getframe(1).f_code.co_filename
         if imported.is_installed(code):
-            self._recorded.append((_AtFork(self.at_fork), hooks))
+            self._registered((_AtFork(self.at_fork), hooks))
         else:  # the standard library's own see to its locks and random numbers
             self.at_fork(**hooks)
 
 
-class _Exit(object):
+class Exit(object):
+    """What is to be called at the exit."""
+
     def __init__(self, register):
         self._register = register
 
     def redo(self, change):
         function, arguments, named = change
+        finalize = _member("weakref", "finalize")
+        if finalize is not None and function == finalize._exitfunc:
+            if finalize._registered_with_atexit:
+                return
+            finalize._registered_with_atexit = True
         self._register(function, *arguments, **named)
 
 

@@ -18,7 +18,7 @@ import sys
 
 from runner_shim import imported, renewing
 from runner_shim.checking import Checks
-from runner_shim.recording import MISSING, is_native, top
+from runner_shim.entries import MISSING, is_native, top
 
 __all__ = ["Hidden"]
 

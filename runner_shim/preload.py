@@ -11,11 +11,19 @@ import os
 import sys
 
 # What a fresh process has imported when it begins to load.
-from runner_shim import checking, failure, frameworks, hiding, imported, recording, shim, target
+from runner_shim import (
+    checking,
+    entries,
+    failure,  # noqa: F401
+    frameworks,
+    hiding,
+    imported,
+    recording,
+    shim,  # noqa: F401
+    target,  # noqa: F401
+)
 
 __all__ = ["Preload"]
-
-_ = failure, shim, target
 
 _RARELY = 1000003  # objects made; a number that no library would choose
 
@@ -34,9 +42,13 @@ _NEVER = frozenset(
         "polars_lts_cpu",
     ]
 )
-_OURS = ("runner_shim.checking", "runner_shim.hiding", "runner_shim.recording")
-_OURS += ("runner_shim.effects", "runner_shim.leftovers", "runner_shim.watched")
-_OURS += ("runner_shim.renewing", "runner_shim.preload")
+_OURS = frozenset(
+    "runner_shim." + name
+    for name in (
+        *("checking", "effects", "entries", "hiding", "leftovers"),
+        *("preload", "recording", "renewing", "watched"),
+    )
+)
 
 
 class Preload(object):
@@ -71,7 +83,7 @@ class Preload(object):
         self.left_out.update(left_out)
         done, gone, installed = [], [], {}
         for name in names:
-            library = recording.top(name)
+            library = entries.top(name)
             if library not in installed:
                 installed[library] = (
                     library not in _NEVER

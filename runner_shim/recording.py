@@ -15,8 +15,9 @@ import os
 import sys
 
 from runner_shim import effects, imported, watched
+from runner_shim.entries import MISSING, Entry, identity, top
 
-__all__ = ["Entry", "LeftOut", "Recorder", "is_native", "identity", "top"]
+__all__ = ["LeftOut", "Recorder"]
 
 # Relative names are looked for below it: a directory that has a name of its own and is as good as empty.
 _PLACE = "/proc/%d/task"
@@ -36,79 +37,6 @@ _LOOKING = (
 
 class LeftOut(BaseException):
     """Raised where a preload imports what must not be imported before a fork."""
-
-
-class Entry(object):
-    """One imported module: its name, what it asked for, and what it found on its way."""
-
-    __slots__ = (
-        "distributions",
-        "effects",
-        "file",
-        "first",
-        "identity",
-        "loader",
-        "looked",
-        "members",
-        "name",
-        "needs",
-        "path",
-        "probed",
-        "spread",
-        "standard",
-        "variables",
-        "was",
-    )
-
-    def __init__(self, name, first, standard, was):
-        self.name = name
-        self.first = first  # the position of the first module that its own import completed
-        self.standard = standard
-        self.needs = set()  # names of modules
-        self.probed = {}  # name -> file of a module that was only looked for; None: there was none
-        self.variables = {}  # name -> (value, name of the module that had set it); None: all
-        self.looked = set()  # relative paths that did not exist
-        self.distributions = set()  # names of those whose metadata it wanted; None: of all
-        self.path = False  # read sys.path in a way that is not understood
-        self.spread = False  # a package of several directories
-        self.members = None  # the names in it when its import ended, where it makes others later
-        self.effects = []  # (watch, change)
-        self.was = was  # what its parent had under its name before
-        self.file = self.loader = self.identity = None  # no loader: put into sys.modules by others
-
-    def take_over(self, other):
-        """What an import that failed has seen counts for the one that tried it."""
-        self.needs |= other.needs
-        self.probed.update(other.probed)
-        for name, read in other.variables.items():
-            self.variables.setdefault(name, read)
-        self.looked |= other.looked
-        self.distributions |= other.distributions
-        self.path = self.path or other.path
-
-
-def top(name):
-    """The top-level part of a module's name."""
-    return name.partition(".")[0]
-
-
-def is_native(loader):
-    """True for the type of loader that extension modules have."""
-    return getattr(loader, "__name__", "") == "ExtensionFileLoader"
-
-
-def identity(file):
-    """What tells a file from its next version, or None; of the archive for what lies in one."""
-    while file and file != "/":
-        try:
-            found = os.stat(file)
-        except NotADirectoryError:
-            file = os.path.dirname(file)
-            continue
-        except (OSError, ValueError):
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
-    return None
 
 
 class Recorder(object):
@@ -141,7 +69,7 @@ class Recorder(object):
 
     def start(self):
         os.chdir(self.place)
-        self.effects = effects.Effects(self.place)
+        self.effects = effects.Effects(self.place, self._registered, self._unregistered)
         self._find, self._load = machinery._find_spec, machinery._load_unlocked
         self._import = builtins.__import__
         machinery._find_spec, machinery._load_unlocked = self._found, self._loaded
@@ -269,7 +197,7 @@ class Recorder(object):
     def _attribute(self, name):
         parent, _dot, child = name.rpartition(".")
         members = getattr(sys.modules.get(parent), "__dict__", None)
-        return members.get(child, _MISSING) if isinstance(members, dict) else _MISSING
+        return members.get(child, MISSING) if isinstance(members, dict) else MISSING
 
     def _complete(self, entry, spec, module):
         self._aliases(entry)
@@ -314,7 +242,7 @@ class Recorder(object):
         going_on = {one.name for one in self._stack}
         for name in sys.modules.keys() - self._seen - going_on:
             if isinstance(name, str):
-                self._add(Entry(name, len(self.entries), entry.standard, _MISSING))
+                self._add(Entry(name, len(self.entries), entry.standard, MISSING))
 
     def _add(self, entry):
         self._seen.add(entry.name)
@@ -420,6 +348,18 @@ class Recorder(object):
         elif entry is not None or not whose.standard:
             whose.effects.extend(self.effects.changes(thorough=entry is not None))
 
+    def _registered(self, change):
+        if self._stack:  # else it was nobody's import
+            self._stack[-1].effects.append(change)
+
+    def _unregistered(self, function):
+        for entry in self._stack + self.entries:
+            entry.effects = [
+                (watch, change)
+                for watch, change in entry.effects
+                if not (isinstance(watch, effects.Exit) and change[0] == function)
+            ]
+
     def _read_variable(self, name):
         if self._stack and not self._own:
             data = os.environ._data
@@ -475,8 +415,6 @@ class Recorder(object):
 
 # So many modules are made at once.
 _TOGETHER = 200
-_MISSING = object()
-MISSING = _MISSING
 
 
 def _is_standard(spec):

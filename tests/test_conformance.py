@@ -82,7 +82,7 @@ def seen(running: Supervised, folder: Path, name: str) -> dict[str, Any]:
     assert snapshot is not None
     found["snapshot"] = (snapshot.definitions, snapshot.sources)
     report = dict(snapshot.report)
-    for key in ("load_seconds", "installed"):
+    for key in ("load_seconds", "installed", "preloaded"):
         del report[key]
     found["report"] = report
     found["log"] = [line.text for line in running[name].log.tail if line.stream in ("out", "err")]

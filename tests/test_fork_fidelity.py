@@ -40,7 +40,7 @@ def _judge(self):
     recorded = [change for entry in self._recorder.entries for change in entry.effects]
     self._recorder.stop()
     for watch, change in recorded:
-        if type(watch).__name__ in ("_Exit", "_AtFork"):
+        if type(watch).__name__ in ("Exit", "_AtFork"):
             watch.redo(change)
     self.hidden = _Nothing()
     return {}
