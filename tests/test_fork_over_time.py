@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from supervised import Supervised, job, make_workspace, save, supervising
+from supervised import Supervised, job, make_workspace, poll, save, supervising
 from warmth import FORKED, method, methods, scratch_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
@@ -214,28 +214,29 @@ async def test_what_cannot_be_handed_out_is_loaded_fresh_and_that_is_known(
 async def test_a_serving_process_that_cannot_be_handed_a_module_is_replaced_by_a_fresh_one(
     tmp_path, runtime, scratch
 ):
-    """A module that is imported when a lazy definition is constructed, in front of another one."""
     text = (
-        "import sys, os\nfrom runner_shim import Definitions, job, repository\n\n"
-        "def build():\n"
+        "import os, sys, threading, time\n\n"
+        "def later():\n"
+        "    while not os.path.exists('go'):\n        time.sleep(0.01)\n"
         "    sys.path.insert(0, os.path.abspath('vendor'))\n"
         "    import conflicting_user\n"
-        "    @job(description=conflicting_user.WHOSE)\n"
-        "    def late():\n        pass\n"
-        "    return late\n\n"
-        "@repository\ndef all_of_it():\n    return {'jobs': {'late': build}}\n"
+        "    open('of-' + conflicting_user.WHOSE, 'w').close()\n\n"
+        "threading.Thread(target=later, daemon=True).start()\n"
     )
     keys = {"executable_path": str(scratch), "preload": ["conflicting_user"]}
     workspace = make_workspace(
-        tmp_path, {"a.py": text, "vendor/conflicting.py": "WHOSE = 'vendored'\n"}, {"a": keys}
+        tmp_path,
+        {"a.py": text + job("one"), "vendor/conflicting.py": "WHOSE = 'vendored'\n"},
+        {"a": keys},
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert await method(running, "a") == FORKED
-        with pytest.raises(Exception, match="."):
-            await running.methods.definition({"location": "a", "kind": "job", "name": "late"})
+        (tmp_path / "go").touch()
         await running.until(lambda: running["a"].generation == 2, "another process")
         await running.ready("a")
         how, why = await method(running, "a")
         assert how == "spawn"
         assert why.startswith("finds another conflicting than is preloaded")
+        await poll((tmp_path / "of-vendored").exists, "it was imported")
+        assert not (tmp_path / "of-installed").exists()
