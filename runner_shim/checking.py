@@ -142,8 +142,7 @@ class Checks(object):
 
     def any_there(self, names):
         """True when one of these relative paths is in the working directory."""
-        here = os.getcwd()
-        return any(os.path.lexists(os.path.join(here, name)) for name in names)
+        return any(os.path.lexists(name) for name in names)
 
     def has_distributions(self):
         return bool(self.seen.distributions)
@@ -171,7 +170,7 @@ class Checks(object):
                 what = "variables" if name is None else "the variable " + os.fsdecode(name)
                 return "sets %s before it imports %s" % (what, top(entry.name))
         for name in entry.looked:
-            if os.path.lexists(os.path.join(os.getcwd(), name)):
+            if os.path.lexists(name):
                 return "has %s in its working directory" % name
         if entry.distributions and (self.seen.strict or self._other_distributions(entry)):
             return "has distributions of its own"

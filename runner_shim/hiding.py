@@ -278,8 +278,8 @@ class Hidden(object):
     def _differing(self, coming, names, there):
         """What of it a fresh process would import otherwise: (library, why), or None."""
         for position in there:
-            name = self._name(position)
-            if sys.modules.get(name) is not self._modules[position]:
+            name, module = self._name(position), self._modules[position]
+            if module is not None and sys.modules.get(name) is not module:
                 return top(name), "has put another %s into sys.modules" % name
         for name in names:
             if name in sys.modules:
