@@ -228,8 +228,11 @@ class _List(object):
         return before, now
 
     def changes(self):
+        found = self._get()
+        if found is not None and list.__eq__(self.last, found):
+            return []
         before, now = self.look()
-        if len(before) == len(now) and all(a is b for a, b in zip(before, now)):  # noqa: B905 - needs 3.10
+        if before == now:
             return []
         for size in range(len(now) + 1):
             if now[size:] == [one for one in before if one not in now[:size]]:
@@ -249,6 +252,8 @@ class _List(object):
     def redo(self, change):
         front, back = change
         found = self._get()
+        if found is None:  # its module is not there
+            return
         if back is None:
             found[:] = front
         else:
@@ -280,9 +285,10 @@ class _Dict(object):
         return before, now
 
     def changes(self):
-        before, now = self.look()
-        if before == now:
+        found = self._get()
+        if found is not None and dict.__eq__(self.last, found):
             return []
+        before, now = self.look()
         found = [(name, now[name]) for name in now if before.get(name, _ABSENT) != now[name]]
         found.extend((name, _ABSENT) for name in before if name not in now)
         return found

@@ -59,6 +59,8 @@ class Recorder(object):
         self._begun = begun
         self._stack = []
         self._seen = set(sys.modules)
+        self._present = len(self._seen)  # as many names are there beside those that are going on
+        self._edges = set()
         self._own = 0  # above it, it is not the import that asks
         self._armed = False
         self._writers = {}
@@ -205,8 +207,7 @@ class Recorder(object):
         members = dict(members) if type(members) is dict else {}
         if not entry.standard:
             entry.identity = identity(spec.origin)
-            for value in members.values():
-                self._holds(entry, value)
+            self._hold(entry, members.values())
         for each, names in () if entry.standard else self._lazy:
             for name in [one for one in each if one not in names]:
                 names.add(name)
@@ -220,29 +221,33 @@ class Recorder(object):
         if parent:
             entry.needs.add(parent)
         self._add(entry)
+        self._present += 1
         if self._stack[:-1]:
             self._stack[-2].needs.add(entry.name)
 
-    def _holds(self, entry, value):
+    def _hold(self, entry, values):
         """What a module has in hand it has imported, in whatever way."""
-        kind = type(value)
-        if kind is type(sys):
-            entry.needs.add(value.__name__)
-            return
-        for one in (value, kind):
+        needs, position = entry.needs, self.position
+        for value in values:
+            kind = type(value)
+            if kind in _PLAIN:
+                continue
             try:
-                module = one.__dict__.get("__module__") if one is kind else one.__module__
+                module = value.__name__ if kind is _MODULE else value.__module__
             except Exception:  # an object that answers in its own way
                 continue
-            if type(module) is str and module in self.position:
-                entry.needs.add(module)
+            if type(module) is str and module in position:
+                needs.add(module)
 
     def _aliases(self, entry):
         """Names that its import has put into sys.modules in another way belong to it."""
+        if len(sys.modules) == self._present + len(self._stack):
+            return
         going_on = {one.name for one in self._stack}
         for name in sys.modules.keys() - self._seen - going_on:
             if isinstance(name, str):
                 self._add(Entry(name, len(self.entries), entry.standard, MISSING))
+        self._present = len(sys.modules) - len(self._stack)
 
     def _add(self, entry):
         self._seen.add(entry.name)
@@ -257,7 +262,8 @@ class Recorder(object):
             return module
         if level:
             full = _absolute(name, globals, level)
-        if type(importer) is str:
+        if type(importer) is str and (importer, full) not in self._edges:
+            self._edges.add((importer, full))
             self.tops.setdefault(top(importer), set()).add(top(full))
         if self._stack:
             needs = self._stack[-1].needs
@@ -413,6 +419,8 @@ class Recorder(object):
                 setattr(owner, name, function)
 
 
+_MODULE = type(sys)
+_PLAIN = frozenset([str, int, float, bool, bytes, tuple, list, dict, set, frozenset, type(None)])
 # So many modules are made at once.
 _TOGETHER = 200
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +72,7 @@ class WarmLauncher:
         self._log = log
         self._servers: dict[Key, Forkserver] = {}
         self._unfit: dict[Key, str] = {}
-        self._refused: dict[Key, dict[str, str]] = defaultdict(dict)
+        self._refused: dict[Key, dict[str, str]] = {}
         self._packages: dict[Path, str] = {}
         self._outgrown: dict[Key, LaunchRequest] = {}
         self._calm: asyncio.TimerHandle | None = None
@@ -120,7 +119,7 @@ class WarmLauncher:
 
     def refuse(self, request: LaunchRequest, reason: str) -> None:
         """Fork no more for the location of ``request``, until the environment changes."""
-        self._refused[_key(request)][request.name] = reason
+        self._refused.setdefault(_key(request), {})[request.name] = reason
 
     def learn(
         self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
@@ -195,7 +194,7 @@ class WarmLauncher:
             else list(request.preload)
         )
         output = self._log(request.environment_name)
-        left_out = self._learned.left_out(key, self._packages[request.executable])
+        left_out = self._learned.left_out(key, self._packages.get(request.executable, ""))
         return Forkserver(
             request, modules, self._slots, output, self._cold.warden, self.patience, left_out
         )
@@ -205,8 +204,8 @@ class WarmLauncher:
 
         Raises ``UnfitError`` or ``ForkserverGoneError``.
         """
-        await self._look_at_packages(request)
         for _ in range(_ROUNDS):
+            await self._look_at_packages(request)
             server = self._server(request)
             if await self._warm(request, server):
                 return server
@@ -219,6 +218,8 @@ class WarmLauncher:
         try:
             await server.ready()
         except UnfitLibrariesError as error:
+            if error.left_out.keys() <= server.left_out.keys():
+                raise UnfitError(str(error)) from None  # that was of no use
             packages = self._packages.get(request.executable, "")
             self._learned.leave_out(key, packages, error.left_out)
             return False
@@ -247,6 +248,7 @@ class WarmLauncher:
         try:
             while not await self._warm(request, new):
                 self._retire(new)
+                await self._look_at_packages(request)
                 new = self._new(request)
             # Unless things went on meanwhile.
             if self._servers.get(key) is old:
@@ -270,7 +272,7 @@ class WarmLauncher:
         if not has_pidfds():
             return "forkservers need pidfd_open(2), which is refused here"
         key = _key(request)
-        return self._unfit.get(key) or self._refused[key].get(request.name)
+        return self._unfit.get(key) or self._refused.get(key, {}).get(request.name)
 
     def _give_up(self, key: Key, reason: str) -> None:
         self._forget([key])
