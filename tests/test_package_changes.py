@@ -88,7 +88,7 @@ async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime
 
 
 async def test_a_mended_library_is_forked_again(tmp_path, runtime, environment):
-    """Fallen back to fresh processes because a preload failed: until the packages change."""
+    """Not preloaded because its import failed in the forkserver: until the packages change."""
     # Only in a forkserver: the locations themselves load.
     spoilt = (
         "import sys\n"
@@ -102,8 +102,10 @@ async def test_a_mended_library_is_forked_again(tmp_path, runtime, environment):
         await packages_watched(running, environment)
         for name in ("one", "two"):
             started, reason = await method(running, name)
-            assert started == "spawn"
-            assert reason == "preloading some_library failed: RuntimeError: no licence"
+            assert started == "forkserver"
+            assert reason == (
+                "not preloaded: some_library, which cannot be imported (RuntimeError: no licence)"
+            )
 
         install(environment, 2, "VALUE = 2\n")
         for name in ("one", "two"):
