@@ -6,7 +6,8 @@ in ``supervisor.locate``. Touches no process and no file of the supervisor.
 
 Every method has a deadline: ``timeout`` of the client (seconds, 10 by default) beyond the time that
 the request itself may be held back. When it passes, ``RequestTimeoutError``; when the supervisor is
-gone, ``NotRunningError``, at once and also in the middle of a request.
+gone, ``NotRunningError``, at once and also in the middle of a request. Only the time in which the
+client runs is counted: one that was stopped reads the answer that came meanwhile.
 
 A ``Client`` may be shared between threads: requests are made one after the other, so a thread that
 waits holds up the others; give it a client of its own. An ``AsyncClient`` belongs to one event loop,
@@ -26,6 +27,7 @@ import zmq
 from supervisor import calls
 from supervisor.calls import Call
 from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
+from supervisor.running_time import RunningTime, limit
 
 if TYPE_CHECKING:
     import asyncio
@@ -209,28 +211,25 @@ class Client(Endpoint):
     def _call(self, call: Call[T]) -> T:
         with self._lock:
             seconds = self._timeout + call.hold
-            deadline = time.monotonic() + seconds
             number, frames = self._conversation.request(call)
             self._socket.send_multipart(frames)
+            time_left = RunningTime(seconds)
             while True:
-                if not self._readable(deadline):
+                if not self._readable(time_left):
                     raise self._late(call, seconds)
                 answer = self._socket.recv_multipart()
                 answered, header = self._conversation.number_of(answer)
                 if answered == number:  # else the late answer to a request given up before
                     return self._conversation.result(call, header, answer[1:])
 
-    def _readable(self, deadline: float) -> bool:
-        """True when a message is there; False when the deadline passed."""
+    def _readable(self, time_left: RunningTime) -> bool:
+        """True when a message is there; False when the time was used up."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         if self._pidfd is not None:
             poller.register(self._pidfd, zmq.POLLIN)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            look = left if self._pidfd is not None else min(left, LOOK_SECONDS)
+        while (step := time_left.step()) > 0:
+            look = step if self._pidfd is not None else min(step, LOOK_SECONDS)
             events = dict(poller.poll(int(look * 1000) + 1))
             if self._socket in events:
                 return True
@@ -239,6 +238,7 @@ class Client(Endpoint):
                 if self._socket.poll(int(LAST_WORDS_SECONDS * 1000)):
                     return True
                 raise self._gone()
+        return False
 
 
 class AsyncClient(Endpoint):
@@ -397,7 +397,7 @@ class AsyncClient(Endpoint):
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._pending[number] = answer
         try:
-            async with asyncio.timeout(seconds):
+            async with limit(seconds):
                 await socket.send_multipart(frames)
                 header, payload = await answer
         except TimeoutError:

@@ -29,6 +29,7 @@ from supervisor.interest import Interest
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.running_time import RunningTime
 from supervisor.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
@@ -284,7 +285,7 @@ class Location:
         what it has announced."""
         if self._keep is not None:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
-            await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
+            await RunningTime(_KEEP_TIMEOUT).wait([written])
 
     def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
         self._task = None
@@ -341,7 +342,7 @@ class Location:
     async def _unresponsive(self, attempt: Attempt) -> None:
         await attempt.unresponsive("idle", attempt.ping_timeout)
         assert attempt.placed is not None
-        await asyncio.wait([attempt.placed.exited], timeout=_KILL_TIMEOUT)
+        await RunningTime(_KILL_TIMEOUT).wait([attempt.placed.exited])
         if not attempt.placed.exited.done() and attempt is self.serving:
             # A killed process that waits for a disk ends when the disk answers: it runs no code
             # of anybody's any more, so another one may take its place.

@@ -46,6 +46,7 @@ RINGS = (
             "supervisor.lifecycle",
             "supervisor.news",
             "supervisor.restart",
+            "supervisor.running_time",
             "supervisor.slots",
             "supervisor.packed",
             "supervisor.snapshot",
