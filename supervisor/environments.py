@@ -145,7 +145,7 @@ class Environments:
 
 def _has_own_runtime(executable: Path) -> bool:
     """True when the team's own environment holds pyzmq and msgpack."""
-    command = [executable, "-c", "import zmq, msgpack"]
+    command = [str(executable), "-c", "import zmq, msgpack"]
     try:
         done = run(command, environ=os.environ, timeout=_LOOK_TIMEOUT)
     except OSError:
