@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_HOLD",
+    "ORDERS",
     "UNDER_WAY",
     "VERSION",
     "Call",
@@ -61,6 +62,9 @@ T = TypeVar("T")
 # that a lost reply costs no more than this.
 LONGEST_HOLD = 30.0
 
+ORDERS = frozenset({"reload", "restart", "stop", "start", "wait", "shutdown"})
+"""Methods that change something, or wait for a change: they act on a supervisor that was meant."""
+
 UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
 """States that end by themselves (supervisor/lifecycle.py; a test compares)."""
 
@@ -73,6 +77,11 @@ class Call(Generic[T]):
     params: Mapping[str, Any]
     parse: Callable[[Any, list[bytes]], T]
     hold: float = 0.0
+
+    @property
+    def is_order(self) -> bool:
+        """True for what is meant for one workspace and no other: it is not sent on a guess."""
+        return self.method in ORDERS
 
 
 class Conversation:

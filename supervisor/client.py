@@ -48,8 +48,9 @@ class Client(Endpoint):
     """A blocking client of the supervisor of ``workspace``.
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
-    ``directory`` (the current one) upwards, and failing that the only running supervisor of this
-    user is taken. Raises ``NotRunningError`` or ``ConfigurationError``. With ``address``
+    ``directory`` (the current one) upwards. Where no workspace file is found, the only running
+    supervisor of this user is taken, to look at: orders (``reload``, ``restart``, ``stop``, ``start``,
+    ``wait``, ``shutdown``) raise ``NotRunningError`` then. Raises that or ``ConfigurationError``. With ``address``
     (``tcp://host:port``) and ``keys`` (a file of ``supervise keys``) it is the supervisor there,
     whose silence is a ``RequestTimeoutError``. A context manager::
 
@@ -211,7 +212,7 @@ class Client(Endpoint):
     def _call(self, call: Call[T]) -> T:
         with self._lock:
             seconds = self._timeout + call.hold
-            number, frames = self._conversation.request(call)
+            number, frames = self._request(call)
             self._socket.send_multipart(frames)
             time_left = RunningTime(seconds)
             while True:
@@ -392,7 +393,7 @@ class AsyncClient(Endpoint):
         import asyncio
 
         socket = self._connected()
-        number, frames = self._conversation.request(call)
+        number, frames = self._request(call)
         seconds = self._timeout + call.hold
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._pending[number] = answer

@@ -64,6 +64,12 @@ class Endpoint:
         self._pidfd = None if self._remote else _pidfd(self._found)
         self._open()
 
+    def _request(self, call: Call[Any]) -> tuple[int, list[bytes]]:
+        """The number of a new request and its frames; an order on a guess is refused here."""
+        if call.is_order:
+            self._found.take_order()
+        return self._conversation.request(call)
+
     def _open(self) -> None:
         """Make what the client needs of its own; the supervisor is known by now."""
 

@@ -88,17 +88,33 @@ class ConfigurationError(SupervisorError):
 
 
 class NotRunningError(SupervisorError):
-    """Nobody answers on the control socket of ``workspace``."""
+    """No supervisor of ``workspace`` runs, or none is meant.
+
+    ``others`` are the workspaces of those that do run, where that was looked for. With
+    ``nothing_here`` no workspace was named, and ``workspace`` is the directory from which upwards no
+    workspace file was found.
+    """
 
     exit_status = 3
     code = "not_running"
 
-    def __init__(self, workspace: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        *,
+        hint: str | None = None,
+        others: Sequence[str] = (),
+        nothing_here: bool = False,
+    ) -> None:
         super().__init__(workspace)
         self.workspace = workspace
         self.hint = hint
+        self.others = tuple(others)
+        self.nothing_here = nothing_here
 
     def __str__(self) -> str:
+        if self.nothing_here:
+            return f"no workspace file is in {self.workspace} or above, and none was named"
         return f"no supervisor is running for {self.workspace}"
 
 

@@ -77,22 +77,27 @@ class Session:
     terminal: Terminal = field(default_factory=Terminal)
     cwd: Path = field(default_factory=Path.cwd)
 
-    def found(self, *, quiet: bool = False) -> Found:
-        """The running supervisor that is meant; says so on standard error when it was a guess."""
+    def found(self, *, order: bool = False, quiet: bool = False) -> Found:
+        """The running supervisor that is meant. A look may take a guess, which is said on standard
+        error; an ``order`` raises ``NotRunningError`` then."""
         from supervisor.locate import find_selected
 
         found = find_selected(self.selection, cwd=self.cwd)
-        if found.guessed and not quiet:
+        if order:
+            found.take_order()
+        if found.guessed_in is not None and not quiet:
             self.terminal.say(
-                f"no workspace here: using the only running supervisor, {found.workspace}", "dim"
+                f"no workspace file in {found.guessed_in} or above: using the only running "
+                f"supervisor, {found.workspace}",
+                "dim",
             )
         return found
 
-    def client(self, *, timeout: float = 10.0, quiet: bool = False) -> Client:
+    def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
         """A client of it."""
         from supervisor.client import Client
 
-        return Client(found=self.found(quiet=quiet), timeout=timeout)
+        return Client(found=self.found(order=order, quiet=quiet), timeout=timeout)
 
 
 class _Commands(click.Group):

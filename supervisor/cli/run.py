@@ -119,7 +119,7 @@ async def _serve(daemon: Daemon, session: Session, web: Beside | None, pace: Pac
     logging.basicConfig(handlers=[_LogLines(screen)], format="%(levelname)s: %(message)s")
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
-    page = asyncio.create_task(_page(daemon, screen, session, web), name="web page")
+    page = asyncio.create_task(_page(daemon, screen, web), name="web page")
     forget = _on_signals(daemon, screen)
     last_words: list[str] = []
     try:
@@ -182,7 +182,7 @@ def _on_signals(daemon: Daemon, screen: Screen) -> Callable[[], None]:
     return forget
 
 
-async def _page(daemon: Daemon, screen: Screen, session: Session, web: Beside | None) -> None:
+async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
     """The web page beside the supervisor; nothing that becomes of it concerns the supervisor."""
     if web is None:
         return
@@ -192,8 +192,9 @@ async def _page(daemon: Daemon, screen: Screen, session: Session, web: Beside | 
         screen.tell([clean(line) for line in lines])
 
     await daemon.started.wait()
+    meant = daemon.rendezvous
     try:
-        await run_beside(web, session.selection, session.cwd, tell)
+        await run_beside(web, meant.workspace_directory, meant.key, tell)
     except OSError as error:
         tell([f"supervise: the web page could not be started: {error.strerror}"])
 

@@ -80,10 +80,18 @@ def _link(request: Request) -> Link:
 
 
 async def status(request: Request) -> Any:
-    """The status document."""
+    """The status document, and which workspace this page belongs to."""
     link = _link(request)
     assert link.document is not None  # one runs
-    return {**link.document, "locations": [_without_secrets(one) for one in link.locations]}
+    return {
+        **link.document,
+        "locations": [_without_secrets(one) for one in link.locations],
+        "workspace": {
+            "name": link.workspace,
+            "directory": str(link.identity.directory),
+            "key": link.identity.key,
+        },
+    }
 
 
 def _without_secrets(one: Mapping[str, Any]) -> dict[str, Any]:

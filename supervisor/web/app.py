@@ -25,11 +25,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from supervisor.errors import RequestError
+from supervisor.locate import Identity
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.catalogue import Catalogue
 from supervisor.web.link import Link
 from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
-from supervisor.workspace import Selection
 
 __all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
 
@@ -40,14 +40,13 @@ _FIRST_WORDS = 2.0
 
 
 def application(
-    selection: Selection,
-    cwd: Path,
+    identity: Identity,
     *,
     policy: Policy | None = None,
     environ: Mapping[str, str] | None = None,
     closing: Callable[[Callable[[], None]], None] = lambda close: None,
 ) -> ASGIApp:
-    """The application for the supervisor that ``selection`` means, as seen from ``cwd``.
+    """The application for the supervisor of the workspace ``identity``, and of no other.
 
     ``closing`` is handed a function that ends all live streams, for who stops the server.
     """
@@ -55,7 +54,7 @@ def application(
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        link = Link(selection, cwd, environ)
+        link = Link(identity, environ)
         app.state.link = link
         app.state.catalogue = Catalogue(link)
         app.state.policy = policy
@@ -129,15 +128,15 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    selection: Selection,
-    cwd: Path,
+    identity: Identity,
     *,
     host: str,
     port: int,
     policy: Policy,
     said: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; ``said(url)`` is called once it can be opened.
+    """Serve the page of ``identity`` until SIGINT or SIGTERM; ``said(url)`` is called once it can be
+    opened.
 
     Port 0 takes a free one. Raises ``RequestError`` when it cannot be bound.
     """
@@ -147,7 +146,7 @@ def serve(
     def closing(close: Callable[[], None]) -> None:
         server.close_streams = close
 
-    app = application(selection, cwd, policy=policy, closing=closing)
+    app = application(identity, policy=policy, closing=closing)
     config = uvicorn.Config(
         app,
         log_level="warning",

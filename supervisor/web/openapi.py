@@ -53,7 +53,11 @@ _CONDITION = _object(key=_TEXT, message=_TEXT, hint=_TEXT, since=_NUMBER)
 _SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(error=_object(code=_TEXT, message=_TEXT, hint=_or_null(_TEXT))),
     "Status": _object(
-        format={"const": 1}, revision=_COUNT, supervisor=_MAP, locations=_list(_ref("Location"))
+        format={"const": 1},
+        revision=_COUNT,
+        supervisor=_MAP,
+        locations=_list(_ref("Location")),
+        workspace=_object(name=_TEXT, directory=_TEXT, key=_TEXT),
     ),
     "Locations": _object(locations=_list(_ref("Location"))),
     "Location": _object(
@@ -200,7 +204,11 @@ _WORDS = _asked("q", _TEXT, "words that must all be there, in any case")
 
 # Path to summary, parameters and the schema of the answer.
 _READS: Mapping[str, tuple[str, list[Schema], str]] = {
-    "/status": ("The status document (docs/protocol.md).", [], "Status"),
+    "/status": (
+        "The status document (docs/protocol.md), and the workspace that the page belongs to.",
+        [],
+        "Status",
+    ),
     "/locations": (
         "Locations, chosen by state and words.",
         [
