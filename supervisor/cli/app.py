@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from supervisor.cli.terminal import Terminal
+from supervisor.errors import ConfigurationError, ConfigurationProblem, SupervisorError
+from supervisor.specs import SourcePosition
 from supervisor.workspace import Selection
 
 if TYPE_CHECKING:
@@ -69,13 +71,24 @@ _HOMES: Mapping[str, str] = {
 }
 
 
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        problem = ConfigurationProblem(
+            SourcePosition("."), "", f"the current directory cannot be used: {reason}"
+        )
+        raise ConfigurationError([problem], hint="change to a directory that exists") from None
+
+
 @dataclass(slots=True)
 class Session:
     """What one invocation works with."""
 
     selection: Selection = field(default_factory=Selection)
     terminal: Terminal = field(default_factory=Terminal)
-    cwd: Path = field(default_factory=Path.cwd)
+    cwd: Path = field(default_factory=_current_directory)
 
     def found(self, *, order: bool = False, quiet: bool = False) -> Found:
         """The running supervisor that is meant. A look may take a guess, which is said on standard
@@ -150,15 +163,13 @@ def _complete_location(
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from supervisor.errors import SupervisorError
-
-    session = ctx.find_object(Session) or Session()
     # While completing, no callback has run: what was typed is in the parameters.
     typed = [one.params.get("workspace") for one in (ctx, ctx.parent) if one is not None]
     files = next(filter(None, typed), ())
-    if files:
-        session = replace(session, selection=Selection(files=tuple(files)))
     try:
+        session = ctx.find_object(Session) or Session()
+        if files:
+            session = replace(session, selection=Selection(files=tuple(files)))
         with session.client(timeout=1.0, quiet=True) as client:
             document = client.status()
     except (SupervisorError, OSError):

@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
-    ConfigurationError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
@@ -203,7 +202,6 @@ def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
         (NotRunningError, 503),
-        (ConfigurationError, 503),  # the options mean no workspace
         (UnknownLocationError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),

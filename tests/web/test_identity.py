@@ -43,31 +43,34 @@ def test_a_page_does_not_become_anothers_when_its_supervisor_ends(
     first, second = tmp_path / "first", tmp_path / "second"
     ours = make_workspace(first, {"shared.py": job("one")})
     make_workspace(second, {"shared.py": job("two")})
-    with running_in(second, runtime) as other:
-        with running_in(first, runtime), page_in(first, runtime) as page:
-            poll_now(lambda: answers(page), "the page shows its own")
-            document = page.api("/status")
-            assert document["workspace"] == {
-                "name": str(ours),
-                "directory": str(first),
-                "key": "workspace.yaml",
-            }
-            assert str(ours) in page.get("/").text
-            assert supervise("shutdown", cwd=first, runtime=runtime).returncode == 0
-            poll_now(lambda: not answers(page), "the page has lost its own")
-            gone = page.get("/api/v1/status")
-            assert gone.json()["error"]["code"] == "not_running"
-            assert str(ours) in gone.json()["error"]["message"]
-            # Buttons and programs alike: what they order is not for the one that is left.
-            stop = {"order": "stop", "locations": ["shared"]}
-            assert page.post("/api/v1/orders", stop).status == 503
-            body = urlencode({"order": "stop", "name": "shared"}).encode()
-            headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": page.url}
-            page.ask("/orders", method="POST", body=body, headers=headers)
-            assert states(other) == {"shared": "ready"}
-            with running_in(first, runtime):  # and it finds its own again
-                poll_now(lambda: answers(page), "the page shows its own again")
-                assert page.api("/status")["workspace"]["directory"] == str(first)
+    with (
+        running_in(second, runtime) as other,
+        running_in(first, runtime),
+        page_in(first, runtime) as page,
+    ):
+        poll_now(lambda: answers(page), "the page shows its own")
+        document = page.api("/status")
+        assert document["workspace"] == {
+            "name": str(ours),
+            "directory": str(first),
+            "key": "workspace.yaml",
+        }
+        assert str(ours) in page.get("/").text
+        assert supervise("shutdown", cwd=first, runtime=runtime).returncode == 0
+        poll_now(lambda: not answers(page), "the page has lost its own")
+        gone = page.get("/api/v1/status")
+        assert gone.json()["error"]["code"] == "not_running"
+        assert str(ours) in gone.json()["error"]["message"]
+        # Buttons and programs alike: what they order is not for the one that is left.
+        stop = {"order": "stop", "locations": ["shared"]}
+        assert page.post("/api/v1/orders", stop).status == 503
+        body = urlencode({"order": "stop", "location": "shared"}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": page.url}
+        page.ask("/orders", method="POST", body=body, headers=headers)
+        assert states(other) == {"shared": "ready"}
+        with running_in(first, runtime):  # and it finds its own again
+            poll_now(lambda: answers(page), "the page shows its own again")
+            assert page.api("/status")["workspace"]["directory"] == str(first)
 
 
 def test_a_page_where_nothing_stands_keeps_the_one_that_it_took(
