@@ -104,7 +104,8 @@ class Attempt:
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
         self._greeted = False
-        self._stopping = False
+        self._ended_because = ""
+        self._deaf = False
         self.snapshot: Snapshot | None = None
         self.refused: Failure | None = None
         self.start_seconds = 0.0
@@ -221,13 +222,16 @@ class Attempt:
                         await asyncio.wait(list(self._answers.values()))
                     await asyncio.sleep(0)  # the next may be about to ask
 
-    async def stop(self, *, at_once: bool = False) -> None:
-        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone."""
+    async def stop(self, because: str, *, at_once: bool = False) -> None:
+        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone.
+
+        ``because`` is told in the log; the first of several reasons counts.
+        """
         placed = self.placed
         if placed is None or placed.exited.done():
             self._forget()
             return
-        self._stopping = True
+        self._ended_because = self._ended_because or because
         grace = self.spec.stop_timeout / 2
         if not at_once:
             if self._doing == "serving" and not self._answers.keys() - self._pings:
@@ -236,6 +240,7 @@ class Attempt:
             if not placed.exited.done():
                 placed.kill(signal.SIGTERM)
                 await RunningTime(grace).wait([placed.exited])
+            self._deaf = not placed.exited.done()
         placed.kill(signal.SIGKILL)
         await asyncio.shield(placed.exited)
         self._forget()
@@ -406,10 +411,23 @@ class Attempt:
     def _exited(self, exited: asyncio.Future[Exit]) -> None:
         ended = exited.result()
         self._log.flush()
-        how = f"was stopped: it {ended}" if self._stopping else str(ended)
-        self._log.remark(f"generation {self.generation} (pid {self._pid}) {how}")
+        self._log.remark(f"generation {self.generation} (pid {self._pid}) {self._how(ended)}")
         self._fail_waiters(AttemptDiedError(ended, self._doing))
         self._forget()
+
+    def _how(self, ended: Exit) -> str:
+        """How it ended: by itself, or because we had it end, and why we did."""
+        because = self._ended_because
+        if self.refused is not None:
+            because = failures.why_killed(self.refused)
+        ours = ended.signal == signal.SIGKILL and not ended.limit
+        if not because or (self.refused is not None and not ours):
+            return str(ended)
+        if ours and self._deaf:
+            because += f"; it did not heed SIGTERM within {self.spec.stop_timeout / 2:g} s"
+        elif not (ours or ended.clean or ended.signal == signal.SIGTERM):
+            because += f"; it {ended}"
+        return f"was ended by the supervisor: {because}"
 
     def _fail_waiters(self, error: Exception) -> None:
         waiters: list[asyncio.Future[Any]] = [self._hello, *self._answers.values()]

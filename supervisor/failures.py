@@ -32,6 +32,7 @@ __all__ = [
     "scene_in_a_library",
     "timed_out",
     "unresponsive",
+    "why_killed",
 ]
 
 _DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)')
@@ -220,6 +221,11 @@ def unresponsive(
         hint,
         {"frames": frames} if frames else {},
     )
+
+
+def why_killed(refused: Failure) -> str:
+    """In a few words, why a process with this failure was killed by us."""
+    return "it did not answer" if refused.kind == "unresponsive" else "it broke the protocol"
 
 
 def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:

@@ -237,7 +237,7 @@ class Location:
             self._task.cancel()
             self._task = None
         for attempt in self._attempts():
-            self._end(attempt, at_once=at_once)
+            self._end(attempt, reason, at_once=at_once)
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
@@ -247,7 +247,7 @@ class Location:
             self._task.cancel()
             self._task = None
         if self.newest is not None and self.newest is not self.serving:
-            self._end(self.newest, at_once=True)
+            self._end(self.newest, f"a newer one begins ({reason})", at_once=True)
         self.generation += 1
         self.newest = Attempt(
             self.spec, self.generation, self._services, self.log, self._suspicion.because
@@ -298,7 +298,7 @@ class Location:
         seconds = float(snapshot.report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
         if retired is not None:
-            self._retire(retired)
+            self._retire(retired, attempt)
         report = snapshot.report
         self._interest.take(
             self.spec,
@@ -316,7 +316,7 @@ class Location:
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
         self.failure = failure
-        self._end(attempt)
+        self._end(attempt, "its load failed")
         self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
         watch = [*failure.details.get("watch", ()), *_wanted_interpreter(self.spec, failure)]
@@ -346,7 +346,7 @@ class Location:
         if not attempt.placed.exited.done() and attempt is self.serving:
             # A killed process that waits for a disk ends when the disk answers: it runs no code
             # of anybody's any more, so another one may take its place.
-            self._end(attempt, at_once=True)
+            self._end(attempt, "it did not answer", at_once=True)
             if attempt is self.newest and self.state is State.READY:
                 self._died(attempt, Exit(None, signal.SIGKILL), "serving")
 
@@ -396,17 +396,17 @@ class Location:
         self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
         self._watch()
 
-    def _retire(self, attempt: Attempt) -> None:
+    def _retire(self, attempt: Attempt, successor: Attempt) -> None:
         async def drain_and_end() -> None:
             await attempt.finish_requests(_DRAIN_TIMEOUT)
-            await attempt.stop()
+            await attempt.stop(f"generation {successor.generation} took its place")
 
         self._track(attempt, drain_and_end())
 
-    def _end(self, attempt: Attempt, *, at_once: bool = False) -> None:
+    def _end(self, attempt: Attempt, because: str, *, at_once: bool = False) -> None:
         if attempt is self.serving:
             self.serving = None
-        self._track(attempt, attempt.stop(at_once=at_once))
+        self._track(attempt, attempt.stop(because, at_once=at_once))
 
     def _track(self, attempt: Attempt, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(ending)
