@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from envs_support import make_wheel
 
 from envs import disk
 
@@ -51,10 +52,11 @@ def test_a_disk_with_no_room_for_a_virtualenv(tmp_path: Path) -> None:
 
 
 def test_a_disk_with_no_room_for_what_is_installed(tmp_path: Path) -> None:
-    room = "dd if=/dev/zero of=disk/fill bs=1k count=80 2>/dev/null"
-    kind, message, hint = fails_on(tmp_path, "size=300k", "environment", "pip", then=room)
+    wheel = make_wheel(tmp_path / "wheels", "lemon", source="# a line of a large module\n" * 50_000)
+    env = {"UV_CACHE_DIR": str(tmp_path / "cache")}
+    kind, message, hint = fails_on(tmp_path, "size=1m", "environment", str(wheel), **env)
     assert kind == "storage", message
-    assert f"the file system at {tmp_path}/disk " in message and "of 300 KiB are free" in message
+    assert f"the file system at {tmp_path}/disk " in message and "of 1 MiB are free" in message
     assert "python3-venv" not in hint
 
 
