@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, TEAM, ended, foreground, in_terminal, supervise, variables
-from supervised import child_process, environ, make_workspace, marked, poll_now
+from supervised import child_process, environ, make_workspace, marked, poll_now, save
 
 from supervisor import Client
 from supervisor.cli.insist import insist
@@ -182,27 +183,31 @@ def test_what_cannot_be_written_is_said_elsewhere(tmp_path: Path, runtime: Path)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe can be set on Linux")
 def test_a_reader_that_pauses_holds_up_nothing(tmp_path: Path, runtime: Path) -> None:
+    # A line for each location: more than a small pipe takes.
+    elsewhere = [
+        {"grpc_server": {"host": "elsewhere.example", "port": 4266, "location_name": f"{n}" * 50}}
+        for n in range(10, 60)
+    ]
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
+    entries = "".join(f"- {json.dumps(one)}\n" for one in elsewhere)
+    save(workspace, workspace.read_text() + entries)
     with quick_foreground(workspace, runtime) as process:
         assert process.stdout is not None
         size = fcntl.fcntl(process.stdout, F_SETPIPE_SZ, 4096)
 
-        def is_nearly_full() -> bool:
+        def is_full() -> bool:
             waiting = fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4))
-            return int.from_bytes(waiting, sys.byteorder) > 0.75 * size
+            return int.from_bytes(waiting, sys.byteorder) > 0.8 * size
 
-        assert supervise("wait", "--timeout", "60", cwd=tmp_path, runtime=runtime).returncode == 0
+        poll_now(is_full, "the display waits for its reader")
         with Client(workspace, environ=environ(runtime), timeout=30) as client:
-            while not is_nearly_full():
-                client.reload("team")
-                client.wait("team", timeout=60)
-            for _ in range(20):  # the display waits for its reader, and nobody for the display
-                client.reload("team")
+            for _ in range(3):  # and nobody for the display
                 assert client.wait("team", timeout=60)["ready"]
+                client.reload("team")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert marked(str(workspace)) == []
-        assert process.stdout.read().startswith("supervise: 1 location of")
+        assert process.stdout.read().startswith("supervise: 51 locations of")
 
 
 @pytest.mark.parametrize("client", ["sync", "async"])
