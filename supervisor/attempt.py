@@ -418,16 +418,18 @@ class Attempt:
     def _how(self, ended: Exit) -> str:
         """How it ended: by itself, or because we had it end, and why we did."""
         because = self._ended_because
+        killed = ended.signal == signal.SIGKILL and not ended.limit
         if self.refused is not None:
-            because = failures.why_killed(self.refused)
-        ours = ended.signal == signal.SIGKILL and not ended.limit
-        if not because or (self.refused is not None and not ours):
+            because = failures.why_killed(self.refused) if killed else ""
+        if not because:
             return str(ended)
-        if ours and self._deaf:
-            because += f"; it did not heed SIGTERM within {self.spec.stop_timeout / 2:g} s"
-        elif not (ours or ended.clean or ended.signal == signal.SIGTERM):
-            because += f"; it {ended}"
-        return f"was ended by the supervisor: {because}"
+        if killed and self._deaf:
+            how = f"by SIGKILL: it did not heed SIGTERM for {self.spec.stop_timeout / 2:g} s"
+        elif killed or ended.signal == signal.SIGTERM:
+            how = "by SIGKILL" if killed else "by SIGTERM"
+        else:
+            how = "as it was asked to" if ended.clean else f"it {ended}"
+        return f"was ended by the supervisor: {because} ({how})"
 
     def _fail_waiters(self, error: Exception) -> None:
         waiters: list[asyncio.Future[Any]] = [self._hello, *self._answers.values()]
