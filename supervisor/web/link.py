@@ -181,7 +181,10 @@ class Link:
 
     async def _follow(self) -> None:
         # Light, but it reads files: the disk that they are on may be slow.
-        found = await asyncio.to_thread(self.identity.find, self._environ)
+        try:
+            found = await asyncio.to_thread(self.identity.find, self._environ)
+        except NotRunningError:  # which others run is nothing to this page
+            raise NotRunningError(self.identity.name, hint="start it with `supervise`") from None
         async with AsyncClient(found=found) as client:
             document = await client.status()
             self._client = client
