@@ -35,6 +35,7 @@ from supervisor.launcher import SpawnLauncher
 from supervisor.learned import Learned
 from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
+from supervisor.log_files import LogFiles, LogHandler
 from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.notify import Notifier
@@ -47,7 +48,7 @@ from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
-from supervisor.statedir import LogFile, StateDirectory
+from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
 from supervisor.warden import Warden
@@ -117,7 +118,8 @@ class Daemon:
         self._descriptors = raise_descriptor_limit()
         preflight()
         self.state.open(self.spec.title)
-        handler = self._open_log()
+        logs = self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+        handler = self._open_log(logs)
         try:
             with starting():
                 self.rendezvous.open()
@@ -127,14 +129,12 @@ class Daemon:
                 self.rendezvous.close()
         finally:
             _log.removeHandler(handler)
-            handler.close()
+            await logs.close()
             self.state.close()
 
-    def _open_log(self) -> logging.Handler:
+    def _open_log(self, logs: LogFiles) -> logging.Handler:
         """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogFile(
-            self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
-        )
+        handler = LogHandler(logs, self.state.path / "supervisor.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         _log.addHandler(handler)
         _log.setLevel(logging.INFO)
@@ -244,7 +244,7 @@ class Daemon:
             SpawnLauncher(warden, self._descriptors, cgroups),
             Learned(None if self._once else self.state.path / "preload.json"),
             slots,
-            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
+            lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
@@ -294,6 +294,7 @@ class Daemon:
             self.remotes[spec.name] = spec
             return
         log = LocationLog(
+            self._logs,
             self.state.log_path(spec.name),
             on_write=self.news.tell,
             later=asyncio.get_running_loop().call_later,

@@ -248,18 +248,24 @@ class Methods:
         """The last lines of a log, or those after a cursor as soon as there are any."""
         location = self._daemon.location(_text(params, "location"))
         log = location.log
-        after = params.get("after")
+        after, before = params.get("after"), params.get("before")
         if isinstance(after, int):
             await self._daemon.news.wait(
                 lambda: log.cursor > after, _seconds(params, "timeout", 30)
             )
-            lines, cursor = log.read_after(after)
+            chunk = await log.read_after(after)
         else:
             count = params.get("lines", 50)
             if not isinstance(count, int) or count < 0:
                 raise ProtocolError("'lines' must be a whole number, 0 or more")
-            lines, cursor = log.read(lines=count)
-        return {"lines": [line.as_data() for line in lines], "next": cursor}, []
+            if before is not None and not isinstance(before, int):
+                raise ProtocolError("'before' must be a cursor")
+            chunk = await log.read(lines=count, before=before)
+        return {
+            "lines": [line.as_data() for line in chunk.lines],
+            "next": chunk.next,
+            "before": chunk.before,
+        }, []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
