@@ -36,6 +36,11 @@ class LocationLog:
     ``later(seconds, call)`` has ``call`` called after them (default: not before ``flush``).
     """
 
+    __slots__ = (
+        "_budget", "_clock", "_failed", "_file", "_files", "_later", "_lost", "_on_write", "_partial",
+        "_refilled", "_releasing", "_suppressed", "_tail",
+    )  # fmt: skip
+
     def __init__(
         self,
         files: LogFiles,

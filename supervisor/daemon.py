@@ -62,6 +62,8 @@ _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
+# With how many names one that is unknown is compared, and how far their lengths may differ.
+_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
 
 
 class Daemon:
@@ -477,7 +479,9 @@ class Daemon:
         import difflib
 
         names = [*self.locations, *self.remotes]
-        near = difflib.get_close_matches(name, names, n=1)
+        # Comparing takes long: a typing error changes a name's length by little.
+        alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
+        near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
         if near:
             return f"did you mean {near[0]}?"
         return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from supervised import GOOD, job, make_workspace, supervising
 
+from runner_shim import wire
+
 HOSTILE_BOOT = Path(__file__).parent / "programs" / "hostile_boot.py"
 
 
@@ -421,6 +423,6 @@ async def test_fifty_thousand_definitions(tmp_path, runtime):
         entry = await running.status("many")
         assert entry["serving"]["counts"] == {"job": 50000}
         found, _ = await running.methods.definitions({"location": "many"})
-        assert len(found["definitions"]) == 50000
+        assert len(wire.unpack(b"".join(found.pieces))["definitions"]) == 50000
         shown, _ = await running.methods.show({"location": "many", "name": "job_49999"})
         assert shown["definition"]["description"] == "the job number 49999"
