@@ -244,7 +244,7 @@ class Daemon:
         slots = Slots()
         launcher = self._launcher = WarmLauncher(
             SpawnLauncher(warden, self._descriptors, cgroups),
-            Learned(None if self._once else self.state.path / "preload.json"),
+            Learned(None if self._once else self.state.path / "preload.json", self._logs.run),
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
         )
