@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import logging
 import os
 import time
@@ -476,8 +477,6 @@ class Daemon:
         return task
 
     def _known(self, name: str) -> str:
-        import difflib
-
         names = [*self.locations, *self.remotes]
         # Comparing takes long: a typing error changes a name's length by little.
         alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]

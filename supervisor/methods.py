@@ -7,6 +7,7 @@ web page) comes through here. Changes locations only by giving them the orders t
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -79,6 +80,7 @@ class Methods:
             await daemon.news.wait(
                 lambda: daemon.revision != since, _seconds(params, "timeout", 30)
             )
+        await self._usage.ready()
         if name is None:
             locations = [
                 *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
@@ -387,8 +389,6 @@ def _matching(
 
 
 def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
-    import difflib
-
     hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
     if len(name) > _LONGEST_NEAR:
         return hint
