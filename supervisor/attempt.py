@@ -249,9 +249,9 @@ class Attempt:
         await asyncio.shield(placed.exited)
         self._forget()
 
-    def last_words(self) -> list[str]:
-        """The lines that its process wrote to standard error."""
-        return self._words.lines()
+    def cause(self, ended: Exit, doing: str) -> Failure:
+        """Why its process, which ended by itself or was refused, is no more."""
+        return self.refused or failures.died(ended, doing, self._words.lines(), self.spec.limits)
 
     def _output(self, stream: str, data: bytes) -> None:
         if stream == "err":

@@ -106,7 +106,6 @@ class Learned:
         parts = (f"{json.dumps(name)}: {json.dumps(modules)}" for name, modules in data.items())
         temporary = path.with_suffix(".new")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed
             temporary.write_text("{" + ", ".join(parts) + "}")
             temporary.replace(path)
         except OSError:

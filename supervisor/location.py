@@ -270,7 +270,7 @@ class Location:
         except AttemptFailedError as error:
             outcome = partial(self._failed, attempt, await quoted(error.failure))
         except AttemptDiedError as error:
-            failure = await quoted(self._cause(attempt, error.ended, error.doing))
+            failure = await quoted(attempt.cause(error.ended, error.doing))
             outcome = partial(self._died, attempt, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
@@ -335,7 +335,7 @@ class Location:
             self._begin(trying)
 
     def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
-        failure = self._cause(attempt, ended, "serving")
+        failure = attempt.cause(ended, "serving")
         self._died(attempt, ended, "serving", failure)
         if lacks_code(failure):  # another process need not wait for it
             self._quoting = asyncio.create_task(self._quote(failure))
@@ -372,11 +372,6 @@ class Location:
             self._died_serving(attempt, exited.result())
         else:
             self._changed()
-
-    def _cause(self, attempt: Attempt, ended: Exit, doing: str) -> Failure:
-        return attempt.refused or failures.died(
-            ended, doing, attempt.last_words(), attempt.spec.limits
-        )
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
         self._task = None

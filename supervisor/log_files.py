@@ -188,7 +188,7 @@ class LogFile:
         try:
             return os.open(self.path, flags, 0o600)
         except FileNotFoundError:  # the first line of all, or its directory was removed
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)  # not those above it, which are others'
             return os.open(self.path, flags, 0o600)
 
     def _between(self, start: int, end: int) -> bytes:

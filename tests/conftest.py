@@ -36,6 +36,7 @@ _reports = pytest.StashKey[Path]()
 def pytest_configure(config: pytest.Config) -> None:
     """Watch the event loops of this process, and have those of others report to it."""
     config.stash[_reports] = Path(tempfile.mkdtemp(prefix="loop-reports-"))
+    config.stash[_reports].chmod(0o777)  # some tests run as another user
     os.environ[loop_guard.REPORTS] = str(config.stash[_reports])
     loop_guard.install()
 

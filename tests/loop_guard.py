@@ -38,8 +38,8 @@ _OURS = tuple(f"{_ROOT / name}{os.sep}" for name in ("supervisor", "envs", "runn
 # Another process's loop, which serves nobody but people who look at pages.
 _PAGE = f"{_ROOT / 'supervisor' / 'web'}{os.sep}"
 _HERE = f"{_TESTS}{os.sep}"
-_NOT_JUDGED = (_HERE, _PAGE)
-_PAGE_SERVERS = ("uvicorn", "starlette", "anyio", "httpx")
+_NOT_JUDGED = (_HERE, _PAGE, f"{_ROOT / 'supervisor' / 'cli' / 'check.py'}")
+_PAGE_SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "starlette", "anyio"))
 
 # Events of sys.audit, and whether their first argument is a path that may be in /proc or /sys.
 _EVENTS = {
@@ -73,6 +73,9 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("supervisor/daemon.py", "run", "nobody is served yet, or any more: opening and closing"),
     ("supervisor/cli/run.py", "_watch", "imports in its first turn: nobody is served yet"),
     ("supervisor/cli/run.py", "_page", "imports in its first turn: nobody is served yet"),
+    ("supervisor/cli/run.py", "look", "a client's loop, in which nobody waits"),
+    ("supervisor/cli/check.py", "", "a check is for one caller, who waits for all of it"),
+    ("supervisor/descriptors.py", "", "renames a socket in the runtime directory, in memory"),
     ("supervisor/launcher.py", "spawn", _VFORK),
     ("supervisor/warden.py", "_start", _VFORK),
     (
@@ -245,7 +248,7 @@ def _blamed(frame: FrameType | None) -> bool:
     ours: list[tuple[str, str]] = []
     while frame is not None and frame.f_code is not _watched_code:
         file = frame.f_code.co_filename
-        if file.startswith(_PAGE):
+        if file.startswith(_PAGE) or _is_pytests(frame):
             return False
         if file.startswith(_OURS):
             ours.append((os.path.relpath(file, _ROOT), frame.f_code.co_name))
@@ -263,28 +266,32 @@ def _blamed(frame: FrameType | None) -> bool:
     )
 
 
+def _is_pytests(frame: FrameType) -> bool:
+    """True in a log handler of pytest's own, which formats tracebacks where they are logged."""
+    if frame.f_code.co_name != "handle" or frame.f_globals.get("__name__") != "logging":
+        return False
+    return type(frame.f_locals.get("self")).__module__.startswith("_pytest")
+
+
 _COROUTINE = 0x80 | 0x20 | 0x200  # inspect: CO_COROUTINE, CO_GENERATOR, CO_ASYNC_GENERATOR
 
 
 def _judged(callback: Any) -> bool:
-    file, module = _origin(callback)
-    return not file.startswith(_NOT_JUDGED) and module.partition(".")[0] not in _PAGE_SERVERS
+    file = _file_of(callback)
+    return not file.startswith(_NOT_JUDGED) and not any(one in file for one in _PAGE_SERVERS)
 
 
-def _origin(callback: Any) -> tuple[str, str]:
-    """File and module of what a callback runs: of a task, its coroutine's."""
+def _file_of(callback: Any) -> str:
+    """The file of what a callback runs: of a task, its coroutine's."""
     while isinstance(callback, functools.partial):
         callback = callback.func
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         coroutine = owner.get_coro()
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-        frame = getattr(coroutine, "cr_frame", None)
-        module = frame.f_globals.get("__name__", "") if frame is not None else ""
-        return (code.co_filename if code is not None else ""), module
-    function = getattr(callback, "__func__", callback)
-    code = getattr(function, "__code__", None)
-    return (code.co_filename if code is not None else ""), str(getattr(function, "__module__", ""))
+    else:
+        code = getattr(getattr(callback, "__func__", callback), "__code__", None)
+    return "" if code is None else str(code.co_filename)
 
 
 def _named(callback: Any) -> str:
