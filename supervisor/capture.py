@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from runner_shim import wire
 from supervisor.log_files import MOST_BYTES, LogChunk, LogFile, LogFiles, LogLine, stamped
 
 __all__ = ["FLOOD_BURST", "FLOOD_RATE", "LastWords", "LocationLog"]
@@ -113,6 +114,19 @@ class LocationLog:
     async def read_after(self, cursor: int, limit: int = MOST_BYTES) -> LogChunk:
         """The lines written since ``cursor``, as many as are read at once (at most ``limit`` bytes)."""
         return await asyncio.wrap_future(self._files.run(lambda: self._file.after(cursor, limit)))
+
+    async def answer(
+        self, *, lines: int = 0, before: int | None = None, after: int | None = None
+    ) -> bytes:
+        """What ``read_after`` gives, or without ``after`` ``read``, as msgpack: made in the thread, too."""
+
+        def packed() -> bytes:
+            file = self._file
+            chunk = file.last(lines, before) if after is None else file.after(after)
+            data: bytes = wire.pack(chunk.as_data())
+            return data
+
+        return await asyncio.wrap_future(self._files.run(packed))
 
     def _hold(self, stream: str, data: bytes) -> None:
         # Only what may matter for a failure is kept: the end. It is written when the flood ebbs.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Condition, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from supervisor.conditions import Tell
 
@@ -76,6 +76,11 @@ class LogChunk:
     lines: list[LogLine]
     next: int
     before: int | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """As the control protocol sends it."""
+        lines = [line.as_data() for line in self.lines]
+        return {"lines": lines, "next": self.next, "before": self.before}
 
 
 class LogFile:

@@ -262,19 +262,15 @@ class Methods:
             await self._daemon.news.wait(
                 lambda: log.cursor > after, _seconds(params, "timeout", 30)
             )
-            chunk = await log.read_after(after)
+            answer = await log.answer(after=after)
         else:
             count = params.get("lines", 50)
             if not isinstance(count, int) or count < 0:
                 raise ProtocolError("'lines' must be a whole number, 0 or more")
             if before is not None and not isinstance(before, int):
                 raise ProtocolError("'before' must be a cursor")
-            chunk = await log.read(lines=count, before=before)
-        return {
-            "lines": [line.as_data() for line in chunk.lines],
-            "next": chunk.next,
-            "before": chunk.before,
-        }, []
+            answer = await log.answer(lines=count, before=before)
+        return Packed([answer]), []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
