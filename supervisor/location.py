@@ -31,6 +31,7 @@ from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.running_time import RunningTime
 from supervisor.snapshot import Snapshot, comparing
+from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
 from supervisor.strays import Stray
@@ -99,6 +100,7 @@ class Location:
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
         self._suspicion = Suspicion()
+        self._quoting: asyncio.Task[None] | None = None  # of a failure whose code is being read
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -267,9 +269,10 @@ class Location:
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
         except AttemptFailedError as error:
-            outcome = partial(self._failed, attempt, error.failure)
+            outcome = partial(self._failed, attempt, await quoted(error.failure))
         except AttemptDiedError as error:
-            outcome = partial(self._died, attempt, error.ended, error.doing)
+            failure = await quoted(attempt.cause(error.ended, error.doing))
+            outcome = partial(self._died, attempt, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
@@ -332,6 +335,18 @@ class Location:
         if trying:  # beside the failure, which is told already
             self._begin(trying)
 
+    def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
+        failure = attempt.cause(ended, "serving")
+        self._died(attempt, ended, "serving", failure)
+        if lacks_code(failure):  # another process need not wait for it
+            self._quoting = asyncio.create_task(self._quote(failure))
+
+    async def _quote(self, failure: Failure) -> None:
+        found = await quoted(failure)
+        if self.failure is failure:
+            self.failure = found
+            self._changed()
+
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
         attempt.ping_interval = self.spec.ping_interval
@@ -348,18 +363,18 @@ class Location:
             # of anybody's any more, so another one may take its place.
             self._end(attempt, "it did not answer", at_once=True)
             if attempt is self.newest and self.state is State.READY:
-                self._died(attempt, Exit(None, signal.SIGKILL), "serving")
+                self._died_serving(attempt, Exit(None, signal.SIGKILL))
 
     def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
         if attempt is not self.serving:
             return
         self.serving = None
         if attempt is self.newest and self.state is State.READY:
-            self._died(attempt, exited.result(), "serving")
+            self._died_serving(attempt, exited.result())
         else:
             self._changed()
 
-    def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
+    def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
         self._task = None
         trying = self._suspicion.died(attempt, ended, doing)
         if trying:
@@ -368,27 +383,24 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = attempt.refused or failures.died(
-            ended, doing, attempt.last_words(), attempt.spec.limits
-        )
+        self.failure = failure
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
-            self._move(Event.GAVE_UP, self.failure.message)
+            self._move(Event.GAVE_UP, failure.message)
             return
         verdict = judge(rules, self._deaths, now, clean=clean, chance=random.random())  # noqa: S311
         match verdict:
             case LeaveStopped():
                 # Nothing runs in what is stopped: not where an older generation still serves.
                 event = Event.ENDED if self.serving is None else Event.GAVE_UP
-                self._move(event, f"{self.failure.message}; restart policy {rules.policy}")
+                self._move(event, f"{failure.message}; restart policy {rules.policy}")
             case GiveUp(deaths, window):
                 self._move(
                     Event.GAVE_UP,
-                    f"died {deaths} times within {window:g} s; the last time "
-                    f"{self.failure.message}",
+                    f"died {deaths} times within {window:g} s; the last time {failure.message}",
                 )
             case Restart(delay, number):
-                self._move(Event.DIED, f"{self.failure.message}; restart {number} in {delay:.1f} s")
+                self._move(Event.DIED, f"{failure.message}; restart {number} in {delay:.1f} s")
                 self.restarts += 1
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"

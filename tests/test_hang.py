@@ -30,7 +30,7 @@ async def test_a_stopped_process_is_replaced(tmp_path, runtime, method):
         await running.ready()
         assert not alive(pid)
         assert running["a"].restarts == 1
-        log = running.log("a")
+        log = await running.log("a")
         assert (
             "the process did not answer for 3 s while idle; it is stopped, by SIGSTOP or by a "
             "debugger" in log
@@ -142,7 +142,7 @@ async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runt
         await running.until(lambda: running["a"].generation == 2, "replaced")
         await running.ready()
         assert not alive(pid)
-        assert text in running.log("a")
+        assert text in await running.log("a")
 
 
 async def test_pings_can_be_turned_off(tmp_path, runtime):

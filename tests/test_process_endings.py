@@ -34,7 +34,7 @@ async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):
         running["a"].stop()
         await running.settled()
         assert (tmp_path / "ended").exists()
-        assert "stopped by the operator (as it was asked to)" in running.log("a")
+        assert "stopped by the operator (as it was asked to)" in await running.log("a")
 
 
 async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime):
@@ -46,7 +46,7 @@ async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime)
         await running.ready()
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
-        assert "stopped by the operator (by SIGTERM)" in running.log("a")
+        assert "stopped by the operator (by SIGTERM)" in await running.log("a")
 
 
 async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtime):
@@ -64,7 +64,7 @@ async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtim
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
         assert not alive(pid)
-        log = running.log("a")
+        log = await running.log("a")
         assert "ignored" in log
         assert "stopped by the operator (by SIGKILL: it did not heed SIGTERM for" in log
 

@@ -109,14 +109,18 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):  # logging must not end what it reports about
-            self._screen.tell([clean(line) for line in self.format(record).splitlines()])
+            text = f"{record.levelname}: {record.getMessage()}"
+            if record.exc_info and record.exc_info[0] is not None:
+                # Its traceback is in supervisor.log: making it reads source files.
+                text += f": {record.exc_info[0].__name__}: {record.exc_info[1]}"
+            self._screen.tell([clean(line) for line in text.splitlines()])
 
 
 async def _serve(daemon: Daemon, session: Session, web: Beside | None, pace: Pace) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
     screen = Screen(open_display(terminal), 1, daemon.conditions.tell("output"))
-    logging.basicConfig(handlers=[_LogLines(screen)], format="%(levelname)s: %(message)s")
+    logging.basicConfig(handlers=[_LogLines(screen)])
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
     page = asyncio.create_task(_page(daemon, screen, web), name="web page")

@@ -212,7 +212,7 @@ async def test_a_secret_stays_where_it_belongs(tmp_path, runtime, method):
                 [(await running.status(name)) for name in states],
                 (await running.methods.status({}))[0],
                 (await running.methods.environments({}))[0],
-                [running.log(name) for name in states],
+                [await running.log(name) for name in states],
                 await running.failure("fails"),
                 [dict(running[name].snapshot.report) for name in ("a", "b", "c")],
             ]
