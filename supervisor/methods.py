@@ -28,6 +28,7 @@ from supervisor.status import (
     remote_status,
 )
 from supervisor.steps import Steps, in_turns
+from supervisor.turns import held
 
 if TYPE_CHECKING:
     from supervisor.daemon import Daemon
@@ -70,9 +71,9 @@ class Methods:
         name = _text(params, "location", optional=True)
         since = params.get("since")
         if isinstance(since, int):
-            await daemon.news.wait(
-                lambda: daemon.revision != since, _seconds(params, "timeout", 30)
-            )
+            seconds = _seconds(params, "timeout", 30)
+            async with held():
+                await daemon.news.wait(lambda: daemon.revision != since, seconds)
         if name is None:
             locations = [
                 *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
@@ -125,7 +126,9 @@ class Methods:
         definition = found[0]
         source = await in_turns(snapshot.source_of(definition_key(definition)))
         if definition.get("lazy"):
-            made = await location.describe(definition["kind"], name, definition.get("repository"))
+            where = definition.get("repository")
+            async with held():  # user code constructs it
+                made = await location.describe(definition["kind"], name, where)
             definition, source = made["definition"], made["source"] or source
         return {
             "definition": definition,
@@ -201,11 +204,12 @@ class Methods:
             entry["locations"].append(location.spec.name)
         for entry in found.values():
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
-            entry["packages"] = (
-                await asyncio.to_thread(distributions, Path(entry["prefix"]), entry["python"])
-                if entry["prefix"]
-                else None
-            )
+            entry["packages"] = None
+            if entry["prefix"]:
+                async with held():
+                    entry["packages"] = await asyncio.to_thread(
+                        distributions, Path(entry["prefix"]), entry["python"]
+                    )
         return {"environments": list(found.values())}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
@@ -232,10 +236,11 @@ class Methods:
         # Nothing here can make a remote one ready: it is not waited for.
         names = here if asked else list(self._daemon.locations)
         locations = [self._daemon.location(name) for name in names]
-        await self._daemon.news.wait(
-            lambda: not any(one.under_way for one in locations),
-            _seconds(params, "timeout", 60),
-        )
+        seconds = _seconds(params, "timeout", 60)
+        async with held():
+            await self._daemon.news.wait(
+                lambda: not any(one.under_way for one in locations), seconds
+            )
         return {
             "ready": all(one.state is State.READY for one in locations),
             "locations": {
@@ -250,9 +255,9 @@ class Methods:
         log = location.log
         after = params.get("after")
         if isinstance(after, int):
-            await self._daemon.news.wait(
-                lambda: log.cursor > after, _seconds(params, "timeout", 30)
-            )
+            seconds = _seconds(params, "timeout", 30)
+            async with held():
+                await self._daemon.news.wait(lambda: log.cursor > after, seconds)
             lines, cursor = log.read_after(after)
         else:
             count = params.get("lines", 50)

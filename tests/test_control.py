@@ -13,6 +13,7 @@ import zmq.asyncio
 from runner_shim import wire
 from supervisor.control import VERSION, Control
 from supervisor.errors import RequestError, UnknownLocationError
+from supervisor.turns import held
 
 
 async def echo(params):
@@ -20,7 +21,8 @@ async def echo(params):
 
 
 async def hang(params):
-    await asyncio.Event().wait()
+    async with held():
+        await asyncio.Event().wait()
 
 
 async def unknown(params):
