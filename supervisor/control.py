@@ -28,6 +28,7 @@ from supervisor.errors import (
     ProtocolError,
     SupervisorError,
 )
+from supervisor.front import Front
 from supervisor.keys import Gate, KeyDirectory, check_address
 from supervisor.specs import SourcePosition
 from supervisor.steps import TURN
@@ -46,6 +47,8 @@ _QUEUED = 8
 _UNREAD = 64
 # A refusal needs the number of its request, which is not looked for in a larger one (bytes).
 _MOST_REFUSED = 4096
+# Within this one with keys has shown them (ms).
+_HANDSHAKE = 10_000
 # How long a reply waits for a client to take those before it, and how long between two looks (s).
 _PATIENCE = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
@@ -67,7 +70,7 @@ class _Client:
 
 
 class Control:
-    """Serves ``methods`` at ``address``: ipc, or TCP with a ``gate`` that says who may connect."""
+    """Serves ``methods`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
 
     def __init__(
         self,
@@ -76,8 +79,9 @@ class Control:
         methods: Mapping[str, Method],
         gate: Gate | None = None,
     ) -> None:
-        if gate is None and not address.startswith("ipc:"):
-            raise ValueError(f"{address} is open to others and has no gate")
+        if not address.startswith("ipc:"):
+            raise ValueError(f"{address} is no local address: others connect through a front")
+        self._gate = gate
         self._methods = methods
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
@@ -87,6 +91,7 @@ class Control:
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a full queue and a client gone are told
         if gate is not None:
             gate.apply(self._socket)
+            self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE)
         try:
             self._socket.bind(address)
         except zmq.ZMQError:
@@ -102,7 +107,7 @@ class Control:
 
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` hears while nobody more can connect."""
-        if self.address.startswith("ipc:"):
+        if self._gate is None:  # the front of one that has a gate keeps out what there is no room for
             self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._serve(), name="control")
 
@@ -249,7 +254,7 @@ class RemoteControl:
     """
 
     def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
-        check_address(address)
+        host, port = check_address(address)
         with contextlib.ExitStack() as undoing:
             self._context = zmq.asyncio.Context()
             undoing.callback(self._context.destroy, 0)
@@ -257,25 +262,31 @@ class RemoteControl:
             self._gate.start()
             undoing.callback(self._gate.close)
             try:
-                self._control = Control(self._context, address, methods, self._gate)
-            except zmq.ZMQError as error:
+                self._front = Front(host, port)
+                undoing.callback(self._front.abandon)
+                self._control = Control(self._context, self._front.inner, methods, self._gate)
+            except OSError as error:  # a ZMQError is one
                 text = f"{address} cannot be had: {error.strerror}".lower()
                 raise ConfigurationError(
                     [ConfigurationProblem(SourcePosition("--listen"), "", text)]
                 ) from None
+            self._front.hide()
             undoing.pop_all()
-        self.address = self._control.address
+        self.address = self._front.address
         self.public = self._gate.public
 
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` as for ``Control``."""
-        self._control.start(trouble)
+        self._control.start()
+        self._front.start(trouble)
 
     async def close(self) -> None:
         """Stop answering and close the port."""
+        await self._front.stop()
         await self._control.close()
         self._gate.close()
-        self._context.term()
+        await asyncio.to_thread(self._context.term)  # until the last replies are passed on
+        await self._front.close()
 
 
 def _error_data(error: SupervisorError) -> dict[str, Any]:
