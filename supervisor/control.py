@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -45,8 +45,6 @@ _MOST_BYTES = 4 * _MAX_REQUEST
 _AT_ONCE = 4
 _QUEUED = 8
 _UNREAD = 64
-# A refusal needs the number of its request, which is not looked for in a larger one (bytes).
-_MOST_REFUSED = 4096
 # Within this one with keys has shown them (ms).
 _HANDSHAKE = 10_000
 # How long a reply waits for a client to take those before it, and how long between two looks (s).
@@ -107,7 +105,9 @@ class Control:
 
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` hears while nobody more can connect."""
-        if self._gate is None:  # the front of one that has a gate keeps out what there is no room for
+        if (
+            self._gate is None
+        ):  # the front of one that has a gate keeps out what there is no room for
             self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._serve(), name="control")
 
@@ -139,7 +139,7 @@ class Control:
         client = self._clients.setdefault(identity, _Client())
         size = sum(map(len, frames))
         if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
-            self._refuse(identity, frames, size)
+            self._refuse(identity, client, frames)
             return
         client.requests += 1
         client.size += size
@@ -149,9 +149,7 @@ class Control:
         if not client.listening:
             self._forget(identity, client, size)
             return False
-        task = asyncio.create_task(self._answer(identity, client, frames, size))
-        client.tasks.add(task)
-        task.add_done_callback(client.tasks.discard)
+        self._keep(client, self._answer(identity, client, frames, size))
         return True
 
     def _forget(self, identity: bytes, client: _Client, size: int) -> None:
@@ -165,18 +163,20 @@ class Control:
     ) -> None:
         place = Place(self._turns, identity)
         try:
-            reply = [identity, *await self._reply(frames)]
-            # What it does not take waits here, where it is no copy yet, and not in its queue.
-            pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
-            while not await self._send(client, reply):
-                if asyncio.get_running_loop().time() >= until:
-                    client.listening = False
-                    break
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LAST_PAUSE)
+            await self._deliver(client, [identity, *await self._reply(frames)])
         finally:
             place.give_back()
             self._forget(identity, client, size)
+
+    async def _deliver(self, client: _Client, reply: list[bytes]) -> None:
+        # What it does not take waits here, where it is no copy yet, and not in its queue.
+        pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
+        while not await self._send(client, reply):
+            if asyncio.get_running_loop().time() >= until:
+                client.listening = False
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
 
     async def _reply(self, frames: list[bytes]) -> list[bytes]:
         number: Any = None
@@ -202,17 +202,31 @@ class Control:
             header = {"v": VERSION, "id": number, "error": {"code": "internal", "message": text}}
         return [wire.pack(header), *payload]
 
-    def _refuse(self, identity: bytes, frames: list[bytes], size: int) -> None:
-        if size > _MOST_REFUSED:
+    def _refuse(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
+        if not client.listening:
             return
         error = ProtocolError(
             f"{_MOST_REQUESTS} requests of this client, or {_MOST_BYTES} bytes of them, are under "
             "way already"
         )
-        with contextlib.suppress(ProtocolError, zmq.ZMQError):  # it does not listen, or is gone
+        try:
             number = self._parse(frames).get("id")
-            header = {"v": VERSION, "id": number, "error": _error_data(error)}
-            self._plain.send_multipart([identity, wire.pack(header)], zmq.DONTWAIT)
+        except ProtocolError:
+            return
+        reply = [identity, wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})]
+        try:
+            self._plain.send_multipart(reply, zmq.DONTWAIT)
+        except zmq.Again:
+            if len(client.tasks) < 2 * _MOST_REQUESTS:  # else it is not told
+                self._keep(client, self._deliver(client, reply))
+        except zmq.ZMQError:
+            client.listening = False
+
+    @staticmethod
+    def _keep(client: _Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        client.tasks.add(task)
+        task.add_done_callback(client.tasks.discard)
 
     async def _send(self, client: _Client, reply: list[bytes]) -> bool:
         """False when the client's queue is full; True when it has it, or is gone."""

@@ -64,7 +64,7 @@ class Front:
             self._socket.listen(_BACKLOG)
             self._socket.setblocking(False)
             # Not in /tmp for long, and its name is short enough for a socket there.
-            self._directory = Path(tempfile.mkdtemp(prefix="supervise-", dir="/tmp"))  # noqa: S108
+            self._directory = Path(tempfile.mkdtemp(prefix="supervise-", dir="/tmp"))
             undoing.pop_all()
         bound = self._socket.getsockname()
         name = f"[{bound[0]}]" if family == socket.AF_INET6 else bound[0]

@@ -176,11 +176,3 @@ async def test_when_no_more_can_be_connected_it_is_said_until_it_is_over(tmp_pat
         second.close()
         await asked(third)
         await poll(lambda: told[-1] is None, "it is over")
-
-
-async def test_the_inner_socket_has_no_name(tmp_path):
-    async with serving(tmp_path) as (remote, client):
-        await asked(client())
-        assert remote.address.startswith("tcp://127.0.0.1:")
-        # Nothing is left in /tmp to be removed, or to be connected to.
-        assert not list(Path("/tmp").glob("supervise-*/inner.sock"))
