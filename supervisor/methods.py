@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim import masking
 from supervisor import __version__
 from supervisor.control import Method, Reply
 from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
@@ -131,7 +132,7 @@ class Methods:
                 made = await location.describe(definition["kind"], name, where)
             definition, source = made["definition"], made["source"] or source
         return {
-            "definition": definition,
+            "definition": masking.definition(definition),
             "source": source,
             "generation": snapshot.generation,
         }, []
@@ -175,8 +176,8 @@ class Methods:
                 {
                     "key": one.key,
                     "fields": list(one.fields),
-                    "before": {f: one.before.get(f) for f in one.fields},
-                    "after": {f: one.after.get(f) for f in one.fields},
+                    "before": masking.definition({f: one.before.get(f) for f in one.fields}),
+                    "after": masking.definition({f: one.after.get(f) for f in one.fields}),
                 }
                 for one in difference.changed
             ],

@@ -20,7 +20,6 @@ from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link, chosen_locations
 from supervisor.web.openapi import document
-from supervisor.web.security import redacted
 
 if TYPE_CHECKING:
     from supervisor.client import Order
@@ -83,11 +82,7 @@ async def status(request: Request) -> Any:
     """The status document."""
     link = _link(request)
     assert link.document is not None  # one runs
-    return {**link.document, "locations": [_without_secrets(one) for one in link.locations]}
-
-
-def _without_secrets(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "metadata": redacted(one["metadata"])}
+    return {**link.document, "locations": link.locations}
 
 
 async def locations(request: Request) -> Any:
@@ -95,14 +90,14 @@ async def locations(request: Request) -> Any:
     states = [one for one in request.query_params.getlist("state") if one]
     text = _text(request, "q") or ""
     found = chosen_locations(_link(request).locations, text, states)
-    return {"locations": [_without_secrets(one) for one in found]}
+    return {"locations": found}
 
 
 async def location(request: Request) -> Any:
     """One location in detail."""
     name = _text(request, "name", required=True)
     found = await _link(request).client.status(name)
-    return _without_secrets(found["locations"][0])
+    return found["locations"][0]
 
 
 async def definitions(request: Request) -> Any:
@@ -136,7 +131,7 @@ async def definition(request: Request) -> Any:
     one, source, generation = await catalogue.definition(
         place, name, _text(request, "kind"), _text(request, "repository")
     )
-    return {"definition": redacted(one), "source": source, "generation": generation}
+    return {"definition": one, "source": source, "generation": generation}
 
 
 async def duplicates(request: Request) -> Any:
@@ -211,12 +206,7 @@ async def diff(request: Request) -> Any:
     """What changed between two generations."""
     name = _text(request, "location", required=True) or ""
     before, after = (_number(request, key, 1, 2**31) for key in ("from", "to"))
-    found = await _link(request).client.diff(name, before, after)
-    changed = [
-        {**one, "before": redacted(one["before"]), "after": redacted(one["after"])}
-        for one in found["changed"]
-    ]
-    return {**found, "changed": changed}
+    return await _link(request).client.diff(name, before, after)
 
 
 async def logs(request: Request) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runner_shim import masking
 from supervisor.errors import (
     RequestError,
     SupervisorError,
@@ -255,7 +256,8 @@ class Catalogue:
 
 def _shelf(snapshot: Snapshot) -> Shelf:
     document = snapshot.document()
-    definitions = {definition_key(one): one for one in document["definitions"]}
+    # A shim masks them itself. This one may lie, or be that of an earlier version.
+    definitions = {definition_key(one): masking.definition(one) for one in document["definitions"]}
     rows = (_row(snapshot.location, checked(one, _LISTED)) for one in definitions.values())
     return Shelf(
         location=snapshot.location,
