@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import zmq
 
-from supervisor import calls
+from supervisor import calls, parameters
 from supervisor.calls import Call
 from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 
@@ -40,6 +40,9 @@ __all__ = ["AsyncClient", "Client", "Order"]
 Order = Literal["reload", "restart", "stop", "start"]
 
 T = TypeVar("T")
+
+# A poll counts milliseconds in an int of C (seconds).
+_LONGEST_LOOK = 86_400.0
 
 
 class Client(Endpoint):
@@ -155,7 +158,9 @@ class Client(Endpoint):
         Returns whether all are ready, and their states. ``timeout`` in seconds, None for ever;
         when it passes, what is the case then is returned: the caller sees it in the states.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = self._call(calls.wait(locations, left))
@@ -230,7 +235,7 @@ class Client(Endpoint):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            look = left if self._pidfd is not None else min(left, LOOK_SECONDS)
+            look = min(left, _LONGEST_LOOK if self._pidfd is not None else LOOK_SECONDS)
             events = dict(poller.poll(int(look * 1000) + 1))
             if self._socket in events:
                 return True
@@ -346,7 +351,9 @@ class AsyncClient(Endpoint):
         timeout: float | None = None,
     ) -> documents.Waited:
         """As ``Client.wait``."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = await self._call(calls.wait(locations, left))

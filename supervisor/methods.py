@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor import __version__
+from supervisor import __version__, parameters
 from supervisor.control import Method, Reply
-from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
+from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
 from supervisor.lifecycle import State
 from supervisor.location import Location
@@ -71,8 +71,9 @@ class Methods:
         daemon = self._daemon
         name = _text(params, "location", optional=True)
         since = params.get("since")
-        if isinstance(since, int):
-            seconds = _seconds(params, "timeout", 30)
+        if since is not None:
+            parameters.whole("since", since, -1)
+            seconds = _seconds(params, 30)
             async with held():
                 await daemon.news.wait(lambda: daemon.revision != since, seconds)
         if name is None:
@@ -237,7 +238,7 @@ class Methods:
         # Nothing here can make a remote one ready: it is not waited for.
         names = here if asked else list(self._daemon.locations)
         locations = [self._daemon.location(name) for name in names]
-        seconds = _seconds(params, "timeout", 60)
+        seconds = _seconds(params, 60)
         async with held():
             await self._daemon.news.wait(
                 lambda: not any(one.under_way for one in locations), seconds
@@ -255,21 +256,23 @@ class Methods:
         location = self._daemon.location(_text(params, "location"))
         log = location.log
         after = params.get("after")
-        if isinstance(after, int):
-            seconds = _seconds(params, "timeout", 30)
+        if after is not None:
+            parameters.whole("after", after)
+            seconds = _seconds(params, 30)
             async with held():
                 await self._daemon.news.wait(lambda: log.cursor > after, seconds)
             lines, cursor = log.read_after(after)
         else:
-            count = params.get("lines", 50)
-            if not isinstance(count, int) or count < 0:
-                raise ProtocolError("'lines' must be a whole number, 0 or more")
+            count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
             lines, cursor = log.read(lines=count)
         return {"lines": [line.as_data() for line in lines], "next": cursor}, []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
+        at_once = params.get("at_once", False)
+        if not isinstance(at_once, bool):
+            raise InvalidParameterError("at_once must be true or false")
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
         return {"pid": os.getpid()}, []
 
     def _supervisor(self) -> dict[str, Any]:
@@ -295,10 +298,7 @@ class Methods:
 
     @staticmethod
     def _asked(params: Mapping[str, Any]) -> list[str]:
-        names = params.get("locations") or []
-        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-            raise ProtocolError("'locations' must be a list of names")
-        return names
+        return parameters.texts("locations", params.get("locations") or [])
 
     def _chosen(self, params: Mapping[str, Any]) -> list[str]:
         names = self._asked(params)
@@ -323,11 +323,11 @@ class Methods:
         return location.snapshot
 
     async def _generation(self, location: Location, wanted: Any) -> Snapshot:
+        if wanted is not None:
+            parameters.whole("generation", wanted, 1)
         serving = self._serving(location)
         if wanted is None or wanted == serving.generation:
             return serving
-        if not isinstance(wanted, int):
-            raise ProtocolError("a generation is a whole number")
         store, name = self._daemon.store, location.spec.name
         found = await store.get(name, wanted)
         if found is None:
@@ -399,13 +399,8 @@ def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> An
     value = params.get(name)
     if value is None and optional:
         return None
-    if not isinstance(value, str):
-        raise ProtocolError(f"{name!r} must be a text")
-    return value
+    return parameters.text(name, value)
 
 
-def _seconds(params: Mapping[str, Any], name: str, default: float) -> float:
-    value = params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ProtocolError(f"{name!r} must be a number of seconds")
-    return min(max(float(value), 0.0), _MAX_WAIT)
+def _seconds(params: Mapping[str, Any], default: float) -> float:
+    return min(parameters.seconds("timeout", params.get("timeout", default)), _MAX_WAIT)

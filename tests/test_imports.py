@@ -48,9 +48,11 @@ RINGS = (
             "supervisor.restart",
             "supervisor.slots",
             "supervisor.packed",
+            "supervisor.parameters",
             "supervisor.snapshot",
             "supervisor.specs",
             "supervisor.steps",
+            "supervisor.turns",
         },
     ),
 )

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from supervisor import parameters
+from supervisor.errors import InvalidParameterError
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
@@ -44,7 +46,7 @@ def _answered(handler: Any) -> Any:
         try:
             _ = _link(request).client  # raises while there is none to ask
             result = await handler(request)
-        except _InvalidError as problem:
+        except (_InvalidError, InvalidParameterError) as problem:
             return error(422, "protocol", str(problem), "see /api/v1/openapi.json")
         return JSONResponse(result)
 
@@ -58,14 +60,14 @@ def _text(request: Request, name: str, *, required: bool = False) -> str | None:
         raise _InvalidError(f"{name!r} is given more than once")
     if required and not (values and values[0]):
         raise _InvalidError(f"{name!r} is missing")
-    return values[0] if values else None
+    return parameters.text(name, values[0]) if values else None
 
 
 def _number(request: Request, name: str, least: int, most: int) -> int | None:
     text = _text(request, name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(parameters.MOST)):
         raise _InvalidError(f"{name!r} must be a whole number")
     number = int(text)
     if not least <= number <= most:
@@ -87,7 +89,8 @@ async def status(request: Request) -> Any:
 
 async def locations(request: Request) -> Any:
     """Locations, those in a ``state`` and with all words of ``q``."""
-    states = [one for one in request.query_params.getlist("state") if one]
+    states = parameters.texts("state", request.query_params.getlist("state"))
+    states = [one for one in states if one]
     text = _text(request, "q") or ""
     found = chosen_locations(_link(request).locations, text, states)
     return {"locations": found}
@@ -205,7 +208,7 @@ async def history(request: Request) -> Any:
 async def diff(request: Request) -> Any:
     """What changed between two generations."""
     name = _text(request, "location", required=True) or ""
-    before, after = (_number(request, key, 1, 2**31) for key in ("from", "to"))
+    before, after = (_number(request, key, 1, parameters.MOST) for key in ("from", "to"))
     return await _link(request).client.diff(name, before, after)
 
 
@@ -213,7 +216,7 @@ async def logs(request: Request) -> Any:
     """Lines of a log, the last ones or those after a cursor."""
     name = _text(request, "location", required=True) or ""
     lines = _number(request, "lines", 0, 10_000)
-    after = _number(request, "after", 0, 2**53)
+    after = _number(request, "after", 0, parameters.MOST)
     wait = _number(request, "timeout", 0, 30)
     client = _link(request).client
     if after is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor import __version__
+from supervisor import __version__, parameters
 
 __all__ = ["document"]
 
@@ -248,8 +248,8 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         "What changed between two generations, by default the last two.",
         [
             _LOCATION,
-            _asked("from", _whole(1, 2**31), "the earlier generation"),
-            _asked("to", _whole(1, 2**31), "the later generation"),
+            _asked("from", _whole(1, parameters.MOST), "the earlier generation"),
+            _asked("to", _whole(1, parameters.MOST), "the later generation"),
         ],
         "Diff",
     ),
@@ -258,7 +258,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         [
             _LOCATION,
             _asked("lines", _whole(0, 10_000, 50), "how many"),
-            _asked("after", _whole(0, 2**53), "the cursor of an earlier answer"),
+            _asked("after", _whole(0, parameters.MOST), "the cursor of an earlier answer"),
             _asked("timeout", _whole(0, 30, 0), "seconds to wait for lines after the cursor"),
         ],
         "Logs",

@@ -16,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from supervisor import parameters
 from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
     ConfigurationError,
+    InvalidParameterError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
@@ -136,7 +138,7 @@ async def _history(request: Request, name: str) -> dict[str, Any]:
 
 def _number(request: Request, name: str) -> int | None:
     number = whole(request.query_params.get(name, ""))
-    return number if number is not None and number < 2**31 else None
+    return number if number is not None and number <= parameters.MOST else None
 
 
 async def form(request: Request) -> dict[str, list[str]]:
@@ -202,6 +204,7 @@ async def logout(request: Request) -> Response:
 def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
+        (InvalidParameterError, 400),
         (NotRunningError, 503),
         (ConfigurationError, 503),  # the options mean no workspace
         (UnknownLocationError, 404),
