@@ -174,9 +174,7 @@ GENERATION = click.IntRange(1, parameters.MOST)
 
 
 class _Seconds(click.FloatRange):
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
         if found != found:
             self.fail(f"{value} is no number of seconds", param, ctx)

@@ -25,6 +25,7 @@ from supervisor.web.openapi import document
 
 if TYPE_CHECKING:
     from supervisor.client import Order
+    from supervisor.web.following import Following
 
 __all__ = ["ROUTES", "error"]
 
@@ -220,7 +221,11 @@ async def logs(request: Request) -> Any:
     wait = _number(request, "timeout", 0, 30)
     client = _link(request).client
     if after is not None:
-        return await client.logs(name, after=after, timeout=wait or 0)
+        if not wait:
+            return await client.logs(name, after=after, timeout=0)
+        following: Following = request.app.state.following
+        chunk, _event = await following.after(name, after, wait)
+        return chunk
     return await client.logs(name, lines=50 if lines is None else lines)
 
 
@@ -241,7 +246,7 @@ async def order(request: Request) -> Any:
         raise _InvalidError("'all' must be true or false")
     if not names and sent.get("all") is not True:
         raise _InvalidError("name 'locations', or say 'all': true")
-    done = await _link(request).client.order(cast("Order", sent["order"]), names)
+    done = await _link(request).ordering_client.order(cast("Order", sent["order"]), names)
     return {"locations": done}
 
 

@@ -24,10 +24,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
 from supervisor.errors import RequestError
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.catalogue import Catalogue
+from supervisor.web.connections import Connections, protocol
+from supervisor.web.following import Following
 from supervisor.web.link import Link
+from supervisor.web.room import Room
 from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
 from supervisor.workspace import Selection
 
@@ -37,6 +41,11 @@ DEFAULT_PORT = 3070
 _STATIC = Path(__file__).parent / "static"
 _SHORTEST_TOKEN = 16
 _FIRST_WORDS = 2.0
+# Connections at most; those that asyncio accepts in one go, of which several may be on their way in or
+# out; and descriptors for everything else.
+_MOST_CONNECTIONS = 2048
+_BACKLOG = 32
+_ON_THEIR_WAY, _OF_OUR_OWN = 4 * _BACKLOG, 64
 
 
 def application(
@@ -46,17 +55,21 @@ def application(
     policy: Policy | None = None,
     environ: Mapping[str, str] | None = None,
     closing: Callable[[Callable[[], None]], None] = lambda close: None,
+    streams: int = _MOST_CONNECTIONS // 2,
 ) -> ASGIApp:
     """The application for the supervisor that ``selection`` means, as seen from ``cwd``.
 
-    ``closing`` is handed a function that ends all live streams, for who stops the server.
+    ``closing`` is handed a function that ends all live streams, for who stops the server; ``streams``
+    is how many of them there may be.
     """
     policy = policy if policy is not None else Policy()
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         link = Link(selection, cwd, environ)
+        following = Following(link)
         app.state.link = link
+        app.state.following = following
         app.state.catalogue = Catalogue(link)
         app.state.policy = policy
         loop = asyncio.get_running_loop()
@@ -65,15 +78,16 @@ def application(
             loop.call_soon_threadsafe(link.close)
 
         closing(close)
-        following = asyncio.create_task(link.run(), name="link")
+        running = asyncio.create_task(link.run(), name="link")
         try:
             # The first page that somebody opens should not say that nothing is known yet.
             await link.heard(_FIRST_WORDS)
             yield
         finally:
             link.close()
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await following.close()
 
     routes = [
         *pages.ROUTES,
@@ -90,6 +104,7 @@ def application(
         exception_handlers=pages.EXCEPTIONS,
         middleware=[
             Middleware(Guard, policy=policy),
+            Middleware(Room, streams=streams),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
         ],
     )
@@ -147,15 +162,18 @@ def serve(
     def closing(close: Callable[[], None]) -> None:
         server.close_streams = close
 
-    app = application(selection, cwd, policy=policy, closing=closing)
+    raise_descriptor_limit()
+    most = min(_MOST_CONNECTIONS, max(descriptor_limit() - _ON_THEIR_WAY - _OF_OUR_OWN, 16))
+    app = application(selection, cwd, policy=policy, closing=closing, streams=most // 2)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",  # what others send is no concern of who reads this
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        http="h11",
+        http=protocol(Connections(most)),
+        backlog=_BACKLOG,
         lifespan="on",
         timeout_graceful_shutdown=2,
     )
@@ -180,7 +198,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(128)
+        bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
         what = "is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)

@@ -1,6 +1,7 @@
-"""The one connection to the supervisor, and what was last heard over it.
+"""The connections to the supervisor, and what was last heard over them.
 
-Owns the client, the newest status document, and the waiting of pages for something newer. When the
+Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
+the room of another; the newest status document, and the waiting of pages for something newer. When the
 supervisor goes away the last document stays, marked as old, and a new supervisor of the same
 workspace is looked for until there is one. Orders nothing by itself.
 """
@@ -71,7 +72,7 @@ class Link:
         self._selection = selection
         self._cwd = cwd
         self._environ = os.environ if environ is None else environ
-        self._client: AsyncClient | None = None
+        self._clients: tuple[AsyncClient, AsyncClient, AsyncClient] | None = None
         self._news = asyncio.Event()
         self._memory: dict[str, tuple[int, Memory]] = {}
         self._measured: dict[str, float] = {}
@@ -98,11 +99,24 @@ class Link:
     @property
     def client(self) -> AsyncClient:
         """The client of the running supervisor; raises why there is none."""
+        return self._running()[0]
+
+    @property
+    def ordering_client(self) -> AsyncClient:
+        """The client that orders are given with; as ``client``."""
+        return self._running()[1]
+
+    @property
+    def following_client(self) -> AsyncClient:
+        """The client that waits for lines of logs; as ``client``."""
+        return self._running()[2]
+
+    def _running(self) -> tuple[AsyncClient, AsyncClient, AsyncClient]:
         if self.error is not None:
             raise self.error.with_traceback(None)  # raised again and again
-        if self._client is None:
+        if self._clients is None:
             raise NotRunningError(self.workspace)
-        return self._client
+        return self._clients
 
     @property
     def locations(self) -> list[LocationStatus]:
@@ -185,16 +199,20 @@ class Link:
 
     async def _follow(self) -> None:
         found = find_selected(self._selection, cwd=self._cwd, environ=self._environ)
-        async with AsyncClient(found=found) as client:
+        async with (
+            AsyncClient(found=found) as client,
+            AsyncClient(found=found) as ordering,
+            AsyncClient(found=found) as following,
+        ):
             document = await client.status()
-            self._client = client
+            self._clients = (client, ordering, following)
             try:
                 while True:
                     self._take(document)
                     await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
                     document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
-                self._client = None
+                self._clients = None
 
     def _take(self, document: StatusDocument) -> None:
         if self.error is not None:
