@@ -44,7 +44,7 @@ _FIRST_WORDS = 2.0
 # Connections at most; those that asyncio accepts in one go, of which several may be on their way in or
 # out; and descriptors for everything else.
 _MOST_CONNECTIONS = 2048
-_BACKLOG = 32
+_BACKLOG, _WAITING = 32, 512
 _ON_THEIR_WAY, _OF_OUR_OWN = 4 * _BACKLOG, 64
 
 
@@ -74,8 +74,12 @@ def application(
         app.state.policy = policy
         loop = asyncio.get_running_loop()
 
+        def let_go() -> None:
+            link.close()
+            following.close()
+
         def close() -> None:
-            loop.call_soon_threadsafe(link.close)
+            loop.call_soon_threadsafe(let_go)
 
         closing(close)
         running = asyncio.create_task(link.run(), name="link")
@@ -84,10 +88,9 @@ def application(
             await link.heard(_FIRST_WORDS)
             yield
         finally:
-            link.close()
+            let_go()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await following.close()
 
     routes = [
         *pages.ROUTES,
@@ -136,6 +139,12 @@ class _Server(uvicorn.Server):
     """uvicorn, which lets live streams go before it waits for requests to end."""
 
     close_streams: Callable[[], None] = staticmethod(lambda: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        for one in sockets or ():  # more may wait than are accepted in one go
+            one.listen(_WAITING)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal to stop."""
@@ -198,7 +207,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(_BACKLOG)
+        bound.listen(_WAITING)
     except OSError as error:
         bound.close()
         what = "is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)

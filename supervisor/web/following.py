@@ -52,14 +52,14 @@ class Following:
             self._waits[key] = wait
             wait.add_done_callback(lambda done: self._forget(key, done))
         await asyncio.wait([wait], timeout=timeout)
-        return wait.result() if wait.done() else ({"lines": [], "next": cursor}, "")
+        if wait.done() and not wait.cancelled():
+            return wait.result()
+        return {"lines": [], "next": cursor}, ""
 
-    async def close(self) -> None:
-        """Wait for nothing more."""
-        waits = list(self._waits.values())
-        for wait in waits:
+    def close(self) -> None:
+        """Let all go who wait."""
+        for wait in self._waits.values():
             wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
 
     async def _wait(self, name: str, cursor: int) -> tuple[LogChunk, str]:
         chunk = await self._link.following_client.logs(name, after=cursor, timeout=_HOLD)

@@ -8,6 +8,7 @@ from elsewhere. Knows nothing of locations.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from dataclasses import dataclass, field
@@ -139,9 +140,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        answered = False
 
         async def guarded(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 found = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     found[name] = value
@@ -153,7 +157,13 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, guarded)
         else:
-            await self._app(scope, _bounded(receive), guarded)
+            try:
+                await self._app(scope, _bounded(receive), guarded)
+            except asyncio.CancelledError:  # the server ends, and has waited for a while
+                if not answered:
+                    await _refused(scope, 503, "this page is ending", "try again")(
+                        scope, receive, guarded
+                    )
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
