@@ -6,6 +6,8 @@ import json
 import time
 
 import pytest
+from commands import foreground
+from supervised import make_workspace
 
 from runner_shim.masking import HIDDEN, definition, is_secret_name, masked, masked_text
 
@@ -382,3 +384,62 @@ def test_no_text_takes_long(piece):
     begun = time.thread_time()
     masked_text(text)
     assert time.thread_time() - begun < 2.0, "processor seconds for 16 KiB"
+
+
+TEAM = """
+from runner_shim import Definitions, Field, asset, job, op
+
+@op(config_schema={"password": Field(str, default_value="hunter2-a"), "rows": Field(int, default_value=3)})
+def read(context):
+    pass
+
+@job(tags={"access_key": "hunter2-b"}, metadata={
+    "pwd": "hunter2-c", "auth": {"user": "u", "x": "hunter2-d"}, "key": "hunter2-e", "bearer": "hunter2-f",
+    "dsn": "postgresql://u:hunter2-g@host/db", "note": "password=hunter2-h and Authorization: Bearer hunter2-i",
+    "account": "AccountName=a;AccountKey=hunter2-j;", "partition_key": "seen-partition"})
+def nightly():
+    "Reads postgresql://u:hunter2-k@host/db."
+    read()
+
+@asset(metadata={"json": '{"password": "hunter2-l", "seen-json": 1}'})
+def table():
+    pass
+
+defs = Definitions(jobs=[nightly], assets=[table])
+"""
+
+
+def test_no_face_shows_a_secret_and_no_file_holds_one(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"a.py": TEAM})
+    text = workspace.read_text()
+    elsewhere = {
+        "grpc_server": {
+            "host": "h", "port": 1, "location_name": "b",
+            "additional_metadata": {"pwd": "hunter2-m", "url": "redis://:hunter2-n@h", "seen-remote": 1},
+        }
+    }  # fmt: skip
+    workspace.write_text(f"{text}- {json.dumps(elsewhere)}\n")
+    with foreground(tmp_path, runtime) as running:
+        running.until(lambda line: "a: ready" in line)
+        said = ""
+        for arguments in (
+            ("status", "--json"), ("status", "a"), ("status", "b"), ("status", "b", "--json"), ("list",),
+            ("show", "a", "nightly"), ("show", "a", "nightly", "--json"), ("show", "a", "table", "--json"),
+            ("snapshot", "a"), ("history", "a", "--json"),
+        ):  # fmt: skip
+            done = running.run(*arguments)
+            assert done.returncode == 0, done.stderr
+            said += done.stdout + done.stderr
+        for seen in ("seen-partition", "seen-json", "seen-remote", "u:(hidden)@host"):
+            assert seen in said
+        assert "hunter2" not in said
+        (tmp_path / "a.py").write_text(
+            TEAM.replace("seen-json", "now-json").replace("hunter2", "hunter2-new")
+        )
+        running.until(lambda line: "a: ready" in line)
+        done = running.run("diff", "a", "-v")
+        assert "now-json" in done.stdout
+        assert "hunter2" not in done.stdout
+    kept = [path for path in (tmp_path / ".supervise").rglob("*") if path.is_file()]
+    assert any(path.name == "snapshots.db" for path in kept)
+    assert [path for path in kept if b"hunter2" in path.read_bytes()] == []

@@ -179,12 +179,16 @@ _SCHEMAS: Mapping[str, Schema] = {
 }
 
 
+# What any text in a request may be.
+_SENDABLE: Schema = {"maxLength": parameters.LONGEST_TEXT, "pattern": "^[^\\u0000]*$"}
+
+
 def _asked(name: str, schema: Schema, words: str, *, required: bool = False) -> Schema:
     return {
         "name": name,
         "in": "query",
         "required": required,
-        "schema": schema,
+        "schema": {**schema, **_SENDABLE} if schema.get("type") == "string" else schema,
         "description": words,
     }
 
@@ -289,7 +293,7 @@ def _answers(schema: str) -> Schema:
         "default": {
             "description": "An error: 401 without the token, 403 from another site, 404 for an "
             "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
-            "read, 503 while no supervisor runs, 504 when it does not answer in time.",
+            "read, 503 while no supervisor runs or there is no room, 504 when it does not answer in time.",
             "content": content("Error"),
         },
     }
