@@ -29,7 +29,7 @@ _RETRY_AFTER = 5
 
 
 class Connections:
-    """Those that there are: at most ``most``, of which a part may be without a request."""
+    """Those that there are: at most ``most``, of which a part may be without a whole request."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -38,7 +38,7 @@ class Connections:
         self._silent: dict[_Protocol, None] = {}  # the one that is so for the longest time first
 
     def enter(self, one: _Protocol) -> bool:
-        """Let ``one`` in. The oldest without a request makes room; False when there is none."""
+        """Let ``one`` in. The oldest without a whole request makes room; False when there is none."""
         full = len(self._open) >= self._most
         if self._silent and (full or len(self._silent) >= self._most_silent):
             oldest = next(iter(self._silent))
@@ -56,7 +56,7 @@ class Connections:
         self._silent.pop(one, None)
 
     def mark(self, one: _Protocol, *, silent: bool) -> None:
-        """``one`` has a request under way, or none any more."""
+        """``one`` has sent a whole request that is being answered, or none any more."""
         if one in self._open:
             self._silent.pop(one, None)
             if silent:
@@ -84,12 +84,13 @@ class _Requests(h11.Connection):
         rest = self.trailing_data[0]
         if isinstance(event, h11.Request):
             self.since = time.monotonic()
-            self._mark(False)
             # As it came: h11 makes one header of two that say the same.
             problem = _ambiguous(self._seen[: len(self._seen) - len(rest)])
             if problem is not None:
                 self.problem = problem
                 raise h11.RemoteProtocolError(problem)
+        elif isinstance(event, h11.EndOfMessage):
+            self._mark(False)
         self._seen = rest
         return event
 

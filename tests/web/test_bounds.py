@@ -208,6 +208,9 @@ def test_an_order_for_what_is_no_text(quiet: Site) -> None:
 # Time limits, in this process, where they can be shorter.
 
 
+RELEASED = asyncio.Event()
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
     body = b""
     while (message := await receive())["type"] == "http.request":
@@ -216,6 +219,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             break
     else:
         return
+    if scope["path"] == "/held":
+        await RELEASED.wait()
     size = 8 * 1024 * 1024 if scope["path"] == "/large" else 2
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"x" * size})
@@ -276,7 +281,7 @@ async def test_heads_and_bodies_that_do_not_come_are_not_waited_for(
 
 
 async def test_the_oldest_silent_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serving(32) as (_, port):
+    async with serving(32) as (bounds, port):
         silent = [await connected(port, b"") for _ in range(8)]
         for _ in range(3):
             reader, writer = await connected(port, HEAD + b"Connection: close\r\n\r\n")
@@ -287,13 +292,22 @@ async def test_the_oldest_silent_ones_make_room(monkeypatch: pytest.MonkeyPatch)
         for _, writer in silent:
             writer.close()
         # With a request under way they keep their place, and who comes then is told so.
-        busy = [await connected(port, HEAD + b"Content-Length: 9\r\n\r\n") for _ in range(32)]
+        for length in (b"Content-Length: 9\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+            half = [await connected(port, HEAD + length) for _ in range(40)]
+            reader, writer = await connected(port, HEAD + b"Connection: close\r\n\r\n")
+            assert (await rest(reader)).startswith(b"HTTP/1.1 200 ")
+            for _, one in [*half, (reader, writer)]:
+                one.close()
+        await poll(lambda: not bounds._open, "they are gone")
+        held = HEAD.replace(b"/healthz", b"/held") + b"\r\n"
+        busy = [await connected(port, held) for _ in range(32)]
+        await poll(lambda: not bounds._silent, "they have asked")
         reader, writer = await connected(port, HEAD + b"\r\n")
         found = await rest(reader)
         assert found.startswith(b"HTTP/1.1 503 ") or not found
         writer.close()
+        RELEASED.set()
         for reader, writer in busy:
-            writer.write(b"123456789")
             assert (await asyncio.wait_for(reader.readline(), 60)) == b"HTTP/1.1 200 OK\r\n"
             writer.close()
 
