@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import zmq
 
-from supervisor import calls
+from supervisor import calls, parameters
 from supervisor.calls import Call
 from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 from supervisor.running_time import RunningTime, limit
@@ -42,6 +42,9 @@ __all__ = ["AsyncClient", "Client", "Order"]
 Order = Literal["reload", "restart", "stop", "start"]
 
 T = TypeVar("T")
+
+# A poll counts milliseconds in an int of C (seconds).
+_LONGEST_LOOK = 86_400.0
 
 
 class Client(Endpoint):
@@ -158,7 +161,9 @@ class Client(Endpoint):
         Returns whether all are ready, and their states. ``timeout`` in seconds, None for ever;
         when it passes, what is the case then is returned: the caller sees it in the states.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = self._call(calls.wait(locations, left))
@@ -233,7 +238,7 @@ class Client(Endpoint):
         if self._pidfd is not None:
             poller.register(self._pidfd, zmq.POLLIN)
         while (step := time_left.step()) > 0:
-            look = step if self._pidfd is not None else min(step, LOOK_SECONDS)
+            look = min(step, _LONGEST_LOOK if self._pidfd is not None else LOOK_SECONDS)
             events = dict(poller.poll(int(look * 1000) + 1))
             if self._socket in events:
                 return True
@@ -350,7 +355,9 @@ class AsyncClient(Endpoint):
         timeout: float | None = None,
     ) -> documents.Waited:
         """As ``Client.wait``."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = await self._call(calls.wait(locations, left))

@@ -10,6 +10,7 @@ SupervisorError
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
+    └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
 
 Each carries its facts as fields and builds its text in ``__str__``: one lowercase sentence that
 names the thing, its state and the remedy. ``hint`` is printed on a line of its own.
@@ -27,6 +28,7 @@ __all__ = [
     "AlreadyRunningError",
     "ConfigurationError",
     "ConfigurationProblem",
+    "InvalidParameterError",
     "NotRunningError",
     "ProtocolError",
     "RequestError",
@@ -181,3 +183,7 @@ class RequestTimeoutError(_SentenceError):
 
 class ProtocolError(_SentenceError):
     code = "protocol"
+
+
+class InvalidParameterError(ProtocolError):
+    exit_status = 2

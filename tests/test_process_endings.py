@@ -209,7 +209,7 @@ async def test_the_log_says_that_we_killed_what_did_not_answer(tmp_path, runtime
         await running.ready()
         os.kill(running.pid("a"), signal.SIGSTOP)
         await running.until(lambda: running["a"].state == "stopped", "ended")
-        assert ") was ended by the supervisor: it did not answer" in running.log("a")
+        assert ") was ended by the supervisor: it did not answer" in await running.log("a")
 
 
 async def test_the_log_says_how_one_ended_that_was_to_end_and_did_so_badly(tmp_path, runtime):
@@ -220,4 +220,4 @@ async def test_the_log_says_how_one_ended_that_was_to_end_and_did_so_badly(tmp_p
         running["a"].stop()
         await running["a"].stopped()
         wanted = "ended by the supervisor: stopped by the operator (it was killed by SIGSEGV)"
-        assert wanted in running.log("a")
+        assert wanted in await running.log("a")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from supervisor import parameters
 from supervisor.cli.terminal import Terminal
 from supervisor.errors import ConfigurationError, ConfigurationProblem, SupervisorError
 from supervisor.specs import SourcePosition
@@ -183,6 +184,21 @@ def _complete_location(
 
 LOCATION: Mapping[str, Any] = {"shell_complete": _complete_location}
 """Keyword arguments that make an argument complete to the names of locations."""
+
+GENERATION = click.IntRange(1, parameters.MOST)
+"""The type of an argument that is the number of a generation."""
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return found
+
+
+SECONDS = _Seconds(0, parameters.MOST_SECONDS)
+"""The type of an option that is a time to wait."""
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WORKSPACE = click.option(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor.cli import words
-from supervisor.cli.app import LOCATION, Session, json_option, locating
+from supervisor.cli.app import LOCATION, SECONDS, Session, json_option, locating
 from supervisor.cli.insist import insist
 from supervisor.cli.outcome import outcome_lines
 from supervisor.workspace import Selection
@@ -37,7 +37,7 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
     @click.argument("locations", nargs=-1, metavar="LOCATION...", **LOCATION)
     @click.option("--all", "everything", is_flag=True, help="All locations.")
     @click.option("--no-wait", is_flag=True, help="Return at once instead of with the outcome.")
-    @click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
+    @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Wait no longer than this.")
     @json_option
     @locating
     def command(
@@ -180,7 +180,7 @@ start_ = _command(
 
 @click.command("wait", short_help="Wait until locations are ready.")
 @click.argument("locations", nargs=-1, metavar="[LOCATION]...", **LOCATION)
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this long.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Give up after this long.")
 @json_option
 @locating
 def wait_(
@@ -233,7 +233,7 @@ def _when_there(look: Callable[[], Any], deadline: float) -> Any:
 @click.command("shutdown", short_help="Stop the supervisor and everything it runs.")
 @click.option("--now", is_flag=True, help="Kill the locations' processes instead of asking them.")
 @click.option(
-    "--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=SECONDS, default=60.0, show_default=True, metavar="SECONDS",
     help="Wait no longer than this for its end.",
 )  # fmt: skip
 @json_option

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from supervisor import parameters
 from supervisor.cli.app import LOCATION, Session, locating
 from supervisor.cli.insist import insist
 from supervisor.cli.terminal import Terminal, clean
@@ -27,7 +28,7 @@ _STYLES = {"err": "yellow", "sup": "dim"}
 @click.argument("location", **LOCATION)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True,
+    "-n", "--lines", type=click.IntRange(0, parameters.MOST_LINES), default=50, show_default=True,
     help="How many of the last lines.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")

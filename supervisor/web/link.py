@@ -1,7 +1,8 @@
-"""The one connection to the supervisor, and what was last heard over it.
+"""The connections to the supervisor, and what was last heard over them.
 
-Owns the client, the newest status document, and the waiting of pages for something newer. It belongs to
-one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
+Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
+the room of another; the newest status document, and the waiting of pages for something newer. It belongs
+to one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
 new supervisor of the same workspace is looked for until there is one, whichever others run. Orders
 nothing by itself.
 """
@@ -67,7 +68,7 @@ class Link:
     def __init__(self, identity: Identity, environ: Mapping[str, str] | None = None) -> None:
         self.identity = identity
         self._environ = os.environ if environ is None else environ
-        self._client: AsyncClient | None = None
+        self._clients: tuple[AsyncClient, AsyncClient, AsyncClient] | None = None
         self._news = asyncio.Event()
         self._memory: dict[str, tuple[int, Memory]] = {}
         self._measured: dict[str, float] = {}
@@ -94,11 +95,24 @@ class Link:
     @property
     def client(self) -> AsyncClient:
         """The client of the running supervisor; raises why there is none."""
+        return self._running()[0]
+
+    @property
+    def ordering_client(self) -> AsyncClient:
+        """The client that orders are given with; as ``client``."""
+        return self._running()[1]
+
+    @property
+    def following_client(self) -> AsyncClient:
+        """The client that waits for lines of logs; as ``client``."""
+        return self._running()[2]
+
+    def _running(self) -> tuple[AsyncClient, AsyncClient, AsyncClient]:
         if self.error is not None:
             raise self.error.with_traceback(None)  # raised again and again
-        if self._client is None:
+        if self._clients is None:
             raise NotRunningError(self.workspace)
-        return self._client
+        return self._clients
 
     @property
     def locations(self) -> list[LocationStatus]:
@@ -185,16 +199,20 @@ class Link:
             found = await asyncio.to_thread(self.identity.find, self._environ)
         except NotRunningError:  # which others run is nothing to this page
             raise NotRunningError(self.identity.name, hint="start it with `supervise`") from None
-        async with AsyncClient(found=found) as client:
+        async with (
+            AsyncClient(found=found) as client,
+            AsyncClient(found=found) as ordering,
+            AsyncClient(found=found) as following,
+        ):
             document = await client.status()
-            self._client = client
+            self._clients = (client, ordering, following)
             try:
                 while True:
                     self._take(document)
                     await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
                     document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
-                self._client = None
+                self._clients = None
 
     def _take(self, document: StatusDocument) -> None:
         if self.error is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor import __version__
+from supervisor import __version__, parameters
 
 __all__ = ["document"]
 
@@ -187,12 +187,16 @@ _SCHEMAS: Mapping[str, Schema] = {
 }
 
 
+# What any text in a request may be.
+_SENDABLE: Schema = {"maxLength": parameters.LONGEST_TEXT, "pattern": "^[^\\u0000]*$"}
+
+
 def _asked(name: str, schema: Schema, words: str, *, required: bool = False) -> Schema:
     return {
         "name": name,
         "in": "query",
         "required": required,
-        "schema": schema,
+        "schema": {**schema, **_SENDABLE} if schema.get("type") == "string" else schema,
         "description": words,
     }
 
@@ -260,8 +264,8 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         "What changed between two generations, by default the last two.",
         [
             _LOCATION,
-            _asked("from", _whole(1, 2**31), "the earlier generation"),
-            _asked("to", _whole(1, 2**31), "the later generation"),
+            _asked("from", _whole(1, parameters.MOST), "the earlier generation"),
+            _asked("to", _whole(1, parameters.MOST), "the later generation"),
         ],
         "Diff",
     ),
@@ -270,7 +274,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         [
             _LOCATION,
             _asked("lines", _whole(0, 10_000, 50), "how many"),
-            _asked("after", _whole(0, 2**53), "the cursor of an earlier answer"),
+            _asked("after", _whole(0, parameters.MOST), "the cursor of an earlier answer"),
             _asked("timeout", _whole(0, 30, 0), "seconds to wait for lines after the cursor"),
         ],
         "Logs",
@@ -301,7 +305,7 @@ def _answers(schema: str) -> Schema:
         "default": {
             "description": "An error: 401 without the token, 403 from another site, 404 for an "
             "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
-            "read, 503 while no supervisor runs, 504 when it does not answer in time.",
+            "read, 503 while no supervisor runs or there is no room, 504 when it does not answer in time.",
             "content": content("Error"),
         },
     }
