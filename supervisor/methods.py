@@ -81,11 +81,10 @@ class Methods:
                 lambda: daemon.revision != since, _seconds(params, "timeout", 30)
             )
         await self._usage.ready()
+        revision = daemon.revision  # what changes meanwhile is news
         if name is None:
-            locations = [
-                *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
-                *(remote_status(one, daemon.started_at) for one in daemon.remotes.values()),
-            ]
+            locations = await in_turns(self._brief(daemon.ordered()))
+            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
             pids = {one["process"]["pid"] for one in locations if one["process"]}
             self._usage.forget_all_but(pids | {os.getpid()})
         elif name in daemon.remotes:
@@ -96,7 +95,7 @@ class Methods:
             locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
-            "revision": daemon.revision,
+            "revision": revision,
             "supervisor": self._supervisor(),
             "locations": locations,
         }, []
@@ -276,6 +275,13 @@ class Methods:
         """End the supervisor, after this reply."""
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
         return {"pid": os.getpid()}, []
+
+    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+        found = []
+        for one in locations:
+            found.append(location_status(one, self._usage, detail=False))
+            yield
+        return found
 
     def _supervisor(self) -> dict[str, Any]:
         daemon = self._daemon
