@@ -83,11 +83,10 @@ class Methods:
             async with held():
                 await daemon.news.wait(lambda: daemon.revision != since, seconds)
         await self._usage.ready()
+        revision = daemon.revision  # what changes meanwhile is news
         if name is None:
-            locations = [
-                *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
-                *(remote_status(one, daemon.started_at) for one in daemon.remotes.values()),
-            ]
+            locations = await in_turns(self._brief(daemon.ordered()))
+            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
             pids = {one["process"]["pid"] for one in locations if one["process"]}
             self._usage.forget_all_but(pids | {os.getpid()})
         elif name in daemon.remotes:
@@ -98,7 +97,7 @@ class Methods:
             locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
-            "revision": daemon.revision,
+            "revision": revision,
             "supervisor": self._supervisor(),
             "locations": locations,
         }, []
@@ -284,6 +283,13 @@ class Methods:
             raise InvalidParameterError("at_once must be true or false")
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
         return {"pid": os.getpid()}, []
+
+    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+        found = []
+        for one in locations:
+            found.append(location_status(one, self._usage, detail=False))
+            yield
+        return found
 
     def _supervisor(self) -> dict[str, Any]:
         daemon = self._daemon

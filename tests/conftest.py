@@ -1,7 +1,8 @@
 """What every test may use: coroutine tests, and a runtime directory that no other test shares.
 
 A test fails, too, when an event loop of the supervisor, here or in a process that it started, did what
-none may (``loop_guard``).
+none may (``loop_guard``). Where the variable CI is set, a test that would be skipped for want of an
+interpreter, a package or a right fails instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import gc
 import inspect
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -29,6 +31,9 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
+
+# The reasons to skip that count in CI: another system, and a Python that is not promised yet.
+_MAY_SKIP = re.compile(r"\bLinux\b|no python 3\.14\b")
 
 _reports = pytest.StashKey[Path]()
 
@@ -56,6 +61,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             item.add_report_section("call", "event loop", one)
         raise
     _no_violations(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, turn a skip into a failure that names what is missing."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not _MAY_SKIP.search(reason):
+            report.outcome = "failed"
+            report.longrepr = (
+                f"{reason.removeprefix('Skipped: ')}, and CI is set: install it (interpreters with pyenv, or as python3.x on "
+                "PATH; packages with the extras of pyproject.toml), or unset CI to skip this test"
+            )
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
