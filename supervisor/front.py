@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -70,7 +69,7 @@ class Front:
         name = f"[{bound[0]}]" if family == socket.AF_INET6 else bound[0]
         self.address = f"tcp://{name}:{bound[1]}"
         self.inner = f"ipc://{self._directory}/inner.sock"
-        self._path = f"{self._directory}/inner.sock"
+        self._path = str(self._directory / "inner.sock")
         self._handle: int | None = None
         self._unproven: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._known: set[asyncio.Task[None]] = set()
@@ -82,7 +81,7 @@ class Front:
         if not os.path.lexists("/proc/self/fd"):
             return
         self._handle = os.open(self._path, os.O_PATH)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._remove()
         self._path = f"/proc/self/fd/{self._handle}"
 
     def start(self, trouble: Tell) -> None:
@@ -112,10 +111,16 @@ class Front:
     def abandon(self) -> None:
         """Give up what does not need the event loop."""
         self._socket.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if self._handle is not None:
+        if self._handle is None:
+            self._remove()
+        else:
             os.close(self._handle)
             self._handle = None
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            (self._directory / "inner.sock").unlink(missing_ok=True)
+            self._directory.rmdir()
 
     async def _accept(self, trouble: Tell) -> None:
         while True:
