@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from supervisor.conditions import Tell
@@ -136,7 +137,7 @@ class Front:
                     continue
                 task = asyncio.create_task(self._connection(one))
                 self._unproven[task] = None
-                task.add_done_callback(self._gone)
+                task.add_done_callback(partial(self._gone, one))
             await asyncio.sleep(_PAUSE)
 
     async def _asked(self) -> None:
@@ -178,7 +179,8 @@ class Front:
         if told:
             trouble(None)
 
-    def _gone(self, task: asyncio.Task[None]) -> None:
+    def _gone(self, one: socket.socket, task: asyncio.Task[None]) -> None:
+        one.close()  # also that of a task which was cancelled before it began
         self._unproven.pop(task, None)
         self._known.discard(task)
         self._ended.set()
