@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from supervisor.conditions import Tell
@@ -70,7 +70,7 @@ class Front:
         name = f"[{bound[0]}]" if family == socket.AF_INET6 else bound[0]
         self.address = f"tcp://{name}:{bound[1]}"
         self.inner = f"ipc://{self._directory}/inner.sock"
-        self._path = f"{self._directory}/inner.sock"
+        self._path = str(self._directory / "inner.sock")
         self._handle: int | None = None
         self._unproven: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._known: set[asyncio.Task[None]] = set()
@@ -82,7 +82,7 @@ class Front:
         if not os.path.lexists("/proc/self/fd"):
             return
         self._handle = os.open(self._path, os.O_PATH)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._remove()
         self._path = f"/proc/self/fd/{self._handle}"
 
     def start(self, trouble: Tell) -> None:
@@ -112,10 +112,16 @@ class Front:
     def abandon(self) -> None:
         """Give up what does not need the event loop."""
         self._socket.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if self._handle is not None:
+        if self._handle is None:
+            self._remove()
+        else:
             os.close(self._handle)
             self._handle = None
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            (self._directory / "inner.sock").unlink(missing_ok=True)
+            self._directory.rmdir()
 
     async def _accept(self, trouble: Tell) -> None:
         while True:
@@ -131,7 +137,7 @@ class Front:
                     continue
                 task = asyncio.create_task(self._connection(one))
                 self._unproven[task] = None
-                task.add_done_callback(self._gone)
+                task.add_done_callback(partial(self._gone, one))
             await asyncio.sleep(_PAUSE)
 
     async def _asked(self) -> None:
@@ -173,7 +179,8 @@ class Front:
         if told:
             trouble(None)
 
-    def _gone(self, task: asyncio.Task[None]) -> None:
+    def _gone(self, one: socket.socket, task: asyncio.Task[None]) -> None:
+        one.close()  # also that of a task which was cancelled before it began
         self._unproven.pop(task, None)
         self._known.discard(task)
         self._ended.set()

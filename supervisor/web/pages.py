@@ -32,6 +32,7 @@ from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.following import BusyError
 from supervisor.web.link import Link, chosen_locations
 from supervisor.web.render import kind_key, numbered, page, whole
+from supervisor.web.room import RETRY_AFTER
 from supervisor.web.security import safe_path
 
 if TYPE_CHECKING:
@@ -220,11 +221,16 @@ def status_code(error: SupervisorError) -> int:
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, SupervisorError)
     status = status_code(error)
+    answer: Response
     if request.url.path.startswith("/api/"):
-        return api.error(status, error.code, str(error), error.hint)
-    return page(
-        request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
-    )
+        answer = api.error(status, error.code, str(error), error.hint)
+    else:
+        answer = page(
+            request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
+        )
+    if isinstance(error, BusyError):
+        answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Room"]
+__all__ = ["RETRY_AFTER", "Room"]
 
-_RETRY_AFTER = "5"
+RETRY_AFTER = "5"
+"""Seconds after which one may try again."""
+
 _WORDS = {
     "streams": "pages and programs follow it",
     "orders": "orders are being given",
@@ -46,8 +48,8 @@ class Room:
 
     def _refusal(self, scope: Scope, kind: str) -> Response:
         message = f"{self._most[kind]} {_WORDS[kind]} already, which is all that this page allows"
-        hint = f"try again in {_RETRY_AFTER} seconds"
-        headers = {"Retry-After": _RETRY_AFTER}
+        hint = f"try again in {RETRY_AFTER} seconds"
+        headers = {"Retry-After": RETRY_AFTER}
         if scope["path"].startswith("/api/"):
             error = {"code": "refused", "message": message, "hint": hint}
             return JSONResponse({"error": error}, 503, headers)

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from supervisor.web import connections
 from supervisor.web.connections import Connections, protocol
+from supervisor.web.room import Room
 
 from .site import Page, Site, site
 
@@ -310,6 +311,53 @@ async def test_the_oldest_silent_ones_make_room(monkeypatch: pytest.MonkeyPatch)
         for reader, writer in busy:
             assert (await asyncio.wait_for(reader.readline(), 60)) == b"HTTP/1.1 200 OK\r\n"
             writer.close()
+
+
+async def test_each_kind_has_room_of_its_own() -> None:
+    held = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await held.wait()
+
+    async def asked(path: str, query: bytes = b"") -> dict[str, Any]:
+        """What it answers; empty for one that was let in."""
+        said: list[dict[str, Any]] = []
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query,
+            "headers": [],
+        }
+        await room(scope, lambda: asyncio.sleep(60), send)  # type: ignore[arg-type,return-value]
+        return said[0] if said else {}
+
+    room = Room(app, 2)
+    waiting = b"location=a&after=1&timeout=9"
+    inside = [asyncio.create_task(asked("/events"))]
+    inside.append(asyncio.create_task(asked("/api/v1/logs", waiting)))
+    inside += [asyncio.create_task(asked("/")) for _ in range(200)]
+    await poll(lambda: all(one.get_coro().cr_await for one in inside), "they are let in")
+    for path, query in (
+        ("/events", b""),
+        ("/api/v1/logs", waiting),
+        ("/", b""),
+        ("/api/v1/status", b""),
+    ):
+        answer = await asked(path, query)
+        assert answer["status"] == 503, path
+        assert (b"retry-after", b"5") in answer["headers"]
+    inside += [
+        asyncio.create_task(asked(path)) for path in ("/orders", "/api/v1/orders", "/healthz")
+    ]
+    await poll(lambda: all(one.get_coro().cr_await for one in inside), "these are, too")
+    held.set()
+    assert await asyncio.gather(*inside) == [{}] * len(inside)
+    assert await asked("/events") == {}
 
 
 async def test_who_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
