@@ -74,7 +74,7 @@ class LocationLog:
         self._releasing = False
         self._failed = False
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
         self._size = self._size_of(path)
         self._origin = self._size_of(self._older)  # bytes written before the current file began
 

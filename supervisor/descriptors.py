@@ -124,8 +124,9 @@ class Door:
             while _free() <= _reserve(_limit()):  # noqa: ASYNC110 - nothing tells of a file closed
                 await asyncio.sleep(_AGAIN)
         finally:
-            hidden.rename(path)
             self._closed(None)
+            if not path.exists():  # noqa: ASYNC240  # else it was lost and bound again
+                hidden.rename(path)
 
 
 def _limit() -> int:

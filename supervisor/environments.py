@@ -8,6 +8,7 @@ spec into ``Prepared``: what to launch and with which variables. Decides nothing
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sysconfig
 import threading
@@ -64,9 +65,9 @@ class Environments:
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._root = root
         # Its first use fills a cache without a lock: two threads at once would see it half full.
         sysconfig.get_config_vars()
-        self.store = envs.EnvironmentStore(root, environ=environ)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()
         self._under_way: dict[EnvironmentSpec, _Making] = {}
@@ -91,7 +92,7 @@ class Environments:
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, partial(self.store.collect, list(in_use)))
+        await loop.run_in_executor(self._pool, lambda: self._store().collect(list(in_use)))
 
     def close(self) -> None:
         """Abandon what is under way; half-made environments are rebuilt another time."""
@@ -120,10 +121,19 @@ class Environments:
         for told in listeners:
             told(text)
 
+    def _store(self) -> envs.EnvironmentStore:
+        # By the workspace's real place: a link to it may lead elsewhere one day, and what runs in an
+        # environment must find it where it was.
+        state = self._root.parent
+        workspace = Path(os.path.realpath(state.parent))
+        return envs.EnvironmentStore(
+            workspace / state.name / self._root.name, environ=self._environ
+        )
+
     def _make_now(
         self, spec: EnvironmentSpec, progress: Callable[[envs.Progress], None]
     ) -> Prepared:
-        environment = self.store.sync(request_of(spec), progress=progress, cancel=self._cancel)
+        environment = self._store().sync(request_of(spec), progress=progress, cancel=self._cancel)
         overlay: Path | None
         try:
             overlay = envs.ensure_overlay(

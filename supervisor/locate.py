@@ -1,23 +1,30 @@
 """Which running supervisor a command or a client means.
 
 Owns the one rule: the workspace that was named, else the one that a search from the directory
-finds, else the only supervisor that runs for this user. Starts nothing and talks to nobody.
-Imported by every command: keep it light.
+finds, else the only supervisor that runs for this user. One whose runtime files were taken away is
+not one that does not run. Starts nothing. Imported by every command: keep it light.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from supervisor.errors import ConfigurationError, NotRunningError
-from supervisor.rendezvous import Rendezvous, running_supervisors
-from supervisor.workspace import Selection, identify
+from supervisor.errors import ConfigurationError, NotRunningError, UnreachableError
+from supervisor.rendezvous import running_supervisors, supervised
+from supervisor.workspace import Selection, names
+
+if TYPE_CHECKING:
+    from supervisor.presence import Holder
 
 __all__ = ["Found", "find", "find_selected", "name_of"]
+
+# How long a supervisor may take to make its runtime files anew.
+_MENDING_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +77,65 @@ def find_selected(
     environ = os.environ if environ is None else environ
     named = selection != Selection()
     try:
-        directory, key = identify(selection, cwd=cwd)
+        identities = names(selection, cwd=cwd, environ=environ)
     except ConfigurationError:
         if named:
             raise
         name = str(cwd)
     else:
-        info = Rendezvous.for_workspace(directory, key, environ).running()
-        if info is not None:
-            return Found(info)
+        info: Mapping[str, Any] | None = supervised(identities, environ)
+        directory, key = identities[0]
         file = directory / key  # the key of a single workspace file is its name
         name = ", ".join(map(str, selection.files)) or str(file if file.exists() else directory)
+        if info is None:
+            info = _without_files(identities, name)
+        if info is not None:
+            return Found(info)
     # A `supervise check` is nobody's to talk to.
     others = [info for info in running_supervisors(environ) if not info.get("once")]
     if not named and len(others) == 1:
         return Found(others[0], guessed=True)
     raise NotRunningError(name, hint=_hint(others))
+
+
+def _without_files(identities: Sequence[tuple[Path, str]], name: str) -> Mapping[str, Any] | None:
+    """What the supervisor with one of these names says of itself though its files are gone.
+
+    It makes them anew at once, so it is waited for. None when none runs, or it is only starting.
+    """
+    from supervisor.presence import holder_of
+
+    deadline = time.monotonic() + _MENDING_SECONDS
+    while True:
+        holder = next(filter(None, map(holder_of, identities)), None)
+        if holder is None:
+            return None
+        if holder.info is not None:
+            address = holder.info.get("control_address")
+            if address is None:
+                hint = f"pid {holder.pid} is starting: `supervise wait` waits for it"
+                raise NotRunningError(name, hint=hint)
+            if Path(str(address).removeprefix("ipc://")).exists():
+                return holder.info
+        if time.monotonic() >= deadline:
+            raise _unreachable(holder, name)
+        time.sleep(0.05)
+
+
+def _unreachable(holder: Holder, name: str) -> UnreachableError:
+    from supervisor import proc
+
+    pid = holder.pid
+    if proc.state(pid) in ("T", "t"):
+        reason = "its runtime files are gone, and it is suspended"
+        hint = f"`kill -CONT {pid}` lets it go on, and it makes them anew"
+    elif holder.info is None:
+        reason, hint = "its runtime files are gone, and it does not answer", f"see `ps -p {pid}`"
+    else:
+        directory = Path(str(holder.info["control_address"]).removeprefix("ipc://")).parent
+        reason = f"its runtime directory {directory} is gone and it cannot make it anew"
+        hint = f"log in again, or stop it with `kill {pid}`"
+    return UnreachableError(name, pid, reason, hint=hint)
 
 
 def name_of(info: Mapping[str, Any]) -> str:

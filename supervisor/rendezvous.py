@@ -58,6 +58,16 @@ class Rendezvous:
         """The ZeroMQ address shims connect to."""
         return f"ipc://{self.runtime_directory}/{SHIMS}"
 
+    @property
+    def base_info(self) -> dict[str, Any]:
+        """What can be said of this supervisor before it is announced."""
+        return {
+            "pid": os.getpid(),
+            "create_time": process_birth(os.getpid()),
+            "directory": str(self.workspace_directory),
+            "key": self.key,
+        }
+
     def running(self) -> dict[str, Any] | None:
         """What ``supervisor.json`` says of the live supervisor, or None when none lives."""
         return _read_info(self.runtime_directory)
@@ -73,13 +83,9 @@ class Rendezvous:
     def announce(self, info: Mapping[str, Any]) -> None:
         """Write ``supervisor.json`` in one step, for when the sockets are bound; ``pid`` and
         ``create_time`` are added."""
-        pid = os.getpid()
         self.info = {
-            "pid": pid,
-            "create_time": process_birth(pid),
+            **self.base_info,
             "started": time.time(),
-            "directory": str(self.workspace_directory),
-            "key": self.key,
             "control_address": self.control_address,
             **info,
         }

@@ -29,11 +29,11 @@ _IGNORE = "# made by workspace-supervisor; nothing here is yours\n*\n"
 _CARRIED = ("keys", "preload.json")
 
 
-class TakenError(Exception):
+class TakenError(OSError):
     """Another process (``pid``, 0 when it is not known) holds the lock."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(pid)
+        super().__init__(f"pid {pid} holds the lock of this workspace")
         self.pid = pid
 
 
@@ -164,7 +164,14 @@ class StateDirectory:
 
 
 class LogFile(RotatingFileHandler):
-    """A log that cannot be written is no reason to speak of it on standard error for each line."""
+    """The log at ``path``, kept within bounds.
+
+    That it cannot be written is no reason to speak of it on standard error for each line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=5 * 1024 * 1024, backupCount=2, delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name
         """Let it go: the disk is full, and the locations' logs say so."""

@@ -186,7 +186,9 @@ def test_history_is_read_from_a_disk_that_cannot_be_written(tmp_path, disk):
         [*prefix, "sh", "-c", steps], capture_output=True, text=True, cwd=tmp_path.parent
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"[1, 2, 3, 4] the snapshot store {mounted / 's.db'} cannot be written (")
+    assert done.stdout.startswith(
+        f"[1, 2, 3, 4] the snapshot store {mounted / 's.db'} cannot be written ("
+    )
     assert not list(mounted.glob("*damaged*"))
 
 
