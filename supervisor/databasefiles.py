@@ -57,10 +57,16 @@ class DatabaseFiles:
         now, before = self._look(""), self._known.get("")
         ours = now is not None and before is not None and now[:2] == before[:2]
         if self.path.is_dir() or (now is not None and now[2] and (keep or not ours)):
-            self.path.replace(self.path.with_name(f"{self.path.name}.damaged-{int(time.time())}"))
+            self.path.replace(self.aside())
         for suffix in (_LOG, _INDEX):
             self._beside(self.path, suffix).unlink(missing_ok=True)
         self.fresh.replace(self.path)
+
+    def aside(self) -> Path:
+        """A name of its own for what is set aside now."""
+        name = f"{self.path.name}.damaged-{int(time.time())}"
+        names = (f"{name}{more}" for more in ("", *(f".{number}" for number in range(1, 1000))))
+        return next(path for path in map(self.path.with_name, names) if not path.exists())
 
     def remove_fresh(self) -> None:
         """Remove ``fresh`` and what SQLite has beside it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import ConfigurationError, NotRunningError, UnreachableError
-from supervisor.rendezvous import running_supervisors, supervised
+from supervisor.rendezvous import reachable, running_supervisors, supervised
 from supervisor.workspace import Selection, names
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def find_selected(
         directory, key = identities[0]
         file = directory / key  # the key of a single workspace file is its name
         name = ", ".join(map(str, selection.files)) or str(file if file.exists() else directory)
-        if info is None:
+        if info is None or not reachable(info):
             info = _without_files(identities, name)
         if info is not None:
             return Found(info)
@@ -115,7 +115,7 @@ def _without_files(identities: Sequence[tuple[Path, str]], name: str) -> Mapping
             if address is None:
                 hint = f"pid {holder.pid} is starting: `supervise wait` waits for it"
                 raise NotRunningError(name, hint=hint)
-            if Path(str(address).removeprefix("ipc://")).exists():
+            if reachable(holder.info):
                 return holder.info
         if time.monotonic() >= deadline:
             raise _unreachable(holder, name)

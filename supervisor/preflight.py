@@ -23,7 +23,7 @@ import zmq
 from supervisor import proc
 from supervisor.errors import AlreadyRunningError, StartError, SupervisorError
 from supervisor.presence import Identity, Presence, believed
-from supervisor.rendezvous import running_supervisors, supervised
+from supervisor.rendezvous import reachable, running_supervisors, supervised
 from supervisor.statedir import StateDirectory
 
 __all__ = ["claim", "preflight", "starting"]
@@ -82,10 +82,10 @@ def _taken(
         hint = f"it is suspended: `kill -CONT {pid}` lets it go on, `kill -KILL {pid}` ends it"
         return AlreadyRunningError(title, pid, hint=hint)
     info: Mapping[str, Any] | None = supervised(names, environ)
-    if info is not None and info["pid"] == pid:
+    if info is not None and info["pid"] == pid and reachable(info):
         return AlreadyRunningError(title, pid)
     info = next((one for one in running_supervisors(environ) if one["pid"] == pid), None)
-    if info is not None:
+    if info is not None and reachable(info):
         file = next(iter(info.get("files") or ()), info.get("directory"))
         hint = f"it was started for {file}: use `supervise shutdown -w {file}` to stop it"
     elif pid > 0:

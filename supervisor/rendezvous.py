@@ -22,7 +22,15 @@ from typing import Any
 from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
-__all__ = ["CONTROL", "SHIMS", "Rendezvous", "process_birth", "running_supervisors", "supervised"]
+__all__ = [
+    "CONTROL",
+    "SHIMS",
+    "Rendezvous",
+    "process_birth",
+    "reachable",
+    "running_supervisors",
+    "supervised",
+]
 
 CONTROL, SHIMS = "control.sock", "shims.sock"
 _INFO = "supervisor.json"
@@ -166,6 +174,13 @@ def supervised(
     return None
 
 
+def reachable(info: Mapping[str, Any]) -> bool:
+    """True while the supervisor that says ``info`` has files to be reached by."""
+    # Either will do: a socket is hidden for a while when descriptors are scarce.
+    socket = Path(str(info["control_address"]).removeprefix("ipc://"))
+    return socket.exists() or socket.with_name(_INFO).exists()
+
+
 def running_supervisors(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """What each live supervisor that meets clients here says of itself, oldest first.
 
@@ -176,10 +191,14 @@ def running_supervisors(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     found = {
         info["pid"]: info for path in _workspace_directories(environ) if (info := _read_info(path))
     }
-    base = f"ipc://{_base_directory(environ)}/"
+    here = {_base_directory(environ)}
+    runtime = Path(environ.get("XDG_RUNTIME_DIR", ""))
+    if runtime.is_absolute():  # it may be gone, like all that was in it
+        here.add(runtime / _APPLICATION)
     for holder in holders():
         info = dict(holder.info or {})
-        if str(info.get("control_address", "")).startswith(base):
+        socket = Path(str(info.get("control_address", "")).removeprefix("ipc://"))
+        if socket.parent.parent in here:
             found.setdefault(holder.pid, info)
     return sorted(found.values(), key=lambda info: float(info.get("started", 0)))
 

@@ -166,9 +166,9 @@ class SnapshotStore:
 
     def _renew(self, error: Exception) -> dict[str, Snapshot]:
         """Set the damaged file aside and begin another."""
-        assert self._path is not None
+        assert self._path is not None and self._files is not None
         self._close()
-        aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
+        aside = self._files.aside()
         try:
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)

@@ -201,6 +201,7 @@ class Upkeep:
         else:
             made = [name for name in made if name != ".gitignore"]
             if made:
+                await asyncio.to_thread(self._kept.log.reopen)
                 what = ", ".join(made)
                 _log.warning("%s: %s made anew", state.path, _were(what, len(made)))
         for key in told - {now}:
