@@ -40,6 +40,7 @@ from supervisor.news import News
 from supervisor.notify import Notifier
 from supervisor.packages import OWNER as PACKAGES
 from supervisor.packages import Packages
+from supervisor.prefixes import Prefixes
 from supervisor.preflight import claim, preflight, starting
 from supervisor.presence import Presence
 from supervisor.process import adopt_orphans, reap_orphans
@@ -109,7 +110,7 @@ class Daemon:
         self._leaving: dict[str, Location] = {}
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
-        self._names = [(one, key + check) for one, key in found]
+        self._names = [(directory, key + check) for directory, key in found]
         directory, key = self._names[0]
         self.state = StateDirectory(directory / ".supervise", key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,21 +129,17 @@ class Daemon:
             with starting():
                 await claim(self.spec.title, self._names, self._presence, self.state, self._environ)
             closing.callback(self.state.close)
-            self._log_file = self._open_log()
+            # All that happens to locations.
+            self._log_file = LogFile(self.state.path / "supervisor.log")
             closing.callback(self._log_file.close)
+            _log.addHandler(self._log_file)
             closing.callback(_log.removeHandler, self._log_file)
+            _log.setLevel(logging.INFO)
+            _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
                 self.rendezvous.open()
             closing.callback(self.rendezvous.close)
             await self._serve()
-
-    def _open_log(self) -> LogFile:
-        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogFile(self.state.path / "supervisor.log")
-        _log.addHandler(handler)
-        _log.setLevel(logging.INFO)
-        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
-        return handler
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""
@@ -237,7 +234,7 @@ class Daemon:
             self._names[0], self.state, self.rendezvous, self._presence, self.store, self._log_file,
             {CONTROL: control.rebind, SHIMS: transport.rebind},
         )  # fmt: skip
-        self._upkeep = Upkeep(kept, self.conditions, self._directory_is_back)
+        self._upkeep = Upkeep(kept, self.conditions, self._is_back, Prefixes(self.ordered))
         closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
@@ -272,7 +269,7 @@ class Daemon:
         closing.callback(self._notifier.stopping)
         return controls
 
-    def _directory_is_back(self) -> None:
+    def _is_back(self) -> None:
         self._reread(set())
         for location in self.locations.values():
             if location.failure is not None:

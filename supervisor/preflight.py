@@ -30,8 +30,8 @@ __all__ = ["claim", "preflight", "starting"]
 
 # What an idle supervisor with one location has open, and as much again.
 _DESCRIPTORS = 64
-# libzmq's two, the store's, the watcher's, and two for the environments.
-_THREADS = 6
+# libzmq's two, the store's, the watcher's, two for the environments, one for files.
+_THREADS = 7
 
 _HINTS = {
     errno.EMFILE: "raise the limit of open files: `ulimit -n`, or LimitNOFILE in a systemd unit",

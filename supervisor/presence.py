@@ -22,7 +22,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,12 @@ def holder_of(identity: Identity) -> Holder | None:
     return believed(_ask(_name(identity)), identity[0])
 
 
-def holders() -> list[Holder]:
-    """All supervisors of this user that hold names and say what they are."""
+def holders(known: Container[int] = ()) -> list[Holder]:
+    """The supervisors of this user that hold names and say what they are, but for the pids
+    ``known``."""
     found: dict[int, Holder] = {}
     for name in _bound_names():
-        holder = _ask(name)
+        holder = _ask(name, known)
         directory = holder.info.get("directory") if holder and holder.info else None
         if isinstance(directory, str) and believed(holder, Path(directory)) and holder:
             found[holder.pid] = holder
@@ -178,7 +179,7 @@ def _try_to_bind(name: str) -> socket.socket | Holder | None:
     return listener
 
 
-def _ask(name: str) -> Holder | None:
+def _ask(name: str, known: Container[int] = ()) -> Holder | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
         try:
@@ -188,7 +189,8 @@ def _ask(name: str) -> Holder | None:
         except OSError:
             return None
         pid, uid, _ = _credentials(connection)
-        info = _read_info(connection) if uid == os.getuid() else None
+        mine = uid == os.getuid() and pid not in known
+        info = _read_info(connection) if mine else None
         if info is not None and pid and info.get("pid") != pid:
             info = None
         return Holder(pid, uid, info)

@@ -195,7 +195,7 @@ def running_supervisors(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     runtime = Path(environ.get("XDG_RUNTIME_DIR", ""))
     if runtime.is_absolute():  # it may be gone, like all that was in it
         here.add(runtime / _APPLICATION)
-    for holder in holders():
+    for holder in holders(found):
         info = dict(holder.info or {})
         socket = Path(str(info.get("control_address", "")).removeprefix("ipc://"))
         if socket.parent.parent in here:

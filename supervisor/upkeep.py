@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import zmq
 
@@ -67,13 +67,33 @@ class Kept:
     sockets: Mapping[str, Callable[[], None]]
 
 
-class Upkeep:
-    """Looks after ``kept``; ``back()`` is called when the workspace's directory is there again."""
+class Used(Protocol):
+    """The environments that are used, by their directories."""
 
-    def __init__(self, kept: Kept, conditions: Conditions, back: Callable[[], None]) -> None:
+    def used(self) -> set[Path]:
+        """All of them."""
+
+    def gone(self, prefixes: set[Path]) -> None:
+        """These are not there, the others are."""
+
+
+class Upkeep:
+    """Looks after ``kept``, and for the environments that are ``used``.
+
+    ``back()`` is called when the workspace's directory is there again.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        conditions: Conditions,
+        back: Callable[[], None],
+        used: Used,
+    ) -> None:
         self._kept = kept
         self._conditions = conditions
         self._back = back
+        self._used = used
         self._real = ""
         self._removals: _Removals | None = None
         self._poked = asyncio.Event()
@@ -127,6 +147,8 @@ class Upkeep:
         await kept.store.check()
         await asyncio.to_thread(kept.log.reopen)
         await self._names()
+        if "workspace_directory" not in self._conditions:
+            self._used.gone(await asyncio.to_thread(_missing, self._used.used()))
 
     def _places(self) -> dict[Path, set[str]]:
         """What must not go from which directory."""
@@ -265,6 +287,10 @@ class _Removals:
         events = self._inotify.read(timeout=0)
         if any(mask & self._itself or name in self._names for _, mask, _, name in events):
             self._tell()
+
+
+def _missing(directories: set[Path]) -> set[Path]:
+    return {one for one in directories if not one.is_dir()}
 
 
 def _removals() -> _Removals:

@@ -120,6 +120,9 @@ def names_of(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> 
     shown = Path(environ.get("PWD", ""))
     if not (shown.is_absolute() and _same(shown, cwd)):
         shown = cwd
+    places = [_normalized(shown / path).parent for path in selection.files] or [shown]
+    if all(os.path.realpath(place) == str(place) for place in places):
+        return [real]
     try:
         named = locate(selection, cwd=shown, links=True)
     except ConfigurationError:
