@@ -139,14 +139,6 @@ class EnvironmentStore:
             if progress is not None:
                 progress(Progress(name, stage, text))
 
-        workspace = self.root.parent.parent
-        if not workspace.is_dir():
-            raise EnvError(
-                "storage",
-                f"{workspace} is gone: no environment is made in it",
-                hint="move the workspace's directory back, or supervise it where it is now",
-            )
-
         with exclusive(
             self._lock(home),
             cancel=cancel,

@@ -8,23 +8,16 @@ not one that does not run. Starts nothing. Imported by every command: keep it li
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from supervisor.errors import ConfigurationError, NotRunningError, UnreachableError
-from supervisor.rendezvous import reachable, running_supervisors, supervised
+from supervisor.errors import ConfigurationError, NotRunningError
+from supervisor.rendezvous import living, running_supervisors
 from supervisor.workspace import Selection, names
 
-if TYPE_CHECKING:
-    from supervisor.presence import Holder
-
 __all__ = ["Found", "find", "find_selected", "name_of"]
-
-# How long a supervisor may take to make its runtime files anew.
-_MENDING_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +76,10 @@ def find_selected(
             raise
         name = str(cwd)
     else:
-        info: Mapping[str, Any] | None = supervised(identities, environ)
         directory, key = identities[0]
         file = directory / key  # the key of a single workspace file is its name
         name = ", ".join(map(str, selection.files)) or str(file if file.exists() else directory)
-        if info is None or not reachable(info):
-            info = _without_files(identities, name)
+        info = living(identities, name, environ)
         if info is not None:
             return Found(info)
     # A `supervise check` is nobody's to talk to.
@@ -96,46 +87,6 @@ def find_selected(
     if not named and len(others) == 1:
         return Found(others[0], guessed=True)
     raise NotRunningError(name, hint=_hint(others))
-
-
-def _without_files(identities: Sequence[tuple[Path, str]], name: str) -> Mapping[str, Any] | None:
-    """What the supervisor with one of these names says of itself though its files are gone.
-
-    It makes them anew at once, so it is waited for. None when none runs, or it is only starting.
-    """
-    from supervisor.presence import holder_of
-
-    deadline = time.monotonic() + _MENDING_SECONDS
-    while True:
-        holder = next(filter(None, map(holder_of, identities)), None)
-        if holder is None:
-            return None
-        if holder.info is not None:
-            address = holder.info.get("control_address")
-            if address is None:
-                hint = f"pid {holder.pid} is starting: `supervise wait` waits for it"
-                raise NotRunningError(name, hint=hint)
-            if reachable(holder.info):
-                return holder.info
-        if time.monotonic() >= deadline:
-            raise _unreachable(holder, name)
-        time.sleep(0.05)
-
-
-def _unreachable(holder: Holder, name: str) -> UnreachableError:
-    from supervisor import proc
-
-    pid = holder.pid
-    if proc.state(pid) in ("T", "t"):
-        reason = "its runtime files are gone, and it is suspended"
-        hint = f"`kill -CONT {pid}` lets it go on, and it makes them anew"
-    elif holder.info is None:
-        reason, hint = "its runtime files are gone, and it does not answer", f"see `ps -p {pid}`"
-    else:
-        directory = Path(str(holder.info["control_address"]).removeprefix("ipc://")).parent
-        reason = f"its runtime directory {directory} is gone and it cannot make it anew"
-        hint = f"log in again, or stop it with `kill {pid}`"
-    return UnreachableError(name, pid, reason, hint=hint)
 
 
 def name_of(info: Mapping[str, Any]) -> str:

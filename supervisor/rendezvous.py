@@ -15,17 +15,26 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.errors import (
+    ConfigurationError,
+    ConfigurationProblem,
+    NotRunningError,
+    UnreachableError,
+)
 from supervisor.specs import SourcePosition
+
+if TYPE_CHECKING:
+    from supervisor.presence import Holder
 
 __all__ = [
     "CONTROL",
     "SHIMS",
     "Rendezvous",
+    "living",
     "process_birth",
     "reachable",
     "running_supervisors",
@@ -34,6 +43,8 @@ __all__ = [
 
 CONTROL, SHIMS = "control.sock", "shims.sock"
 _INFO = "supervisor.json"
+# How long a supervisor may take to make its runtime files anew (seconds).
+_MENDING = 4.0
 _APPLICATION = "workspace-supervisor"
 # sun_path holds 107 bytes on Linux and 103 on macOS; ours add "/<16 hex>/control.sock".
 _LONGEST_BASE = 103 - 1 - 16 - len("/control.sock")
@@ -179,6 +190,53 @@ def reachable(info: Mapping[str, Any]) -> bool:
     # Either will do: a socket is hidden for a while when descriptors are scarce.
     socket = Path(str(info["control_address"]).removeprefix("ipc://"))
     return socket.exists() or socket.with_name(_INFO).exists()
+
+
+def living(
+    identities: Sequence[tuple[Path, str]], title: str, environ: Mapping[str, str]
+) -> Mapping[str, Any] | None:
+    """What the supervisor of the workspace with these names says of itself; None when none runs.
+
+    One whose runtime files were taken away makes them anew at once, so it is waited for. Raises
+    ``UnreachableError`` when it does not, and ``NotRunningError`` for one that is only starting;
+    ``title`` is the workspace as people name it.
+    """
+    from supervisor.presence import holder_of
+
+    info: Mapping[str, Any] | None = supervised(identities, environ)
+    if info is not None and reachable(info):
+        return info
+    deadline = time.monotonic() + _MENDING
+    while True:
+        holder = next(filter(None, map(holder_of, identities)), None)
+        if holder is None:
+            return None
+        if holder.info is not None:
+            address = holder.info.get("control_address")
+            if address is None:
+                hint = f"pid {holder.pid} is starting: `supervise wait` waits for it"
+                raise NotRunningError(title, hint=hint)
+            if reachable(holder.info):
+                return holder.info
+        if time.monotonic() >= deadline:
+            raise _unreachable(holder, title)
+        time.sleep(0.05)
+
+
+def _unreachable(holder: Holder, title: str) -> UnreachableError:
+    from supervisor import proc
+
+    pid = holder.pid
+    if proc.state(pid) in ("T", "t"):
+        reason = "its runtime files are gone, and it is suspended"
+        hint = f"`kill -CONT {pid}` lets it go on, and it makes them anew"
+    elif holder.info is None:
+        reason, hint = "its runtime files are gone, and it does not answer", f"see `ps -p {pid}`"
+    else:
+        directory = Path(str(holder.info["control_address"]).removeprefix("ipc://")).parent
+        reason = f"its runtime directory {directory} is gone and it cannot make it anew"
+        hint = f"log in again, or stop it with `kill {pid}`"
+    return UnreachableError(title, pid, reason, hint=hint)
 
 
 def running_supervisors(environ: Mapping[str, str]) -> list[dict[str, Any]]:
