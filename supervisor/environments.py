@@ -8,7 +8,6 @@ spec into ``Prepared``: what to launch and with which variables. Decides nothing
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sysconfig
@@ -93,8 +92,7 @@ class Environments:
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(envs.EnvError):  # there is nothing to be removed
-            await loop.run_in_executor(self._pool, lambda: self._store().collect(list(in_use)))
+        await loop.run_in_executor(self._pool, lambda: self._store().collect(list(in_use)))
 
     def close(self) -> None:
         """Abandon what is under way; half-made environments are rebuilt another time."""
@@ -128,12 +126,6 @@ class Environments:
         # environment must find it where it was.
         state = self._root.parent
         workspace = Path(os.path.realpath(state.parent))
-        if not workspace.is_dir():
-            raise envs.EnvError(
-                "storage",
-                f"{state.parent} is gone: no environment is made in it",
-                hint="move the workspace's directory back, or supervise it where it is now",
-            )
         return envs.EnvironmentStore(
             workspace / state.name / self._root.name, environ=self._environ
         )
@@ -141,6 +133,13 @@ class Environments:
     def _make_now(
         self, spec: EnvironmentSpec, progress: Callable[[envs.Progress], None]
     ) -> Prepared:
+        workspace = self._root.parent.parent
+        if spec.managed and not workspace.is_dir():
+            raise envs.EnvError(
+                "storage",
+                f"{workspace} is gone: no environment is made in it",
+                hint="move the workspace's directory back, or supervise it where it is now",
+            )
         environment = self._store().sync(request_of(spec), progress=progress, cancel=self._cancel)
         overlay: Path | None
         try:

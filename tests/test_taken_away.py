@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -306,18 +307,21 @@ def test_one_that_is_suspended_and_has_no_files_is_told_of(tmp_path, runtime):
 
 def test_a_directory_that_was_moved_is_not_made_anew(tmp_path, runtime):
     folder, away = tmp_path / "here", tmp_path / "away"
-    file = make_workspace(folder, {"a.py": job("first")})
+    locations = {"a": {}, "managed": {"relative_path": "a.py", "environment": "own"}}
+    python = {"own": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"}}
+    file = make_workspace(folder, {"a.py": job("first")}, locations, environments=python)
     with foreground(folder, runtime) as running:
-        running.until(lambda line: line.startswith("a: ready"))
+        assert running.run("wait").returncode == 0
         running.cwd = tmp_path
         folder.rename(away)
         running.until(lambda line: f"the workspace's directory {folder} is gone" in line)
         status = running.run("status", "-w", str(file))
         assert "still serving generation 1" in status.stdout or "ready" in status.stdout
         assert f"`kill {running.pid}`" in status.stdout
-        done = running.run("reload", "a", "-w", str(file))
+        done = running.run("reload", "--all", "-w", str(file))
         assert done.returncode == 1
         assert "no such file or directory" in done.stdout
+        assert f"{folder} is gone: no environment is made in it" in done.stdout
         assert not folder.exists()
         # Its lock went along, and says who has it and under which name.
         moved = supervise("-w", away / "workspace.yaml", cwd=tmp_path, runtime=runtime)
@@ -330,6 +334,26 @@ def test_a_directory_that_was_moved_is_not_made_anew(tmp_path, runtime):
         reload_to(running, "second")
         assert conditions(running) == {}
         assert "second" in max(kept(folder).items())[1]
+
+
+# Environments.
+
+
+def test_a_virtualenv_that_was_removed_is_made_anew(tmp_path, runtime):
+    locations = {"a": {"environment": "own"}}
+    python = {"own": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"}}
+    make_workspace(tmp_path, {"a.py": job("first")}, locations, environments=python)
+    with foreground(tmp_path, runtime) as running:
+        running.until(lambda line: line.startswith("a: ready"))
+        (prefix,) = (path.parent for path in tmp_path.glob(".supervise/envs/own/*/bin"))
+        shutil.rmtree(prefix)
+        running.until(lambda line: line.startswith("a: ready in"))
+        assert (prefix / "bin" / "python").exists()
+        shutil.rmtree(prefix / "lib")
+        assert running.run("reload", "a").returncode == 0
+        assert list(prefix.glob("lib/*/site-packages"))
+        (one,) = running.json("status")["locations"]
+        assert one["conditions"] == []
 
 
 # Links that lead to a workspace.
