@@ -243,8 +243,17 @@ class Upkeep:
         for name, holder in refused.items():
             mine = await asyncio.to_thread(believed, holder, name[0]) is not None
             who = f"pid {holder.pid}" if mine else f"pid {holder.pid} of user {holder.uid}"
+            if holder.pid <= 0:
+                who = "a process that does not tell its pid"
             others.append(f"{name[0] / name[1]} is held by {who}")
-        self._conditions.tell("name")("; ".join(others) or None)
+        if others:
+            self._conditions.set(
+                "name",
+                f"the name by which this supervisor is known to live is taken: {'; '.join(others)}",
+                "end that process: until then `supervisor.json` and the lock alone keep a second one out",
+            )
+        else:
+            self._conditions.clear("name")
         if not others:
             self._real = real
 

@@ -79,9 +79,9 @@ def test_the_state_directory_and_parts_of_it_are_made_anew(tmp_path, runtime):
             )
         ):
             shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-            assert "use `supervise status`" in refused(running)
+            if gone.name in (".supervise", "lock"):
+                assert "use `supervise status`" in refused(running)
             running.until(lambda line: f"{named} taken away and" in line)  # noqa: B023
-            assert "use `supervise status`" in refused(running)
             assert (state / "lock").read_text() == f"{running.pid}\n"
             assert (tmp_path / ".supervise/.gitignore").exists()
             reload_to(running, f"after_{number}")
@@ -231,21 +231,22 @@ def test_the_runtime_directory_and_its_files_are_made_anew(tmp_path, runtime):
                 else:
                     shutil.rmtree(gone)
                 # Before it is noticed, and afterwards.
-                assert [one["pid"] for one in running.json("ps")["supervisors"]] == [running.pid]
+                if gone in ("files", xdg):
+                    found = running.json("ps")["supervisors"]
+                    assert [one["pid"] for one in found] == [running.pid]
                 assert running.run("status").returncode == 0
                 running.until(lambda line: "taken away and" in line)
                 assert client.status("a")["locations"][0]["process"]["pid"] == pid
                 for directory in (meeting, meeting.parent, xdg):
                     assert directory.stat().st_mode & 0o777 == 0o700
-                assert "use `supervise status`" in refused(running)
+            assert "use `supervise status`" in refused(running)
             assert running.run("reload", "a").returncode == 0
             assert client.status()["supervisor"]["conditions"] == []
         assert running.run("shutdown").returncode == 0
         assert list(xdg.glob("*/*")) == []
 
 
-@pytest.mark.parametrize("what", ["symlink", "file"])
-def test_a_runtime_directory_that_is_not_ours_is_never_followed(tmp_path, runtime, what):
+def test_a_runtime_directory_that_is_not_ours_is_never_followed(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("first")})
     other = runtime / "other"
     other.mkdir()
@@ -257,7 +258,7 @@ def test_a_runtime_directory_that_is_not_ours_is_never_followed(tmp_path, runtim
         ) as client:
             client.status()
             shutil.rmtree(base)
-            base.symlink_to(other) if what == "symlink" else base.touch()
+            base.symlink_to(other)
             running.until(lambda line: "clients cannot connect" in line)
             (told,) = client.status()["supervisor"]["conditions"]
             assert told["key"] == "runtime_directory"
@@ -345,7 +346,7 @@ def test_a_virtualenv_that_was_removed_is_made_anew(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("first")}, locations, environments=python)
     with foreground(tmp_path, runtime) as running:
         running.until(lambda line: line.startswith("a: ready"))
-        (prefix,) = (path.parent for path in tmp_path.glob(".supervise/envs/own/*/bin"))
+        prefix = (tmp_path / ".supervise/envs/own/current").resolve()
         shutil.rmtree(prefix)
         running.until(lambda line: line.startswith("a: ready in"))
         assert (prefix / "bin" / "python").exists()
@@ -375,9 +376,6 @@ def test_the_name_of_a_workspace_stays_when_its_link_leads_elsewhere(tmp_path, r
         for named in ("current/workspace.yaml", two):
             refused(running, "-w", named)
         running.until(lambda line: "current/.supervise/workspace.yaml: .supervise" in line)
-        for named in ("current/workspace.yaml", two):
-            refused(running, "-w", named)
-            assert running.run("status", "-w", str(named)).returncode == 0
         for cwd, extra in ((current, {"PWD": str(current)}), (two.parent, {})):
             done = supervise("status", cwd=cwd, runtime=runtime, **extra)
             assert done.returncode == 0, done.stderr
