@@ -449,6 +449,8 @@ def _environment(prefix: Path, data: Mapping[str, Any]) -> Environment | None:
         # A workspace that was moved or copied: scripts and links in it name the old place.
         if interpreter.prefix != prefix or not interpreter.executable.exists():
             return None
+        if next(prefix.glob("lib*/*/site-packages"), None) is None:
+            return None
         file, project = data["requirements_file"], data["project"]
         return Environment(
             name=str(data["name"]),

@@ -111,6 +111,13 @@ class Control:
         self._turns = Turns(_AT_ONCE)
         self._door: Door | None = None
 
+    def rebind(self) -> None:
+        """Bind the address again: its file was removed. Raises ZMQError.
+
+        Connections stay. So does the old listener, a descriptor: to end it would end them.
+        """
+        self._socket.bind(self.address)
+
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` hears while nobody more can connect."""
         if (

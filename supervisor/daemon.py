@@ -42,20 +42,23 @@ from supervisor.news import News
 from supervisor.notify import Notifier
 from supervisor.packages import OWNER as PACKAGES
 from supervisor.packages import Packages
-from supervisor.preflight import preflight, starting
+from supervisor.prefixes import Prefixes
+from supervisor.preflight import claim, preflight, starting
+from supervisor.presence import Presence
 from supervisor.process import adopt_orphans, reap_orphans
 from supervisor.pulse import Pulse
-from supervisor.rendezvous import Rendezvous
+from supervisor.rendezvous import CONTROL, SHIMS, Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
+from supervisor.upkeep import Kept, Upkeep
 from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
-from supervisor.workspace import Selection, resolve
+from supervisor.workspace import Selection, names, resolve
 
 __all__ = ["Daemon"]
 
@@ -109,40 +112,40 @@ class Daemon:
         self._background: set[asyncio.Task[None]] = set()
         self._collecting: asyncio.TimerHandle | None = None
         self._leaving: dict[str, Location] = {}
-        key = self.spec.key + (f".check-{os.getpid()}" if once else "")
-        self.state = StateDirectory(self.spec.state_directory, key, temporary=once)
+        check = f".check-{os.getpid()}" if once else ""
+        found = names(selection, cwd=cwd, environ=environ)
+        self._names = [(directory, key + check) for directory, key in found]
+        directory, key = self._names[0]
+        self.state = StateDirectory(directory / ".supervise", key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._earlier: dict[str, Snapshot] = {}
-        self.store = SnapshotStore(None if once else self.state.path / "snapshots.db", self._hear)
-        self.rendezvous = Rendezvous.for_workspace(self.spec.directory, key, self._environ)
+        database = None if once else self.state.path / "snapshots.db"
+        self.store = SnapshotStore(database, self._hear, self.state.check)
+        self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
+        self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
         self._descriptors = raise_descriptor_limit()
         preflight()
-        self.state.open(self.spec.title)
-        logs = self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
-        handler = self._open_log(logs)
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            closing.callback(self._presence.close)
+            with starting():
+                await claim(self.spec.title, self._names, self._presence, self.state, self._environ)
+            closing.callback(self.state.close)
+            # All that happens to locations.
+            self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+            closing.push_async_callback(self._logs.close)
+            handler = LogHandler(self._logs, self.state.path / "supervisor.log")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            _log.addHandler(handler)
+            closing.callback(_log.removeHandler, handler)
+            _log.setLevel(logging.INFO)
+            _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
                 self.rendezvous.open()
-            try:
-                await self._serve()
-            finally:
-                self.rendezvous.close()
-        finally:
-            _log.removeHandler(handler)
-            await logs.close()
-            self.state.close()
-
-    def _open_log(self, logs: LogFiles) -> logging.Handler:
-        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogHandler(logs, self.state.path / "supervisor.log")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        _log.addHandler(handler)
-        _log.setLevel(logging.INFO)
-        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
-        return handler
+            closing.callback(self.rendezvous.close)
+            await self._serve()
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""
@@ -207,6 +210,7 @@ class Daemon:
                         "listen": None if self._listen is None else controls[-1].address,
                     }
                 )
+            self._upkeep.start()
             self.started.set()
             self._notifier.ready(f"supervising {self.spec.title}")
             self._spawn(self._notifier.keep_alive())
@@ -221,17 +225,23 @@ class Daemon:
         with starting():
             transport = Transport(context, self.rendezvous.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.spec.state_directory / "envs", self._environ)
+        environments = Environments(self.state.root / "envs", self._environ)
         closing.callback(environments.close)
         self._watcher = Watcher(self._paths_changed, self._armed, self.conditions.tell("watching"))
         closing.push_async_callback(self._watcher.close)
         self._packages = Packages(self._watcher, self._packages_changed)
         closing.callback(self._packages.close)
         methods = Methods(self).table()
-        controls: list[Control | RemoteControl] = []
         with starting():
-            controls.append(Control(context, self.rendezvous.control_address, methods))
-        closing.push_async_callback(controls[0].close)
+            control = Control(context, self.rendezvous.control_address, methods)
+        closing.push_async_callback(control.close)
+        controls: list[Control | RemoteControl] = [control]
+        kept = Kept(
+            self._names[0], self.state, self.rendezvous, self._presence, self.store,
+            {CONTROL: control.rebind, SHIMS: transport.rebind},
+        )  # fmt: skip
+        self._upkeep = Upkeep(kept, self.conditions, self._is_back, Prefixes(self.ordered))
+        closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
             closing.push_async_callback(remote.close)
@@ -264,6 +274,12 @@ class Daemon:
         closing.callback(self._collect_no_more)
         closing.callback(self._notifier.stopping)
         return controls
+
+    def _is_back(self) -> None:
+        self._reread(set())
+        for location in self.locations.values():
+            if location.failure is not None:
+                location.reload("the workspace's directory is there again")
 
     def _cancel_background(self) -> None:
         for task in self._background:

@@ -141,7 +141,8 @@ class Door:
                 await asyncio.sleep(_AGAIN)
         finally:
             self._closed(None)
-            hidden.rename(path)
+            if not path.exists():  # noqa: ASYNC240  # else it was lost and bound again
+                hidden.rename(path)
 
 
 def descriptor_limit() -> int:

@@ -3,6 +3,7 @@
 SupervisorError
 ├── ConfigurationError      the operator's files or flags (exit status 2)
 ├── NotRunningError         no supervisor answers for this workspace (exit status 3)
+├── UnreachableError        one runs and cannot be reached now (exit status 1)
 ├── AlreadyRunningError     another supervisor holds this workspace (exit status 2)
 ├── StartError              the machine or its limits do not let one start (exit status 1)
 ├── UnknownLocationError    no location of that name (exit status 4)
@@ -37,6 +38,7 @@ __all__ = [
     "SupervisorError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnreachableError",
 ]
 
 
@@ -126,14 +128,34 @@ class AlreadyRunningError(SupervisorError):
     exit_status = 2
     code = "already_running"
 
-    def __init__(self, workspace: str, pid: int) -> None:
+    def __init__(self, workspace: str, pid: int, *, hint: str | None = None) -> None:
         super().__init__(workspace, pid)
         self.workspace = workspace
         self.pid = pid
-        self.hint = "use `supervise status` to look at it, or `supervise shutdown` to stop it"
+        self.hint = (
+            hint or "use `supervise status` to look at it, or `supervise shutdown` to stop it"
+        )
 
     def __str__(self) -> str:
-        return f"{self.workspace} is already supervised by pid {self.pid}"
+        who = f"pid {self.pid}" if self.pid > 0 else "a process that does not tell its pid"
+        return f"{self.workspace} is already supervised by {who}"
+
+
+class UnreachableError(SupervisorError):
+    """A supervisor (``pid``, 0 when it is not known) runs for ``workspace`` and cannot be reached."""
+
+    code = "unreachable"
+
+    def __init__(self, workspace: str, pid: int, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(workspace, pid, reason)
+        self.workspace = workspace
+        self.pid = pid
+        self.reason = reason
+        self.hint = hint
+
+    def __str__(self) -> str:
+        who = f"pid {self.pid} supervises" if self.pid > 0 else "a supervisor runs for"
+        return f"{who} {self.workspace} and cannot be reached: {self.reason}"
 
 
 class _UnknownError(SupervisorError):

@@ -3,7 +3,8 @@
 Owns the one rule. It is the supervisor of the workspace that was named, else of the one that a search
 from the directory upwards finds. Only where no workspace file is found may the only supervisor that
 runs for this user be taken instead: that is a guess, good enough for a look and refused to an order.
-Starts nothing and talks to nobody. Imported by every command: keep it light.
+One whose runtime files were taken away is not one that does not run. Starts nothing. Imported by
+every command: keep it light.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.errors import ConfigurationError, NotRunningError
-from supervisor.rendezvous import Rendezvous, running_supervisors
-from supervisor.workspace import Selection, identify
+from supervisor.rendezvous import living, running_supervisors
+from supervisor.workspace import Selection, names
 
 __all__ = ["Found", "Identity", "find", "find_selected", "identity_of", "name_of"]
 
@@ -57,25 +58,37 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One workspace, whether a supervisor of it runs or not: its ``directory`` and ``key``.
+    """One workspace, whether a supervisor of it runs or not.
 
-    ``name`` is what people call it. ``guessed_in`` as for ``Found``.
+    ``places`` are its directory and key by each name that it has: as it was named, and by where links
+    lead. ``name`` is what people call it. ``guessed_in`` as for ``Found``.
     """
 
-    directory: Path
-    key: str
+    places: tuple[tuple[Path, str], ...]
     name: str
     guessed_in: Path | None = None
 
     @classmethod
-    def of(cls, directory: Path, key: str) -> Identity:
-        """The workspace ``key`` in ``directory``."""
+    def of(cls, *places: tuple[Path, str]) -> Identity:
+        """The workspace with these names."""
+        directory, key = places[0]
         file = directory / key  # the key of a single workspace file is its name
-        return cls(directory, key, str(file if file.exists() else directory))
+        return cls(places, str(file if file.exists() else directory))
+
+    @property
+    def directory(self) -> Path:
+        """Its directory, as it was named."""
+        return self.places[0][0]
+
+    @property
+    def key(self) -> str:
+        """What tells it from others in its directory."""
+        return self.places[0][1]
 
     def find(self, environ: Mapping[str, str]) -> Found:
-        """Its running supervisor; raises ``NotRunningError``."""
-        info = Rendezvous.for_workspace(self.directory, self.key, environ).running()
+        """Its running supervisor; raises ``NotRunningError``, or ``UnreachableError`` for one that runs
+        and cannot be talked to."""
+        info = living(self.places, self.name, environ)
         if info is None:
             others = _others(environ)
             raise NotRunningError(
@@ -121,17 +134,19 @@ def identity_of(
     Raises ``NotRunningError`` when no workspace file is found and not exactly one supervisor runs, and
     ``ConfigurationError`` for a selection that makes no sense.
     """
+    environ = os.environ if environ is None else environ
     try:
-        directory, key = identify(selection, cwd=cwd)
+        identities = names(selection, cwd=cwd, environ=environ)
     except ConfigurationError:
         if selection != Selection():
             raise
-        others = _others(os.environ if environ is None else environ)
+        others = _others(environ)
         if len(others) != 1:
             raise _nothing_here(cwd, others) from None
         only = others[0]
-        return Identity(Path(only["directory"]), str(only["key"]), name_of(only), guessed_in=cwd)
-    found = Identity.of(directory, key)
+        place = (Path(only["directory"]), str(only["key"]))
+        return Identity((place,), name_of(only), guessed_in=cwd)
+    found = Identity.of(*identities)
     return replace(found, name=", ".join(map(str, selection.files)) or found.name)
 
 

@@ -34,7 +34,7 @@ RINGS = (
         "orchestration",
         {"supervisor.control", "supervisor.daemon", "supervisor.methods", "supervisor.status"},
     ),
-    ("location", {"supervisor.location", "supervisor.suspicion"}),
+    ("location", {"supervisor.location", "supervisor.prefixes", "supervisor.suspicion"}),
     ("attempt", {"supervisor.attempt"}),
     # Whatever is not named here is an adapter.
     ("adapters", set()),

@@ -45,14 +45,14 @@ def web_(
     """Serve the web page of a supervisor, until Ctrl-C.
 
     It is the page of one workspace: the one that is named or stands here. Where no workspace file is
-    found, it is that of the only supervisor that runs, and stays so. Listens on this machine only. Elsewhere it asks for a token, or stands behind a proxy that you
-    name.
+    found, it is that of the only supervisor that runs, and stays so. Listens on this machine only.
+    Elsewhere it asks for a token, or stands behind a proxy that you name.
     """
     from supervisor.locate import Identity, identity_of
     from supervisor.web.app import policy_of, serve
 
     if of is not None:
-        identity = Identity.of(Path(of[0]), of[1])
+        identity = Identity.of((Path(of[0]), of[1]))
     else:
         identity = identity_of(session.selection, cwd=session.cwd)
     if identity.guessed_in is not None:

@@ -270,7 +270,7 @@ def test_every_environment_can_be_seen_beside_others() -> None:
 
 def test_why_there_is_no_supervisor_is_what_is_raised(tmp_path: Path) -> None:
     async def main() -> None:
-        link = Link(Identity.of(tmp_path, "workspace.yaml"), {})
+        link = Link(Identity.of((tmp_path, "workspace.yaml")), {})
         with pytest.raises(NotRunningError):
             _ = link.client
         link.error = RequestTimeoutError("the supervisor did not answer in time")
