@@ -42,10 +42,10 @@ RINGS = (
         "core",
         {
             "supervisor.errors",
-            "supervisor.interest",
             "supervisor.lifecycle",
             "supervisor.news",
             "supervisor.restart",
+            "supervisor.settling",
             "supervisor.slots",
             "supervisor.packed",
             "supervisor.snapshot",
