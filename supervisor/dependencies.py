@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from supervisor.digests import Digests
-from supervisor.interest import Interest, Looked, is_code
+from supervisor.interest import Interest, Looked
 from supervisor.settling import Burst
 
 __all__ = ["Dependencies", "Disk"]
@@ -111,6 +111,7 @@ class Dependencies:
         self._looking = False
         self._heard: set[str] = set()
         self._directories: frozenset[str] | None = None
+        self._points = self._folders = frozenset[str]()
         self._armed = True
         # What was found.
         self._since: Callable[[], int | None] | None = None
@@ -151,9 +152,12 @@ class Dependencies:
 
     def hear(self, paths: set[str]) -> None:
         """``paths`` in watched directories changed."""
-        self._burst.heard(sum(map(is_code, paths)), self._loop.time())
-        self._heard |= paths
-        self._next()
+        self._burst.heard(len(paths), self._loop.time())
+        if not self._busy and self._taking is None:  # else it may matter to what is taken
+            paths = {one for one in paths if one in self._points or _above(one) in self._folders}
+        if paths:
+            self._heard |= paths
+            self._next()
 
     def look(self) -> None:
         """What was asked for is watched now, or was lost: what changed before was not told of."""
@@ -186,18 +190,18 @@ class Dependencies:
     ) -> None:
         since = self._since
 
-        def work() -> tuple[set[str], frozenset[str]]:
-            found = job()
+        def work() -> tuple[set[str], frozenset[str], frozenset[str], frozenset[str]]:
+            found, interest = job(), self._interest
             if since is not None:
-                found = self._interest.missed(found, since())
-            return found, self._interest.directories
+                found = interest.missed(found, since())
+            return found, interest.directories, interest.points, interest.folders
 
         def done(result: Any) -> None:
             self._busy = False
             if self._closed:
                 self._disk.submit(self._interest.forget, lambda _: None)
             elif result is not None:
-                found, directories = result
+                found, directories, self._points, self._folders = result
                 if directories != self._directories:
                     self._directories = directories
                     self._armed = False
@@ -252,3 +256,7 @@ class Dependencies:
             self._timer = None
         self._found = set()
         self._late, self._not_before = False, 0.0
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0]

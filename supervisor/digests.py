@@ -19,8 +19,10 @@ __all__ = ["ABSENT", "DIRECTORY", "Digests", "Seen", "Signature"]
 
 # Larger files are judged by size and time alone.
 _MAX_HASHED = 4 * 1024 * 1024
-# Two writings within one tick of the file system's clock have the same times (ns).
-_TICK = 50_000_000
+# Two writings within one tick of a file system's clock have the same times: of the kernel's at 100 Hz,
+# and of one that counts in seconds, or in two of them (ns).
+_TICK = 10_000_000
+_COARSE_TICK = 2_000_000_000
 
 ABSENT = ""
 DIRECTORY = "directory"
@@ -77,7 +79,9 @@ class Digests:
         seen: Seen = None, ABSENT
         settled = False
         try:
-            settled = time.time_ns() - max(signature[:2]) > _TICK
+            changed = max(signature[:2])
+            tick = _TICK if changed % 1_000_000_000 else _COARSE_TICK
+            settled = time.time_ns() - changed > tick
             seen = signature, _digest(path)
         finally:
             with self._turn:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "directory_watch"]
 
-# Quiet time that ends a burst, and the longest a burst is held back (seconds).
+# What comes within a step is told together, and held back for no longer than this (seconds).
 _STEP = 0.010
-_BURST = 0.4
+_BURST = 0.05
 # How long to leave it alone when the system cannot watch (seconds).
 _RETRY = 10.0
 

@@ -19,7 +19,7 @@ from supervisor.digests import ABSENT, Digests, Seen
 from supervisor.links import Place, Places
 from supervisor.specs import LocationSpec, Target, TargetKind
 
-__all__ = ["Interest", "Looked", "after_death", "after_failure", "after_load", "is_code"]
+__all__ = ["Interest", "Looked", "after_death", "after_failure", "after_load"]
 
 # A shim may report anything.
 _MAX_PATHS = 100_000
@@ -81,11 +81,13 @@ class Interest:
     """The files one location was made from. ``owner`` is its name in the cache ``digests``.
 
     ``directories`` are those to watch, real ones; one that is to be may have to be watched for from
-    above.
+    above. Only changes of ``points``, and within ``folders``, can matter.
     """
 
     def __init__(self, owner: str, digests: Digests) -> None:
         self.directories: frozenset[str] = frozenset()
+        self.points: frozenset[str] = frozenset()
+        self.folders: frozenset[str] = frozenset()
         self._owner = owner
         self._digests = digests
         self._good: tuple[str, ...] = ()
@@ -146,7 +148,7 @@ class Interest:
                 if self._differs(one, place):
                     found.add(one)
             folder, name = os.path.split(path)
-            if folder in self._folders.values() and name in self._new_entries(folder):
+            if folder in self.folders and name in self._new_entries(folder):
                 found.add(path)
         return found
 
@@ -213,6 +215,8 @@ class Interest:
             self._entries[path] = frozenset(_entries(end))
             watched.add(now.nearest(end)[0])
         self._turns = frozenset(turns - {""})
+        self.folders = frozenset(self._folders.values())
+        self.points = frozenset({*self._turns, *(place.path for place in ends.values())})
         watched |= {os.path.dirname(link) for link in self._turns}  # noqa: PTH120  # text only
         self.directories = frozenset(watched)
         return ends
@@ -231,12 +235,6 @@ class Interest:
                 found |= now - self._entries[folder]
                 self._entries[folder] = now
         return found
-
-
-def is_code(path: str) -> bool:
-    """True for what could be imported or read as a definition, by its name."""
-    name = path.rpartition("/")[2]
-    return name.endswith(_WATCHED_SUFFIXES) and not _ignored(name)
 
 
 def _own_files(target: Target | None) -> tuple[str, ...]:

@@ -19,9 +19,10 @@ _APART = 1.0
 _OWN = 3
 _MANY = 20
 _RATE = 40.0
-# Quiet time that ends a burst: this share of how long it took, within these limits.
-_SHARE = 0.5
-_SHORTEST = 0.05
+# Quiet time that ends a burst: this share of how long it took, within these limits. While files are
+# being written they are told of every 50 ms.
+_SHARE = 0.3
+_SHORTEST = 0.1
 _LONGEST_QUIET = 1.0
 # Nothing is held back for longer.
 _LONGEST = 10.0

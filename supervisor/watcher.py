@@ -25,7 +25,7 @@ class Watcher:
     """Tells each owner of the changes in its directories: ``changed(owner, paths)``.
 
     ``watch`` sets the directories one owner is interested in; the kernel watches their union.
-    ``armed(owner)`` is called once what the owner asked for is really watched, and again when
+    The set may be another owner's, too. ``armed(owner)`` is called once what the owner asked for is really watched, and again when
     something of it had been lost: what changed before that moment is not told of, so that the
     owner must look for itself. ``trouble`` is told while the system cannot watch (its limit of
     watches is reached). ``open_watch`` gives the means to watch.
@@ -115,14 +115,19 @@ class Watcher:
             self._tell_armed(owner)
 
     def _changed(self, paths: set[str]) -> None:
-        heard: dict[str, set[str]] = {}
+        by_directory: dict[str, set[str]] = {}
         for path in paths:
             # Of a directory that is watched itself it is told by its own name.
             for directory in (path.rpartition("/")[0] or "/", path):
-                for owner in self._owners.get(directory, ()):
-                    heard.setdefault(owner, set()).add(path)
+                if directory in self._owners:
+                    by_directory.setdefault(directory, set()).add(path)
+        heard: dict[str, list[set[str]]] = {}
+        for directory, found in by_directory.items():
+            for owner in self._owners[directory]:
+                heard.setdefault(owner, []).append(found)
         for owner, mine in heard.items():
-            self._tell_changed(owner, mine)
+            # Very many owners may share one directory, and so one set.
+            self._tell_changed(owner, mine[0] if len(mine) == 1 else set().union(*mine))
 
     def _lost(self, directories: frozenset[str] | None) -> None:
         # Perhaps something else stands there by now; its owners look once it is watched.
