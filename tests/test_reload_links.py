@@ -159,7 +159,8 @@ async def test_a_requirements_file_behind_a_link_is_an_input(tmp_path, runtime):
     workspace = make_workspace(
         tmp_path,
         {"a.py": job("a")},
-        {"a": {"python_environment": {"requirements_file": "requirements.txt"}}},
+        {"a": {"environment": "own"}},
+        environments={"own": {"requirements_file": "requirements.txt"}},
     )
     async with supervising(workspace, runtime) as running:
         await poll(lambda: running.daemon._files.watched, "the workspace's files are watched")
