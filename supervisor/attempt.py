@@ -454,7 +454,9 @@ class Attempt:
 
 
 def _look(target: Target, executable: Path) -> tuple[Sources, frozenset[str], str]:
-    return sources_of(target), local_names(target), os.path.realpath(executable.parent)
+    # A virtualenv's interpreter is a link, most often to one that others share.
+    place = f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
+    return sources_of(target), local_names(target), place
 
 
 def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

@@ -154,7 +154,11 @@ class Dependencies:
         """``paths`` in watched directories changed."""
         self._burst.heard(len(paths), self._loop.time())
         if not self._busy and self._taking is None:  # else it may matter to what is taken
-            paths = {one for one in paths if one in self._points or _above(one) in self._folders}
+            # Sets alone: very many owners may hear of very many files of a checkout.
+            mine = paths & self._points
+            if self._folders:
+                mine |= {one for one in paths if one.rpartition("/")[0] in self._folders}
+            paths = mine
         if paths:
             self._heard |= paths
             self._next()
@@ -256,7 +260,3 @@ class Dependencies:
             self._timer = None
         self._found = set()
         self._late, self._not_before = False, 0.0
-
-
-def _above(path: str) -> str:
-    return path.rpartition("/")[0]

@@ -32,7 +32,7 @@ class Looked:
     """What a load looked at: absolute paths.
 
     ``files`` were read, or looked for and not found. In ``folders`` anything new matters.
-    ``places`` are directories that have to stay the same ones. ``good`` says that it succeeded; one
+    ``places`` have to lead where they did. ``good`` says that it succeeded; one
     that did not saw fewer than the last good one, whose files matter on. ``known`` is False when
     nobody knows what it looked at: then what the one before looked for matters on as well.
     """
@@ -62,9 +62,9 @@ def after_failure(
     process that hung could not report.
     """
     told = (*details.get("files", ()), *details.get("missing", ()))
-    path = spec.environment.executable_path
-    if kind in ("interpreter", "environment") and path is not None and "/" in path:
-        told = (*told, path)  # its coming into being would mend it
+    executable = _executable(spec)
+    if kind in ("interpreter", "environment") and executable:
+        told = (*told, *executable)  # its coming into being would mend it
     elif not told:
         return after_death(spec, details, sources)
     return Looked((*told, *_own_files(spec.target)), (), _places(spec), good=False)
@@ -248,7 +248,13 @@ def _own_files(target: Target | None) -> tuple[str, ...]:
 
 
 def _places(spec: LocationSpec) -> tuple[str, ...]:
-    return () if spec.target is None else (str(spec.target.working_directory),)
+    directory = () if spec.target is None else (str(spec.target.working_directory),)
+    return directory + _executable(spec)
+
+
+def _executable(spec: LocationSpec) -> tuple[str, ...]:
+    path = spec.environment.executable_path
+    return (path,) if path is not None and path.startswith("/") else ()
 
 
 def _changed_ns(place: Place) -> int:

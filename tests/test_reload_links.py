@@ -200,3 +200,25 @@ async def test_an_environment_behind_a_link_is_another_one_after_a_swap(tmp_path
         await running.ready("a")
         assert running.definitions("a") == ["job:v1"]
         assert os.readlink(tmp_path / ".venv") == "venvs/1"
+
+
+async def test_an_interpreter_behind_a_link_is_another_one_after_a_swap(tmp_path, runtime):
+    scratch_environment(tmp_path / "venv", sys.executable, {})
+    base = os.readlink(tmp_path / "venv" / "bin" / "python")
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f'#!/bin/sh\nexport WRAPPED=yes\nexec {base} "$@"\n')
+    wrapper.chmod(0o755)
+    (tmp_path / "python").symlink_to("venv/bin/python")
+    text = "import os\nfrom runner_shim import job\n@job(name=os.environ.get('WRAPPED', 'no'))\n"
+    workspace = make_workspace(
+        tmp_path,
+        {"a.py": text + "def a(): pass\n"},
+        {"a": {"executable_path": "./python", "start_method": "spawn"}},
+    )
+    async with supervising(workspace, runtime) as running:
+        await reloaded(running, "a", "job:no")
+        await running.watched()
+        swap(tmp_path / "python", "wrapper")
+        await running.until(lambda: running["a"].generation == 2, "begun anew")
+        await running.ready()
+        assert running["a"].reason
