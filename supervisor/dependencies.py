@@ -181,24 +181,28 @@ class Dependencies:
             return
         if self._taking is not None:
             (looked, since_ns, noted, load), self._taking = self._taking, None
-            self._run(partial(self._interest.take, looked, since_ns, noted), self._took, load)
+            took = partial(self._took, load)
+            self._run(lambda interest: interest.take(looked, since_ns, noted), took)
         elif self._looking:
             self._looking = False
-            self._run(self._interest.outdated, self._judged, self._load)
+            self._judge(lambda interest, loading: interest.outdated(loading=loading))
         elif self._heard:
             paths, self._heard = self._heard, set()
-            self._run(partial(self._interest.concerned, paths), self._judged, self._load)
+            self._judge(lambda interest, loading: interest.concerned(paths, loading=loading))
 
-    def _run(
-        self, job: Callable[[], set[str]], told: Callable[[set[str], int], None], load: int
-    ) -> None:
+    def _judge(self, look: Callable[[Interest, bool], set[str]]) -> None:
         since = self._since
 
+        def job(interest: Interest) -> set[str]:
+            found = look(interest, since is not None)
+            return found if since is None else interest.missed(found, since())
+
+        self._run(job, partial(self._judged, self._load, since is not None))
+
+    def _run(self, job: Callable[[Interest], set[str]], told: Callable[[set[str]], None]) -> None:
         def work() -> tuple[set[str], frozenset[str], frozenset[str], frozenset[str]]:
-            found, interest = job(), self._interest
-            if since is not None:
-                found = interest.missed(found, since())
-            return found, interest.directories, interest.points, interest.folders
+            interest = self._interest
+            return job(interest), interest.directories, interest.points, interest.folders
 
         def done(result: Any) -> None:
             self._busy = False
@@ -210,28 +214,28 @@ class Dependencies:
                     self._directories = directories
                     self._armed = False
                     self._watch(self._owner, directories)
-                told(found, load)
+                told(found)
             self._next()
 
         self._busy = True
         self._disk.submit(work, done)
 
-    def _took(self, found: set[str], load: int) -> None:
+    def _took(self, load: int, found: set[str]) -> None:
         if load != self._load:
             return  # another load is under way, which reads what is there now
-        self._drop()
         self._row = self._row + 1 if found else 0
         if found and self._row <= len(_PATIENCE):
             self._not_before = self._loop.time() + _PATIENCE[self._row - 1]
             self._late = True
             self._tell(found)
 
-    def _judged(self, found: set[str], load: int) -> None:
+    def _judged(self, load: int, loading: bool, found: set[str]) -> None:
         if not found or load != self._load:
             return
-        if self._since is not None:
+        if loading:
             self._noted |= found
-            self._changed(found, True)
+            if self._since is not None:  # else what it left behind is taken next
+                self._changed(found, True)
             return
         self._row, self._not_before, self._late = 0, 0.0, False
         self._burst.concerned(found)

@@ -99,6 +99,8 @@ class Interest:
         self._places: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         self._entries: dict[str, frozenset[str]] = {}
+        # Of each directory with files in it, when nothing was being loaded.
+        self._inodes: dict[str, int] = {}
         # Something at one of these paths may change where others lead.
         self._turns: frozenset[str] = frozenset()
         self._young: frozenset[tuple[str, int]] = frozenset()
@@ -106,8 +108,9 @@ class Interest:
     def take(self, looked: Looked, since_ns: int | None, noted: Collection[str] = ()) -> set[str]:
         """Note what a load looked at, as it is now; returns what may have come too late for it.
 
-        That is what was changed after ``since_ns``, and what of ``noted`` is gone: it may have been
-        read before or after. The same writing is told of once.
+        That is what was changed after ``since_ns``, what of ``noted`` is gone, and directories in
+        whose place others stand: it may have been read before or after. The same writing is told
+        of once.
         """
         if looked.good:
             self._good, self._failed = looked.files, ()
@@ -118,13 +121,13 @@ class Interest:
             folders = self._entries
         files = dict.fromkeys((*self._good, *self._failed))
         wanted = [one for one in files if one.startswith("/")][:_MAX_PATHS]
-        now = Places()
-        ends = self._look(now, wanted, looked.places, folders)
+        met = Places()
+        ends = self._look(met, wanted, looked.places, folders)
+        inodes, self._inodes = self._inodes, _inodes(ends)
         late: dict[str, int] = {}
         for path, place in ends.items():
             changed = _changed_ns(place)
-            times = (now.changed_ns[link] for link in place.links)
-            late[path] = max((changed, *times), default=0)
+            late[path] = max((changed, *(met.changed_ns[link] for link in place.links)))
         for folder, end in self._folders.items():
             late.update((f"{folder}/{name}", ns) for name, ns in _entries(end).items())
         if since_ns is None:
@@ -132,19 +135,23 @@ class Interest:
         young = {(path, ns) for path, ns in late.items() if ns > since_ns}
         found = {path for path, _ in young - self._young}
         self._young = frozenset(young)
-        return found | {one for one in noted if self._files.get(one) == (None, ABSENT)}
+        found |= {one for one in noted if self._files.get(one) == (None, ABSENT)}
+        return found | {one for one, now in self._inodes.items() if inodes.get(one, now) != now}
 
-    def concerned(self, paths: Collection[str]) -> set[str]:
-        """Of what is at ``paths``, what matters: other content than was loaded, or new files."""
+    def concerned(self, paths: Collection[str], *, loading: bool = False) -> set[str]:
+        """Of what is at ``paths``, what matters: other content than was loaded, or new files.
+
+        ``loading`` says that a load is under way, of which ``take`` will tell.
+        """
         if not self._turns.isdisjoint(paths):
-            return self.outdated()
+            return self.outdated(loading=loading)
         found: set[str] = set()
         now = Places()
         for path in paths:
             for one in (*((path,) if path in self._files else ()), *self._reached.get(path, ())):
                 place = now.follow(one)
                 if place.path != self._ends.get(one, one):
-                    return found | self.outdated()  # a link has taken its place
+                    return found | self.outdated(loading=loading)  # a link has taken its place
                 if self._differs(one, place):
                     found.add(one)
             folder, name = os.path.split(path)
@@ -168,11 +175,13 @@ class Interest:
             or max([_changed_ns(place), *(now.changed_ns[one] for one in place.links)]) > since_ns
         }
 
-    def outdated(self) -> set[str]:
+    def outdated(self, *, loading: bool = False) -> set[str]:
         """All that is not as it was loaded; ``directories`` are looked for anew."""
         before, places, entries = self._files, self._places, self._entries
         now = Places()
-        self._look(now, list(before), list(places), list(entries))
+        ends = self._look(now, list(before), list(places), list(entries))
+        if not loading:
+            self._inodes = _inodes(ends)
         found = {path for path, seen in self._files.items() if seen[1] != before[path][1]}
         found |= {path for path, end in self._places.items() if end != places[path]}
         for folder, names in self._entries.items():
@@ -265,6 +274,15 @@ def _changed_ns(place: Place) -> int:
         # Python has found a folder that it compiled into, however young it looks.
         return 0 if _is_dir(f"{place.path}/__pycache__") else place.status.st_ctime_ns
     return max(place.status.st_mtime_ns, place.status.st_ctime_ns)
+
+
+def _inodes(ends: Mapping[str, Place]) -> dict[str, int]:
+    """The inodes of the directories in which files lie."""
+    found: dict[str, int] = {}
+    for directory in {os.path.dirname(place.path) for place in ends.values()}:  # noqa: PTH120  # text only
+        with contextlib.suppress(OSError, ValueError):
+            found[directory] = os.stat(directory).st_ino  # noqa: PTH116  # hot
+    return found
 
 
 def _ignored(name: str) -> bool:

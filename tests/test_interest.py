@@ -149,6 +149,25 @@ def test_a_file_that_was_put_there_while_it_loaded_counts_however_old_it_is(fold
     assert late == {str(folder / "lib.py")}
 
 
+def test_a_directory_that_was_replaced_while_it_loaded_is_late(folder):
+    """Its files may be older than the load, and the time of a rename is not theirs."""
+    for number in (1, 2):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "a.py").write_text(f"N = {number}\n")
+    (folder / "1").rename(folder / "code")
+    of = looked(folder, "code/a.py")
+    interest = new_interest()
+    assert interest.take(of, later()) == set()
+    (folder / "code").rename(folder / "1")
+    (folder / "2").rename(folder / "code")
+    assert interest.outdated(loading=True) == {str(folder / "code" / "a.py")}
+    assert interest.take(of, later()) == {str(folder / "code")}
+    (folder / "code").rename(folder / "2")
+    (folder / "1").rename(folder / "code")
+    assert interest.outdated() == {str(folder / "code" / "a.py")}, "and then it is loaded"
+    assert interest.take(of, later()) == set()
+
+
 def test_what_is_gone_by_the_end_of_a_load_and_was_heard_of_is_late(folder):
     gone = str(folder / "lib.py")
     (folder / "lib.py").unlink()
