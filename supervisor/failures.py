@@ -54,7 +54,7 @@ class Failure:
     """One failure. ``message`` is one sentence; ``hint`` says what to do, or is None.
 
     ``details`` holds what docs/snapshot.md lists for load failures beyond these (exception, frames,
-    causes, traceback, files, watch), and ``detail``: a tool's own words.
+    causes, traceback, files, missing), and ``detail``: a tool's own words.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Failure:
         if self.hint:
             data["hint"] = self.hint
         if not brief:
-            data.update({k: v for k, v in self.details.items() if k not in ("files", "watch")})
+            data.update({k: v for k, v in self.details.items() if k not in ("files", "missing")})
         return data
 
 
@@ -90,7 +90,7 @@ def from_shim(data: Any) -> Failure:
     details.update(_texts(data, ("traceback", "file", "code")))
     if isinstance(data.get("line"), int):
         details["line"] = data["line"]
-    for name in ("files", "watch"):
+    for name in ("files", "missing"):
         details[name] = [path for path in _list(data.get(name)) if isinstance(path, str)]
     details["warnings"] = checked_warnings(data.get("warnings"))
     return Failure(

@@ -7,9 +7,10 @@ starts none. An order or a changed file ends a case: what another text does conv
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from supervisor import failures
 from supervisor.attempt import Attempt
@@ -65,18 +66,20 @@ class Suspicion:
         self.because = ""
         return ""
 
-    def loaded(self, files: Iterable[str]) -> str:
+    async def loaded(self, files: Iterable[str]) -> str:
         """Why the environment of what has just loaded cannot be forked, "" when nothing says so."""
         because, since = self.because, self._since
         self.drop()
-        return "" if because and any(_changed(path, since) for path in files) else because
+        if not because:
+            return ""
+        return "" if await asyncio.to_thread(_any_changed, tuple(files), since) else because
 
     def _suspect(self, attempt: Attempt, because: str) -> None:
-        self.because, self._since = because, attempt.started_wall_ns
+        self.because, self._since = because, attempt.created_ns
 
 
-def _changed(path: str, since_ns: int) -> bool:
+def _any_changed(files: Sequence[str], since_ns: int) -> bool:
     try:
-        return os.stat(path).st_mtime_ns > since_ns  # noqa: PTH116  # of text, as reported
-    except OSError:
+        return any(os.stat(path).st_mtime_ns > since_ns for path in files)  # noqa: PTH116  # of text, as reported
+    except (OSError, ValueError):
         return True
