@@ -44,6 +44,7 @@ _MOST_REQUESTS = 500
 _MOST_BYTES = 4 * _MAX_REQUEST
 _AT_ONCE = 4
 _QUEUED = 8
+_MOST_REFUSALS = 32
 _UNREAD = 64
 # Within this one with keys has shown them (ms).
 _HANDSHAKE = 10_000
@@ -67,10 +68,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """What one client has under way. ``listening`` is False once its replies cannot be delivered."""
+    """What one client has under way; ``refusals`` are those that wait to be delivered.
+
+    ``listening`` is False once its replies cannot be delivered.
+    """
 
     requests: int = 0
     size: int = 0
+    refusals: int = 0
     listening: bool = True
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -170,7 +175,10 @@ class Control:
     def _forget(self, identity: bytes, client: _Client, size: int) -> None:
         client.requests -= 1
         client.size -= size
-        if not client.requests:
+        self._look_at(identity, client)
+
+    def _look_at(self, identity: bytes, client: _Client) -> None:
+        if not client.requests and not client.refusals:
             self._clients.pop(identity, None)
 
     async def _answer(
@@ -233,10 +241,18 @@ class Control:
         try:
             self._plain.send_multipart(reply, zmq.DONTWAIT)
         except zmq.Again:
-            if len(client.tasks) < 2 * _MOST_REQUESTS:  # else it is not told
-                self._keep(client, self._deliver(client, reply))
+            if client.refusals < _MOST_REFUSALS:  # else it is not told
+                client.refusals += 1
+                self._keep(client, self._tell(client, reply))
         except zmq.ZMQError:
             client.listening = False
+
+    async def _tell(self, client: _Client, refusal: list[bytes]) -> None:
+        try:
+            await self._deliver(client, refusal)
+        finally:
+            client.refusals -= 1
+            self._look_at(refusal[0], client)
 
     @staticmethod
     def _keep(client: _Client, work: Coroutine[Any, Any, None]) -> None:
