@@ -120,20 +120,19 @@ class Daemon:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
         self._descriptors = raise_descriptor_limit()
         preflight()
-        self.state.open(self.spec.title)
-        logs = self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
-        handler = self._open_log(logs)
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            self.state.open(self.spec.title)
+            closing.callback(self.state.close)
+            with starting():
+                self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+            closing.push_async_callback(self._logs.close)
+            handler = self._open_log(self._logs)
+            closing.callback(handler.close)
+            closing.callback(_log.removeHandler, handler)
             with starting():
                 self.rendezvous.open()
-            try:
-                await self._serve()
-            finally:
-                self.rendezvous.close()
-        finally:
-            _log.removeHandler(handler)
-            await logs.close()
-            self.state.close()
+            closing.callback(self.rendezvous.close)
+            await self._serve()
 
     def _open_log(self, logs: LogFiles) -> logging.Handler:
         """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
