@@ -134,19 +134,25 @@ class Daemon:
             with starting():
                 await claim(self.spec.title, self._names, self._presence, self.state, self._environ)
             closing.callback(self.state.close)
-            # All that happens to locations.
-            self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+            with starting():
+                self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
             closing.push_async_callback(self._logs.close)
-            handler = LogHandler(self._logs, self.state.path / "supervisor.log")
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            _log.addHandler(handler)
+            handler = self._open_log(self._logs)
+            closing.callback(handler.close)
             closing.callback(_log.removeHandler, handler)
-            _log.setLevel(logging.INFO)
-            _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
                 self.rendezvous.open()
             closing.callback(self.rendezvous.close)
             await self._serve()
+
+    def _open_log(self, logs: LogFiles) -> logging.Handler:
+        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
+        handler = LogHandler(logs, self.state.path / "supervisor.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        _log.addHandler(handler)
+        _log.setLevel(logging.INFO)
+        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
+        return handler
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""

@@ -150,6 +150,8 @@ class LogFile:
         start -= len(found.pop())  # what has no end is no line
         if begin > oldest:
             del found[:1]  # the reading began inside a line
+            if not found:  # nothing of ours: there is no line as long
+                start = begin
         found = found[-lines:]
         start -= sum(map(len, found)) + len(found)
         return LogChunk(_parsed(found), end, start if start > oldest else None)
@@ -177,9 +179,9 @@ class LogFile:
         descriptor = self._open()
         try:
             actual = os.fstat(descriptor).st_size
-            if actual < self._size:  # it was removed, or cut
-                self._origin += self._size - actual
-                self._size = actual
+            # It was removed or cut: a cursor stays where it is. Or somebody else writes into it, too.
+            self._origin += max(self._size - actual, 0)
+            self._size = actual
             rest = memoryview(data)
             while rest:
                 count = os.write(descriptor, rest)

@@ -44,7 +44,8 @@ class Usage:
         Nobody asks before the locations have begun to start, which must not wait for it.
         """
         if "psutil" not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, "psutil")
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                await asyncio.to_thread(importlib.import_module, "psutil")
 
     def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
         """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.

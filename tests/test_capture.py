@@ -340,6 +340,18 @@ async def test_what_was_lost_is_counted(tmp_path, clock, monkeypatch):
         ]
 
 
+async def test_what_somebody_else_wrote_into_it_is_passed_over(tmp_path, clock):
+    async with logging_to(tmp_path / "risk.log", clock) as log:
+        log.remark("one")
+        await read(log)
+        with log.path.open("ab") as file:
+            file.write(b"x" * (2 * MOST_BYTES) + b"\n" + b"no time\n" * 5000)
+        log.remark("two")
+        await read(log)
+        log.remark("three")
+        assert await everything(log) == ["one", "two", "three"]
+
+
 async def test_a_log_that_was_removed_begins_again(tmp_path, clock):
     async with logging_to(tmp_path / "logs" / "risk.log", clock) as log:
         log.remark("one")
