@@ -3,8 +3,8 @@
 Owns the one rule. It is the supervisor of the workspace that was named, else of the one that a search
 from the directory upwards finds. Only where no workspace file is found may the only supervisor that
 runs for this user be taken instead: that is a guess, good enough for a look and refused to an order.
-One whose runtime files were taken away is not one that does not run. Starts nothing. Imported by
-every command: keep it light.
+One whose runtime files were taken away is not one that does not run. Starts nothing and opens no
+socket. Imported by every command: keep it light.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def test_a_reader_that_pauses_holds_up_nothing(tmp_path: Path, runtime: Path) ->
 
         poll_now(is_full, "the display waits for its reader")
         with Client(workspace, environ=environ(runtime), timeout=30) as client:
-            for _ in range(3):  # and nobody for the display
+            for _ in range(3):  # and nothing waits for the display
                 assert client.wait("team", timeout=60)["ready"]
                 client.reload("team")
         process.send_signal(signal.SIGTERM)

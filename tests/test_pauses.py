@@ -1,4 +1,4 @@
-"""A supervisor that was itself stopped for a while takes nobody's silence for an answer."""
+"""A supervisor that was itself stopped for a while does not take that for the silence of others."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_load_that_ended_in_a_pause_has_not_failed(
         (tmp_path / "go.new").touch()
         os.kill(running.pid, signal.SIGSTOP)
         poll_now(lambda: is_stopped(running.pid), "it is stopped")
-        (tmp_path / "go.new").rename(tmp_path / "go")  # it ends while nobody listens
+        (tmp_path / "go.new").rename(tmp_path / "go")  # it ends in the pause
         paused(running.pid)
         states = running.until(lambda told: told["a"][0] not in ("starting", "loading"))
         assert states["a"][0] == "ready", states

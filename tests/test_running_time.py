@@ -50,7 +50,7 @@ def test_what_was_shorter_than_its_step_counts_as_it_was() -> None:
     time_left = RunningTime(8.0, clock)
     for _ in range(4):
         assert time_left.step() == 1.0
-        clock.now += 0.25  # an answer to somebody else came
+        clock.now += 0.25  # another answer came
     assert used_up(time_left, clock) == pytest.approx(7.0, abs=0.01)
 
 

@@ -95,7 +95,7 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     if not asyncio.run(_serve(daemon, session, web, pace)):
-        # All has ended but the thread that writes what nobody reads: an orderly exit waits for it.
+        # All has ended but the thread that writes what is not read: an orderly exit waits for it.
         os._exit(0)
     return 0
 
@@ -133,7 +133,7 @@ async def _serve(daemon: Daemon, session: Session, web: Beside | None, pace: Pac
             ends: set[asyncio.Future[Any]] = {serving, screen.gone}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if screen.gone.done():
-            daemon.shutdown()  # nobody reads what we print any more: end cleanly
+            daemon.shutdown()  # the output is closed: end cleanly
         await serving
         last_words.append("supervise: everything has stopped")
     finally:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Display", "PlainDisplay", "Screen", "job_control", "open_display"]
 
-# Lines that are kept for a reader that takes none; the oldest are left out then.
-_MOST_LINES = 2_000
+# Messages that wait for a reader that takes none; what comes then is counted and left out.
+_MOST_WAITING = 2_000
 # How long (seconds) the end waits for a reader to take what is left, and Ctrl-Z for the table.
 _PATIENCE = 3.0
 
@@ -68,7 +68,7 @@ class PlainDisplay:
         """The lines say it all."""
 
     def tell(self, lines: list[str]) -> None:
-        """Each line at once, for whoever reads the other end."""
+        """Each line at once: its reader may wait for it."""
         self._terminal.print(*lines)
         self._terminal.out.flush()
 
@@ -80,7 +80,7 @@ class PlainDisplay:
 
 
 def open_display(terminal: Terminal) -> Display:
-    """A live table where somebody looks, plain lines elsewhere."""
+    """A live table on a terminal, plain lines elsewhere."""
     if not terminal.interactive:
         return PlainDisplay(terminal)
     from supervisor.cli.live import LiveDisplay
@@ -123,7 +123,7 @@ class Screen:
     def tell(self, lines: list[str]) -> None:
         """Something that happened."""
         with self._news:
-            if len(self._work) >= _MOST_LINES:
+            if len(self._work) >= _MOST_WAITING:
                 self._left_out += len(lines)
             else:
                 self._work.append(("tell", partial(self._display.tell, lines)))
