@@ -84,6 +84,9 @@ class Places:
         # The name's CRC above the place; in portions, each in order, for sorting all takes long.
         self._all = array("Q")
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def add(self, name: str, start: int) -> None:
         """``name`` begins at ``start``, which is below 4 GiB."""
         self._all.append(_hash(name) | start)

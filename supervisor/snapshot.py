@@ -34,6 +34,8 @@ __all__ = [
 
 _MAX_NAME = 4096
 _MAX_DEFINITIONS = 1_000_000
+# So many definitions are looked through sooner than it is worth to remember where they are.
+_FEW = 64
 # So many bytes are hashed in one step.
 _HASHED = 256 * 1024
 
@@ -49,7 +51,7 @@ class Snapshot:
     ``definitions`` and ``sources`` are msgpack bytes (docs/snapshot.md), ``report`` is decoded.
     ``fingerprint`` is the hex SHA-256 of ``definitions``. ``counts`` maps kinds to numbers.
     ``loaded_at`` is Unix seconds. ``names`` and ``places`` say where each definition and the source of
-    each key begin; None in a client, which has them all decoded if it wants one.
+    each key begin; None where there are few, as in most of very many locations, and in a client.
     """
 
     location: str
@@ -89,10 +91,13 @@ class Snapshot:
 
     def named(self, name: str) -> Steps[list[dict[str, Any]]]:
         """The definitions of that name, of whatever kind and repository."""
-        assert self.names is not None
         found = []
-        for start in self.names.of(name):
-            one = packed.at(self.definitions, start)
+        candidates = (
+            self.each()
+            if self.names is None
+            else (packed.at(self.definitions, start) for start in self.names.of(name))
+        )
+        for one in candidates:
             if one["name"] == name:
                 found.append(one)
             yield
@@ -100,9 +105,12 @@ class Snapshot:
 
     def source_of(self, key: str) -> Steps[list[Any] | None]:
         """``[file, line]`` of the definition with ``key`` (``definition_key``), if it is known."""
-        assert self.places is not None
-        for start in self.places.of(key):
-            one, place = packed.entry_at(self.sources, start)
+        candidates = (
+            ((one, place) for one, place, _start in packed.entries(self.sources))
+            if self.places is None
+            else (packed.entry_at(self.sources, start) for start in self.places.of(key))
+        )
+        for one, place in candidates:
             if one == key:
                 found: list[Any] = place
                 return found
@@ -151,8 +159,8 @@ def accepting(
         sources=sources,
         report=_checked_report(report),
         counts=counts,
-        names=names,
-        places=places,
+        names=names if len(names) > _FEW else None,
+        places=places if len(places) > _FEW else None,
     )
 
 

@@ -106,9 +106,18 @@ def test_one_of_very_many_is_found_where_it_lies():
     assert at_once(snapshot.source_of("op:job 7")) is None
 
 
+def test_few_are_looked_through():
+    snapshot = take(document(job("a"), job("b")), sources={"job:b": ["b.py", 1]})
+    assert snapshot.names is None
+    assert at_once(snapshot.named("b")) == [job("b")]
+    assert at_once(snapshot.named("c")) == []
+    assert at_once(snapshot.source_of("job:b")) == ["b.py", 1]
+    assert at_once(snapshot.source_of("job:a")) is None
+
+
 def test_names_with_one_checksum_are_told_apart():
     """zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")."""
-    snapshot = take(document(job("plumless"), job("buckeroo")))
+    snapshot = take(document(job("plumless"), job("buckeroo"), *(job(f"{n}") for n in range(100))))
     assert at_once(snapshot.named("buckeroo")) == [job("buckeroo")]
     assert at_once(snapshot.named("plumless")) == [job("plumless")]
 
