@@ -22,7 +22,7 @@ import zmq
 
 from supervisor import proc
 from supervisor.errors import AlreadyRunningError, StartError, SupervisorError
-from supervisor.presence import Identity, Presence, believed
+from supervisor.presence import Identity, Presence, believed, holder_of
 from supervisor.rendezvous import reachable, running_supervisors, supervised
 from supervisor.statedir import StateDirectory
 
@@ -81,10 +81,12 @@ def _taken(
     if proc.state(pid) in ("T", "t"):
         hint = f"it is suspended: `kill -CONT {pid}` lets it go on, `kill -KILL {pid}` ends it"
         return AlreadyRunningError(title, pid, hint=hint)
-    info: Mapping[str, Any] | None = supervised(names, environ)
-    if info is not None and info["pid"] == pid and reachable(info):
+    said = [supervised(names, environ), *(one.info for one in map(holder_of, names) if one)]
+    if any(one is not None and one["pid"] == pid and reachable(one) for one in said):
         return AlreadyRunningError(title, pid)
-    info = next((one for one in running_supervisors(environ) if one["pid"] == pid), None)
+    info: Mapping[str, Any] | None = next(
+        (one for one in running_supervisors(environ) if one["pid"] == pid), None
+    )
     if info is not None and reachable(info):
         file = next(iter(info.get("files") or ()), info.get("directory"))
         hint = f"it was started for {file}: use `supervise shutdown -w {file}` to stop it"

@@ -188,7 +188,7 @@ def supervised(
 def reachable(info: Mapping[str, Any]) -> bool:
     """True while the supervisor that says ``info`` has files to be reached by."""
     # Either will do: a socket is hidden for a while when descriptors are scarce.
-    socket = Path(str(info["control_address"]).removeprefix("ipc://"))
+    socket = Path(str(info.get("control_address", "")).removeprefix("ipc://"))
     return socket.exists() or socket.with_name(_INFO).exists()
 
 

@@ -138,15 +138,21 @@ class Upkeep:
                     await asyncio.sleep(_QUIET)
 
     async def _look(self) -> None:
-        kept = self._kept
-        if self._removals is not None:  # before anything is looked at: what goes then is told
-            await asyncio.to_thread(self._removals.watch, self._places())
+        real, gone = await asyncio.to_thread(self._glance, self._used.used())
         await self._meeting()
         await self._state()
-        await kept.store.check()
-        await self._names()
+        await self._kept.store.check()
+        if real != self._real:
+            await self._hold(real)
         if "workspace_directory" not in self._conditions:
-            self._used.gone(await asyncio.to_thread(_missing, self._used.used()))
+            self._used.gone(gone)
+
+    def _glance(self, prefixes: set[Path]) -> tuple[str, set[Path]]:
+        """In a thread: where the workspace really is, and which of ``prefixes`` are gone."""
+        if self._removals is not None:  # before anything is looked at: what goes then is told
+            self._removals.watch(self._places())
+        gone = {one for one in prefixes if not one.is_dir()}
+        return os.path.realpath(self._kept.name[0]), gone
 
     def _places(self) -> dict[Path, set[str]]:
         """What must not go from which directory."""
@@ -228,13 +234,9 @@ class Upkeep:
         if gone in told and now != gone:
             self._back()
 
-    async def _names(self) -> None:
+    async def _hold(self, real: str) -> None:
         """Hold the name that the workspace has by where links lead now, too."""
-        directory, key = self._kept.name
-        real = await asyncio.to_thread(os.path.realpath, directory)
-        if real == self._real:
-            return
-        names = [self._kept.name, (Path(real), key)]
+        names = [self._kept.name, (Path(real), self._kept.name[1])]
         refused = await self._kept.presence.hold(names)
         others: list[str] = []
         for name, holder in refused.items():
@@ -293,10 +295,6 @@ class _Removals:
         events = self._inotify.read(timeout=0)
         if any(mask & self._itself or name in self._names for _, mask, _, name in events):
             self._tell()
-
-
-def _missing(directories: set[Path]) -> set[Path]:
-    return {one for one in directories if not one.is_dir()}
 
 
 def _removals() -> _Removals:
