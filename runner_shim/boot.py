@@ -6,8 +6,9 @@ Expects:
   is only there to be read in ``ps``.
 * On standard input one line of JSON, then silence until the launcher is gone::
 
-      {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null}
+      {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null, "forget": [...]}
 
+  ``forget`` names variables that were for the start of the interpreter alone (absent: none);
   or, for a forkserver (runner_shim/forkserver.py), with the number of an inherited socket::
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
@@ -38,6 +39,8 @@ def _read_start():
 
     try:
         start = json.loads(data.decode("utf-8"))
+        for name in start.get("forget", ()):
+            os.environ.pop(name, None)
         return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)

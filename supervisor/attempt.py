@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
-from supervisor.capture import LocationLog
+from supervisor.capture import LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
@@ -80,7 +80,8 @@ class Services:
 class Attempt:
     """Generation ``generation`` of ``spec``.
 
-    ``fresh_because`` says why it must be a fresh process, whatever the spec would have.
+    ``fresh_because`` says why it must be a fresh process, whatever the spec would have; it may be
+    set until ``load``. ``hash_seed`` is a fresh one's PYTHONHASHSEED ("": its own).
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why.
     """
@@ -90,10 +91,12 @@ class Attempt:
         spec: LocationSpec,
         generation: int,
         services: Services,
-        log: LocationLog,
+        log: LocationLog | MarkedLog,
         fresh_because: str = "",
+        hash_seed: str = "",
     ) -> None:
-        self._fresh_because = fresh_because
+        self.fresh_because = fresh_because
+        self._hash_seed = hash_seed
         self.request: LaunchRequest | None = None
         self.spec = spec
         self.generation = generation
@@ -248,8 +251,7 @@ class Attempt:
 
     def last_words(self) -> list[str]:
         """The lines that its process wrote to standard error."""
-        lines, _ = self._log.read_after(max(self._log_start, self._log.cursor - _LAST_WORDS))
-        return [line.text for line in lines if line.stream == "err"]
+        return self._errors_after(max(self._log_start, self._log.cursor - _LAST_WORDS))
 
     async def dump_stack(self) -> list[str]:
         """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
@@ -260,12 +262,15 @@ class Attempt:
         lines: list[str] = []
         for _ in range(_STACK_LOOKS):
             await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
-            found, _next = self._log.read_after(before)
-            texts = [line.text for line in found if line.stream == "err"]
+            texts = self._errors_after(before)
             if texts and len(texts) == len(lines):
                 break  # nothing more came since the last look
             lines = texts
         return lines
+
+    def _errors_after(self, cursor: int) -> list[str]:
+        lines, _next = self._log.read_after(cursor)
+        return [one.text for one in lines if one.stream == "err" and not MarkedLog.marks(one)]
 
     def _why(self, message: dict[str, Any]) -> Failure:
         return failures.at_a_limit(failures.from_shim(message.get("failure")), self.spec.limits)
@@ -287,12 +292,13 @@ class Attempt:
             kill=self.spec.kill,
             environment_name=environment.name,
             environment_key=environment.key,
-            start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,
-            start_method_reason=self._fresh_because,
+            start_method=StartMethod.SPAWN if self.fresh_because else self.spec.start_method,
+            start_method_reason=self.fresh_because,
             imports=imports,
             local_names=local,
             preload=self.spec.preload,
             anew=self._anew,
+            hash_seed=self._hash_seed,
         )
 
     def _anew(self) -> str:

@@ -14,11 +14,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LocationLog", "LogLine"]
+__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LocationLog", "LogLine", "MarkedLog"]
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_LINE_BYTES = 8192
@@ -105,6 +105,13 @@ class LocationLog:
             self._budget -= cost
             self._report_flood()
             self._take(stream, data)
+
+    def lines(self, stream: str, data: bytes) -> None:
+        """Take whole lines of another process: an unfinished line of this one stays unfinished."""
+        unfinished = self._partial.pop(stream, b"")
+        self.output(stream, data)
+        if unfinished:
+            self._partial[stream] = unfinished + self._partial.pop(stream, b"")
 
     def remark(self, text: str) -> None:
         """Write a line of the supervisor's own."""
@@ -229,6 +236,56 @@ class LocationLog:
             return path.stat().st_size
         except OSError:
             return 0
+
+
+class MarkedLog:
+    """A part of ``log`` for a process beside the one that serves: each line begins with ``MARK``.
+
+    Has what an attempt needs of a log; reading gives the marked lines alone, without the mark.
+    """
+
+    MARK = "verification: "
+
+    def __init__(self, log: LocationLog) -> None:
+        self._log = log
+        self._partial: dict[str, bytes] = {}
+
+    @classmethod
+    def marks(cls, line: LogLine) -> bool:
+        """True for a line of such a part."""
+        return line.text.startswith(cls.MARK)
+
+    @property
+    def cursor(self) -> int:
+        """The end of the log."""
+        return self._log.cursor
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Take bytes as they come from a pipe."""
+        *lines, rest = (self._partial.pop(stream, b"") + data).split(b"\n")
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        if rest:
+            self._partial[stream] = rest
+        if lines:
+            mark = self.MARK.encode()
+            self._log.lines(stream, b"".join(mark + line + b"\n" for line in lines))
+
+    def remark(self, text: str) -> None:
+        """Write a line of the supervisor's own."""
+        self._log.remark(self.MARK + text)
+
+    def flush(self) -> None:
+        """Write what is left of unfinished lines."""
+        for stream in list(self._partial):
+            self.output(stream, b"\n")
+
+    def read_after(self, cursor: int) -> tuple[list[LogLine], int]:
+        """Its lines since ``cursor``, and the next cursor."""
+        found, after = self._log.read_after(cursor)
+        own = [replace(one, text=one.text[len(self.MARK) :]) for one in found if self.marks(one)]
+        return own, after
 
 
 def _parse(data: bytes) -> list[LogLine]:

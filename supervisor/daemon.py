@@ -50,6 +50,7 @@ from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.statedir import LogFile, StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
+from supervisor.verifier import Verifier
 from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
@@ -188,6 +189,7 @@ class Daemon:
                 self._watcher.start()
                 self._files.take_files(map(str, self.spec.files))
                 self._watch_workspace()
+            await self._verifier.open()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
             self._look_at_limits()
             for spec in self.spec.locations:
@@ -258,6 +260,8 @@ class Daemon:
             pulse,
             uses=(lambda prefix: None) if self._once else self._packages.add,
         )
+        self._verifier = Verifier(self._services, self.state.path, self._under_way)
+        closing.push_async_callback(self._verifier.close)
         closing.callback(self._collect_no_more)
         closing.callback(self._notifier.stopping)
         return controls
@@ -308,6 +312,7 @@ class Daemon:
             restarts=not self._once,
             earlier=self._earlier.pop(spec.name, None),
             keep=self.store.save,
+            verifier=None if self._once else self._verifier,
         )
         self.locations[spec.name] = location
         location.start(reason)
@@ -417,8 +422,12 @@ class Daemon:
 
     # What others tell.
 
+    def _under_way(self) -> bool:
+        return self.stopping or any(one.under_way for one in self._all_locations())
+
     def _location_changed(self) -> None:
         self.changed()
+        self._verifier.look()
         if self._collecting is None and not self._once:
             loop = asyncio.get_running_loop()
             self._collecting = loop.call_later(_COLLECT_DELAY, self._collect)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import signal
 import socket
@@ -110,6 +111,11 @@ class Forkserver:
     def pid(self) -> int | None:
         """The process id, once there is one."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def profile(self) -> str:
+        """A digest of what it has preloaded, in that order."""
+        return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
     def knows(self, modules: set[str]) -> bool:
         """True when it has preloaded ``modules``, or tried to."""

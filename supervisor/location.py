@@ -32,8 +32,10 @@ from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
-from supervisor.strays import Stray
+from supervisor.strays import Stray, told_of
 from supervisor.suspicion import Suspicion
+from supervisor.verification import Verification
+from supervisor.verifier import Verifier
 
 __all__ = ["Location", "Watching"]
 
@@ -58,7 +60,8 @@ class Location:
 
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
-    new one and how many are to be kept, and done when it is on disk.
+    new one and how many are to be kept, and done when it is on disk. ``verifier`` verifies what was
+    loaded forked; without one nothing is verified.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Location:
         restarts: bool = True,
         earlier: Snapshot | None = None,
         keep: Callable[[Snapshot, int], Future[None]] | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -98,6 +102,7 @@ class Location:
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
         self._suspicion = Suspicion()
+        self.verification = Verification(self, verifier, changed)
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -150,6 +155,8 @@ class Location:
             self.reload(reason)
         elif self.serving is not None and self.serving.alive:
             self._ask_after(self.serving)
+        if old.verify != spec.verify:
+            self.verification.configured()
         self._changed()
 
     # Questions.
@@ -181,22 +188,19 @@ class Location:
         """``found`` are what lives of its processes outside any session of ours."""
         if found == self.strays:
             return
-        fate = (
-            "it ends with the process"
-            if self.spec.kill is KillScope.TREE
-            else "it goes on when the process ends, unless kill is tree"
-        )
-        known = {one.pid for one in self.strays}
-        for one in found:
-            if one.pid not in known:
-                self.log.remark(f"pid {one.pid} ({one.command}) left the session: {fate}")
+        for text in told_of(found, self.strays, tree=self.spec.kill is KillScope.TREE):
+            self.log.remark(text)
         self.strays = found
         self._changed()
 
     @property
     def under_way(self) -> bool:
         """True while the state will change by itself, or a start is due after a stop."""
-        return self.state in UNDER_WAY or self._start_again is not None
+        return (
+            self.state in UNDER_WAY
+            or self._start_again is not None
+            or self._task is not None  # a fresh process beside a failure
+        )
 
     # Files.
 
@@ -217,7 +221,7 @@ class Location:
         if paths:
             names = sorted(paths)
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.reload(f"{_shorten(names[0])}{more} changed")
+            self.reload(f"{names[0].rpartition('/')[2]}{more} changed")
 
     # The life of attempts.
 
@@ -229,6 +233,7 @@ class Location:
     def _stop(self, reason: str, *, then: str | None = None, at_once: bool = False) -> None:
         self._start_again = then
         self._suspicion.drop()
+        self.verification.drop(stopped=True)
         if self.state is not State.STOPPING:
             self._move(Event.STOP, reason)
         self._cancel_timer()
@@ -240,8 +245,17 @@ class Location:
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
+    def load_again(self, reason: str) -> None:
+        """Load anew beside what serves: verification found that something else should serve."""
+        self._begin(reason)
+
+    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+        """End a process of verification; ``stopped`` waits for it, too."""
+        self._track(attempt, attempt.stop(at_once=at_once))
+
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
+        self.verification.drop(stopped=False)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -256,12 +270,24 @@ class Location:
             self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
         )
 
+    def _try_fresh(self, trying: str) -> None:
+        """Load in a fresh process beside the failure, which is told until that has loaded."""
+        self.log.remark(trying)
+        self.newest = Attempt(
+            self.spec, self.generation + 1, self._services, self.log, self._suspicion.because
+        )
+        self._task = asyncio.create_task(
+            self._run(self.newest), name=f"{self.spec.name} beside generation {self.generation}"
+        )
+
     async def _run(self, attempt: Attempt) -> None:
         why = self.reason
         outcome: Callable[[], None]
         try:
             await attempt.prepare(self._tell)
             self._tell(why)
+            if not attempt.fresh_because:
+                attempt.fresh_because = await self.verification.given_up(attempt)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
@@ -289,6 +315,7 @@ class Location:
     def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
         self._task = None
         retired, self.serving = self.serving, attempt
+        self.generation = attempt.generation
         self.snapshot = snapshot
         self.failure = None
         assert attempt.placed is not None
@@ -307,18 +334,23 @@ class Location:
         )
         self._watch()
         assert attempt.request is not None
-        because = self._suspicion.loaded(report.get("files", ()))
-        if because:
-            self._services.launcher.condemn(attempt.request, because)
+        verdict = self._suspicion.loaded(report.get("files", ()))
+        if verdict.environment:
+            self._services.launcher.condemn(attempt.request, verdict.environment)
+        self.verification.loaded(attempt, snapshot, give_up=verdict.location)
         self._services.launcher.learn(attempt.request, report.get("installed", ()))
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
-        self.failure = failure
+        told, self.failure = self.failure, failure
         self._end(attempt)
-        self._move(Event.FAILED, failure.message.partition("\n")[0])
+        if self.state is not State.FAILED or told is None or told.message != failure.message:
+            self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
-        watch = [*failure.details.get("watch", ()), *_wanted_interpreter(self.spec, failure)]
+        watch = [
+            *failure.details.get("watch", ()),
+            *failures.wanted_interpreter(self.spec, failure),
+        ]
         self._interest.take(
             self.spec,
             failure.details.get("files", ()),
@@ -328,8 +360,9 @@ class Location:
         )
         self._watch()
         trying = self._suspicion.failed(attempt, failure)
-        if trying:  # beside the failure, which is told already
-            self._begin(trying)
+        if trying:
+            self._try_fresh(trying)
+        self._changed()
 
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
@@ -360,6 +393,10 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
         self._task = None
+        if self.state is State.FAILED:  # beside a failure, which stays told
+            self._suspicion.drop()
+            self._changed()
+            return
         trying = self._suspicion.died(attempt, ended, doing)
         if trying:
             self._begin(trying)
@@ -455,31 +492,7 @@ class Location:
             self._watching.watch(self.spec.name, self._interest.directories)
 
 
-def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
-    """The interpreter whose coming into being would mend ``failure``."""
-    path = spec.environment.executable_path
-    if failure.kind in ("interpreter", "environment") and path is not None and "/" in path:
-        return [path]
-    return []
-
-
 async def _difference(before: Snapshot | None, after: Snapshot) -> str:
     if before is None:
         return ""
-    change = await in_turns(comparing(before, after))
-    if not change:
-        return "; definitions unchanged"
-    parts = [
-        f"{len(keys)} {word}"
-        for keys, word in (
-            (change.added, "added"),
-            (change.removed, "removed"),
-            (change.changed, "changed"),
-        )
-        if keys
-    ]
-    return "; " + ", ".join(parts)
-
-
-def _shorten(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
+    return f"; {await in_turns(comparing(before, after))}"

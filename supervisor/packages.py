@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from supervisor.watcher import Watcher
 
-__all__ = ["OWNER", "Packages"]
+__all__ = ["OWNER", "Packages", "fingerprint", "package_directories"]
 
 OWNER = "\0packages"  # no location can have this name
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
@@ -78,6 +79,13 @@ class Packages:
             if now != before:
                 self._known[prefix] = now
                 self._changed(prefix)
+
+
+def fingerprint(prefix: Path) -> str:
+    """A digest of what is installed below ``prefix``; lists directories."""
+    return hashlib.sha256(
+        "\0".join(sorted(_listing(prefix))).encode("utf-8", "replace")
+    ).hexdigest()
 
 
 def package_directories(prefix: Path) -> list[str]:

@@ -89,7 +89,9 @@ class WarmLauncher:
                 why = _shadowed(request, server.loaded)
                 if why is not None:
                     break
-                return await server.fork(request, self._cold)
+                placed = await server.fork(request, self._cold)
+                placed.profile = server.profile
+                return placed
             except ForkserverGoneError:
                 why = f"the forkserver ended {_TRIES} times in a row"
                 self._drop(_key(request), server)

@@ -34,7 +34,15 @@ RINGS = (
         "orchestration",
         {"supervisor.control", "supervisor.daemon", "supervisor.methods", "supervisor.status"},
     ),
-    ("location", {"supervisor.location", "supervisor.suspicion"}),
+    (
+        "location",
+        {
+            "supervisor.location",
+            "supervisor.suspicion",
+            "supervisor.verification",
+            "supervisor.verifier",
+        },
+    ),
     ("attempt", {"supervisor.attempt"}),
     # Whatever is not named here is an adapter.
     ("adapters", set()),
