@@ -221,6 +221,7 @@ class Location:
         if paths:
             names = sorted(paths)
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self.verification.files_changed()
             self.reload(f"{names[0].rpartition('/')[2]}{more} changed")
 
     # The life of attempts.

@@ -33,6 +33,10 @@ __all__ = ["Case", "Host", "Outcome", "Verification", "case_of"]
 # A result that is not kept on disk holds for so long for the same load (seconds).
 _RECENT = 3600.0
 _MAX_RECENT = 20
+# A load that writes files of its own, others each time, would have it loaded again and again: what
+# changes within so many seconds of a verification, so many times in a row, is taken for its doing.
+_WAKE = 5.0
+_MAX_DISTURBED = 3
 # Larger files are told apart by size and time.
 _MAX_HASHED = 64 * 1024 * 1024
 
@@ -111,6 +115,7 @@ class Verification:
         self._verifier = verifier
         self._opening: asyncio.Task[None] | None = None
         self._recent: dict[str, tuple[Outcome, float]] = {}
+        self._disturbed = 0
 
     def as_data(self) -> dict[str, Any]:
         """As the status document has it."""
@@ -149,6 +154,11 @@ class Verification:
             self._note("off", "no process of it runs")
         else:
             self._note("pending", "it is being loaded")
+
+    def files_changed(self) -> None:
+        """Some files of it have changed, and it is about to be loaded again."""
+        disturbed = self._verifier is not None and self._verifier.touched(self, _WAKE)
+        self._disturbed = self._disturbed + 1 if disturbed else 0
 
     async def given_up(self, attempt: Attempt) -> str:
         """Why ``attempt``, which is prepared, must be a fresh process; "" when nothing says so."""
@@ -208,6 +218,8 @@ class Verification:
             self._note("verified", at=agreed)
         elif recent is not None and now - then < _RECENT:
             self._tell(recent, then)
+        elif self._disturbed >= _MAX_DISTURBED:
+            self._tell(Outcome("failed", "its files change whenever it is loaded once more"), now)
         else:
             self._note("pending")
             verifier.want(self, case)

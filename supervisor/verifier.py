@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,8 @@ class Verifier:
         self._current: tuple[Verification, Case] | None = None
         self._attempt: Attempt | None = None
         self._job: asyncio.Task[Outcome] | None = None
+        self._latest: Verification | None = None
+        self._ended = 0.0
         self._task = asyncio.create_task(self._run(), name="verifier")
 
     async def open(self) -> None:
@@ -97,6 +100,12 @@ class Verifier:
         if self._current is not None and self._current[0] is verification:
             return "it is being loaded once more"
         return self._why if verification in self._queue else ""
+
+    def touched(self, verification: Verification, within: float) -> bool:
+        """True when it is being verified, or was within so many seconds."""
+        if self._current is not None:
+            return self._current[0] is verification
+        return self._latest is verification and self._ended > time.monotonic() - within
 
     async def close(self) -> None:
         """Verify nothing any more; what runs is ended by its location."""
@@ -159,6 +168,7 @@ class Verifier:
         finally:
             job, self._job = self._job, None
             current, self._current = self._current, None
+            self._latest, self._ended = verification, time.monotonic()
         if current is None or job.cancelled():
             return  # forgotten or put off
         outcome = job.result()
