@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor import __version__
 from supervisor.attempt import Attempt
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
@@ -294,6 +295,7 @@ def _subject(attempt: Attempt) -> str:
     environment = prepared.environment
     target = spec.target
     parts = [
+        __version__,
         spec.name,
         [target.kind, target.name, target.attribute, str(target.working_directory)],
         [environment.key, str(environment.prefix), fingerprint(environment.prefix)],
