@@ -394,6 +394,7 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
         self._task = None
+        self.verification.drop(stopped=True)
         if self.state is State.FAILED:  # beside a failure, which stays told
             self._suspicion.drop()
             self._changed()

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from supervisor.watcher import Watcher
@@ -82,10 +83,22 @@ class Packages:
 
 
 def fingerprint(prefix: Path) -> str:
-    """A digest of what is installed below ``prefix``; lists directories."""
-    return hashlib.sha256(
-        "\0".join(sorted(_listing(prefix))).encode("utf-8", "replace")
-    ).hexdigest()
+    """A digest of what is installed below ``prefix``; lists directories that have changed."""
+    return _fingerprint(tuple((one, _changed_ns(one)) for one in package_directories(prefix)))
+
+
+@lru_cache(maxsize=32)
+def _fingerprint(folders: tuple[tuple[str, int], ...]) -> str:
+    """Of many locations of one environment: installing something changes the directory's time."""
+    names = sorted(_entries(folder for folder, _changed in folders))
+    return hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  # of text, as it was listed
+    except OSError:
+        return 0
 
 
 def package_directories(prefix: Path) -> list[str]:
@@ -97,8 +110,12 @@ def package_directories(prefix: Path) -> list[str]:
 
 
 def _listing(prefix: Path) -> Listing:
+    return _entries(package_directories(prefix))
+
+
+def _entries(folders: Iterable[str]) -> Listing:
     names: set[str] = set()
-    for folder in package_directories(prefix):
+    for folder in folders:
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(_METADATA):

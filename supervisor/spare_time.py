@@ -70,6 +70,10 @@ class SpareTime:
             self._calm_since = now
         return now - self._calm_since >= self._pace.patience
 
+    def unknown(self) -> None:
+        """Nobody has looked for a while: how long it has been calm is not known."""
+        self._calm_since = None
+
     @property
     def left(self) -> float:
         """Seconds of processor time that may be used now."""

@@ -131,6 +131,7 @@ class Verifier:
             if not self._queue:
                 self._wanted.clear()
                 await self._wanted.wait()
+                self._spare.unknown()
             found = self._next()
             if found is None:
                 await asyncio.sleep(self.pace.every)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.capture import FLOOD_BURST, FLOOD_RATE, MAX_LINE_BYTES, TAIL_LINES, LocationLog
+from supervisor.capture import (
+    FLOOD_BURST,
+    FLOOD_RATE,
+    MAX_LINE_BYTES,
+    TAIL_LINES,
+    LocationLog,
+    MarkedLog,
+)
 
 
 class Clock:
@@ -230,3 +237,33 @@ def test_a_log_that_was_removed_begins_again(log):
     log.path.unlink()
     log.remark("two")
     assert read(log) == ["two"]
+
+
+def test_a_part_of_a_log_is_marked_and_read_alone(log):
+    part = MarkedLog(log)
+    begun = part.cursor
+    log.output("err", b"unfinished")
+    part.output("err", b"theirs\nand mo")
+    part.remark("told")
+    part.output("err", b"re")
+    part.flush()
+    log.output("err", b" business\n")
+    found, after = part.read_after(begun)
+    assert [(one.stream, one.text) for one in found] == [
+        ("err", "theirs"),
+        ("sup", "told"),
+        ("err", "and more"),
+    ]
+    assert after == log.cursor == part.cursor
+    everything, _ = log.read_after(begun)
+    assert [one.text for one in everything if not MarkedLog.marks(one)] == ["unfinished business"]
+    assert "verification: theirs" in [one.text for one in everything]
+
+
+def test_a_line_without_end_is_cut_in_a_part_too(log):
+    part = MarkedLog(log)
+    part.output("out", b"x" * (3 * MAX_LINE_BYTES + 1))
+    part.flush()
+    lengths = [len(one.text) for one in part.read_after(0)[0]]
+    assert sum(lengths) <= 3 * MAX_LINE_BYTES + 1
+    assert len(lengths) == 4

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from supervised import (
 from warmth import FORKED, method, scratch_environment, workspace_of
 
 from supervisor.spare_time import Pace
+from supervisor.verified import GivenUp, Verified
 from supervisor.verifier import Verifier
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
@@ -456,3 +459,66 @@ async def test_a_damaged_memory_is_begun_anew(tmp_path, runtime):
         async with supervising(workspace, runtime) as running:
             assert await state_of(running, "a") == "verified"
     assert json.loads(path.read_text())["agreed"].keys() == kept["agreed"].keys()
+
+
+def hashed(seed: str) -> str:
+    """The hash of a text in a process with that seed."""
+    return subprocess.run(
+        [sys.executable, "-c", "print(hash('x'))"],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+async def test_a_fresh_process_hashes_as_the_forkserver_did(tmp_path, runtime, monkeypatch):
+    """The seed is there for the interpreter's start, and not among the variables of user code."""
+    started = False
+    pace(monkeypatch, calm=lambda: started)
+    text = "import os\nprint('seed', hash('x'), os.environ.get('PYTHONHASHSEED'), flush=True)\n"
+    text += "import subprocess\nprint(subprocess.getoutput('env | grep -c HASHSEED'), flush=True)\n"
+    workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        running["a"].serving.placed.hash_seed = "7"  # as its forkserver was given
+        started = True
+        assert await state_of(running, "a") == "verified"
+        assert f"verification: seed {hashed('7')} None\nverification: 0\n" in running.log("a")
+
+
+def test_the_memory_is_bounded_and_survives_what_cannot_be_written(tmp_path):
+    async def use() -> tuple[int, int]:
+        known = Verified(tmp_path / "verified.json")
+        await known.open()
+        try:
+            for number in range(6000):
+                known.agree(str(number), 1.0)
+            for number in range(1200):
+                known.give_up(str(number), GivenUp("s", "because", 1.0))
+            known.give_up("for now", GivenUp("s", "because", 1.0, kept=False))
+            known.forgive("1199")
+            assert known.agreed("5999") == 1.0
+            assert known.agreed("0") is None
+            assert known.given_up("for now")
+        finally:
+            known.close()
+        later = Verified(tmp_path / "verified.json")
+        await later.open()
+        later.close()
+        assert later.given_up("for now") is None
+        assert later.given_up("1199") is None
+        return len(later._agreed), len(later._given_up)
+
+    agreed, given_up = asyncio.run(use())
+    assert (agreed, given_up) == (5000, 998)
+    # A disk that takes nothing: it is known in memory.
+    gone = Verified(tmp_path / "nowhere" / "verified.json")
+
+    async def use_gone() -> None:
+        await gone.open()
+        gone.agree("a", 1.0)
+        gone.close()
+
+    asyncio.run(use_gone())
+    assert gone.agreed("a") == 1.0
