@@ -64,7 +64,7 @@ class LaunchRequest:
     working directory provides, ``preload`` what the operator wants preloaded (None: what is
     learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
     whether it came to life. ``hash_seed`` is what a fresh process has for PYTHONHASHSEED while it
-    starts, and not in the variables that user code sees ("": what ``environ`` says).
+    starts, and not in the variables that user code sees; one of ``environ`` wins ("": none).
     """
 
     name: str
@@ -200,6 +200,8 @@ class SpawnLauncher:
         """Start ``python boot.py NAME`` in a session of its own."""
         command = [str(request.executable), "-u", str(BOOT), request.name]
         seed = {"PYTHONHASHSEED": request.hash_seed} if request.hash_seed else {}
+        if request.environ.get("PYTHONHASHSEED"):
+            seed = {}  # the team's own, which its code may see
         try:
             placed, lifeline = spawn(
                 command,

@@ -221,7 +221,7 @@ class Location:
         if paths:
             names = sorted(paths)
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.verification.files_changed()
+            self.verification.disturbed()
             self.reload(f"{names[0].rpartition('/')[2]}{more} changed")
 
     # The life of attempts.
@@ -394,7 +394,7 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
         self._task = None
-        self.verification.drop(stopped=True)
+        self.verification.disturbed()
         if self.state is State.FAILED:  # beside a failure, which stays told
             self._suspicion.drop()
             self._changed()

@@ -34,10 +34,11 @@ __all__ = ["Case", "Host", "Outcome", "Verification", "case_of"]
 # A result that is not kept on disk holds for so long for the same load (seconds).
 _RECENT = 3600.0
 _MAX_RECENT = 20
-# A load that writes files of its own, others each time, would have it loaded again and again: what
-# changes within so many seconds of a verification, so many times in a row, is taken for its doing.
+# A load that writes files of its own, others each time, would have the location loaded again and
+# again, one that ends its predecessor would have it die: what happens within so many seconds of a
+# verification, so many times in a row, is taken for its doing.
 _WAKE = 5.0
-_MAX_DISTURBED = 3
+_MAX_DISTURBED = 2
 # Larger files are told apart by size and time.
 _MAX_HASHED = 64 * 1024 * 1024
 
@@ -47,6 +48,7 @@ _WORDS = {
     "failed": "failed",
     "fork_condemned": "the fork is given up",
 }
+_DISTURBS = "its files change, or its process ends, whenever it is loaded once more"
 _SEED = re.compile(r"\d{1,10}")
 _SEED_VARIABLE = "PYTHONHASHSEED"
 
@@ -90,8 +92,8 @@ class Case:
         placed, request = self.attempt.placed, self.attempt.request
         assert placed is not None
         assert request is not None
-        given = request.environ.get(_SEED_VARIABLE, "")
-        return given if _SEED.fullmatch(given) else placed.hash_seed
+        seed = request.environ.get(_SEED_VARIABLE) or placed.hash_seed
+        return seed if _SEED.fullmatch(seed) else ""  # "random" is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +158,11 @@ class Verification:
         else:
             self._note("pending", "it is being loaded")
 
-    def files_changed(self) -> None:
-        """Some files of it have changed, and it is about to be loaded again."""
+    def disturbed(self) -> None:
+        """Some of its files have changed, or its process has died: it is about to be loaded again."""
         disturbed = self._verifier is not None and self._verifier.touched(self, _WAKE)
         self._disturbed = self._disturbed + 1 if disturbed else 0
+        self.drop(stopped=True)
 
     async def given_up(self, attempt: Attempt) -> str:
         """Why ``attempt``, which is prepared, must be a fresh process; "" when nothing says so."""
@@ -220,7 +223,7 @@ class Verification:
         elif recent is not None and now - then < _RECENT:
             self._tell(recent, then)
         elif self._disturbed >= _MAX_DISTURBED:
-            self._tell(Outcome("failed", "its files change whenever it is loaded once more"), now)
+            self._tell(Outcome("failed", _DISTURBS), now)
         else:
             self._note("pending")
             verifier.want(self, case)

@@ -362,6 +362,24 @@ async def test_code_that_writes_its_own_files_is_not_loaded_for_ever(tmp_path, r
         assert (one.generation, (tmp_path / "loads").read_text()) == (generation, loads)
 
 
+async def test_code_that_ends_its_predecessor_does_not_die_for_ever(tmp_path, runtime):
+    text = (
+        "import os\n"
+        "if os.path.exists('pid'):\n"
+        "    try: os.kill(int(open('pid').read()), 9)\n"
+        "    except ProcessLookupError: pass\n"
+        "open('pid', 'w').write(str(os.getpid()))\n"
+    )
+    workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
+    async with supervising(workspace, runtime) as running:
+        one = running["a"]
+        await running.until(
+            lambda: one.state == "ready" and one.verification.state == "failed", "enough", 60
+        )
+        assert "its process ends" in conditions(running, "a")["verify_failed"]
+        assert one.restarts <= 3
+
+
 # Spare time.
 
 
