@@ -221,7 +221,7 @@ class Location:
         if paths:
             names = sorted(paths)
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.verification.disturbed()
+            self.verification.disturbed(paths)
             self.reload(f"{names[0].rpartition('/')[2]}{more} changed")
 
     # The life of attempts.

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,10 +35,11 @@ __all__ = ["Case", "Host", "Outcome", "Verification", "case_of"]
 _RECENT = 3600.0
 _MAX_RECENT = 20
 # A load that writes files of its own, others each time, would have the location loaded again and
-# again, one that ends its predecessor would have it die: what happens within so many seconds of a
-# verification, so many times in a row, is taken for its doing.
-_WAKE = 5.0
-_MAX_DISTURBED = 2
+# again, one that ends its predecessor would have it die: after so many verifications in a row that
+# did such a thing, there is none for as long as a result holds.
+_MAX_HARM = 2
+# A death is heard of so much later at most (nanoseconds).
+_HEARD_LATE = 10_000_000_000
 # Larger files are told apart by size and time.
 _MAX_HASHED = 64 * 1024 * 1024
 
@@ -118,7 +119,7 @@ class Verification:
         self._verifier = verifier
         self._opening: asyncio.Task[None] | None = None
         self._recent: dict[str, tuple[Outcome, float]] = {}
-        self._disturbed = 0
+        self._harms, self._harmed, self._harmed_at = 0, False, 0.0
 
     def as_data(self) -> dict[str, Any]:
         """As the status document has it."""
@@ -158,11 +159,24 @@ class Verification:
         else:
             self._note("pending", "it is being loaded")
 
-    def disturbed(self) -> None:
-        """Some of its files have changed, or its process has died: it is about to be loaded again."""
-        disturbed = self._verifier is not None and self._verifier.touched(self, _WAKE)
-        self._disturbed = self._disturbed + 1 if disturbed else 0
+    def disturbed(self, paths: Iterable[str] = ()) -> None:
+        """``paths``, files of it, have changed, or its process has died: it will be loaded again."""
+        span = None if self._verifier is None else self._verifier.latest(self)
+        if span is not None:
+            now = time.time_ns()
+            begun, ended = span[0], span[1] or now
+            times = [_changed_ns(path) for path in paths]
+            died = not times and now <= ended + _HEARD_LATE
+            if died or any(begun <= one <= ended for one in times):
+                self._harms += not self._harmed
+                self._harmed, self._harmed_at = True, time.time()
+            elif not self._harmed:
+                self._harms = 0
         self.drop(stopped=True)
+
+    def begun(self) -> None:
+        """A verification begins, whose harm is not known."""
+        self._harmed = False
 
     async def given_up(self, attempt: Attempt) -> str:
         """Why ``attempt``, which is prepared, must be a fresh process; "" when nothing says so."""
@@ -222,9 +236,11 @@ class Verification:
             self._note("verified", at=agreed)
         elif recent is not None and now - then < _RECENT:
             self._tell(recent, then)
-        elif self._disturbed >= _MAX_DISTURBED:
+        elif self._harms >= _MAX_HARM and now - self._harmed_at < _RECENT:
             self._tell(Outcome("failed", _DISTURBS), now)
         else:
+            if self._harms >= _MAX_HARM:
+                self._harms = 0
             self._note("pending")
             verifier.want(self, case)
         self._changed()
@@ -288,6 +304,13 @@ def case_of(attempt: Attempt, snapshot: Snapshot) -> Case:
         sorted(snapshot.report.get("installed", ())),
     ]
     return Case(attempt, snapshot, _hashed(parts), subject)
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  # of text, as reported
+    except OSError:
+        return 0
 
 
 def _subject(attempt: Attempt) -> str:

@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 _NICE = 19
 # Processor time of a load is looked at so often (seconds).
 _SAMPLE = 0.25
+# A file's times are those of the kernel's clock, which may be a tick behind (ns); a death is heard
+# of a little later.
+_TICK = 100_000_000
 _SHOWN = 3
 _MAX_SHOWN = 100
 
@@ -70,7 +73,7 @@ class Verifier:
         self._attempt: Attempt | None = None
         self._job: asyncio.Task[Outcome] | None = None
         self._latest: Verification | None = None
-        self._ended = 0.0
+        self._span: tuple[int, int | None] = (0, None)
         self._task = asyncio.create_task(self._run(), name="verifier")
 
     async def open(self) -> None:
@@ -101,11 +104,12 @@ class Verifier:
             return "it is being loaded once more"
         return self._why if verification in self._queue else ""
 
-    def touched(self, verification: Verification, within: float) -> bool:
-        """True when it is being verified, or was within so many seconds."""
-        if self._current is not None:
-            return self._current[0] is verification
-        return self._latest is verification and self._ended > time.monotonic() - within
+    def latest(self, verification: Verification) -> tuple[int, int | None] | None:
+        """When the last one began and ended (Unix nanoseconds), if it was of ``verification``.
+
+        The end is None while it runs.
+        """
+        return self._span if self._latest is verification else None
 
     async def close(self) -> None:
         """Verify nothing any more; what runs is ended by its location."""
@@ -163,13 +167,15 @@ class Verifier:
     async def _verify(self, verification: Verification, case: Case) -> None:
         del self._queue[verification]
         self._current = verification, case
+        self._latest, self._span = verification, (time.time_ns() - _TICK, None)
+        verification.begun()
         self._job = asyncio.create_task(self._outcome(verification.host, case))
         try:
             await asyncio.wait([self._job])
         finally:
             job, self._job = self._job, None
             current, self._current = self._current, None
-            self._latest, self._ended = verification, time.monotonic()
+            self._span = self._span[0], time.time_ns() + _TICK
         if current is None or job.cancelled():
             return  # forgotten or put off
         outcome = job.result()
