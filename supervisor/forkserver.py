@@ -112,11 +112,6 @@ class Forkserver:
         """The process id, once there is one."""
         return None if self._process is None else self._process.pid
 
-    @property
-    def profile(self) -> str:
-        """A digest of what it has preloaded, in that order."""
-        return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
-
     def knows(self, modules: set[str]) -> bool:
         """True when it has preloaded ``modules``, or tried to."""
         return modules <= self._tried.union(self.preloaded)
@@ -255,8 +250,13 @@ class Forkserver:
             if answer["type"] != "forked" or not isinstance(pid, int):
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
         process = self._child(pid, pipes, request)
+        process.profile = self._profile()
         process.limit(request.limits, cold.descriptors, cold.cgroups)
         return process
+
+    def _profile(self) -> str:
+        """A digest of what it has preloaded, in that order."""
+        return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
         async def reap() -> int | None:

@@ -301,7 +301,7 @@ def case_of(attempt: Attempt, snapshot: Snapshot) -> Case:
         attempt.placed.profile,
         sorted(attempt.spec.env.items()),
         [[path, _digest(path)] for path in files],
-        sorted(snapshot.report.get("installed", ())),
+        sorted({*snapshot.report.get("installed", ()), *snapshot.report.get("preloaded", ())}),
     ]
     return Case(attempt, snapshot, _hashed(parts), subject)
 

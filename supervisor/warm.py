@@ -89,9 +89,7 @@ class WarmLauncher:
                 why = _shadowed(request, server.loaded)
                 if why is not None:
                     break
-                placed = await server.fork(request, self._cold)
-                placed.profile = server.profile
-                return placed
+                return await server.fork(request, self._cold)
             except ForkserverGoneError:
                 why = f"the forkserver ended {_TRIES} times in a row"
                 self._drop(_key(request), server)
