@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
-from supervisor.capture import LocationLog, MarkedLog
+from supervisor.capture import LastWords, LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
@@ -41,9 +41,11 @@ _T = TypeVar("_T")
 
 # The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
-# How much of what it wrote is looked through for why it died (bytes).
+# How much of what it wrote is kept to look through for why it died (bytes): while it loads, and once
+# it serves, as very many do.
 _LAST_WORDS = 64 * 1024
-# A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
+_FEWER_WORDS = 16 * 1024
+# A stack dump is waited for until it has come: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
 
@@ -112,7 +114,7 @@ class Attempt:
         self.start_seconds = 0.0
         self._services = services
         self._log = log
-        self._log_start = log.cursor
+        self._words = LastWords(_LAST_WORDS)
         self._doing = "starting"
         self._next_request = 1
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -192,6 +194,7 @@ class Attempt:
         if self.refused is not None:  # meanwhile: what it answered is not believed either
             raise AttemptDiedError(await asyncio.shield(self.placed.exited), self._doing)
         self._doing = "serving"
+        self._words.limit = _FEWER_WORDS
         return self.snapshot
 
     async def describe(
@@ -249,28 +252,29 @@ class Attempt:
         await asyncio.shield(placed.exited)
         self._forget()
 
-    def last_words(self) -> list[str]:
-        """The lines that its process wrote to standard error."""
-        return self._errors_after(max(self._log_start, self._log.cursor - _LAST_WORDS))
+    def cause(self, ended: Exit, doing: str) -> Failure:
+        """Why its process, which ended by itself or was refused, is no more."""
+        return self.refused or failures.died(ended, doing, self._words.lines(), self.spec.limits)
+
+    def _output(self, stream: str, data: bytes) -> None:
+        if stream == "err":
+            self._words.add(data)
+        self._log.output(stream, data)
 
     async def dump_stack(self) -> list[str]:
         """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
         if self.placed is None or not self._greeted:
             return []
-        before = self._log.cursor
+        before = self._words.total
         self.placed.kill_leader(_STACK_SIGNAL)
         lines: list[str] = []
         for _ in range(_STACK_LOOKS):
             await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
-            texts = self._errors_after(before)
-            if texts and len(texts) == len(lines):
+            texts = self._words.lines(before)
+            if texts and texts == lines:
                 break  # nothing more came since the last look
             lines = texts
         return lines
-
-    def _errors_after(self, cursor: int) -> list[str]:
-        lines, _next = self._log.read_after(cursor)
-        return [one.text for one in lines if one.stream == "err" and not MarkedLog.marks(one)]
 
     def _why(self, message: dict[str, Any]) -> Failure:
         return failures.at_a_limit(failures.from_shim(message.get("failure")), self.spec.limits)
@@ -288,7 +292,7 @@ class Attempt:
             overlay=self.prepared.overlay,
             environ=_joined(self.prepared.environ, self.spec.env),
             limits=self.spec.limits,
-            output=self._log.output,
+            output=self._output,
             kill=self.spec.kill,
             environment_name=environment.name,
             environment_key=environment.key,
@@ -320,7 +324,6 @@ class Attempt:
             self._forget()
             raise AttemptFailedError(Failure("interpreter", str(error))) from None
         self.started_at = time.time()
-        self._log_start = self._log.cursor
         self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
         for name, how in self.placed.limits.items():
             if how == UNENFORCED:

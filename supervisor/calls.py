@@ -37,10 +37,12 @@ __all__ = [
     "Call",
     "Conversation",
     "diff",
+    "earlier",
     "environments",
     "error_from",
     "follow",
     "history",
+    "joined",
     "listing",
     "logs",
     "order",
@@ -253,9 +255,22 @@ def settled(waited: documents.Waited) -> bool:
     return waited["ready"] or not UNDER_WAY & set(waited["locations"].values())
 
 
-def logs(location: str, lines: int) -> Call[documents.LogChunk]:
-    """The last ``lines`` lines of a location's log."""
-    return Call("logs", {"location": location, "lines": lines}, _document)
+def logs(location: str, lines: int, before: int | None = None) -> Call[documents.LogChunk]:
+    """The last ``lines`` lines of a location's log, or those before a cursor; not all may come at once."""
+    return Call("logs", _present(location=location, lines=lines, before=before), _document)
+
+
+def earlier(
+    chunk: documents.LogChunk, location: str, lines: int
+) -> Call[documents.LogChunk] | None:
+    """Asks for what ``chunk`` lacks of the last ``lines`` lines; None when it has all that are kept."""
+    missing, before = lines - len(chunk["lines"]), chunk.get("before")
+    return logs(location, missing, before) if missing > 0 and before is not None else None
+
+
+def joined(older: documents.LogChunk, chunk: documents.LogChunk) -> documents.LogChunk:
+    """Two parts of a log as one."""
+    return {**chunk, "lines": [*older["lines"], *chunk["lines"]], "before": older.get("before")}
 
 
 def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[documents.LogChunk]:

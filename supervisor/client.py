@@ -178,9 +178,12 @@ class Client(Endpoint):
         With ``after`` (such a cursor) the lines behind it, as soon as there are any or after at most
         ``timeout`` (and 30) seconds.
         """
-        if after is None:
-            return self._call(calls.logs(location, lines))
-        return self._call(calls.follow(location, after, timeout))
+        if after is not None:
+            return self._call(calls.follow(location, after, timeout))
+        chunk = self._call(calls.logs(location, lines))
+        while (more := calls.earlier(chunk, location, lines)) is not None:
+            chunk = calls.joined(self._call(more), chunk)
+        return chunk
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -365,9 +368,12 @@ class AsyncClient(Endpoint):
         self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
     ) -> documents.LogChunk:
         """As ``Client.logs``."""
-        if after is None:
-            return await self._call(calls.logs(location, lines))
-        return await self._call(calls.follow(location, after, timeout))
+        if after is not None:
+            return await self._call(calls.follow(location, after, timeout))
+        chunk = await self._call(calls.logs(location, lines))
+        while (more := calls.earlier(chunk, location, lines)) is not None:
+            chunk = calls.joined(await self._call(more), chunk)
+        return chunk
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10

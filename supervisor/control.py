@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from supervisor.errors import (
 from supervisor.keys import Gate, KeyDirectory, check_address
 from supervisor.specs import SourcePosition
 
-__all__ = ["VERSION", "Control", "Method", "RemoteControl", "Reply"]
+__all__ = ["VERSION", "Control", "Method", "Packed", "RemoteControl", "Reply"]
 
 VERSION = 1
 _MAX_REQUEST = 1024 * 1024
@@ -41,7 +42,15 @@ _QUEUED = 8
 _PATIENCE = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
 
-Reply = tuple[dict[str, Any], list[bytes]]
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A result that is msgpack already, in pieces: one that is large was made in turns."""
+
+    pieces: list[bytes]
+
+
+Reply = tuple[dict[str, Any] | Packed, list[bytes]]
 Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 
 _log = logging.getLogger(__name__)
@@ -121,16 +130,17 @@ class Control:
                 known = ", ".join(sorted(self._methods))
                 raise ProtocolError(f"no method is named {request['method']!r}; there are {known}")
             result, payload = await method(request.get("params") or {})
-            header = {"v": VERSION, "id": number, "result": result}
+            head = _header(number, result)
         except SupervisorError as error:
-            header = {"v": VERSION, "id": number, "error": _error_data(error)}
+            head = wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})
         except asyncio.CancelledError:
             raise
         except Exception:
             _log.exception("a request failed")
             text = "the supervisor could not answer; its log has the details"
-            header = {"v": VERSION, "id": number, "error": {"code": "internal", "message": text}}
-        reply = [identity, wire.pack(header), *payload]
+            failed = {"code": "internal", "message": text}
+            head = wire.pack({"v": VERSION, "id": number, "error": failed})
+        reply = [identity, head, *payload]
         # What it does not take waits here, where it is no copy yet, and not in its queue.
         pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
         while not await self._send(reply) and asyncio.get_running_loop().time() < until:
@@ -210,6 +220,15 @@ class RemoteControl:
         await self._control.close()
         self._gate.close()
         self._context.term()
+
+
+def _header(number: Any, result: dict[str, Any] | Packed) -> bytes:
+    if isinstance(result, Packed):
+        # A map of three, the last of which is there already.
+        before = ("v", VERSION, "id", number, "result")
+        return b"".join([b"\x83", *map(wire.pack, before), *result.pieces])
+    packed: bytes = wire.pack({"v": VERSION, "id": number, "result": result})
+    return packed
 
 
 def _error_data(error: SupervisorError) -> dict[str, Any]:

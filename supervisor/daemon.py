@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import logging
 import os
 import time
@@ -35,6 +36,7 @@ from supervisor.launcher import SpawnLauncher
 from supervisor.learned import Learned
 from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
+from supervisor.log_files import LogFiles, LogHandler
 from supervisor.methods import Methods
 from supervisor.news import News
 from supervisor.notify import Notifier
@@ -47,7 +49,7 @@ from supervisor.rendezvous import Rendezvous
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
-from supervisor.statedir import LogFile, StateDirectory
+from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
 from supervisor.verifier import Verifier
@@ -62,6 +64,8 @@ _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
+# With how many names one that is unknown is compared, and how far their lengths may differ.
+_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
 
 
 class Daemon:
@@ -118,7 +122,8 @@ class Daemon:
         self._descriptors = raise_descriptor_limit()
         preflight()
         self.state.open(self.spec.title)
-        handler = self._open_log()
+        logs = self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+        handler = self._open_log(logs)
         try:
             with starting():
                 self.rendezvous.open()
@@ -128,14 +133,12 @@ class Daemon:
                 self.rendezvous.close()
         finally:
             _log.removeHandler(handler)
-            handler.close()
+            await logs.close()
             self.state.close()
 
-    def _open_log(self) -> logging.Handler:
+    def _open_log(self, logs: LogFiles) -> logging.Handler:
         """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogFile(
-            self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
-        )
+        handler = LogHandler(logs, self.state.path / "supervisor.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         _log.addHandler(handler)
         _log.setLevel(logging.INFO)
@@ -244,9 +247,9 @@ class Daemon:
         slots = Slots()
         launcher = self._launcher = WarmLauncher(
             SpawnLauncher(warden, self._descriptors, cgroups),
-            Learned(None if self._once else self.state.path / "preload.json"),
+            Learned(None if self._once else self.state.path / "preload.json", self._logs.run),
             slots,
-            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
+            lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
@@ -298,6 +301,7 @@ class Daemon:
             self.remotes[spec.name] = spec
             return
         log = LocationLog(
+            self._logs,
             self.state.log_path(spec.name),
             on_write=self.news.tell,
             later=asyncio.get_running_loop().call_later,
@@ -482,10 +486,10 @@ class Daemon:
         return task
 
     def _known(self, name: str) -> str:
-        import difflib
-
         names = [*self.locations, *self.remotes]
-        near = difflib.get_close_matches(name, names, n=1)
+        # Comparing takes long: a typing error changes a name's length by little.
+        alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
+        near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
         if near:
             return f"did you mean {near[0]}?"
         return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"

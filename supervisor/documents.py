@@ -303,7 +303,12 @@ class Waited(TypedDict):
 
 
 class LogChunk(TypedDict):
-    """Lines of a log; ``next`` is the cursor to go on from."""
+    """Lines of a log; ``next`` is the cursor to go on from.
+
+    ``before`` is the cursor at the first of the lines; None when nothing older is kept, and with
+    ``after``.
+    """
 
     lines: list[LogLine]
     next: int
+    before: NotRequired[int | None]

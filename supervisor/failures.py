@@ -7,7 +7,6 @@ known fields of the right type pass, cut to size. Renders nothing.
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +35,7 @@ __all__ = [
     "wanted_interpreter",
 ]
 
-_DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)')
+_DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d{1,9}) in (?P<function>.+)')
 _LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
 )
@@ -291,11 +290,10 @@ def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[d
                     "file": found["file"],
                     "line": number,
                     "function": found["function"],
-                    "code": linecache.getline(found["file"], number).strip(),
+                    "code": "",  # it is not read here (``source_lines``)
                     "user": not _LIBRARY.search(found["file"]),
                 }
             )
-    linecache.clearcache()  # the file will be edited, and this process lives long
     current = threads[0] if threads else []
     if any_thread:
         users = (one for one in threads if any(frame["user"] for frame in one))

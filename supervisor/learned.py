@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,19 @@ _IMPORT = re.compile(
 
 
 class Learned:
-    """The modules that locations of each environment imported, in the order of their import."""
+    """The modules that locations of each environment imported, in the order of their import.
 
-    def __init__(self, path: Path | None) -> None:
+    ``run(work)`` has the file written, in a thread; of several that wait the last is.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        run: Callable[[Callable[[], None]], object] = lambda work: work(),
+    ) -> None:
         self._path = path
+        self._run = run
+        self._unwritten: dict[str, list[str]] | None = None
         self._modules: dict[str, dict[str, None]] = {}
         if path is not None:
             self._read(path)
@@ -86,11 +95,19 @@ class Learned:
     def _write(self) -> None:
         if self._path is None:
             return
-        data = {environment: list(modules) for environment, modules in self._modules.items()}
-        temporary = self._path.with_suffix(".new")
+        self._unwritten = {name: list(modules) for name, modules in self._modules.items()}
+        self._run(partial(self._write_to, self._path))
+
+    def _write_to(self, path: Path) -> None:
+        data, self._unwritten = self._unwritten, None
+        if data is None:  # it was written with what came before
+            return
+        # One by one: encoding all of it would hold the interpreter for as long as it takes.
+        parts = (f"{json.dumps(name)}: {json.dumps(modules)}" for name, modules in data.items())
+        temporary = path.with_suffix(".new")
         try:
-            temporary.write_text(json.dumps(data))
-            temporary.replace(self._path)
+            temporary.write_text("{" + ", ".join(parts) + "}")
+            temporary.replace(path)
         except OSError:
             return  # a full disk: it is known in memory
 

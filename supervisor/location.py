@@ -23,13 +23,14 @@ from supervisor import failures
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
-from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
+from supervisor.constructed import constructed
 from supervisor.failures import Failure
 from supervisor.interest import Interest
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.snapshot import Snapshot, comparing
+from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
 from supervisor.strays import Stray, told_of
@@ -41,7 +42,6 @@ __all__ = ["Location", "Watching"]
 
 _log = logging.getLogger(__name__)
 
-_DESCRIBE_TIMEOUT = 60.0
 _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
 # A disk that hangs keeps nobody from being served (seconds).
@@ -103,6 +103,7 @@ class Location:
         self._deaths: tuple[float, ...] = ()
         self._suspicion = Suspicion()
         self.verification = Verification(self, verifier, changed)
+        self._quoting: asyncio.Task[None] | None = None  # of a failure whose code is being read
         self._start_again: str | None = None
 
     # Orders. Each returns at once with a word for the one who gave it.
@@ -163,26 +164,7 @@ class Location:
 
     async def describe(self, kind: str, name: str, repository: str | None) -> dict[str, Any]:
         """A definition that the snapshot only names, constructed by the shim."""
-        if self.serving is None or not self.serving.alive:
-            raise RequestError(
-                f"{name!r} is constructed on demand, and no process of {self.spec.name} runs",
-                hint=f"use `supervise start {self.spec.name}`",
-            )
-        try:
-            return await self.serving.describe(kind, name, repository, _DESCRIBE_TIMEOUT)
-        except AttemptFailedError as error:
-            if error.failure.kind == "unknown_definition":
-                raise UnknownDefinitionError(name) from None
-            if error.failure.kind == "unresponsive":
-                raise RequestTimeoutError(
-                    f"{name!r} cannot be constructed: {error.failure.message}",
-                    hint=error.failure.hint,
-                ) from None
-            raise RequestError(
-                f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
-            ) from None
-        except AttemptDiedError as error:
-            raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
+        return await constructed(self.spec.name, self.serving, kind, name, repository)
 
     def strays_seen(self, found: list[Stray]) -> None:
         """``found`` are what lives of its processes outside any session of ours."""
@@ -293,9 +275,10 @@ class Location:
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
         except AttemptFailedError as error:
-            outcome = partial(self._failed, attempt, error.failure)
+            outcome = partial(self._failed, attempt, await quoted(error.failure))
         except AttemptDiedError as error:
-            outcome = partial(self._died, attempt, error.ended, error.doing)
+            failure = await quoted(attempt.cause(error.ended, error.doing))
+            outcome = partial(self._died, attempt, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
@@ -365,6 +348,18 @@ class Location:
             self._try_fresh(trying)
         self._changed()
 
+    def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
+        failure = attempt.cause(ended, "serving")
+        self._died(attempt, ended, "serving", failure)
+        if lacks_code(failure):  # another process need not wait for it
+            self._quoting = asyncio.create_task(self._quote(failure))
+
+    async def _quote(self, failure: Failure) -> None:
+        found = await quoted(failure)
+        if self.failure is failure:
+            self.failure = found
+            self._changed()
+
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
         attempt.ping_interval = self.spec.ping_interval
@@ -381,18 +376,18 @@ class Location:
             # of anybody's any more, so another one may take its place.
             self._end(attempt, at_once=True)
             if attempt is self.newest and self.state is State.READY:
-                self._died(attempt, Exit(None, signal.SIGKILL), "serving")
+                self._died_serving(attempt, Exit(None, signal.SIGKILL))
 
     def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
         if attempt is not self.serving:
             return
         self.serving = None
         if attempt is self.newest and self.state is State.READY:
-            self._died(attempt, exited.result(), "serving")
+            self._died_serving(attempt, exited.result())
         else:
             self._changed()
 
-    def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
+    def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
         self._task = None
         self.verification.disturbed()
         if self.state is State.FAILED:  # beside a failure, which stays told
@@ -406,27 +401,24 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = attempt.refused or failures.died(
-            ended, doing, attempt.last_words(), attempt.spec.limits
-        )
+        self.failure = failure
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
-            self._move(Event.GAVE_UP, self.failure.message)
+            self._move(Event.GAVE_UP, failure.message)
             return
         verdict = judge(rules, self._deaths, now, clean=clean, chance=random.random())  # noqa: S311
         match verdict:
             case LeaveStopped():
                 # Nothing runs in what is stopped: not where an older generation still serves.
                 event = Event.ENDED if self.serving is None else Event.GAVE_UP
-                self._move(event, f"{self.failure.message}; restart policy {rules.policy}")
+                self._move(event, f"{failure.message}; restart policy {rules.policy}")
             case GiveUp(deaths, window):
                 self._move(
                     Event.GAVE_UP,
-                    f"died {deaths} times within {window:g} s; the last time "
-                    f"{self.failure.message}",
+                    f"died {deaths} times within {window:g} s; the last time {failure.message}",
                 )
             case Restart(delay, number):
-                self._move(Event.DIED, f"{self.failure.message}; restart {number} in {delay:.1f} s")
+                self._move(Event.DIED, f"{failure.message}; restart {number} in {delay:.1f} s")
                 self.restarts += 1
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"

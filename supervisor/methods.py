@@ -7,14 +7,16 @@ web page) comes through here. Changes locations only by giving them the orders t
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from supervisor import __version__
-from supervisor.control import Method, Reply
+from runner_shim import wire
+from supervisor import __version__, packed
+from supervisor.control import Method, Packed, Reply
 from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
 from supervisor.lifecycle import State
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Methods"]
 
+# Rows of a list are put together in pieces of about so many bytes.
+_PORTION = 64 * 1024
+# What a name that is unknown is compared with: so many names, none longer than this.
+_MOST_COMPARED = 5000
+_LONGEST_NEAR = 200
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
 
@@ -73,11 +80,11 @@ class Methods:
             await daemon.news.wait(
                 lambda: daemon.revision != since, _seconds(params, "timeout", 30)
             )
+        await self._usage.ready()
+        revision = daemon.revision  # what changes meanwhile is news
         if name is None:
-            locations = [
-                *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
-                *(remote_status(one, daemon.started_at) for one in daemon.remotes.values()),
-            ]
+            locations = await in_turns(self._brief(daemon.ordered()))
+            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
             pids = {one["process"]["pid"] for one in locations if one["process"]}
             self._usage.forget_all_but(pids | {os.getpid()})
         elif name in daemon.remotes:
@@ -88,7 +95,7 @@ class Methods:
             locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
-            "revision": daemon.revision,
+            "revision": revision,
             "supervisor": self._supervisor(),
             "locations": locations,
         }, []
@@ -98,12 +105,13 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         name = _text(params, "location", optional=True)
         chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
-        found: list[dict[str, Any]] = []
+        number, pieces = 0, [b""]
         for location in chosen:
-            if location.snapshot is None:
-                continue
-            found.extend(await in_turns(_listed(location.snapshot, kind)))
-        return {"definitions": found}, []
+            if location.snapshot is not None:
+                number += await in_turns(_listed(location.snapshot, kind, pieces))
+        # Packed at once, very many rows would hold up everybody else.
+        pieces[0] = b"\x81" + wire.pack("definitions") + packed.list_header(number)
+        return Packed(pieces), []
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
         """One definition; a lazy one is constructed by the shim."""
@@ -112,7 +120,7 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         repository = _text(params, "repository", optional=True)
         snapshot = self._serving(location)
-        found = await in_turns(_named(snapshot, name, kind, repository))
+        found = _matching(await in_turns(snapshot.named(name)), kind, repository)
         if not found:
             hint = await in_turns(_nearest(name, snapshot))
             raise UnknownDefinitionError(name, hint=hint)
@@ -248,23 +256,32 @@ class Methods:
         """The last lines of a log, or those after a cursor as soon as there are any."""
         location = self._daemon.location(_text(params, "location"))
         log = location.log
-        after = params.get("after")
+        after, before = params.get("after"), params.get("before")
         if isinstance(after, int):
             await self._daemon.news.wait(
                 lambda: log.cursor > after, _seconds(params, "timeout", 30)
             )
-            lines, cursor = log.read_after(after)
+            answer = await log.answer(after=after)
         else:
             count = params.get("lines", 50)
             if not isinstance(count, int) or count < 0:
                 raise ProtocolError("'lines' must be a whole number, 0 or more")
-            lines, cursor = log.read(lines=count)
-        return {"lines": [line.as_data() for line in lines], "next": cursor}, []
+            if before is not None and not isinstance(before, int):
+                raise ProtocolError("'before' must be a cursor")
+            answer = await log.answer(lines=count, before=before)
+        return Packed([answer]), []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
         return {"pid": os.getpid()}, []
+
+    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+        found = []
+        for one in locations:
+            found.append(location_status(one, self._usage, detail=False))
+            yield
+        return found
 
     def _supervisor(self) -> dict[str, Any]:
         daemon = self._daemon
@@ -340,52 +357,59 @@ def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _listed(snapshot: Snapshot, kind: str | None) -> Steps[list[dict[str, Any]]]:
-    found = []
+def _listed(snapshot: Snapshot, kind: str | None, pieces: list[bytes]) -> Steps[int]:
+    """Add the rows of a list to ``pieces``, as msgpack; how many they are."""
+    number, portion = 0, bytearray()
     for one in snapshot.each():
         if kind is None or one["kind"] == kind:
-            found.append(
-                {
-                    "location": snapshot.location,
-                    "kind": one["kind"],
-                    "name": one["name"],
-                    "repository": one.get("repository"),
-                    "lazy": bool(one.get("lazy")),
-                    "description": one.get("description"),
-                }
-            )
+            row = {
+                "location": snapshot.location,
+                "kind": one["kind"],
+                "name": one["name"],
+                "repository": one.get("repository"),
+                "lazy": bool(one.get("lazy")),
+                "description": one.get("description"),
+            }
+            number += 1
+            portion += wire.pack(row)
+            if len(portion) > _PORTION:
+                pieces.append(bytes(portion))
+                portion.clear()
         yield
-    return found
+    pieces.append(bytes(portion))
+    return number
 
 
-def _named(
-    snapshot: Snapshot, name: str, kind: str | None, repository: str | None
-) -> Steps[list[dict[str, Any]]]:
-    found = []
-    for one in snapshot.each():
-        if (
-            one["name"] == name
-            and kind in (None, one["kind"])
-            and repository in (None, one.get("repository"))
-        ):
-            found.append(one)
-        yield
-    return found
+def _matching(
+    found: list[dict[str, Any]], kind: str | None, repository: str | None
+) -> list[dict[str, Any]]:
+    return [
+        one
+        for one in found
+        if kind in (None, one["kind"]) and repository in (None, one.get("repository"))
+    ]
 
 
 def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
-    import difflib
-
     hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
+    if len(name) > _LONGEST_NEAR:
+        return hint
     matcher = difflib.SequenceMatcher()
     matcher.set_seq2(name)
+    compared = 0
     for one in snapshot.each():
+        yield
+        # Its length alone may say that it is another, and two long names take long to compare.
+        if not 0.4 * len(name) < len(one["name"]) < min(2.5 * len(name), _LONGEST_NEAR):
+            continue
+        compared += 1
+        if compared > _MOST_COMPARED:
+            break
         matcher.set_seq1(one["name"])
         if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
             ratio = matcher.ratio()
             if ratio >= best:
                 hint, best = f"did you mean {one['name']}?", ratio
-        yield
     return hint
 
 

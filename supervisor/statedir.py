@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import shutil
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from urllib.parse import quote
 
 from supervisor.errors import AlreadyRunningError, ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
-__all__ = ["LogFile", "StateDirectory"]
+__all__ = ["StateDirectory"]
 
 
 class StateDirectory:
@@ -78,15 +76,3 @@ class StateDirectory:
     def log_path(self, location: str) -> Path:
         """The log of a location; names that a file cannot have are escaped as in a URL."""
         return self.path / "logs" / f"{quote(location, safe=' @:+=,()[]')}.log"
-
-
-class LogFile(RotatingFileHandler):
-    """A log that cannot be written is no reason to speak of it on standard error for each line."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name
-        """Let it go: the disk is full, and the locations' logs say so."""
-
-    def close(self) -> None:
-        """Close it, whatever becomes of what is still to be written."""
-        with contextlib.suppress(OSError):
-            super().close()

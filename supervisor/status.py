@@ -6,7 +6,10 @@ location's ``env`` never appears here. Changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -33,12 +36,21 @@ class Usage:
         self._last: dict[int, tuple[float, float]] = {}
         self._processes: dict[int, psutil.Process] = {}
 
+    @staticmethod
+    async def ready() -> None:
+        """To be awaited before the first ``read``: imports what that needs, in a thread.
+
+        Nobody asks before the locations have begun to start, which must not wait for it.
+        """
+        if "psutil" not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, "psutil")
+
     def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
         """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.
 
         ``uss`` needs the kernel to walk the memory map: only with ``detail``.
         """
-        import psutil  # nobody asks before the locations have begun to start
+        import psutil
 
         found: dict[str, Any] = {"memory": {}}
         with contextlib.suppress(psutil.Error, OSError):

@@ -23,6 +23,7 @@ from loading import write
 
 from supervisor.daemon import Daemon
 from supervisor.location import Location
+from supervisor.log_files import MOST_LINES
 from supervisor.methods import Methods
 from supervisor.workspace import Selection
 
@@ -170,9 +171,14 @@ class Supervised:
         snapshot = self[name].snapshot
         return [] if snapshot is None else sorted(snapshot.index())
 
-    def log(self, name: str) -> str:
+    async def log(self, name: str) -> str:
         """What ``name`` printed, and the supervisor's remarks."""
-        lines, _ = self[name].log.read(lines=10_000)
+        log = self[name].log
+        chunk = await log.read(lines=MOST_LINES)
+        lines = chunk.lines
+        while chunk.before is not None and len(lines) < 10_000:
+            chunk = await log.read(lines=MOST_LINES, before=chunk.before)
+            lines = [*chunk.lines, *lines]
         return "\n".join(line.text for line in lines)
 
     def pid(self, name: str) -> int:

@@ -37,6 +37,7 @@ RINGS = (
     (
         "location",
         {
+            "supervisor.constructed",
             "supervisor.location",
             "supervisor.suspicion",
             "supervisor.verification",

@@ -33,7 +33,7 @@ async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):
         running["a"].stop()
         await running.settled()
         assert (tmp_path / "ended").exists()
-        assert "exited with status 0" in running.log("a")
+        assert "exited with status 0" in await running.log("a")
 
 
 async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime):
@@ -45,7 +45,7 @@ async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime)
         await running.ready()
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
-        assert "was killed by SIGTERM" in running.log("a")
+        assert "was killed by SIGTERM" in await running.log("a")
 
 
 async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtime):
@@ -63,7 +63,7 @@ async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtim
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
         assert not alive(pid)
-        log = running.log("a")
+        log = await running.log("a")
         assert "ignored" in log
         assert "was killed by SIGKILL" in log
 

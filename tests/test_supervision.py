@@ -40,7 +40,7 @@ async def test_a_process_that_dies_is_replaced_at_once(tmp_path, runtime):
         assert running.pid("a") != first
         assert running.pid("b") == neighbour
         assert running["b"].generation == 1
-        log = running.log("a")
+        log = await running.log("a")
         assert f"generation 1 (pid {first}) was killed by SIGKILL" in log
 
 

@@ -101,7 +101,7 @@ def run_workspace(session: Session, web: Beside | None = None, listen: str | Non
         session.terminal.warn(beside, SUPERVISORD_HINT)
     daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ, listen=listen)
     display = open_display(session.terminal)
-    logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
+    logging.basicConfig(handlers=[_LogLines(display)])
     preflight()  # an event loop needs descriptors, too
     # What was imported stays, and need not be looked through again. What comes now does not: a dead
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
@@ -131,7 +131,11 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):  # logging must not end what it reports about
-            self._display.tell([clean(line) for line in self.format(record).splitlines()])
+            text = f"{record.levelname}: {record.getMessage()}"
+            if record.exc_info and record.exc_info[0] is not None:
+                # Its traceback is in supervisor.log: making it reads source files.
+                text += f": {record.exc_info[0].__name__}: {record.exc_info[1]}"
+            self._display.tell([clean(line) for line in text.splitlines()])
 
 
 async def _serve(daemon: Daemon, display: Display, session: Session, web: Beside | None) -> None:

@@ -183,7 +183,11 @@ _SCHEMAS: Mapping[str, Schema] = {
         removed=_list(_TEXT),
         changed=_list(_object(key=_TEXT, fields=_list(_TEXT), before=_MAP, after=_MAP)),
     ),
-    "Logs": _object(lines=_list(_object(time=_NUMBER, stream=_TEXT, text=_TEXT)), next=_COUNT),
+    "Logs": _object(
+        lines=_list(_object(time=_NUMBER, stream=_TEXT, text=_TEXT)),
+        next=_COUNT,
+        before=_or_null(_COUNT),
+    ),
     "Orders": _object(locations={"type": "object", "additionalProperties": _TEXT}),
 }
 

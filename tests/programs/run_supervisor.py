@@ -9,11 +9,17 @@ import os
 import sys
 from pathlib import Path
 
-from supervisor.daemon import Daemon
-from supervisor.errors import SupervisorError
-from supervisor.spare_time import Pace
-from supervisor.verifier import Verifier
-from supervisor.workspace import Selection
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from loop_guard import watch_process
+
+watch_process()
+
+from supervisor.daemon import Daemon  # noqa: E402
+from supervisor.errors import SupervisorError  # noqa: E402
+from supervisor.spare_time import Pace  # noqa: E402
+from supervisor.verifier import Verifier  # noqa: E402
+from supervisor.workspace import Selection  # noqa: E402
 
 
 def say(value):

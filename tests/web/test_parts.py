@@ -198,7 +198,8 @@ def test_the_neighbourhood_of_an_asset_is_bounded() -> None:
 def row(name: str, **more: Any) -> Row:
     given: dict[str, Any] = {
         "location": "here", "kind": "job", "repository": None, "description": "", "group": None,
-        "owners": (), "tags": (), "lazy": False, "text": name.lower(), **more,
+        "owners": (), "tags": (), "lazy": False, "text": name.lower(),
+        "external": False, "start": 0, "place": None, **more,
     }  # fmt: skip
     return Row(name=name, **given)
 
