@@ -29,6 +29,7 @@ from supervisor.learned import imports_of, local_names
 from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
+from supervisor.running_time import RunningTime, limit
 from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accepting
 from supervisor.specs import LocationSpec, StartMethod, Target
@@ -108,7 +109,8 @@ class Attempt:
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
         self._greeted = False
-        self._stopping = False
+        self._ended_because = ""
+        self._deaf = False
         self.snapshot: Snapshot | None = None
         self.refused: Failure | None = None
         self.start_seconds = 0.0
@@ -177,16 +179,16 @@ class Attempt:
         await self._services.launcher.prepare(self.request)
         async with self._services.slots.take(lambda: FIRST):
             # Waiting for others to start is not this one's time.
-            deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
+            time_left = RunningTime(self.spec.load_timeout)
             begun = time.monotonic()
             await self._place(self.request)
             assert self.placed is not None
-            await self._within(self._hello, deadline, "starting the interpreter")
+            await self._within(self._hello, time_left, "starting the interpreter")
             self.start_seconds = time.monotonic() - begun
             heard()
             self._doing = "loading"
             message, payload = await self._within(
-                await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
+                await self._ask({"type": "load", "target": self._target()}), time_left, "loading"
             )
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
@@ -210,12 +212,9 @@ class Attempt:
             asked = await self._ask(
                 {"type": "describe", "kind": kind, "name": name, "repository": repository}
             )
-            try:
-                async with asyncio.timeout(timeout):
-                    message, _ = await asyncio.shield(asked)
-            except TimeoutError:
+            if not await RunningTime(timeout).wait([asked]):
                 await self.unresponsive(f"constructing {name!r}", timeout)
-                message, _ = await asked
+            message, _ = await asked
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         return {"definition": message.get("definition"), "source": message.get("source")}
@@ -223,31 +222,31 @@ class Attempt:
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with limit(timeout):
                 while self._answers or self._turn.locked():
                     if self._answers:
                         await asyncio.wait(list(self._answers.values()))
                     await asyncio.sleep(0)  # the next may be about to ask
 
-    async def stop(self, *, at_once: bool = False) -> None:
-        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone."""
+    async def stop(self, because: str, *, at_once: bool = False) -> None:
+        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone.
+
+        ``because`` is told in the log; the first of several reasons counts.
+        """
         placed = self.placed
         if placed is None or placed.exited.done():
             self._forget()
             return
-        self._stopping = True
+        self._ended_because = self._ended_because or because
         grace = self.spec.stop_timeout / 2
-        with contextlib.suppress(TimeoutError):
-            if not at_once:
-                if self._doing == "serving" and not self._answers.keys() - self._pings:
-                    await self._services.transport.send(self.instance, {"type": "stop"})
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(grace):
-                            await asyncio.shield(placed.exited)
-                if not placed.exited.done():
-                    placed.kill(signal.SIGTERM)
-                    async with asyncio.timeout(grace):
-                        await asyncio.shield(placed.exited)
+        if not at_once:
+            if self._doing == "serving" and not self._answers.keys() - self._pings:
+                await self._services.transport.send(self.instance, {"type": "stop"})
+                await RunningTime(grace).wait([placed.exited])
+            if not placed.exited.done():
+                placed.kill(signal.SIGTERM)
+                await RunningTime(grace).wait([placed.exited])
+            self._deaf = not placed.exited.done()
         placed.kill(signal.SIGKILL)
         await asyncio.shield(placed.exited)
         self._forget()
@@ -358,16 +357,12 @@ class Attempt:
             await self._services.transport.send(self.instance, {**message, "request": number})
         return future
 
-    async def _within(self, future: asyncio.Future[_T], deadline: float, doing: str) -> _T:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await future
-        except TimeoutError:
-            dumped = await self.dump_stack()
-            what = f"{doing} {self.spec.name}" if doing == "loading" else doing
-            raise AttemptFailedError(
-                failures.timed_out(self.spec.load_timeout, what, dumped)
-            ) from None
+    async def _within(self, future: asyncio.Future[_T], time_left: RunningTime, doing: str) -> _T:
+        if await time_left.wait([future]):
+            return await future
+        dumped = await self.dump_stack()
+        what = f"{doing} {self.spec.name}" if doing == "loading" else doing
+        raise AttemptFailedError(failures.timed_out(self.spec.load_timeout, what, dumped))
 
     async def _accept(self, message: dict[str, Any], payload: list[bytes]) -> Snapshot:
         if len(payload) != 2:
@@ -425,10 +420,25 @@ class Attempt:
     def _exited(self, exited: asyncio.Future[Exit]) -> None:
         ended = exited.result()
         self._log.flush()
-        how = f"was stopped: it {ended}" if self._stopping else str(ended)
-        self._log.remark(f"generation {self.generation} (pid {self._pid}) {how}")
+        self._log.remark(f"generation {self.generation} (pid {self._pid}) {self._how(ended)}")
         self._fail_waiters(AttemptDiedError(ended, self._doing))
         self._forget()
+
+    def _how(self, ended: Exit) -> str:
+        """How it ended: by itself, or because we had it end, and why we did."""
+        because = self._ended_because
+        killed = ended.signal == signal.SIGKILL and not ended.limit
+        if self.refused is not None:
+            because = failures.why_killed(self.refused) if killed else ""
+        if not because:
+            return str(ended)
+        if killed and self._deaf:
+            how = f"by SIGKILL: it did not heed SIGTERM for {self.spec.stop_timeout / 2:g} s"
+        elif killed or ended.signal == signal.SIGTERM:
+            how = "by SIGKILL" if killed else "by SIGTERM"
+        else:
+            how = "as it was asked to" if ended.clean else f"it {ended}"
+        return f"was ended by the supervisor: {because} ({how})"
 
     def _fail_waiters(self, error: Exception) -> None:
         waiters: list[asyncio.Future[Any]] = [self._hello, *self._answers.values()]

@@ -1,8 +1,8 @@
 """The control socket: takes requests from clients, answers them, bounds what they may send.
 
-Owns the ROUTER that clients connect to and the framing of requests and replies. What a method does
-is the method table's business (``methods``); here each request runs in a task of its own, so one
-that waits keeps nobody else waiting. An error becomes a reply; nothing a client sends ends the
+Owns the ROUTER that clients connect to, the framing of requests and replies, and what one client may
+have under way. What a method does is the method table's business (``methods``); whose request is
+computed next that of ``turns``. An error becomes a reply; nothing a client sends ends the
 supervisor.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,16 +28,25 @@ from supervisor.errors import (
     ProtocolError,
     SupervisorError,
 )
+from supervisor.front import Front
 from supervisor.keys import Gate, KeyDirectory, check_address
 from supervisor.specs import SourcePosition
+from supervisor.steps import TURN
+from supervisor.turns import Place, Turns
 
 __all__ = ["VERSION", "Control", "Method", "Packed", "RemoteControl", "Reply"]
 
 VERSION = 1
 _MAX_REQUEST = 1024 * 1024
-# Of one client: requests under way, and replies that it has not taken yet (a snapshot may be large).
+# Of one client: requests under way, their bytes, those that are computed or answered at the same
+# time, replies that it has not taken yet (a snapshot may be large), and messages not read here yet.
 _MOST_REQUESTS = 500
+_MOST_BYTES = 4 * _MAX_REQUEST
+_AT_ONCE = 4
 _QUEUED = 8
+_UNREAD = 64
+# Within this one with keys has shown them (ms).
+_HANDSHAKE = 10_000
 # How long a reply waits for a client to take those before it, and how long between two looks (s).
 _PATIENCE = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
@@ -56,8 +65,18 @@ Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
+class _Client:
+    """What one client has under way. ``listening`` is False once its replies cannot be delivered."""
+
+    requests: int = 0
+    size: int = 0
+    listening: bool = True
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 class Control:
-    """Serves ``methods`` at ``address``: ipc, or TCP with a ``gate`` that says who may connect."""
+    """Serves ``methods`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
 
     def __init__(
         self,
@@ -66,16 +85,19 @@ class Control:
         methods: Mapping[str, Method],
         gate: Gate | None = None,
     ) -> None:
-        if gate is None and not address.startswith("ipc:"):
-            raise ValueError(f"{address} is open to others and has no gate")
+        if not address.startswith("ipc:"):
+            raise ValueError(f"{address} is no local address: others connect through a front")
+        self._gate = gate
         self._methods = methods
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
         self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
         self._socket.setsockopt(zmq.SNDHWM, _QUEUED)
+        self._socket.setsockopt(zmq.RCVHWM, _UNREAD)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a full queue and a client gone are told
         if gate is not None:
             gate.apply(self._socket)
+            self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE)
         try:
             self._socket.bind(address)
         except zmq.ZMQError:
@@ -83,12 +105,17 @@ class Control:
             raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._task: asyncio.Task[None] | None = None
-        self._requests: dict[bytes, set[asyncio.Task[None]]] = {}
+        # For what is sent and received between two receptions only: pyzmq hears of events itself.
+        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
+        self._clients: dict[bytes, _Client] = {}
+        self._turns = Turns(_AT_ONCE)
         self._door: Door | None = None
 
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` hears while nobody more can connect."""
-        if self.address.startswith("ipc:"):
+        if (
+            self._gate is None
+        ):  # the front of one that has a gate keeps out what there is no room for
             self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._serve(), name="control")
 
@@ -96,7 +123,8 @@ class Control:
         """Stop answering; waiting requests get no reply."""
         if self._door is not None:
             await self._door.close()
-        tasks = [task for requests in self._requests.values() for task in requests]
+        self._turns.close()
+        tasks = [task for client in self._clients.values() for task in client.tasks]
         if self._task is not None:
             tasks.append(self._task)
         for task in tasks:
@@ -105,21 +133,60 @@ class Control:
         self._socket.close()
 
     async def _serve(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
-            identity, *frames = await self._socket.recv_multipart()
-            requests = self._requests.setdefault(identity, set())
-            work = self._answer if len(requests) < _MOST_REQUESTS else self._refuse
-            task = asyncio.create_task(work(identity, frames))
-            requests.add(task)
-            task.add_done_callback(partial(self._answered, identity))
+            self._take(await self._socket.recv_multipart())
+            until = clock() + TURN
+            with contextlib.suppress(zmq.Again):
+                while clock() < until:
+                    self._take(self._plain.recv_multipart(zmq.NOBLOCK))
+            await asyncio.sleep(0)
 
-    def _answered(self, identity: bytes, task: asyncio.Task[None]) -> None:
-        requests = self._requests[identity]
-        requests.discard(task)
-        if not requests:
-            del self._requests[identity]
+    def _take(self, message: list[bytes]) -> None:
+        identity, *frames = message
+        client = self._clients.setdefault(identity, _Client())
+        size = sum(map(len, frames))
+        if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
+            self._refuse(identity, client, frames)
+            return
+        client.requests += 1
+        client.size += size
+        self._turns.ask(identity, partial(self._begin, identity, client, frames, size))
 
-    async def _answer(self, identity: bytes, frames: list[bytes]) -> None:
+    def _begin(self, identity: bytes, client: _Client, frames: list[bytes], size: int) -> bool:
+        if not client.listening:
+            self._forget(identity, client, size)
+            return False
+        self._keep(client, self._answer(identity, client, frames, size))
+        return True
+
+    def _forget(self, identity: bytes, client: _Client, size: int) -> None:
+        client.requests -= 1
+        client.size -= size
+        if not client.requests:
+            self._clients.pop(identity, None)
+
+    async def _answer(
+        self, identity: bytes, client: _Client, frames: list[bytes], size: int
+    ) -> None:
+        place = Place(self._turns, identity)
+        try:
+            await self._deliver(client, [identity, *await self._reply(frames)])
+        finally:
+            place.give_back()
+            self._forget(identity, client, size)
+
+    async def _deliver(self, client: _Client, reply: list[bytes]) -> None:
+        # What it does not take waits here, where it is no copy yet, and not in its queue.
+        pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
+        while not await self._send(client, reply):
+            if asyncio.get_running_loop().time() >= until:
+                client.listening = False
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _reply(self, frames: list[bytes]) -> list[bytes]:
         number: Any = None
         payload: list[bytes] = []
         try:
@@ -128,7 +195,9 @@ class Control:
             method = self._methods.get(request["method"])
             if method is None:
                 known = ", ".join(sorted(self._methods))
-                raise ProtocolError(f"no method is named {request['method']!r}; there are {known}")
+                raise ProtocolError(
+                    f"no method is named {request['method'][:100]!r}; there are {known}"
+                )
             result, payload = await method(request.get("params") or {})
             head = _header(number, result)
         except SupervisorError as error:
@@ -140,21 +209,35 @@ class Control:
             text = "the supervisor could not answer; its log has the details"
             failed = {"code": "internal", "message": text}
             head = wire.pack({"v": VERSION, "id": number, "error": failed})
-        reply = [identity, head, *payload]
-        # What it does not take waits here, where it is no copy yet, and not in its queue.
-        pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
-        while not await self._send(reply) and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LAST_PAUSE)
+        return [head, *payload]
 
-    async def _refuse(self, identity: bytes, frames: list[bytes]) -> None:
-        error = ProtocolError(f"{_MOST_REQUESTS} requests of this client are under way already")
-        with contextlib.suppress(ProtocolError):
+    def _refuse(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
+        if not client.listening:
+            return
+        error = ProtocolError(
+            f"{_MOST_REQUESTS} requests of this client, or {_MOST_BYTES} bytes of them, are under "
+            "way already"
+        )
+        try:
             number = self._parse(frames).get("id")
-            header = {"v": VERSION, "id": number, "error": _error_data(error)}
-            await self._send([identity, wire.pack(header)])
+        except ProtocolError:
+            return
+        reply = [identity, wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})]
+        try:
+            self._plain.send_multipart(reply, zmq.DONTWAIT)
+        except zmq.Again:
+            if len(client.tasks) < 2 * _MOST_REQUESTS:  # else it is not told
+                self._keep(client, self._deliver(client, reply))
+        except zmq.ZMQError:
+            client.listening = False
 
-    async def _send(self, reply: list[bytes]) -> bool:
+    @staticmethod
+    def _keep(client: _Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        client.tasks.add(task)
+        task.add_done_callback(client.tasks.discard)
+
+    async def _send(self, client: _Client, reply: list[bytes]) -> bool:
         """False when the client's queue is full; True when it has it, or is gone."""
         try:
             await self._socket.send_multipart(reply, flags=zmq.DONTWAIT)
@@ -163,6 +246,7 @@ class Control:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
+            client.listening = False
         return True
 
     @staticmethod
@@ -193,7 +277,7 @@ class RemoteControl:
     """
 
     def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
-        check_address(address)
+        host, port = check_address(address)
         with contextlib.ExitStack() as undoing:
             self._context = zmq.asyncio.Context()
             undoing.callback(self._context.destroy, 0)
@@ -201,25 +285,31 @@ class RemoteControl:
             self._gate.start()
             undoing.callback(self._gate.close)
             try:
-                self._control = Control(self._context, address, methods, self._gate)
-            except zmq.ZMQError as error:
+                self._front = Front(host, port)
+                undoing.callback(self._front.abandon)
+                self._control = Control(self._context, self._front.inner, methods, self._gate)
+            except OSError as error:  # a ZMQError is one
                 text = f"{address} cannot be had: {error.strerror}".lower()
                 raise ConfigurationError(
                     [ConfigurationProblem(SourcePosition("--listen"), "", text)]
                 ) from None
+            self._front.hide()
             undoing.pop_all()
-        self.address = self._control.address
+        self.address = self._front.address
         self.public = self._gate.public
 
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to answer; ``trouble`` as for ``Control``."""
-        self._control.start(trouble)
+        self._control.start()
+        self._front.start(trouble)
 
     async def close(self) -> None:
         """Stop answering and close the port."""
+        await self._front.stop()
         await self._control.close()
         self._gate.close()
-        self._context.term()
+        await asyncio.to_thread(self._context.term)  # until the last replies are passed on
+        await self._front.close()
 
 
 def _header(number: Any, result: dict[str, Any] | Packed) -> bytes:

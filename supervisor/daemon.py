@@ -198,8 +198,8 @@ class Daemon:
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
-            for control in controls:
-                control.start(self.conditions.tell("open_files"))
+            for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
+                control.start(self.conditions.tell(key))
             with starting():
                 self.rendezvous.announce(
                     {

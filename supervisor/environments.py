@@ -8,7 +8,7 @@ spec into ``Prepared``: what to launch and with which variables. Decides nothing
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import os
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +18,15 @@ from functools import partial
 from pathlib import Path
 
 import envs
+from envs.children import run
 from supervisor.specs import EnvironmentSpec
 
 __all__ = ["Environments", "Prepared", "request_of"]
 
 # Installs wait for the network and the disk, probes for a process: a few of each side by side.
 _THREADS = 4
+# For two imports (seconds).
+_LOOK_TIMEOUT = 20.0
 
 Told = Callable[[str], None]
 
@@ -144,9 +147,7 @@ def _has_own_runtime(executable: Path) -> bool:
     """True when the team's own environment holds pyzmq and msgpack."""
     command = [str(executable), "-c", "import zmq, msgpack"]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = run(command, environ=os.environ, timeout=_LOOK_TIMEOUT)
+    except OSError:
         return False
-    return done.returncode == 0
+    return done.returncode == 0 and not done.timed_out

@@ -10,6 +10,7 @@ SupervisorError
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
+    └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
 
 Each carries its facts as fields and builds its text in ``__str__``: one lowercase sentence that
 names the thing, its state and the remedy. ``hint`` is printed on a line of its own.
@@ -27,6 +28,7 @@ __all__ = [
     "AlreadyRunningError",
     "ConfigurationError",
     "ConfigurationProblem",
+    "InvalidParameterError",
     "NotRunningError",
     "ProtocolError",
     "RequestError",
@@ -88,17 +90,33 @@ class ConfigurationError(SupervisorError):
 
 
 class NotRunningError(SupervisorError):
-    """Nobody answers on the control socket of ``workspace``."""
+    """No supervisor of ``workspace`` runs, or none is meant.
+
+    ``others`` are the workspaces of those that do run, where that was looked for. With
+    ``nothing_here`` no workspace was named, and ``workspace`` is the directory from which upwards no
+    workspace file was found.
+    """
 
     exit_status = 3
     code = "not_running"
 
-    def __init__(self, workspace: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        *,
+        hint: str | None = None,
+        others: Sequence[str] = (),
+        nothing_here: bool = False,
+    ) -> None:
         super().__init__(workspace)
         self.workspace = workspace
         self.hint = hint
+        self.others = tuple(others)
+        self.nothing_here = nothing_here
 
     def __str__(self) -> str:
+        if self.nothing_here:
+            return f"no workspace file is in {self.workspace} or above, and none was named"
         return f"no supervisor is running for {self.workspace}"
 
 
@@ -165,3 +183,7 @@ class RequestTimeoutError(_SentenceError):
 
 class ProtocolError(_SentenceError):
     code = "protocol"
+
+
+class InvalidParameterError(ProtocolError):
+    exit_status = 2

@@ -33,6 +33,7 @@ __all__ = [
     "timed_out",
     "unresponsive",
     "wanted_interpreter",
+    "why_killed",
 ]
 
 _DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d{1,9}) in (?P<function>.+)')
@@ -264,6 +265,11 @@ def unresponsive(
         hint,
         {"frames": frames} if frames else {},
     )
+
+
+def why_killed(refused: Failure) -> str:
+    """In a few words, why a process with this failure was killed by us."""
+    return "it did not answer" if refused.kind == "unresponsive" else "it broke the protocol"
 
 
 def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:

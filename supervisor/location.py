@@ -29,6 +29,7 @@ from supervisor.interest import Interest
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.running_time import RunningTime
 from supervisor.snapshot import Snapshot, comparing
 from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
@@ -224,7 +225,7 @@ class Location:
             self._task.cancel()
             self._task = None
         for attempt in self._attempts():
-            self._end(attempt, at_once=at_once)
+            self._end(attempt, reason, at_once=at_once)
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
@@ -234,7 +235,8 @@ class Location:
 
     def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
         """End a process of verification; ``stopped`` waits for it, too."""
-        self._track(attempt, attempt.stop(at_once=at_once))
+        why = "it is not needed any more" if at_once else "it has loaded"
+        self._track(attempt, attempt.stop(why, at_once=at_once))
 
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
@@ -243,7 +245,7 @@ class Location:
             self._task.cancel()
             self._task = None
         if self.newest is not None and self.newest is not self.serving:
-            self._end(self.newest, at_once=True)
+            self._end(self.newest, f"a newer one begins ({reason})", at_once=True)
         self.generation += 1
         self.newest = Attempt(
             self.spec, self.generation, self._services, self.log, self._suspicion.because
@@ -294,7 +296,7 @@ class Location:
         what it has announced."""
         if self._keep is not None:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
-            await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
+            await RunningTime(_KEEP_TIMEOUT).wait([written])
 
     def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
         self._task = None
@@ -308,7 +310,7 @@ class Location:
         seconds = float(snapshot.report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
         if retired is not None:
-            self._retire(retired)
+            self._retire(retired, attempt)
         report = snapshot.report
         self._interest.take(
             self.spec,
@@ -327,7 +329,7 @@ class Location:
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._task = None
         told, self.failure = self.failure, failure
-        self._end(attempt)
+        self._end(attempt, "its load failed")
         if self.state is not State.FAILED or told is None or told.message != failure.message:
             self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
@@ -370,11 +372,11 @@ class Location:
     async def _unresponsive(self, attempt: Attempt) -> None:
         await attempt.unresponsive("idle", attempt.ping_timeout)
         assert attempt.placed is not None
-        await asyncio.wait([attempt.placed.exited], timeout=_KILL_TIMEOUT)
+        await RunningTime(_KILL_TIMEOUT).wait([attempt.placed.exited])
         if not attempt.placed.exited.done() and attempt is self.serving:
             # A killed process that waits for a disk ends when the disk answers: it runs no code
             # of anybody's any more, so another one may take its place.
-            self._end(attempt, at_once=True)
+            self._end(attempt, "it did not answer", at_once=True)
             if attempt is self.newest and self.state is State.READY:
                 self._died_serving(attempt, Exit(None, signal.SIGKILL))
 
@@ -426,17 +428,17 @@ class Location:
         self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
         self._watch()
 
-    def _retire(self, attempt: Attempt) -> None:
+    def _retire(self, attempt: Attempt, successor: Attempt) -> None:
         async def drain_and_end() -> None:
             await attempt.finish_requests(_DRAIN_TIMEOUT)
-            await attempt.stop()
+            await attempt.stop(f"generation {successor.generation} took its place")
 
         self._track(attempt, drain_and_end())
 
-    def _end(self, attempt: Attempt, *, at_once: bool = False) -> None:
+    def _end(self, attempt: Attempt, because: str, *, at_once: bool = False) -> None:
         if attempt is self.serving:
             self.serving = None
-        self._track(attempt, attempt.stop(at_once=at_once))
+        self._track(attempt, attempt.stop(because, at_once=at_once))
 
     def _track(self, attempt: Attempt, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(ending)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner_shim import wire
-from supervisor import __version__, packed
+from runner_shim import masking, wire
+from supervisor import __version__, packed, parameters
 from supervisor.control import Method, Packed, Reply
-from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
+from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
 from supervisor.lifecycle import State
 from supervisor.location import Location
@@ -30,6 +30,7 @@ from supervisor.status import (
     remote_status,
 )
 from supervisor.steps import Steps, in_turns
+from supervisor.turns import held
 
 if TYPE_CHECKING:
     from supervisor.daemon import Daemon
@@ -76,10 +77,11 @@ class Methods:
         daemon = self._daemon
         name = _text(params, "location", optional=True)
         since = params.get("since")
-        if isinstance(since, int):
-            await daemon.news.wait(
-                lambda: daemon.revision != since, _seconds(params, "timeout", 30)
-            )
+        if since is not None:
+            parameters.whole("since", since, -1)
+            seconds = _seconds(params, 30)
+            async with held():
+                await daemon.news.wait(lambda: daemon.revision != since, seconds)
         await self._usage.ready()
         revision = daemon.revision  # what changes meanwhile is news
         if name is None:
@@ -133,10 +135,12 @@ class Methods:
         definition = found[0]
         source = await in_turns(snapshot.source_of(definition_key(definition)))
         if definition.get("lazy"):
-            made = await location.describe(definition["kind"], name, definition.get("repository"))
+            where = definition.get("repository")
+            async with held():  # user code constructs it
+                made = await location.describe(definition["kind"], name, where)
             definition, source = made["definition"], made["source"] or source
         return {
-            "definition": definition,
+            "definition": masking.definition(definition),
             "source": source,
             "generation": snapshot.generation,
         }, []
@@ -180,8 +184,8 @@ class Methods:
                 {
                     "key": one.key,
                     "fields": list(one.fields),
-                    "before": {f: one.before.get(f) for f in one.fields},
-                    "after": {f: one.after.get(f) for f in one.fields},
+                    "before": masking.definition({f: one.before.get(f) for f in one.fields}),
+                    "after": masking.definition({f: one.after.get(f) for f in one.fields}),
                 }
                 for one in difference.changed
             ],
@@ -209,11 +213,12 @@ class Methods:
             entry["locations"].append(location.spec.name)
         for entry in found.values():
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
-            entry["packages"] = (
-                await asyncio.to_thread(distributions, Path(entry["prefix"]), entry["python"])
-                if entry["prefix"]
-                else None
-            )
+            entry["packages"] = None
+            if entry["prefix"]:
+                async with held():
+                    entry["packages"] = await asyncio.to_thread(
+                        distributions, Path(entry["prefix"]), entry["python"]
+                    )
         return {"environments": list(found.values())}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
@@ -240,10 +245,11 @@ class Methods:
         # Nothing here can make a remote one ready: it is not waited for.
         names = here if asked else list(self._daemon.locations)
         locations = [self._daemon.location(name) for name in names]
-        await self._daemon.news.wait(
-            lambda: not any(one.under_way for one in locations),
-            _seconds(params, "timeout", 60),
-        )
+        seconds = _seconds(params, 60)
+        async with held():
+            await self._daemon.news.wait(
+                lambda: not any(one.under_way for one in locations), seconds
+            )
         return {
             "ready": all(one.state is State.READY for one in locations),
             "locations": {
@@ -257,23 +263,25 @@ class Methods:
         location = self._daemon.location(_text(params, "location"))
         log = location.log
         after, before = params.get("after"), params.get("before")
-        if isinstance(after, int):
-            await self._daemon.news.wait(
-                lambda: log.cursor > after, _seconds(params, "timeout", 30)
-            )
+        if after is not None:
+            parameters.whole("after", after)
+            seconds = _seconds(params, 30)
+            async with held():
+                await self._daemon.news.wait(lambda: log.cursor > after, seconds)
             answer = await log.answer(after=after)
         else:
-            count = params.get("lines", 50)
-            if not isinstance(count, int) or count < 0:
-                raise ProtocolError("'lines' must be a whole number, 0 or more")
-            if before is not None and not isinstance(before, int):
-                raise ProtocolError("'before' must be a cursor")
+            count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
+            if before is not None:
+                parameters.whole("before", before)
             answer = await log.answer(lines=count, before=before)
         return Packed([answer]), []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
+        at_once = params.get("at_once", False)
+        if not isinstance(at_once, bool):
+            raise InvalidParameterError("at_once must be true or false")
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
         return {"pid": os.getpid()}, []
 
     def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
@@ -306,10 +314,7 @@ class Methods:
 
     @staticmethod
     def _asked(params: Mapping[str, Any]) -> list[str]:
-        names = params.get("locations") or []
-        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-            raise ProtocolError("'locations' must be a list of names")
-        return names
+        return parameters.texts("locations", params.get("locations") or [])
 
     def _chosen(self, params: Mapping[str, Any]) -> list[str]:
         names = self._asked(params)
@@ -334,11 +339,11 @@ class Methods:
         return location.snapshot
 
     async def _generation(self, location: Location, wanted: Any) -> Snapshot:
+        if wanted is not None:
+            parameters.whole("generation", wanted, 1)
         serving = self._serving(location)
         if wanted is None or wanted == serving.generation:
             return serving
-        if not isinstance(wanted, int):
-            raise ProtocolError("a generation is a whole number")
         store, name = self._daemon.store, location.spec.name
         found = await store.get(name, wanted)
         if found is None:
@@ -417,13 +422,8 @@ def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> An
     value = params.get(name)
     if value is None and optional:
         return None
-    if not isinstance(value, str):
-        raise ProtocolError(f"{name!r} must be a text")
-    return value
+    return parameters.text(name, value)
 
 
-def _seconds(params: Mapping[str, Any], name: str, default: float) -> float:
-    value = params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ProtocolError(f"{name!r} must be a number of seconds")
-    return min(max(float(value), 0.0), _MAX_WAIT)
+def _seconds(params: Mapping[str, Any], default: float) -> float:
+    return min(parameters.seconds("timeout", params.get("timeout", default)), _MAX_WAIT)

@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim.masking import masked
 from supervisor.attempt import Attempt
 from supervisor.errors import ConfigurationProblem
 from supervisor.location import Location
@@ -181,7 +182,7 @@ def _base(spec: LocationSpec) -> dict[str, Any]:
         "remote": None if spec.remote is None else str(spec.remote),
         "form": spec.form,
         "origin": None if spec.origin is None else str(spec.origin),
-        "metadata": _plain(spec.metadata),
+        "metadata": masked(_plain(spec.metadata)),
     }
 
 

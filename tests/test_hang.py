@@ -35,7 +35,7 @@ async def test_a_stopped_process_is_replaced(tmp_path, runtime, method):
             "the process did not answer for 3 s while idle; it is stopped, by SIGSTOP or by a "
             "debugger" in log
         )
-        assert f"generation 1 (pid {pid}) was killed by SIGKILL" in log
+        assert f"generation 1 (pid {pid}) was ended by the supervisor: it did not answer" in log
 
 
 HANGING = {

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runner_shim import masking
 from supervisor import packed
 from supervisor.errors import (
     RequestError,
@@ -98,8 +99,9 @@ class Shelf:
     rows: tuple[Row, ...] = field(repr=False)
 
     def definition(self, row: Row) -> dict[str, Any]:
-        """A definition as the shim sent it: the caller checks what it takes from it (``shapes``)."""
-        one: dict[str, Any] = packed.at(self.definitions, row.start)
+        """A definition, its secrets masked: the caller checks what it takes from it (``shapes``)."""
+        # A shim masks them itself. This one may lie, or be that of an earlier version.
+        one: dict[str, Any] = masking.definition(packed.at(self.definitions, row.start))
         return one
 
     def source(self, row: Row) -> list[Any] | None:
@@ -273,7 +275,7 @@ class Catalogue:
 def _shelf(snapshot: Snapshot) -> Shelf:
     places = {key: start for key, _place, start in packed.entries(snapshot.sources)}
     rows = (
-        _row(snapshot.location, one, start, places.get(definition_key(one)))
+        _row(snapshot.location, masking.definition(one), start, places.get(definition_key(one)))
         for one, start, _end in packed.items(snapshot.definitions, "definitions", {})
     )
     return Shelf(

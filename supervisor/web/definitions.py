@@ -20,7 +20,6 @@ from supervisor.web import timing
 from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
-from supervisor.web.security import redacted
 from supervisor.web.shapes import checked
 
 __all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
@@ -70,7 +69,7 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs_of(one),
         others=others,
-        rest={key: redacted({key: one[key]})[key] for key in sorted(one.keys() - _SHOWN)},
+        rest={key: one[key] for key in sorted(one.keys() - _SHOWN)},
         **context,
     )
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from supervisor import parameters
 from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
-    ConfigurationError,
+    InvalidParameterError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
@@ -28,6 +29,7 @@ from supervisor.errors import (
 )
 from supervisor.web import api, definitions, environments
 from supervisor.web.catalogue import Catalogue, search
+from supervisor.web.following import BusyError
 from supervisor.web.link import Link, chosen_locations
 from supervisor.web.render import kind_key, numbered, page, whole
 from supervisor.web.security import safe_path
@@ -136,7 +138,7 @@ async def _history(request: Request, name: str) -> dict[str, Any]:
 
 def _number(request: Request, name: str) -> int | None:
     number = whole(request.query_params.get(name, ""))
-    return number if number is not None and number < 2**31 else None
+    return number if number is not None and number <= parameters.MOST else None
 
 
 async def form(request: Request) -> dict[str, list[str]]:
@@ -157,7 +159,7 @@ async def order(request: Request) -> Response:
         raise HTTPException(400, "there is no such order")
     if not names and sent.get("all") != ["1"]:
         raise HTTPException(400, "the order names no location")
-    done = await link.client.order(cast("Order", wanted), names)
+    done = await link.ordering_client.order(cast("Order", wanted), names)
     refused = [f"{name} {word}" for name, word in done.items() if word.startswith("is ")]
     if refused and len(refused) == len(done):
         raise RequestError("; ".join(refused[:10]))
@@ -202,8 +204,9 @@ async def logout(request: Request) -> Response:
 def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
+        (InvalidParameterError, 400),
+        (BusyError, 503),
         (NotRunningError, 503),
-        (ConfigurationError, 503),  # the options mean no workspace
         (UnknownLocationError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),
@@ -241,7 +244,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer
 
 
-EXCEPTIONS: Mapping[Any, Any] = {SupervisorError: _failed, HTTPException: _refused}
+async def _gone(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("the request did not come to its end\n", 400)
+
+
+EXCEPTIONS: Mapping[Any, Any] = {
+    SupervisorError: _failed,
+    HTTPException: _refused,
+    ClientDisconnect: _gone,
+}
 
 ROUTES = [
     Route("/", locations),

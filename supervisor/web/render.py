@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from supervisor.cli import failure, words
-from supervisor.web.security import redacted
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -91,11 +90,6 @@ def ago(then: float | None, now: float) -> Markup:
 def clock_time(then: float) -> str:
     """The time of day of a log line, UTC, as its file has it."""
     return datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S.%f")[:-3]
-
-
-def redacted_field(value: Any, name: str) -> Any:
-    """``value`` of the field ``name``, as ``redacted`` shows it."""
-    return redacted({name: value})[name]
 
 
 def pretty(value: Any) -> str:
@@ -175,8 +169,6 @@ def _environment() -> Environment:
         counts=words.counts,
         inline=inline,
         pretty=pretty,
-        redacted=redacted,
-        redacted_field=redacted_field,
         seconds=words.seconds,
         size=words.size,
     )

@@ -303,20 +303,6 @@ def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -
     assert page.process.returncode == 0
 
 
-def test_what_else_keeps_it_from_a_supervisor_is_said(tmp_path: Path, runtime: Path) -> None:
-    from .site import Page
-
-    page = Page(tmp_path, runtime, "-a", "defs")
-    try:
-        words = text_of(page.get("/").text)
-        assert "-a needs a target" in words
-        assert "No supervisor is running" not in words
-        answer = page.get("/api/v1/status")
-        assert (answer.status, answer.json()["error"]["code"]) == (503, "configuration")
-    finally:
-        page.end()
-
-
 def test_a_long_history_is_cut(tmp_path: Path) -> None:
     many = (
         "from runner_shim import Definitions, JobDefinition\n"
