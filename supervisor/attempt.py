@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from supervisor.capture import LastWords, LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
-from supervisor.learned import imports_of, local_names
+from supervisor.learned import Sources, local_names, sources_of
 from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
@@ -49,6 +50,8 @@ _FEWER_WORDS = 16 * 1024
 # A stack dump is waited for until it has come: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
+# The longest time between two ticks of the kernel's clock: 100 Hz (ns).
+_TICK = 10_000_000
 
 
 class AttemptFailedError(Exception):
@@ -77,7 +80,7 @@ class Services:
     environments: Environments
     slots: Slots
     pulse: Pulse
-    uses: Callable[[Path], None]
+    uses: Callable[[Path], Awaitable[None]]
 
 
 class Attempt:
@@ -105,7 +108,10 @@ class Attempt:
         self.generation = generation
         self.instance = f"{generation}-{secrets.token_hex(8)}"
         self.started_at = time.time()
-        self.started_wall_ns = time.time_ns()
+        self.created_ns = time.time_ns()
+        self.reading_since_ns: int | None = None
+        self.reading_since = time.monotonic()
+        self.sources: tuple[str, ...] = ()
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
         self._greeted = False
@@ -168,7 +174,7 @@ class Attempt:
             self.prepared = await self._services.environments.prepare(self.spec.environment, told)
         except envs.EnvError as error:
             raise AttemptFailedError(failures.from_environment(error)) from error
-        self._services.uses(self.prepared.environment.prefix)
+        await self._services.uses(self.prepared.environment.prefix)
 
     async def load(self, heard: Callable[[], None]) -> Snapshot:
         """Place the process and load the target; ``heard`` is called at the hello.
@@ -282,12 +288,16 @@ class Attempt:
         assert self.prepared is not None
         assert self.spec.target is not None
         environment = self.prepared.environment
-        imports, local = await asyncio.to_thread(_names, self.spec.target)
+        sources, local, place = await asyncio.to_thread(
+            _look, self.spec.target, environment.interpreter.executable
+        )
+        self.sources = sources.files
         return LaunchRequest(
             name=self.spec.name,
             instance=self.instance,
             address=self._services.transport.address,
             executable=environment.interpreter.executable,
+            place=place,
             overlay=self.prepared.overlay,
             environ=_joined(self.prepared.environ, self.spec.env),
             limits=self.spec.limits,
@@ -297,7 +307,7 @@ class Attempt:
             environment_key=environment.key,
             start_method=StartMethod.SPAWN if self.fresh_because else self.spec.start_method,
             start_method_reason=self.fresh_because,
-            imports=imports,
+            imports=sources.imports,
             local_names=local,
             preload=self.spec.preload,
             anew=self._anew,
@@ -317,6 +327,9 @@ class Attempt:
 
     async def _place(self, request: LaunchRequest) -> None:
         self._services.transport.expect(self.instance, self._received)
+        # A file's times are those of the kernel's clock, which may be a tick behind.
+        self.reading_since_ns = time.time_ns() - _TICK
+        self.reading_since = time.monotonic()
         try:
             self.placed = await self._services.launcher.start(request)
         except LaunchError as error:
@@ -459,8 +472,10 @@ class Attempt:
         return None if self.prepared is None else self.prepared.environment.interpreter.executable
 
 
-def _names(target: Target) -> tuple[tuple[str, ...], frozenset[str]]:
-    return imports_of(target), local_names(target)
+def _look(target: Target, executable: Path) -> tuple[Sources, frozenset[str], str]:
+    # A virtualenv's interpreter is a link, most often to one that others share.
+    place = f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
+    return sources_of(target), local_names(target), place
 
 
 def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import logging
 import os
 import time
@@ -22,6 +21,7 @@ from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
 from supervisor.control import Control, RemoteControl
+from supervisor.dependencies import Dependencies, Disk
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.environments import Environments
 from supervisor.errors import (
@@ -29,8 +29,9 @@ from supervisor.errors import (
     ConfigurationProblem,
     RequestError,
     UnknownLocationError,
+    nearest,
 )
-from supervisor.interest import Interest
+from supervisor.interest import Looked
 from supervisor.keys import KeyDirectory
 from supervisor.launcher import SpawnLauncher
 from supervisor.learned import Learned
@@ -64,8 +65,6 @@ _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
-# With how many names one that is unknown is compared, and how far their lengths may differ.
-_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
 
 
 class Daemon:
@@ -92,6 +91,7 @@ class Daemon:
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
+        self._read_ns = time.time_ns()
         self.spec: WorkspaceSpec = resolve(selection, cwd=cwd, environ=environ)
         self.started = asyncio.Event()
         self.started_at = time.time()
@@ -103,7 +103,6 @@ class Daemon:
         self.news = News()
         self._stop = asyncio.Event()
         self._at_once = False
-        self._files = Interest()
         self._touched: set[str] = set()
         self._stale = False
         self._rereading: asyncio.Task[None] | None = None
@@ -179,7 +178,7 @@ class Daemon:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
-            raise UnknownLocationError(name, hint=self._known(name))
+            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
         return found
 
     async def _serve(self) -> None:
@@ -190,8 +189,7 @@ class Daemon:
             self._services.transport.start(self.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
-                self._files.take_files(map(str, self.spec.files))
-                self._watch_workspace()
+                self._take_inputs(self._read_ns)
             await self._verifier.open()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
             self._look_at_limits()
@@ -225,10 +223,14 @@ class Daemon:
         closing.push_async_callback(transport.close)
         environments = Environments(self.spec.state_directory / "envs", self._environ)
         closing.callback(environments.close)
+        with starting():
+            self._disk = Disk()
+        closing.callback(self._disk.close)
         self._watcher = Watcher(self._paths_changed, self._armed, self.conditions.tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self._packages = Packages(self._watcher, self._packages_changed)
+        self._packages = Packages(self._watcher, self._disk, self._packages_changed)
         closing.callback(self._packages.close)
+        self._files = Dependencies(_WORKSPACE_OWNER, self._disk, self._watcher.watch, self._reread)
         methods = Methods(self).table()
         controls: list[Control | RemoteControl] = []
         with starting():
@@ -261,7 +263,7 @@ class Daemon:
             environments,
             slots,
             pulse,
-            uses=(lambda prefix: None) if self._once else self._packages.add,
+            uses=_not_watched if self._once else self._packages.add,
         )
         self._verifier = Verifier(self._services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
@@ -306,7 +308,7 @@ class Daemon:
             on_write=self.news.tell,
             later=asyncio.get_running_loop().call_later,
         )
-        watching = None if self._once else Watching(self._watcher.watch)
+        watching = None if self._once else Watching(self._disk, self._watcher.watch)
         location = Location(
             spec,
             self._services,
@@ -327,6 +329,8 @@ class Daemon:
         if location is None:
             return
         self._watcher.forget(name)
+        if location.files is not None:
+            location.files.close()
         if location.snapshot is not None:
             self._earlier[name] = location.snapshot  # it may come back
         self._leaving[name] = location
@@ -338,34 +342,37 @@ class Daemon:
         if self._leaving.get(name) is location:
             del self._leaving[name]
 
-    def _watch_workspace(self) -> None:
-        self._watcher.watch(_WORKSPACE_OWNER, self._files.directories)
+    def _take_inputs(self, since_ns: int) -> None:
+        """Watch the workspace's files, which were read after ``since_ns``, by whatever links."""
+        named = (self._cwd / path for path in self._selection.files)
+        files = (*self.spec.files, *named)
+        self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), since_ns)
 
-    def _paths_changed(self, paths: set[str]) -> None:
+    def _paths_changed(self, owner: str, paths: set[str]) -> None:
         if self._stop.is_set():
             return
-        inputs = self._files.concerned(paths, failed=False)
-        # What is wrong may be a file that is missing, and that no spec names yet.
-        if inputs or self.problems:
-            self._reread(inputs)
-        self._packages.paths_changed(paths)
-        for location in list(self.locations.values()):
-            location.files_changed(paths)
+        if self.problems:  # what is wrong may be a file that is missing, and that no spec names yet
+            self._reread(set())
+        if owner == PACKAGES:
+            self._packages.hear(paths)
+        elif (files := self._files_of(owner)) is not None:
+            files.hear(paths)
 
-    def _armed(self, owner: str | None) -> None:
+    def _armed(self, owner: str) -> None:
         if self._stop.is_set():
             return
-        if owner in (None, _WORKSPACE_OWNER):
-            outdated = self._files.outdated()
-            if outdated:
-                self._reread(outdated)
-        if owner in (None, PACKAGES):
-            self._packages.watched()
-        for name, location in list(self.locations.items()):
-            if owner in (None, name):
-                location.files_watched()
+        if owner == PACKAGES:
+            self._packages.look()
+        elif (files := self._files_of(owner)) is not None:
+            files.look()
 
-    def _reread(self, paths: set[str]) -> None:
+    def _files_of(self, owner: str) -> Dependencies | None:
+        if owner == _WORKSPACE_OWNER:
+            return self._files
+        location = self.locations.get(owner)
+        return None if location is None else location.files
+
+    def _reread(self, paths: set[str], _late: bool = False) -> None:
         """Read the workspace's files and apply what is different; ``paths`` are known to be."""
         self._touched |= paths
         self._stale = True
@@ -377,7 +384,7 @@ class Daemon:
         while self._stale and not self.stopping:
             self._stale = False
             touched, self._touched = self._touched, set()
-            self._files.take_files(map(str, self.spec.files))  # what changes from now on is news
+            since_ns = time.time_ns()  # what changes from now on is news
             try:
                 # In a thread: a file may be large, or on a disk that hangs.
                 spec = await asyncio.to_thread(
@@ -389,6 +396,7 @@ class Daemon:
             else:
                 if not self.stopping:
                     self._apply(spec, touched)
+            self._take_inputs(since_ns)
         if not self.stopping:
             self._notifier.ready(f"supervising {self.spec.title}")
 
@@ -396,10 +404,7 @@ class Daemon:
         self.problems = ()
         old = {one.name: one for one in self.spec.locations}
         new = {one.name: one for one in spec.locations}
-        if set(spec.files) != set(self.spec.files):
-            self._files.take_files(map(str, spec.files))
         self.spec = spec
-        self._watch_workspace()
         for name in old.keys() - new.keys():
             self._remove(name)
         for name, one in new.items():
@@ -414,8 +419,7 @@ class Daemon:
             else:
                 location = self.locations[name]
                 location.update(one, "its entry in the workspace changed")
-                inputs = {one.environment.requirements_file, *_project_files(one)}
-                touched = {str(path) for path in inputs if path is not None} & paths
+                touched = {str(path) for path in one.environment.inputs} & paths
                 if before == one and touched:
                     names = ", ".join(sorted(Path(path).name for path in touched))
                     location.reload(f"{names} changed")
@@ -485,16 +489,6 @@ class Daemon:
         task.add_done_callback(self._background.discard)
         return task
 
-    def _known(self, name: str) -> str:
-        names = [*self.locations, *self.remotes]
-        # Comparing takes long: a typing error changes a name's length by little.
-        alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
-        near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
-        if near:
-            return f"did you mean {near[0]}?"
-        return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
 
-
-def _project_files(spec: LocationSpec) -> list[Path]:
-    project = spec.environment.project
-    return [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+async def _not_watched(_prefix: Path) -> None:
+    """For one-off checks."""

@@ -18,7 +18,7 @@ from envs import EnvError
 from supervisor.limits import memory_text
 from supervisor.process import Exit
 from supervisor.snapshot import checked_warnings
-from supervisor.specs import Limits, LocationSpec
+from supervisor.specs import Limits
 
 __all__ = [
     "Failure",
@@ -32,7 +32,6 @@ __all__ = [
     "scene_of",
     "timed_out",
     "unresponsive",
-    "wanted_interpreter",
     "why_killed",
 ]
 
@@ -73,7 +72,7 @@ class Failure:
     """One failure. ``message`` is one sentence; ``hint`` says what to do, or is None.
 
     ``details`` holds what docs/snapshot.md lists for load failures beyond these (exception, frames,
-    causes, traceback, files, watch), and ``detail``: a tool's own words.
+    causes, traceback, files, missing), and ``detail``: a tool's own words.
     """
 
     kind: str
@@ -87,7 +86,7 @@ class Failure:
         if self.hint:
             data["hint"] = self.hint
         if not brief:
-            data.update({k: v for k, v in self.details.items() if k not in ("files", "watch")})
+            data.update({k: v for k, v in self.details.items() if k not in ("files", "missing")})
         return data
 
 
@@ -109,7 +108,7 @@ def from_shim(data: Any) -> Failure:
     details.update(_texts(data, ("traceback", "file", "code")))
     if isinstance(data.get("line"), int):
         details["line"] = data["line"]
-    for name in ("files", "watch"):
+    for name in ("files", "missing"):
         details[name] = [path for path in _list(data.get(name)) if isinstance(path, str)]
     details["warnings"] = checked_warnings(data.get("warnings"))
     return Failure(
@@ -164,14 +163,6 @@ def from_environment(error: EnvError) -> Failure:
     kind = "interpreter" if error.kind in _ENVIRONMENT_KINDS_OF_INTERPRETER else "environment"
     details = {"detail": error.detail} if error.detail else {}
     return Failure(kind, error.message, error.hint, {**details, "environment_kind": error.kind})
-
-
-def wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
-    """The interpreter whose coming into being would mend ``failure``."""
-    path = spec.environment.executable_path
-    if failure.kind in ("interpreter", "environment") and path is not None and "/" in path:
-        return [path]
-    return []
 
 
 def at_a_limit(failure: Failure, limits: Limits) -> Failure:

@@ -59,7 +59,8 @@ class LaunchRequest:
     ``kill`` says what ends with it.
 
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
-    the environment, ``start_method`` what was asked for (and why, when it was not the operator),
+    the environment, ``place`` where the executable really is: it may be reached through links that
+    lead elsewhere one day, ``start_method`` what was asked for (and why, when it was not the operator),
     ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
     working directory provides, ``preload`` what the operator wants preloaded (None: what is
     learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
@@ -78,6 +79,7 @@ class LaunchRequest:
     kill: KillScope = KillScope.SESSION
     environment_name: str = ""
     environment_key: str = ""
+    place: str = ""
     start_method: StartMethod = StartMethod.AUTO
     start_method_reason: str = ""
     imports: tuple[str, ...] = ()

@@ -11,13 +11,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from supervisor.specs import Target, TargetKind
 
-__all__ = ["Learned", "imports_of", "local_names"]
+__all__ = ["Learned", "Sources", "local_names", "sources_of"]
 
 _MAX_MODULES = 20_000
 _MAX_ENVIRONMENTS = 100
@@ -30,7 +31,9 @@ _NAME = re.compile(r"\w+(\.\w+)*")
 
 # Read as text: the source may be of a Python that this one cannot parse.
 _IMPORT = re.compile(
-    rb"^[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\w[\w.]*)[ \t]+import\b)", re.M
+    rb"^[ \t]*(?:import[ \t]+([\w., \t]+)"
+    rb"|from[ \t]+(\.*\w[\w.]*|\.+)[ \t]+import\b[ \t]*(\([^)]{0,1000}|[\w., \t]*))",
+    re.M,
 )
 
 
@@ -112,28 +115,56 @@ class Learned:
             return  # a full disk: it is known in memory
 
 
-def imports_of(target: Target) -> tuple[str, ...]:
-    """Top-level names that the target's source imports, its own modules left out.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """``imports``: top-level names of others' modules; ``files``: the team's own, absolute paths."""
+
+    imports: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def sources_of(target: Target) -> Sources:
+    """What the target's source imports, by its text.
 
     Follows imports into files below the working directory; what it cannot find it leaves out.
     """
     found: dict[str, None] = {}
-    pending = [_source(target)]
-    seen: set[Path] = set()
     root = target.working_directory
+    pending = [_source(target)]
+    if target.kind is not TargetKind.PYTHON_FILE:
+        pending.extend(_inits(root, target.name))
+    seen: dict[Path, None] = {}
     while pending and len(seen) < _MAX_SOURCES:
         source = pending.pop()
         if source is None or source in seen:
             continue
-        seen.add(source)
-        for name in _imports(source):
-            local = [_module_file(base, name) for base in (root, source.parent)]
-            files = [one for one in local if one is not None]
-            if files:
-                pending.extend(files)
-            elif _module_file(root, name.split(".")[0]) is None:
+        seen[source] = None
+        for origin, names in _imports(source):
+            name = origin.lstrip(".")
+            if name != origin:
+                # One dot is the package that the source lies in.
+                base = source.parents[min(len(origin) - len(name), len(source.parents)) - 1]
+                local = _files(base, name, names)
+            else:
+                local = _files(root, name, names) + _files(source.parent, name, names)
+            pending.extend(local)
+            if not local and name == origin and _module_file(root, name.split(".")[0]) is None:
                 found.setdefault(name.split(".")[0])
-    return tuple(found)
+    return Sources(tuple(found), tuple(map(str, seen)))
+
+
+def _files(base: Path, name: str, names: Iterable[str]) -> list[Path]:
+    """The files in ``base`` of module ``name``, of the packages it is in, and of ``names`` in it."""
+    inner = (f"{name}.{one}" if name else one for one in names)
+    found = [_module_file(base, one) for one in (*((name,) if name else ()), *inner)]
+    files = [one for one in found if one is not None]
+    return files + _inits(base, name) if files else files
+
+
+def _inits(base: Path, name: str) -> list[Path]:
+    parts = name.split(".")[:-1]
+    places = [base.joinpath(*parts[:count], "__init__.py") for count in range(1, len(parts) + 1)]
+    return [one for one in places if os.path.isfile(one)]  # noqa: PTH113  # False, too, where we may not look
 
 
 def local_names(target: Target) -> frozenset[str]:
@@ -194,18 +225,24 @@ def _module_file(base: Path, name: str) -> Path | None:
     return None
 
 
-def _imports(source: Path) -> list[str]:
+def _imports(source: Path) -> list[tuple[str, list[str]]]:
+    """Each module that is imported, as it is written, with the names that are imported from it."""
     try:
         with source.open("rb") as file:
             text = file.read(_MAX_SOURCE_BYTES)
     except OSError:
         return []
-    names: list[str] = []
+    found: list[tuple[str, list[str]]] = []
     for match in _IMPORT.finditer(text):
-        plain, origin = match.groups()
-        if origin is not None:
-            names.append(origin.decode("ascii", "ignore"))
+        plain, origin, names = match.groups()
+        if origin is None:
+            found += [(name, []) for name in _words(plain)]
         else:
-            parts = plain.decode("ascii", "ignore").split(",")
-            names.extend(part.split()[0] for part in parts if part.split())
-    return [name for name in names if name and not name.startswith(".")]
+            found.append((origin.decode("ascii", "ignore"), _words(names.lstrip(b"("))))
+    return [(name, names) for name, names in found if name]
+
+
+def _words(text: bytes) -> list[str]:
+    """The names in ``a, b as c``."""
+    parts = (part.split() for part in text.decode("ascii", "ignore").split(","))
+    return [part[0] for part in parts if part and _NAME.fullmatch(part[0])]

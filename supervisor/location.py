@@ -24,18 +24,20 @@ from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Se
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
 from supervisor.constructed import constructed
+from supervisor.dependencies import Dependencies, Disk
 from supervisor.failures import Failure
-from supervisor.interest import Interest
+from supervisor.interest import Looked, after_death, after_failure, after_load
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.running_time import RunningTime
+from supervisor.settling import Floor
 from supervisor.snapshot import Snapshot, comparing
 from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
 from supervisor.strays import Stray, told_of
-from supervisor.suspicion import Suspicion
+from supervisor.suspicion import Suspicion, Verdict
 from supervisor.verification import Verification
 from supervisor.verifier import Verifier
 
@@ -51,9 +53,10 @@ _KEEP_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """How a location asks for files to be watched: ``watch(name, directories)``; None: not at all."""
+    """How a location looks at files, and has them watched: ``watch(name, directories)``."""
 
-    watch: Callable[[str, set[str]], None]
+    disk: Disk
+    watch: Callable[[str, frozenset[str]], None]
 
 
 class Location:
@@ -62,7 +65,8 @@ class Location:
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
     new one and how many are to be kept, and done when it is on disk. ``verifier`` verifies what was
-    loaded forked; without one nothing is verified.
+    loaded forked; without one nothing is verified. ``files`` is None without ``watching``: then no
+    change of a file reloads anything.
     """
 
     def __init__(
@@ -94,10 +98,9 @@ class Location:
         self.newest: Attempt | None = None
         self._services = services
         self._changed = changed
-        self._watching = watching
         self._restarts_allowed = restarts
         self._keep = keep
-        self._interest = Interest()
+        self._floor = Floor()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending: dict[asyncio.Task[None], Attempt] = {}
@@ -106,6 +109,9 @@ class Location:
         self.verification = Verification(self, verifier, changed)
         self._quoting: asyncio.Task[None] | None = None  # of a failure whose code is being read
         self._start_again: str | None = None
+        self.files: Dependencies | None = None
+        if watching is not None:
+            self.files = Dependencies(spec.name, watching.disk, watching.watch, self._files_changed)
 
     # Orders. Each returns at once with a word for the one who gave it.
 
@@ -187,30 +193,38 @@ class Location:
 
     # Files.
 
-    def files_changed(self, paths: set[str]) -> None:
-        """Some files changed; loads anew when that concerns this location."""
-        if self._heeds_files():
-            self._reload_for(self._interest.concerned(paths, failed=self.failure is not None))
+    def _files_changed(self, paths: set[str], late: bool) -> None:
+        """Files that it was made from changed; ``late``: while it was being loaded."""
+        if self.state in (State.STOPPED, State.STOPPING):
+            return
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        reason = f"{min(paths).rpartition('/')[2]}{more} changed"
+        if self.state in (State.STARTING, State.LOADING):
+            assert self.newest is not None
+            if self._timer is None:
+                left = self.newest.reading_since + self._floor.seconds - time.monotonic()
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(max(0.0, left), self._supersede, reason)
+            return
+        if not late:
+            self._forget_deaths()
+        self.verification.disturbed(paths)
+        self._begin(reason)
 
-    def files_watched(self) -> None:
-        """What it asked for is being watched now: what changed just before would go unnoticed."""
-        if self._heeds_files():
-            self._reload_for(self._interest.outdated())
+    def _supersede(self, reason: str) -> None:
+        """The load under way has had its time: it may be hanging on what was mended meanwhile."""
+        assert self.newest is not None
+        self._floor.cut(time.monotonic() - self.newest.reading_since)
+        self._begin(reason)
 
-    def _heeds_files(self) -> bool:
-        return self.state not in (State.STOPPED, State.STOPPING)
-
-    def _reload_for(self, paths: set[str]) -> None:
-        if paths:
-            names = sorted(paths)
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.verification.disturbed(paths)
-            self.reload(f"{names[0].rpartition('/')[2]}{more} changed")
+    def _take(self, attempt: Attempt, looked: Looked) -> None:
+        if self.files is not None:
+            self.files.take(looked, attempt.reading_since_ns or attempt.created_ns)
 
     # The life of attempts.
 
     def _forget_deaths(self) -> None:
-        """Somebody ordered it or changed it: it has all its chances again."""
+        """It was ordered, or its own files changed: it has all its chances again."""
         self._deaths = ()
         self._suspicion.drop()
 
@@ -221,6 +235,8 @@ class Location:
         if self.state is not State.STOPPING:
             self._move(Event.STOP, reason)
         self._cancel_timer()
+        if self.files is not None:
+            self.files.ended()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -235,8 +251,7 @@ class Location:
 
     def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
         """End a process of verification; ``stopped`` waits for it, too."""
-        why = "it is not needed any more" if at_once else "it has loaded"
-        self._track(attempt, attempt.stop(why, at_once=at_once))
+        self._track(attempt, attempt.stop("its verification is over", at_once=at_once))
 
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
@@ -250,6 +265,8 @@ class Location:
         self.newest = Attempt(
             self.spec, self.generation, self._services, self.log, self._suspicion.because
         )
+        if self.files is not None:
+            self.files.begun(partial(getattr, self.newest, "reading_since_ns"))
         self._move(Event.ATTEMPT, reason)
         self._task = asyncio.create_task(
             self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
@@ -276,6 +293,7 @@ class Location:
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
+            convicted = await self._suspicion.loaded(snapshot.report.get("files", ()))
         except AttemptFailedError as error:
             outcome = partial(self._failed, attempt, await quoted(error.failure))
         except AttemptDiedError as error:
@@ -286,7 +304,7 @@ class Location:
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
             outcome = partial(self._failed, attempt, failures.internal(error))
         else:
-            outcome = partial(self._loaded, attempt, snapshot, difference)
+            outcome = partial(self._loaded, attempt, snapshot, difference, convicted)
         # It may have come to an end in the very moment in which it was cancelled.
         if attempt is self.newest:
             outcome()
@@ -298,8 +316,11 @@ class Location:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
             await RunningTime(_KEEP_TIMEOUT).wait([written])
 
-    def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
-        self._task = None
+    def _loaded(
+        self, attempt: Attempt, snapshot: Snapshot, difference: str, convicted: Verdict
+    ) -> None:
+        self._over()
+        self._floor.loaded(time.monotonic() - attempt.reading_since)
         retired, self.serving = self.serving, attempt
         self.generation = attempt.generation
         self.snapshot = snapshot
@@ -312,39 +333,28 @@ class Location:
         if retired is not None:
             self._retire(retired, attempt)
         report = snapshot.report
-        self._interest.take(
-            self.spec,
-            report.get("files", ()),
-            report.get("watch", ()),
-            loaded_since_ns=attempt.started_wall_ns,
-        )
-        self._watch()
+        self._take(attempt, after_load(self.spec, report))
         assert attempt.request is not None
-        verdict = self._suspicion.loaded(report.get("files", ()))
-        if verdict.environment:
-            self._services.launcher.condemn(attempt.request, verdict.environment)
-        self.verification.loaded(attempt, snapshot, give_up=verdict.location)
+        if convicted.environment:
+            self._services.launcher.condemn(attempt.request, convicted.environment)
+        self.verification.loaded(attempt, snapshot, give_up=convicted.location)
         self._services.launcher.learn(attempt.request, report.get("installed", ()))
 
-    def _failed(self, attempt: Attempt, failure: Failure) -> None:
+    def _over(self) -> None:
+        """The load under way is."""
         self._task = None
+        self._cancel_timer()
+
+    def _failed(self, attempt: Attempt, failure: Failure) -> None:
+        self._over()
         told, self.failure = self.failure, failure
         self._end(attempt, "its load failed")
         if self.state is not State.FAILED or told is None or told.message != failure.message:
             self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
-        watch = [
-            *failure.details.get("watch", ()),
-            *failures.wanted_interpreter(self.spec, failure),
-        ]
-        self._interest.take(
-            self.spec,
-            failure.details.get("files", ()),
-            watch,
-            loaded_since_ns=attempt.started_wall_ns,
-            keep=True,
+        self._take(
+            attempt, after_failure(self.spec, failure.details, attempt.sources, failure.kind)
         )
-        self._watch()
         trying = self._suspicion.failed(attempt, failure)
         if trying:
             self._try_fresh(trying)
@@ -390,7 +400,7 @@ class Location:
             self._changed()
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
-        self._task = None
+        self._over()
         self.verification.disturbed()
         if self.state is State.FAILED:  # beside a failure, which stays told
             self._suspicion.drop()
@@ -404,6 +414,8 @@ class Location:
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
         self.failure = failure
+        if doing != "serving":  # else what its load left behind stays true
+            self._take(attempt, after_death(self.spec, failure.details, attempt.sources))
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, failure.message)
@@ -425,8 +437,6 @@ class Location:
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
-        self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
-        self._watch()
 
     def _retire(self, attempt: Attempt, successor: Attempt) -> None:
         async def drain_and_end() -> None:
@@ -482,10 +492,6 @@ class Location:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _watch(self) -> None:
-        if self._watching is not None:
-            self._watching.watch(self.spec.name, self._interest.directories)
 
 
 async def _difference(before: Snapshot | None, after: Snapshot) -> str:

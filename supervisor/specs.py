@@ -95,6 +95,13 @@ class EnvironmentSpec:
     origin: SourcePosition | None = field(default=None, compare=False)
 
     @property
+    def inputs(self) -> list[Path]:
+        """The files that a virtualenv of ours is made from."""
+        project = self.project
+        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+        return found if self.requirements_file is None else [*found, self.requirements_file]
+
+    @property
     def managed(self) -> bool:
         """True when we create and fill the virtualenv ourselves."""
         return self.executable_path is None and bool(

@@ -7,9 +7,10 @@ starts none. An order or a changed file ends a case: what another text does conv
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from supervisor import failures
@@ -86,17 +87,17 @@ class Suspicion:
         self.because = ""
         return ""
 
-    def loaded(self, files: Iterable[str]) -> Verdict:
+    async def loaded(self, files: Iterable[str]) -> Verdict:
         """Why what has just loaded must not be forked, if it is so."""
-        because, since = self.because, self._since
+        because, since, environment = self.because, self._since, self._environment
         self.drop()
-        if not because or any(_changed(path, since) for path in files):
+        if not because or await asyncio.to_thread(_any_changed, tuple(files), since):
             return Verdict()
-        return Verdict(environment=because) if self._environment else Verdict(location=because)
+        return Verdict(environment=because) if environment else Verdict(location=because)
 
     def _suspect(self, attempt: Attempt, because: str, *, environment: bool) -> None:
         self.because, self._environment = because, environment
-        self._since = attempt.started_wall_ns
+        self._since = attempt.created_ns
 
     def _failed_fresh(self, scene: Scene | None) -> None:
         self.because = ""
@@ -107,8 +108,8 @@ class Suspicion:
             del self._innocent[next(iter(self._innocent))]
 
 
-def _changed(path: str, since_ns: int) -> bool:
+def _any_changed(files: Sequence[str], since_ns: int) -> bool:
     try:
-        return os.stat(path).st_mtime_ns > since_ns  # noqa: PTH116  # of text, as reported
-    except OSError:
+        return any(os.stat(path).st_mtime_ns > since_ns for path in files)  # noqa: PTH116  # of text, as reported
+    except (OSError, ValueError):
         return True

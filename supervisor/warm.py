@@ -37,7 +37,7 @@ _CALM = 1.0
 # started. When that happens again and again it is no accident.
 _TRIES = 3
 
-Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
+Key = tuple[str, str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
 
 
 class WarmLauncher:
@@ -244,6 +244,7 @@ def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> No
 def _key(request: LaunchRequest) -> Key:
     return (
         str(request.executable),
+        request.place,
         str(request.overlay),
         frozenset(request.environ.items()),
         request.preload,

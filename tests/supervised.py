@@ -190,14 +190,10 @@ class Supervised:
     async def watched(self, *names: str) -> None:
         """Wait until the files of these locations and of the workspace are really watched."""
         chosen = names or tuple(self.daemon.locations)
-        watcher = self.daemon._watcher
-        owners = [*chosen, "\0workspace"]
 
         def armed() -> bool:
-            return all(
-                name in watcher._wanted and watcher._wanted[name] <= watcher._watched
-                for name in owners
-            )
+            files = [self.daemon._files, *(self[name].files for name in chosen)]
+            return all(one is not None and one.watched for one in files)
 
         await poll(armed, "watched")
 

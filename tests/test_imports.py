@@ -51,11 +51,11 @@ RINGS = (
         "core",
         {
             "supervisor.errors",
-            "supervisor.interest",
             "supervisor.lifecycle",
             "supervisor.news",
             "supervisor.restart",
             "supervisor.running_time",
+            "supervisor.settling",
             "supervisor.slots",
             "supervisor.packed",
             "supervisor.parameters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from supervisor.dependencies import Disk
 from supervisor.packages import Packages, fingerprint, package_directories
 from supervisor.watcher import Watcher
 
@@ -28,8 +29,9 @@ async def scenario(root: Path) -> list[Path]:
         heard.set()
 
     packages: Packages
-    watcher = Watcher(lambda paths: packages.paths_changed(paths), lambda _: armed.set(), print)
-    packages = Packages(watcher, changed)
+    disk = Disk()
+    watcher = Watcher(lambda _, paths: packages.hear(paths), lambda _: armed.set(), print)
+    packages = Packages(watcher, disk, changed)
     one, site = environment(root, "one")
     other, other_site = environment(root, "other")
     watcher.start()
@@ -49,6 +51,7 @@ async def scenario(root: Path) -> list[Path]:
     finally:
         packages.close()
         await watcher.close()
+        disk.close()
     assert told == [one, other]
     return told
 
