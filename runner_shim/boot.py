@@ -6,13 +6,13 @@ Expects:
   is only there to be read in ``ps``.
 * On standard input one line of JSON, then silence until the launcher is gone::
 
-      {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null, "forget": [...]}
+      {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null}
 
-  ``forget`` names variables that were for the start of the interpreter alone (absent: none);
   or, for a forkserver (runner_shim/forkserver.py), with the number of an inherited socket::
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
 
+  With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
 
@@ -39,8 +39,8 @@ def _read_start():
 
     try:
         start = json.loads(data.decode("utf-8"))
-        for name in start.get("forget", ()):
-            os.environ.pop(name, None)
+        if start.get("seeded"):
+            os.environ.pop("PYTHONHASHSEED", None)
         return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)

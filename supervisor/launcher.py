@@ -224,7 +224,7 @@ class SpawnLauncher:
             request.overlay,
             address=request.address,
             instance=request.instance,
-            forget=list(seed),
+            seeded=bool(seed),
         )
         return placed
 
