@@ -270,7 +270,8 @@ async def test_it_is_dropped_with_what_it_is_about(tmp_path, runtime, order):
         "    while",
         "    import subprocess\n"
         "    child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
-        "    open('child', 'w').write(str(child.pid))\n"
+        "    open('child.new', 'w').write(str(child.pid))\n"
+        "    os.rename('child.new', 'child')\n"
         "    while",
     )
     workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
@@ -372,7 +373,8 @@ async def test_code_that_ends_its_predecessor_does_not_die_for_ever(tmp_path, ru
         "if os.path.exists('pid'):\n"
         "    try: os.kill(int(open('pid').read()), 9)\n"
         "    except ProcessLookupError: pass\n"
-        "open('pid', 'w').write(str(os.getpid()))\n"
+        "open('pid.new', 'w').write(str(os.getpid()))\n"
+        "os.rename('pid.new', 'pid')\n"
     )
     workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
     async with supervising(workspace, runtime) as running:
