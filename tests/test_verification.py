@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -368,14 +369,21 @@ async def test_code_that_writes_its_own_files_is_not_loaded_for_ever(tmp_path, r
 
 
 async def test_code_that_ends_its_predecessor_does_not_die_for_ever(tmp_path, runtime):
-    text = (
-        "import os\n"
-        "if os.path.exists('pid'):\n"
-        "    try: os.kill(int(open('pid').read()), 9)\n"
-        "    except ProcessLookupError: pass\n"
-        "open('pid.new', 'w').write(str(os.getpid()))\n"
-        "os.rename('pid.new', 'pid')\n"
-    )
+    text = """\
+        import os
+        def alive(pid):
+            try:
+                return os.readlink("/proc/%d/cwd" % pid) == os.getcwd()
+            except OSError:
+                return False
+        if os.path.exists("pid"):
+            pid = int(open("pid").read())
+            if alive(pid):
+                os.kill(pid, 9)
+        open("pid.new", "w").write(str(os.getpid()))
+        os.rename("pid.new", "pid")
+        """
+    text = textwrap.dedent(text)
     workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
     async with supervising(workspace, runtime) as running:
         one = running["a"]
