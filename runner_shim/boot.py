@@ -12,6 +12,7 @@ Expects:
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
 
+  With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
 
@@ -38,6 +39,8 @@ def _read_start():
 
     try:
         start = json.loads(data.decode("utf-8"))
+        if start.get("seeded"):
+            os.environ.pop("PYTHONHASHSEED", None)
         return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)

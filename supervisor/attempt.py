@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
-from supervisor.capture import LastWords, LocationLog
+from supervisor.capture import LastWords, LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
@@ -86,7 +86,8 @@ class Services:
 class Attempt:
     """Generation ``generation`` of ``spec``.
 
-    ``fresh_because`` says why it must be a fresh process, whatever the spec would have.
+    ``fresh_because`` says why it must be a fresh process, whatever the spec would have; it may be
+    set until ``load``. ``hash_seed`` is a fresh one's PYTHONHASHSEED ("": its own).
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why.
     """
@@ -96,10 +97,12 @@ class Attempt:
         spec: LocationSpec,
         generation: int,
         services: Services,
-        log: LocationLog,
+        log: LocationLog | MarkedLog,
         fresh_because: str = "",
+        hash_seed: str = "",
     ) -> None:
-        self._fresh_because = fresh_because
+        self.fresh_because = fresh_because
+        self._hash_seed = hash_seed
         self.request: LaunchRequest | None = None
         self.spec = spec
         self.generation = generation
@@ -302,12 +305,13 @@ class Attempt:
             kill=self.spec.kill,
             environment_name=environment.name,
             environment_key=environment.key,
-            start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,
-            start_method_reason=self._fresh_because,
+            start_method=StartMethod.SPAWN if self.fresh_because else self.spec.start_method,
+            start_method_reason=self.fresh_because,
             imports=sources.imports,
             local_names=local,
             preload=self.spec.preload,
             anew=self._anew,
+            hash_seed=self._hash_seed,
         )
 
     def _anew(self) -> str:

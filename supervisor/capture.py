@@ -16,7 +16,7 @@ from pathlib import Path
 from runner_shim import wire
 from supervisor.log_files import MOST_BYTES, LogChunk, LogFile, LogFiles, LogLine, stamped
 
-__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LastWords", "LocationLog"]
+__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LastWords", "LocationLog", "MarkedLog"]
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_LINE_BYTES = 8192
@@ -95,6 +95,13 @@ class LocationLog:
             self._budget -= cost
             self._report_flood()
             self._take(stream, data)
+
+    def lines(self, stream: str, data: bytes) -> None:
+        """Take whole lines of another process: an unfinished line of this one stays unfinished."""
+        unfinished = self._partial.pop(stream, b"")
+        self.output(stream, data)
+        if unfinished:
+            self._partial[stream] = unfinished + self._partial.pop(stream, b"")
 
     def remark(self, text: str) -> None:
         """Write a line of the supervisor's own."""
@@ -218,6 +225,40 @@ class LastWords:
         if not found[-1]:
             del found[-1]
         return [line.decode("utf-8", "replace") for line in found]
+
+
+class MarkedLog:
+    """A part of ``log`` for a process beside the one that serves: each line begins with ``MARK``.
+
+    Has what an attempt needs of a log.
+    """
+
+    MARK = "verification: "
+
+    def __init__(self, log: LocationLog) -> None:
+        self._log = log
+        self._partial: dict[str, bytes] = {}
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Take bytes as they come from a pipe."""
+        *lines, rest = (self._partial.pop(stream, b"") + data).split(b"\n")
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        if rest:
+            self._partial[stream] = rest
+        if lines:
+            mark = self.MARK.encode()
+            self._log.lines(stream, b"".join(mark + line + b"\n" for line in lines))
+
+    def remark(self, text: str) -> None:
+        """Write a line of the supervisor's own."""
+        self._log.remark(self.MARK + text)
+
+    def flush(self) -> None:
+        """Write what is left of unfinished lines."""
+        for stream in list(self._partial):
+            self.output(stream, b"\n")
 
 
 def _human(size: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import logging
 import os
 import time
@@ -30,6 +29,7 @@ from supervisor.errors import (
     ConfigurationProblem,
     RequestError,
     UnknownLocationError,
+    nearest,
 )
 from supervisor.interest import Looked
 from supervisor.keys import KeyDirectory
@@ -56,6 +56,7 @@ from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
 from supervisor.upkeep import Kept, Upkeep
+from supervisor.verifier import Verifier
 from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
@@ -67,8 +68,6 @@ _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
-# With how many names one that is unknown is compared, and how far their lengths may differ.
-_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
 
 
 class Daemon:
@@ -188,7 +187,7 @@ class Daemon:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
-            raise UnknownLocationError(name, hint=self._known(name))
+            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
         return found
 
     async def _serve(self) -> None:
@@ -200,6 +199,7 @@ class Daemon:
             if not self._once:
                 self._watcher.start()
                 self._take_inputs(self._read_ns)
+            await self._verifier.open()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
             self._look_at_limits()
             for spec in self.spec.locations:
@@ -281,6 +281,8 @@ class Daemon:
             pulse,
             uses=_not_watched if self._once else self._packages.add,
         )
+        self._verifier = Verifier(self._services, self.state.path, self._under_way)
+        closing.push_async_callback(self._verifier.close)
         closing.callback(self._collect_no_more)
         closing.callback(self._notifier.stopping)
         return controls
@@ -338,6 +340,7 @@ class Daemon:
             restarts=not self._once,
             earlier=self._earlier.pop(spec.name, None),
             keep=self.store.save,
+            verifier=None if self._once else self._verifier,
         )
         self.locations[spec.name] = location
         location.start(reason)
@@ -438,8 +441,7 @@ class Daemon:
             else:
                 location = self.locations[name]
                 location.update(one, "its entry in the workspace changed")
-                inputs = {one.environment.requirements_file, *_project_files(one)}
-                touched = {str(path) for path in inputs if path is not None} & paths
+                touched = {str(path) for path in one.environment.inputs} & paths
                 if before == one and touched:
                     names = ", ".join(sorted(Path(path).name for path in touched))
                     location.reload(f"{names} changed")
@@ -450,8 +452,12 @@ class Daemon:
 
     # What others tell.
 
+    def _under_way(self) -> bool:
+        return self.stopping or any(one.under_way for one in self._all_locations())
+
     def _location_changed(self) -> None:
         self.changed()
+        self._verifier.look()
         if self._collecting is None and not self._once:
             loop = asyncio.get_running_loop()
             self._collecting = loop.call_later(_COLLECT_DELAY, self._collect)
@@ -505,20 +511,6 @@ class Daemon:
         task.add_done_callback(self._background.discard)
         return task
 
-    def _known(self, name: str) -> str:
-        names = [*self.locations, *self.remotes]
-        # Comparing takes long: a typing error changes a name's length by little.
-        alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
-        near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
-        if near:
-            return f"did you mean {near[0]}?"
-        return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
-
 
 async def _not_watched(_prefix: Path) -> None:
     """For one-off checks."""
-
-
-def _project_files(spec: LocationSpec) -> list[Path]:
-    project = spec.environment.project
-    return [] if project is None else [project / "pyproject.toml", project / "uv.lock"]

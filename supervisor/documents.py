@@ -7,7 +7,7 @@ Times are Unix seconds, sizes bytes. Holds no behaviour, and nobody imports it t
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 __all__ = [
     "Change",
@@ -33,6 +33,7 @@ __all__ = [
     "Shown",
     "StatusDocument",
     "SupervisorStatus",
+    "Verification",
     "Waited",
     "Warning_",
 ]
@@ -138,6 +139,14 @@ class Environment(TypedDict):
     managed: bool
 
 
+class Verification(TypedDict):
+    """Whether a fresh process loads what was loaded forked; ``at`` is when that was found out."""
+
+    state: Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
+    at: float | None
+    reason: str
+
+
 class LogLine(TypedDict):
     """``stream`` is ``out``, ``err``, or ``sup`` for the supervisor's own."""
 
@@ -172,6 +181,7 @@ class LocationStatus(TypedDict):
     limits: NotRequired[dict[str, float]]
     strays: NotRequired[list[dict[str, Any]]]
     environment: Environment | None
+    verification: NotRequired[Verification | None]
     target: dict[str, Any] | None
     remote: str | None
     form: str

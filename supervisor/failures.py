@@ -22,13 +22,14 @@ from supervisor.specs import Limits
 
 __all__ = [
     "Failure",
+    "Scene",
     "at_a_limit",
     "died",
     "from_environment",
     "from_shim",
     "internal",
     "protocol_mismatch",
-    "scene_in_a_library",
+    "scene_of",
     "timed_out",
     "unresponsive",
     "why_killed",
@@ -42,6 +43,23 @@ _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
 _NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
 _INSTALLED = re.compile(r"^.*/(?:site|dist)-packages/")
+# What the source says, or our own side of the process: a fresh one would fail alike.
+_FAILS_ALIKE = frozenset(
+    {
+        "environment",
+        "internal",
+        "interpreter",
+        "missing_file",
+        "missing_working_directory",
+        "protocol",
+        "snapshot",
+        "syntax_error",
+        "unresponsive",
+    }
+)
+# What an error says that is another at each time: numbers, addresses.
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}|\d+")
+_MAX_SAID = 300
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
 _ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
@@ -101,25 +119,43 @@ def from_shim(data: Any) -> Failure:
     )
 
 
-def scene_in_a_library(failure: Failure) -> str:
-    """What happened in which file of an installed library; "" when it was in the team's own code.
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What happened where, of a failure that the fork may be to blame for.
 
-    The same words for the same place, however often it is come to.
+    ``text`` says it; two are equal for the same error at the same place, however often it is come
+    to and wherever the lines have moved. ``library``: it was in an installed library's file.
     """
-    if failure.kind == "exception":
-        happened = f"{failure.details.get('exception', {}).get('type', 'an exception')} raised"
-    elif failure.kind == "timeout":
-        happened = "it hung"
-    else:
-        return ""
+
+    text: str = field(compare=False)
+    error: tuple[str, str]
+    said: str = ""
+    place: tuple[str, ...] = ()
+    library: bool = False
+
+    def alike(self, other: Scene) -> bool:
+        """True for the same kind of error at the same place, whatever was said."""
+        return (self.error, self.place) == (other.error, other.place)
+
+
+def scene_of(failure: Failure) -> Scene | None:
+    """The scene of what user code did; None where another process would fail alike."""
+    if failure.kind in _FAILS_ALIKE:
+        return None
+    exception = failure.details.get("exception", {}).get("type", "")
+    hung = failure.kind == "timeout"
+    happened = "it hung" if hung else f"{exception} raised" if exception else failure.kind
+    error = failure.kind, exception
+    said = "" if hung else _VARIABLE.sub("#", failure.message)[:_MAX_SAID]
     # Of the frames, the last is where it was; below the library's may be the standard library's.
     for frame in reversed(failure.details.get("frames", ())):
         file = str(frame.get("file", ""))
-        if frame.get("user"):
-            break
-        if _INSTALLED.search(file):
-            return f"{happened} in {_INSTALLED.sub('', file)}"
-    return ""
+        library = not frame.get("user")
+        if not library or _INSTALLED.search(file):
+            short = _INSTALLED.sub("", file) if library else f"{Path(file).name}:{frame['line']}"
+            place = (file, str(frame.get("function", "")), str(frame.get("code", "")))
+            return Scene(f"{happened} in {short}", error, said, place, library)
+    return Scene(happened if hung or exception else failure.message.partition("\n")[0], error, said)
 
 
 def from_environment(error: EnvError) -> Failure:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import signal
 import socket
@@ -251,8 +252,13 @@ class Forkserver:
             if answer["type"] != "forked" or not isinstance(pid, int):
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
         process = self._child(pid, pipes, request)
+        process.profile = self._profile()
         process.limit(request.limits, cold.descriptors, cold.cgroups)
         return process
+
+    def _profile(self) -> str:
+        """A digest of what it has preloaded, in that order."""
+        return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
         async def reap() -> int | None:

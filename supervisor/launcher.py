@@ -64,7 +64,8 @@ class LaunchRequest:
     ``imports`` the libraries that the target's source names, ``local_names`` the modules that its
     working directory provides, ``preload`` what the operator wants preloaded (None: what is
     learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
-    whether it came to life.
+    whether it came to life. ``hash_seed`` is what a fresh process has for PYTHONHASHSEED while it
+    starts, and not in the variables that user code sees; one of ``environ`` wins ("": none).
     """
 
     name: str
@@ -85,6 +86,7 @@ class LaunchRequest:
     local_names: frozenset[str] = frozenset()
     preload: tuple[str, ...] | None = None
     anew: Callable[[], str] | None = None
+    hash_seed: str = ""
 
     @property
     def mark(self) -> str:
@@ -100,12 +102,16 @@ class LaunchRequest:
 class Placed(Protocol):
     """A shim's process as the supervisor sees it.
 
-    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``).
+    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``). Of a forked
+    one, ``profile`` is a digest of what was preloaded, and ``hash_seed`` the PYTHONHASHSEED that its
+    forkserver was given; "" where there is none.
     """
 
     pid: int
     method: str
     reason: str
+    profile: str
+    hash_seed: str
     limits: Mapping[str, str]
     exited: asyncio.Future[Exit]
 
@@ -195,10 +201,13 @@ class SpawnLauncher:
     async def start(self, request: LaunchRequest) -> Placed:
         """Start ``python boot.py NAME`` in a session of its own."""
         command = [str(request.executable), "-u", str(BOOT), request.name]
+        seed = {"PYTHONHASHSEED": request.hash_seed} if request.hash_seed else {}
+        if request.environ.get("PYTHONHASHSEED"):
+            seed = {}  # the team's own, which its code may see
         try:
             placed, lifeline = spawn(
                 command,
-                {**request.environ, strays.VARIABLE: request.mark},
+                {**request.environ, **seed, strays.VARIABLE: request.mark},
                 output=request.output,
                 warden=self.warden,
                 method="spawn",
@@ -210,7 +219,13 @@ class SpawnLauncher:
                 f"{request.executable} cannot be started: {(text or str(error)).lower()}"
             ) from None
         placed.limit(request.limits, self.descriptors, self.cgroups)
-        tell_start(lifeline, request.overlay, address=request.address, instance=request.instance)
+        tell_start(
+            lifeline,
+            request.overlay,
+            address=request.address,
+            instance=request.instance,
+            seeded=bool(seed),
+        )
         return placed
 
 

@@ -23,8 +23,8 @@ from supervisor import failures
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
+from supervisor.constructed import constructed
 from supervisor.dependencies import Dependencies, Disk
-from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
 from supervisor.failures import Failure
 from supervisor.interest import Looked, after_death, after_failure, after_load
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
@@ -36,14 +36,15 @@ from supervisor.snapshot import Snapshot, comparing
 from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
-from supervisor.strays import Stray
-from supervisor.suspicion import Suspicion
+from supervisor.strays import Stray, told_of
+from supervisor.suspicion import Suspicion, Verdict
+from supervisor.verification import Verification
+from supervisor.verifier import Verifier
 
 __all__ = ["Location", "Watching"]
 
 _log = logging.getLogger(__name__)
 
-_DESCRIBE_TIMEOUT = 60.0
 _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
 # A disk that hangs keeps nobody from being served (seconds).
@@ -63,8 +64,9 @@ class Location:
 
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
-    new one and how many are to be kept, and done when it is on disk. ``files`` is None without
-    ``watching``: then no change of a file reloads anything.
+    new one and how many are to be kept, and done when it is on disk. ``verifier`` verifies what was
+    loaded forked; without one nothing is verified. ``files`` is None without ``watching``: then no
+    change of a file reloads anything.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Location:
         restarts: bool = True,
         earlier: Snapshot | None = None,
         keep: Callable[[Snapshot, int], Future[None]] | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -103,6 +106,7 @@ class Location:
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
         self._suspicion = Suspicion()
+        self.verification = Verification(self, verifier, changed)
         self._quoting: asyncio.Task[None] | None = None  # of a failure whose code is being read
         self._start_again: str | None = None
         self.files: Dependencies | None = None
@@ -159,53 +163,33 @@ class Location:
             self.reload(reason)
         elif self.serving is not None and self.serving.alive:
             self._ask_after(self.serving)
+        if old.verify != spec.verify:
+            self.verification.configured()
         self._changed()
 
     # Questions.
 
     async def describe(self, kind: str, name: str, repository: str | None) -> dict[str, Any]:
         """A definition that the snapshot only names, constructed by the shim."""
-        if self.serving is None or not self.serving.alive:
-            raise RequestError(
-                f"{name!r} is constructed on demand, and no process of {self.spec.name} runs",
-                hint=f"use `supervise start {self.spec.name}`",
-            )
-        try:
-            return await self.serving.describe(kind, name, repository, _DESCRIBE_TIMEOUT)
-        except AttemptFailedError as error:
-            if error.failure.kind == "unknown_definition":
-                raise UnknownDefinitionError(name) from None
-            if error.failure.kind == "unresponsive":
-                raise RequestTimeoutError(
-                    f"{name!r} cannot be constructed: {error.failure.message}",
-                    hint=error.failure.hint,
-                ) from None
-            raise RequestError(
-                f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
-            ) from None
-        except AttemptDiedError as error:
-            raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
+        return await constructed(self.spec.name, self.serving, kind, name, repository)
 
     def strays_seen(self, found: list[Stray]) -> None:
         """``found`` are what lives of its processes outside any session of ours."""
         if found == self.strays:
             return
-        fate = (
-            "it ends with the process"
-            if self.spec.kill is KillScope.TREE
-            else "it goes on when the process ends, unless kill is tree"
-        )
-        known = {one.pid for one in self.strays}
-        for one in found:
-            if one.pid not in known:
-                self.log.remark(f"pid {one.pid} ({one.command}) left the session: {fate}")
+        for text in told_of(found, self.strays, tree=self.spec.kill is KillScope.TREE):
+            self.log.remark(text)
         self.strays = found
         self._changed()
 
     @property
     def under_way(self) -> bool:
         """True while the state will change by itself, or a start is due after a stop."""
-        return self.state in UNDER_WAY or self._start_again is not None
+        return (
+            self.state in UNDER_WAY
+            or self._start_again is not None
+            or self._task is not None  # a fresh process beside a failure
+        )
 
     # Files.
 
@@ -213,9 +197,8 @@ class Location:
         """Files that it was made from changed; ``late``: while it was being loaded."""
         if self.state in (State.STOPPED, State.STOPPING):
             return
-        names = sorted(paths)
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        reason = f"{_shorten(names[0])}{more} changed"
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        reason = f"{min(paths).rpartition('/')[2]}{more} changed"
         if self.state in (State.STARTING, State.LOADING):
             assert self.newest is not None
             if self._timer is None:
@@ -225,6 +208,7 @@ class Location:
             return
         if not late:
             self._forget_deaths()
+        self.verification.disturbed(paths)
         self._begin(reason)
 
     def _supersede(self, reason: str) -> None:
@@ -247,6 +231,7 @@ class Location:
     def _stop(self, reason: str, *, then: str | None = None, at_once: bool = False) -> None:
         self._start_again = then
         self._suspicion.drop()
+        self.verification.drop(stopped=True)
         if self.state is not State.STOPPING:
             self._move(Event.STOP, reason)
         self._cancel_timer()
@@ -260,8 +245,17 @@ class Location:
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
+    def load_again(self, reason: str) -> None:
+        """Load anew beside what serves: verification found that something else should serve."""
+        self._begin(reason)
+
+    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+        """End a process of verification; ``stopped`` waits for it, too."""
+        self._track(attempt, attempt.stop("its verification is over", at_once=at_once))
+
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
+        self.verification.drop(stopped=False)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -278,12 +272,24 @@ class Location:
             self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
         )
 
+    def _try_fresh(self, trying: str) -> None:
+        """Load in a fresh process beside the failure, which is told until that has loaded."""
+        self.log.remark(trying)
+        self.newest = Attempt(
+            self.spec, self.generation + 1, self._services, self.log, self._suspicion.because
+        )
+        self._task = asyncio.create_task(
+            self._run(self.newest), name=f"{self.spec.name} beside generation {self.generation}"
+        )
+
     async def _run(self, attempt: Attempt) -> None:
         why = self.reason
         outcome: Callable[[], None]
         try:
             await attempt.prepare(self._tell)
             self._tell(why)
+            if not attempt.fresh_because:
+                attempt.fresh_because = await self.verification.given_up(attempt)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
@@ -311,11 +317,12 @@ class Location:
             await RunningTime(_KEEP_TIMEOUT).wait([written])
 
     def _loaded(
-        self, attempt: Attempt, snapshot: Snapshot, difference: str, convicted: str
+        self, attempt: Attempt, snapshot: Snapshot, difference: str, convicted: Verdict
     ) -> None:
         self._over()
         self._floor.loaded(time.monotonic() - attempt.reading_since)
         retired, self.serving = self.serving, attempt
+        self.generation = attempt.generation
         self.snapshot = snapshot
         self.failure = None
         assert attempt.placed is not None
@@ -328,8 +335,9 @@ class Location:
         report = snapshot.report
         self._take(attempt, after_load(self.spec, report))
         assert attempt.request is not None
-        if convicted:
-            self._services.launcher.condemn(attempt.request, convicted)
+        if convicted.environment:
+            self._services.launcher.condemn(attempt.request, convicted.environment)
+        self.verification.loaded(attempt, snapshot, give_up=convicted.location)
         self._services.launcher.learn(attempt.request, report.get("installed", ()))
 
     def _over(self) -> None:
@@ -339,16 +347,18 @@ class Location:
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
         self._over()
-        self.failure = failure
+        told, self.failure = self.failure, failure
         self._end(attempt, "its load failed")
-        self._move(Event.FAILED, failure.message.partition("\n")[0])
+        if self.state is not State.FAILED or told is None or told.message != failure.message:
+            self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
         self._take(
             attempt, after_failure(self.spec, failure.details, attempt.sources, failure.kind)
         )
         trying = self._suspicion.failed(attempt, failure)
-        if trying:  # beside the failure, which is told already
-            self._begin(trying)
+        if trying:
+            self._try_fresh(trying)
+        self._changed()
 
     def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
         failure = attempt.cause(ended, "serving")
@@ -391,6 +401,11 @@ class Location:
 
     def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
         self._over()
+        self.verification.disturbed()
+        if self.state is State.FAILED:  # beside a failure, which stays told
+            self._suspicion.drop()
+            self._changed()
+            return
         trying = self._suspicion.died(attempt, ended, doing)
         if trying:
             self._begin(trying)
@@ -482,20 +497,4 @@ class Location:
 async def _difference(before: Snapshot | None, after: Snapshot) -> str:
     if before is None:
         return ""
-    change = await in_turns(comparing(before, after))
-    if not change:
-        return "; definitions unchanged"
-    parts = [
-        f"{len(keys)} {word}"
-        for keys, word in (
-            (change.added, "added"),
-            (change.removed, "removed"),
-            (change.changed, "changed"),
-        )
-        if keys
-    ]
-    return "; " + ", ".join(parts)
-
-
-def _shorten(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
+    return f"; {await in_turns(comparing(before, after))}"

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from supervisor.dependencies import Disk
 from supervisor.links import Places
 from supervisor.watcher import Watcher
 
-__all__ = ["OWNER", "Packages"]
+__all__ = ["OWNER", "Packages", "fingerprint", "package_directories"]
 
 OWNER = "\0packages"  # no location can have this name
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
@@ -136,6 +137,25 @@ class Packages:
                 self._changed(prefix)
         if elsewhere:
             self._watch()
+
+
+def fingerprint(prefix: Path) -> str:
+    """A digest of what is installed below ``prefix``; lists directories that have changed."""
+    return _fingerprint(prefix, tuple(map(_changed_ns, package_directories(prefix))))
+
+
+@lru_cache(maxsize=32)
+def _fingerprint(prefix: Path, _changed: tuple[int, ...]) -> str:
+    """Of many locations of one environment: installing something changes the directory's time."""
+    names = "\0".join(sorted(_listing(prefix).names))
+    return hashlib.sha256(names.encode("utf-8", "replace")).hexdigest()
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  # of text, as it was listed
+    except OSError:
+        return 0
 
 
 def package_directories(prefix: Path) -> list[str]:

@@ -301,6 +301,11 @@ class SnapshotDiff:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    def __str__(self) -> str:
+        parts = {"added": self.added, "removed": self.removed, "changed": self.changed}
+        found = [f"{len(keys)} {word}" for word, keys in parts.items() if keys]
+        return ", ".join(found) or "definitions unchanged"
+
 
 def comparing(before: Snapshot, after: Snapshot) -> Steps[SnapshotDiff]:
     """The difference between two snapshots; empty exactly when the definitions are the same."""

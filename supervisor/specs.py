@@ -95,6 +95,13 @@ class EnvironmentSpec:
     origin: SourcePosition | None = field(default=None, compare=False)
 
     @property
+    def inputs(self) -> list[Path]:
+        """The files that a virtualenv of ours is made from."""
+        project = self.project
+        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+        return found if self.requirements_file is None else [*found, self.requirements_file]
+
+    @property
     def managed(self) -> bool:
         """True when we create and fill the virtualenv ourselves."""
         return self.executable_path is None and bool(
@@ -165,7 +172,8 @@ class LocationSpec:
     """One code location. Exactly one of ``target`` and ``remote`` is set.
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
-    ``preload`` names the modules of the forkserver; None means that they are learned.
+    ``preload`` names the modules of the forkserver; None means that they are learned. ``verify``:
+    what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
@@ -187,6 +195,7 @@ class LocationSpec:
     limits: Limits = Limits()
     start_method: StartMethod = StartMethod.AUTO
     preload: tuple[str, ...] | None = None
+    verify: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)

@@ -24,6 +24,8 @@ import loop_guard
 import pytest
 
 from supervisor.limits import Cgroups
+from supervisor.spare_time import Pace
+from supervisor.verifier import Verifier
 
 # Under nohup, in the background of a script, and in some CI, these are ignored, and every process that
 # a test starts would inherit it.
@@ -126,6 +128,12 @@ def runtime() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded once more because a test took long on a calm machine."""
+    monkeypatch.setattr(Verifier, "pace", Pace(patience=float("inf")))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from supervisor.capture import (
     TAIL_LINES,
     LastWords,
     LocationLog,
+    MarkedLog,
 )
 from supervisor.log_files import MOST_BYTES, MOST_LINES, LogChunk, LogFiles
 
@@ -381,3 +382,29 @@ def test_the_last_words_of_a_process_are_bounded():
     assert sum(map(len, words.lines())) <= 100
     words.add(b"x" * 50)
     assert words.lines(then)[-1] == "no end" + "x" * 50
+
+
+async def test_a_part_of_a_log_is_marked_and_mixes_with_no_line(tmp_path, clock):
+    async with logging_to(tmp_path / "risk.log", clock) as log:
+        part = MarkedLog(log)
+        log.output("err", b"unfinished")
+        part.output("err", b"theirs\nand mo")
+        part.remark("told")
+        part.output("err", b"re")
+        part.flush()
+        log.output("err", b" business\n")
+        found = (await log.read(lines=10)).lines
+        assert [(one.stream, one.text) for one in found] == [
+            ("err", "verification: theirs"),
+            ("sup", "verification: told"),
+            ("err", "verification: and more"),
+            ("err", "unfinished business"),
+        ]
+
+
+async def test_a_line_without_end_is_cut_in_a_part_too(tmp_path, clock):
+    async with logging_to(tmp_path / "risk.log", clock) as log:
+        part = MarkedLog(log)
+        part.output("out", b"x" * (3 * MAX_LINE_BYTES + 1))
+        part.flush()
+        assert len(await read(log)) == 4

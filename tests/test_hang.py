@@ -130,7 +130,7 @@ async def test_a_busy_process_is_left_alone(tmp_path, runtime):
 
 
 async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.location._DESCRIBE_TIMEOUT", 1.0)
+    monkeypatch.setattr("supervisor.constructed._TIMEOUT", 1.0)
     workspace = make_workspace(tmp_path, {"a.py": SLOW.format(seconds=1000)})
     async with supervising(workspace, runtime) as running:
         await running.ready()

@@ -34,7 +34,17 @@ RINGS = (
         "orchestration",
         {"supervisor.control", "supervisor.daemon", "supervisor.methods", "supervisor.status"},
     ),
-    ("location", {"supervisor.location", "supervisor.prefixes", "supervisor.suspicion"}),
+    (
+        "location",
+        {
+            "supervisor.constructed",
+            "supervisor.location",
+            "supervisor.prefixes",
+            "supervisor.suspicion",
+            "supervisor.verification",
+            "supervisor.verifier",
+        },
+    ),
     ("attempt", {"supervisor.attempt"}),
     # Whatever is not named here is an adapter.
     ("adapters", set()),

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from supervisor.dependencies import Disk
-from supervisor.packages import Packages, package_directories
+from supervisor.packages import Packages, fingerprint, package_directories
 from supervisor.watcher import Watcher
 
 DEADLINE = 20.0
@@ -66,3 +66,15 @@ def test_directories_of_an_environment(tmp_path: Path) -> None:
     debian.mkdir(parents=True)
     assert package_directories(tmp_path / "one") == sorted([str(site), str(debian)])
     assert package_directories(tmp_path / "none") == []
+
+
+def test_the_fingerprint_is_that_of_what_is_installed(tmp_path):
+    folder = tmp_path / "lib" / "python3.11" / "site-packages"
+    (folder / "one-1.0.dist-info").mkdir(parents=True)
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    (folder / "one").mkdir()  # no distribution: another folder beside it
+    assert fingerprint(tmp_path) == before
+    (folder / "two-1.0.dist-info").mkdir()
+    assert fingerprint(tmp_path) != before
+    assert fingerprint(tmp_path / "nowhere")

@@ -298,12 +298,15 @@ async def test_what_fails_fresh_too_is_tried_fresh_once(tmp_path, runtime, scrat
         assert await method(running, "a") == FORKED
 
 
-async def test_what_fails_in_its_own_code_is_not_tried_fresh(tmp_path, runtime, scratch):
+async def test_what_fails_in_its_own_code_convicts_no_library(tmp_path, runtime, scratch):
     text = "import pid_library\nopen('begun', 'a').write('x')\n1 / 0\n"
-    workspace = workspace_of(tmp_path, scratch, {"a.py": text + job("one")})
+    workspace = workspace_of(
+        tmp_path, scratch, {"a.py": text + job("one"), "b.py": using("pid_library")}
+    )
     async with supervising(workspace, runtime) as running:
-        assert await running.settled() == {"a": "failed"}
-        assert (tmp_path / "begun").read_text() == "x"
+        assert await running.settled() == {"a": "failed", "b": "ready"}
+        assert (tmp_path / "begun").read_text() == "xx"  # forked, and fresh
+        assert await method(running, "b") == FORKED
 
 
 # Learning.

@@ -85,6 +85,15 @@ _SCHEMAS: Mapping[str, Schema] = {
         failure=_or_null(_object(kind=_TEXT, message=_TEXT)),
         process=_or_null(_object(pid=_COUNT, started=_NUMBER, start_method=_TEXT)),
         environment=_or_null(_MAP),
+        verification=_or_null(
+            _object(
+                state={
+                    "enum": ["verified", "pending", "off", "differs", "failed", "fork_condemned"]
+                },
+                at=_or_null(_NUMBER),
+                reason=_TEXT,
+            )
+        ),
         target=_or_null(_MAP),
         remote=_or_null(_TEXT),
         metadata=_MAP,

@@ -159,6 +159,7 @@ def _environment() -> Environment:
         plural=words.plural,
         plural_kind=plural_kind,
         good=words.good,
+        verified_in_words=words.verified,
     )
     made.filters.update(
         ago=ago,

@@ -48,6 +48,7 @@ def test_one_location_has_its_failure_definitions_process_and_origin(quiet: Site
     assert "late_ files" not in searched
     process = text_of(quiet.page.get("/location", name="payments", view="process").text)
     assert "Start method" in process
+    assert "Verified" in process
     assert "click" in process
     logs = quiet.page.get("/location", name="payments", view="logs").text
     assert "team was loaded" in logs
