@@ -49,6 +49,7 @@ from supervisor.presence import Presence
 from supervisor.process import adopt_orphans, reap_orphans
 from supervisor.pulse import Pulse
 from supervisor.rendezvous import CONTROL, SHIMS, Rendezvous
+from supervisor.rereading import Rereading
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
@@ -95,7 +96,7 @@ class Daemon:
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._read_ns = time.time_ns()
-        self.spec: WorkspaceSpec = resolve(selection, cwd=cwd, environ=environ)
+        self.spec: WorkspaceSpec = self.read()
         self.started = asyncio.Event()
         self.started_at = time.time()
         self.revision = 0
@@ -106,9 +107,6 @@ class Daemon:
         self.news = News()
         self._stop = asyncio.Event()
         self._at_once = False
-        self._touched: set[str] = set()
-        self._stale = False
-        self._rereading: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._collecting: asyncio.TimerHandle | None = None
         self._leaving: dict[str, Location] = {}
@@ -122,6 +120,7 @@ class Daemon:
         database = None if once else self.state.path / "snapshots.db"
         self.store = SnapshotStore(database, self._hear, self.state.check)
         self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
+        self._rereading = Rereading(self, self.started, self._stop.is_set, self._spawn)
         self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
 
     async def run(self) -> None:
@@ -136,22 +135,16 @@ class Daemon:
             with starting():
                 self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
             closing.push_async_callback(self._logs.close)
-            handler = self._open_log(self._logs)
+            handler = LogHandler(self._logs, self.state.path / "supervisor.log")
             closing.callback(handler.close)
+            _log.addHandler(handler)
             closing.callback(_log.removeHandler, handler)
+            _log.setLevel(logging.INFO)
+            _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
                 self.rendezvous.open()
             closing.callback(self.rendezvous.close)
             await self._serve()
-
-    def _open_log(self, logs: LogFiles) -> logging.Handler:
-        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogHandler(logs, self.state.path / "supervisor.log")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        _log.addHandler(handler)
-        _log.setLevel(logging.INFO)
-        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
-        return handler
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""
@@ -164,7 +157,7 @@ class Daemon:
     def reread(self) -> None:
         """Read the workspace's files again, whether or not they are known to have changed."""
         self._notifier.reloading()
-        self._reread(set())
+        self._rereading.ask(set())
 
     def changed(self) -> None:
         """Something that clients can see has changed."""
@@ -198,10 +191,10 @@ class Daemon:
             self._services.transport.start(self.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
-                self._take_inputs(self._read_ns)
+                self.reading_began(self._read_ns)
             await self._verifier.open()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
-            self._look_at_limits()
+            self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
@@ -240,7 +233,9 @@ class Daemon:
         closing.push_async_callback(self._watcher.close)
         self._packages = Packages(self._watcher, self._disk, self._packages_changed)
         closing.callback(self._packages.close)
-        self._files = Dependencies(_WORKSPACE_OWNER, self._disk, self._watcher.watch, self._reread)
+        self._files = Dependencies(
+            _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._inputs_changed
+        )
         methods = Methods(self).table()
         with starting():
             control = Control(context, self.rendezvous.control_address, methods)
@@ -288,7 +283,7 @@ class Daemon:
         return controls
 
     def _is_back(self) -> None:
-        self._reread(set())
+        self._rereading.ask(set())
         for location in self.locations.values():
             if location.failure is not None:
                 location.reload("the workspace's directory is there again")
@@ -364,17 +359,20 @@ class Daemon:
         if self._leaving.get(name) is location:
             del self._leaving[name]
 
-    def _take_inputs(self, since_ns: int) -> None:
-        """Watch the workspace's files, which were read after ``since_ns``, by whatever links."""
+    def reading_began(self, wall_ns: int) -> None:
+        """Watch the workspace's files, which were read after ``wall_ns``, by whatever links."""
         named = (self._cwd / path for path in self._selection.files)
         files = (*self.spec.files, *named)
-        self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), since_ns)
+        self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
+
+    def _inputs_changed(self, paths: set[str], _late: bool) -> None:
+        self._rereading.ask(paths)
 
     def _paths_changed(self, owner: str, paths: set[str]) -> None:
         if self._stop.is_set():
             return
         if self.problems:  # what is wrong may be a file that is missing, and that no spec names yet
-            self._reread(set())
+            self._rereading.ask(set())
         if owner == PACKAGES:
             self._packages.hear(paths)
         elif (files := self._files_of(owner)) is not None:
@@ -394,35 +392,23 @@ class Daemon:
         location = self.locations.get(owner)
         return None if location is None else location.files
 
-    def _reread(self, paths: set[str], _late: bool = False) -> None:
-        """Read the workspace's files and apply what is different; ``paths`` are known to be."""
-        self._touched |= paths
-        self._stale = True
-        if self._rereading is None or self._rereading.done():
-            self._rereading = self._spawn(self._read_until_calm())
+    # What ``Rereading`` asks and tells.
 
-    async def _read_until_calm(self) -> None:
-        await self.started.wait()
-        while self._stale and not self.stopping:
-            self._stale = False
-            touched, self._touched = self._touched, set()
-            since_ns = time.time_ns()  # what changes from now on is news
-            try:
-                # In a thread: a file may be large, or on a disk that hangs.
-                spec = await asyncio.to_thread(
-                    resolve, self._selection, cwd=self._cwd, environ=self._environ
-                )
-            except ConfigurationError as error:  # a broken edit changes nothing
-                self.problems = error.problems
-                self.changed()
-            else:
-                if not self.stopping:
-                    self._apply(spec, touched)
-            self._take_inputs(since_ns)
-        if not self.stopping:
-            self._notifier.ready(f"supervising {self.spec.title}")
+    def read(self) -> WorkspaceSpec:
+        """Read the workspace's files; blocks. Raises ``ConfigurationError``."""
+        return resolve(self._selection, cwd=self._cwd, environ=self._environ)
 
-    def _apply(self, spec: WorkspaceSpec, paths: set[str]) -> None:
+    def is_broken(self, error: ConfigurationError) -> None:
+        """A broken edit changes nothing."""
+        self.problems = error.problems
+        self.changed()
+
+    def is_calm(self) -> None:
+        """The service manager waits for it."""
+        self._notifier.ready(f"supervising {self.spec.title}")
+
+    def was_read(self, spec: WorkspaceSpec, touched: set[str]) -> None:
+        """Make the set of locations what ``spec`` says."""
         self.problems = ()
         old = {one.name: one for one in self.spec.locations}
         new = {one.name: one for one in spec.locations}
@@ -441,13 +427,13 @@ class Daemon:
             else:
                 location = self.locations[name]
                 location.update(one, "its entry in the workspace changed")
-                touched = {str(path) for path in one.environment.inputs} & paths
-                if before == one and touched:
-                    names = ", ".join(sorted(Path(path).name for path in touched))
+                inputs = {str(path) for path in one.environment.inputs} & touched
+                if before == one and inputs:
+                    names = ", ".join(sorted(Path(path).name for path in inputs))
                     location.reload(f"{names} changed")
         order = {name: position for position, name in enumerate(new)}
         self.locations = dict(sorted(self.locations.items(), key=lambda item: order[item[0]]))
-        self._look_at_limits()
+        self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
         self.changed()
 
     # What others tell.
@@ -491,9 +477,6 @@ class Daemon:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
                 self._loop.call_soon_threadsafe(self.conditions.tell(key), text)
-
-    def _look_at_limits(self) -> None:
-        self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
 
     def _packages_changed(self, prefix: Path) -> None:
         for location in self.locations.values():

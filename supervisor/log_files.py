@@ -328,6 +328,7 @@ class LogHandler(logging.Handler):
 
     def __init__(self, files: LogFiles, path: Path) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._files = files
         self._file = LogFile(path)
 

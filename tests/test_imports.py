@@ -32,7 +32,13 @@ RINGS = (
     ),
     (
         "orchestration",
-        {"supervisor.control", "supervisor.daemon", "supervisor.methods", "supervisor.status"},
+        {
+            "supervisor.control",
+            "supervisor.daemon",
+            "supervisor.methods",
+            "supervisor.rereading",
+            "supervisor.status",
+        },
     ),
     (
         "location",

@@ -94,7 +94,8 @@ def run_workspace(
     gc.set_threshold(2_000, 10, 10)
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
-    if not asyncio.run(_serve(daemon, session, web, pace)):
+    display = open_display(session.terminal)  # what it imports is not for the loop
+    if not asyncio.run(_serve(daemon, display, session, web, pace)):
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
         os._exit(0)
     return 0
@@ -116,10 +117,12 @@ class _LogLines(logging.Handler):
             self._screen.tell([clean(line) for line in text.splitlines()])
 
 
-async def _serve(daemon: Daemon, session: Session, web: Beside | None, pace: Pace) -> bool:
+async def _serve(
+    daemon: Daemon, display: Display, session: Session, web: Beside | None, pace: Pace
+) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
-    screen = Screen(open_display(terminal), 1, daemon.conditions.tell("output"))
+    screen = Screen(display, 1, daemon.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
