@@ -277,7 +277,7 @@ class Control:
         if len(frames) != 1:
             raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
         try:
-            request = wire.unpack(frames[0], _MAX_REQUEST)
+            request = wire.unpack(frames[0], _MAX_REQUEST, wire.MAX_CONTAINERS)
         except wire.WireError as error:
             raise ProtocolError(f"the request is {error}") from None
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
