@@ -31,6 +31,7 @@ from supervisor.errors import (
 from supervisor.front import Front
 from supervisor.keys import Gate, KeyDirectory, check_address
 from supervisor.specs import SourcePosition
+from supervisor.status import problem_data
 from supervisor.steps import TURN
 from supervisor.turns import Place, Turns
 
@@ -345,8 +346,6 @@ def _header(number: Any, result: dict[str, Any] | Packed) -> bytes:
 
 
 def _error_data(error: SupervisorError) -> dict[str, Any]:
-    from supervisor.status import problem_data
-
     data: dict[str, Any] = {"code": error.code, "message": str(error)}
     if error.hint:
         data["hint"] = error.hint

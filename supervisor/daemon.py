@@ -29,7 +29,6 @@ from supervisor.errors import (
     ConfigurationProblem,
     RequestError,
     UnknownLocationError,
-    nearest,
 )
 from supervisor.interest import Looked
 from supervisor.keys import KeyDirectory
@@ -39,6 +38,7 @@ from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
 from supervisor.log_files import LogFiles, LogHandler
 from supervisor.methods import Methods
+from supervisor.nearest import nearest
 from supervisor.news import News
 from supervisor.notify import Notifier
 from supervisor.packages import OWNER as PACKAGES

@@ -39,11 +39,7 @@ __all__ = [
     "UnknownDefinitionError",
     "UnknownLocationError",
     "UnreachableError",
-    "nearest",
 ]
-
-# With how many names one that is unknown is compared, and how far their lengths may differ.
-_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
 
 
 class SupervisorError(Exception):
@@ -213,15 +209,3 @@ class ProtocolError(_SentenceError):
 
 class InvalidParameterError(ProtocolError):
     exit_status = 2
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The hint for a location that is not there, of those that are."""
-    import difflib  # the first that is mistyped may wait for it
-
-    # Comparing takes long: a typing error changes a name's length by little.
-    alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
-    near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"

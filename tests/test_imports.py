@@ -59,6 +59,7 @@ RINGS = (
         {
             "supervisor.errors",
             "supervisor.lifecycle",
+            "supervisor.nearest",
             "supervisor.news",
             "supervisor.restart",
             "supervisor.running_time",
