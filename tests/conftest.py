@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import loop_guard
 import pytest
 
@@ -33,6 +34,12 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
 
 # The reasons to skip that count in CI: another system, and a Python that is not promised yet.
 _MAY_SKIP = re.compile(r"\bLinux\b|no python 3\.14\b")
