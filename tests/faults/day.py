@@ -426,11 +426,12 @@ def _expect_well(day: Day) -> None:
 
 
 def _troubles(document: Any) -> list[str]:
-    # While silent connections are open it may say that few files are left: that is true.
+    # While silent connections are open it may say that few files are left, and that history was lost it
+    # says until it ends: both are true.
     return [
         one["message"]
         for one in document["supervisor"]["conditions"]
-        if not one["key"].startswith("open_files")
+        if not one["key"].startswith("open_files") and one["key"] != "store_damaged"
     ]
 
 
