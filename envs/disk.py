@@ -94,9 +94,10 @@ def refused_in(said: str, what: str, places: Iterable[Path]) -> EnvError | None:
     for line in said.splitlines():
         for number, words in _WORDS.items():
             if words in line or f"os error {number})" in line or f"[Errno {number}]" in line:
-                paths = _QUOTED.findall(line) or _BARE.findall(line)
-                # Of a copy, the goal comes last.
-                place = Path(paths[-1]) if paths else _scarcest(places, number)
+                paths = [Path(one) for one in _QUOTED.findall(line) or _BARE.findall(line)]
+                # Of a copy, the goal comes last. A tool may have broken a long path to fit a line.
+                whole = bool(paths) and paths[-1].parent.exists()
+                place = paths[-1] if whole else _scarcest(places, number)
                 return _told(number, place, what, said)
     return None
 
@@ -118,8 +119,11 @@ def _scarcest(places: Iterable[Path], number: int) -> Path:
         try:
             system = _FileSystem.of(place)
         except OSError:
-            return 1.0
-        return float(not system.read_only) if number == errno.EROFS else system.share_free
+            return float("inf")
+        if number == errno.EROFS:
+            return float(not system.read_only)
+        # A tool that failed has removed what it began: a small file system is the likelier one.
+        return 0.0 if system.inodes_share < _HARDLY else float(system.free)
 
     return min(places, key=rank)
 

@@ -191,7 +191,7 @@ async def test_the_log_says_why_we_ended_a_process(tmp_path, runtime):
             await running[name].stopped()
         running["a"].stop()
         await running["a"].stopped()
-        told = {name: running.log(name) for name in ("a", "bad", "deaf")}
+        told = {name: await running.log(name) for name in ("a", "bad", "deaf")}
     ended = "was ended by the supervisor"
     assert f") {ended}: its load failed (by SIGTERM)" in told["bad"]
     assert f") {ended}: generation 2 took its place (as it was asked to)" in told["a"]

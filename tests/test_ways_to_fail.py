@@ -285,7 +285,7 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
         ("garbage", "the shim sent not msgpack"),
         ("empty", "the shim sent not msgpack"),
         ("frames", "the shim sent 5 frames where 1 to 4 are allowed"),
-        ("oversized", "where at most 16777216 are allowed"),
+        ("oversized", "where at most 8388608 are allowed"),
         ("deep", "nested"),
         ("deep_bomb", "the shim sent"),
         ("list", "the shim sent the header is no map"),
