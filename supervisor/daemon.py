@@ -118,7 +118,7 @@ class Daemon:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._earlier: dict[str, Snapshot] = {}
         database = None if once else self.state.path / "snapshots.db"
-        self.store = SnapshotStore(database, self._hear, self.state.check)
+        self.store = SnapshotStore(database, self._hear, self.state.ensure)
         self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
         self._rereading = Rereading(self, self.started, self._stop.is_set, self._spawn)
         self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 from collections import deque
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any, TypeVar
@@ -49,6 +51,8 @@ _FIRST_LOOK = 16 * 1024
 _MOST_WAITING_OF_ONE = 8 * 1024 * 1024
 _MOST_WAITING = 32 * 1024 * 1024
 _MOST_RECORDS = 10_000
+# So often it is tried again whether a log can be written (seconds).
+_RETRY = 2.0
 
 _T = TypeVar("_T")
 
@@ -131,6 +135,15 @@ class LogFile:
             size += len(piece)
         if batch:
             self._write(b"".join(batch))
+
+    def touch(self) -> None:
+        """See that it can be written; raises ``OSError``."""
+        descriptor = self._open()
+        try:
+            if not os.fstatvfs(descriptor).f_bavail:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
 
     def last(self, lines: int, before: int | None = None) -> LogChunk:
         """The last ``lines`` lines (of those before a cursor), within ``MOST_LINES`` and ``MOST_BYTES``."""
@@ -217,6 +230,7 @@ class LogFiles:
         self._loop = asyncio.get_running_loop()
         self._trouble = trouble
         self._failing: set[LogFile] = set()
+        self._again: asyncio.TimerHandle | None = None
         self._ready = Condition()
         self._waiting: dict[LogFile, list[bytes]] = {}
         self._waiting_bytes = 0
@@ -272,6 +286,8 @@ class LogFiles:
         with self._ready:
             self._closing = True
             self._ready.notify()
+        if self._again is not None:
+            self._again.cancel()
         await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=timeout)
         return self._ended.done()
 
@@ -321,6 +337,23 @@ class LogFiles:
                 if not self._failing:
                     self._trouble(None)
             file.written(error)
+        if self._failing and self._again is None and not self._closing:
+            self._again = self._loop.call_later(_RETRY, self._try_again)
+
+    def _try_again(self) -> None:
+        """Look whether what could not be written can be now: what is said of it must not outlive it."""
+        self._again = None
+        for file in list(self._failing):
+            self.run(partial(self._touch, file))
+
+    def _touch(self, file: LogFile) -> None:
+        error = None
+        try:
+            file.touch()
+        except OSError as problem:
+            error = problem.strerror or str(problem)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._tell, [(file, file.end(), error)])
 
 
 class LogHandler(logging.Handler):

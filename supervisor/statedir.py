@@ -49,6 +49,7 @@ class StateDirectory:
         self._lock = -1
         self._place = ""  # where it really lies
         self._mending = threading.Lock()
+        self._made: list[str] = []  # anew, and not told of yet
 
     def open(self, title: str) -> None:
         """Create it and take the lock; raises ``AlreadyRunningError`` or ``ConfigurationError``."""
@@ -71,22 +72,29 @@ class StateDirectory:
                 "make that directory writable for this user",
             ) from None
 
-    def check(self) -> list[str]:
-        """Make anew what was taken away: the names of what was missing (``.supervise``, ``lock``, …).
+    def ensure(self) -> None:
+        """Make anew what was taken away.
 
         Blocks. Raises ``OSError`` when it cannot be, with ``FileNotFoundError`` for a workspace whose
         own directory is gone, and ``TakenError`` when another supervisor holds the lock there.
         """
         with self._mending:
             if self._lock < 0:
-                return []
+                return
             missing = self._missing()
             if not missing:
-                return []
+                return
             self._make()
             (self.path / "logs").mkdir(exist_ok=True)
             still = self._missing()
-            return [name for name in missing if name not in still]
+            self._made += [name for name in missing if name not in still]
+
+    def check(self) -> list[str]:
+        """As ``ensure``; the names of what was made anew since the last check (``lock``, ``logs``, …)."""
+        self.ensure()
+        with self._mending:
+            made, self._made = self._made, []
+        return list(dict.fromkeys(made))
 
     def close(self) -> None:
         """Give the lock back."""
