@@ -26,7 +26,7 @@ def test_everything_at_once(tmp_path, runtime, seed):
     assert figures.refused == figures.counts["state"]
 
 
-def _spend(day: Day, rounds: "itertools.islice[Round] | list[Round]", figures: DayFigures) -> None:
+def _spend(day: Day, rounds: itertools.islice[Round] | list[Round], figures: DayFigures) -> None:
     judge = Judge(day)
     try:
         day.start()
