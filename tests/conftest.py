@@ -123,6 +123,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tests that passed only when they were run again; append them to the file WS_FLAKY."""
+    flaky = sorted({one.nodeid for one in terminalreporter.stats.get("rerun", ())})
+    if not flaky:
+        return
+    terminalreporter.section("flaky")
+    for nodeid in flaky:
+        terminalreporter.line(nodeid)
+    if os.environ.get("WS_FLAKY"):
+        with Path(os.environ["WS_FLAKY"]).open("a") as file:
+            file.writelines(f"{nodeid}\n" for nodeid in flaky)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: collecting after a test looks at what came since."""
     gc.collect()
