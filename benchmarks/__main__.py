@@ -11,6 +11,7 @@ from benchmarks import (
     against_dagster,
     chart,
     limit,
+    loop,
     memory,
     ready,
     scale,
@@ -27,6 +28,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "snapshot": snapshot.measure,
     "limit": limit.measure,
     "scale": scale.measure,
+    "loop": loop.measure,
     "dagster": against_dagster.measure,
     "chart": chart.measure,
 }

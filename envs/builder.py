@@ -94,7 +94,7 @@ def _fill(
     def install(arguments: list[str]) -> None:
         done = installer.install(python, arguments, tools)
         if done.returncode != 0:
-            raise failure(done, subject, tools.environ, installer)
+            raise failure(done, subject, tools.environ, installer, python.parent.parent)
 
     if project is None:
         if words:
@@ -137,13 +137,13 @@ def _install_locked(
         )
     exported = installer.export(project, python, replace(tools, say=None))
     if exported.returncode != 0:
-        raise failure(exported, subject, tools.environ, installer)
+        raise failure(exported, subject, tools.environ, installer, python.parent.parent)
     pinned = python.parent.parent / "uv-lock-requirements.txt"
     pinned.write_text(exported.stdout, encoding="utf-8")
     # Paths in the export (editable members) are relative to where the lock is.
     done = installer.install(python, ["-r", str(pinned)], replace(tools, cwd=root))
     if done.returncode != 0:
-        raise failure(done, subject, tools.environ, installer)
+        raise failure(done, subject, tools.environ, installer, python.parent.parent)
 
 
 def _dependencies(declaration: Path) -> list[str]:

@@ -28,6 +28,8 @@ __all__ = ["Completed", "run", "tool_environ"]
 # The cancel event has no descriptor to wait on; this is how late a cancellation may be noticed.
 _TICK: Final = 0.1
 _TERM_GRACE: Final = 1.0
+# A timeout is waited for in steps of this many seconds: a pause of our own costs no more than one.
+_STEP: Final = 1.0
 _CHUNK: Final = 65536
 
 # What would make a tool work in another Python or place than it is told, or colour its words.
@@ -127,7 +129,8 @@ def run(
 ) -> Completed:
     """Run ``command`` to its end and return what it said; blocks.
 
-    ``on_line`` gets each line of either stream as it comes. ``timeout`` in seconds. Raises
+    ``on_line`` gets each line of either stream as it comes. ``timeout`` in seconds in which we run:
+    while we are stopped ourselves it does not pass. Raises
     ``EnvError`` (``cancelled``) when ``cancel`` is set meanwhile, after the whole process group
     is gone, and ``OSError`` when the command cannot be started (with ``lifeline`` that is exit
     status 127 instead). ``lifeline=False`` is for a probe of milliseconds, which its timeout ends.
@@ -191,7 +194,7 @@ def _pump(
     stop_on_overflow: bool,
 ) -> bool:
     """Read until the child has exited, or is to be ended. True when its time ran out."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    left = timeout
     assert process.stdout is not None
     assert process.stderr is not None
     with selectors.DefaultSelector() as selector:
@@ -204,9 +207,9 @@ def _pump(
         try:
             while True:
                 wait = _TICK if cancel is not None or pidfd < 0 else None
-                if deadline is not None:
-                    left = max(0.0, deadline - time.monotonic())
-                    wait = left if wait is None else min(wait, left)
+                if left is not None:
+                    wait = min(left, _STEP if wait is None else wait)
+                began = time.monotonic()
                 exited = pidfd < 0 and _exited(process.pid)
                 for key, _ in selector.select(wait):
                     if key.data is None:
@@ -224,8 +227,12 @@ def _pump(
                     return False
                 if stop_on_overflow and (out.overflowed or err.overflowed):
                     return False
-                if deadline is not None and time.monotonic() >= deadline:
-                    return True
+                if left is not None and wait is not None:
+                    # What passed beyond the step was a pause of our own: what the child said in it
+                    # is yet to be read.
+                    left -= min(time.monotonic() - began, wait)
+                    if left <= 0:
+                        return True
         finally:
             if pidfd >= 0:
                 os.close(pidfd)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from . import disk
 from .children import Completed, run, tool_environ
 from .errors import EnvError
 from .interpreters import Interpreter, cache_directory
@@ -245,11 +246,19 @@ def create_virtualenv(base: Interpreter, prefix: Path, prompt: str, tools: Toolb
     fallback = tools.run([base.real_executable, "-I", "-m", "venv", "--without-pip", prefix])
     if fallback.returncode == 0 and (prefix / "bin" / "python").exists():
         return
+    said = f"{done.output}\n{fallback.output}".strip()
+    subject = f"the virtualenv of {base.executable}"
+    full = disk.refused_in(said, subject, disk.working_places(tools.environ, prefix))
+    if full is not None:
+        raise full
+    lacks_venv = "No module named" in fallback.output or "ensurepip" in fallback.output
     raise EnvError(
         "install",
         f"no virtualenv can be made of {base.executable} (python {base.version_text})",
-        hint="on Debian, the interpreter's venv module is a package of its own (python3-venv)",
-        detail=f"{done.output}\n{fallback.output}".strip(),
+        hint="on Debian, the interpreter's venv module is a package of its own (python3-venv)"
+        if lacks_venv
+        else "virtualenv and the interpreter's own venv say why",
+        detail=said,
     )
 
 
@@ -264,10 +273,14 @@ def _drop_unreadable_patches(base: Interpreter, prefix: Path) -> None:
 
 
 def failure(
-    done: Completed, subject: str, environ: Mapping[str, str], installer: Installer
+    done: Completed, subject: str, environ: Mapping[str, str], installer: Installer, place: Path
 ) -> EnvError:
-    """The error for an install that did not succeed; ``subject`` names environment and python."""
+    """The error for an install into ``place`` that did not succeed; ``subject`` names environment and
+    python."""
     said = done.output
+    full = disk.refused_in(said, subject, disk.working_places(environ, place))
+    if full is not None:
+        return full
     lowered = said.lower()
     index = _index_hint(environ) if isinstance(installer, UvInstaller) else None
     if any(word.lower() in lowered for word in _NETWORK_WORDS):

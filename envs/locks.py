@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from . import disk
 from .errors import EnvError
 
 __all__ = ["exclusive"]
@@ -40,8 +41,11 @@ def exclusive(
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise EnvError(
-            "storage", f"{path} cannot be written: {(error.strerror or str(error)).lower()}"
+        reason = (error.strerror or str(error)).lower()
+        raise disk.refused(error, path, str(path)) or EnvError(
+            "storage",
+            f"{path} cannot be written: {reason}",
+            hint=f"make {path.parent} writable for this user",
         ) from error
     try:
         told = False

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from . import disk
 from .children import run, tool_environ
 from .errors import EnvError
 from .installers import Choice, Toolbox, failure, find_installer
@@ -150,7 +151,7 @@ def ensure_overlay(
 
 
 def _storage(root: Path, error: OSError) -> EnvError:
-    return EnvError(
+    return disk.refused(error, root, "the runtime overlay (pyzmq and msgpack)") or EnvError(
         "storage",
         f"the runtime overlay cannot be written to {root}: "
         f"{(error.strerror or str(error)).lower()}",
@@ -174,7 +175,9 @@ def _fill(
     done = found.install_target(interpreter.executable, building, OVERLAY_REQUIREMENTS, tools)
     if done.returncode != 0:
         subject = f"the runtime overlay (pyzmq and msgpack) for python {interpreter.version_text}"
-        error = failure(done, subject, tools.environ, found)
+        error = failure(done, subject, tools.environ, found, building)
+        if error.kind == "storage":
+            raise error
         hint = error.hint
         if error.kind == "resolution":
             hint = (

@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from . import disk
 from .builder import build
 from .discovery import default_interpreter, find_command, find_interpreter
 from .errors import EnvError
@@ -168,17 +169,24 @@ class EnvironmentStore:
                         return None
                     _write_marker(prefix, found)
                 except BaseException as error:
+                    # Looked at while the disk still holds what it was too small for.
+                    refusal = self._refusal(error, name)
                     self._discard(prefix)
                     self._tidy(home)
                     stopped = final or (cancel is not None and cancel.is_set())
                     if isinstance(error, EnvError) and not stopped and fingerprint() != key:
                         return None  # what failed was an earlier text
-                    if isinstance(error, OSError) and _is_of_the_disk(error):
-                        raise _storage(self.root, error) from error
+                    if refusal is not None:
+                        raise refusal from error
                     raise
             _point(home / _CURRENT, key)
         say(Stage.DONE, f"{found.label} is ready")
         return replace(found, created=created)
+
+    def _refusal(self, error: BaseException, name: str) -> EnvError | None:
+        if isinstance(error, OSError) and _is_of_the_disk(error):
+            return _storage(self.root, error, f"environment {name}")
+        return None
 
     def _as_it_is(self, request: EnvironmentRequest) -> Environment:
         given = request.executable_path
@@ -329,7 +337,7 @@ class EnvironmentStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _storage(self.root, error) from error
+            raise _storage(self.root, error, str(prefix)) from error
         shutil.rmtree(trash, ignore_errors=True)
 
     def _tidy(self, home: Path) -> None:
@@ -384,19 +392,20 @@ def _point(link: Path, key: str) -> None:
         fresh.symlink_to(key)
         fresh.replace(link)
     except OSError as error:
-        raise _storage(link.parent, error) from error
+        raise _storage(link.parent, error, str(link)) from error
 
 
 def _is_of_the_disk(error: OSError) -> bool:
     """False for what a progress callback raised, say a broken pipe to a terminal that is gone."""
-    return error.filename is not None or error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+    ours = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
+    return error.filename is not None or error.errno in ours
 
 
-def _storage(root: Path, error: OSError) -> EnvError:
-    return EnvError(
+def _storage(root: Path, error: OSError, what: str) -> EnvError:
+    return disk.refused(error, root, what) or EnvError(
         "storage",
         f"{error.filename or root} cannot be written: {(error.strerror or str(error)).lower()}",
-        hint="check the free space and the permissions of the workspace's .supervise directory",
+        hint="check the permissions of the workspace's .supervise directory",
     )
 
 
@@ -439,6 +448,8 @@ def _environment(prefix: Path, data: Mapping[str, Any]) -> Environment | None:
         interpreter = Interpreter.from_dict(data["interpreter"])
         # A workspace that was moved or copied: scripts and links in it name the old place.
         if interpreter.prefix != prefix or not interpreter.executable.exists():
+            return None
+        if next(prefix.glob("lib*/*/site-packages"), None) is None:
             return None
         file, project = data["requirements_file"], data["project"]
         return Environment(

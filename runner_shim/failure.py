@@ -8,6 +8,7 @@ does: its ``__str__`` may do anything.
 
 import os
 import sys
+from importlib.machinery import all_suffixes
 
 from runner_shim import canonical, imported
 
@@ -17,6 +18,7 @@ MAX_MESSAGE = 4096
 MAX_CODE = 300
 MAX_TRACEBACK = 65536
 MAX_CAUSES = 10
+MAX_LOOKED_FOR = 2000
 FIRST_FRAMES = 10  # of a deep recursion the beginning says how it came, the end what happened
 LAST_FRAMES = 40
 
@@ -41,10 +43,10 @@ class LoadFailure(Exception):
         self.warnings = []
         self._data = None
         self._files = []
-        self._watch = []
+        self._missing = []
 
     def complete(self, before, target, warnings):
-        """Add what a reload must wait for: the files that were read, and where others may appear.
+        """Add what a reload must wait for: the files that were read, and those that were looked for.
 
         ``before`` are the names of the modules that were there before the load.
         """
@@ -63,7 +65,7 @@ class LoadFailure(Exception):
                 files.append(error.filename)
         files = imported.source_files(before, [os.path.abspath(name) for name in files])
         self._files = [name for name in files if os.path.exists(name)]
-        self._watch = _watch(self, target)
+        self._missing = _looked_for(self, target)
 
     def as_data(self):
         """The failure as docs/snapshot.md has it: plain data."""
@@ -87,7 +89,7 @@ class LoadFailure(Exception):
             data["file"], data["line"] = self.file, self.line or 1
         for key, value in (
             ("files", self._files),
-            ("watch", self._watch),
+            ("missing", self._missing),
             ("warnings", self.warnings),
         ):
             if value:
@@ -257,30 +259,58 @@ def _judge_import(error, target):
     )
 
 
-def _watch(failure, target):
-    """Existing directories where what is missing could appear."""
-    candidates = []
+def _looked_for(failure, target):
+    """Absolute paths at which what is missing was looked for, and may appear."""
+    found = []
     if failure.kind == "missing_file":
-        candidates.append(os.path.dirname(target["name"]))
+        found.append(target["name"])
     elif failure.kind == "missing_working_directory":
-        candidates.append(os.path.dirname(target["working_directory"]))
-    elif isinstance(failure.exception, ImportError):
-        candidates.extend(imported.user_directories())
-        name = getattr(failure.exception, "name", None)
-        parent = sys.modules.get(name.rpartition(".")[0]) if isinstance(name, str) else None
-        for entry in list(getattr(parent, "__path__", ())):
-            if imported.is_user(os.path.join(entry, "x")):
-                candidates.append(entry)
+        found.append(target["working_directory"])
+    for error in _chain(failure.exception):
+        if isinstance(error, ImportError):
+            found.extend(_module_paths(error))
+        elif isinstance(error, OSError):
+            found.extend(name for name in (error.filename, error.filename2) if name)
     result = set()
-    for directory in candidates:
-        while (
-            directory and not os.path.isdir(directory) and directory != os.path.dirname(directory)
-        ):
-            directory = os.path.dirname(directory)
-        # Never a file system as a whole.
-        if directory and os.path.dirname(directory) != directory:
-            result.add(os.path.realpath(directory))
-    return sorted(result)
+    for path in found:
+        try:
+            path = os.path.abspath(os.fsdecode(path))
+        except (TypeError, ValueError):  # a descriptor's number; a name that no file can have
+            continue
+        if imported.is_user(path):
+            result.add(path.encode("utf-8", "replace").decode("utf-8"))
+    return sorted(result)[:MAX_LOOKED_FOR]
+
+
+def _module_paths(error):
+    """Where the import system looks among the team's own files for what ``error`` lacks."""
+    name = getattr(error, "name", None)
+    if not isinstance(name, str) or not name:
+        return []
+    wanted = [name]
+    # Of `from package import name`, name may be a module too.
+    if not isinstance(error, ModuleNotFoundError):
+        match = imported.standard("re").match(r"cannot import name '(\w+)'", _string(error))
+        if match:
+            wanted.append("%s.%s" % (name, match.group(1)))
+    found = []
+    for one in wanted:
+        parts = one.split(".")
+        for count in range(1, len(parts) + 1):
+            parent = ".".join(parts[: count - 1])
+            if not parent:
+                entries = [e for e in sys.path if isinstance(e, str) and e]
+            else:
+                module = sys.modules.get(parent)
+                entries = [e for e in getattr(module, "__path__", ()) if isinstance(e, str)]
+                if getattr(module, "__file__", None) is None:  # the package's own may come yet
+                    found.extend(os.path.join(entry, "__init__.py") for entry in entries)
+            for entry in entries:
+                if imported.is_user(os.path.join(entry, "x")):
+                    place = os.path.join(entry, parts[count - 1])
+                    found.append(place)
+                    found.extend(place + suffix for suffix in all_suffixes())
+    return found
 
 
 # --- what an exception says

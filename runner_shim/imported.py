@@ -169,18 +169,28 @@ def modules(before=None):
 
 
 def source_files(before=None, also=()):
-    """Sorted real paths of the team's files imported since ``before``, and of ``also``."""
+    """Sorted paths of the team's files imported since ``before``, and of ``also``.
+
+    Each as the team reaches it: links that a path goes through are kept, for they may lead elsewhere
+    one day.
+    """
     files = set()
     names = [_archive(members) or filename for _name, members, filename in modules(before)]
     names.extend(also)
+    directories = {}
     for filename in names:
         if not is_user(filename):
             continue
-        real = os.path.realpath(filename)
+        directory, name = os.path.split(filename)
+        if directory not in directories:
+            directories[directory] = _directory(directory)
+        reached, real = directories[directory]
+        path = os.path.join(reached, name)
+        whole = os.path.join(real, name)
         # An interpreter or a library reached through a link shows only in the real path.
-        if is_user(real):
+        if is_user(os.path.realpath(whole) if os.path.islink(whole) else whole):
             # A name that is no text cannot be sent, let alone watched.
-            files.add(real.encode("utf-8", "replace").decode("utf-8"))
+            files.add(path.encode("utf-8", "replace").decode("utf-8"))
     return sorted(files)
 
 
@@ -195,6 +205,13 @@ def _archive(members):
     loader = members.get("__loader__")
     archive = getattr(loader, "archive", None) if type(loader).__name__ == "zipimporter" else None
     return archive if isinstance(archive, str) else None
+
+
+def _directory(path):
+    """``path`` as it is reached, absolute and without dots, and where it really is."""
+    real, plain = os.path.realpath(path), os.path.abspath(path)
+    # Behind a link ".." is not where the text says.
+    return (plain if os.path.realpath(plain) == real else real), real
 
 
 def installed_modules(before=None):

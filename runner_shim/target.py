@@ -17,7 +17,7 @@ import time
 from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 
-from runner_shim import canonical, frameworks, imported
+from runner_shim import canonical, frameworks, imported, masking
 from runner_shim.failure import LoadFailure, from_exception, near
 
 __all__ = ["Loaded", "load"]
@@ -56,7 +56,8 @@ class Loaded:
                 "no %s is named %r%s" % (kind, name, where),
                 hint=near(name, names),
             )
-        return {"definition": canonical.ordered(found[0]), "source": found[1]}
+        shown = canonical.ordered(masking.definition(found[0]))
+        return {"definition": shown, "source": found[1]}
 
 
 class _Warnings:
@@ -141,7 +142,11 @@ def _collect(findings, warn):
     gc.disable()
     try:
         repositories, definitions, sources = findings.collect(warn)
-        document = {"format": 1, "repositories": repositories, "definitions": definitions}
+        document = {
+            "format": 1,
+            "repositories": [masking.definition(one) for one in repositories],
+            "definitions": [masking.definition(one) for one in definitions],
+        }
         return canonical.ordered(document), sources
     finally:
         if collecting:

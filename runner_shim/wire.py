@@ -11,6 +11,7 @@ Python 3.6 syntax. Binds msgpack when imported: in a shim it is hidden from user
 import msgpack
 
 __all__ = [
+    "MAX_CONTAINERS",
     "MAX_DEPTH",
     "MAX_FRAMES",
     "MAX_HEADER_BYTES",
@@ -29,9 +30,10 @@ __all__ = [
 VERSION = 1
 
 MAX_FRAMES = 4
-MAX_HEADER_BYTES = 16 * 1024 * 1024  # reports name every imported file
+MAX_HEADER_BYTES = 8 * 1024 * 1024  # reports name every imported file
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024  # 50,000 rich definitions take about 30 MiB
 MAX_DEPTH = 64
+MAX_CONTAINERS = 100000  # lists and maps of a header: what is read at once must not take long
 
 
 class WireError(Exception):
@@ -47,15 +49,22 @@ def pack(value):
         return msgpack.packb(value, use_bin_type=True, unicode_errors="replace")
 
 
-def unpack(data, limit=MAX_MESSAGE_BYTES):
+def unpack(data, limit=MAX_MESSAGE_BYTES, containers=None):
     """msgpack bytes to plain data, bounded by ``limit`` bytes and ``MAX_DEPTH`` levels.
 
-    Bytes, NaN, infinities, dates and other extensions are refused: JSON has none of them.
+    ``containers`` bounds the number of lists and maps. Bytes, NaN, infinities, dates and other
+    extensions are refused: JSON has none of them.
     """
     if len(data) > limit:
         raise WireError("%d bytes where at most %d are allowed" % (len(data), limit))
+    rules = STRICT
+    if containers is not None and len(data) > containers:  # each takes a byte
+        counted = _counted(containers)
+        rules = dict(STRICT, object_hook=counted, list_hook=counted)
     try:
-        value = msgpack.unpackb(data, **STRICT)
+        value = msgpack.unpackb(data, **rules)
+    except WireError:
+        raise
     except Exception as error:
         raise not_msgpack(error)
     check(value)
@@ -76,7 +85,7 @@ def decode(frames):
     """
     if not frames or len(frames) > MAX_FRAMES:
         raise WireError("%d frames where 1 to %d are allowed" % (len(frames), MAX_FRAMES))
-    message = unpack(frames[0], MAX_HEADER_BYTES)
+    message = unpack(frames[0], MAX_HEADER_BYTES, MAX_CONTAINERS)
     if not isinstance(message, dict):
         raise WireError("the header is no map")
     if not isinstance(message.get("type"), str):
@@ -122,6 +131,19 @@ def check(value, depth=0):
             return
         level = below
     raise WireError("nested deeper than %d levels" % MAX_DEPTH)
+
+
+def _counted(most):
+    """A hook for lists and maps that raises for the one after ``most``."""
+    left = [most]
+
+    def hook(value):
+        left[0] -= 1
+        if left[0] < 0:
+            raise WireError("more than %d lists and maps" % most)
+        return value
+
+    return hook
 
 
 def _refuse_extension(code, data):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SupervisorError,
         UnknownDefinitionError,
         UnknownLocationError,
+        UnreachableError,
     )
     from supervisor.snapshot import Snapshot
     from supervisor.specs import (
@@ -64,6 +65,7 @@ __all__ = [
     "TargetKind",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnreachableError",
     "WorkspaceSpec",
     "__version__",
 ]
@@ -81,6 +83,7 @@ _HOMES = {
         "SupervisorError",
         "UnknownDefinitionError",
         "UnknownLocationError",
+        "UnreachableError",
     ),
     "snapshot": ("Snapshot",),
     "specs": (

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,17 +22,18 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor import failures
-from supervisor.capture import LocationLog
+from supervisor.capture import LastWords, LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
-from supervisor.guess import imports_of
+from supervisor.guess import Sources, sources_of
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
 from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
 from supervisor.pulse import Pulse
+from supervisor.running_time import RunningTime, limit
 from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accepting
-from supervisor.specs import LocationSpec, StartMethod
+from supervisor.specs import LocationSpec, StartMethod, Target
 from supervisor.steps import in_turns
 from supervisor.transport import Transport
 
@@ -41,13 +43,18 @@ _T = TypeVar("_T")
 
 # The shim's, see runner_shim/shim.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
-# How much of what it wrote is looked through for why it died (bytes).
+# How much of what it wrote is kept to look through for why it died (bytes): while it loads, and once
+# it serves, as very many do.
 _LAST_WORDS = 64 * 1024
-# A stack dump is waited for until it is in the log: so many looks, so many seconds apart.
+_FEWER_WORDS = 16 * 1024
+# A stack dump is waited for until it has come: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
 # What a forked process says of why it cannot go on (characters).
 _MAX_REASON = 500
+_REPLACED = "a fresh process takes its place"
 _STACK_GRACE = 0.1
+# The longest time between two ticks of the kernel's clock: 100 Hz (ns).
+_TICK = 10_000_000
 
 
 class AttemptFailedError(Exception):
@@ -67,10 +74,6 @@ class AttemptDiedError(Exception):
         self.doing = doing
 
 
-class _UnfitForkError(Exception):
-    """The forked process says that a fresh one has to do it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every location shares. ``uses(prefix)`` hears of each environment before it is used."""
@@ -80,13 +83,14 @@ class Services:
     environments: Environments
     slots: Slots
     pulse: Pulse
-    uses: Callable[[Path], None]
+    uses: Callable[[Path], Awaitable[None]]
 
 
 class Attempt:
     """Generation ``generation`` of ``spec``.
 
-    ``fresh_because`` says why it must be a fresh process, whatever the spec would have.
+    ``fresh_because`` says why it must be a fresh process, whatever the spec would have; it may be
+    set until ``load``. ``hash_seed`` is a fresh one's PYTHONHASHSEED ("": its own).
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why.
     """
@@ -96,26 +100,32 @@ class Attempt:
         spec: LocationSpec,
         generation: int,
         services: Services,
-        log: LocationLog,
+        log: LocationLog | MarkedLog,
         fresh_because: str = "",
+        hash_seed: str = "",
     ) -> None:
-        self._fresh_because = fresh_because
+        self.fresh_because = fresh_because
+        self._hash_seed = hash_seed
         self.request: LaunchRequest | None = None
         self.spec = spec
         self.generation = generation
         self.instance = f"{generation}-{secrets.token_hex(8)}"
         self.started_at = time.time()
-        self.started_wall_ns = time.time_ns()
+        self.created_ns = time.time_ns()
+        self.reading_since_ns: int | None = None
+        self.reading_since = time.monotonic()
+        self.sources: tuple[str, ...] = ()
         self.prepared: Prepared | None = None
         self.placed: Placed | None = None
         self._greeted = False
-        self._stopping = False
+        self._ended_because = ""
+        self._deaf = False
         self.snapshot: Snapshot | None = None
         self.refused: Failure | None = None
         self.start_seconds = 0.0
         self._services = services
         self._log = log
-        self._log_start = log.cursor
+        self._words = LastWords(_LAST_WORDS)
         self._doing = "starting"
         self._next_request = 1
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -167,7 +177,7 @@ class Attempt:
             self.prepared = await self._services.environments.prepare(self.spec.environment, told)
         except envs.EnvError as error:
             raise AttemptFailedError(failures.from_environment(error)) from error
-        self._services.uses(self.prepared.environment.prefix)
+        await self._services.uses(self.prepared.environment.prefix)
 
     async def load(self, heard: Callable[[], None]) -> Snapshot:
         """Place the process and load the target; ``heard`` is called at the hello.
@@ -177,44 +187,43 @@ class Attempt:
         self.request = await self._make_request()
         await self._services.launcher.prepare(self.request)
         async with self._services.slots.take(lambda: FIRST):
-            try:
-                message, payload = await self._start_and_load(self.request, heard)
-            except _UnfitForkError:
-                await self._start_over()
+            message, payload = await self._start_and_load(self.request, heard)
+            if message["type"] == "unfit":  # forked, and a fresh process has to do it
+                self.request = await self._start_over(self.request)
                 message, payload = await self._start_and_load(self.request, lambda: None)
-            assert self.placed is not None
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         self.snapshot = await self._accept(message, payload)
+        assert self.placed is not None
         if self.refused is not None:  # meanwhile: what it answered is not believed either
             raise AttemptDiedError(await asyncio.shield(self.placed.exited), self._doing)
         self._doing = "serving"
+        self._words.limit = _FEWER_WORDS
         return self.snapshot
 
     async def _start_and_load(
         self, request: LaunchRequest, heard: Callable[[], None]
     ) -> tuple[dict[str, Any], list[bytes]]:
         # Waiting for others to start is not this one's time.
-        deadline = asyncio.get_running_loop().time() + self.spec.load_timeout
+        time_left = RunningTime(self.spec.load_timeout)
         begun = time.monotonic()
         await self._place(request)
-        await self._within(self._hello, deadline, "starting the interpreter")
+        await self._within(self._hello, time_left, "starting the interpreter")
         self.start_seconds = time.monotonic() - begun
         heard()
         self._doing = "loading"
-        return await self._within(
-            await self._ask({"type": "load", "target": self._target()}), deadline, "loading"
-        )
+        assert self.spec.target is not None
+        asked = await self._ask({"type": "load", "target": self.spec.target.as_data()})
+        return await self._within(asked, time_left, "loading")
 
-    async def _start_over(self) -> None:
-        """End the forked process; the next one that is placed is another instance, and fresh."""
+    async def _start_over(self, request: LaunchRequest) -> LaunchRequest:
+        """End the process; the request of the next, which is another instance."""
         assert self.placed is not None
-        self._stopping = True
+        before, self._ended_because = self._ended_because, _REPLACED
         self.placed.kill(signal.SIGKILL)
         await asyncio.shield(self.placed.exited)
-        self._stopping = False
-        self._doing = "starting"
-        self.request = replace(self.request, instance=self._anew()) if self.request else None
+        self._ended_because, self._doing = before, "starting"
+        return replace(request, instance=self._anew())
 
     async def describe(
         self, kind: str, name: str, repository: str | None, timeout: float
@@ -229,12 +238,9 @@ class Attempt:
             asked = await self._ask(
                 {"type": "describe", "kind": kind, "name": name, "repository": repository}
             )
-            try:
-                async with asyncio.timeout(timeout):
-                    message, _ = await asyncio.shield(asked)
-            except TimeoutError:
+            if not await RunningTime(timeout).wait([asked]):
                 await self.unresponsive(f"constructing {name!r}", timeout)
-                message, _ = await asked
+            message, _ = await asked
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         return {"definition": message.get("definition"), "source": message.get("source")}
@@ -242,52 +248,55 @@ class Attempt:
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with limit(timeout):
                 while self._answers or self._turn.locked():
                     if self._answers:
                         await asyncio.wait(list(self._answers.values()))
                     await asyncio.sleep(0)  # the next may be about to ask
 
-    async def stop(self, *, at_once: bool = False) -> None:
-        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone."""
+    async def stop(self, because: str, *, at_once: bool = False) -> None:
+        """The stop ladder: ask, SIGTERM, SIGKILL, on the whole session. Returns when it is gone.
+
+        ``because`` is told in the log; the first of several reasons counts.
+        """
         placed = self.placed
         if placed is None or placed.exited.done():
             self._forget()
             return
-        self._stopping = True
+        self._ended_because = self._ended_because or because
         grace = self.spec.stop_timeout / 2
-        with contextlib.suppress(TimeoutError):
-            if not at_once:
-                if self._doing == "serving" and not self._answers.keys() - self._pings:
-                    await self._services.transport.send(self.instance, {"type": "stop"})
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(grace):
-                            await asyncio.shield(placed.exited)
-                if not placed.exited.done():
-                    placed.kill(signal.SIGTERM)
-                    async with asyncio.timeout(grace):
-                        await asyncio.shield(placed.exited)
+        if not at_once:
+            if self._doing == "serving" and not self._answers.keys() - self._pings:
+                await self._services.transport.send(self.instance, {"type": "stop"})
+                await RunningTime(grace).wait([placed.exited])
+            if not placed.exited.done():
+                placed.kill(signal.SIGTERM)
+                await RunningTime(grace).wait([placed.exited])
+            self._deaf = not placed.exited.done()
         placed.kill(signal.SIGKILL)
         await asyncio.shield(placed.exited)
         self._forget()
 
-    def last_words(self) -> list[str]:
-        """The lines that its process wrote to standard error."""
-        lines, _ = self._log.read_after(max(self._log_start, self._log.cursor - _LAST_WORDS))
-        return [line.text for line in lines if line.stream == "err"]
+    def cause(self, ended: Exit, doing: str) -> Failure:
+        """Why its process, which ended by itself or was refused, is no more."""
+        return self.refused or failures.died(ended, doing, self._words.lines(), self.spec.limits)
+
+    def _output(self, stream: str, data: bytes) -> None:
+        if stream == "err":
+            self._words.add(data)
+        self._log.output(stream, data)
 
     async def dump_stack(self) -> list[str]:
         """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
         if self.placed is None or not self._greeted:
             return []
-        before = self._log.cursor
+        before = self._words.total
         self.placed.kill_leader(_STACK_SIGNAL)
         lines: list[str] = []
         for _ in range(_STACK_LOOKS):
             await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
-            found, _next = self._log.read_after(before)
-            texts = [line.text for line in found if line.stream == "err"]
-            if texts and len(texts) == len(lines):
+            texts = self._words.lines(before)
+            if texts and texts == lines:
                 break  # nothing more came since the last look
             lines = texts
         return lines
@@ -299,24 +308,29 @@ class Attempt:
         assert self.prepared is not None
         assert self.spec.target is not None
         environment = self.prepared.environment
-        imports = await asyncio.to_thread(imports_of, self.spec.target)
+        sources, place = await asyncio.to_thread(
+            _look, self.spec.target, environment.interpreter.executable
+        )
+        self.sources = sources.files
         return LaunchRequest(
             name=self.spec.name,
             instance=self.instance,
             address=self._services.transport.address,
             executable=environment.interpreter.executable,
+            place=place,
             overlay=self.prepared.overlay,
             environ=_joined(self.prepared.environ, self.spec.env),
             limits=self.spec.limits,
-            output=self._log.output,
+            output=self._output,
             kill=self.spec.kill,
             environment_name=environment.name,
             environment_key=environment.key,
-            start_method=StartMethod.SPAWN if self._fresh_because else self.spec.start_method,
-            start_method_reason=self._fresh_because,
-            imports=imports,
+            start_method=StartMethod.SPAWN if self.fresh_because else self.spec.start_method,
+            start_method_reason=self.fresh_because,
+            imports=sources.imports,
             preload=self.spec.preload,
             anew=self._anew,
+            hash_seed=self._hash_seed,
         )
 
     def _anew(self) -> str:
@@ -332,28 +346,20 @@ class Attempt:
 
     async def _place(self, request: LaunchRequest) -> None:
         self._services.transport.expect(self.instance, self._received)
+        # A file's times are those of the kernel's clock, which may be a tick behind.
+        self.reading_since_ns = time.time_ns() - _TICK
+        self.reading_since = time.monotonic()
         try:
             self.placed = await self._services.launcher.start(request)
         except LaunchError as error:
             self._forget()
             raise AttemptFailedError(Failure("interpreter", str(error))) from None
         self.started_at = time.time()
-        self._log_start = self._log.cursor
         self._log.remark(f"generation {self.generation} started as pid {self.placed.pid}")
         for name, how in self.placed.limits.items():
             if how == UNENFORCED:
                 self._log.remark(f"limits.{name} is not enforced here: see docs/workspace.md")
         self.placed.exited.add_done_callback(self._exited)
-
-    def _target(self) -> dict[str, Any]:
-        target = self.spec.target
-        assert target is not None
-        return {
-            "kind": target.kind.value,
-            "name": target.name,
-            "attribute": target.attribute,
-            "working_directory": str(target.working_directory),
-        }
 
     async def _ask(
         self, message: dict[str, Any]
@@ -373,16 +379,12 @@ class Attempt:
             await self._services.transport.send(self.instance, {**message, "request": number})
         return future
 
-    async def _within(self, future: asyncio.Future[_T], deadline: float, doing: str) -> _T:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await future
-        except TimeoutError:
-            dumped = await self.dump_stack()
-            what = f"{doing} {self.spec.name}" if doing == "loading" else doing
-            raise AttemptFailedError(
-                failures.timed_out(self.spec.load_timeout, what, dumped)
-            ) from None
+    async def _within(self, future: asyncio.Future[_T], time_left: RunningTime, doing: str) -> _T:
+        if await time_left.wait([future]):
+            return await future
+        dumped = await self.dump_stack()
+        what = f"{doing} {self.spec.name}" if doing == "loading" else doing
+        raise AttemptFailedError(failures.timed_out(self.spec.load_timeout, what, dumped))
 
     async def _accept(self, message: dict[str, Any], payload: list[bytes]) -> Snapshot:
         if len(payload) != 2:
@@ -418,7 +420,7 @@ class Attempt:
         elif message["v"] != wire.VERSION:
             self._refuse(failures.protocol_mismatch(message["v"], wire.VERSION))
         elif message["type"] == "unfit" and self.forked and self.request is not None:
-            self._unfit(self.request, str(message.get("reason"))[:_MAX_REASON])
+            self._unfit(self.request, message)
         else:
             number = message.get("request")
             future = self._answers.get(number) if isinstance(number, int) else None
@@ -427,14 +429,18 @@ class Attempt:
             elif not future.done():
                 future.set_result((message, payload))
 
-    def _unfit(self, request: LaunchRequest, reason: str) -> None:
-        """It cannot go on, since it was forked: the next one is fresh, and if it was loading, at once."""
+    def _unfit(self, request: LaunchRequest, message: dict[str, Any]) -> None:
+        """It cannot go on, since it was forked. What was asked of it last is answered by that."""
+        reason = str(message.get("reason"))[:_MAX_REASON]
         self._log.remark(f"the forked process cannot go on: {reason}; a fresh one starts")
         self._services.launcher.refuse(request, reason)
         if self._doing == "serving" and self.placed is not None:
+            self._ended_because = _REPLACED
             self.placed.kill(signal.SIGKILL)
-        else:
-            self._fail_waiters(_UnfitForkError(reason))
+            return
+        for future in list(self._answers.values()):
+            if not future.done():
+                future.set_result((message, []))
 
     def _violation(self, text: str) -> None:
         self._refuse(Failure("protocol", text, "something in the process writes to our socket"))
@@ -451,7 +457,8 @@ class Attempt:
     def _exited(self, exited: asyncio.Future[Exit]) -> None:
         ended = exited.result()
         self._log.flush()
-        how = f"was stopped: it {ended}" if self._stopping else str(ended)
+        grace = self.spec.stop_timeout / 2 if self._deaf else None
+        how = failures.how_it_ended(ended, self._ended_because, self.refused, unheeded=grace)
         self._log.remark(f"generation {self.generation} (pid {self._pid}) {how}")
         self._fail_waiters(AttemptDiedError(ended, self._doing))
         self._forget()
@@ -473,6 +480,12 @@ class Attempt:
     def executable(self) -> Path | None:
         """The interpreter, once it is known."""
         return None if self.prepared is None else self.prepared.environment.interpreter.executable
+
+
+def _look(target: Target, executable: Path) -> tuple[Sources, str]:
+    # A virtualenv's interpreter is a link, most often to one that others share.
+    place = f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
+    return sources_of(target), place
 
 
 def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

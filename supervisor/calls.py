@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from runner_shim import wire
+from supervisor import parameters
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
@@ -32,15 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_HOLD",
+    "ORDERS",
     "UNDER_WAY",
     "VERSION",
     "Call",
     "Conversation",
     "diff",
+    "earlier",
     "environments",
     "error_from",
     "follow",
     "history",
+    "joined",
     "listing",
     "logs",
     "order",
@@ -61,6 +65,9 @@ T = TypeVar("T")
 # that a lost reply costs no more than this.
 LONGEST_HOLD = 30.0
 
+ORDERS = frozenset({"reload", "restart", "stop", "start", "wait", "shutdown"})
+"""Methods that change something, or wait for a change: they act on a supervisor that was meant."""
+
 UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
 """States that end by themselves (supervisor/lifecycle.py; a test compares)."""
 
@@ -73,6 +80,11 @@ class Call(Generic[T]):
     params: Mapping[str, Any]
     parse: Callable[[Any, list[bytes]], T]
     hold: float = 0.0
+
+    @property
+    def is_order(self) -> bool:
+        """True for what is meant for one workspace and no other: it is not sent on a guess."""
+        return self.method in ORDERS
 
 
 class Conversation:
@@ -161,6 +173,18 @@ def _present(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
+def _name(name: str, value: str | None) -> str | None:
+    return None if value is None else parameters.text(name, value)
+
+
+def _location(value: str) -> str:
+    return parameters.text("location", value)
+
+
+def _generation(value: int | None) -> int | None:
+    return None if value is None else parameters.whole("generation", value, 1)
+
+
 def _document(result: Any, _payload: list[bytes]) -> Any:
     if not isinstance(result, dict):
         raise TypeError(f"{type(result).__name__} where a map is expected")
@@ -171,8 +195,15 @@ def status(
     location: str | None, since: int | None, timeout: float
 ) -> Call[documents.StatusDocument]:
     """The status document, at once or when its revision is another than ``since``."""
-    hold = min(timeout, LONGEST_HOLD) if since is not None else 0.0
-    params = _present(location=location, since=since, timeout=hold if since is not None else None)
+    if since is not None:
+        parameters.whole("since", since, -1)
+    seconds = parameters.seconds("timeout", timeout)
+    hold = min(seconds, LONGEST_HOLD) if since is not None else 0.0
+    params = _present(
+        location=_name("location", location),
+        since=since,
+        timeout=hold if since is not None else None,
+    )
     return Call("status", params, _status, hold)
 
 
@@ -188,21 +219,28 @@ def _status(result: Any, payload: list[bytes]) -> documents.StatusDocument:
 
 def listing(kind: str | None, location: str | None) -> Call[documents.DefinitionRows]:
     """Definitions of one kind or all, of one location or all."""
-    return Call("list", _present(kind=kind, location=location), _document)
+    params = _present(kind=_name("kind", kind), location=_name("location", location))
+    return Call("list", params, _document)
 
 
 def show(
     location: str, name: str, kind: str | None, repository: str | None
 ) -> Call[documents.Shown]:
     """One definition in full; a lazy one is constructed for it."""
-    params = _present(location=location, name=name, kind=kind, repository=repository)
+    params = _present(
+        location=_name("location", location),
+        name=parameters.text("name", name),
+        kind=_name("kind", kind),
+        repository=_name("repository", repository),
+    )
     # The shim may be busy with another request, and user code runs: give it time of its own.
     return Call("show", params, _document, LONGEST_HOLD)
 
 
 def snapshot(location: str, generation: int | None) -> Call[Snapshot]:
     """A whole snapshot: the newest one that loaded, or that of ``generation``."""
-    return Call("snapshot", _present(location=location, generation=generation), _snapshot)
+    params = _present(location=_location(location), generation=_generation(generation))
+    return Call("snapshot", params, _snapshot)
 
 
 def _snapshot(result: Any, payload: list[bytes]) -> Snapshot:
@@ -223,29 +261,33 @@ def _snapshot(result: Any, payload: list[bytes]) -> Snapshot:
 
 def diff(location: str, before: int | None, after: int | None) -> Call[documents.Diff]:
     """The difference between two generations, by default the last two that loaded."""
-    return Call("diff", _present(location=location, **{"from": before, "to": after}), _document)
+    generations = {"from": _generation(before), "to": _generation(after)}
+    return Call("diff", _present(location=_location(location), **generations), _document)
 
 
 def history(location: str) -> Call[documents.History]:
     """The generations of one location that are kept."""
-    return Call("history", {"location": location}, _document)
+    return Call("history", {"location": _location(location)}, _document)
 
 
 def environments(location: str | None) -> Call[documents.EnvironmentRows]:
     """The environments in use and what is installed in each; or that of one location."""
     # A look at every metadata directory of every environment: give it time of its own.
-    return Call("environments", _present(location=location), _document, LONGEST_HOLD)
+    return Call(
+        "environments", _present(location=_name("location", location)), _document, LONGEST_HOLD
+    )
 
 
 def order(method: str, locations: Sequence[str]) -> Call[documents.Orders]:
     """``reload``, ``restart``, ``stop`` or ``start``; no locations means all."""
-    return Call(method, {"locations": list(locations)}, _document)
+    return Call(method, {"locations": parameters.texts("locations", locations)}, _document)
 
 
 def wait(locations: Sequence[str], timeout: float) -> Call[documents.Waited]:
     """Until none of the locations is under way any more, or ``timeout`` seconds passed."""
     hold = max(0.0, min(timeout, LONGEST_HOLD))
-    return Call("wait", {"locations": list(locations), "timeout": hold}, _document, hold)
+    names = parameters.texts("locations", locations)
+    return Call("wait", {"locations": names, "timeout": hold}, _document, hold)
 
 
 def settled(waited: documents.Waited) -> bool:
@@ -253,15 +295,34 @@ def settled(waited: documents.Waited) -> bool:
     return waited["ready"] or not UNDER_WAY & set(waited["locations"].values())
 
 
-def logs(location: str, lines: int) -> Call[documents.LogChunk]:
-    """The last ``lines`` lines of a location's log."""
-    return Call("logs", {"location": location, "lines": lines}, _document)
+def logs(location: str, lines: int, before: int | None = None) -> Call[documents.LogChunk]:
+    """The last ``lines`` lines of a location's log, or those before a cursor; not all may come at once."""
+    parameters.whole("lines", lines, 0, parameters.MOST_LINES)
+    if before is not None:
+        parameters.whole("before", before)
+    return Call(
+        "logs", _present(location=_location(location), lines=lines, before=before), _document
+    )
+
+
+def earlier(
+    chunk: documents.LogChunk, location: str, lines: int
+) -> Call[documents.LogChunk] | None:
+    """Asks for what ``chunk`` lacks of the last ``lines`` lines; None when it has all that are kept."""
+    missing, before = lines - len(chunk["lines"]), chunk.get("before")
+    return logs(location, missing, before) if missing > 0 and before is not None else None
+
+
+def joined(older: documents.LogChunk, chunk: documents.LogChunk) -> documents.LogChunk:
+    """Two parts of a log as one."""
+    return {**chunk, "lines": [*older["lines"], *chunk["lines"]], "before": older.get("before")}
 
 
 def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[documents.LogChunk]:
     """Lines after a cursor, as soon as there are any."""
-    timeout = min(timeout, LONGEST_HOLD)
-    params = {"location": location, "after": after, "timeout": timeout}
+    timeout = min(parameters.seconds("timeout", timeout), LONGEST_HOLD)
+    after = parameters.whole("after", after)
+    params = {"location": _location(location), "after": after, "timeout": timeout}
     return Call("logs", params, _document, timeout)
 
 

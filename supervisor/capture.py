@@ -1,24 +1,22 @@
-"""What a location prints, kept within bounds: a rotated log file and the last lines in memory.
+"""What a location prints, kept within bounds: a log on disk and the last lines in memory.
 
 Owns the log of one location: its own output by line (streams ``out`` and ``err``) and the
-supervisor's remarks about it (``sup``). A flood is thinned, and says so: at more than
-``FLOOD_RATE`` bytes a second beyond a burst the rest is counted instead of written. Reads no pipe.
-
-A line in the file: ``<ISO time, UTC, milliseconds> <stream> <text>``. A cursor is the number of
-bytes ever written to this log, so it stays valid across rotation.
+supervisor's remarks about it (``sup``); and the end of what one process wrote to its standard error.
+A flood is thinned, and says so: at more than ``FLOOD_RATE`` bytes a second beyond a burst the rest is
+counted instead of written. Reads no pipe; files are ``log_files``'.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LocationLog", "LogLine"]
+from runner_shim import wire
+from supervisor.log_files import MOST_BYTES, LogChunk, LogFile, LogFiles, LogLine, stamped
+
+__all__ = ["FLOOD_BURST", "FLOOD_RATE", "LastWords", "LocationLog", "MarkedLog"]
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_LINE_BYTES = 8192
@@ -32,28 +30,21 @@ _HELD_BYTES = 4096
 _HELD_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line: ``time`` in Unix seconds, ``stream`` (out, err, sup), ``text`` without its newline."""
-
-    time: float
-    stream: str
-    text: str
-
-    def as_data(self) -> dict[str, float | str]:
-        """As the control protocol sends it."""
-        return {"time": self.time, "stream": self.stream, "text": self.text}
-
-
 class LocationLog:
     """The log at ``path``, with one older file beside it (``.1``).
 
-    ``on_write`` is called after lines were added. ``clock`` gives monotonic seconds;
+    ``on_write`` is called after lines were written, or could not be. ``clock`` gives monotonic seconds;
     ``later(seconds, call)`` has ``call`` called after them (default: not before ``flush``).
     """
 
+    __slots__ = (
+        "_budget", "_clock", "_failed", "_file", "_files", "_later", "_lost", "_on_write", "_partial",
+        "_refilled", "_releasing", "_suppressed", "_tail",
+    )  # fmt: skip
+
     def __init__(
         self,
+        files: LogFiles,
         path: Path,
         *,
         max_bytes: int = MAX_FILE_BYTES,
@@ -61,8 +52,8 @@ class LocationLog:
         on_write: Callable[[], None] = lambda: None,
         later: Callable[[float, Callable[[], None]], object] = lambda seconds, call: None,
     ) -> None:
-        self.path = path
-        self._max_bytes = max_bytes
+        self._files = files
+        self._file = LogFile(path, max_bytes, self._written)
         self._clock = clock
         self._on_write = on_write
         self._later = later
@@ -71,21 +62,20 @@ class LocationLog:
         self._budget = float(FLOOD_BURST)
         self._refilled = clock()
         self._suppressed = 0
+        self._lost = 0
         self._releasing = False
         self._failed = False
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._size = self._size_of(path)
-        self._origin = self._size_of(self._older)  # bytes written before the current file began
+        files.write(self._file, b"")  # how far an earlier supervisor came
 
     @property
-    def _older(self) -> Path:
-        return self.path.with_name(self.path.name + ".1")
+    def path(self) -> Path:
+        """Where it is written."""
+        return self._file.path
 
     @property
     def cursor(self) -> int:
-        """The end of the log."""
-        return self._origin + self._size
+        """The end of what is written."""
+        return self._file.cursor
 
     @property
     def tail(self) -> list[LogLine]:
@@ -106,6 +96,13 @@ class LocationLog:
             self._report_flood()
             self._take(stream, data)
 
+    def lines(self, stream: str, data: bytes) -> None:
+        """Take whole lines of another process: an unfinished line of this one stays unfinished."""
+        unfinished = self._partial.pop(stream, b"")
+        self.output(stream, data)
+        if unfinished:
+            self._partial[stream] = unfinished + self._partial.pop(stream, b"")
+
     def remark(self, text: str) -> None:
         """Write a line of the supervisor's own."""
         self._add("sup", text.encode().split(b"\n"))
@@ -117,20 +114,26 @@ class LocationLog:
             del self._partial[stream]
             self._add(stream, [rest])
 
-    def read(self, *, lines: int) -> tuple[list[LogLine], int]:
-        """The last ``lines`` lines from the files, and the cursor behind them."""
-        text = self._read_from(max(self.cursor - max(lines, 1) * (MAX_LINE_BYTES // 8), 0))
-        found = _parse(text)
-        if len(found) < lines:
-            found = _parse(self._read_from(0))
-        return (found[-lines:] if lines > 0 else []), self.cursor
+    async def read(self, *, lines: int, before: int | None = None) -> LogChunk:
+        """The last ``lines`` lines (of those before a cursor), as many as are read at once."""
+        return await asyncio.wrap_future(self._files.run(lambda: self._file.last(lines, before)))
 
-    def read_after(self, cursor: int, limit: int = 1024 * 1024) -> tuple[list[LogLine], int]:
-        """Lines written since ``cursor`` (at most about ``limit`` bytes), and the next cursor."""
-        data = self._read_from(cursor)[:limit]
-        whole = data[: data.rfind(b"\n") + 1]
-        start = max(cursor, self._origin - self._size_of(self._older))
-        return _parse(whole), min(start + len(whole), self.cursor)
+    async def read_after(self, cursor: int, limit: int = MOST_BYTES) -> LogChunk:
+        """The lines written since ``cursor``, as many as are read at once (at most ``limit`` bytes)."""
+        return await asyncio.wrap_future(self._files.run(lambda: self._file.after(cursor, limit)))
+
+    async def answer(
+        self, *, lines: int = 0, before: int | None = None, after: int | None = None
+    ) -> bytes:
+        """What ``read_after`` gives, or without ``after`` ``read``, as msgpack: made in the thread, too."""
+
+        def packed() -> bytes:
+            file = self._file
+            chunk = file.last(lines, before) if after is None else file.after(after)
+            data: bytes = wire.pack(chunk.as_data())
+            return data
+
+        return await asyncio.wrap_future(self._files.run(packed))
 
     def _hold(self, stream: str, data: bytes) -> None:
         # Only what may matter for a failure is kept: the end. It is written when the flood ebbs.
@@ -170,8 +173,7 @@ class LocationLog:
         if not lines:
             return
         now = time.time()
-        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-        head = f"{stamp} {stream} ".encode()
+        head = stamped(now, stream)
         shown = [
             line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + b" [cut]"
             for line in (line.rstrip(b"\r") for line in lines)
@@ -179,69 +181,84 @@ class LocationLog:
         self._keep(
             LogLine(now, stream, line.decode("utf-8", "replace")) for line in shown[-TAIL_LINES:]
         )
-        self._write(b"".join(head + line + b"\n" for line in shown))
-        self._on_write()
+        data = b"".join(head + line + b"\n" for line in shown)
+        if not self._files.write(self._file, data):
+            self._lost += len(data)
 
-    def _write(self, data: bytes) -> None:
-        if self._size and self._size + len(data) > self._max_bytes:
-            with contextlib.suppress(OSError):
-                self.path.replace(self._older)
-                self._origin += self._size
-                self._size = 0
-        try:
-            descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-            try:
-                self._size += os.write(descriptor, data)
-            finally:
-                os.close(descriptor)
-            self._failed = False
-        except OSError as error:
-            # A full disk must not stop the supervisor; the lines in memory are still there.
-            if not self._failed:
-                self._failed = True
-                text = f"the log {self.path} cannot be written: {error.strerror}"
-                self._keep([LogLine(time.time(), "sup", text)])
+    def _written(self, error: str | None) -> None:
+        # A full disk must not stop the supervisor; the lines in memory are still there.
+        if error is not None and not self._failed:
+            text = f"the log {self.path} cannot be written: {error}"
+            self._keep([LogLine(time.time(), "sup", text)])
+        self._failed = error is not None
+        if self._lost and error is None:
+            amount, self._lost = self._lost, 0
+            self.remark(f"{_human(amount)} of output lost: the disk did not take it in time")
+        self._on_write()
 
     def _keep(self, lines: Iterable[LogLine]) -> None:
         self._tail = [*self._tail, *lines][-TAIL_LINES:]
 
-    def _read_from(self, cursor: int) -> bytes:
-        older = b""
-        if cursor < self._origin:
-            older_size = self._size_of(self._older)
-            older = self._read_file(self._older, max(cursor - (self._origin - older_size), 0))
-        return older + self._read_file(self.path, max(cursor - self._origin, 0))
 
-    @staticmethod
-    def _read_file(path: Path, offset: int) -> bytes:
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read()
-        except OSError:
-            return b""
+class LastWords:
+    """The end of what one process wrote to its standard error, at most ``limit`` bytes.
 
-    @staticmethod
-    def _size_of(path: Path) -> int:
-        try:
-            return path.stat().st_size
-        except OSError:
-            return 0
+    ``total`` counts all bytes that it wrote.
+    """
+
+    __slots__ = ("_data", "limit", "total")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = 0
+        self._data = b""
+
+    def add(self, data: bytes) -> None:
+        """Take bytes as they come from the pipe."""
+        self.total += len(data)
+        self._data = (self._data + data)[-self.limit :]
+
+    def lines(self, since: int = 0) -> list[str]:
+        """Its lines, long ones cut, or those since ``total`` was ``since``; the last may have no end yet."""
+        kept = self._data[max(len(self._data) - (self.total - since), 0) :]
+        found = [line.rstrip(b"\r")[:MAX_LINE_BYTES] for line in kept.split(b"\n")]
+        if not found[-1]:
+            del found[-1]
+        return [line.decode("utf-8", "replace") for line in found]
 
 
-def _parse(data: bytes) -> list[LogLine]:
-    found = []
-    for line in data.decode("utf-8", "replace").split("\n"):
-        stamp, _, rest = line.partition(" ")
-        stream, _, text = rest.partition(" ")
-        try:
-            moment = datetime.fromisoformat(stamp).timestamp()
-        except ValueError:
-            continue  # the reading began inside a line
-        found.append(LogLine(moment, stream, text))
-    return found
+class MarkedLog:
+    """A part of ``log`` for a process beside the one that serves: each line begins with ``MARK``.
+
+    Has what an attempt needs of a log.
+    """
+
+    MARK = "verification: "
+
+    def __init__(self, log: LocationLog) -> None:
+        self._log = log
+        self._partial: dict[str, bytes] = {}
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Take bytes as they come from a pipe."""
+        *lines, rest = (self._partial.pop(stream, b"") + data).split(b"\n")
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        if rest:
+            self._partial[stream] = rest
+        if lines:
+            mark = self.MARK.encode()
+            self._log.lines(stream, b"".join(mark + line + b"\n" for line in lines))
+
+    def remark(self, text: str) -> None:
+        """Write a line of the supervisor's own."""
+        self._log.remark(self.MARK + text)
+
+    def flush(self) -> None:
+        """Write what is left of unfinished lines."""
+        for stream in list(self._partial):
+            self.output(stream, b"\n")
 
 
 def _human(size: int) -> str:

@@ -6,7 +6,8 @@ in ``supervisor.locate``. Touches no process and no file of the supervisor.
 
 Every method has a deadline: ``timeout`` of the client (seconds, 10 by default) beyond the time that
 the request itself may be held back. When it passes, ``RequestTimeoutError``; when the supervisor is
-gone, ``NotRunningError``, at once and also in the middle of a request.
+gone, ``NotRunningError``, at once and also in the middle of a request. Only the time in which the
+client runs is counted: one that was stopped reads the answer that came meanwhile.
 
 A ``Client`` may be shared between threads: requests are made one after the other, so a thread that
 waits holds up the others; give it a client of its own. An ``AsyncClient`` belongs to one event loop,
@@ -23,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import zmq
 
-from supervisor import calls
+from supervisor import calls, parameters
 from supervisor.calls import Call
 from supervisor.endpoint import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
+from supervisor.running_time import RunningTime, limit
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,13 +43,17 @@ Order = Literal["reload", "restart", "stop", "start"]
 
 T = TypeVar("T")
 
+# A poll counts milliseconds in an int of C (seconds).
+_LONGEST_LOOK = 86_400.0
+
 
 class Client(Endpoint):
     """A blocking client of the supervisor of ``workspace``.
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
-    ``directory`` (the current one) upwards, and failing that the only running supervisor of this
-    user is taken. Raises ``NotRunningError`` or ``ConfigurationError``. With ``address``
+    ``directory`` (the current one) upwards. Where no workspace file is found, the only running
+    supervisor of this user is taken, to look at: orders (``reload``, ``restart``, ``stop``, ``start``,
+    ``wait``, ``shutdown``) raise ``NotRunningError`` then. Raises that or ``ConfigurationError``. With ``address``
     (``tcp://host:port``) and ``keys`` (a file of ``supervise keys``) it is the supervisor there,
     whose silence is a ``RequestTimeoutError``. A context manager::
 
@@ -155,7 +161,9 @@ class Client(Endpoint):
         Returns whether all are ready, and their states. ``timeout`` in seconds, None for ever;
         when it passes, what is the case then is returned: the caller sees it in the states.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = self._call(calls.wait(locations, left))
@@ -178,9 +186,12 @@ class Client(Endpoint):
         With ``after`` (such a cursor) the lines behind it, as soon as there are any or after at most
         ``timeout`` (and 30) seconds.
         """
-        if after is None:
-            return self._call(calls.logs(location, lines))
-        return self._call(calls.follow(location, after, timeout))
+        if after is not None:
+            return self._call(calls.follow(location, after, timeout))
+        chunk = self._call(calls.logs(location, lines))
+        while (more := calls.earlier(chunk, location, lines)) is not None:
+            chunk = calls.joined(self._call(more), chunk)
+        return chunk
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -209,28 +220,25 @@ class Client(Endpoint):
     def _call(self, call: Call[T]) -> T:
         with self._lock:
             seconds = self._timeout + call.hold
-            deadline = time.monotonic() + seconds
-            number, frames = self._conversation.request(call)
+            number, frames = self._request(call)
             self._socket.send_multipart(frames)
+            time_left = RunningTime(seconds)
             while True:
-                if not self._readable(deadline):
+                if not self._readable(time_left):
                     raise self._late(call, seconds)
                 answer = self._socket.recv_multipart()
                 answered, header = self._conversation.number_of(answer)
                 if answered == number:  # else the late answer to a request given up before
                     return self._conversation.result(call, header, answer[1:])
 
-    def _readable(self, deadline: float) -> bool:
-        """True when a message is there; False when the deadline passed."""
+    def _readable(self, time_left: RunningTime) -> bool:
+        """True when a message is there; False when the time was used up."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         if self._pidfd is not None:
             poller.register(self._pidfd, zmq.POLLIN)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            look = left if self._pidfd is not None else min(left, LOOK_SECONDS)
+        while (step := time_left.step()) > 0:
+            look = min(step, _LONGEST_LOOK if self._pidfd is not None else LOOK_SECONDS)
             events = dict(poller.poll(int(look * 1000) + 1))
             if self._socket in events:
                 return True
@@ -239,6 +247,7 @@ class Client(Endpoint):
                 if self._socket.poll(int(LAST_WORDS_SECONDS * 1000)):
                     return True
                 raise self._gone()
+        return False
 
 
 class AsyncClient(Endpoint):
@@ -346,7 +355,9 @@ class AsyncClient(Endpoint):
         timeout: float | None = None,
     ) -> documents.Waited:
         """As ``Client.wait``."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
         while True:
             left = calls.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
             waited = await self._call(calls.wait(locations, left))
@@ -365,9 +376,12 @@ class AsyncClient(Endpoint):
         self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
     ) -> documents.LogChunk:
         """As ``Client.logs``."""
-        if after is None:
-            return await self._call(calls.logs(location, lines))
-        return await self._call(calls.follow(location, after, timeout))
+        if after is not None:
+            return await self._call(calls.follow(location, after, timeout))
+        chunk = await self._call(calls.logs(location, lines))
+        while (more := calls.earlier(chunk, location, lines)) is not None:
+            chunk = calls.joined(await self._call(more), chunk)
+        return chunk
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -392,12 +406,12 @@ class AsyncClient(Endpoint):
         import asyncio
 
         socket = self._connected()
-        number, frames = self._conversation.request(call)
+        number, frames = self._request(call)
         seconds = self._timeout + call.hold
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._pending[number] = answer
         try:
-            async with asyncio.timeout(seconds):
+            async with limit(seconds):
                 await socket.send_multipart(frames)
                 header, payload = await answer
         except TimeoutError:

@@ -21,6 +21,7 @@ from supervisor.attempt import Services
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
 from supervisor.control import Control, RemoteControl
+from supervisor.dependencies import Dependencies, Disk
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.environments import Environments
 from supervisor.errors import (
@@ -29,31 +30,38 @@ from supervisor.errors import (
     RequestError,
     UnknownLocationError,
 )
-from supervisor.interest import Interest
+from supervisor.interest import Looked
 from supervisor.keys import KeyDirectory
 from supervisor.launcher import SpawnLauncher
 from supervisor.learned import Learned
 from supervisor.limits import Cgroups
 from supervisor.location import Location, Watching
+from supervisor.log_files import LogFiles, LogHandler
 from supervisor.methods import Methods
+from supervisor.nearest import nearest
 from supervisor.news import News
 from supervisor.notify import Notifier
 from supervisor.packages import OWNER as PACKAGES
 from supervisor.packages import Packages
-from supervisor.preflight import preflight, starting
+from supervisor.prefixes import Prefixes
+from supervisor.preflight import claim, preflight, starting
+from supervisor.presence import Presence
 from supervisor.process import adopt_orphans, reap_orphans
 from supervisor.pulse import Pulse
-from supervisor.rendezvous import Rendezvous
+from supervisor.rendezvous import CONTROL, SHIMS, Rendezvous
+from supervisor.rereading import Rereading
 from supervisor.slots import Slots
 from supervisor.snapshot import Snapshot
 from supervisor.specs import LocationSpec, WorkspaceSpec
-from supervisor.statedir import LogFile, StateDirectory
+from supervisor.statedir import StateDirectory
 from supervisor.store import SnapshotStore
 from supervisor.transport import Transport, thrifty_context
+from supervisor.upkeep import Kept, Upkeep
+from supervisor.verifier import Verifier
 from supervisor.warden import Warden
 from supervisor.warm import WarmLauncher
 from supervisor.watcher import Watcher
-from supervisor.workspace import Selection, resolve
+from supervisor.workspace import Selection, names, resolve
 
 __all__ = ["Daemon"]
 
@@ -87,7 +95,8 @@ class Daemon:
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
-        self.spec: WorkspaceSpec = resolve(selection, cwd=cwd, environ=environ)
+        self._read_ns = time.time_ns()
+        self.spec: WorkspaceSpec = self.read()
         self.started = asyncio.Event()
         self.started_at = time.time()
         self.revision = 0
@@ -98,48 +107,44 @@ class Daemon:
         self.news = News()
         self._stop = asyncio.Event()
         self._at_once = False
-        self._files = Interest()
-        self._touched: set[str] = set()
-        self._stale = False
-        self._rereading: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._collecting: asyncio.TimerHandle | None = None
         self._leaving: dict[str, Location] = {}
-        key = self.spec.key + (f".check-{os.getpid()}" if once else "")
-        self.state = StateDirectory(self.spec.state_directory, key, temporary=once)
+        check = f".check-{os.getpid()}" if once else ""
+        found = names(selection, cwd=cwd, environ=environ)
+        self._names = [(directory, key + check) for directory, key in found]
+        directory, key = self._names[0]
+        self.state = StateDirectory(directory / ".supervise", key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._earlier: dict[str, Snapshot] = {}
-        self.store = SnapshotStore(None if once else self.state.path / "snapshots.db", self._hear)
-        self.rendezvous = Rendezvous.for_workspace(self.spec.directory, key, self._environ)
+        database = None if once else self.state.path / "snapshots.db"
+        self.store = SnapshotStore(database, self._hear, self.state.ensure)
+        self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
+        self._rereading = Rereading(self, self.started, self._stop.is_set, self._spawn)
+        self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
         self._descriptors = raise_descriptor_limit()
         preflight()
-        self.state.open(self.spec.title)
-        handler = self._open_log()
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            closing.callback(self._presence.close)
+            with starting():
+                await claim(self.spec.title, self._names, self._presence, self.state, self._environ)
+            closing.callback(self.state.close)
+            with starting():
+                self._logs = LogFiles(self.conditions.tell("logs_unwritable"))
+            closing.push_async_callback(self._logs.close)
+            handler = LogHandler(self._logs, self.state.path / "supervisor.log")
+            closing.callback(handler.close)
+            _log.addHandler(handler)
+            closing.callback(_log.removeHandler, handler)
+            _log.setLevel(logging.INFO)
+            _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
                 self.rendezvous.open()
-            try:
-                await self._serve()
-            finally:
-                self.rendezvous.close()
-        finally:
-            _log.removeHandler(handler)
-            handler.close()
-            self.state.close()
-
-    def _open_log(self) -> logging.Handler:
-        """Everything that happens to locations goes to ``supervisor.log``, kept within bounds."""
-        handler = LogFile(
-            self.state.path / "supervisor.log", maxBytes=5 * 1024 * 1024, backupCount=2, delay=True
-        )
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        _log.addHandler(handler)
-        _log.setLevel(logging.INFO)
-        _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
-        return handler
+            closing.callback(self.rendezvous.close)
+            await self._serve()
 
     def shutdown(self, at_once: bool = False) -> None:
         """Stop everything; ``at_once`` kills instead of asking."""
@@ -152,7 +157,7 @@ class Daemon:
     def reread(self) -> None:
         """Read the workspace's files again, whether or not they are known to have changed."""
         self._notifier.reloading()
-        self._reread(set())
+        self._rereading.ask(set())
 
     def changed(self) -> None:
         """Something that clients can see has changed."""
@@ -175,7 +180,7 @@ class Daemon:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
-            raise UnknownLocationError(name, hint=self._known(name))
+            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
         return found
 
     async def _serve(self) -> None:
@@ -186,15 +191,15 @@ class Daemon:
             self._services.transport.start(self.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
-                self._files.take_files(map(str, self.spec.files))
-                self._watch_workspace()
+                self.reading_began(self._read_ns)
+            await self._verifier.open()
             self._earlier = await self.store.open({one.name for one in self.spec.locations})
-            self._look_at_limits()
+            self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
             # Not before it knows its locations: clients of an earlier one connect by themselves.
-            for control in controls:
-                control.start(self.conditions.tell("open_files"))
+            for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
+                control.start(self.conditions.tell(key))
             with starting():
                 self.rendezvous.announce(
                     {
@@ -204,6 +209,7 @@ class Daemon:
                         "listen": None if self._listen is None else controls[-1].address,
                     }
                 )
+            self._upkeep.start()
             self.started.set()
             self._notifier.ready(f"supervising {self.spec.title}")
             self._spawn(self._notifier.keep_alive())
@@ -218,17 +224,29 @@ class Daemon:
         with starting():
             transport = Transport(context, self.rendezvous.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.spec.state_directory / "envs", self._environ)
+        environments = Environments(self.state.root / "envs", self._environ)
         closing.callback(environments.close)
+        with starting():
+            self._disk = Disk()
+        closing.callback(self._disk.close)
         self._watcher = Watcher(self._paths_changed, self._armed, self.conditions.tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self._packages = Packages(self._watcher, self._packages_changed)
+        self._packages = Packages(self._watcher, self._disk, self._packages_changed)
         closing.callback(self._packages.close)
+        self._files = Dependencies(
+            _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._inputs_changed
+        )
         methods = Methods(self).table()
-        controls: list[Control | RemoteControl] = []
         with starting():
-            controls.append(Control(context, self.rendezvous.control_address, methods))
-        closing.push_async_callback(controls[0].close)
+            control = Control(context, self.rendezvous.control_address, methods)
+        closing.push_async_callback(control.close)
+        controls: list[Control | RemoteControl] = [control]
+        kept = Kept(
+            self._names[0], self.state, self.rendezvous, self._presence, self.store,
+            {CONTROL: control.rebind, SHIMS: transport.rebind},
+        )  # fmt: skip
+        self._upkeep = Upkeep(kept, self.conditions, self._is_back, Prefixes(self.ordered))
+        closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
             closing.push_async_callback(remote.close)
@@ -244,7 +262,7 @@ class Daemon:
             SpawnLauncher(warden, self._descriptors, cgroups),
             Learned(None if self._once else self.state.path / "preload.json"),
             slots,
-            lambda name: LocationLog(self.state.log_path(f"forkserver {name}")).output,
+            lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
@@ -256,11 +274,19 @@ class Daemon:
             environments,
             slots,
             pulse,
-            uses=(lambda prefix: None) if self._once else self._packages.add,
+            uses=_not_watched if self._once else self._packages.add,
         )
+        self._verifier = Verifier(self._services, self.state.path, self._under_way)
+        closing.push_async_callback(self._verifier.close)
         closing.callback(self._collect_no_more)
         closing.callback(self._notifier.stopping)
         return controls
+
+    def _is_back(self) -> None:
+        self._rereading.ask(set())
+        for location in self.locations.values():
+            if location.failure is not None:
+                location.reload("the workspace's directory is there again")
 
     def _cancel_background(self) -> None:
         for task in self._background:
@@ -294,11 +320,12 @@ class Daemon:
             self.remotes[spec.name] = spec
             return
         log = LocationLog(
+            self._logs,
             self.state.log_path(spec.name),
             on_write=self.news.tell,
             later=asyncio.get_running_loop().call_later,
         )
-        watching = None if self._once else Watching(self._watcher.watch)
+        watching = None if self._once else Watching(self._disk, self._watcher.watch)
         location = Location(
             spec,
             self._services,
@@ -308,6 +335,7 @@ class Daemon:
             restarts=not self._once,
             earlier=self._earlier.pop(spec.name, None),
             keep=self.store.save,
+            verifier=None if self._once else self._verifier,
         )
         self.locations[spec.name] = location
         location.start(reason)
@@ -318,6 +346,8 @@ class Daemon:
         if location is None:
             return
         self._watcher.forget(name)
+        if location.files is not None:
+            location.files.close()
         if location.snapshot is not None:
             self._earlier[name] = location.snapshot  # it may come back
         self._leaving[name] = location
@@ -329,68 +359,60 @@ class Daemon:
         if self._leaving.get(name) is location:
             del self._leaving[name]
 
-    def _watch_workspace(self) -> None:
-        self._watcher.watch(_WORKSPACE_OWNER, self._files.directories)
+    def reading_began(self, wall_ns: int) -> None:
+        """Watch the workspace's files, which were read after ``wall_ns``, by whatever links."""
+        named = (self._cwd / path for path in self._selection.files)
+        files = (*self.spec.files, *named)
+        self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
 
-    def _paths_changed(self, paths: set[str]) -> None:
+    def _inputs_changed(self, paths: set[str], _late: bool) -> None:
+        self._rereading.ask(paths)
+
+    def _paths_changed(self, owner: str, paths: set[str]) -> None:
         if self._stop.is_set():
             return
-        inputs = self._files.concerned(paths, failed=False)
-        # What is wrong may be a file that is missing, and that no spec names yet.
-        if inputs or self.problems:
-            self._reread(inputs)
-        self._packages.paths_changed(paths)
-        for location in list(self.locations.values()):
-            location.files_changed(paths)
+        if self.problems:  # what is wrong may be a file that is missing, and that no spec names yet
+            self._rereading.ask(set())
+        if owner == PACKAGES:
+            self._packages.hear(paths)
+        elif (files := self._files_of(owner)) is not None:
+            files.hear(paths)
 
-    def _armed(self, owner: str | None) -> None:
+    def _armed(self, owner: str) -> None:
         if self._stop.is_set():
             return
-        if owner in (None, _WORKSPACE_OWNER):
-            outdated = self._files.outdated()
-            if outdated:
-                self._reread(outdated)
-        if owner in (None, PACKAGES):
-            self._packages.watched()
-        for name, location in list(self.locations.items()):
-            if owner in (None, name):
-                location.files_watched()
+        if owner == PACKAGES:
+            self._packages.look()
+        elif (files := self._files_of(owner)) is not None:
+            files.look()
 
-    def _reread(self, paths: set[str]) -> None:
-        """Read the workspace's files and apply what is different; ``paths`` are known to be."""
-        self._touched |= paths
-        self._stale = True
-        if self._rereading is None or self._rereading.done():
-            self._rereading = self._spawn(self._read_until_calm())
+    def _files_of(self, owner: str) -> Dependencies | None:
+        if owner == _WORKSPACE_OWNER:
+            return self._files
+        location = self.locations.get(owner)
+        return None if location is None else location.files
 
-    async def _read_until_calm(self) -> None:
-        await self.started.wait()
-        while self._stale and not self.stopping:
-            self._stale = False
-            touched, self._touched = self._touched, set()
-            self._files.take_files(map(str, self.spec.files))  # what changes from now on is news
-            try:
-                # In a thread: a file may be large, or on a disk that hangs.
-                spec = await asyncio.to_thread(
-                    resolve, self._selection, cwd=self._cwd, environ=self._environ
-                )
-            except ConfigurationError as error:  # a broken edit changes nothing
-                self.problems = error.problems
-                self.changed()
-            else:
-                if not self.stopping:
-                    self._apply(spec, touched)
-        if not self.stopping:
-            self._notifier.ready(f"supervising {self.spec.title}")
+    # What ``Rereading`` asks and tells.
 
-    def _apply(self, spec: WorkspaceSpec, paths: set[str]) -> None:
+    def read(self) -> WorkspaceSpec:
+        """Read the workspace's files; blocks. Raises ``ConfigurationError``."""
+        return resolve(self._selection, cwd=self._cwd, environ=self._environ)
+
+    def is_broken(self, error: ConfigurationError) -> None:
+        """A broken edit changes nothing."""
+        self.problems = error.problems
+        self.changed()
+
+    def is_calm(self) -> None:
+        """The service manager waits for it."""
+        self._notifier.ready(f"supervising {self.spec.title}")
+
+    def was_read(self, spec: WorkspaceSpec, touched: set[str]) -> None:
+        """Make the set of locations what ``spec`` says."""
         self.problems = ()
         old = {one.name: one for one in self.spec.locations}
         new = {one.name: one for one in spec.locations}
-        if set(spec.files) != set(self.spec.files):
-            self._files.take_files(map(str, spec.files))
         self.spec = spec
-        self._watch_workspace()
         for name in old.keys() - new.keys():
             self._remove(name)
         for name, one in new.items():
@@ -405,20 +427,23 @@ class Daemon:
             else:
                 location = self.locations[name]
                 location.update(one, "its entry in the workspace changed")
-                inputs = {one.environment.requirements_file, *_project_files(one)}
-                touched = {str(path) for path in inputs if path is not None} & paths
-                if before == one and touched:
-                    names = ", ".join(sorted(Path(path).name for path in touched))
+                inputs = {str(path) for path in one.environment.inputs} & touched
+                if before == one and inputs:
+                    names = ", ".join(sorted(Path(path).name for path in inputs))
                     location.reload(f"{names} changed")
         order = {name: position for position, name in enumerate(new)}
         self.locations = dict(sorted(self.locations.items(), key=lambda item: order[item[0]]))
-        self._look_at_limits()
+        self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
         self.changed()
 
     # What others tell.
 
+    def _under_way(self) -> bool:
+        return self.stopping or any(one.under_way for one in self._all_locations())
+
     def _location_changed(self) -> None:
         self.changed()
+        self._verifier.look()
         if self._collecting is None and not self._once:
             loop = asyncio.get_running_loop()
             self._collecting = loop.call_later(_COLLECT_DELAY, self._collect)
@@ -453,9 +478,6 @@ class Daemon:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
                 self._loop.call_soon_threadsafe(self.conditions.tell(key), text)
 
-    def _look_at_limits(self) -> None:
-        self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
-
     def _packages_changed(self, prefix: Path) -> None:
         for location in self.locations.values():
             attempt = location.newest or location.serving
@@ -472,16 +494,6 @@ class Daemon:
         task.add_done_callback(self._background.discard)
         return task
 
-    def _known(self, name: str) -> str:
-        import difflib
 
-        names = [*self.locations, *self.remotes]
-        near = difflib.get_close_matches(name, names, n=1)
-        if near:
-            return f"did you mean {near[0]}?"
-        return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
-
-
-def _project_files(spec: LocationSpec) -> list[Path]:
-    project = spec.environment.project
-    return [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+async def _not_watched(_prefix: Path) -> None:
+    """For one-off checks."""

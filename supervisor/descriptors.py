@@ -21,7 +21,14 @@ from zmq.utils.monitor import recv_monitor_message
 
 from supervisor.conditions import Tell
 
-__all__ = ["Door", "no_room", "raise_descriptor_limit", "shortage"]
+__all__ = [
+    "Door",
+    "descriptor_limit",
+    "no_room",
+    "raise_descriptor_limit",
+    "room_for",
+    "shortage",
+]
 
 # Its lifeline, two pipes, a pidfd and a connection; twice while it reloads.
 _OF_A_LOCATION = 5 * 2
@@ -51,7 +58,7 @@ def raise_descriptor_limit() -> int:
 
 def shortage(locations: int) -> str | None:
     """What to tell the operator when ``locations`` need more descriptors than there may be."""
-    limit = _limit()
+    limit = descriptor_limit()
     needed = locations * _OF_A_LOCATION + _OF_OUR_OWN
     if needed <= limit:
         return None
@@ -63,28 +70,36 @@ def shortage(locations: int) -> str | None:
 
 def no_room() -> str | None:
     """Why no other process can be placed, None when one can."""
-    global _spare
-    limit = _limit()
-    seen, left = _spare
-    if seen == limit and left >= _OF_A_LOCATION:
-        _spare = (limit, left - _OF_A_LOCATION)
-        return None
-    used = _used()
-    room = limit - used - _reserve(limit)
-    _spare = (limit, room // 2)  # the other half is for what others take meanwhile
-    if room >= _OF_A_LOCATION // 2:
+    if room_for(_OF_A_LOCATION // 2, _OF_A_LOCATION):
         return None
     return (
-        f"{used} of the supervisor's {limit} open files are in use and some must stay free: "
-        f"{_REMEDY}"
+        f"{_used()} of the supervisor's {descriptor_limit()} open files are in use and some must "
+        f"stay free: {_REMEDY}"
     )
+
+
+def room_for(count: int, expected: int | None = None) -> bool:
+    """Whether so many more may be had and the reserve stays free.
+
+    ``expected`` is what is taken into account until it is looked again, by default ``count``.
+    """
+    global _spare
+    limit = descriptor_limit()
+    seen, left = _spare
+    taken = count if expected is None else expected
+    if seen == limit and left >= taken:
+        _spare = (limit, left - taken)
+        return True
+    room = limit - _used() - _reserve(limit)
+    _spare = (limit, room // 2)  # the other half is for what others take meanwhile
+    return room >= count
 
 
 class Door:
     """Keeps new connections out of ``socket``, bound to the ipc ``address``, while there is no room.
 
-    ``closed`` is told a text when it closes and None when it opens again. Made in a running event loop; connections may come
-    from when it is made.
+    ``closed`` is told a text when it closes and None when it opens again. Made in a running event
+    loop; connections may come from when it is made.
     """
 
     def __init__(self, socket: zmq.asyncio.Socket, address: str, closed: Tell) -> None:
@@ -103,14 +118,15 @@ class Door:
         self._monitor.close(0)
 
     async def _watch(self) -> None:
+        path = Path(self._address.removeprefix("ipc://"))
         while True:
             await recv_monitor_message(self._monitor)
             self._unseen += 1
-            if self._unseen < _UNSEEN or _free() > _reserve(_limit()) // 2:
+            if self._unseen < _UNSEEN or _free() > _reserve(descriptor_limit()) // 2:
                 self._unseen %= _UNSEEN
                 continue
-            with contextlib.suppress(OSError):  # somebody removed it
-                await self._hide(Path(self._address.removeprefix("ipc://")))
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                await self._hide(path)
 
     async def _hide(self, path: Path) -> None:
         # Not unbound: that would end the connections that there are.
@@ -118,17 +134,19 @@ class Door:
         path.rename(hidden)  # noqa: ASYNC240  # of a moment
         try:
             self._closed(
-                f"{_used()} of the supervisor's {_limit()} open files are in use: who connects now "
-                "has to wait until some are closed"
+                f"nearly all of the supervisor's {descriptor_limit()} open files are in use: who "
+                "connects now has to wait until some are closed"
             )
-            while _free() <= _reserve(_limit()):  # noqa: ASYNC110 - nothing tells of a file closed
+            while _free() <= _reserve(descriptor_limit()):  # noqa: ASYNC110 - nothing tells of a file closed
                 await asyncio.sleep(_AGAIN)
         finally:
-            hidden.rename(path)
             self._closed(None)
+            if not path.exists():  # noqa: ASYNC240  # else it was lost and bound again
+                hidden.rename(path)
 
 
-def _limit() -> int:
+def descriptor_limit() -> int:
+    """How many descriptors this process may have now."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -140,8 +158,8 @@ def _used() -> int:
     for directory in ("/proc/self/fd", "/dev/fd"):
         with contextlib.suppress(OSError):
             return len(os.listdir(directory))  # noqa: PTH208  # names only
-    return _limit()  # none is left to look with
+    return descriptor_limit()  # none is left to look with
 
 
 def _free() -> int:
-    return _limit() - _used()
+    return descriptor_limit() - _used()

@@ -4,9 +4,9 @@ Owns two ways to watch behind one protocol: inotify(7) on Linux, which costs not
 happens, and ``watchfiles`` elsewhere. Directories are watched, not files, and not below themselves.
 Knows no owners and judges no change.
 
-Both are told what to watch as a whole and compare it with what they have. What they cannot tell of,
-because a directory went away or the kernel dropped events, they report as ``lost``: whoever cares
-must look for himself.
+Both are told what to watch as a whole and compare it with what they have; a directory that is not
+there is left out. What they cannot tell of, because a directory went away or the kernel dropped
+events, they report as ``lost``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "directory_watch"]
 
-# Quiet time that ends a burst, and the longest a burst is held back (seconds).
+# What comes within a step is told together, and held back for no longer than this (seconds).
 _STEP = 0.010
-_BURST = 0.4
+_BURST = 0.05
 # How long to leave it alone when the system cannot watch (seconds).
 _RETRY = 10.0
 
@@ -38,14 +38,15 @@ _RETRY = 10.0
 class Heard:
     """Whom a watch tells, in the event loop's thread.
 
-    ``changed(paths)`` once a burst, ``armed()`` once all that was asked for is watched, ``lost()``
-    when changes may have gone unseen or a watched directory is gone, ``trouble(text)`` when the
-    system cannot watch, ``trouble(None)`` once it can again.
+    ``changed(paths)`` once a burst, ``armed(directories)`` once what was asked for last is watched,
+    and which of it, ``lost(directories)`` when these are gone, ``lost(None)`` when changes may have
+    gone unseen anywhere, ``trouble(text)`` when the system cannot watch, ``trouble(None)`` once it
+    can again.
     """
 
     changed: Callable[[set[str]], None]
-    armed: Callable[[], None]
-    lost: Callable[[], None]
+    armed: Callable[[frozenset[str]], None]
+    lost: Callable[[frozenset[str] | None], None]
     trouble: Tell
 
 
@@ -53,7 +54,7 @@ class DirectoryWatch(Protocol):
     """Watches one set of directories at a time."""
 
     def watch(self, directories: frozenset[str]) -> None:
-        """Watch these, all of which exist, and no others."""
+        """Watch those of these that exist, and no others."""
 
     async def close(self) -> None:
         """Watch nothing any more."""
@@ -75,7 +76,10 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
 
 
 class InotifyWatch:
-    """Linux: watches are added and removed one by one, events read when there are some."""
+    """Linux: watches are added and removed one by one, events read when there are some.
+
+    To add one is to look a path up, on whatever disk: that is done in a thread.
+    """
 
     def __init__(self, inotify: INotify, heard: Heard) -> None:
         from inotify_simple import flags
@@ -93,46 +97,81 @@ class InotifyWatch:
         # One directory may have several names (links), and then has one watch.
         self._names: dict[int, set[str]] = {}
         self._watches: dict[str, int] = {}
+        self._wanted: frozenset[str] = frozenset()
+        self._again = asyncio.Event()
+        # Watches that ended before the thread that adds them has told of them.
+        self._ended: set[int] = set()
         self._burst: set[str] = set()
-        self._lost = False
+        self._overflown = False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
         self._listen()
+        self._task = asyncio.create_task(self._arm(), name="inotify")
 
     def watch(self, directories: frozenset[str]) -> None:
         """Watch these and no others; tried again later when the kernel has no room for more."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        for path in self._watches.keys() - directories:
-            self._remove(path)
-        for path in sorted(directories - self._watches.keys()):
-            try:
-                self._add(path)
-            except (FileNotFoundError, NotADirectoryError):
-                self._loop.call_soon(self._heard.lost)  # it went away meanwhile
-            except PermissionError:
-                continue  # nobody's to look into
-            except OSError as error:
-                self._heard.trouble(f"files cannot be watched: {_why(error)}")
-                self._retry = self._loop.call_later(_RETRY, self.watch, directories)
-                return
-        self._heard.trouble(None)
-        self._heard.armed()
+        self._wanted = directories
+        self._again.set()
 
     async def close(self) -> None:
         """Give the kernel's watches back."""
-        for timer in (self._timer, self._retry):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._loop.remove_reader(self._inotify.fileno())
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
         self._inotify.close()
 
-    def _add(self, path: str) -> None:
-        number = self._inotify.add_watch(path, self._mask)
-        self._watches[path] = number
-        self._names.setdefault(number, set()).add(path)
+    async def _arm(self) -> None:
+        while True:
+            await self._again.wait()
+            self._again.clear()
+            for path in self._watches.keys() - self._wanted:
+                self._remove(path)
+            new = sorted(self._wanted - self._watches.keys())
+            try:
+                if new:
+                    await self._add(new)
+            except (OSError, RuntimeError) as error:
+                self._heard.trouble(f"files cannot be watched: {_why(error)}")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY):
+                        await self._again.wait()
+                self._again.set()
+                continue
+            self._heard.trouble(None)
+            if not self._again.is_set():
+                self._heard.armed(frozenset(self._watches))
+
+    async def _add(self, paths: list[str]) -> None:
+        numbers: list[tuple[str, int]] = []
+
+        def add() -> None:
+            for path in paths:
+                # It went away meanwhile, or is nobody's to look into.
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                    numbers.append((path, self._inotify.add_watch(path, self._mask)))
+
+        adding = asyncio.ensure_future(asyncio.to_thread(add))
+        try:
+            await asyncio.shield(adding)
+        except asyncio.CancelledError:
+            await asyncio.wait([adding])  # its descriptor is closed next
+            raise
+        finally:
+            for path, number in numbers:
+                self._watches[path] = number
+                self._names.setdefault(number, set()).add(path)
+            for number in self._ended & self._names.keys():
+                self._lose(number)
+            self._ended.clear()
+
+    def _lose(self, number: int) -> None:
+        """Under its names another directory may stand one day: this watch is not its."""
+        names = list(self._names[number])
+        for path in names:
+            self._remove(path)
+        self._loop.call_soon(self._heard.lost, frozenset(names))
 
     def _remove(self, path: str) -> None:
         number = self._watches.pop(path)
@@ -161,27 +200,26 @@ class InotifyWatch:
             return
         self._timer = None
         paths, self._burst = self._burst, set()
-        lost, self._lost = self._lost, False
+        overflown, self._overflown = self._overflown, False
         self._listen()
         if paths:
             self._heard.changed(paths)
-        if lost:
-            self._heard.lost()
+        if overflown:
+            self._heard.lost(None)
 
     def _read(self) -> bool:
         """Take what there is into the burst; False when there was nothing."""
         events = list(self._inotify.read(timeout=0))
         for number, mask, _cookie, name in events:
             if mask & self._flags.Q_OVERFLOW:
-                self._lost = True
+                self._overflown = True
                 continue
             known = self._names.get(number, set())
             self._burst.update(f"{path}{os.sep}{name}" if name else path for path in known)
             if mask & self._gone and known:
-                # Under this name another directory may stand one day: this watch is not its.
-                self._lost = True
-                for path in list(known):
-                    self._remove(path)
+                self._lose(number)
+            elif mask & self._gone:
+                self._ended.add(number)
         return bool(events)
 
 
@@ -205,9 +243,9 @@ class WatchfilesWatch:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def _is_armed(self) -> None:
+    def _is_armed(self, directories: frozenset[str]) -> None:
         self._heard.trouble(None)
-        self._heard.armed()
+        self._heard.armed(directories)
 
     async def _run(self) -> None:
         from watchfiles import awatch
@@ -215,11 +253,13 @@ class WatchfilesWatch:
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
-            if not self._wanted:
+            directories = await asyncio.to_thread(_existing, self._wanted)
+            if not directories:
+                self._heard.armed(directories)
                 await self._again.wait()
                 continue
             stream = awatch(
-                *sorted(self._wanted),
+                *sorted(directories),
                 watch_filter=None,
                 debounce=int(_BURST * 1000),
                 step=int(_STEP * 1000),
@@ -228,20 +268,22 @@ class WatchfilesWatch:
                 ignore_permission_denied=True,
             )
             # The stream sets up the watches before it first waits: this runs right after.
-            report = loop.call_soon(self._is_armed)
+            report = loop.call_soon(self._is_armed, directories)
             try:
                 async for changes in stream:
                     self._heard.changed({path for _kind, path in changes})
             except OSError as error:
                 report.cancel()
                 if isinstance(error, FileNotFoundError):  # one vanished meanwhile
-                    loop.call_soon(self._heard.lost)
-                    await self._again.wait()
                     continue
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY):
                         await self._again.wait()
+
+
+def _existing(paths: frozenset[str]) -> frozenset[str]:
+    return frozenset(path for path in paths if os.path.isdir(path))  # noqa: PTH112  # False, too, where we may not look
 
 
 def _find_inotify() -> None:

@@ -7,7 +7,7 @@ Times are Unix seconds, sizes bytes. Holds no behaviour, and nobody imports it t
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 __all__ = [
     "Change",
@@ -33,6 +33,7 @@ __all__ = [
     "Shown",
     "StatusDocument",
     "SupervisorStatus",
+    "Verification",
     "Waited",
     "Warning_",
 ]
@@ -138,6 +139,14 @@ class Environment(TypedDict):
     managed: bool
 
 
+class Verification(TypedDict):
+    """Whether a fresh process loads what was loaded forked; ``at`` is when that was found out."""
+
+    state: Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
+    at: float | None
+    reason: str
+
+
 class LogLine(TypedDict):
     """``stream`` is ``out``, ``err``, or ``sup`` for the supervisor's own."""
 
@@ -172,6 +181,7 @@ class LocationStatus(TypedDict):
     limits: NotRequired[dict[str, float]]
     strays: NotRequired[list[dict[str, Any]]]
     environment: Environment | None
+    verification: NotRequired[Verification | None]
     target: dict[str, Any] | None
     remote: str | None
     form: str
@@ -293,7 +303,12 @@ class Waited(TypedDict):
 
 
 class LogChunk(TypedDict):
-    """Lines of a log; ``next`` is the cursor to go on from."""
+    """Lines of a log; ``next`` is the cursor to go on from.
+
+    ``before`` is the cursor at the first of the lines; None when nothing older is kept, and with
+    ``after``.
+    """
 
     lines: list[LogLine]
     next: int
+    before: NotRequired[int | None]

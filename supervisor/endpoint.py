@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from supervisor import parameters
 from supervisor.calls import Call, Conversation
 from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.locate import Found, find
@@ -46,6 +47,7 @@ class Endpoint:
         address: str | None = None,
         keys: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._timeout = parameters.seconds("timeout", timeout)
         self._remote = address is not None
         self._keys = None
         if address is not None:
@@ -59,10 +61,15 @@ class Endpoint:
         self._found = (
             found if found is not None else find(workspace, directory=directory, environ=environ)
         )
-        self._timeout = timeout
         self._conversation = Conversation(self._found.workspace)
         self._pidfd = None if self._remote else _pidfd(self._found)
         self._open()
+
+    def _request(self, call: Call[Any]) -> tuple[int, list[bytes]]:
+        """The number of a new request and its frames; an order on a guess is refused here."""
+        if call.is_order:
+            self._found.take_order()
+        return self._conversation.request(call)
 
     def _open(self) -> None:
         """Make what the client needs of its own; the supervisor is known by now."""

@@ -8,7 +8,7 @@ spec into ``Prepared``: what to launch and with which variables. Decides nothing
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import os
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +18,15 @@ from functools import partial
 from pathlib import Path
 
 import envs
+from envs.children import run
 from supervisor.specs import EnvironmentSpec
 
 __all__ = ["Environments", "Prepared", "request_of"]
 
 # Installs wait for the network and the disk, probes for a process: a few of each side by side.
 _THREADS = 4
+# For two imports (seconds).
+_LOOK_TIMEOUT = 20.0
 
 Told = Callable[[str], None]
 
@@ -64,9 +67,9 @@ class Environments:
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._root = root
         # Its first use fills a cache without a lock: two threads at once would see it half full.
         sysconfig.get_config_vars()
-        self.store = envs.EnvironmentStore(root, environ=environ)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()
         self._under_way: dict[EnvironmentSpec, _Making] = {}
@@ -91,7 +94,7 @@ class Environments:
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, partial(self.store.collect, list(in_use)))
+        await loop.run_in_executor(self._pool, lambda: self._store().collect(list(in_use)))
 
     def close(self) -> None:
         """Abandon what is under way; half-made environments are rebuilt another time."""
@@ -120,10 +123,26 @@ class Environments:
         for told in listeners:
             told(text)
 
+    def _store(self) -> envs.EnvironmentStore:
+        # By the workspace's real place: a link to it may lead elsewhere one day, and what runs in an
+        # environment must find it where it was.
+        state = self._root.parent
+        workspace = Path(os.path.realpath(state.parent))
+        return envs.EnvironmentStore(
+            workspace / state.name / self._root.name, environ=self._environ
+        )
+
     def _make_now(
         self, spec: EnvironmentSpec, progress: Callable[[envs.Progress], None]
     ) -> Prepared:
-        environment = self.store.sync(request_of(spec), progress=progress, cancel=self._cancel)
+        workspace = self._root.parent.parent
+        if spec.managed and not workspace.is_dir():
+            raise envs.EnvError(
+                "storage",
+                f"{workspace} is gone: no environment is made in it",
+                hint="move the workspace's directory back, or supervise it where it is now",
+            )
+        environment = self._store().sync(request_of(spec), progress=progress, cancel=self._cancel)
         overlay: Path | None
         try:
             overlay = envs.ensure_overlay(
@@ -144,9 +163,7 @@ def _has_own_runtime(executable: Path) -> bool:
     """True when the team's own environment holds pyzmq and msgpack."""
     command = [str(executable), "-c", "import zmq, msgpack"]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = run(command, environ=os.environ, timeout=_LOOK_TIMEOUT)
+    except OSError:
         return False
-    return done.returncode == 0
+    return done.returncode == 0 and not done.timed_out

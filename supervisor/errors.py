@@ -3,6 +3,7 @@
 SupervisorError
 ├── ConfigurationError      the operator's files or flags (exit status 2)
 ├── NotRunningError         no supervisor answers for this workspace (exit status 3)
+├── UnreachableError        one runs and cannot be reached now (exit status 1)
 ├── AlreadyRunningError     another supervisor holds this workspace (exit status 2)
 ├── StartError              the machine or its limits do not let one start (exit status 1)
 ├── UnknownLocationError    no location of that name (exit status 4)
@@ -10,6 +11,7 @@ SupervisorError
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
+    └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
 
 Each carries its facts as fields and builds its text in ``__str__``: one lowercase sentence that
 names the thing, its state and the remedy. ``hint`` is printed on a line of its own.
@@ -27,6 +29,7 @@ __all__ = [
     "AlreadyRunningError",
     "ConfigurationError",
     "ConfigurationProblem",
+    "InvalidParameterError",
     "NotRunningError",
     "ProtocolError",
     "RequestError",
@@ -35,6 +38,7 @@ __all__ = [
     "SupervisorError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnreachableError",
 ]
 
 
@@ -88,17 +92,33 @@ class ConfigurationError(SupervisorError):
 
 
 class NotRunningError(SupervisorError):
-    """Nobody answers on the control socket of ``workspace``."""
+    """No supervisor of ``workspace`` runs, or none is meant.
+
+    ``others`` are the workspaces of those that do run, where that was looked for. With
+    ``nothing_here`` no workspace was named, and ``workspace`` is the directory from which upwards no
+    workspace file was found.
+    """
 
     exit_status = 3
     code = "not_running"
 
-    def __init__(self, workspace: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        *,
+        hint: str | None = None,
+        others: Sequence[str] = (),
+        nothing_here: bool = False,
+    ) -> None:
         super().__init__(workspace)
         self.workspace = workspace
         self.hint = hint
+        self.others = tuple(others)
+        self.nothing_here = nothing_here
 
     def __str__(self) -> str:
+        if self.nothing_here:
+            return f"no workspace file is in {self.workspace} or above, and none was named"
         return f"no supervisor is running for {self.workspace}"
 
 
@@ -108,14 +128,34 @@ class AlreadyRunningError(SupervisorError):
     exit_status = 2
     code = "already_running"
 
-    def __init__(self, workspace: str, pid: int) -> None:
+    def __init__(self, workspace: str, pid: int, *, hint: str | None = None) -> None:
         super().__init__(workspace, pid)
         self.workspace = workspace
         self.pid = pid
-        self.hint = "use `supervise status` to look at it, or `supervise shutdown` to stop it"
+        self.hint = (
+            hint or "use `supervise status` to look at it, or `supervise shutdown` to stop it"
+        )
 
     def __str__(self) -> str:
-        return f"{self.workspace} is already supervised by pid {self.pid}"
+        who = f"pid {self.pid}" if self.pid > 0 else "a process that does not tell its pid"
+        return f"{self.workspace} is already supervised by {who}"
+
+
+class UnreachableError(SupervisorError):
+    """A supervisor (``pid``, 0 when it is not known) runs for ``workspace`` and cannot be reached."""
+
+    code = "unreachable"
+
+    def __init__(self, workspace: str, pid: int, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(workspace, pid, reason)
+        self.workspace = workspace
+        self.pid = pid
+        self.reason = reason
+        self.hint = hint
+
+    def __str__(self) -> str:
+        who = f"pid {self.pid} supervises" if self.pid > 0 else "a supervisor runs for"
+        return f"{who} {self.workspace} and cannot be reached: {self.reason}"
 
 
 class _UnknownError(SupervisorError):
@@ -165,3 +205,7 @@ class RequestTimeoutError(_SentenceError):
 
 class ProtocolError(_SentenceError):
     code = "protocol"
+
+
+class InvalidParameterError(ProtocolError):
+    exit_status = 2

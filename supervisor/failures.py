@@ -7,8 +7,8 @@ known fields of the right type pass, cut to size. Renders nothing.
 
 from __future__ import annotations
 
-import linecache
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,18 +23,20 @@ from supervisor.specs import Limits
 
 __all__ = [
     "Failure",
+    "Scene",
     "at_a_limit",
     "died",
     "from_environment",
     "from_shim",
+    "how_it_ended",
     "internal",
     "protocol_mismatch",
-    "scene_in_a_library",
+    "scene_of",
     "timed_out",
     "unresponsive",
 ]
 
-_DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)')
+_DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d{1,9}) in (?P<function>.+)')
 _LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
 )
@@ -42,6 +44,23 @@ _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
 _NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
 _INSTALLED = re.compile(r"^.*/(?:site|dist)-packages/")
+# What the source says, or our own side of the process: a fresh one would fail alike.
+_FAILS_ALIKE = frozenset(
+    {
+        "environment",
+        "internal",
+        "interpreter",
+        "missing_file",
+        "missing_working_directory",
+        "protocol",
+        "snapshot",
+        "syntax_error",
+        "unresponsive",
+    }
+)
+# What an error says that is another at each time: numbers, addresses.
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}|\d+")
+_MAX_SAID = 300
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
 _ENVIRONMENT_KINDS_OF_INTERPRETER = frozenset(
@@ -54,7 +73,7 @@ class Failure:
     """One failure. ``message`` is one sentence; ``hint`` says what to do, or is None.
 
     ``details`` holds what docs/snapshot.md lists for load failures beyond these (exception, frames,
-    causes, traceback, files, watch), and ``detail``: a tool's own words.
+    causes, traceback, files, missing), and ``detail``: a tool's own words.
     """
 
     kind: str
@@ -68,7 +87,7 @@ class Failure:
         if self.hint:
             data["hint"] = self.hint
         if not brief:
-            data.update({k: v for k, v in self.details.items() if k not in ("files", "watch")})
+            data.update({k: v for k, v in self.details.items() if k not in ("files", "missing")})
         return data
 
 
@@ -90,7 +109,7 @@ def from_shim(data: Any) -> Failure:
     details.update(_texts(data, ("traceback", "file", "code")))
     if isinstance(data.get("line"), int):
         details["line"] = data["line"]
-    for name in ("files", "watch"):
+    for name in ("files", "missing"):
         details[name] = [path for path in _list(data.get(name)) if isinstance(path, str)]
     details["warnings"] = checked_warnings(data.get("warnings"))
     return Failure(
@@ -101,25 +120,43 @@ def from_shim(data: Any) -> Failure:
     )
 
 
-def scene_in_a_library(failure: Failure) -> str:
-    """What happened in which file of an installed library; "" when it was in the team's own code.
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What happened where, of a failure that the fork may be to blame for.
 
-    The same words for the same place, however often it is come to.
+    ``text`` says it; two are equal for the same error at the same place, however often it is come
+    to and wherever the lines have moved. ``library``: it was in an installed library's file.
     """
-    if failure.kind == "exception":
-        happened = f"{failure.details.get('exception', {}).get('type', 'an exception')} raised"
-    elif failure.kind == "timeout":
-        happened = "it hung"
-    else:
-        return ""
+
+    text: str = field(compare=False)
+    error: tuple[str, str]
+    said: str = ""
+    place: tuple[str, ...] = ()
+    library: bool = False
+
+    def alike(self, other: Scene) -> bool:
+        """True for the same kind of error at the same place, whatever was said."""
+        return (self.error, self.place) == (other.error, other.place)
+
+
+def scene_of(failure: Failure) -> Scene | None:
+    """The scene of what user code did; None where another process would fail alike."""
+    if failure.kind in _FAILS_ALIKE:
+        return None
+    exception = failure.details.get("exception", {}).get("type", "")
+    hung = failure.kind == "timeout"
+    happened = "it hung" if hung else f"{exception} raised" if exception else failure.kind
+    error = failure.kind, exception
+    said = "" if hung else _VARIABLE.sub("#", failure.message)[:_MAX_SAID]
     # Of the frames, the last is where it was; below the library's may be the standard library's.
     for frame in reversed(failure.details.get("frames", ())):
         file = str(frame.get("file", ""))
-        if frame.get("user"):
-            break
-        if _INSTALLED.search(file):
-            return f"{happened} in {_INSTALLED.sub('', file)}"
-    return ""
+        library = not frame.get("user")
+        if not library or _INSTALLED.search(file):
+            short = _INSTALLED.sub("", file) if library else f"{Path(file).name}:{frame['line']}"
+            place = (file, str(frame.get("function", "")), str(frame.get("code", "")))
+            return Scene(f"{happened} in {short}", error, said, place, library)
+    return Scene(happened if hung or exception else failure.message.partition("\n")[0], error, said)
 
 
 def from_environment(error: EnvError) -> Failure:
@@ -222,6 +259,28 @@ def unresponsive(
     )
 
 
+def how_it_ended(
+    ended: Exit, because: str, refused: Failure | None, *, unheeded: float | None = None
+) -> str:
+    """How a process ended: by itself, or since we had it end, and ``because`` of what.
+
+    ``refused`` is why it was killed at once. ``unheeded``: SIGTERM was, for so many seconds.
+    """
+    killed = ended.signal == signal.SIGKILL and not ended.limit
+    if refused is not None:
+        silent = refused.kind == "unresponsive"
+        because = ("it did not answer" if silent else "it broke the protocol") if killed else ""
+    if not because:
+        return str(ended)
+    if killed and unheeded is not None:
+        how = f"by SIGKILL: it did not heed SIGTERM for {unheeded:g} s"
+    elif killed or ended.signal == signal.SIGTERM:
+        how = "by SIGKILL" if killed else "by SIGTERM"
+    else:
+        how = "as it was asked to" if ended.clean else f"it {ended}"
+    return f"was ended by the supervisor: {because} ({how})"
+
+
 def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:
     """The frames of the thread that was running, outermost first, the shim's own left out.
 
@@ -246,11 +305,10 @@ def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[d
                     "file": found["file"],
                     "line": number,
                     "function": found["function"],
-                    "code": linecache.getline(found["file"], number).strip(),
+                    "code": "",  # it is not read here (``source_lines``)
                     "user": not _LIBRARY.search(found["file"]),
                 }
             )
-    linecache.clearcache()  # the file will be edited, and this process lives long
     current = threads[0] if threads else []
     if any_thread:
         users = (one for one in threads if any(frame["user"] for frame in one))

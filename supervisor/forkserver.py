@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import signal
@@ -33,6 +34,7 @@ from supervisor.launcher import (
     tell_start,
 )
 from supervisor.process import Output, Process
+from supervisor.running_time import RunningTime, limit
 from supervisor.slots import Slots
 from supervisor.warden import Warden
 
@@ -66,7 +68,8 @@ class ForkserverGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a forkserver, in seconds: for one import, and for any other answer."""
+    """How long to wait for a forkserver, in seconds of running time: for one import, and for any
+    other answer."""
 
     preload: float = 60.0
     answer: float = 20.0
@@ -256,7 +259,7 @@ class Forkserver:
 
     async def _how_it_ended(self) -> str:
         assert self._process is not None
-        await asyncio.wait([self._process.exited], timeout=_GONE_TIMEOUT)
+        await RunningTime(_GONE_TIMEOUT).wait([self._process.exited])
         if not self._process.exited.done():
             return "closed the forkserver's socket"
         return f"ended the forkserver (it {self._process.exited.result()})"
@@ -283,8 +286,13 @@ class Forkserver:
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
         process = self._child(pid, pipes, request)
         process.hash_seed = self.hash_seed
+        process.profile = self._profile()
         process.limit(request.limits, cold.descriptors, cold.cgroups)
         return process
+
+    def _profile(self) -> str:
+        """A digest of what it has preloaded, in that order."""
+        return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
     def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
         async def reap() -> int | None:
@@ -309,7 +317,7 @@ class Forkserver:
         """The wait status of a child that outlived the forkserver; ours if we are its subreaper."""
         assert self._process is not None
         # Until then it is still the forkserver's.
-        await asyncio.wait([self._process.exited], timeout=_GONE_TIMEOUT)
+        await RunningTime(_GONE_TIMEOUT).wait([self._process.exited])
         try:
             found, status = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
         except ChildProcessError:
@@ -327,7 +335,7 @@ class Forkserver:
     ) -> dict[str, Any]:
         async with self._lock:
             try:
-                async with asyncio.timeout(self._patience.answer):
+                async with limit(self._patience.answer):
                     await self._send(message, descriptors)
                 return await self._patiently(self._patience.answer)
             except TimeoutError:
@@ -348,7 +356,7 @@ class Forkserver:
                 raise ForkserverGoneError(str(error)) from None
 
     async def _patiently(self, timeout: float) -> dict[str, Any]:
-        async with asyncio.timeout(timeout):
+        async with limit(timeout):
             return await self._receive()
 
     async def _receive(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The first guess at what to preload: the imports that stand at the top level of a target's source.
+"""What a target's source imports, read from its text: a first guess at what to preload.
 
-Owns the reading of sources for that, the team's own modules followed and left out. Only what runs
-when a module is imported counts, not what stands in a function or under ``TYPE_CHECKING``. Whether
-a name is an installed library, the forkserver asks its own interpreter.
+Owns the reading of sources: the team's own modules are followed, the names of all others told. To be
+preloaded counts only what runs when the modules are imported, not what stands in a function or under
+``TYPE_CHECKING``. Whether a name is an installed library, the forkserver asks its own interpreter.
 """
 
 from __future__ import annotations
@@ -11,42 +11,93 @@ import ast
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.specs import Target, TargetKind
 
-__all__ = ["imports_of"]
+__all__ = ["Sources", "sources_of"]
 
 _MAX_SOURCES = 200
 _MAX_SOURCE_BYTES = 1024 * 1024
 
-# For a source of a Python that this one cannot parse: what begins a line.
-_IMPORT = re.compile(rb"^(?:import[ \t]+([\w., \t]+)|from[ \t]+(\w[\w.]*)[ \t]+import\b)", re.M)
+# For a source of a Python that this one cannot parse. What begins a line is not in a function.
+_IMPORT = re.compile(
+    rb"^([ \t]*)(?:import[ \t]+([\w., \t]+)"
+    rb"|from[ \t]+(\.*\w[\w.]*|\.+)[ \t]+import\b[ \t]*(\([^)]{0,1000}|[\w., \t]*))",
+    re.M,
+)
+_NAME = re.compile(r"\w+")
 
 
-def imports_of(target: Target) -> tuple[str, ...]:
-    """Top-level names that the target's source imports, its own modules left out.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a source imports.
+
+    ``imports``: top-level names of others' modules that are imported with it; ``files``: the team's
+    own, absolute paths, also of what is imported later.
+    """
+
+    imports: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """``origin`` as it is written, with its dots; ``at_once``: when the module itself is imported."""
+
+    origin: str
+    names: tuple[str, ...]
+    at_once: bool
+
+
+def sources_of(target: Target) -> Sources:
+    """What the target's source imports, by its text.
 
     Follows imports into files below the working directory; what it cannot find it leaves out.
     """
     found: dict[str, None] = {}
-    pending = [_source(target)]
-    seen: set[Path] = set()
     root = target.working_directory
+    pending = [(_source(target), True)]
+    if target.kind is not TargetKind.PYTHON_FILE:
+        pending.extend((one, True) for one in _inits(root, target.name))
+    seen: dict[Path, bool] = {}  # whether it is imported at once
     while pending and len(seen) < _MAX_SOURCES:
-        source = pending.pop()
-        if source is None or source in seen:
+        source, at_once = pending.pop()
+        if source is None or (source in seen and seen[source] >= at_once):
             continue
-        seen.add(source)
-        for name in _imports(source):
-            local = [_module_file(base, name) for base in (root, source.parent)]
-            files = [one for one in local if one is not None]
-            if files:
-                pending.extend(files)
-            elif _module_file(root, name.split(".")[0]) is None:
-                found.setdefault(name.split(".")[0])
-    return tuple(found)
+        seen[source] = at_once
+        for one in _imports(source):
+            at_once_too = at_once and one.at_once
+            name = one.origin.lstrip(".")
+            if name != one.origin:
+                # One dot is the package that the source lies in.
+                level = len(one.origin) - len(name)
+                base = source.parents[min(level, len(source.parents)) - 1]
+                local = _files(base, name, one.names)
+            else:
+                local = _files(root, name, one.names) + _files(source.parent, name, one.names)
+            pending.extend((file, at_once_too) for file in local)
+            if not local and at_once_too and name == one.origin:
+                top = name.split(".")[0]
+                if _module_file(root, top) is None:
+                    found.setdefault(top)
+    return Sources(tuple(found), tuple(map(str, seen)))
+
+
+def _files(base: Path, name: str, names: Iterable[str]) -> list[Path]:
+    """The files in ``base`` of module ``name``, of the packages it is in, and of ``names`` in it."""
+    inner = (f"{name}.{one}" if name else one for one in names)
+    found = [_module_file(base, one) for one in (*((name,) if name else ()), *inner)]
+    files = [one for one in found if one is not None]
+    return files + _inits(base, name) if files else files
+
+
+def _inits(base: Path, name: str) -> list[Path]:
+    parts = name.split(".")[:-1]
+    places = [base.joinpath(*parts[:count], "__init__.py") for count in range(1, len(parts) + 1)]
+    return [one for one in places if os.path.isfile(one)]  # noqa: PTH113  # False, too, where we may not look
 
 
 def _source(target: Target) -> Path | None:
@@ -63,7 +114,7 @@ def _module_file(base: Path, name: str) -> Path | None:
     return None
 
 
-def _imports(source: Path) -> list[str]:
+def _imports(source: Path) -> list[_Import]:
     try:
         with source.open("rb") as file:
             text = file.read(_MAX_SOURCE_BYTES)
@@ -75,23 +126,28 @@ def _imports(source: Path) -> list[str]:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _lines_that_import(text)
-    return list(_statements_that_import(tree.body))
+    return list(_statements_that_import(tree.body, at_once=True))
 
 
-def _statements_that_import(body: list[ast.stmt]) -> Iterator[str]:
+def _statements_that_import(body: Iterable[ast.stmt], *, at_once: bool) -> Iterator[_Import]:
     for statement in body:
         if isinstance(statement, ast.Import):
-            yield from (alias.name for alias in statement.names)
+            yield from (_Import(alias.name, (), at_once) for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
-            if statement.level == 0 and statement.module:
-                yield statement.module
-        elif isinstance(statement, ast.If) and _is_false(statement.test):
-            yield from _statements_that_import(statement.orelse)
-        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            origin = "." * statement.level + (statement.module or "")
+            yield _Import(origin, tuple(alias.name for alias in statement.names), at_once)
+        elif isinstance(statement, ast.If):
+            runs = at_once and not _is_false(statement.test)
+            yield from _statements_that_import(statement.body, at_once=runs)
+            yield from _statements_that_import(statement.orelse, at_once=at_once)
+        else:
+            function = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+            runs = at_once and not function
             for name in ("body", "orelse", "finalbody"):
-                yield from _statements_that_import(getattr(statement, name, []))
+                inner = getattr(statement, name, [])
+                yield from _statements_that_import(inner, at_once=runs)
             for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
-                yield from _statements_that_import(part.body)
+                yield from _statements_that_import(part.body, at_once=runs)
 
 
 def _is_false(test: ast.expr) -> bool:
@@ -103,13 +159,19 @@ def _is_false(test: ast.expr) -> bool:
     return ast.unparse(test) == "__name__ == '__main__'"
 
 
-def _lines_that_import(text: bytes) -> list[str]:
-    names: list[str] = []
+def _lines_that_import(text: bytes) -> list[_Import]:
+    found: list[_Import] = []
     for match in _IMPORT.finditer(text):
-        plain, origin = match.groups()
-        if origin is not None:
-            names.append(origin.decode("ascii", "ignore"))
+        indent, plain, origin, names = match.groups()
+        if origin is None:
+            found += [_Import(name, (), not indent) for name in _words(plain)]
         else:
-            parts = plain.decode("ascii", "ignore").split(",")
-            names.extend(part.split()[0] for part in parts if part.split())
-    return [name for name in names if name and not name.startswith(".")]
+            inner = tuple(_words(names.lstrip(b"(")))
+            found.append(_Import(origin.decode("ascii", "ignore"), inner, not indent))
+    return [one for one in found if one.origin]
+
+
+def _words(text: bytes) -> list[str]:
+    """The names in ``a, b.c as d``."""
+    parts = (part.split() for part in text.decode("ascii", "ignore").split(","))
+    return [part[0] for part in parts if part and _NAME.match(part[0])]

@@ -127,9 +127,11 @@ class Gate:
         self._authenticator.start()
         self._authenticator.configure_curve_callback("*", self)
 
-    def callback(self, domain: str, key: bytes) -> bool:
+    async def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with the public ``key`` may connect: what the authenticator asks."""
-        return self._keys.is_client(key.decode("ascii", "replace"))
+        import asyncio  # clients, which read their keys here, have no need of it
+
+        return await asyncio.to_thread(self._keys.is_client, key.decode("ascii", "replace"))
 
     def apply(self, socket: zmq.Socket[Any]) -> None:
         """Have ``socket``, which is not bound yet, take encrypted connections only."""
@@ -142,9 +144,9 @@ class Gate:
         self._authenticator.stop()
 
 
-def check_address(address: str) -> None:
-    """Raise ``ConfigurationError`` unless ``address`` is ``tcp://host:port``."""
-    found = re.fullmatch(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.*-]+):(\*|\d{1,5})", address)
+def check_address(address: str) -> tuple[str, int]:
+    """Host and port of ``tcp://host:port``; the port ``*`` is 0. Raises ``ConfigurationError``."""
+    found = re.fullmatch(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.*-]+):(\*|[0-9]{1,5})", address)
     if found is None or (found[2] != "*" and int(found[2]) > 65535):
         raise ConfigurationError(
             [
@@ -154,6 +156,7 @@ def check_address(address: str) -> None:
             ],
             hint="write it as tcp://host:port; local clients need none",
         )
+    return found[1], 0 if found[2] == "*" else int(found[2])
 
 
 def _holds(entry: Path, public: str) -> bool:

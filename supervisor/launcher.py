@@ -15,11 +15,11 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import runner_shim
 from supervisor import strays
@@ -59,10 +59,13 @@ class LaunchRequest:
     ``kill`` says what ends with it.
 
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
-    the environment, ``start_method`` what was asked for (and why, when it was not the operator),
+    the environment, ``place`` where the executable really is: it may be reached through links that
+    lead elsewhere one day, ``start_method`` what was asked for (and why, when it was not the operator),
     ``imports`` the libraries that the target's source names, ``preload`` what the operator wants
-    preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody knows
-    whether it came to life.
+    preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after
+    one of which nobody knows whether it came to life. ``hash_seed`` is what a fresh process has for
+    PYTHONHASHSEED while it starts, and not in the variables that user code sees; one of ``environ``
+    wins ("": none).
     """
 
     name: str
@@ -76,11 +79,13 @@ class LaunchRequest:
     kill: KillScope = KillScope.SESSION
     environment_name: str = ""
     environment_key: str = ""
+    place: str = ""
     start_method: StartMethod = StartMethod.AUTO
     start_method_reason: str = ""
     imports: tuple[str, ...] = ()
     preload: tuple[str, ...] | None = None
     anew: Callable[[], str] | None = None
+    hash_seed: str = ""
 
     @property
     def mark(self) -> str:
@@ -96,15 +101,17 @@ class LaunchRequest:
 class Placed(Protocol):
     """A shim's process as the supervisor sees it.
 
-    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``). ``hash_seed``
-    is what PYTHONHASHSEED was for a forked process, "" for a fresh one: that has its own.
+    ``limits`` maps each limit that it has to what enforces it (``supervisor.limits``). Of a forked
+    one, ``profile`` is a digest of what was preloaded, and ``hash_seed`` the PYTHONHASHSEED that its
+    forkserver was given; "" where there is none.
     """
 
     pid: int
     method: str
     reason: str
-    limits: Mapping[str, str]
+    profile: str
     hash_seed: str
+    limits: Mapping[str, str]
     exited: asyncio.Future[Exit]
 
     def kill(self, number: int) -> None:
@@ -123,10 +130,8 @@ class Launcher(Protocol):
     async def start(self, request: LaunchRequest) -> Placed:
         """Place one shim; raises ``LaunchError``."""
 
-    def learn(
-        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
-    ) -> None:
-        """The shim of ``request`` imported these installed modules, and those that were preloaded."""
+    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
+        """The shim of ``request`` loaded, and reports what it imported (docs/snapshot.md)."""
 
     def condemn(self, request: LaunchRequest, reason: str) -> None:
         """Shims of this environment must be fresh processes from now on."""
@@ -189,9 +194,7 @@ class SpawnLauncher:
     async def prepare(self, request: LaunchRequest) -> None:
         """Nothing is shared."""
 
-    def learn(
-        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
-    ) -> None:
+    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
         """A fresh process starts from nothing each time."""
 
     def condemn(self, request: LaunchRequest, reason: str) -> None:
@@ -203,10 +206,13 @@ class SpawnLauncher:
     async def start(self, request: LaunchRequest) -> Placed:
         """Start ``python boot.py NAME`` in a session of its own."""
         command = [str(request.executable), "-u", str(BOOT), request.name]
+        seed = {"PYTHONHASHSEED": request.hash_seed} if request.hash_seed else {}
+        if request.environ.get("PYTHONHASHSEED"):
+            seed = {}  # the team's own, which its code may see
         try:
             placed, lifeline = spawn(
                 command,
-                {**request.environ, strays.VARIABLE: request.mark},
+                {**request.environ, **seed, strays.VARIABLE: request.mark},
                 output=request.output,
                 warden=self.warden,
                 method="spawn",
@@ -218,7 +224,13 @@ class SpawnLauncher:
                 f"{request.executable} cannot be started: {(text or str(error)).lower()}"
             ) from None
         placed.limit(request.limits, self.descriptors, self.cgroups)
-        tell_start(lifeline, request.overlay, address=request.address, instance=request.instance)
+        tell_start(
+            lifeline,
+            request.overlay,
+            address=request.address,
+            instance=request.instance,
+            seeded=bool(seed),
+        )
         return placed
 
 

@@ -10,7 +10,8 @@ The rules:
 * An attempt goes ``starting`` (environment prepared, process placed) to ``loading`` (the process
   has said hello and imports the target) to ``ready``.
 * What cannot be loaded is ``failed`` and waits for a change or an order; it is not tried again by
-  itself, for code that cannot be imported will not import better in a second.
+  itself, for code that cannot be imported will not import better in a second. Only what failed in
+  a forked process is tried in a fresh one meanwhile, beside the failure.
 * A process that died is started again after ``backoff``; one that died too often is ``crashed`` and
   waits like a failed one. An end that the restart policy accepts leaves ``stopped``.
 * A newer attempt may supersede any state in which the location is meant to run.
@@ -84,6 +85,8 @@ _TABLE: dict[tuple[State, Event], State] = {
     (State.READY, Event.ENDED): State.STOPPED,
     (State.READY, Event.STOP): State.STOPPING,
     (State.FAILED, Event.ATTEMPT): State.STARTING,
+    (State.FAILED, Event.LOADED): State.READY,  # by the fresh process beside the failure
+    (State.FAILED, Event.FAILED): State.FAILED,  # so did that one, with another error
     (State.FAILED, Event.STOP): State.STOPPING,
     (State.BACKOFF, Event.ATTEMPT): State.STARTING,
     (State.BACKOFF, Event.STOP): State.STOPPING,

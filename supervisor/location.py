@@ -23,23 +23,28 @@ from supervisor import failures
 from supervisor.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.capture import LocationLog
 from supervisor.conditions import Conditions
-from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
+from supervisor.constructed import constructed
+from supervisor.dependencies import Dependencies, Disk
 from supervisor.failures import Failure
-from supervisor.interest import Interest
+from supervisor.interest import Looked, after_death, after_failure, after_load
 from supervisor.lifecycle import UNDER_WAY, Event, State, allowed, next_state
 from supervisor.process import Exit
 from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.running_time import RunningTime
+from supervisor.settling import Floor
 from supervisor.snapshot import Snapshot, comparing
+from supervisor.source_lines import lacks_code, quoted
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.steps import in_turns
-from supervisor.strays import Stray
-from supervisor.suspicion import Suspicion
+from supervisor.strays import Stray, told_of
+from supervisor.suspicion import Suspicion, Verdict
+from supervisor.verification import Verification
+from supervisor.verifier import Verifier
 
 __all__ = ["Location", "Watching"]
 
 _log = logging.getLogger(__name__)
 
-_DESCRIBE_TIMEOUT = 60.0
 _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
 # A disk that hangs keeps nobody from being served (seconds).
@@ -48,9 +53,10 @@ _KEEP_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """How a location asks for files to be watched: ``watch(name, directories)``; None: not at all."""
+    """How a location looks at files, and has them watched: ``watch(name, directories)``."""
 
-    watch: Callable[[str, set[str]], None]
+    disk: Disk
+    watch: Callable[[str, frozenset[str]], None]
 
 
 class Location:
@@ -58,7 +64,9 @@ class Location:
 
     ``restarts`` False makes every death final (for one-off checks). ``earlier`` is the last good
     snapshot of an earlier supervisor, served until there is a newer one; ``keep`` is given each
-    new one and how many are to be kept, and done when it is on disk.
+    new one and how many are to be kept, and done when it is on disk. ``verifier`` verifies what was
+    loaded forked; without one nothing is verified. ``files`` is None without ``watching``: then no
+    change of a file reloads anything.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Location:
         restarts: bool = True,
         earlier: Snapshot | None = None,
         keep: Callable[[Snapshot, int], Future[None]] | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -89,16 +98,20 @@ class Location:
         self.newest: Attempt | None = None
         self._services = services
         self._changed = changed
-        self._watching = watching
         self._restarts_allowed = restarts
         self._keep = keep
-        self._interest = Interest()
+        self._floor = Floor()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending: dict[asyncio.Task[None], Attempt] = {}
         self._deaths: tuple[float, ...] = ()
         self._suspicion = Suspicion()
+        self.verification = Verification(self, verifier, changed)
+        self._quoting: asyncio.Task[None] | None = None  # of a failure whose code is being read
         self._start_again: str | None = None
+        self.files: Dependencies | None = None
+        if watching is not None:
+            self.files = Dependencies(spec.name, watching.disk, watching.watch, self._files_changed)
 
     # Orders. Each returns at once with a word for the one who gave it.
 
@@ -150,110 +163,123 @@ class Location:
             self.reload(reason)
         elif self.serving is not None and self.serving.alive:
             self._ask_after(self.serving)
+        if old.verify != spec.verify:
+            self.verification.configured()
         self._changed()
 
     # Questions.
 
     async def describe(self, kind: str, name: str, repository: str | None) -> dict[str, Any]:
         """A definition that the snapshot only names, constructed by the shim."""
-        if self.serving is None or not self.serving.alive:
-            raise RequestError(
-                f"{name!r} is constructed on demand, and no process of {self.spec.name} runs",
-                hint=f"use `supervise start {self.spec.name}`",
-            )
-        try:
-            return await self.serving.describe(kind, name, repository, _DESCRIBE_TIMEOUT)
-        except AttemptFailedError as error:
-            if error.failure.kind == "unknown_definition":
-                raise UnknownDefinitionError(name) from None
-            if error.failure.kind == "unresponsive":
-                raise RequestTimeoutError(
-                    f"{name!r} cannot be constructed: {error.failure.message}",
-                    hint=error.failure.hint,
-                ) from None
-            raise RequestError(
-                f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
-            ) from None
-        except AttemptDiedError as error:
-            raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None
+        return await constructed(self.spec.name, self.serving, kind, name, repository)
 
     def strays_seen(self, found: list[Stray]) -> None:
         """``found`` are what lives of its processes outside any session of ours."""
         if found == self.strays:
             return
-        fate = (
-            "it ends with the process"
-            if self.spec.kill is KillScope.TREE
-            else "it goes on when the process ends, unless kill is tree"
-        )
-        known = {one.pid for one in self.strays}
-        for one in found:
-            if one.pid not in known:
-                self.log.remark(f"pid {one.pid} ({one.command}) left the session: {fate}")
+        for text in told_of(found, self.strays, tree=self.spec.kill is KillScope.TREE):
+            self.log.remark(text)
         self.strays = found
         self._changed()
 
     @property
     def under_way(self) -> bool:
         """True while the state will change by itself, or a start is due after a stop."""
-        return self.state in UNDER_WAY or self._start_again is not None
+        return (
+            self.state in UNDER_WAY
+            or self._start_again is not None
+            or self._task is not None  # a fresh process beside a failure
+        )
 
     # Files.
 
-    def files_changed(self, paths: set[str]) -> None:
-        """Some files changed; loads anew when that concerns this location."""
-        if self._heeds_files():
-            self._reload_for(self._interest.concerned(paths, failed=self.failure is not None))
+    def _files_changed(self, paths: set[str], late: bool) -> None:
+        """Files that it was made from changed; ``late``: while it was being loaded."""
+        if self.state in (State.STOPPED, State.STOPPING):
+            return
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        reason = f"{min(paths).rpartition('/')[2]}{more} changed"
+        if self.state in (State.STARTING, State.LOADING):
+            assert self.newest is not None
+            if self._timer is None:
+                left = self.newest.reading_since + self._floor.seconds - time.monotonic()
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(max(0.0, left), self._supersede, reason)
+            return
+        if not late:
+            self._forget_deaths()
+        self.verification.disturbed(paths)
+        self._begin(reason)
 
-    def files_watched(self) -> None:
-        """What it asked for is being watched now: what changed just before would go unnoticed."""
-        if self._heeds_files():
-            self._reload_for(self._interest.outdated())
+    def _supersede(self, reason: str) -> None:
+        """The load under way has had its time: it may be hanging on what was mended meanwhile."""
+        assert self.newest is not None
+        self._floor.cut(time.monotonic() - self.newest.reading_since)
+        self._begin(reason)
 
-    def _heeds_files(self) -> bool:
-        return self.state not in (State.STOPPED, State.STOPPING)
-
-    def _reload_for(self, paths: set[str]) -> None:
-        if paths:
-            names = sorted(paths)
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self.reload(f"{_shorten(names[0])}{more} changed")
+    def _take(self, attempt: Attempt, looked: Looked) -> None:
+        if self.files is not None:
+            self.files.take(looked, attempt.reading_since_ns or attempt.created_ns)
 
     # The life of attempts.
 
     def _forget_deaths(self) -> None:
-        """Somebody ordered it or changed it: it has all its chances again."""
+        """It was ordered, or its own files changed: it has all its chances again."""
         self._deaths = ()
         self._suspicion.drop()
 
     def _stop(self, reason: str, *, then: str | None = None, at_once: bool = False) -> None:
         self._start_again = then
         self._suspicion.drop()
+        self.verification.drop(stopped=True)
         if self.state is not State.STOPPING:
             self._move(Event.STOP, reason)
         self._cancel_timer()
+        if self.files is not None:
+            self.files.ended()
         if self._task is not None:
             self._task.cancel()
             self._task = None
         for attempt in self._attempts():
-            self._end(attempt, at_once=at_once)
+            self._end(attempt, reason, at_once=at_once)
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
+    def load_again(self, reason: str) -> None:
+        """Load anew beside what serves: verification found that something else should serve."""
+        self._begin(reason)
+
+    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+        """End a process of verification; ``stopped`` waits for it, too."""
+        self._track(attempt, attempt.stop("its verification is over", at_once=at_once))
+
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
+        self.verification.drop(stopped=False)
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self.newest is not None and self.newest is not self.serving:
-            self._end(self.newest, at_once=True)
+            self._end(self.newest, f"a newer one begins ({reason})", at_once=True)
         self.generation += 1
         self.newest = Attempt(
             self.spec, self.generation, self._services, self.log, self._suspicion.because
         )
+        if self.files is not None:
+            self.files.begun(partial(getattr, self.newest, "reading_since_ns"))
         self._move(Event.ATTEMPT, reason)
         self._task = asyncio.create_task(
             self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
+        )
+
+    def _try_fresh(self, trying: str) -> None:
+        """Load in a fresh process beside the failure, which is told until that has loaded."""
+        self.log.remark(trying)
+        self.newest = Attempt(
+            self.spec, self.generation + 1, self._services, self.log, self._suspicion.because
+        )
+        self._task = asyncio.create_task(
+            self._run(self.newest), name=f"{self.spec.name} beside generation {self.generation}"
         )
 
     async def _run(self, attempt: Attempt) -> None:
@@ -262,19 +288,23 @@ class Location:
         try:
             await attempt.prepare(self._tell)
             self._tell(why)
+            if not attempt.fresh_because:
+                attempt.fresh_because = await self.verification.given_up(attempt)
             snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
             difference = await _difference(self.snapshot, snapshot)
             await self._on_disk(snapshot)
+            convicted = await self._suspicion.loaded(snapshot.report.get("files", ()))
         except AttemptFailedError as error:
-            outcome = partial(self._failed, attempt, error.failure)
+            outcome = partial(self._failed, attempt, await quoted(error.failure))
         except AttemptDiedError as error:
-            outcome = partial(self._died, attempt, error.ended, error.doing)
+            failure = await quoted(attempt.cause(error.ended, error.doing))
+            outcome = partial(self._died, attempt, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
             _log.exception("generation %d of %s", attempt.generation, self.spec.name)
             outcome = partial(self._failed, attempt, failures.internal(error))
         else:
-            outcome = partial(self._loaded, attempt, snapshot, difference)
+            outcome = partial(self._loaded, attempt, snapshot, difference, convicted)
         # It may have come to an end in the very moment in which it was cancelled.
         if attempt is self.newest:
             outcome()
@@ -284,11 +314,15 @@ class Location:
         what it has announced."""
         if self._keep is not None:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
-            await asyncio.wait([written], timeout=_KEEP_TIMEOUT)
+            await RunningTime(_KEEP_TIMEOUT).wait([written])
 
-    def _loaded(self, attempt: Attempt, snapshot: Snapshot, difference: str) -> None:
-        self._task = None
+    def _loaded(
+        self, attempt: Attempt, snapshot: Snapshot, difference: str, convicted: Verdict
+    ) -> None:
+        self._over()
+        self._floor.loaded(time.monotonic() - attempt.reading_since)
         retired, self.serving = self.serving, attempt
+        self.generation = attempt.generation
         self.snapshot = snapshot
         self.failure = None
         assert attempt.placed is not None
@@ -297,41 +331,46 @@ class Location:
         seconds = float(snapshot.report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
         if retired is not None:
-            self._retire(retired)
+            self._retire(retired, attempt)
         report = snapshot.report
-        self._interest.take(
-            self.spec,
-            report.get("files", ()),
-            report.get("watch", ()),
-            loaded_since_ns=attempt.started_wall_ns,
-        )
-        self._watch()
+        self._take(attempt, after_load(self.spec, report))
         assert attempt.request is not None
-        because = self._suspicion.loaded(report.get("files", ()))
-        if because:
-            self._services.launcher.condemn(attempt.request, because)
-        self._services.launcher.learn(
-            attempt.request, report.get("installed", ()), report.get("preloaded", ())
-        )
+        if convicted.environment:
+            self._services.launcher.condemn(attempt.request, convicted.environment)
+        self.verification.loaded(attempt, snapshot, give_up=convicted.location)
+        self._services.launcher.learn(attempt.request, report)
+
+    def _over(self) -> None:
+        """The load under way is."""
+        self._task = None
+        self._cancel_timer()
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
-        self._task = None
-        self.failure = failure
-        self._end(attempt)
-        self._move(Event.FAILED, failure.message.partition("\n")[0])
+        self._over()
+        told, self.failure = self.failure, failure
+        self._end(attempt, "its load failed")
+        if self.state is not State.FAILED or told is None or told.message != failure.message:
+            self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
-        watch = [*failure.details.get("watch", ()), *_wanted_interpreter(self.spec, failure)]
-        self._interest.take(
-            self.spec,
-            failure.details.get("files", ()),
-            watch,
-            loaded_since_ns=attempt.started_wall_ns,
-            keep=True,
+        self._take(
+            attempt, after_failure(self.spec, failure.details, attempt.sources, failure.kind)
         )
-        self._watch()
         trying = self._suspicion.failed(attempt, failure)
-        if trying:  # beside the failure, which is told already
-            self._begin(trying)
+        if trying:
+            self._try_fresh(trying)
+        self._changed()
+
+    def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
+        failure = attempt.cause(ended, "serving")
+        self._died(attempt, ended, "serving", failure)
+        if lacks_code(failure):  # another process need not wait for it
+            self._quoting = asyncio.create_task(self._quote(failure))
+
+    async def _quote(self, failure: Failure) -> None:
+        found = await quoted(failure)
+        if self.failure is failure:
+            self.failure = found
+            self._changed()
 
     def _ask_after(self, attempt: Attempt) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
@@ -343,25 +382,30 @@ class Location:
     async def _unresponsive(self, attempt: Attempt) -> None:
         await attempt.unresponsive("idle", attempt.ping_timeout)
         assert attempt.placed is not None
-        await asyncio.wait([attempt.placed.exited], timeout=_KILL_TIMEOUT)
+        await RunningTime(_KILL_TIMEOUT).wait([attempt.placed.exited])
         if not attempt.placed.exited.done() and attempt is self.serving:
             # A killed process that waits for a disk ends when the disk answers: it runs no code
             # of anybody's any more, so another one may take its place.
-            self._end(attempt, at_once=True)
+            self._end(attempt, "it did not answer", at_once=True)
             if attempt is self.newest and self.state is State.READY:
-                self._died(attempt, Exit(None, signal.SIGKILL), "serving")
+                self._died_serving(attempt, Exit(None, signal.SIGKILL))
 
     def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
         if attempt is not self.serving:
             return
         self.serving = None
         if attempt is self.newest and self.state is State.READY:
-            self._died(attempt, exited.result(), "serving")
+            self._died_serving(attempt, exited.result())
         else:
             self._changed()
 
-    def _died(self, attempt: Attempt, ended: Exit, doing: str) -> None:
-        self._task = None
+    def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
+        self._over()
+        self.verification.disturbed()
+        if self.state is State.FAILED:  # beside a failure, which stays told
+            self._suspicion.drop()
+            self._changed()
+            return
         trying = self._suspicion.died(attempt, ended, doing)
         if trying:
             self._begin(trying)
@@ -369,45 +413,42 @@ class Location:
         now = time.monotonic()
         rules = self.spec.restart
         self._deaths = (*recent(self._deaths, now, rules.window), now)
-        self.failure = attempt.refused or failures.died(
-            ended, doing, attempt.last_words(), attempt.spec.limits
-        )
+        self.failure = failure
+        if doing != "serving":  # else what its load left behind stays true
+            self._take(attempt, after_death(self.spec, failure.details, attempt.sources))
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
-            self._move(Event.GAVE_UP, self.failure.message)
+            self._move(Event.GAVE_UP, failure.message)
             return
         verdict = judge(rules, self._deaths, now, clean=clean, chance=random.random())  # noqa: S311
         match verdict:
             case LeaveStopped():
                 # Nothing runs in what is stopped: not where an older generation still serves.
                 event = Event.ENDED if self.serving is None else Event.GAVE_UP
-                self._move(event, f"{self.failure.message}; restart policy {rules.policy}")
+                self._move(event, f"{failure.message}; restart policy {rules.policy}")
             case GiveUp(deaths, window):
                 self._move(
                     Event.GAVE_UP,
-                    f"died {deaths} times within {window:g} s; the last time "
-                    f"{self.failure.message}",
+                    f"died {deaths} times within {window:g} s; the last time {failure.message}",
                 )
             case Restart(delay, number):
-                self._move(Event.DIED, f"{self.failure.message}; restart {number} in {delay:.1f} s")
+                self._move(Event.DIED, f"{failure.message}; restart {number} in {delay:.1f} s")
                 self.restarts += 1
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
-        self._interest.take(self.spec, (), (), loaded_since_ns=None, keep=True)
-        self._watch()
 
-    def _retire(self, attempt: Attempt) -> None:
+    def _retire(self, attempt: Attempt, successor: Attempt) -> None:
         async def drain_and_end() -> None:
             await attempt.finish_requests(_DRAIN_TIMEOUT)
-            await attempt.stop()
+            await attempt.stop(f"generation {successor.generation} took its place")
 
         self._track(attempt, drain_and_end())
 
-    def _end(self, attempt: Attempt, *, at_once: bool = False) -> None:
+    def _end(self, attempt: Attempt, because: str, *, at_once: bool = False) -> None:
         if attempt is self.serving:
             self.serving = None
-        self._track(attempt, attempt.stop(at_once=at_once))
+        self._track(attempt, attempt.stop(because, at_once=at_once))
 
     def _track(self, attempt: Attempt, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(ending)
@@ -452,36 +493,8 @@ class Location:
             self._timer.cancel()
             self._timer = None
 
-    def _watch(self) -> None:
-        if self._watching is not None:
-            self._watching.watch(self.spec.name, self._interest.directories)
-
-
-def _wanted_interpreter(spec: LocationSpec, failure: Failure) -> list[str]:
-    """The interpreter whose coming into being would mend ``failure``."""
-    path = spec.environment.executable_path
-    if failure.kind in ("interpreter", "environment") and path is not None and "/" in path:
-        return [path]
-    return []
-
 
 async def _difference(before: Snapshot | None, after: Snapshot) -> str:
     if before is None:
         return ""
-    change = await in_turns(comparing(before, after))
-    if not change:
-        return "; definitions unchanged"
-    parts = [
-        f"{len(keys)} {word}"
-        for keys, word in (
-            (change.added, "added"),
-            (change.removed, "removed"),
-            (change.changed, "changed"),
-        )
-        if keys
-    ]
-    return "; " + ", ".join(parts)
-
-
-def _shorten(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
+    return f"; {await in_turns(comparing(before, after))}"

@@ -7,15 +7,17 @@ web page) comes through here. Changes locations only by giving them the orders t
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from supervisor import __version__
-from supervisor.control import Method, Reply
-from supervisor.errors import ProtocolError, RequestError, UnknownDefinitionError
+from runner_shim import masking, wire
+from supervisor import __version__, packed, parameters
+from supervisor.control import Method, Packed, Reply
+from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
 from supervisor.installed import distributions
 from supervisor.lifecycle import State
 from supervisor.location import Location
@@ -28,12 +30,18 @@ from supervisor.status import (
     remote_status,
 )
 from supervisor.steps import Steps, in_turns
+from supervisor.turns import held
 
 if TYPE_CHECKING:
     from supervisor.daemon import Daemon
 
 __all__ = ["Methods"]
 
+# Rows of a list are put together in pieces of about so many bytes.
+_PORTION = 64 * 1024
+# What a name that is unknown is compared with: so many names, none longer than this.
+_MOST_COMPARED = 5000
+_LONGEST_NEAR = 200
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
 
@@ -69,15 +77,16 @@ class Methods:
         daemon = self._daemon
         name = _text(params, "location", optional=True)
         since = params.get("since")
-        if isinstance(since, int):
-            await daemon.news.wait(
-                lambda: daemon.revision != since, _seconds(params, "timeout", 30)
-            )
+        if since is not None:
+            parameters.whole("since", since, -1)
+            seconds = _seconds(params, 30)
+            async with held():
+                await daemon.news.wait(lambda: daemon.revision != since, seconds)
+        await self._usage.ready()
+        revision = daemon.revision  # what changes meanwhile is news
         if name is None:
-            locations = [
-                *(location_status(one, self._usage, detail=False) for one in daemon.ordered()),
-                *(remote_status(one, daemon.started_at) for one in daemon.remotes.values()),
-            ]
+            locations = await in_turns(self._brief(daemon.ordered()))
+            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
             pids = {one["process"]["pid"] for one in locations if one["process"]}
             self._usage.forget_all_but(pids | {os.getpid()})
         elif name in daemon.remotes:
@@ -88,7 +97,7 @@ class Methods:
             locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
-            "revision": daemon.revision,
+            "revision": revision,
             "supervisor": self._supervisor(),
             "locations": locations,
         }, []
@@ -98,12 +107,13 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         name = _text(params, "location", optional=True)
         chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
-        found: list[dict[str, Any]] = []
+        number, pieces = 0, [b""]
         for location in chosen:
-            if location.snapshot is None:
-                continue
-            found.extend(await in_turns(_listed(location.snapshot, kind)))
-        return {"definitions": found}, []
+            if location.snapshot is not None:
+                number += await in_turns(_listed(location.snapshot, kind, pieces))
+        # Packed at once, very many rows would hold up everybody else.
+        pieces[0] = b"\x81" + wire.pack("definitions") + packed.list_header(number)
+        return Packed(pieces), []
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
         """One definition; a lazy one is constructed by the shim."""
@@ -112,7 +122,7 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         repository = _text(params, "repository", optional=True)
         snapshot = self._serving(location)
-        found = await in_turns(_named(snapshot, name, kind, repository))
+        found = _matching(await in_turns(snapshot.named(name)), kind, repository)
         if not found:
             hint = await in_turns(_nearest(name, snapshot))
             raise UnknownDefinitionError(name, hint=hint)
@@ -125,10 +135,12 @@ class Methods:
         definition = found[0]
         source = await in_turns(snapshot.source_of(definition_key(definition)))
         if definition.get("lazy"):
-            made = await location.describe(definition["kind"], name, definition.get("repository"))
+            where = definition.get("repository")
+            async with held():  # user code constructs it
+                made = await location.describe(definition["kind"], name, where)
             definition, source = made["definition"], made["source"] or source
         return {
-            "definition": definition,
+            "definition": masking.definition(definition),
             "source": source,
             "generation": snapshot.generation,
         }, []
@@ -172,8 +184,8 @@ class Methods:
                 {
                     "key": one.key,
                     "fields": list(one.fields),
-                    "before": {f: one.before.get(f) for f in one.fields},
-                    "after": {f: one.after.get(f) for f in one.fields},
+                    "before": masking.definition({f: one.before.get(f) for f in one.fields}),
+                    "after": masking.definition({f: one.after.get(f) for f in one.fields}),
                 }
                 for one in difference.changed
             ],
@@ -201,11 +213,12 @@ class Methods:
             entry["locations"].append(location.spec.name)
         for entry in found.values():
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
-            entry["packages"] = (
-                await asyncio.to_thread(distributions, Path(entry["prefix"]), entry["python"])
-                if entry["prefix"]
-                else None
-            )
+            entry["packages"] = None
+            if entry["prefix"]:
+                async with held():
+                    entry["packages"] = await asyncio.to_thread(
+                        distributions, Path(entry["prefix"]), entry["python"]
+                    )
         return {"environments": list(found.values())}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
@@ -232,10 +245,11 @@ class Methods:
         # Nothing here can make a remote one ready: it is not waited for.
         names = here if asked else list(self._daemon.locations)
         locations = [self._daemon.location(name) for name in names]
-        await self._daemon.news.wait(
-            lambda: not any(one.under_way for one in locations),
-            _seconds(params, "timeout", 60),
-        )
+        seconds = _seconds(params, 60)
+        async with held():
+            await self._daemon.news.wait(
+                lambda: not any(one.under_way for one in locations), seconds
+            )
         return {
             "ready": all(one.state is State.READY for one in locations),
             "locations": {
@@ -248,23 +262,34 @@ class Methods:
         """The last lines of a log, or those after a cursor as soon as there are any."""
         location = self._daemon.location(_text(params, "location"))
         log = location.log
-        after = params.get("after")
-        if isinstance(after, int):
-            await self._daemon.news.wait(
-                lambda: log.cursor > after, _seconds(params, "timeout", 30)
-            )
-            lines, cursor = log.read_after(after)
+        after, before = params.get("after"), params.get("before")
+        if after is not None:
+            parameters.whole("after", after)
+            seconds = _seconds(params, 30)
+            async with held():
+                await self._daemon.news.wait(lambda: log.cursor > after, seconds)
+            answer = await log.answer(after=after)
         else:
-            count = params.get("lines", 50)
-            if not isinstance(count, int) or count < 0:
-                raise ProtocolError("'lines' must be a whole number, 0 or more")
-            lines, cursor = log.read(lines=count)
-        return {"lines": [line.as_data() for line in lines], "next": cursor}, []
+            count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
+            if before is not None:
+                parameters.whole("before", before)
+            answer = await log.answer(lines=count, before=before)
+        return Packed([answer]), []
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, bool(params.get("at_once")))
+        at_once = params.get("at_once", False)
+        if not isinstance(at_once, bool):
+            raise InvalidParameterError("at_once must be true or false")
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
         return {"pid": os.getpid()}, []
+
+    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+        found = []
+        for one in locations:
+            found.append(location_status(one, self._usage, detail=False))
+            yield
+        return found
 
     def _supervisor(self) -> dict[str, Any]:
         daemon = self._daemon
@@ -289,10 +314,7 @@ class Methods:
 
     @staticmethod
     def _asked(params: Mapping[str, Any]) -> list[str]:
-        names = params.get("locations") or []
-        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-            raise ProtocolError("'locations' must be a list of names")
-        return names
+        return parameters.texts("locations", params.get("locations") or [])
 
     def _chosen(self, params: Mapping[str, Any]) -> list[str]:
         names = self._asked(params)
@@ -317,11 +339,11 @@ class Methods:
         return location.snapshot
 
     async def _generation(self, location: Location, wanted: Any) -> Snapshot:
+        if wanted is not None:
+            parameters.whole("generation", wanted, 1)
         serving = self._serving(location)
         if wanted is None or wanted == serving.generation:
             return serving
-        if not isinstance(wanted, int):
-            raise ProtocolError("a generation is a whole number")
         store, name = self._daemon.store, location.spec.name
         found = await store.get(name, wanted)
         if found is None:
@@ -340,52 +362,59 @@ def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _listed(snapshot: Snapshot, kind: str | None) -> Steps[list[dict[str, Any]]]:
-    found = []
+def _listed(snapshot: Snapshot, kind: str | None, pieces: list[bytes]) -> Steps[int]:
+    """Add the rows of a list to ``pieces``, as msgpack; how many they are."""
+    number, portion = 0, bytearray()
     for one in snapshot.each():
         if kind is None or one["kind"] == kind:
-            found.append(
-                {
-                    "location": snapshot.location,
-                    "kind": one["kind"],
-                    "name": one["name"],
-                    "repository": one.get("repository"),
-                    "lazy": bool(one.get("lazy")),
-                    "description": one.get("description"),
-                }
-            )
+            row = {
+                "location": snapshot.location,
+                "kind": one["kind"],
+                "name": one["name"],
+                "repository": one.get("repository"),
+                "lazy": bool(one.get("lazy")),
+                "description": one.get("description"),
+            }
+            number += 1
+            portion += wire.pack(row)
+            if len(portion) > _PORTION:
+                pieces.append(bytes(portion))
+                portion.clear()
         yield
-    return found
+    pieces.append(bytes(portion))
+    return number
 
 
-def _named(
-    snapshot: Snapshot, name: str, kind: str | None, repository: str | None
-) -> Steps[list[dict[str, Any]]]:
-    found = []
-    for one in snapshot.each():
-        if (
-            one["name"] == name
-            and kind in (None, one["kind"])
-            and repository in (None, one.get("repository"))
-        ):
-            found.append(one)
-        yield
-    return found
+def _matching(
+    found: list[dict[str, Any]], kind: str | None, repository: str | None
+) -> list[dict[str, Any]]:
+    return [
+        one
+        for one in found
+        if kind in (None, one["kind"]) and repository in (None, one.get("repository"))
+    ]
 
 
 def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
-    import difflib
-
     hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
+    if len(name) > _LONGEST_NEAR:
+        return hint
     matcher = difflib.SequenceMatcher()
     matcher.set_seq2(name)
+    compared = 0
     for one in snapshot.each():
+        yield
+        # Its length alone may say that it is another, and two long names take long to compare.
+        if not 0.4 * len(name) < len(one["name"]) < min(2.5 * len(name), _LONGEST_NEAR):
+            continue
+        compared += 1
+        if compared > _MOST_COMPARED:
+            break
         matcher.set_seq1(one["name"])
         if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
             ratio = matcher.ratio()
             if ratio >= best:
                 hint, best = f"did you mean {one['name']}?", ratio
-        yield
     return hint
 
 
@@ -393,13 +422,8 @@ def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> An
     value = params.get(name)
     if value is None and optional:
         return None
-    if not isinstance(value, str):
-        raise ProtocolError(f"{name!r} must be a text")
-    return value
+    return parameters.text(name, value)
 
 
-def _seconds(params: Mapping[str, Any], name: str, default: float) -> float:
-    value = params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ProtocolError(f"{name!r} must be a number of seconds")
-    return min(max(float(value), 0.0), _MAX_WAIT)
+def _seconds(params: Mapping[str, Any], default: float) -> float:
+    return min(parameters.seconds("timeout", params.get("timeout", default)), _MAX_WAIT)

@@ -2,13 +2,17 @@
 
 Owns the reading of a msgpack map whose values may be long, under the rules of ``runner_shim.wire``:
 one value of it, or one item of one of its lists, is decoded at a time. A document of any size then
-costs its largest piece, and whoever reads it can turn to others between two of them. Raises
+costs its largest piece, and whoever reads it can turn to others between two of them. ``Places`` keeps
+where pieces begin, so that one of very many is read without those before it. Raises
 ``WireError`` for whatever breaks the rules. Knows no meaning.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,9 +20,12 @@ import msgpack
 
 from runner_shim import wire
 
-__all__ = ["NoMapError", "Part", "entries", "items"]
+__all__ = ["NoMapError", "Part", "Places", "at", "entries", "entry_at", "items", "list_header"]
 
 _READ = 64 * 1024
+_FIRST_READ = 4096
+# So many places are put in order in one step.
+_PORTION = 2048
 
 # A decoded value, and where its bytes begin and end.
 Part = tuple[Any, int, int]
@@ -28,12 +35,86 @@ class NoMapError(wire.WireError):
     """The bytes are something, and no map."""
 
 
-def entries(data: bytes) -> Iterator[tuple[str, Any]]:
-    """Key and value, one after the other, of the map in ``data``."""
+def entries(data: bytes) -> Iterator[tuple[str, Any, int]]:
+    """Key, value and where the key begins, one after the other, of the map in ``data``."""
     reader = _Reader(data)
     for _ in range(reader.map_header()):
-        yield reader.key(), reader.value(1)
+        start = reader.position
+        yield reader.key(), reader.value(1), start
     reader.end()
+
+
+def at(data: bytes, start: int) -> Any:
+    """The value that begins at ``start`` in ``data``, which has been read as a whole before."""
+    return _values(data, start, 1)[0]
+
+
+def entry_at(data: bytes, start: int) -> tuple[str, Any]:
+    """The key that begins at ``start`` in ``data`` and its value, as ``at``."""
+    key, value = _values(data, start, 2)
+    return key, value
+
+
+def _values(data: bytes, start: int, number: int) -> list[Any]:
+    size = _FIRST_READ
+    while True:
+        part = data[start : start + size]
+        unpacker = msgpack.Unpacker(max_buffer_size=len(part), **wire.STRICT)
+        unpacker.feed(part)
+        try:
+            return [unpacker.unpack() for _ in range(number)]
+        except msgpack.OutOfData:
+            if start + size >= len(data):
+                raise wire.WireError("not msgpack: incomplete") from None
+            size *= 8
+
+
+def list_header(length: int) -> bytes:
+    """What stands before the items of a list of that length."""
+    header: bytes = msgpack.Packer().pack_array_header(length)
+    return header
+
+
+class Places:
+    """Where values with names begin: 8 bytes for each. Several may have one name."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self) -> None:
+        # The name's CRC above the place; in portions, each in order, for sorting all takes long.
+        self._all = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, name: str, start: int) -> None:
+        """``name`` begins at ``start``, which is below 4 GiB."""
+        self._all.append(_hash(name) | start)
+        if len(self._all) % _PORTION == 0:
+            self._sort(len(self._all) - _PORTION)
+
+    def complete(self) -> None:
+        """No more are added."""
+        rest = len(self._all) % _PORTION
+        self._sort(len(self._all) - rest)
+        self._all = self._all[:]  # without the room for more
+
+    def of(self, name: str) -> Iterator[int]:
+        """The places at which ``name`` may begin, seldom another's among them."""
+        low = _hash(name)
+        for begin in range(0, len(self._all), _PORTION):
+            end = min(begin + _PORTION, len(self._all))
+            position = bisect_left(self._all, low, begin, end)
+            while position < end and self._all[position] >> 32 == low >> 32:
+                yield self._all[position] & 0xFFFFFFFF
+                position += 1
+
+    def _sort(self, begin: int) -> None:
+        self._all[begin:] = array("Q", sorted(self._all[begin:]))
+
+
+def _hash(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "surrogatepass")) << 32
 
 
 def items(data: bytes, of: str, others: dict[str, Any]) -> Iterator[Part]:

@@ -1,29 +1,37 @@
-"""Whether this process may have what a supervisor needs, before anything is started.
+"""Whether this process may be a supervisor and have what that needs, before anything is started.
 
 Owns the trying: descriptors and threads are taken and given back. Some libraries abort the process
-where they cannot have them, so it must be known before. Also the words for what the operating
-system refuses while a supervisor starts. Raises ``StartError``; changes nothing.
+where they cannot have them, so it must be known before. Also the claim on the workspace: there is
+one supervisor of it at a time, and each of three signs (``supervisor.json``, a name that the kernel
+keeps, the lock) is enough to tell that another one lives. And the words for what the operating system
+refuses while a supervisor starts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import zmq
 
-from supervisor.errors import StartError, SupervisorError
+from supervisor import proc
+from supervisor.errors import AlreadyRunningError, StartError, SupervisorError
+from supervisor.presence import Identity, Presence, believed, holder_of
+from supervisor.rendezvous import reachable, running_supervisors, supervised
+from supervisor.statedir import StateDirectory
 
-__all__ = ["preflight", "starting"]
+__all__ = ["claim", "preflight", "starting"]
 
 # What an idle supervisor with one location has open, and as much again.
 _DESCRIPTORS = 64
-# libzmq's two, the store's, the watcher's, and two for the environments.
-_THREADS = 6
+# libzmq's two, the store's, the watcher's, two for the environments, one for files.
+_THREADS = 7
 
 _HINTS = {
     errno.EMFILE: "raise the limit of open files: `ulimit -n`, or LimitNOFILE in a systemd unit",
@@ -40,6 +48,53 @@ def preflight() -> None:
     """Raises ``StartError`` when there are too few descriptors or threads to be had."""
     _try_descriptors()
     _try_threads()
+
+
+async def claim(
+    title: str,
+    names: Sequence[Identity],
+    presence: Presence,
+    state: StateDirectory,
+    environ: Mapping[str, str],
+) -> None:
+    """Be the one supervisor of the workspace ``title``, which has these ``names``.
+
+    Raises ``AlreadyRunningError`` with a way to reach the other one, and ``ConfigurationError`` when
+    ``state`` cannot be used.
+    """
+    for name, holder in (await presence.hold(names)).items():
+        # What another user holds is not believed; ``Upkeep`` tells of it.
+        if await asyncio.to_thread(believed, holder, name[0]):
+            raise await asyncio.to_thread(_taken, title, names, holder.pid, environ)
+    other = await asyncio.to_thread(supervised, names, environ)
+    if other is not None:
+        raise await asyncio.to_thread(_taken, title, names, int(other["pid"]), environ)
+    try:
+        state.open(title)
+    except AlreadyRunningError as error:
+        raise await asyncio.to_thread(_taken, title, names, error.pid, environ) from None
+
+
+def _taken(
+    title: str, names: Sequence[Identity], pid: int, environ: Mapping[str, str]
+) -> AlreadyRunningError:
+    if proc.state(pid) in ("T", "t"):
+        hint = f"it is suspended: `kill -CONT {pid}` lets it go on, `kill -KILL {pid}` ends it"
+        return AlreadyRunningError(title, pid, hint=hint)
+    said = [supervised(names, environ), *(one.info for one in map(holder_of, names) if one)]
+    if any(one is not None and one["pid"] == pid and reachable(one) for one in said):
+        return AlreadyRunningError(title, pid)
+    info: Mapping[str, Any] | None = next(
+        (one for one in running_supervisors(environ) if one["pid"] == pid), None
+    )
+    if info is not None and reachable(info):
+        file = next(iter(info.get("files") or ()), info.get("directory"))
+        hint = f"it was started for {file}: use `supervise shutdown -w {file}` to stop it"
+    elif pid > 0:
+        hint = f"no client can reach it from here; `kill {pid}` stops it and all that it runs"
+    else:
+        hint = "see `ps` for a process named supervise"
+    return AlreadyRunningError(title, pid, hint=hint)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-__all__ = ["children", "pids", "read", "sessions", "state"]
+__all__ = ["children", "cpu_seconds", "pids", "read", "sessions", "state"]
 
 
 def read(path: str) -> bytes:
@@ -50,3 +50,14 @@ def sessions() -> Iterator[tuple[int, int]]:
     for pid in pids():
         with contextlib.suppress(OSError):
             yield pid, os.getsid(pid)
+
+
+def cpu_seconds(session: int) -> float:
+    """Processor time of the live processes of a session, and of the children they have collected."""
+    ticks = 0
+    for pid, its in sessions():
+        if its == session:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+                ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
+    return ticks / os.sysconf("SC_CLK_TCK")

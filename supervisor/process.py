@@ -111,7 +111,7 @@ class Process:
         warden.add(pid, tree)
         self.method = method
         self.reason = reason
-        self.hash_seed = ""
+        self.profile = self.hash_seed = ""  # for the maker of a forked one to tell
         self._output = output
         self._reap = reap
         self._pipes = pipes

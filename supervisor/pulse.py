@@ -14,12 +14,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from supervisor.running_time import RunningTime
+
 __all__ = ["Patient", "Pulse"]
 
 # Those that are due within so many seconds of each other are asked together.
 _SLICE = 1.0
-# When our own loop was held up for so long (seconds), the answers may lie unread: wait once more.
-_OWN_PAUSE = 0.5
 _NOBODY = 3600.0
 
 
@@ -107,14 +107,8 @@ class Pulse:
                 task.add_done_callback(self._asking.discard)
 
     async def _ask(self, patients: list[Patient], timeout: float) -> None:
-        loop = asyncio.get_running_loop()
         asked = {patient: await patient.ping() for patient in patients}
-        deadline = loop.time() + timeout
-        await asyncio.wait(asked.values(), timeout=timeout)
-        while loop.time() > deadline + _OWN_PAUSE:
-            # We were not running ourselves: what they answered has yet to be read.
-            deadline = loop.time() + timeout
-            await asyncio.wait(asked.values(), timeout=timeout)
+        await RunningTime(timeout).wait(asked.values())
         silent = [patient for patient, answer in asked.items() if not answer.done()]
         await asyncio.gather(
             *(self._unresponsive[one]() for one in silent if one in self._unresponsive)

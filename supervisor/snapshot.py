@@ -34,6 +34,8 @@ __all__ = [
 
 _MAX_NAME = 4096
 _MAX_DEFINITIONS = 1_000_000
+# So many definitions are looked through sooner than it is worth to remember where they are.
+_FEW = 64
 # So many bytes are hashed in one step.
 _HASHED = 256 * 1024
 
@@ -48,7 +50,8 @@ class Snapshot:
 
     ``definitions`` and ``sources`` are msgpack bytes (docs/snapshot.md), ``report`` is decoded.
     ``fingerprint`` is the hex SHA-256 of ``definitions``. ``counts`` maps kinds to numbers.
-    ``loaded_at`` is Unix seconds.
+    ``loaded_at`` is Unix seconds. ``names`` and ``places`` say where each definition and the source of
+    each key begin; None where there are few, as in most of very many locations, and in a client.
     """
 
     location: str
@@ -59,6 +62,8 @@ class Snapshot:
     sources: bytes = field(repr=False)
     report: Mapping[str, Any] = field(repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
+    names: packed.Places | None = field(default=None, repr=False, compare=False)
+    places: packed.Places | None = field(default=None, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -84,9 +89,28 @@ class Snapshot:
         """Definitions by key (``kind:name`` or ``kind:name@repository``)."""
         return {definition_key(one): one for one in self.each()}
 
+    def named(self, name: str) -> Steps[list[dict[str, Any]]]:
+        """The definitions of that name, of whatever kind and repository."""
+        found = []
+        candidates = (
+            self.each()
+            if self.names is None
+            else (packed.at(self.definitions, start) for start in self.names.of(name))
+        )
+        for one in candidates:
+            if one["name"] == name:
+                found.append(one)
+            yield
+        return found
+
     def source_of(self, key: str) -> Steps[list[Any] | None]:
         """``[file, line]`` of the definition with ``key`` (``definition_key``), if it is known."""
-        for one, place in packed.entries(self.sources):
+        candidates = (
+            ((one, place) for one, place, _start in packed.entries(self.sources))
+            if self.places is None
+            else (packed.entry_at(self.sources, start) for start in self.places.of(key))
+        )
+        for one, place in candidates:
             if one == key:
                 found: list[Any] = place
                 return found
@@ -117,8 +141,9 @@ def accepting(
 ) -> Steps[Snapshot]:
     """Check what a shim sent and make a ``Snapshot`` of it; raises ``SnapshotError``."""
     try:
-        counts = yield from _check_definitions(definitions)
-        yield from _check_sources(sources)
+        names, places = packed.Places(), packed.Places()
+        counts = yield from _check_definitions(definitions, names)
+        yield from _check_sources(sources, places)
     except wire.WireError as error:
         raise SnapshotError(str(error)) from None
     fingerprint = hashlib.sha256()
@@ -134,6 +159,8 @@ def accepting(
         sources=sources,
         report=_checked_report(report),
         counts=counts,
+        names=names if len(names) > _FEW else None,
+        places=places if len(places) > _FEW else None,
     )
 
 
@@ -142,22 +169,24 @@ def accept(location: str, generation: int, **parts: Any) -> Snapshot:
     return at_once(accepting(location, generation, **parts))
 
 
-def _check_definitions(data: bytes) -> Steps[dict[str, int]]:
+def _check_definitions(data: bytes, names: packed.Places) -> Steps[dict[str, int]]:
     counts: Counter[str] = Counter()
     keys: set[str] = set()
     rest: dict[str, Any] = {}
     try:
-        for position, (one, _start, _end) in enumerate(packed.items(data, "definitions", rest)):
+        for position, (one, start, _end) in enumerate(packed.items(data, "definitions", rest)):
             if position == _MAX_DEFINITIONS:
                 raise SnapshotError(f"more than {_MAX_DEFINITIONS} definitions are not allowed")
             key = _check_definition(position, one)
             if key in keys:
                 raise SnapshotError(f"{key!r} is there twice")
             keys.add(key)
+            names.add(one["name"], start)
             counts[one["kind"]] += 1
             yield
     except packed.NoMapError:
         raise SnapshotError("the definitions are no map") from None
+    names.complete()
     if rest.get("format") != 1:
         raise SnapshotError(f"format {rest.get('format')!r} is unknown, 1 was expected")
     if not isinstance(rest.get("definitions"), list):
@@ -179,9 +208,9 @@ def _check_definition(position: int, one: Any) -> str:
     return definition_key(one)
 
 
-def _check_sources(data: bytes) -> Steps[None]:
+def _check_sources(data: bytes, places: packed.Places) -> Steps[None]:
     try:
-        for key, place in packed.entries(data):
+        for key, place, start in packed.entries(data):
             if (
                 not isinstance(place, list)
                 or len(place) != 2
@@ -189,7 +218,9 @@ def _check_sources(data: bytes) -> Steps[None]:
                 or not isinstance(place[1], int)
             ):
                 raise SnapshotError(f"the source of {key!r} is not [file, line]")
+            places.add(key, start)
             yield
+        places.complete()
     except packed.NoMapError:
         raise SnapshotError("the sources are no map") from None
 
@@ -269,6 +300,11 @@ class SnapshotDiff:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
+
+    def __str__(self) -> str:
+        parts = {"added": self.added, "removed": self.removed, "changed": self.changed}
+        found = [f"{len(keys)} {word}" for word, keys in parts.items() if keys]
+        return ", ".join(found) or "definitions unchanged"
 
 
 def comparing(before: Snapshot, after: Snapshot) -> Steps[SnapshotDiff]:

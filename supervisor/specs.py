@@ -69,6 +69,15 @@ class Target:
     working_directory: Path
     attribute: str | None = None
 
+    def as_data(self) -> dict[str, str | None]:
+        """What a shim is told (docs/protocol.md)."""
+        return {
+            "kind": self.kind.value,
+            "name": self.name,
+            "attribute": self.attribute,
+            "working_directory": str(self.working_directory),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
@@ -93,6 +102,13 @@ class EnvironmentSpec:
     requirements_file: Path | None = None
     project: Path | None = None
     origin: SourcePosition | None = field(default=None, compare=False)
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that a virtualenv of ours is made from."""
+        project = self.project
+        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+        return found if self.requirements_file is None else [*found, self.requirements_file]
 
     @property
     def managed(self) -> bool:
@@ -165,7 +181,8 @@ class LocationSpec:
     """One code location. Exactly one of ``target`` and ``remote`` is set.
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
-    ``preload`` names the modules of the forkserver; None means that they are learned.
+    ``preload`` names the modules of the forkserver; None means that they are learned. ``verify``:
+    what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
@@ -187,6 +204,7 @@ class LocationSpec:
     limits: Limits = Limits()
     start_method: StartMethod = StartMethod.AUTO
     preload: tuple[str, ...] | None = None
+    verify: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)

@@ -2,47 +2,63 @@
 
 Owns the directory of one workspace (``.supervise/KEY``), the lock that admits one supervisor at a
 time, and where logs lie. The lock is the kernel's: it ends with its holder, however that ends.
-Environments have a directory of their own (``.supervise/envs``), kept by ``envs``.
+Notices when any of it was taken away and makes it anew; never the workspace's own directory, which
+is the team's. Environments have a directory of their own (``.supervise/envs``), kept by ``envs``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import logging
 import os
 import shutil
-from logging.handlers import RotatingFileHandler
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
 from supervisor.errors import AlreadyRunningError, ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
-__all__ = ["LogFile", "StateDirectory"]
+__all__ = ["StateDirectory", "TakenError"]
+
+_IGNORE = "# made by workspace-supervisor; nothing here is yours\n*\n"
+# What moves along when the workspace's link leads to another directory; the store sees to itself.
+_CARRIED = ("keys", "preload.json")
+
+
+class TakenError(OSError):
+    """Another process (``pid``, 0 when it is not known) holds the lock."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"pid {pid} holds the lock of this workspace")
+        self.pid = pid
 
 
 class StateDirectory:
-    """``root``/``key``; ``temporary`` removes it at the end."""
+    """``root``/``key``; ``temporary`` removes it at the end.
+
+    ``root`` may lead through links: where they lead later, it is made anew. ``check`` may be called
+    in any thread.
+    """
 
     def __init__(self, root: Path, key: str, *, temporary: bool = False) -> None:
-        self._root = root
+        self.root = root
         self.path = root / key
         self._temporary = temporary
         self._lock = -1
+        self._place = ""  # where it really lies
+        self._mending = threading.Lock()
+        self._made: list[str] = []  # anew, and not told of yet
 
     def open(self, title: str) -> None:
         """Create it and take the lock; raises ``AlreadyRunningError`` or ``ConfigurationError``."""
         try:
-            with contextlib.suppress(FileExistsError):
-                self._root.mkdir(mode=0o755, parents=True)  # whatever the umask allows
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            ignore = self._root / ".gitignore"
-            if not ignore.exists():
-                with contextlib.suppress(OSError):  # a full disk
-                    ignore.write_text("# made by workspace-supervisor; nothing here is yours\n*\n")
-            lock = self.path / "lock"
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._make()
+            with contextlib.suppress(OSError):  # they are missed, and nothing else is
+                (self.path / "logs").mkdir(exist_ok=True)
+        except TakenError as taken:
+            raise AlreadyRunningError(title, taken.pid) from None
         except OSError as error:
             raise ConfigurationError(
                 [
@@ -55,38 +71,99 @@ class StateDirectory:
                 hint="logs, environments and snapshots are kept beside the workspace file: "
                 "make that directory writable for this user",
             ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._lock)
-            self._lock = -1
-            raise AlreadyRunningError(title, int(holder) if holder.isdecimal() else 0) from None
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without words in it
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def ensure(self) -> None:
+        """Make anew what was taken away.
+
+        Blocks. Raises ``OSError`` when it cannot be, with ``FileNotFoundError`` for a workspace whose
+        own directory is gone, and ``TakenError`` when another supervisor holds the lock there.
+        """
+        with self._mending:
+            if self._lock < 0:
+                return
+            missing = self._missing()
+            if not missing:
+                return
+            self._make()
+            (self.path / "logs").mkdir(exist_ok=True)
+            still = self._missing()
+            self._made += [name for name in missing if name not in still]
+
+    def check(self) -> list[str]:
+        """As ``ensure``; the names of what was made anew since the last check (``lock``, ``logs``, …)."""
+        self.ensure()
+        with self._mending:
+            made, self._made = self._made, []
+        return list(dict.fromkeys(made))
 
     def close(self) -> None:
         """Give the lock back."""
-        if self._lock >= 0:
-            if self._temporary:
-                with contextlib.suppress(OSError):
-                    shutil.rmtree(self.path)
-            os.close(self._lock)
-            self._lock = -1
+        with self._mending:
+            if self._lock >= 0:
+                if self._temporary and self._holds_lock():
+                    with contextlib.suppress(OSError):
+                        shutil.rmtree(self.path)
+                os.close(self._lock)
+                self._lock = -1
 
     def log_path(self, location: str) -> Path:
         """The log of a location; names that a file cannot have are escaped as in a URL."""
         return self.path / "logs" / f"{quote(location, safe=' @:+=,()[]')}.log"
 
+    def _missing(self) -> list[str]:
+        logs = self.path / "logs"
+        missing = [path.name for path in (self.root, self.path, logs) if not path.is_dir()]
+        if not os.path.lexists(self.root / ".gitignore"):
+            missing.append(".gitignore")
+        if not self._holds_lock():
+            missing.append("lock")
+        return missing
 
-class LogFile(RotatingFileHandler):
-    """A log that cannot be written is no reason to speak of it on standard error for each line."""
+    def _holds_lock(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.stat(self.path / "lock"))  # noqa: PTH116
+        except OSError:
+            return False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name
-        """Let it go: the disk is full, and the locations' logs say so."""
+    def _make(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self.root.mkdir(mode=0o755)  # whatever the umask allows
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            with contextlib.suppress(OSError):  # a full disk
+                ignore.write_text(_IGNORE)
+        if not self._holds_lock():
+            self._take_lock()
+        before, self._place = self._place, os.path.realpath(self.path)
+        if before and before != self._place:
+            self._carry(Path(before))
 
-    def close(self) -> None:
-        """Close it, whatever becomes of what is still to be written."""
-        with contextlib.suppress(OSError):
-            super().close()
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise TakenError(int(holder) if holder.isdecimal() else 0) from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without words in it
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = lock
+
+    def _carry(self, before: Path) -> None:
+        """Have what was kept ``before`` here, too: the link to the workspace leads elsewhere now."""
+        for name in _CARRIED:
+            source, goal = before / name, self.path / name
+            if not source.exists() or os.path.lexists(goal):
+                continue
+            with contextlib.suppress(OSError, shutil.Error):
+                if source.is_dir():
+                    shutil.copytree(source, goal)
+                else:
+                    shutil.copy2(source, goal)

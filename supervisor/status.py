@@ -6,13 +6,17 @@ location's ``env`` never appears here. Changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim.masking import masked
 from supervisor.attempt import Attempt
 from supervisor.errors import ConfigurationProblem
 from supervisor.location import Location
@@ -33,12 +37,22 @@ class Usage:
         self._last: dict[int, tuple[float, float]] = {}
         self._processes: dict[int, psutil.Process] = {}
 
+    @staticmethod
+    async def ready() -> None:
+        """To be awaited before the first ``read``: imports what that needs, in a thread.
+
+        Nobody asks before the locations have begun to start, which must not wait for it.
+        """
+        if "psutil" not in sys.modules:
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                await asyncio.to_thread(importlib.import_module, "psutil")
+
     def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
         """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.
 
         ``uss`` needs the kernel to walk the memory map: only with ``detail``.
         """
-        import psutil  # nobody asks before the locations have begun to start
+        import psutil
 
         found: dict[str, Any] = {"memory": {}}
         with contextlib.suppress(psutil.Error, OSError):
@@ -99,6 +113,7 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[s
             "failure": None,
             "process": _process(serving or newest, usage, detail=detail),
             "environment": environment_status(spec, newest),
+            "verification": location.verification.as_data(),
             "serving": None,
             "warnings": [],
             "conditions": [one.as_data() for one in location.conditions],
@@ -145,6 +160,7 @@ def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
         "failure": None,
         "process": None,
         "environment": None,
+        "verification": None,
         "serving": None,
         "warnings": [],
         "conditions": [],
@@ -167,7 +183,7 @@ def _base(spec: LocationSpec) -> dict[str, Any]:
         "remote": None if spec.remote is None else str(spec.remote),
         "form": spec.form,
         "origin": None if spec.origin is None else str(spec.origin),
-        "metadata": _plain(spec.metadata),
+        "metadata": masked(_plain(spec.metadata)),
     }
 
 

@@ -14,12 +14,21 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from supervisor import proc
 
-__all__ = ["UNMARKED", "VARIABLE", "Stray", "end_marked", "location_of", "look", "mark_of"]
+__all__ = [
+    "UNMARKED",
+    "VARIABLE",
+    "Stray",
+    "end_marked",
+    "location_of",
+    "look",
+    "mark_of",
+    "told_of",
+]
 
 VARIABLE = "SUPERVISE_PROCESS"
 _HALF = 16
@@ -62,6 +71,19 @@ def look(sessions: Collection[int]) -> dict[str, list[Stray]]:
             if mark and mark != UNMARKED:
                 found.setdefault(mark[:_HALF], []).append(Stray(pid, _command(pid)))
     return found
+
+
+def told_of(found: Iterable[Stray], known: Iterable[Stray], *, tree: bool) -> Iterator[str]:
+    """A sentence about each of ``found`` that is not among ``known``; ``tree``: they will be ended."""
+    fate = (
+        "it ends with the process"
+        if tree
+        else "it goes on when the process ends, unless kill is tree"
+    )
+    pids = {one.pid for one in known}
+    for one in found:
+        if one.pid not in pids:
+            yield f"pid {one.pid} ({one.command}) left the session: {fate}"
 
 
 def end_marked(mark: str) -> None:

@@ -1,22 +1,35 @@
 """Whether a failed load is to be blamed on the fork: a fresh process is the judge.
 
 Owns, for one location, what a forked load did that a fresh one might not do, what a fresh one was
-seen to do as well, and the verdict about the environment. Decides nothing else about attempts and
+seen to do as well, and the verdict about the fork. Decides nothing else about attempts and
 starts none. An order or a changed file ends a case: what another text does convicts nobody.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from supervisor import failures
 from supervisor.attempt import Attempt
-from supervisor.failures import Failure
+from supervisor.failures import Failure, Scene
 from supervisor.process import Exit
 
-__all__ = ["Suspicion"]
+__all__ = ["Suspicion", "Verdict"]
+
+# Errors that a fresh process was seen to have, too: so many are remembered.
+_REMEMBERED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why forks are given up for the whole ``environment``, or the ``location`` alone; else ""."""
+
+    environment: str = ""
+    location: str = ""
 
 
 class Suspicion:
@@ -24,9 +37,12 @@ class Suspicion:
 
     def __init__(self) -> None:
         self.because = ""
+        self._environment = False
         self._since = 0
         self._dies_fresh_too = False
-        self._innocent: frozenset[str] = frozenset()
+        # With what was preloaded: another forkserver may be to blame for the same error.
+        self._suspected: tuple[str, Scene] | None = None
+        self._innocent: dict[tuple[str, Scene], None] = {}
 
     def drop(self) -> None:
         """The case is closed without a verdict."""
@@ -35,17 +51,21 @@ class Suspicion:
     def failed(self, attempt: Attempt, failure: Failure) -> str:
         """What to try because of this failure, "" for nothing.
 
-        What was imported before the fork may be to blame when an installed library raised or hung.
-        Each such place is looked into once.
+        What was imported before the fork may be to blame for anything that user code raised, and
+        for a hang. The same error at the same place is looked into once for what was preloaded.
         """
-        scene = failures.scene_in_a_library(failure)
+        scene = failures.scene_of(failure)
         if self.because:
-            self._innocent |= {scene}  # it fails in a fresh process too
-        self.because = ""
-        if not scene or scene in self._innocent or not attempt.forked:
+            self._failed_fresh(scene)
             return ""
-        self._suspect(attempt, f"a forked load failed: {scene}; a fresh process loads it")
-        return f"the forked load failed ({scene}): trying a fresh process"
+        if scene is None or not attempt.forked or attempt.placed is None:
+            return ""
+        if (attempt.placed.profile, scene) in self._innocent:
+            return ""
+        self._suspected = attempt.placed.profile, scene
+        because = f"a forked load failed: {scene.text}; a fresh process loads it"
+        self._suspect(attempt, because, environment=scene.library)
+        return f"the forked load failed ({scene.text}): trying a fresh process"
 
     def died(self, attempt: Attempt, ended: Exit, doing: str) -> str:
         """What to try because of this death, which is none to count then; "" for nothing.
@@ -59,24 +79,37 @@ class Suspicion:
             and ended.signal not in (signal.SIGKILL, signal.SIGTERM)
             and not self._dies_fresh_too
         ):
-            self._suspect(attempt, f"a forked load {ended}; a fresh process loads it")
+            because = f"a forked load {ended}; a fresh process loads it"
+            self._suspected = None
+            self._suspect(attempt, because, environment=True)
             return f"the forked process {ended}: trying a fresh one"
         self._dies_fresh_too = self._dies_fresh_too or bool(self.because)
         self.because = ""
         return ""
 
-    def loaded(self, files: Iterable[str]) -> str:
-        """Why the environment of what has just loaded cannot be forked, "" when nothing says so."""
-        because, since = self.because, self._since
+    async def loaded(self, files: Iterable[str]) -> Verdict:
+        """Why what has just loaded must not be forked, if it is so."""
+        because, since, environment = self.because, self._since, self._environment
         self.drop()
-        return "" if because and any(_changed(path, since) for path in files) else because
+        if not because or await asyncio.to_thread(_any_changed, tuple(files), since):
+            return Verdict()
+        return Verdict(environment=because) if environment else Verdict(location=because)
 
-    def _suspect(self, attempt: Attempt, because: str) -> None:
-        self.because, self._since = because, attempt.started_wall_ns
+    def _suspect(self, attempt: Attempt, because: str, *, environment: bool) -> None:
+        self.because, self._environment = because, environment
+        self._since = attempt.created_ns
+
+    def _failed_fresh(self, scene: Scene | None) -> None:
+        self.because = ""
+        if self._suspected is None or scene is None or not scene.alike(self._suspected[1]):
+            return  # what the forked one did may come again when this is mended
+        self._innocent[self._suspected] = None
+        while len(self._innocent) > _REMEMBERED:
+            del self._innocent[next(iter(self._innocent))]
 
 
-def _changed(path: str, since_ns: int) -> bool:
+def _any_changed(files: Sequence[str], since_ns: int) -> bool:
     try:
-        return os.stat(path).st_mtime_ns > since_ns  # noqa: PTH116  # of text, as reported
-    except OSError:
+        return any(os.stat(path).st_mtime_ns > since_ns for path in files)  # noqa: PTH116  # of text, as reported
+    except (OSError, ValueError):
         return True

@@ -58,6 +58,13 @@ class Transport:
         self._task: asyncio.Task[None] | None = None
         self._door: Door | None = None
 
+    def rebind(self) -> None:
+        """Bind the address again: its file was removed. Raises ZMQError.
+
+        Connections stay. So does the old listener, a descriptor: to end it would end them.
+        """
+        self._socket.bind(self.address)
+
     def start(self, trouble: Tell = lambda text: None) -> None:
         """Begin to receive; ``trouble`` hears while nobody more can connect."""
         self._door = Door(self._socket, self.address, trouble)

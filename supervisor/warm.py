@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ _ROUNDS = 20
 # How many of these libraries a status names.
 _SHOWN = 3
 
-Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None]
+Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None, str]
 
 
 class WarmLauncher:
@@ -121,11 +121,10 @@ class WarmLauncher:
         """Fork no more for the location of ``request``, until the environment changes."""
         self._refused.setdefault(_key(request), {})[request.name] = reason
 
-    def learn(
-        self, request: LaunchRequest, modules: Sequence[str], preloaded: Sequence[str]
-    ) -> None:
-        """A location imported these installed modules, and ``preloaded`` of what its fork had."""
-        self._learned.add(request.environment_key, request.name, [*preloaded, *modules])
+    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
+        """A location of this environment imported the modules that its report names."""
+        installed, preloaded = report.get("installed", ()), report.get("preloaded", ())
+        self._learned.add(request.environment_key, request.name, [*preloaded, *installed])
         server = self._servers.get(_key(request))
         if server is not None:
             server.has(preloaded)
@@ -313,6 +312,7 @@ def _key(request: LaunchRequest) -> Key:
         str(request.overlay),
         frozenset(request.environ.items()),
         request.preload,
+        request.place,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from supervised import environ, poll_now
 
-COMMAND = [sys.executable, "-m", "supervisor.cli"]
+COMMAND = [sys.executable, str(Path(__file__).parent / "programs" / "supervise.py")]
 DEADLINE = 60.0
 
 TEAM = """\

@@ -1,27 +1,105 @@
-"""What every test may use: coroutine tests, and a runtime directory that no other test shares."""
+"""What every test may use: coroutine tests, and a runtime directory that no other test shares.
+
+A test fails, too, when an event loop of the supervisor, here or in a process that it started, did what
+none may (``loop_guard``). Where the variable CI is set, a test that would be skipped for want of an
+interpreter, a package or a right fails instead.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import inspect
+import os
+import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import loop_guard
 import pytest
 
 from supervisor.limits import Cgroups
+from supervisor.spare_time import Pace
+from supervisor.verifier import Verifier
 
 # Under nohup, in the background of a script, and in some CI, these are ignored, and every process that
 # a test starts would inherit it.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
+
+# The reasons to skip that count in CI: another system, and a Python that is not promised yet.
+_MAY_SKIP = re.compile(r"\bLinux\b|no python 3\.14\b")
+
+_reports = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the event loops of this process, and have those of others report to it."""
+    config.stash[_reports] = Path(tempfile.mkdtemp(prefix="loop-reports-"))
+    config.stash[_reports].chmod(0o777)  # some tests run as another user
+    os.environ[loop_guard.REPORTS] = str(config.stash[_reports])
+    loop_guard.install()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what processes reported to nobody."""
+    shutil.rmtree(config.stash[_reports], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test during which an event loop was held up."""
+    try:
+        yield
+    except BaseException:
+        for one in loop_guard.taken(item.config.stash[_reports]):
+            item.add_report_section("call", "event loop", one)
+        raise
+    _no_violations(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, turn a skip into a failure that names what is missing."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not _MAY_SKIP.search(reason):
+            report.outcome = "failed"
+            report.longrepr = (
+                f"{reason.removeprefix('Skipped: ')}, and CI is set: install it (interpreters with pyenv, or as python3.x on "
+                "PATH; packages with the extras of pyproject.toml), or unset CI to skip this test"
+            )
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """The same for what ended with its fixtures."""
+    yield
+    _no_violations(item)
+
+
+def _no_violations(item: pytest.Item) -> None:
+    found = loop_guard.taken(item.config.stash[_reports])
+    if found:
+        pytest.fail("\n\n".join(found[:5]), pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,6 +123,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tests that passed only when they were run again; append them to the file WS_FLAKY."""
+    flaky = sorted({one.nodeid for one in terminalreporter.stats.get("rerun", ())})
+    if not flaky:
+        return
+    terminalreporter.section("flaky")
+    for nodeid in flaky:
+        terminalreporter.line(nodeid)
+    if os.environ.get("WS_FLAKY"):
+        with Path(os.environ["WS_FLAKY"]).open("a") as file:
+            file.writelines(f"{nodeid}\n" for nodeid in flaky)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: collecting after a test looks at what came since."""
     gc.collect()
@@ -57,6 +148,12 @@ def runtime() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded once more because a test took long on a calm machine."""
+    monkeypatch.setattr(Verifier, "pace", Pace(patience=float("inf")))
 
 
 @pytest.fixture

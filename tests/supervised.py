@@ -23,6 +23,7 @@ from loading import write
 
 from supervisor.daemon import Daemon
 from supervisor.location import Location
+from supervisor.log_files import MOST_LINES
 from supervisor.methods import Methods
 from supervisor.workspace import Selection
 
@@ -170,9 +171,14 @@ class Supervised:
         snapshot = self[name].snapshot
         return [] if snapshot is None else sorted(snapshot.index())
 
-    def log(self, name: str) -> str:
+    async def log(self, name: str) -> str:
         """What ``name`` printed, and the supervisor's remarks."""
-        lines, _ = self[name].log.read(lines=10_000)
+        log = self[name].log
+        chunk = await log.read(lines=MOST_LINES)
+        lines = chunk.lines
+        while chunk.before is not None and len(lines) < 10_000:
+            chunk = await log.read(lines=MOST_LINES, before=chunk.before)
+            lines = [*chunk.lines, *lines]
         return "\n".join(line.text for line in lines)
 
     def pid(self, name: str) -> int:
@@ -184,14 +190,10 @@ class Supervised:
     async def watched(self, *names: str) -> None:
         """Wait until the files of these locations and of the workspace are really watched."""
         chosen = names or tuple(self.daemon.locations)
-        watcher = self.daemon._watcher
-        owners = [*chosen, "\0workspace"]
 
         def armed() -> bool:
-            return all(
-                name in watcher._wanted and watcher._wanted[name] <= watcher._watched
-                for name in owners
-            )
+            files = [self.daemon._files, *(self[name].files for name in chosen)]
+            return all(one is not None and one.watched for one in files)
 
         await poll(armed, "watched")
 

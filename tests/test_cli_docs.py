@@ -34,7 +34,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
         assert path in text or path.split()[-1] in text, path
         assert command.help or path == "supervise"
         for parameter in command.params:
-            if isinstance(parameter, click.Option):
+            if isinstance(parameter, click.Option) and not parameter.hidden:
                 named = any(re.search(rf"(?<![\w-]){re.escape(o)}\b", text) for o in parameter.opts)
                 assert named or parameter.opts == ["--version"], (path, parameter.opts)
 

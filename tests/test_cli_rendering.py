@@ -141,6 +141,27 @@ def test_changes() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "at", "reason", "text"),
+    [
+        ("verified", 0.0, "", "a fresh process loaded the same definitions"),
+        ("pending", None, "it waits for its turn", "not yet: it waits for its turn"),
+        ("off", None, "verify: false", "no: verify: false"),
+        ("later_word", None, "", "later_word"),
+    ],
+)
+def test_what_is_known_of_the_fork(state: str, at: float | None, reason: str, text: str) -> None:
+    found: Any = {"state": state, "at": at, "reason": reason}
+    assert words.verified(location(verification=found)) == text
+    assert words.verified(location()) == ""
+
+
+def test_when_the_fork_was_given_up_is_said() -> None:
+    found: Any = {"state": "fork_condemned", "at": 1.0, "reason": "it lies"}
+    said = words.verified(location(verification=found))
+    assert said == f"the fork is given up: it lies ({words.moment(1.0)})"
+
+
 def test_a_state_of_a_later_version_has_a_symbol_too() -> None:
     assert words.symbol("hibernating") == ("?", "")
     assert not words.good("hibernating")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections import Counter
 
 import pytest
 import zmq
@@ -13,6 +15,7 @@ import zmq.asyncio
 from runner_shim import wire
 from supervisor.control import VERSION, Control
 from supervisor.errors import RequestError, UnknownLocationError
+from supervisor.turns import held
 
 
 async def echo(params):
@@ -20,7 +23,8 @@ async def echo(params):
 
 
 async def hang(params):
-    await asyncio.Event().wait()
+    async with held():
+        await asyncio.Event().wait()
 
 
 async def unknown(params):
@@ -35,7 +39,28 @@ async def broken(params):
     raise KeyError("a defect")
 
 
-METHODS = {"echo": echo, "hang": hang, "unknown": unknown, "refuse": refuse, "broken": broken}
+async def work(params):
+    """Computed without a pause, as a status document is; counts for ``params["by"]``."""
+    if params.get("gate"):
+        async with held():
+            await GATES[params["gate"]].wait()
+    COMPUTED[params["by"]] += 1
+    end = time.thread_time() + 0.001
+    while time.thread_time() < end:
+        pass
+    return {}, []
+
+
+COMPUTED: Counter[str] = Counter()
+GATES: dict[str, asyncio.Event] = {}
+METHODS = {
+    "work": work,
+    "echo": echo,
+    "hang": hang,
+    "unknown": unknown,
+    "refuse": refuse,
+    "broken": broken,
+}
 
 
 class Peer:
@@ -159,3 +184,105 @@ async def test_a_client_that_is_gone_when_its_answer_comes_is_no_trouble(runtime
         context.term()
         header, _ = await peer.ask("echo")
         assert "result" in header
+
+
+# One client's backlog is that client's alone.
+
+MANY = 400
+
+
+@contextlib.asynccontextmanager
+async def two(runtime):
+    """A control socket with two clients of it: one asks much, the other little."""
+    COMPUTED.clear()
+    async with serving(runtime) as one:
+        context = zmq.asyncio.Context()
+        other = context.socket(zmq.DEALER)
+        other.setsockopt(zmq.LINGER, 0)
+        other.setsockopt(zmq.SNDHWM, 0)
+        other.setsockopt(zmq.RCVHWM, 1)
+        other.connect(f"ipc://{runtime}/control.sock")
+        try:
+            yield Peer(other), one
+        finally:
+            other.close()
+            context.term()
+
+
+async def flood(peer: Peer, count: int, **params) -> None:
+    request = wire.pack({"v": VERSION, "id": 1, "method": "work", "params": params})
+    for _ in range(count):
+        await peer.send(request)
+
+
+async def few_answers(peer: Peer, count: int = 20) -> None:
+    for number in range(count):
+        header, _ = await peer.ask("work", number, by="few")
+        assert header["id"] == number
+
+
+async def test_many_requests_of_one_come_between_those_of_another(runtime):
+    async with two(runtime) as (much, little):
+        await flood(much, MANY, by="much")
+
+        async def read():
+            for _ in range(MANY):
+                await much.reply()
+
+        reading = asyncio.create_task(read())
+        await few_answers(little)
+        assert COMPUTED["much"] < MANY / 2
+        await reading
+        assert COMPUTED == {"much": MANY, "few": 20}
+
+
+async def test_many_that_waited_and_are_woken_together_come_between_too(runtime):
+    GATES["a"] = asyncio.Event()
+    async with two(runtime) as (much, little):
+        await flood(much, MANY, by="much", gate="a")
+        await little.ask("echo")
+        header, _ = await much.ask("echo", 7)  # those that wait do not keep their client waiting
+        assert header["id"] == 7
+        GATES["a"].set()
+        reading = asyncio.gather(*(much.reply() for _ in range(MANY)))
+        await few_answers(little)
+        assert COMPUTED["much"] < MANY / 2
+        await reading
+
+
+async def test_a_hundred_thousand_unread_requests_delay_nobody_else(runtime):
+    async with two(runtime) as (much, little):
+        sending = asyncio.create_task(flood(much, 100_000, by="much"))
+        await few_answers(little, 100)
+        # Of what is not read no more is computed than waits to be read.
+        assert COMPUTED["much"] < 100
+        assert not sending.done() or COMPUTED["few"] == 100
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_more_than_may_be_under_way_is_refused(runtime):
+    GATES["b"] = asyncio.Event()
+    async with two(runtime) as (much, _little):
+        await flood(much, 510, by="much", gate="b")
+        for _ in range(10):
+            header, _ = await much.reply()
+            assert "are under way already" in header["error"]["message"]
+        GATES["b"].set()
+        for _ in range(500):
+            assert "result" in (await much.reply())[0]
+        # And then it may ask again.
+        assert "result" in (await much.ask("work", 2, by="much"))[0]
+
+
+async def test_large_requests_that_wait_are_bounded(runtime):
+    GATES["c"] = asyncio.Event()
+    async with two(runtime) as (much, _little):
+        await flood(much, 10, by="much", gate="c", more="x" * 1_000_000)
+        for _ in range(6):
+            header, _ = await much.reply()
+            assert "are under way already" in header["error"]["message"]
+        GATES["c"].set()
+        for _ in range(4):
+            assert "result" in (await much.reply())[0]
+        assert COMPUTED["much"] == 4

@@ -76,9 +76,13 @@ def test_connections_without_end_are_kept_out(running, name):
             pytest.fail("all of them were let in")
         # Who was connected is served, and told of it.
         assert has_to_wait(asking)
+        since = asking.status()["supervisor"]["conditions"]
+        assert [one["key"].startswith("open_files") for one in since] == [True]
         opened.close()
         with client(running) as another:
             assert states(another)[NAMES[0]][0] == "ready"
+            poll_now(lambda: not has_to_wait(another), "it is over")
+            assert another.status()["supervisor"]["conditions"] == []
         assert running.process.poll() is None
 
 

@@ -42,7 +42,7 @@ def test_missing_library_three_modules_deep(tmp_path, python):
     # Repairing any of them is a reason to try again, and so is a file that appears.
     names = ["defs.py", "one.py", "pkg/__init__.py", "pkg/two.py"]
     assert found["files"] == [str(tmp_path / name) for name in names]
-    assert str(tmp_path) in found["watch"]
+    assert str(tmp_path / "pandsa.py") in found["missing"]
     assert "runner_shim" not in found["traceback"]
     assert "importlib" not in found["traceback"]
 
@@ -66,7 +66,9 @@ def test_missing_module_of_the_teams_own_package(tmp_path):
     assert found["message"] == "module risk.modle does not exist (imported by defs.py line 2)"
     assert found["hint"] == "did you mean model?"
     assert "not_installed" not in found["exception"]
-    assert {str(tmp_path), str(tmp_path / "risk")} <= set(found["watch"])
+    looked = {"risk/modle", "risk/modle.py", "risk.py"}
+    assert {str(tmp_path / one) for one in looked} <= set(found["missing"])
+    assert str(tmp_path / "modle.py") not in found["missing"]
 
 
 def test_module_beside_the_file_but_not_on_the_path(tmp_path):

@@ -102,8 +102,8 @@ async def test_exit_handlers_run_where_their_library_was_imported(tmp_path, runt
             await running[name].stopped()
         assert (tmp_path / f"ended-{pids['a']}").exists()
         assert not (tmp_path / f"ended-{pids['b']}").exists()
-        assert "of the user" in running.log("a")
-        assert "of the library" not in running.log("b")
+        assert "of the user" in await running.log("a")
+        assert "of the library" not in await running.log("b")
 
 
 async def test_an_archive_on_pythonpath_is_read_anew_and_its_change_is_noticed(
@@ -201,7 +201,10 @@ async def test_what_cannot_be_handed_out_is_loaded_fresh_and_that_is_known(
         assert "vendored" in described(running, "a")
         assert await method(running, "b") == FORKED
         assert "installed" in described(running, "b")
-        assert f"the forked process cannot go on: {reason}; a fresh one starts" in running.log("a")
+        assert (
+            f"the forked process cannot go on: {reason}; a fresh one starts"
+            in await running.log("a")
+        )
         await again(running, "a")
         assert (tmp_path / "begun").read_text() == "xxx"
         assert await method(running, "a") == ("spawn", reason)

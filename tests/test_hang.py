@@ -30,12 +30,12 @@ async def test_a_stopped_process_is_replaced(tmp_path, runtime, method):
         await running.ready()
         assert not alive(pid)
         assert running["a"].restarts == 1
-        log = running.log("a")
+        log = await running.log("a")
         assert (
             "the process did not answer for 3 s while idle; it is stopped, by SIGSTOP or by a "
             "debugger" in log
         )
-        assert f"generation 1 (pid {pid}) was killed by SIGKILL" in log
+        assert f"generation 1 (pid {pid}) was ended by the supervisor: it did not answer" in log
 
 
 HANGING = {
@@ -130,7 +130,7 @@ async def test_a_busy_process_is_left_alone(tmp_path, runtime):
 
 
 async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.location._DESCRIBE_TIMEOUT", 1.0)
+    monkeypatch.setattr("supervisor.constructed._TIMEOUT", 1.0)
     workspace = make_workspace(tmp_path, {"a.py": SLOW.format(seconds=1000)})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -142,7 +142,7 @@ async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runt
         await running.until(lambda: running["a"].generation == 2, "replaced")
         await running.ready()
         assert not alive(pid)
-        assert text in running.log("a")
+        assert text in await running.log("a")
 
 
 async def test_pings_can_be_turned_off(tmp_path, runtime):

@@ -140,7 +140,7 @@ from supervisor.store import SnapshotStore
 
 async def main():
     heard = []
-    store = SnapshotStore(Path({path!r}), heard.append)
+    store = SnapshotStore(Path({path!r}), lambda key, text: heard.append(text))
     found = await store.open()
     assert found["risk"].generation == 3, found
     store.save(snapshot("risk", 4, "d"))
@@ -186,7 +186,9 @@ def test_history_is_read_from_a_disk_that_cannot_be_written(tmp_path, disk):
         [*prefix, "sh", "-c", steps], capture_output=True, text=True, cwd=tmp_path.parent
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("[1, 2, 3, 4] the snapshot store cannot be written (")
+    assert done.stdout.startswith(
+        f"[1, 2, 3, 4] the snapshot store {mounted / 's.db'} cannot be written ("
+    )
     assert not list(mounted.glob("*damaged*"))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.interest import Interest
+from supervisor.digests import Digests
+from supervisor.interest import Interest, Looked, after_death, after_load
 from supervisor.specs import LocationSpec, Target, TargetKind
 
 
@@ -25,15 +26,23 @@ def folder(tmp_path):
     return tmp_path
 
 
-def loaded(folder, *names, since=None, failed=False, watch=(), interest=None, of=None):
-    interest = interest or Interest()
-    files = [str(folder / name) for name in names]
-    interest.take(of or spec(folder), files, watch, loaded_since_ns=since, keep=failed)
+def new_interest() -> Interest:
+    return Interest("risk", Digests())
+
+
+def looked(folder, *names, folders=(), good=True, known=True) -> Looked:
+    files = tuple(str(folder / name) for name in names)
+    return Looked(files, tuple(map(str, folders)), (), good, known)
+
+
+def loaded(folder, *names, interest=None, **more):
+    interest = interest or new_interest()
+    interest.take(looked(folder, *names, **more), None)
     return interest
 
 
-def hears(interest, *paths, failed=False):
-    found = interest.concerned({str(path) for path in paths}, failed=failed)
+def hears(interest, *paths):
+    found = interest.concerned({str(path) for path in paths})
     return {Path(path).name for path in found}
 
 
@@ -60,18 +69,11 @@ def test_only_files_that_were_loaded_and_only_content_that_differs(folder):
     assert hears(interest, folder / "lib.py") == {"lib.py"}
 
 
-def test_the_target_itself_matters_even_when_nothing_was_imported(folder):
-    interest = loaded(folder, failed=True)
-    (folder / "defs.py").write_text("# mended\n")
-    assert hears(interest, folder / "defs.py") == {"defs.py"}
-    assert interest.directories == {str(folder)}
-
-
 def test_a_failed_load_keeps_the_files_of_the_last_good_one(folder):
     interest = loaded(folder, "defs.py", "lib.py")
-    loaded(folder, "defs.py", failed=True, interest=interest)
+    loaded(folder, "defs.py", good=False, interest=interest)
     (folder / "lib.py").write_text("# changed\n")
-    assert hears(interest, folder / "lib.py", failed=True) == {"lib.py"}
+    assert hears(interest, folder / "lib.py") == {"lib.py"}
 
 
 def test_a_good_load_forgets_what_it_no_longer_imports(folder):
@@ -81,100 +83,261 @@ def test_a_good_load_forgets_what_it_no_longer_imports(folder):
     assert hears(interest, folder / "lib.py") == set()
 
 
-def test_new_modules_matter_to_one_that_failed_for_want_of_one(folder):
-    interest = loaded(folder, "defs.py", failed=True, watch=[str(folder)])
-    for name in ("new.py", "new.yaml", "native.so", "package"):
-        path = folder / name
-        if "." in name:
-            path.touch()
-        else:
-            path.mkdir()
-        assert hears(interest, path, failed=True) == {name}
-        assert hears(interest, path, failed=False) == set()
-    for name in ("new.pyc", ".hidden.py", "new.py~", ".new.py.swp", "__pycache__", "notes.txt"):
-        assert hears(interest, folder / name, failed=True) == set()
+def test_what_was_looked_for_matters_and_what_lies_beside_it_does_not(folder):
+    wanted = ("helpers", "helpers.py", "helpers.abi3.so", "data/rates.csv")
+    interest = loaded(folder, "defs.py", *wanted, good=False)
+    for name in ("other.py", "new.yaml", "native.so", "helpers2.py", ".helpers.py", "help"):
+        (folder / name).touch()
+        assert hears(interest, folder / name) == set()
+    (folder / "data").mkdir()
+    assert hears(interest, folder / "data") == set()
+    assert str(folder / "data") in interest.directories, "watched now"
+    (folder / "data" / "rates.csv").touch()
+    assert hears(interest, folder / "data" / "rates.csv") == {"rates.csv"}
+    (folder / "helpers.py").touch()
+    assert hears(interest, folder / "helpers.py") == {"helpers.py"}
+    (folder / "helpers").mkdir()
+    assert hears(interest, folder / "helpers") == {"helpers"}
 
 
 def test_what_is_missing_may_come_with_its_folder(folder):
-    wanted = folder / "deep" / "down" / "python"
-    interest = loaded(folder, failed=True, watch=[str(wanted)])
+    interest = loaded(folder, "deep/down/python", good=False)
     assert interest.directories == {str(folder)}
-    (folder / "deep").mkdir()
-    assert hears(interest, folder / "deep", failed=True) == {"deep"}
+    (folder / "deep" / "down").mkdir(parents=True)
+    assert hears(interest, folder / "deep") == set()
+    assert interest.directories == {str(folder / "deep" / "down")}
+    (folder / "deep" / "down" / "python").touch()
+    assert interest.outdated() == {str(folder / "deep" / "down" / "python")}
 
 
 def test_a_defs_folder_hears_of_new_files_in_any_of_its_folders(folder):
     (folder / "defs" / "inner").mkdir(parents=True)
     (folder / "defs" / "inner" / "a.py").touch()
     of = spec(folder, TargetKind.AUTOLOAD, "defs")
-    interest = loaded(folder, "defs/inner/a.py", of=of)
+    interest = new_interest()
+    interest.take(after_load(of, {"files": [str(folder / "defs" / "inner" / "a.py")]}), None)
     (folder / "defs" / "inner" / "b.py").touch()
     assert hears(interest, folder / "defs" / "inner" / "b.py") == {"b.py"}
+    for name in ("c.pyc", ".d.py", "e.py~", "notes.txt"):
+        (folder / "defs" / "inner" / name).touch()
+        assert hears(interest, folder / "defs" / "inner" / name) == set()
 
 
-def test_what_was_written_while_it_loaded_counts_as_changed_once(folder):
-    interest = loaded(folder, "defs.py", "lib.py", since=EARLIER)
-    assert {Path(path).name for path in interest.outdated()} == {"defs.py", "lib.py"}
-    assert interest.outdated() == set()
-    loaded(folder, "defs.py", "lib.py", since=EARLIER, interest=interest)
-    assert interest.outdated() == set(), "the same writing is not doubted twice"
+def test_what_was_written_while_it_loaded_is_told_of_once(folder):
+    interest = new_interest()
+    late = interest.take(looked(folder, "defs.py", "lib.py"), EARLIER)
+    assert {Path(path).name for path in late} == {"defs.py", "lib.py"}
+    assert interest.take(looked(folder, "defs.py", "lib.py"), EARLIER) == set(), "not twice"
+    (folder / "lib.py").write_text("# longer than it was\n")
+    assert interest.take(looked(folder, "defs.py", "lib.py"), EARLIER) == {str(folder / "lib.py")}
 
 
 def test_what_was_written_before_it_loaded_is_believed(folder):
-    interest = loaded(folder, "defs.py", "lib.py", since=later(), failed=True, watch=[str(folder)])
+    interest = new_interest()
+    assert interest.take(looked(folder, "defs.py", "lib.py"), later()) == set()
     assert interest.outdated() == set()
 
 
-def test_code_that_writes_its_own_files_is_not_loaded_for_ever(folder):
-    interest, loads = Interest(), 0
-    for number in range(20):
-        # Of another length each time: two writings may have the same time.
-        (folder / "lib.py").write_text("#" * number + "\n")
-        loaded(folder, "lib.py", since=EARLIER, interest=interest)
-        if not interest.outdated():
-            break
-        loads += 1
-    assert loads == 3
+def test_a_file_that_was_put_there_while_it_loaded_counts_however_old_it_is(folder):
+    """A rename keeps the time of writing."""
+    os.utime(folder / "lib.py", ns=(1, 1))
+    since = time.time_ns()
+    while (folder / "lib.py").stat().st_ctime_ns <= since:  # past a tick of the clock
+        (folder / "lib.py").rename(folder / "moved.py")
+        (folder / "moved.py").rename(folder / "lib.py")
+    late = new_interest().take(looked(folder, "lib.py"), since)
+    assert late == {str(folder / "lib.py")}
 
 
-def test_what_appeared_while_it_failed_is_found(folder):
-    interest = loaded(folder, "defs.py", failed=True, watch=[str(folder)], since=later())
+def test_a_directory_that_was_replaced_while_it_loaded_is_late(folder):
+    """Its files may be older than the load, and the time of a rename is not theirs."""
+    for number in (1, 2):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "a.py").write_text(f"N = {number}\n")
+    (folder / "1").rename(folder / "code")
+    of = looked(folder, "code/a.py")
+    interest = new_interest()
+    assert interest.take(of, later()) == set()
+    (folder / "code").rename(folder / "1")
+    (folder / "2").rename(folder / "code")
+    assert interest.outdated(loading=True) == {str(folder / "code" / "a.py")}
+    assert interest.take(of, later()) == {str(folder / "code")}
+    (folder / "code").rename(folder / "2")
+    (folder / "1").rename(folder / "code")
+    assert interest.outdated() == {str(folder / "code" / "a.py")}, "and then it is loaded"
+    assert interest.take(of, later()) == set()
+
+
+def test_what_is_gone_by_the_end_of_a_load_and_was_heard_of_is_late(folder):
+    gone = str(folder / "lib.py")
+    (folder / "lib.py").unlink()
+    assert new_interest().take(looked(folder, "defs.py", "lib.py"), later()) == set()
+    assert new_interest().take(looked(folder, "defs.py", "lib.py"), later(), [gone]) == {gone}
+
+
+def test_what_appeared_while_nobody_looked_is_found(folder):
+    interest = loaded(folder, "defs.py", "new.py", good=False)
     assert interest.outdated() == set()
     (folder / "new.py").touch()
     assert interest.outdated() == {str(folder / "new.py")}
     assert interest.outdated() == set()
 
 
-def test_a_folder_that_python_compiled_into_is_not_new(folder):
-    (folder / "team" / "__pycache__").mkdir(parents=True)
-    (folder / "fresh").mkdir()
-    interest = loaded(folder, failed=True, watch=[str(folder)], since=EARLIER)
-    names = {Path(path).name for path in interest.outdated()}
-    assert "fresh" in names
-    assert "team" not in names
-
-
-def test_when_nobody_knows_what_killed_it_anything_nearby_matters(folder):
-    (folder / "team").mkdir()
-    (folder / "team" / "defs.py").touch()
-    interest = loaded(folder, failed=True, of=spec(folder, TargetKind.PYTHON_MODULE, "team.defs"))
-    assert interest.directories == {str(folder), str(folder / "team")}
-    (folder / "team" / "defs.py").write_text("# mended\n")
-    assert hears(interest, folder / "team" / "defs.py", failed=True) == {"defs.py"}
+def test_one_that_died_waits_for_its_own_files_and_for_those_of_the_loads_before(folder):
+    interest = loaded(folder, "defs.py", "lib.py")
+    loaded(folder, "helpers.py", good=False, interest=interest)
+    dead = after_death(spec(folder), {"frames": []}, [str(folder / "source.py")])
+    interest.take(dead, None)
+    for name in ("defs.py", "lib.py", "helpers.py", "source.py"):
+        (folder / name).write_text("# something else\n")
+        assert hears(interest, folder / name) == {name}
+    (folder / "neighbour.py").touch()
+    assert hears(interest, folder / "neighbour.py") == set()
 
 
 def test_files_that_cannot_be_read_are_no_trouble(folder):
-    interest = loaded(folder, "gone.py", "defs.py/below.py", "\0.py")
+    names = ("gone.py", "defs.py/below.py", "\0.py", "x/" * 1000 + "y.py", "z" * 5000)
+    interest = loaded(folder, *names, "ring/a.py")
     assert interest.outdated() == set()
     assert hears(interest, folder / "gone.py") == set()
     (folder / "gone.py").touch()
     assert hears(interest, folder / "gone.py") == {"gone.py"}
+    (folder / "ring").symlink_to("other")
+    (folder / "other").symlink_to("ring")
+    assert interest.outdated() == set()
 
 
-def test_the_files_of_a_workspace(folder):
-    interest = Interest()
-    interest.take_files([str(folder / "defs.py")])
-    assert interest.directories == {str(folder)}
-    assert hears(interest, folder / "defs.py", folder / "lib.py") == set()
-    (folder / "defs.py").write_text("changed\n")
-    assert interest.outdated() == {str(folder / "defs.py")}
+def test_a_file_that_becomes_readable_differs(folder):
+    """Its content and the time of its writing stay what they were."""
+    before = (folder / "lib.py").stat()
+    interest = loaded(folder, "lib.py")
+    (folder / "lib.py").chmod(0o600)
+    after = (folder / "lib.py").stat()
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+    assert hears(interest, folder / "lib.py") == set(), "here it was readable all the time"
+
+
+# Links.
+
+
+def swap(link: Path, target: str) -> None:
+    new = link.with_name("new")
+    new.symlink_to(target)
+    new.replace(link)
+
+
+def releases(folder: Path) -> None:
+    for number in (1, 2):
+        code = folder / "releases" / str(number)
+        code.mkdir(parents=True)
+        (code / "a.py").write_text(f"N = {number}\n")
+        (code / "same.py").touch()
+    (folder / "current").symlink_to("releases/1")
+
+
+def test_a_swapped_release_is_a_change_of_all_that_is_reached_through_it(folder):
+    releases(folder)
+    path = str(folder / "current" / "a.py")
+    interest = new_interest()
+    interest.take(Looked((path,)), later())
+    assert interest.directories == {str(folder), str(folder / "releases" / "1")}
+    swap(folder / "current", "releases/2")
+    assert path in interest.concerned({str(folder / "current")})
+    assert interest.directories == {str(folder), str(folder / "releases" / "2")}
+    (folder / "releases" / "2" / "a.py").write_text("N = 22\n")
+    assert interest.concerned({str(folder / "releases" / "2" / "a.py")}) == {path}
+    swap(folder / "current", "releases/3")
+    assert path in interest.concerned({str(folder / "current")})
+    releases_3 = folder / "releases" / "3"
+    releases_3.mkdir()
+    assert interest.concerned({str(releases_3)}) == set()
+    (releases_3 / "a.py").touch()
+    assert path in interest.concerned({str(releases_3 / "a.py")})
+
+
+def test_another_directory_under_the_same_name_is_a_change_whatever_is_in_it(folder):
+    releases(folder)
+    interest = new_interest()
+    interest.take(Looked((str(folder / "current" / "same.py"),)), None)
+    swap(folder / "current", "releases/2")
+    assert interest.concerned({str(folder / "current")}) == {str(folder / "current")}
+    swap(folder / "current", "./releases/2")
+    assert interest.concerned({str(folder / "current")}) == set()
+
+
+def test_a_mounted_file_behind_two_links(folder):
+    """As Kubernetes mounts a ConfigMap."""
+    for number in (1, 2):
+        (folder / f"..{number}").mkdir()
+        (folder / f"..{number}" / "mounted.py").write_text(f"N = {number}\n")
+    (folder / "..data").symlink_to("..1")
+    (folder / "mounted.py").symlink_to("..data/mounted.py")
+    path = str(folder / "mounted.py")
+    interest = new_interest()
+    assert interest.take(Looked((path,)), later()) == set()
+    assert interest.directories == {str(folder), str(folder / "..1")}
+    swap(folder / "..data", "..2")
+    assert interest.concerned({str(folder / "..data")}) == {path}
+    assert interest.directories == {str(folder), str(folder / "..2")}
+
+
+def test_a_link_that_was_swapped_while_it_loaded_is_late(folder):
+    releases(folder)
+    os.utime(folder / "releases" / "2" / "a.py", ns=(1, 1))
+    since = time.time_ns()
+    while (folder / "current").lstat().st_ctime_ns <= since:
+        swap(folder / "current", "releases/2")
+    path = str(folder / "current" / "a.py")
+    assert path in new_interest().take(Looked((path,)), since)
+
+
+def test_a_file_that_gives_way_to_a_link(folder):
+    interest = loaded(folder, "lib.py")
+    (folder / "far").mkdir()
+    (folder / "lib.py").rename(folder / "far" / "lib.py")
+    (folder / "lib.py").symlink_to("far/lib.py")
+    assert hears(interest, folder / "lib.py") == set(), "the text is the same"
+    assert str(folder / "far") in interest.directories
+    (folder / "far" / "lib.py").write_text("# changed\n")
+    assert hears(interest, folder / "far" / "lib.py") == {"lib.py"}
+
+
+# The cache.
+
+
+def test_a_file_that_many_share_is_read_once(folder):
+    digests, files = Digests(), [folder / f"m{number}.py" for number in range(20)]
+    for file in files:
+        file.touch()
+        os.utime(file, ns=(1, 1))
+    age(files)
+    owners = [Interest(f"o{number}", digests) for number in range(10)]
+    for one in owners:
+        one.take(Looked(tuple(map(str, files))), None)
+        assert one.outdated() == set()
+    assert digests.read == len(files) == len(digests)
+    for one in owners[1:]:
+        one.forget()
+    assert len(digests) == len(files)
+    owners[0].take(Looked((str(files[0]),)), None)
+    assert len(digests) == 1
+    owners[0].forget()
+    assert len(digests) == 0
+
+
+def age(files) -> None:
+    """Wait until the files' times are well apart from what would be written now."""
+    newest = max(file.stat().st_ctime_ns for file in files)
+    while time.time_ns() - newest < 100_000_000:
+        time.sleep(0.01)
+
+
+def test_two_writings_in_one_tick_are_told_apart(folder):
+    """The file system's clock is coarse: the same size and times say little at first."""
+    path, missed = folder / "tick.py", 0
+    path.write_text("a")
+    interest = loaded(folder, "tick.py")
+    for number in range(200):
+        path.write_text("ab"[number % 2 == 0])
+        missed += hears(interest, path) != {"tick.py"}
+    assert missed == 0

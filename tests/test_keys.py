@@ -214,9 +214,9 @@ async def test_a_port_that_is_taken(tmp_path):
             RemoteControl(remote.address, {}, KeyDirectory(tmp_path))
 
 
-async def test_without_a_gate_there_is_no_tcp():
+async def test_without_a_front_there_is_no_tcp():
     context = zmq.asyncio.Context()
-    with pytest.raises(ValueError, match="has no gate"):
+    with pytest.raises(ValueError, match="is no local address"):
         Control(context, LOOPBACK, {})
     context.destroy(linger=0)
 

@@ -13,10 +13,10 @@ import pytest
 from loading import write
 
 from envs.discovery import _installation
-from supervisor.guess import imports_of
+from supervisor.directories import _existing
+from supervisor.guess import sources_of
 from supervisor.learned import Learned
 from supervisor.specs import Target, TargetKind
-from supervisor.watcher import _existing
 
 
 def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Target:
@@ -25,6 +25,10 @@ def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Ta
 
 
 # The scan.
+
+
+def imports_of(one: Target) -> tuple[str, ...]:
+    return sources_of(one).imports
 
 
 def test_the_scan_finds_what_runs_when_a_module_is_imported(tmp_path):
@@ -122,6 +126,34 @@ def test_the_scan_takes_any_file(tmp_path, data):
 def test_the_scan_ends_where_modules_import_each_other(tmp_path):
     write(tmp_path, {"defs.py": "import a", "a.py": "import b", "b.py": "import a, defs, yaml"})
     assert imports_of(target(tmp_path)) == ("yaml",)
+
+
+def test_the_scan_tells_the_teams_own_files(tmp_path):
+    write(
+        tmp_path,
+        {
+            "team/__init__.py": "from . import early",
+            "team/early.py": "",
+            "team/defs.py": "from team import part\nfrom .deep.inner import x\nfrom .. import top\n",
+            "team/part.py": "from helper import (\n    y,\n)\n",
+            "team/deep/__init__.py": "",
+            "team/deep/inner.py": "from ..later import (\n    one,\n    two as other,\n)\n",
+            "team/later/__init__.py": "",
+            "team/later/one.py": "",
+            "team/later/two.py": "",
+            "team/unused.py": "",
+            "top.py": "",
+            "helper.py": "",
+        },
+    )
+    found = sources_of(target(tmp_path, "team.defs", "python_module"))
+    names = {str(Path(path).relative_to(tmp_path)) for path in found.files}
+    assert names == {
+        *("team/__init__.py", "team/defs.py", "team/early.py", "team/part.py", "top.py"),
+        *("team/deep/__init__.py", "team/deep/inner.py", "helper.py"),
+        *("team/later/__init__.py", "team/later/one.py", "team/later/two.py"),
+    }
+    assert found.imports == ()
 
 
 @pytest.fixture

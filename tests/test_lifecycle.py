@@ -75,7 +75,8 @@ def test_stopping_lasts_until_the_last_process_is_gone():
 
 def test_nothing_is_ready_that_has_not_loaded():
     into_ready = {pair for pair in PAIRS if allowed(*pair) and next_state(*pair) is State.READY}
-    assert into_ready == {(State.LOADING, Event.LOADED)}
+    # What has failed has another process that loads, where the fork may be to blame.
+    assert into_ready == {(State.LOADING, Event.LOADED), (State.FAILED, Event.LOADED)}
 
 
 @given(st.lists(st.sampled_from(Event), max_size=50))

@@ -64,7 +64,7 @@ async def test_one_that_is_killed_at_its_memory_limit(tmp_path, runtime, cgroups
         text = "the process was killed at its 96 MiB memory limit while serving"
         assert failure["message"] == text
         assert failure["hint"] == "raise limits.memory if it needs more"
-        assert "was killed at its 96 MiB memory limit" in running.log("a")
+        assert "was killed at its 96 MiB memory limit" in await running.log("a")
         assert running["b"].generation == 1
 
 
@@ -124,7 +124,7 @@ async def test_without_cgroups_rlimits_do(tmp_path, runtime, no_cgroups, method)
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (100, 100)
         assert resource.prlimit(pid, resource.RLIMIT_NPROC) == (5000, 5000)
         assert os.getpriority(os.PRIO_PROCESS, pid) == 7
-        assert "limits.cpu is not enforced here" in running.log("a")
+        assert "limits.cpu is not enforced here" in await running.log("a")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -54,9 +54,9 @@ def workspace_in(folder: Path, environment: Path, **more: str) -> Path:
 
 async def packages_watched(running: Supervised, environment: Path) -> None:
     """Wait until a change of what is installed would be noticed."""
-    folder, watcher = str(site_packages(environment)), running.daemon._watcher
-    await poll(lambda: folder in watcher._watched, "packages are watched")
-    await poll(lambda: running.daemon._packages._timer is None, "and were looked at")
+    packages = running.daemon._packages
+    await poll(lambda: environment in packages._known, "packages are listed")
+    await poll(lambda: packages.watched, "watched, and were looked at")
 
 
 async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime, environment):

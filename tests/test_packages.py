@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from supervisor.packages import Packages, package_directories
+from supervisor.dependencies import Disk
+from supervisor.packages import Packages, fingerprint, package_directories
 from supervisor.watcher import Watcher
 
 DEADLINE = 20.0
@@ -28,8 +29,9 @@ async def scenario(root: Path) -> list[Path]:
         heard.set()
 
     packages: Packages
-    watcher = Watcher(lambda paths: packages.paths_changed(paths), lambda _: armed.set(), print)
-    packages = Packages(watcher, changed)
+    disk = Disk()
+    watcher = Watcher(lambda _, paths: packages.hear(paths), lambda _: armed.set(), print)
+    packages = Packages(watcher, disk, changed)
     one, site = environment(root, "one")
     other, other_site = environment(root, "other")
     watcher.start()
@@ -49,6 +51,7 @@ async def scenario(root: Path) -> list[Path]:
     finally:
         packages.close()
         await watcher.close()
+        disk.close()
     assert told == [one, other]
     return told
 
@@ -63,3 +66,15 @@ def test_directories_of_an_environment(tmp_path: Path) -> None:
     debian.mkdir(parents=True)
     assert package_directories(tmp_path / "one") == sorted([str(site), str(debian)])
     assert package_directories(tmp_path / "none") == []
+
+
+def test_the_fingerprint_is_that_of_what_is_installed(tmp_path):
+    folder = tmp_path / "lib" / "python3.11" / "site-packages"
+    (folder / "one-1.0.dist-info").mkdir(parents=True)
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    (folder / "one").mkdir()  # no distribution: another folder beside it
+    assert fingerprint(tmp_path) == before
+    (folder / "two-1.0.dist-info").mkdir()
+    assert fingerprint(tmp_path) != before
+    assert fingerprint(tmp_path / "nowhere")

@@ -38,7 +38,11 @@ def at_once(data):
 def test_pieces_are_the_whole(document):
     data = wire.pack(document)
     assert at_once(data) == document
-    assert dict(packed.entries(data)) == document
+    found = list(packed.entries(data))
+    assert {key: value for key, value, _start in found} == document
+    assert [packed.entry_at(data, start) for _key, _value, start in found] == [
+        (key, value) for key, value, _start in found
+    ]
 
 
 def test_a_document_larger_than_what_is_read_at_a_time():

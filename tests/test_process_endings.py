@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 from supervised import (
+    BEGUN,
     GOOD,
     GRANDCHILDREN,
     alive,
@@ -33,7 +34,7 @@ async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):
         running["a"].stop()
         await running.settled()
         assert (tmp_path / "ended").exists()
-        assert "exited with status 0" in running.log("a")
+        assert "stopped by the operator (as it was asked to)" in await running.log("a")
 
 
 async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime):
@@ -45,7 +46,7 @@ async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime)
         await running.ready()
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
-        assert "was killed by SIGTERM" in running.log("a")
+        assert "stopped by the operator (by SIGTERM)" in await running.log("a")
 
 
 async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtime):
@@ -63,9 +64,9 @@ async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtim
         running["a"].stop()
         assert await running.settled() == {"a": "stopped"}
         assert not alive(pid)
-        log = running.log("a")
+        log = await running.log("a")
         assert "ignored" in log
-        assert "was killed by SIGKILL" in log
+        assert "stopped by the operator (by SIGKILL: it did not heed SIGTERM for" in log
 
 
 @pytest.mark.parametrize("how", ["stop", "reload", "kill", "segfault", "shutdown"])
@@ -167,3 +168,56 @@ async def test_shutdown_at_once_does_not_ask(tmp_path, runtime):
         running.daemon.shutdown(at_once=True)
         await running.until(lambda: running["a"].state == "stopped", "stopped", 30)
         assert not alive(pid)
+
+
+# Says that it has begun, and heeds nothing while it waits to be let go on.
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + BEGUN
+
+
+async def test_the_log_says_why_we_ended_a_process(tmp_path, runtime):
+    """None of these is told as if the process had died by itself."""
+    files = {"a.py": job("one"), "bad.py": "raise ValueError\n", "deaf.py": DEAF + job("deaf")}
+    locations = {"a": {}, "bad": {}, "deaf": {"stop_timeout": 1}}
+    workspace = make_workspace(tmp_path, files, locations)
+    async with supervising(workspace, runtime) as running:
+        await running.until(lambda: running["bad"].state == "failed", "failed")
+        await running.ready("a")
+        running["a"].reload()
+        await running.until(lambda: running["a"].generation == 2, "reloaded")
+        await running.ready("a")
+        await poll((tmp_path / "begun").exists, "it loads")
+        running["deaf"].stop()
+        for name in ("a", "bad", "deaf"):
+            await running[name].stopped()
+        running["a"].stop()
+        await running["a"].stopped()
+        told = {name: await running.log(name) for name in ("a", "bad", "deaf")}
+    ended = "was ended by the supervisor"
+    assert f") {ended}: its load failed (by SIGTERM)" in told["bad"]
+    assert f") {ended}: generation 2 took its place (as it was asked to)" in told["a"]
+    assert f") {ended}: stopped by the operator (as it was asked to)" in told["a"]
+    deaf = "(by SIGKILL: it did not heed SIGTERM for 0.5 s)"
+    assert f") {ended}: stopped by the operator {deaf}" in told["deaf"]
+    for text in told.values():
+        assert "was killed by" not in text and "was stopped" not in text
+
+
+async def test_the_log_says_that_we_killed_what_did_not_answer(tmp_path, runtime):
+    keys = {"ping_interval": "0.2s", "ping_timeout": "1s", "restart": "never"}
+    workspace = make_workspace(tmp_path, {"a.py": job("one")}, {"a": keys})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        os.kill(running.pid("a"), signal.SIGSTOP)
+        await running.until(lambda: running["a"].state == "stopped", "ended")
+        assert ") was ended by the supervisor: it did not answer" in await running.log("a")
+
+
+async def test_the_log_says_how_one_ended_that_was_to_end_and_did_so_badly(tmp_path, runtime):
+    crash = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGSEGV)\n"
+    workspace = make_workspace(tmp_path, {"a.py": crash + job("one")})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        running["a"].stop()
+        await running["a"].stopped()
+        wanted = "ended by the supervisor: stopped by the operator (it was killed by SIGSEGV)"
+        assert wanted in await running.log("a")

@@ -11,7 +11,7 @@ from supervised import GOOD, alive, job, make_workspace, save, supervising
 
 from supervisor.failures import Failure
 from supervisor.process import Exit
-from supervisor.suspicion import Suspicion
+from supervisor.suspicion import Suspicion, Verdict
 
 DIES = "import os\nos._exit(7)\n"
 
@@ -85,15 +85,21 @@ ABORTED = Exit(None, 6)
 
 
 def attempt(forked: bool = True) -> SimpleNamespace:
-    return SimpleNamespace(forked=forked, refused=None, started_wall_ns=time.time_ns())
+    return SimpleNamespace(
+        forked=forked,
+        refused=None,
+        created_ns=time.time_ns(),
+        placed=SimpleNamespace(profile="numpy"),
+    )
 
 
-def test_a_fresh_process_that_loads_it_convicts_the_fork():
+async def test_a_fresh_process_that_loads_it_convicts_the_fork():
     suspicion = Suspicion()
     assert suspicion.failed(attempt(), RAISED)
     assert "RuntimeError raised in lib/core.py" in suspicion.because
-    assert "RuntimeError raised in lib/core.py" in suspicion.loaded([])
-    assert suspicion.because == suspicion.loaded([]) == ""
+    assert "RuntimeError raised in lib/core.py" in (await suspicion.loaded([])).environment
+    assert suspicion.because == ""
+    assert await suspicion.loaded([]) == Verdict()
 
 
 def test_a_fresh_process_that_fails_alike_clears_it_for_good():
@@ -103,17 +109,18 @@ def test_a_fresh_process_that_fails_alike_clears_it_for_good():
     assert suspicion.failed(attempt(), RAISED) == ""
 
 
-def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
+async def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
     suspicion = Suspicion()
     suspicion.failed(attempt(), RAISED)
     suspicion.drop()
-    assert suspicion.because == suspicion.loaded([]) == ""
+    assert suspicion.because == ""
+    assert await suspicion.loaded([]) == Verdict()
     # An edit of which nobody has told yet.
     suspicion.died(attempt(), ABORTED, "loading")
     edited = tmp_path / "a.py"
     edited.write_text("")
     os.utime(edited, ns=(time.time_ns(), time.time_ns()))
-    assert suspicion.loaded([str(edited)]) == ""
+    assert await suspicion.loaded([str(edited)]) == Verdict()
 
 
 def test_what_dies_fresh_too_is_not_asked_again():

@@ -204,7 +204,7 @@ def test_a_full_disk(tmp_path, runtime, small_disk):
     said = done.stdout + done.stderr
     assert "Traceback" not in said and "Logging error" not in said
     assert "wait 0" in said
-    assert "the snapshot store cannot be written (" in said
+    assert "snapshots.db cannot be written (" in said
     assert "shutdown 0" in said
     assert "ended 0" in said
     nothing_left(tmp_path, runtime)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runner_shim import wire
 from supervisor.snapshot import SnapshotError, accept, compare, definition_key
+from supervisor.steps import at_once
 
 
 def document(*definitions, **more):
@@ -85,6 +86,40 @@ def test_the_same_name_may_be_in_two_kinds_and_two_repositories():
         document(job("a", repository="r"), job("a", repository="s"), {"kind": "op", "name": "a"})
     )
     assert len(snapshot.index()) == 3
+
+
+def test_one_of_very_many_is_found_where_it_lies():
+    """By its offset: neither those before it nor all names are read."""
+    jobs = [job(f"job {n}", text="x" * (n % 7000)) for n in range(5000)]
+    again = [job("job 7", repository="r"), {"kind": "op", "name": "job 7"}]
+    sources = {definition_key(one): [f"{n}.py", n] for n, one in enumerate(jobs)}
+    snapshot = take(document(*jobs, *again), sources=sources)
+    for n in (0, 1, 2047, 2048, 4999):
+        assert at_once(snapshot.named(f"job {n}")) == [jobs[n]]
+        assert at_once(snapshot.source_of(f"job:job {n}")) == [f"{n}.py", n]
+    assert sorted(map(definition_key, at_once(snapshot.named("job 7")))) == [
+        "job:job 7",
+        "job:job 7@r",
+        "op:job 7",
+    ]
+    assert at_once(snapshot.named("job 5000")) == []
+    assert at_once(snapshot.source_of("op:job 7")) is None
+
+
+def test_few_are_looked_through():
+    snapshot = take(document(job("a"), job("b")), sources={"job:b": ["b.py", 1]})
+    assert snapshot.names is None
+    assert at_once(snapshot.named("b")) == [job("b")]
+    assert at_once(snapshot.named("c")) == []
+    assert at_once(snapshot.source_of("job:b")) == ["b.py", 1]
+    assert at_once(snapshot.source_of("job:a")) is None
+
+
+def test_names_with_one_checksum_are_told_apart():
+    """zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")."""
+    snapshot = take(document(job("plumless"), job("buckeroo"), *(job(f"{n}") for n in range(100))))
+    assert at_once(snapshot.named("buckeroo")) == [job("buckeroo")]
+    assert at_once(snapshot.named("plumless")) == [job("plumless")]
 
 
 def test_of_a_report_only_what_is_known_passes():

@@ -69,7 +69,6 @@ def test_the_lock_of_one_that_was_killed_is_free(tmp_path):
 def test_a_temporary_one_leaves_nothing(tmp_path):
     state = StateDirectory(tmp_path, "check-1", temporary=True)
     state.open("w")
-    (state.path / "logs").mkdir()
     (state.path / "logs" / "a.log").touch()
     state.close()
     assert not state.path.exists()

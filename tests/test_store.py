@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -215,14 +218,161 @@ def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkey
         store.save(snapshot("risk", 9, "c"))
         await store.history("risk")
         store.close()
-        assert [text.partition(" (")[0] for text in troubles[:2]] == [
-            "the snapshot store cannot be written",
+        told = dict.fromkeys(text.partition(" (")[0] for text in troubles)
+        assert list(told)[:2] == [
+            f"the snapshot store {tmp_path / 's.db'} cannot be written",
             "a snapshot could not be kept on disk: no such table: snapshots",
         ]
         monkeypatch.undo()
         assert [path.name for path in tmp_path.glob("*damaged*")] == []
         store, again = await reopened(tmp_path / "s.db")
         assert again == found
+        store.close()
+
+    asyncio.run(scenario())
+
+
+# Files that are taken away. What a save has answered is on disk, whoever looks: here a process that
+# finds the files as they are now, as the next supervisor would after a SIGKILL in this moment.
+
+READER = """\
+import asyncio, shutil, sys
+from pathlib import Path
+from supervisor.store import SnapshotStore
+
+async def main():
+    store = SnapshotStore(Path(sys.argv[1]), lambda key, text: print(key, text))
+    found = await store.open()
+    print(*(one.generation for one in found.values()))
+    print(*await store.generations("risk"))
+    store.close()
+
+asyncio.run(main())
+"""
+
+
+def on_disk(path, copy):
+    """What a next supervisor would find: the newest generation, and all of them."""
+    shutil.copytree(path.parent, copy)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(copy / path.name)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("when", ["before", "while it is written"])
+def test_a_save_into_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch, when):
+    folder = tmp_path / "state"
+    folder.mkdir()
+
+    def remove():
+        for path in folder.iterdir():
+            path.unlink()
+
+    async def scenario():
+        troubles = []
+        store, _ = await reopened(folder / "s.db", lambda key, text: troubles.append(text))
+        for number in (1, 2):
+            store.save(snapshot("risk", number, "a"))
+        await store.generations("risk")
+        if when == "before":
+            remove()
+        else:
+            write = SnapshotStore._save
+
+            def removed_meanwhile(self, snapshot, keep):
+                write(self, snapshot, keep)
+                remove()
+
+            monkeypatch.setattr(SnapshotStore, "_save", removed_meanwhile)
+        await asyncio.wrap_future(store.save(snapshot("risk", 3, "b")))
+        assert on_disk(folder / "s.db", tmp_path / "copy") == ["3", "1 2 3"]
+        assert troubles == []
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_put_in_place_is_kept_until_it_can_be(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    told: dict[str, str | None] = {}
+
+    def place():
+        if (tmp_path / "no").exists():
+            raise OSError(28, "No space left on device")
+        folder.mkdir(exist_ok=True)
+
+    async def scenario():
+        store = SnapshotStore(folder / "s.db", told.__setitem__, place)
+        await store.open()
+        store.save(snapshot("risk", 1, "a"))
+        await store.generations("risk")
+        (tmp_path / "no").touch()
+        shutil.rmtree(folder)
+        store.save(snapshot("risk", 2, "b"))
+        await store.check()
+        assert "cannot be written (no space left on device)" in told["store_unwritable"]
+        assert await store.generations("risk") == [1, 2]
+        (tmp_path / "no").unlink()
+        store._again = 0.0
+        await store.check()
+        assert told == {"store_unwritable": None}
+        assert on_disk(folder / "s.db", tmp_path / "copy") == ["2", "1 2"]
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_that_moved_away_and_came_back_is_gone_on_with(tmp_path):
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+
+    def place():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    async def scenario():
+        told: dict[str, str | None] = {}
+        store = SnapshotStore(folder / "s.db", told.__setitem__, place)
+        await store.open()
+        store.save(snapshot("risk", 1, "a"))
+        await store.check()
+        folder.rename(away)
+        await store.check()
+        assert told["store_unwritable"]
+        away.rename(folder)
+        await store.check()
+        assert told == {"store_unwritable": None}
+        store.save(snapshot("risk", 2, "b"))
+        await store.check()
+        assert on_disk(folder / "s.db", tmp_path / "copy") == ["2", "1 2"]
+        assert {path.name for path in folder.iterdir()} <= {"s.db", "s.db-wal", "s.db-shm"}
+        store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_new_database_that_was_not_put_in_place_is_found(tmp_path, complete):
+    folder = tmp_path / "state"
+    folder.mkdir()
+
+    async def scenario():
+        store, _ = await reopened(folder / "s.db")
+        store.save(snapshot("risk", 1, "a"))
+        await store.check()
+        store.save(snapshot("risk", 2, "b"))
+        await store._run(lambda: store._fill(store._files))
+        if not complete:
+            with contextlib.closing(sqlite3.connect(folder / "s.db.new")) as database:
+                database.execute("PRAGMA user_version=0")
+                database.execute("DELETE FROM snapshots")
+                database.commit()
+        (folder / "s.db").unlink() if complete else None
+        expected = ["2", "1 2"]
+        assert on_disk(folder / "s.db", tmp_path / "copy") == expected
+        assert not (tmp_path / "copy" / "s.db.new").exists()
         store.close()
 
     asyncio.run(scenario())

@@ -87,7 +87,9 @@ async def test_they_are_found_and_told_of(tmp_path, runtime, marker, method):
         assert {one["pid"] for one in entry["strays"]} == set(pids)
         assert "sleep 1000" in {one["command"] for one in entry["strays"]}
         assert (await running.status("b"))["strays"] == []
-        told_of(running.log("a"), pids, "it goes on when the process ends, unless kill is tree")
+        told_of(
+            await running.log("a"), pids, "it goes on when the process ends, unless kill is tree"
+        )
         running["a"].stop()
         await running.until(lambda: running["a"].state == "stopped", "stopped")
         # A session's end is not theirs, and they are told of for as long as they live.
@@ -121,7 +123,7 @@ async def test_a_tree_ends_with_its_process(tmp_path, runtime, marker, method, h
             assert all(map(alive, again))
             entry = await running.status("a")
             assert {one["pid"] for one in entry["strays"]} == set(again)
-            told_of(running.log("a"), again, "it ends with the process")
+            told_of(await running.log("a"), again, "it ends with the process")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -40,7 +40,7 @@ async def test_a_process_that_dies_is_replaced_at_once(tmp_path, runtime):
         assert running.pid("a") != first
         assert running.pid("b") == neighbour
         assert running["b"].generation == 1
-        log = running.log("a")
+        log = await running.log("a")
         assert f"generation 1 (pid {first}) was killed by SIGKILL" in log
 
 
@@ -138,7 +138,9 @@ async def test_a_clean_exit_while_loading_is_no_clean_end(tmp_path, runtime):
 
 async def test_a_failed_load_is_not_tried_again(tmp_path, runtime):
     text = "open('tries', 'a').write('x')\nraise RuntimeError('no')\n"
-    workspace = make_workspace(tmp_path, {"a.py": text, "b.py": GOOD}, None)
+    workspace = make_workspace(
+        tmp_path, {"a.py": text, "b.py": GOOD}, {"a": {"start_method": "spawn"}, "b": {}}
+    )
     async with supervising(workspace, runtime) as running:
         assert await running.settled() == {"a": "failed", "b": "ready"}
         await running.watched()

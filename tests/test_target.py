@@ -136,7 +136,7 @@ def test_missing_working_directory(tmp_path):
     found = failure(load(tmp_path, {"defs.py": JOB}, working_directory=tmp_path / "nope" / "x"))
     assert found["kind"] == "missing_working_directory"
     assert "no such file or directory" in found["message"]
-    assert found["watch"] == [str(tmp_path)]
+    assert found["missing"] == [str(tmp_path / "nope" / "x")]
 
 
 def test_missing_file_names_a_near_one(tmp_path):
@@ -144,13 +144,13 @@ def test_missing_file_names_a_near_one(tmp_path):
     assert found["kind"] == "missing_file"
     assert found["message"] == "file def.py does not exist"
     assert found["hint"] == "did you mean defs.py?"
-    assert found["watch"] == [str(tmp_path)]
+    assert found["missing"] == [str(tmp_path / "def.py")]
 
 
 def test_file_in_a_missing_directory(tmp_path):
     found = failure(load(tmp_path, {"defs.py": JOB}, name="deep/er/defs.py"))
     assert found["kind"] == "missing_file"
-    assert found["watch"] == [str(tmp_path)]
+    assert found["missing"] == [str(tmp_path / "deep/er/defs.py")]
 
 
 def test_directory_instead_of_a_file(tmp_path):
@@ -165,7 +165,7 @@ def test_missing_module_names_a_near_one(tmp_path, kind):
     assert found["kind"] == "missing_module"
     assert found["message"] == "module rsik does not exist"
     assert found["hint"] == "did you mean risk?"
-    assert str(tmp_path) in found["watch"]
+    assert {str(tmp_path / one) for one in ("rsik", "rsik.py")} <= set(found["missing"])
 
 
 def test_missing_submodule_of_the_target(tmp_path):
@@ -180,7 +180,7 @@ def test_missing_submodule_of_the_target(tmp_path):
     assert found["kind"] == "missing_module"
     assert found["message"] == "module risk.deps does not exist"
     assert found["hint"] == "did you mean risk.defs?"
-    assert str(tmp_path / "risk") in found["watch"]
+    assert str(tmp_path / "risk" / "deps.py") in found["missing"]
 
 
 def test_attribute_forms(tmp_path):

@@ -25,15 +25,17 @@ class Told:
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
-        self.armed: list[str | None] = []
+        self.by_owner: dict[str, set[str]] = {}
+        self.armed: list[str] = []
         self.troubles: list[str] = []
         self._more = asyncio.Event()
 
-    def changed(self, paths: set[str]) -> None:
+    def changed(self, owner: str, paths: set[str]) -> None:
         self.paths |= paths
+        self.by_owner.setdefault(owner, set()).update(paths)
         self._more.set()
 
-    def is_armed(self, owner: str | None) -> None:
+    def is_armed(self, owner: str) -> None:
         self.armed.append(owner)
         self._more.set()
 
@@ -109,7 +111,7 @@ async def test_an_owner_whose_folders_are_watched_already_is_armed_by_itself(fol
     a, b, _ = folders
     async with watching(platform) as (watcher, told):
         watcher.watch("one", [str(a), str(b)])
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: "one" in told.armed)
         told.armed.clear()
         watcher.watch("two", [str(b)])
         await told.wait(lambda: told.armed)
@@ -124,7 +126,8 @@ async def test_folders_are_added_and_taken_away_while_it_runs(folders, platform)
         told.armed.clear()
         watcher.watch("two", [str(b)])
         watcher.watch("three", [str(c)])
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: {"two", "three"} <= set(told.armed))
+        assert "one" not in told.armed, "its own are watched as before"
         for folder in folders:
             (folder / "x.py").touch()
         await told.wait(lambda: all(told.heard(folder / "x.py") for folder in folders))
@@ -133,7 +136,8 @@ async def test_folders_are_added_and_taken_away_while_it_runs(folders, platform)
         told.armed.clear()
         (c / "new").mkdir()
         watcher.watch("three", [str(c), str(c / "new")])
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: told.armed)
+        assert told.armed == ["three"]
         (a / "y.py").touch()
         (c / "new" / "y.py").touch()
         await told.wait(lambda: told.heard(c / "new" / "y.py"))
@@ -172,6 +176,37 @@ async def test_it_can_be_closed_at_any_time(folders, platform):
         await told.wait(lambda: told.armed)
 
 
+async def test_only_the_owners_of_a_folder_are_told(folders, platform):
+    a, b, _ = folders
+    async with watching(platform) as (watcher, told):
+        watcher.watch("one", [str(a)])
+        watcher.watch("two", [str(b)])
+        watcher.watch("both", [str(a), str(b)])
+        await told.wait(lambda: {"one", "two", "both"} <= set(told.armed))
+        told.armed.clear()
+        (a / "x.py").touch()
+        (b / "y.py").touch()
+        await told.wait(lambda: told.heard(a / "x.py") and told.heard(b / "y.py"))
+        x, y = str(a / "x.py"), str(b / "y.py")
+        heard = {name: paths & {x, y} for name, paths in told.by_owner.items()}
+        assert heard == {"one": {x}, "two": {y}, "both": {x, y}}
+        assert told.armed == []
+
+
+async def test_only_the_owners_of_a_folder_that_is_gone_look(folders):
+    a, b, _ = folders
+    async with watching() as (watcher, told):
+        watcher.watch("one", [str(a)])
+        watcher.watch("two", [str(b)])
+        await told.wait(lambda: {"one", "two"} <= set(told.armed))
+        told.armed.clear()
+        a.rmdir()
+        await told.wait(lambda: told.armed)
+        (b / "x.py").touch()
+        await told.wait(lambda: told.heard(b / "x.py"))
+        assert told.armed == ["one"]
+
+
 @pytest.mark.parametrize("how", ["removed", "renamed"])
 async def test_a_folder_that_is_made_anew_is_watched_anew(folders, how):
     a, b, _ = folders
@@ -184,7 +219,7 @@ async def test_a_folder_that_is_made_anew_is_watched_anew(folders, how):
         else:
             a.rename(b / "elsewhere")
         a.mkdir()
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: told.armed)
         (a / "x.py").touch()
         await told.wait(lambda: told.heard(a / "x.py"))
 
@@ -201,7 +236,7 @@ async def test_a_folder_of_two_names_is_told_of_by_both(folders):
         watcher.watch("one", [str(link)])
         watcher.watch("two", [str(b)])
         told.armed.clear()
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: {"one", "two"} <= set(told.armed))
         (a / "y.py").touch()
         await told.wait(lambda: told.heard(link / "y.py"))
         assert not told.heard(a / "y.py")
@@ -226,14 +261,15 @@ async def test_writing_without_end_does_not_hold_back_what_changed(folders):
 
 
 async def test_what_the_kernel_dropped_has_everybody_look(folders):
-    a, _, _ = folders
+    a, b, _ = folders
     async with watching() as (watcher, told):
         watcher.watch("one", [str(a)])
+        watcher.watch("two", [str(b)])
         await told.wait(lambda: told.armed)
         told.armed.clear()
         for number in range(QUEUE // 2 + 2):  # two events each, and nobody reads meanwhile
             (a / f"{number}").touch()
-        await told.wait(lambda: None in told.armed)
+        await told.wait(lambda: {"one", "two"} <= set(told.armed))
 
 
 async def test_too_few_watches_are_told_of(folders):

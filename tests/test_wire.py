@@ -82,6 +82,16 @@ def test_size_is_bounded():
         wire.unpack(b"\xa4abcd", limit=4)
 
 
+@pytest.mark.parametrize("one", [[], {}, [[]], {"a": []}])
+def test_lists_and_maps_of_a_header_are_bounded(one):
+    few = wire.encode({"type": "loaded", "report": [one] * 1000})
+    assert wire.decode(few)[0]["report"] == [one] * 1000
+    with pytest.raises(wire.WireError, match="more than 100000 lists and maps"):
+        wire.decode(wire.encode({"type": "loaded", "report": [one] * 100_000}))
+    # A snapshot is no header: it is read in steps.
+    assert len(wire.unpack(wire.pack([one] * 100_000))) == 100_000
+
+
 def test_a_length_that_lies_is_refused_at_once():
     # "an array of four thousand million": nobody may allocate what is only announced.
     for frame in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff"):

@@ -26,6 +26,7 @@ from workspaces import (
 from supervisor.errors import ConfigurationError
 from supervisor.specs import Target
 from supervisor.workspace import Selection, identify, resolve
+from supervisor.workspace import names as workspace_names
 
 BARE_DG = "[tool.dg.cli]\nverbose = true\n"
 
@@ -238,6 +239,27 @@ def test_a_workspace_has_one_identity_through_every_path_to_it(tmp_path: Path) -
     direct = identify(Selection(files=(Path("real/workspace.yaml"),)), cwd=tmp_path)
     assert identify(Selection(files=(tmp_path / "link/workspace.yaml",)), cwd=Path("/")) == direct
     assert identify(Selection(), cwd=tmp_path / "link") == direct
+
+
+def test_a_workspace_behind_a_link_is_known_by_both_names(tmp_path: Path) -> None:
+    write(tmp_path, {"real/workspace.yaml": WORKSPACE, "real/sub/x": ""})
+    (tmp_path / "link").symlink_to("real")
+    link, real = tmp_path / "link", tmp_path / "real"
+    both = [(link, "workspace.yaml"), (real, "workspace.yaml")]
+
+    def known(selection: Selection, cwd: Path, **environ: str) -> list[tuple[Path, str]]:
+        return workspace_names(selection, cwd=cwd, environ=environ)
+
+    named = Selection(files=(Path("link/workspace.yaml"),))
+    assert known(named, tmp_path) == both
+    assert known(Selection(files=(real / "workspace.yaml",)), tmp_path) == both[1:]
+    # What a shell says of how it came here, if that is true.
+    assert known(Selection(), real, PWD=str(link)) == both
+    assert known(Selection(), real / "sub", PWD=str(link / "sub")) == both
+    assert known(Selection(), real, PWD=str(tmp_path)) == both[1:]
+    assert known(Selection(), real, PWD="link") == both[1:]
+    assert known(Selection(modules=("m",)), real, PWD=str(link))[0][0] == link
+    assert [directory for directory, _ in known(Selection(modules=("m",)), real)] == [real]
 
 
 def test_identify_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ restart: {policy: always, max_restarts: 2, window: 1h, initial_delay: 500ms, max
 limits: {memory: 1.5GiB, cpu: 0.5, open_files: 64, processes: 10, nice: 5}
 start_method: spawn
 preload: [pandas, sqlalchemy.orm]
+verify: false
 metadata: {team: [risk, 1]}
 """
 
@@ -55,6 +56,7 @@ def test_our_own_keys(tmp_path: Path, head: str, where: str) -> None:
     assert location.limits == Limits(3 * 2**29, 0.5, 64, 10, 5)
     assert location.start_method is StartMethod.SPAWN
     assert location.preload == ("pandas", "sqlalchemy.orm")
+    assert location.verify is False
     assert location.metadata == {"team": ["risk", 1]}
     assert spec.files == (tmp_path / "workspace.yaml", tmp_path / "one.env")
     assert "text" not in repr(location)  # secrets are not shown

@@ -142,7 +142,13 @@ def test_every_key_is_documented() -> None:
 
 
 def test_the_public_names() -> None:
-    assert supervisor.workspace.__all__ == ["Selection", "identify", "json_schema", "resolve"]
+    assert supervisor.workspace.__all__ == [
+        "Selection",
+        "identify",
+        "json_schema",
+        "names",
+        "resolve",
+    ]
     for path in Path(supervisor.workspace.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree), path

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from supervisor import parameters
 from supervisor.cli.terminal import Terminal
+from supervisor.errors import ConfigurationError, ConfigurationProblem, SupervisorError
+from supervisor.specs import SourcePosition
 from supervisor.workspace import Selection
 
 if TYPE_CHECKING:
@@ -69,30 +72,46 @@ _HOMES: Mapping[str, str] = {
 }
 
 
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        problem = ConfigurationProblem(
+            SourcePosition("."), "", f"the current directory cannot be used: {reason}"
+        )
+        raise ConfigurationError([problem], hint="change to a directory that exists") from None
+
+
 @dataclass(slots=True)
 class Session:
     """What one invocation works with."""
 
     selection: Selection = field(default_factory=Selection)
     terminal: Terminal = field(default_factory=Terminal)
-    cwd: Path = field(default_factory=Path.cwd)
+    cwd: Path = field(default_factory=_current_directory)
 
-    def found(self, *, quiet: bool = False) -> Found:
-        """The running supervisor that is meant; says so on standard error when it was a guess."""
+    def found(self, *, order: bool = False, quiet: bool = False) -> Found:
+        """The running supervisor that is meant. A look may take a guess, which is said on standard
+        error; an ``order`` raises ``NotRunningError`` then."""
         from supervisor.locate import find_selected
 
         found = find_selected(self.selection, cwd=self.cwd)
-        if found.guessed and not quiet:
+        if order:
+            found.take_order()
+        if found.guessed_in is not None and not quiet:
             self.terminal.say(
-                f"no workspace here: using the only running supervisor, {found.workspace}", "dim"
+                f"no workspace file in {found.guessed_in} or above: using the only running "
+                f"supervisor, {found.workspace}",
+                "dim",
             )
         return found
 
-    def client(self, *, timeout: float = 10.0, quiet: bool = False) -> Client:
+    def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
         """A client of it."""
         from supervisor.client import Client
 
-        return Client(found=self.found(quiet=quiet), timeout=timeout)
+        return Client(found=self.found(order=order, quiet=quiet), timeout=timeout)
 
 
 class _Commands(click.Group):
@@ -145,15 +164,13 @@ def _complete_location(
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from supervisor.errors import SupervisorError
-
-    session = ctx.find_object(Session) or Session()
     # While completing, no callback has run: what was typed is in the parameters.
     typed = [one.params.get("workspace") for one in (ctx, ctx.parent) if one is not None]
     files = next(filter(None, typed), ())
-    if files:
-        session = replace(session, selection=Selection(files=tuple(files)))
     try:
+        session = ctx.find_object(Session) or Session()
+        if files:
+            session = replace(session, selection=Selection(files=tuple(files)))
         with session.client(timeout=1.0, quiet=True) as client:
             document = client.status()
     except (SupervisorError, OSError):
@@ -167,6 +184,21 @@ def _complete_location(
 
 LOCATION: Mapping[str, Any] = {"shell_complete": _complete_location}
 """Keyword arguments that make an argument complete to the names of locations."""
+
+GENERATION = click.IntRange(1, parameters.MOST)
+"""The type of an argument that is the number of a generation."""
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return found
+
+
+SECONDS = _Seconds(0, parameters.MOST_SECONDS)
+"""The type of an option that is a time to wait."""
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WORKSPACE = click.option(

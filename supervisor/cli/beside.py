@@ -1,8 +1,8 @@
 """``supervise --web``: the web page as a process beside the foreground supervisor.
 
 Owns the start of that process, the passing on of what it says, and its end. It is the same
-``supervise web`` that anyone can start: when it dies the supervisor says so and goes on. It hangs on
-a lifeline, so that it does not outlive a supervisor that was killed.
+``supervise web`` that anyone can start, told which workspace is meant: when it dies the supervisor
+says so and goes on. It hangs on a lifeline, so that it does not outlive a supervisor that was killed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner_shim import lifeline
 
-if TYPE_CHECKING:
-    from supervisor.workspace import Selection
-
-__all__ = ["Beside", "arguments_of", "run_beside"]
+__all__ = ["Beside", "run_beside"]
 
 _PATIENCE = 3.0
 
@@ -34,28 +30,11 @@ class Beside:
     port: int = 3070
 
 
-def arguments_of(selection: Selection) -> list[str]:
-    """The options that select ``selection``."""
-    found: list[str] = []
-    for option, values in (
-        ("--workspace", selection.files),
-        ("--python-file", selection.python_files),
-        ("--module-name", selection.modules),
-        ("--package-name", selection.packages),
-        ("--autoload-defs-module", selection.autoload_modules),
-        ("--working-directory", (selection.working_directory,)),
-        ("--attribute", (selection.attribute,)),
-    ):
-        for value in values:
-            if value is not None:
-                found += [option, str(value)]
-    return found
-
-
 async def run_beside(
-    beside: Beside, selection: Selection, cwd: Path, tell: Callable[[list[str]], None]
+    beside: Beside, directory: Path, key: str, tell: Callable[[list[str]], None]
 ) -> None:
-    """Run the page until it ends or this is cancelled; ``tell`` hears each line of it."""
+    """Run the page of the workspace ``key`` in ``directory`` until it ends or this is cancelled;
+    ``tell`` hears each line of it."""
     ours, theirs = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -63,9 +42,9 @@ async def run_beside(
             *("-I", "-S", str(Path(lifeline.__file__)), str(ours)),
             # -P: a directory `supervisor` where we were started is not ours.
             *(sys.executable, "-P", "-m", "supervisor.cli", "web"),
-            *arguments_of(selection),
+            *("--of", str(directory), key),
             *("--host", beside.host, "--port", str(beside.port)),
-            cwd=cwd,
+            cwd=directory,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +18,14 @@ from supervisor.calls import UNDER_WAY
 from supervisor.cli import INTERRUPTED, failure, words
 from supervisor.cli.app import Session, json_option, selecting
 from supervisor.cli.events import Seen, events
+from supervisor.cli.insist import insist_async
 from supervisor.cli.outcome import outcome_line
 from supervisor.cli.status import warning_lines
 from supervisor.cli.terminal import Terminal, clean
 
 if TYPE_CHECKING:
     from supervisor.client import AsyncClient
-    from supervisor.documents import StatusDocument
+    from supervisor.documents import LocationStatus, StatusDocument
     from supervisor.errors import ConfigurationError
     from supervisor.workspace import Selection
 
@@ -120,10 +122,14 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
         if info is None:
             raise NotRunningError(daemon.spec.title)
         async with AsyncClient(found=Found(info), timeout=60.0) as client:
+
+            async def detail(name: str) -> LocationStatus:
+                ask = partial(client.status, name)
+                return (await insist_async(ask, session.terminal.say))["locations"][0]
+
             document = await _settled(client, session.terminal, quiet=quiet)
             entries = [
-                one if one["remote"] else (await client.status(one["name"]))["locations"][0]
-                for one in document["locations"]
+                one if one["remote"] else await detail(one["name"]) for one in document["locations"]
             ]
             return {**document, "locations": entries}
 
@@ -143,14 +149,15 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
 async def _settled(client: AsyncClient, terminal: Terminal, *, quiet: bool) -> StatusDocument:
     """The status once nothing is under way; what is being done meanwhile goes to standard error."""
     before: Seen | None = None
-    document = await client.status()
+    document = await insist_async(client.status, terminal.say)
     while any(one["state"] in UNDER_WAY for one in document["locations"]):
         if before is not None and not quiet:
             for event in events(before, document):
                 if event.text:
                     terminal.say(clean(event.text), "dim")
         before = Seen(document)
-        document = await client.status(since=document["revision"])
+        later = partial(client.status, since=document["revision"])
+        document = await insist_async(later, terminal.say)
     return document
 
 

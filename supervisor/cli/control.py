@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from supervisor.cli import words
-from supervisor.cli.app import LOCATION, Session, json_option, locating
+from supervisor.cli.app import LOCATION, SECONDS, Session, json_option, locating
+from supervisor.cli.insist import insist
 from supervisor.cli.outcome import outcome_lines
+from supervisor.workspace import Selection
 
 if TYPE_CHECKING:
     from supervisor.client import Client, Order
-    from supervisor.documents import Diff, LocationStatus
+    from supervisor.documents import Diff, LocationStatus, Waited
 
 __all__ = ["reload_", "restart_", "shutdown_", "start_", "stop_", "wait_"]
 
@@ -34,7 +37,7 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
     @click.argument("locations", nargs=-1, metavar="LOCATION...", **LOCATION)
     @click.option("--all", "everything", is_flag=True, help="All locations.")
     @click.option("--no-wait", is_flag=True, help="Return at once instead of with the outcome.")
-    @click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
+    @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Wait no longer than this.")
     @json_option
     @locating
     def command(
@@ -47,7 +50,7 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
     ) -> int:
         if bool(locations) == everything:
             raise click.UsageError("name the locations, or use --all")
-        with session.client() as client:
+        with session.client(order=True) as client:
             return _give(session, client, order, locations, no_wait, timeout, as_json)
 
     result: click.Command = command
@@ -78,7 +81,7 @@ def _give(
         return 0
     if terminal.interactive and not as_json:
         terminal.say(f"{order}: waiting for {_names(list(answers))}", "dim")
-    client.wait(*answers, timeout=timeout)
+    _wait(session, client, tuple(answers), timeout)
     wanted = "stopped" if order == "stop" else "ready"
     results: dict[str, Any] = {}
     well = True
@@ -107,6 +110,19 @@ def _give(
 
 
 _UNFINISHED = frozenset({"starting", "loading", "backoff", "stopping"})
+
+
+def _wait(
+    session: Session, client: Client, locations: Sequence[str], timeout: float | None
+) -> Waited:
+    """As ``Client.wait``; a supervisor that is silent for a while is waited for, too."""
+    until = None if timeout is None else time.monotonic() + timeout
+
+    def ask() -> Waited:
+        left = None if until is None else max(until - time.monotonic(), 0.0)
+        return client.wait(*locations, timeout=left)
+
+    return insist(ask, session.terminal.say, until)
 
 
 def _outcome(answer: str, location: LocationStatus, diff: Diff | None) -> dict[str, Any]:
@@ -164,7 +180,7 @@ start_ = _command(
 
 @click.command("wait", short_help="Wait until locations are ready.")
 @click.argument("locations", nargs=-1, metavar="[LOCATION]...", **LOCATION)
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this long.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Give up after this long.")
 @json_option
 @locating
 def wait_(
@@ -180,10 +196,10 @@ def wait_(
     began = time.monotonic()
     terminal = session.terminal
     appear = _APPEAR_SECONDS if timeout is None else min(timeout, _APPEAR_SECONDS)
-    found = _when_there(session.found, began + appear)
+    found = _when_there(partial(session.found, order=True), began + appear)
     with Client(found=found) as client:
         left = None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
-        waited = client.wait(*locations, timeout=left)
+        waited = _wait(session, client, locations, left)
         if as_json:
             terminal.data(waited)
         for name, state in waited["locations"].items():
@@ -201,14 +217,15 @@ def wait_(
 
 
 def _when_there(look: Callable[[], Any], deadline: float) -> Any:
-    """What ``look`` finds; looks again for a while before it lets NotRunningError through."""
+    """What ``look`` finds; looks again for a while before it lets NotRunningError through, unless
+    there is no workspace that could be started."""
     from supervisor.errors import NotRunningError
 
     while True:
         try:
             return look()
-        except NotRunningError:
-            if time.monotonic() >= deadline:
+        except NotRunningError as error:
+            if error.nothing_here or time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
 
@@ -216,7 +233,7 @@ def _when_there(look: Callable[[], Any], deadline: float) -> Any:
 @click.command("shutdown", short_help="Stop the supervisor and everything it runs.")
 @click.option("--now", is_flag=True, help="Kill the locations' processes instead of asking them.")
 @click.option(
-    "--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=SECONDS, default=60.0, show_default=True, metavar="SECONDS",
     help="Wait no longer than this for its end.",
 )  # fmt: skip
 @json_option
@@ -224,7 +241,8 @@ def _when_there(look: Callable[[], Any], deadline: float) -> Any:
 def shutdown_(session: Session, now: bool, timeout: float, as_json: bool) -> int:
     """Stop the supervisor and everything it runs, and wait for its end.
 
-    Exit status 0 also when none was running.
+    Exit status 0 also when none was running; 3 where it is not plain which one is meant: no
+    workspace was named, none that is supervised stands here, and others run.
     """
     from supervisor.client import Client
     from supervisor.endpoint import wait_for_end
@@ -232,11 +250,13 @@ def shutdown_(session: Session, now: bool, timeout: float, as_json: bool) -> int
 
     terminal = session.terminal
     try:
-        found = session.found()
+        found = session.found(order=True)
     except NotRunningError as error:
+        if error.others and session.selection == Selection():
+            raise
         if as_json:
             terminal.data({"pid": None})
-        terminal.say(str(error))
+        terminal.say("no supervisor is running" if error.nothing_here else str(error))
         return 0
     # It may end by itself in this moment, which is what is wanted.
     with Client(found=found) as client, contextlib.suppress(NotRunningError):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from supervisor.cli import words
-from supervisor.cli.app import LOCATION, Session, json_option, locating
+from supervisor.cli.app import GENERATION, LOCATION, Session, json_option, locating
 from supervisor.cli.terminal import Terminal, clean
 
 __all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot_"]
@@ -144,7 +144,9 @@ def _scalar(value: Any) -> str:
 
 @click.command("snapshot", short_help="Write out all definitions of a location.")
 @click.argument("location", **LOCATION)
-@click.option("-g", "--generation", type=int, help="This generation instead of the one served.")
+@click.option(
+    "-g", "--generation", type=GENERATION, help="This generation instead of the one served."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
 )
@@ -250,8 +252,8 @@ def history_(session: Session, location: str, as_json: bool) -> int:
 
 @click.command("diff", short_help="Show what changed between two generations.")
 @click.argument("location", **LOCATION)
-@click.argument("before", type=int, required=False)
-@click.argument("after", type=int, required=False)
+@click.argument("before", type=GENERATION, required=False)
+@click.argument("after", type=GENERATION, required=False)
 @click.option("-v", "--verbose", is_flag=True, help="Show old and new values.")
 @json_option
 @locating

@@ -27,28 +27,29 @@ _LEAVE_ROWS = 6
 
 
 class LiveDisplay:
-    """See ``supervisor.cli.run.Display``."""
+    """See ``supervisor.cli.screen.Display``."""
 
     live = True
 
     def __init__(self, terminal: Terminal) -> None:
-        self._console = Console(
-            file=terminal.out, no_color=not terminal.colour, highlight=False, markup=False
-        )
+        self._terminal = terminal
         self._view = _View()
-        self._live = Live(
-            self._view,
-            console=self._console,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            vertical_overflow="crop",
-        )
+        self._live: Live | None = None
+        self.fresh()
 
     def show(self, document: StatusDocument) -> None:
         """Draw the table anew."""
         self._view.document = document
-        self._live.start()  # not before there is something to show; once is enough
+        if self._live is None:  # not before there is something to show
+            self._live = Live(
+                self._view,
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                vertical_overflow="crop",
+            )
+            self._live.start()
         self._live.refresh()
 
     def tell(self, lines: list[str]) -> None:
@@ -56,9 +57,21 @@ class LiveDisplay:
         for line in lines:
             self._console.print(Text.from_ansi(line), soft_wrap=False)
 
+    def fresh(self) -> None:
+        """Forget where the last table is: others have written below it."""
+        self._live = None
+        self._console = Console(
+            file=self._terminal.out,
+            no_color=not self._terminal.colour,
+            highlight=False,
+            markup=False,
+        )
+
     def close(self) -> None:
         """Leave the last table where it is, and the cursor visible."""
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
+        self.fresh()
 
 
 class _View:

@@ -6,11 +6,14 @@ Owns the form of a log line. Reads through the client alone, so it works for who
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from supervisor import parameters
 from supervisor.cli.app import LOCATION, Session, locating
+from supervisor.cli.insist import insist
 from supervisor.cli.terminal import Terminal, clean
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ _STYLES = {"err": "yellow", "sup": "dim"}
 @click.argument("location", **LOCATION)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True,
+    "-n", "--lines", type=click.IntRange(0, parameters.MOST_LINES), default=50, show_default=True,
     help="How many of the last lines.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
@@ -37,19 +40,18 @@ def logs_(session: Session, location: str, follow: bool, lines: int, as_json: bo
     """
     terminal = session.terminal
     with session.client() as client:
-        source = (
-            client.follow_logs(location, lines=lines)
-            if follow
-            else client.logs(location, lines=lines)["lines"]
-        )
-        for line in source:
-            if as_json:
-                terminal.row(line)
-            else:
-                terminal.print(_text(terminal, line))
-                if follow:
-                    terminal.out.flush()
-    return 0
+        chunk = client.logs(location, lines=lines)
+        while True:
+            for line in chunk["lines"]:
+                if as_json:
+                    terminal.row(line)
+                else:
+                    terminal.print(_text(terminal, line))
+            if not follow:
+                return 0
+            terminal.out.flush()
+            behind = partial(client.logs, location, after=chunk["next"])
+            chunk = insist(behind, terminal.say)
 
 
 def _text(terminal: Terminal, line: LogLine) -> str:

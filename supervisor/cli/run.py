@@ -1,23 +1,25 @@
 """``supervise`` and ``supervise run``: the supervisor in the foreground, and what it shows.
 
-Owns the event loop, the signals and the choice between a live table and plain lines. What is shown
-comes through the control socket, from the same documents that every other client gets: this
-process's own supervisor is not looked into. Ctrl-C, SIGTERM or a terminal that hangs up once stops
-everything cleanly, twice at once; any other SIGHUP has the workspace read again.
+Owns the event loop, the signals and what is told. What is shown comes through the control socket,
+from the same documents that every other client gets: this process's own supervisor is not looked
+into. Ctrl-C, SIGTERM or a terminal that hangs up once stops everything cleanly, twice at once; any
+other SIGHUP has the workspace read again. Nothing else ends the supervisor: its display, a client
+like any other, may get no answer or fail, and tries again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,8 +27,10 @@ from supervisor.calls import LONGEST_HOLD
 from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
 from supervisor.cli.app import LISTEN, Session, beside_option, selecting
 from supervisor.cli.events import Event, Seen, events
+from supervisor.cli.insist import insist_async
 from supervisor.cli.outcome import outcome_lines
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.screen import Display, Screen, job_control, open_display
+from supervisor.cli.terminal import clean
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
@@ -34,47 +38,25 @@ if TYPE_CHECKING:
     from supervisor.daemon import Daemon
     from supervisor.documents import Diff, StatusDocument
 
-__all__ = ["Display", "PlainDisplay", "follow", "open_display", "run_", "run_workspace", "watch"]
+__all__ = ["Pace", "run_", "run_workspace", "watch"]
 
-# A live table shows times and memory, which change without any news; lines tell of news alone.
-_REFRESH_SECONDS = 1.0
 # A document of many locations takes time to make and to read, of the supervisor itself too.
 _PAUSE_SECONDS, _PAUSE_EACH = 0.1, 0.001
+# A display that failed tries again after so many seconds.
+_AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger("supervisor")
 
 
-class Display(Protocol):
-    """Where the foreground supervisor shows what goes on."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a display asks, in seconds: it is content with an old answer for ``lines`` where it tells
+    of news alone, and for ``table`` where times and memory are shown, which change without any
+    news; ``timeout`` is how long an answer may take beyond that."""
 
-    live: bool
-
-    def show(self, document: StatusDocument) -> None:
-        """The state of affairs."""
-
-    def tell(self, lines: list[str]) -> None:
-        """Something that happened."""
-
-    def close(self) -> None:
-        """Leave the terminal as it should be."""
-
-
-class PlainDisplay:
-    """Lines as things happen: for pipes, files and service managers."""
-
-    live = False
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-
-    def show(self, document: StatusDocument) -> None:
-        """The lines say it all."""
-
-    def tell(self, lines: list[str]) -> None:
-        """Each line at once, for whoever reads the other end."""
-        self._terminal.print(*lines)
-        self._terminal.out.flush()
-
-    def close(self) -> None:
-        """Nothing to undo."""
+    lines: float = LONGEST_HOLD
+    table: float = 1.0
+    timeout: float = 10.0
 
 
 @click.command("run", short_help="Supervise a workspace in the foreground (the default).")
@@ -90,7 +72,12 @@ def run_(session: Session, web: Beside | None, listen: str | None) -> int:
     return run_workspace(session, web, listen)
 
 
-def run_workspace(session: Session, web: Beside | None = None, listen: str | None = None) -> int:
+def run_workspace(
+    session: Session,
+    web: Beside | None = None,
+    listen: str | None = None,
+    pace: Pace = Pace(),
+) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
     have keys; returns the exit status."""
     from supervisor.daemon import Daemon
@@ -100,8 +87,6 @@ def run_workspace(session: Session, web: Beside | None = None, listen: str | Non
     if beside is not None:
         session.terminal.warn(beside, SUPERVISORD_HINT)
     daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ, listen=listen)
-    display = open_display(session.terminal)
-    logging.basicConfig(handlers=[_LogLines(display)], format="%(levelname)s: %(message)s")
     preflight()  # an event loop needs descriptors, too
     # What was imported stays, and need not be looked through again. What comes now does not: a dead
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
@@ -109,67 +94,63 @@ def run_workspace(session: Session, web: Beside | None = None, listen: str | Non
     gc.set_threshold(2_000, 10, 10)
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
-    asyncio.run(_serve(daemon, display, session, web))
+    display = open_display(session.terminal)  # what it imports is not for the loop
+    if not asyncio.run(_serve(daemon, display, session, web, pace)):
+        # All has ended but the thread that writes what is not read: an orderly exit waits for it.
+        os._exit(0)
     return 0
-
-
-def open_display(terminal: Terminal) -> Display:
-    """A live table where somebody looks, plain lines elsewhere."""
-    if not terminal.interactive:
-        return PlainDisplay(terminal)
-    from supervisor.cli.live import LiveDisplay
-
-    return LiveDisplay(terminal)
 
 
 class _LogLines(logging.Handler):
     """The supervisor's own log, among what is shown."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, screen: Screen) -> None:
         super().__init__(logging.WARNING)
-        self._display = display
+        self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):  # logging must not end what it reports about
-            self._display.tell([clean(line) for line in self.format(record).splitlines()])
+            text = f"{record.levelname}: {record.getMessage()}"
+            if record.exc_info and record.exc_info[0] is not None:
+                # Its traceback is in supervisor.log: making it reads source files.
+                text += f": {record.exc_info[0].__name__}: {record.exc_info[1]}"
+            self._screen.tell([clean(line) for line in text.splitlines()])
 
 
-async def _serve(daemon: Daemon, display: Display, session: Session, web: Beside | None) -> None:
+async def _serve(
+    daemon: Daemon, display: Display, session: Session, web: Beside | None, pace: Pace
+) -> bool:
+    """Serve until the end; False when what was left to be shown could not be written."""
+    terminal = session.terminal
+    screen = Screen(display, 1, daemon.conditions.tell("output"))
+    logging.basicConfig(handlers=[_LogLines(screen)])
     serving = asyncio.create_task(daemon.run(), name="daemon")
-    colour = session.terminal.colour
-    watching = asyncio.create_task(_watch(daemon, display, colour), name="display")
-    page = asyncio.create_task(_page(daemon, display, session, web), name="web page")
-    forget = _on_signals(daemon, display)
+    following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
+    page = asyncio.create_task(_page(daemon, screen, web), name="web page")
+    forget = _on_signals(daemon, screen)
+    last_words: list[str] = []
     try:
-        done, _ = await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and not serving.done():
-            # Nobody reads what we print any more, or the display is at fault: end cleanly.
-            daemon.shutdown()
+        with (
+            job_control(screen.suspend, screen.resume) if screen.live else contextlib.nullcontext()
+        ):
+            ends: set[asyncio.Future[Any]] = {serving, screen.gone}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if screen.gone.done():
+            daemon.shutdown()  # the output is closed: end cleanly
         await serving
+        last_words.append("supervise: everything has stopped")
     finally:
         page.cancel()
-        watching.cancel()
-        shown, _ = await asyncio.gather(watching, page, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, page, return_exceptions=True)
         forget()
-        with _closed_terminal_as_closed_pipe():
-            display.close()
-    with _closed_terminal_as_closed_pipe():
-        if isinstance(shown, Exception):
-            raise shown
-        display.tell(["supervise: everything has stopped"])
+        written = screen.close(last_words)
+    if screen.gone.done():
+        raise BrokenPipeError
+    return written
 
 
-@contextlib.contextmanager
-def _closed_terminal_as_closed_pipe() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EIO:
-            raise BrokenPipeError from error
-        raise
-
-
-def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
+def _on_signals(daemon: Daemon, screen: Screen) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
     asked = 0
 
@@ -180,9 +161,9 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
         # Told afterwards: the terminal may be what went away.
         if asked == 1:
             again = " (Ctrl-C again stops at once)" if number == signal.SIGINT else ""
-            display.tell([f"supervise: stopping everything{again}"])
+            screen.tell([f"supervise: stopping everything{again}"])
         elif asked == 2:
-            display.tell(["supervise: stopping at once"])
+            screen.tell(["supervise: stopping at once"])
 
     terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
 
@@ -191,7 +172,7 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
         if asked or not all(os.isatty(descriptor) for descriptor in terminals):
             stop(signal.SIGHUP)
         else:
-            display.tell(["supervise: reading the workspace again"])
+            screen.tell(["supervise: reading the workspace again"])
             daemon.reread()
 
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -208,55 +189,78 @@ def _on_signals(daemon: Daemon, display: Display) -> Callable[[], None]:
     return forget
 
 
-async def _page(daemon: Daemon, display: Display, session: Session, web: Beside | None) -> None:
+async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
     """The web page beside the supervisor; nothing that becomes of it concerns the supervisor."""
     if web is None:
         return
     from supervisor.cli.beside import run_beside
 
     def tell(lines: list[str]) -> None:
-        display.tell([clean(line) for line in lines])
+        screen.tell([clean(line) for line in lines])
 
     await daemon.started.wait()
+    meant = daemon.rendezvous
     try:
-        await run_beside(web, session.selection, session.cwd, tell)
+        await run_beside(web, meant.workspace_directory, meant.key, tell)
     except OSError as error:
         tell([f"supervise: the web page could not be started: {error.strerror}"])
 
 
-async def _watch(daemon: Daemon, display: Display, colour: bool) -> None:
-    """Show what the control socket says until the supervisor ends."""
+async def _show(daemon: Daemon, screen: Screen, colour: bool, pace: Pace) -> None:
+    """Show what the control socket says, whatever becomes of single questions and drawings."""
     from supervisor.client import AsyncClient
     from supervisor.errors import NotRunningError
     from supervisor.locate import Found
 
     await daemon.started.wait()
-    info = daemon.rendezvous.running()
-    if info is None:
-        raise NotRunningError(daemon.spec.title)
-    async with AsyncClient(found=Found(info)) as client:
-        await follow(client, display, colour)
-
-
-async def follow(client: AsyncClient, display: Display, colour: bool) -> None:
-    """Show what ``client`` says of its supervisor, until that ends (``NotRunningError``)."""
-    hold = _REFRESH_SECONDS if display.live else LONGEST_HOLD
-    before: Seen | None = None
-    document = await client.status()
-    if not display.live:
-        many = words.plural(len(document["locations"]), "location")
-        display.tell([f"supervise: {many} of {client.workspace} (pid {client.pid})"])
+    follower = _Follower(screen, colour, pace)
+    told = ""
     while True:
-        display.show(document)
-        for event in events(before, document):
-            if event.notable or not display.live:
-                display.tell(await _lines(client, event, document, colour))
-        before, revision = Seen(document), document["revision"]
-        pause = _PAUSE_SECONDS + _PAUSE_EACH * len(document["locations"])
-        del document  # of many locations it is large, and nothing may happen for days
-        # Many locations that start make many changes: a few looks a second are enough.
-        await asyncio.sleep(pause)
-        document = await client.status(since=revision, timeout=hold)
+        try:
+            info = daemon.rendezvous.running()
+            if info is None:
+                raise NotRunningError(daemon.spec.title)
+            async with AsyncClient(found=Found(info), timeout=pace.timeout) as client:
+                await follower.follow(client)
+        except Exception as error:  # a display is no reason to end what it shows
+            text = f"{type(error).__name__}: {error}"
+            if not daemon.stopping and text != told:
+                told = text
+                _log.warning("what goes on cannot be shown, trying again (%s)", text)
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+class _Follower:
+    """Shows on ``screen`` what a client says of its supervisor, and goes on where it was."""
+
+    def __init__(self, screen: Display | Screen, colour: bool, pace: Pace) -> None:
+        self._screen = screen
+        self._colour = colour
+        self._hold = pace.table if screen.live else pace.lines
+        self._before: Seen | None = None
+
+    async def follow(self, client: AsyncClient) -> None:
+        """Until the supervisor ends (``NotRunningError``)."""
+        document = await insist_async(client.status, self._say)
+        if self._before is None and not self._screen.live:
+            many = words.plural(len(document["locations"]), "location")
+            self._say(f"supervise: {many} of {client.workspace} (pid {client.pid})")
+        while True:
+            self._screen.show(document)
+            for event in events(self._before, document):
+                if event.notable or not self._screen.live:
+                    lines = await _lines(client, event, document, self._colour)
+                    self._screen.tell(lines)
+            self._before, revision = Seen(document), document["revision"]
+            pause = _PAUSE_SECONDS + _PAUSE_EACH * len(document["locations"])
+            del document  # of many locations it is large, and nothing may happen for days
+            # Many locations that start make many changes: a few looks a second are enough.
+            await asyncio.sleep(pause)
+            ask = partial(client.status, since=revision, timeout=self._hold)
+            document = await insist_async(ask, self._say)
+
+    def _say(self, line: str) -> None:
+        self._screen.tell([clean(line)])
 
 
 def watch(session: Session) -> int:
@@ -264,10 +268,13 @@ def watch(session: Session) -> int:
     from supervisor.client import AsyncClient
 
     display = open_display(session.terminal)
+    pace = Pace()
 
     async def look() -> None:
-        async with AsyncClient(found=session.found()) as client:
-            await follow(client, display, session.terminal.colour)
+        jobs = job_control(display.close, display.fresh)
+        with jobs if display.live else contextlib.nullcontext():
+            async with AsyncClient(found=session.found(), timeout=pace.timeout) as client:
+                await _Follower(display, session.terminal.colour, pace).follow(client)
 
     try:
         asyncio.run(look())
@@ -280,7 +287,7 @@ async def _lines(
     client: AsyncClient, event: Event, document: StatusDocument, colour: bool
 ) -> list[str]:
     """What is said of an event, after asking for what it wants."""
-    from supervisor.errors import RequestError, UnknownLocationError
+    from supervisor.errors import RequestError, RequestTimeoutError, UnknownLocationError
 
     if not event.wants or event.location is None:
         return [clean(line) for line in event.text.split("\n")]
@@ -294,6 +301,6 @@ async def _lines(
         serving = one["serving"]
         if "diff" in event.wants and event.before is not None and serving is not None:
             diff = await client.diff(event.location, event.before, serving["generation"])
-    except (RequestError, UnknownLocationError):
+    except (RequestError, RequestTimeoutError, UnknownLocationError):
         pass  # it has moved on since: what the document says is still true of that moment
     return outcome_lines(one, colour=colour, diff=diff, log_lines=5)

@@ -187,6 +187,7 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Reason", clean(one["reason"] or ""))
     row("Serving", _serving(terminal, one, now))
     row("Process", _process(one, now))
+    row("Verified", clean(words.verified(one)))
     row("Restarts", _restarts(one, now))
     row("Limits", _limits(one))
     for stray in one.get("strays", []):

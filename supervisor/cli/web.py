@@ -1,7 +1,7 @@
 """``supervise web``: the web page of a supervisor, in a process of its own.
 
-Owns the options and what is said at the start. The page is a client like any other: it starts also
-when no supervisor runs, and shows that.
+Owns the options, which workspace the page belongs to for life, and what is said at the start. The page
+is a client like any other: it starts also when no supervisor runs, and shows that.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = ["web_"]
     "--behind-proxy", multiple=True, metavar="HOST",
     help="A name that a proxy in front of the page is asked by; the proxy decides who may.",
 )  # fmt: skip
+@click.option("--of", "of", nargs=2, metavar="DIRECTORY KEY", hidden=True)  # for `supervise --web`
 @selecting
 def web_(
     session: Session,
@@ -39,14 +40,27 @@ def web_(
     token: str | None,
     token_file: Path | None,
     behind_proxy: tuple[str, ...],
+    of: tuple[str, str] | None,
 ) -> int:
-    """Serve the web page of a running supervisor, until Ctrl-C.
+    """Serve the web page of a supervisor, until Ctrl-C.
 
-    Listens on this machine only. Elsewhere it asks for a token, or stands behind a proxy that you
-    name.
+    It is the page of one workspace: the one that is named or stands here. Where no workspace file is
+    found, it is that of the only supervisor that runs, and stays so. Listens on this machine only.
+    Elsewhere it asks for a token, or stands behind a proxy that you name.
     """
+    from supervisor.locate import Identity, identity_of
     from supervisor.web.app import policy_of, serve
 
+    if of is not None:
+        identity = Identity.of((Path(of[0]), of[1]))
+    else:
+        identity = identity_of(session.selection, cwd=session.cwd)
+    if identity.guessed_in is not None:
+        session.terminal.say(
+            f"no workspace file in {identity.guessed_in} or above: this is the page of the only "
+            f"running supervisor, {identity.name}, and stays so",
+            "dim",
+        )
     if token_file is not None:
         token = token_file.read_text(encoding="utf-8").strip()
     elif token is None:
@@ -58,5 +72,5 @@ def web_(
         session.terminal.print(f"supervise web: {url}")
         session.terminal.out.flush()
 
-    serve(session.selection, session.cwd, host=host, port=port, policy=policy, said=said)
+    serve(identity, host=host, port=port, policy=policy, said=said)
     return 0

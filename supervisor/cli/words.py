@@ -28,6 +28,7 @@ __all__ = [
     "size",
     "summary",
     "symbol",
+    "verified",
 ]
 
 SYMBOLS: Mapping[str, tuple[str, str]] = {
@@ -153,6 +154,27 @@ def summary(location: LocationStatus) -> str:
     inside = [f"python {serving['python']}" if serving["python"] else "", framework_of(serving)]
     text = ", ".join(filter(None, inside))
     return counts(serving["counts"]) + (f" ({text})" if text else "")
+
+
+_VERIFIED = {
+    "verified": "a fresh process loaded the same definitions",
+    "differs": "its definitions differ from load to load",
+    "failed": "it could not be loaded once more",
+    "fork_condemned": "the fork is given up",
+    "pending": "not yet",
+    "off": "no",
+}
+
+
+def verified(location: LocationStatus) -> str:
+    """What is known of the fork: ``a fresh process loaded the same definitions (Sat 2026-…)``."""
+    found = location.get("verification")
+    if found is None:
+        return ""
+    text = _VERIFIED.get(found["state"], found["state"])
+    if found["reason"]:
+        text += f": {found['reason']}"
+    return f"{text} ({moment(found['at'])})" if found["at"] else text
 
 
 def changes(diff: Diff, limit: int = 6) -> str:

@@ -15,15 +15,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from supervisor import parameters
+from supervisor.errors import InvalidParameterError
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link, chosen_locations
 from supervisor.web.openapi import document
-from supervisor.web.security import redacted
 
 if TYPE_CHECKING:
     from supervisor.client import Order
+    from supervisor.web.following import Following
 
 __all__ = ["ROUTES", "error"]
 
@@ -45,7 +47,7 @@ def _answered(handler: Any) -> Any:
         try:
             _ = _link(request).client  # raises while there is none to ask
             result = await handler(request)
-        except _InvalidError as problem:
+        except (_InvalidError, InvalidParameterError) as problem:
             return error(422, "protocol", str(problem), "see /api/v1/openapi.json")
         return JSONResponse(result)
 
@@ -59,14 +61,14 @@ def _text(request: Request, name: str, *, required: bool = False) -> str | None:
         raise _InvalidError(f"{name!r} is given more than once")
     if required and not (values and values[0]):
         raise _InvalidError(f"{name!r} is missing")
-    return values[0] if values else None
+    return parameters.text(name, values[0]) if values else None
 
 
 def _number(request: Request, name: str, least: int, most: int) -> int | None:
     text = _text(request, name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(parameters.MOST)):
         raise _InvalidError(f"{name!r} must be a whole number")
     number = int(text)
     if not least <= number <= most:
@@ -80,29 +82,34 @@ def _link(request: Request) -> Link:
 
 
 async def status(request: Request) -> Any:
-    """The status document."""
+    """The status document, and which workspace this page belongs to."""
     link = _link(request)
     assert link.document is not None  # one runs
-    return {**link.document, "locations": [_without_secrets(one) for one in link.locations]}
-
-
-def _without_secrets(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "metadata": redacted(one["metadata"])}
+    return {
+        **link.document,
+        "locations": link.locations,
+        "workspace": {
+            "name": link.workspace,
+            "directory": str(link.identity.directory),
+            "key": link.identity.key,
+        },
+    }
 
 
 async def locations(request: Request) -> Any:
     """Locations, those in a ``state`` and with all words of ``q``."""
-    states = [one for one in request.query_params.getlist("state") if one]
+    states = parameters.texts("state", request.query_params.getlist("state"))
+    states = [one for one in states if one]
     text = _text(request, "q") or ""
     found = chosen_locations(_link(request).locations, text, states)
-    return {"locations": [_without_secrets(one) for one in found]}
+    return {"locations": found}
 
 
 async def location(request: Request) -> Any:
     """One location in detail."""
     name = _text(request, "name", required=True)
     found = await _link(request).client.status(name)
-    return _without_secrets(found["locations"][0])
+    return found["locations"][0]
 
 
 async def definitions(request: Request) -> Any:
@@ -136,7 +143,7 @@ async def definition(request: Request) -> Any:
     one, source, generation = await catalogue.definition(
         place, name, _text(request, "kind"), _text(request, "repository")
     )
-    return {"definition": redacted(one), "source": source, "generation": generation}
+    return {"definition": one, "source": source, "generation": generation}
 
 
 async def duplicates(request: Request) -> Any:
@@ -210,24 +217,23 @@ async def history(request: Request) -> Any:
 async def diff(request: Request) -> Any:
     """What changed between two generations."""
     name = _text(request, "location", required=True) or ""
-    before, after = (_number(request, key, 1, 2**31) for key in ("from", "to"))
-    found = await _link(request).client.diff(name, before, after)
-    changed = [
-        {**one, "before": redacted(one["before"]), "after": redacted(one["after"])}
-        for one in found["changed"]
-    ]
-    return {**found, "changed": changed}
+    before, after = (_number(request, key, 1, parameters.MOST) for key in ("from", "to"))
+    return await _link(request).client.diff(name, before, after)
 
 
 async def logs(request: Request) -> Any:
     """Lines of a log, the last ones or those after a cursor."""
     name = _text(request, "location", required=True) or ""
     lines = _number(request, "lines", 0, 10_000)
-    after = _number(request, "after", 0, 2**53)
+    after = _number(request, "after", 0, parameters.MOST)
     wait = _number(request, "timeout", 0, 30)
     client = _link(request).client
     if after is not None:
-        return await client.logs(name, after=after, timeout=wait or 0)
+        if not wait:
+            return await client.logs(name, after=after, timeout=0)
+        following: Following = request.app.state.following
+        chunk, _event = await following.after(name, after, wait)
+        return chunk
     return await client.logs(name, lines=50 if lines is None else lines)
 
 
@@ -248,7 +254,7 @@ async def order(request: Request) -> Any:
         raise _InvalidError("'all' must be true or false")
     if not names and sent.get("all") is not True:
         raise _InvalidError("name 'locations', or say 'all': true")
-    done = await _link(request).client.order(cast("Order", sent["order"]), names)
+    done = await _link(request).ordering_client.order(cast("Order", sent["order"]), names)
     return {"locations": done}
 
 

@@ -24,12 +24,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
 from supervisor.errors import RequestError
+from supervisor.locate import Identity
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.catalogue import Catalogue
+from supervisor.web.connections import Connections, protocol
+from supervisor.web.following import Following
 from supervisor.web.link import Link
+from supervisor.web.room import Room
 from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
-from supervisor.workspace import Selection
 
 __all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
 
@@ -37,43 +41,55 @@ DEFAULT_PORT = 3070
 _STATIC = Path(__file__).parent / "static"
 _SHORTEST_TOKEN = 16
 _FIRST_WORDS = 2.0
+# Connections at most; those that asyncio accepts in one go, of which several may be on their way in or
+# out; and descriptors for everything else.
+_MOST_CONNECTIONS = 2048
+_BACKLOG, _WAITING = 32, 512
+_ON_THEIR_WAY, _OF_OUR_OWN = 4 * _BACKLOG, 64
 
 
 def application(
-    selection: Selection,
-    cwd: Path,
+    identity: Identity,
     *,
     policy: Policy | None = None,
     environ: Mapping[str, str] | None = None,
     closing: Callable[[Callable[[], None]], None] = lambda close: None,
+    streams: int = _MOST_CONNECTIONS // 2,
 ) -> ASGIApp:
-    """The application for the supervisor that ``selection`` means, as seen from ``cwd``.
+    """The application for the supervisor of the workspace ``identity``, and of no other.
 
-    ``closing`` is handed a function that ends all live streams, for who stops the server.
+    ``closing`` is handed a function that ends all live streams, for who stops the server; ``streams``
+    is how many of them there may be.
     """
     policy = policy if policy is not None else Policy()
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        link = Link(selection, cwd, environ)
+        link = Link(identity, environ)
+        following = Following(link)
         app.state.link = link
+        app.state.following = following
         app.state.catalogue = Catalogue(link)
         app.state.policy = policy
         loop = asyncio.get_running_loop()
 
+        def let_go() -> None:
+            link.close()
+            following.close()
+
         def close() -> None:
-            loop.call_soon_threadsafe(link.close)
+            loop.call_soon_threadsafe(let_go)
 
         closing(close)
-        following = asyncio.create_task(link.run(), name="link")
+        running = asyncio.create_task(link.run(), name="link")
         try:
             # The first page that somebody opens should not say that nothing is known yet.
             await link.heard(_FIRST_WORDS)
             yield
         finally:
-            link.close()
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            let_go()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     routes = [
         *pages.ROUTES,
@@ -90,6 +106,7 @@ def application(
         exception_handlers=pages.EXCEPTIONS,
         middleware=[
             Middleware(Guard, policy=policy),
+            Middleware(Room, streams=streams),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
         ],
     )
@@ -122,6 +139,12 @@ class _Server(uvicorn.Server):
 
     close_streams: Callable[[], None] = staticmethod(lambda: None)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        for one in sockets or ():  # more may wait than are accepted in one go
+            one.listen(_WAITING)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal to stop."""
         self.close_streams()
@@ -129,15 +152,15 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    selection: Selection,
-    cwd: Path,
+    identity: Identity,
     *,
     host: str,
     port: int,
     policy: Policy,
     said: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; ``said(url)`` is called once it can be opened.
+    """Serve the page of ``identity`` until SIGINT or SIGTERM; ``said(url)`` is called once it can be
+    opened.
 
     Port 0 takes a free one. Raises ``RequestError`` when it cannot be bound.
     """
@@ -147,15 +170,18 @@ def serve(
     def closing(close: Callable[[], None]) -> None:
         server.close_streams = close
 
-    app = application(selection, cwd, policy=policy, closing=closing)
+    raise_descriptor_limit()
+    most = min(_MOST_CONNECTIONS, max(descriptor_limit() - _ON_THEIR_WAY - _OF_OUR_OWN, 16))
+    app = application(identity, policy=policy, closing=closing, streams=most // 2)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",  # what others send is no concern of who reads this
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        http="h11",
+        http=protocol(Connections(most)),
+        backlog=_BACKLOG,
         lifespan="on",
         timeout_graceful_shutdown=2,
     )
@@ -180,7 +206,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(128)
+        bound.listen(_WAITING)
     except OSError as error:
         bound.close()
         what = "is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)

@@ -1,8 +1,10 @@
-"""All definitions of all locations, decoded once and ready to be searched.
+"""All definitions of all locations, ready to be searched.
 
-Owns the copies of snapshots that this process has, one a location, renewed when the location serves
-another generation, and the last few differences that were looked at; and what can only be told from all of them together: the search, names that more
-than one location defines, the graph of assets. Draws nothing.
+Owns the snapshots that this process has, one a location, renewed when the location serves another
+generation: their bytes, and a row for each definition, which says where in them it begins. One that is
+looked at is decoded then. Owns the last few differences that were looked at, too; and what can only be
+told from all locations together: the search, names that more than one location defines, the graph of
+assets. Draws nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runner_shim import masking
+from supervisor import packed
 from supervisor.errors import (
     RequestError,
     SupervisorError,
@@ -42,7 +46,11 @@ _LISTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A definition in a list. ``text`` is what a search looks at, in lower case."""
+    """A definition in a list. ``text`` is what a search looks at, in lower case.
+
+    ``external`` is true for an asset that is known and not made. ``start`` and ``place`` are where the
+    definition and its source begin in the shelf's bytes; None for a source that is not known.
+    """
 
     location: str
     kind: str
@@ -54,6 +62,9 @@ class Row:
     tags: tuple[str, ...]
     lazy: bool
     text: str = field(repr=False)
+    external: bool
+    start: int
+    place: int | None
 
     def groups(self, by: str) -> tuple[str, ...]:
         """The groups that the row is in when grouped ``by`` one of ``GROUPINGS``."""
@@ -78,21 +89,28 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one location serves. ``definitions`` and ``sources`` are by key (docs/snapshot.md).
-
-    ``definitions`` are as the shim sent them: whoever takes one apart checks it (``shapes``).
-    """
+    """What one location serves: a snapshot's bytes (docs/snapshot.md), and where what is in them."""
 
     location: str
     generation: int
     fingerprint: str
-    definitions: Mapping[str, dict[str, Any]] = field(repr=False)
-    sources: Mapping[str, list[Any]] = field(repr=False)
+    definitions: bytes = field(repr=False)
+    sources: bytes = field(repr=False)
     rows: tuple[Row, ...] = field(repr=False)
 
-    def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        """The definitions of one kind, by name, each field in its shape or left out."""
-        return [checked(one) for one in self.definitions.values() if one["kind"] == kind]
+    def definition(self, row: Row) -> dict[str, Any]:
+        """A definition, its secrets masked: the caller checks what it takes from it (``shapes``)."""
+        # A shim masks them itself. This one may lie, or be that of an earlier version.
+        one: dict[str, Any] = masking.definition(packed.at(self.definitions, row.start))
+        return one
+
+    def source(self, row: Row) -> list[Any] | None:
+        """``[file, line]``, where it is known."""
+        return None if row.place is None else packed.entry_at(self.sources, row.place)[1]
+
+    def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
+        """The definitions of some kinds, by kind and name, each field in its shape or left out."""
+        return [checked(self.definition(row)) for row in self.rows if row.kind in kinds]
 
 
 @dataclass(slots=True)
@@ -183,9 +201,9 @@ class Catalogue:
         if self._twice is None:
             homes: dict[tuple[str, str], list[str]] = {}
             for name in sorted(shelves):
-                for one in shelves[name].definitions.values():
-                    if not _is_source(one):
-                        places = homes.setdefault((one["kind"], one["name"]), [])
+                for row in shelves[name].rows:
+                    if not row.external:
+                        places = homes.setdefault((row.kind, row.name), [])
                         if name not in places:
                             places.append(name)
             self._twice = {key: places for key, places in homes.items() if len(places) > 1}
@@ -198,17 +216,18 @@ class Catalogue:
         self._link.location(location)
         shelf = await self.shelf(location)
         found = [
-            one
-            for one in (shelf.definitions.values() if shelf is not None else ())
-            if one["name"] == name
-            and kind in (None, "", one["kind"])
-            and (repository or None) in (None, one.get("repository"))
+            row
+            for row in (shelf.rows if shelf is not None else ())
+            if row.name == name
+            and kind in (None, "", row.kind)
+            and (repository or None) in (None, row.repository)
         ]
         if shelf is None or not found:
             raise UnknownDefinitionError(name, hint=f"it is not among those of {location}")
-        one = found[0]
+        row = min(found, key=lambda row: row.start)
+        one = shelf.definition(row)
         if not one.get("lazy"):
-            return one, shelf.sources.get(definition_key(one)), shelf.generation
+            return one, shelf.source(row), shelf.generation
         shown = await self._link.client.show(
             location, name, kind=one["kind"], repository=one.get("repository")
         )
@@ -254,20 +273,23 @@ class Catalogue:
 
 
 def _shelf(snapshot: Snapshot) -> Shelf:
-    document = snapshot.document()
-    definitions = {definition_key(one): one for one in document["definitions"]}
-    rows = (_row(snapshot.location, checked(one, _LISTED)) for one in definitions.values())
+    places = {key: start for key, _place, start in packed.entries(snapshot.sources)}
+    rows = (
+        _row(snapshot.location, masking.definition(one), start, places.get(definition_key(one)))
+        for one, start, _end in packed.items(snapshot.definitions, "definitions", {})
+    )
     return Shelf(
         location=snapshot.location,
         generation=snapshot.generation,
         fingerprint=snapshot.fingerprint,
-        definitions=definitions,
-        sources=snapshot.source_map(),
+        definitions=snapshot.definitions,
+        sources=snapshot.sources,
         rows=tuple(sorted(rows, key=lambda row: (kind_key(row.kind), row.name))),
     )
 
 
-def _row(location: str, one: Mapping[str, Any]) -> Row:
+def _row(location: str, sent: Mapping[str, Any], start: int, place: int | None) -> Row:
+    one = checked(sent, _LISTED)
     pairs = tuple(f"{key}={value}" for key, value in one.get("tags", {}).items())
     people = tuple(one.get("owners", ()))
     description = one.get("description", "")
@@ -284,6 +306,9 @@ def _row(location: str, one: Mapping[str, Any]) -> Row:
         tags=pairs,
         lazy=bool(one.get("lazy")),
         text="\n".join(words).lower(),
+        external=_is_source(sent),
+        start=start,
+        place=place,
     )
 
 

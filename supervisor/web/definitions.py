@@ -17,10 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.web import timing
-from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, search
+from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
-from supervisor.web.security import redacted
 from supervisor.web.shapes import checked
 
 __all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
@@ -56,14 +55,9 @@ async def definition(request: Request) -> Response:
         context["crons"] = [(cron, timing.in_words(cron)) for cron in crons]
         context["ticks"] = timing.next_ticks(one, time.time())
     shelf = await catalogue.shelf(location)
-    neighbours = [
-        other
-        for other in (shelf.definitions.values() if shelf is not None else ())
-        if other.get("repository") == one.get("repository")
-    ]
     targets = [one["job"]] if one.get("job") else list(one.get("jobs") or ())
-    context["targets"] = [(name, _kind_of_target(neighbours, name)) for name in targets]
-    context["launched_by"] = _launchers(neighbours, one)
+    context["targets"] = [(name, _kind_of_target(shelf, one, name)) for name in targets]
+    context["launched_by"] = _launchers(shelf, one)
     twice = await catalogue.defined_twice()
     others = [name for name in twice.get((one["kind"], one["name"]), ()) if name != location]
     return page(
@@ -75,29 +69,29 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs_of(one),
         others=others,
-        rest={key: redacted({key: one[key]})[key] for key in sorted(one.keys() - _SHOWN)},
+        rest={key: one[key] for key in sorted(one.keys() - _SHOWN)},
         **context,
     )
 
 
-def _kind_of_target(definitions: Iterable[Mapping[str, Any]], name: str) -> str | None:
-    for one in definitions:
-        if one["name"] == name and one["kind"] in ("job", "pipeline"):
-            return str(one["kind"])
+def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> str | None:
+    """The kind of the job ``name`` in the repository of ``one``."""
+    for row in shelf.rows if shelf is not None else ():
+        here = (row.name, row.repository) == (name, one.get("repository"))
+        if here and row.kind in ("job", "pipeline"):
+            return row.kind
     return None
 
 
-def _launchers(
-    definitions: Iterable[dict[str, Any]], one: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
+def _launchers(shelf: Shelf | None, one: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schedules and sensors of a job."""
-    if one["kind"] not in ("job", "pipeline"):
+    if shelf is None or one["kind"] not in ("job", "pipeline"):
         return []
-    others = (checked(other) for other in definitions if other["kind"] in ("schedule", "sensor"))
     return [
         other
-        for other in others
-        if other.get("job") == one["name"] or one["name"] in other.get("jobs", ())
+        for other in shelf.of_kind("schedule", "sensor")
+        if other.get("repository") == one.get("repository")
+        and (other.get("job") == one["name"] or one["name"] in other.get("jobs", ()))
     ]
 
 

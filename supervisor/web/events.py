@@ -8,26 +8,27 @@ event id, so that a stream that broke off goes on where it was. Sends no markup.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from supervisor.errors import SupervisorError
+from supervisor.web.following import event
 from supervisor.web.render import whole
 
 if TYPE_CHECKING:
+    from supervisor.web.following import Following
     from supervisor.web.link import Link
 
 __all__ = ["events"]
 
 # Proxies cut what is silent for a minute.
 _HEARTBEAT = 15.0
-_HOLD = 10.0
 _RETRY = 1.0
-_QUEUE = 256
+# What a browser that reads slowly is behind at most; the rest it asks for with the last event's number.
+_QUEUE = 8
 
 
 async def events(request: Request) -> StreamingResponse:
@@ -35,7 +36,7 @@ async def events(request: Request) -> StreamingResponse:
     link: Link = request.app.state.link
     name = request.query_params.get("logs")
     after = _cursor(request.headers.get("last-event-id") or request.query_params.get("after"))
-    stream = _merged(link, name, after)
+    stream = _merged(link, request.app.state.following, name, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -44,11 +45,13 @@ def _cursor(text: str | None) -> int | None:
     return whole(text) if text is not None else None
 
 
-async def _merged(link: Link, name: str | None, after: int | None) -> AsyncIterator[str]:
+async def _merged(
+    link: Link, following: Following, name: str | None, after: int | None
+) -> AsyncIterator[str]:
     queue: asyncio.Queue[str | None] = asyncio.Queue(_QUEUE)
     tasks = [asyncio.create_task(_changes(link, queue))]
     if name is not None:
-        tasks.append(asyncio.create_task(_lines(link, name, after, queue)))
+        tasks.append(asyncio.create_task(_lines(link, following, name, after, queue)))
     try:
         yield "retry: 1000\n\n"
         while (text := await queue.get()) is not None:
@@ -67,14 +70,18 @@ async def _changes(link: Link, queue: asyncio.Queue[str | None]) -> None:
             document = link.document
             revision = document["revision"] if document is not None else -1
             data = {"version": version, "running": link.running, "revision": revision}
-            await queue.put(_event("change", data))
+            await queue.put(event("change", data))
         else:
             await queue.put(": still here\n\n")
     await queue.put(None)
 
 
 async def _lines(
-    link: Link, name: str, after: int | None, queue: asyncio.Queue[str | None]
+    link: Link,
+    following: Following,
+    name: str,
+    after: int | None,
+    queue: asyncio.Queue[str | None],
 ) -> None:
     """Lines as they come; a supervisor that went away is waited for."""
     while not link.closing:
@@ -83,16 +90,11 @@ async def _lines(
             end = (await client.logs(name, lines=0))["next"]
             # Old files are thrown away between two supervisors: the count may be another.
             after = end if after is None else min(after, end)
-            while True:
-                chunk = await client.logs(name, after=after, timeout=_HOLD)
+            while not link.closing:
+                chunk, text = await following.after(name, after)
                 after = chunk["next"]
-                if chunk["lines"]:
-                    await queue.put(_event("log", {"lines": chunk["lines"]}, number=after))
+                if text:
+                    await queue.put(text)
         except SupervisorError:
             pass  # the page says so; the lines go on when somebody has them
         await link.changed(link.version, _RETRY)
-
-
-def _event(name: str, data: Any, number: int | None = None) -> str:
-    head = f"id: {number}\n" if number is not None else ""
-    return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,8 +1,10 @@
-"""The one connection to the supervisor, and what was last heard over it.
+"""The connections to the supervisor, and what was last heard over them.
 
-Owns the client, the newest status document, and the waiting of pages for something newer. When the
-supervisor goes away the last document stays, marked as old, and a new supervisor of the same
-workspace is looked for until there is one. Orders nothing by itself.
+Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
+the room of another; the newest status document, and the waiting of pages for something newer. It belongs
+to one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
+new supervisor of the same workspace is looked for until there is one, whichever others run. Orders
+nothing by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor.client import AsyncClient
@@ -24,8 +25,7 @@ from supervisor.errors import (
     SupervisorError,
     UnknownLocationError,
 )
-from supervisor.locate import find_selected, name_of
-from supervisor.workspace import Selection
+from supervisor.locate import Identity, name_of
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, Memory, StatusDocument
@@ -58,20 +58,17 @@ _MEMORY_AT_ONCE = 4
 
 
 class Link:
-    """What this page knows of the supervisor that ``selection`` means, as seen from ``cwd``.
+    """What this page knows of the supervisor of ``identity``.
 
     ``version`` counts what was heard; ``document`` is the last status document or None, ``error``
     why there is no supervisor now (None while one runs), ``changed_at`` the Unix time when it came or
     went.
     """
 
-    def __init__(
-        self, selection: Selection, cwd: Path, environ: Mapping[str, str] | None = None
-    ) -> None:
-        self._selection = selection
-        self._cwd = cwd
+    def __init__(self, identity: Identity, environ: Mapping[str, str] | None = None) -> None:
+        self.identity = identity
         self._environ = os.environ if environ is None else environ
-        self._client: AsyncClient | None = None
+        self._clients: tuple[AsyncClient, AsyncClient, AsyncClient] | None = None
         self._news = asyncio.Event()
         self._memory: dict[str, tuple[int, Memory]] = {}
         self._measured: dict[str, float] = {}
@@ -79,7 +76,7 @@ class Link:
         self._wanted: set[str] = set()
         self.version = 0
         self.document: StatusDocument | None = None
-        self.error: SupervisorError | None = NotRunningError(self._asked())
+        self.error: SupervisorError | None = NotRunningError(identity.name)
         self.changed_at = time.time()
         self.closing = False
 
@@ -93,16 +90,29 @@ class Link:
         """The workspace as people name it."""
         if self.document is not None:
             return name_of(self.document["supervisor"])
-        return self._asked()
+        return self.identity.name
 
     @property
     def client(self) -> AsyncClient:
         """The client of the running supervisor; raises why there is none."""
+        return self._running()[0]
+
+    @property
+    def ordering_client(self) -> AsyncClient:
+        """The client that orders are given with; as ``client``."""
+        return self._running()[1]
+
+    @property
+    def following_client(self) -> AsyncClient:
+        """The client that waits for lines of logs; as ``client``."""
+        return self._running()[2]
+
+    def _running(self) -> tuple[AsyncClient, AsyncClient, AsyncClient]:
         if self.error is not None:
             raise self.error.with_traceback(None)  # raised again and again
-        if self._client is None:
+        if self._clients is None:
             raise NotRunningError(self.workspace)
-        return self._client
+        return self._clients
 
     @property
     def locations(self) -> list[LocationStatus]:
@@ -184,17 +194,25 @@ class Link:
         self._tell()
 
     async def _follow(self) -> None:
-        found = find_selected(self._selection, cwd=self._cwd, environ=self._environ)
-        async with AsyncClient(found=found) as client:
+        # Light, but it reads files: the disk that they are on may be slow.
+        try:
+            found = await asyncio.to_thread(self.identity.find, self._environ)
+        except NotRunningError:  # which others run is nothing to this page
+            raise NotRunningError(self.identity.name, hint="start it with `supervise`") from None
+        async with (
+            AsyncClient(found=found) as client,
+            AsyncClient(found=found) as ordering,
+            AsyncClient(found=found) as following,
+        ):
             document = await client.status()
-            self._client = client
+            self._clients = (client, ordering, following)
             try:
                 while True:
                     self._take(document)
                     await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
                     document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
-                self._client = None
+                self._clients = None
 
     def _take(self, document: StatusDocument) -> None:
         if self.error is not None:
@@ -220,9 +238,6 @@ class Link:
         self.version += 1
         self._news.set()
         self._news = asyncio.Event()
-
-    def _asked(self) -> str:
-        return ", ".join(map(str, self._selection.files)) or str(self._cwd)
 
 
 def chosen_locations(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor import __version__
+from supervisor import __version__, parameters
 
 __all__ = ["document"]
 
@@ -53,7 +53,11 @@ _CONDITION = _object(key=_TEXT, message=_TEXT, hint=_TEXT, since=_NUMBER)
 _SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(error=_object(code=_TEXT, message=_TEXT, hint=_or_null(_TEXT))),
     "Status": _object(
-        format={"const": 1}, revision=_COUNT, supervisor=_MAP, locations=_list(_ref("Location"))
+        format={"const": 1},
+        revision=_COUNT,
+        supervisor=_MAP,
+        locations=_list(_ref("Location")),
+        workspace=_object(name=_TEXT, directory=_TEXT, key=_TEXT),
     ),
     "Locations": _object(locations=_list(_ref("Location"))),
     "Location": _object(
@@ -81,6 +85,15 @@ _SCHEMAS: Mapping[str, Schema] = {
         failure=_or_null(_object(kind=_TEXT, message=_TEXT)),
         process=_or_null(_object(pid=_COUNT, started=_NUMBER, start_method=_TEXT)),
         environment=_or_null(_MAP),
+        verification=_or_null(
+            _object(
+                state={
+                    "enum": ["verified", "pending", "off", "differs", "failed", "fork_condemned"]
+                },
+                at=_or_null(_NUMBER),
+                reason=_TEXT,
+            )
+        ),
         target=_or_null(_MAP),
         remote=_or_null(_TEXT),
         metadata=_MAP,
@@ -174,9 +187,17 @@ _SCHEMAS: Mapping[str, Schema] = {
         removed=_list(_TEXT),
         changed=_list(_object(key=_TEXT, fields=_list(_TEXT), before=_MAP, after=_MAP)),
     ),
-    "Logs": _object(lines=_list(_object(time=_NUMBER, stream=_TEXT, text=_TEXT)), next=_COUNT),
+    "Logs": _object(
+        lines=_list(_object(time=_NUMBER, stream=_TEXT, text=_TEXT)),
+        next=_COUNT,
+        before=_or_null(_COUNT),
+    ),
     "Orders": _object(locations={"type": "object", "additionalProperties": _TEXT}),
 }
+
+
+# What any text in a request may be.
+_SENDABLE: Schema = {"maxLength": parameters.LONGEST_TEXT, "pattern": "^[^\\u0000]*$"}
 
 
 def _asked(name: str, schema: Schema, words: str, *, required: bool = False) -> Schema:
@@ -184,7 +205,7 @@ def _asked(name: str, schema: Schema, words: str, *, required: bool = False) -> 
         "name": name,
         "in": "query",
         "required": required,
-        "schema": schema,
+        "schema": {**schema, **_SENDABLE} if schema.get("type") == "string" else schema,
         "description": words,
     }
 
@@ -200,7 +221,11 @@ _WORDS = _asked("q", _TEXT, "words that must all be there, in any case")
 
 # Path to summary, parameters and the schema of the answer.
 _READS: Mapping[str, tuple[str, list[Schema], str]] = {
-    "/status": ("The status document (docs/protocol.md).", [], "Status"),
+    "/status": (
+        "The status document (docs/protocol.md), and the workspace that the page belongs to.",
+        [],
+        "Status",
+    ),
     "/locations": (
         "Locations, chosen by state and words.",
         [
@@ -248,8 +273,8 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         "What changed between two generations, by default the last two.",
         [
             _LOCATION,
-            _asked("from", _whole(1, 2**31), "the earlier generation"),
-            _asked("to", _whole(1, 2**31), "the later generation"),
+            _asked("from", _whole(1, parameters.MOST), "the earlier generation"),
+            _asked("to", _whole(1, parameters.MOST), "the later generation"),
         ],
         "Diff",
     ),
@@ -258,7 +283,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         [
             _LOCATION,
             _asked("lines", _whole(0, 10_000, 50), "how many"),
-            _asked("after", _whole(0, 2**53), "the cursor of an earlier answer"),
+            _asked("after", _whole(0, parameters.MOST), "the cursor of an earlier answer"),
             _asked("timeout", _whole(0, 30, 0), "seconds to wait for lines after the cursor"),
         ],
         "Logs",
@@ -289,7 +314,7 @@ def _answers(schema: str) -> Schema:
         "default": {
             "description": "An error: 401 without the token, 403 from another site, 404 for an "
             "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
-            "read, 503 while no supervisor runs, 504 when it does not answer in time.",
+            "read, 503 while no supervisor runs or there is no room, 504 when it does not answer in time.",
             "content": content("Error"),
         },
     }

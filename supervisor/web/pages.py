@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from supervisor import parameters
 from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
-    ConfigurationError,
+    InvalidParameterError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
@@ -28,8 +29,10 @@ from supervisor.errors import (
 )
 from supervisor.web import api, definitions, environments
 from supervisor.web.catalogue import Catalogue, search
+from supervisor.web.following import BusyError
 from supervisor.web.link import Link, chosen_locations
 from supervisor.web.render import kind_key, numbered, page, whole
+from supervisor.web.room import RETRY_AFTER
 from supervisor.web.security import safe_path
 
 if TYPE_CHECKING:
@@ -136,7 +139,7 @@ async def _history(request: Request, name: str) -> dict[str, Any]:
 
 def _number(request: Request, name: str) -> int | None:
     number = whole(request.query_params.get(name, ""))
-    return number if number is not None and number < 2**31 else None
+    return number if number is not None and number <= parameters.MOST else None
 
 
 async def form(request: Request) -> dict[str, list[str]]:
@@ -157,7 +160,7 @@ async def order(request: Request) -> Response:
         raise HTTPException(400, "there is no such order")
     if not names and sent.get("all") != ["1"]:
         raise HTTPException(400, "the order names no location")
-    done = await link.client.order(cast("Order", wanted), names)
+    done = await link.ordering_client.order(cast("Order", wanted), names)
     refused = [f"{name} {word}" for name, word in done.items() if word.startswith("is ")]
     if refused and len(refused) == len(done):
         raise RequestError("; ".join(refused[:10]))
@@ -202,8 +205,9 @@ async def logout(request: Request) -> Response:
 def status_code(error: SupervisorError) -> int:
     """The HTTP status of an error."""
     for kind, status in (
+        (InvalidParameterError, 400),
+        (BusyError, 503),
         (NotRunningError, 503),
-        (ConfigurationError, 503),  # the options mean no workspace
         (UnknownLocationError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),
@@ -217,11 +221,16 @@ def status_code(error: SupervisorError) -> int:
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, SupervisorError)
     status = status_code(error)
+    answer: Response
     if request.url.path.startswith("/api/"):
-        return api.error(status, error.code, str(error), error.hint)
-    return page(
-        request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
-    )
+        answer = api.error(status, error.code, str(error), error.hint)
+    else:
+        answer = page(
+            request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
+        )
+    if isinstance(error, BusyError):
+        answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -241,7 +250,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer
 
 
-EXCEPTIONS: Mapping[Any, Any] = {SupervisorError: _failed, HTTPException: _refused}
+async def _gone(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("the request did not come to its end\n", 400)
+
+
+EXCEPTIONS: Mapping[Any, Any] = {
+    SupervisorError: _failed,
+    HTTPException: _refused,
+    ClientDisconnect: _gone,
+}
 
 ROUTES = [
     Route("/", locations),

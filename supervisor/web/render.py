@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from supervisor.cli import failure, words
-from supervisor.web.security import redacted
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -93,11 +92,6 @@ def clock_time(then: float) -> str:
     return datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
-def redacted_field(value: Any, name: str) -> Any:
-    """``value`` of the field ``name``, as ``redacted`` shows it."""
-    return redacted({name: value})[name]
-
-
 def pretty(value: Any) -> str:
     """Plain data as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
@@ -165,6 +159,7 @@ def _environment() -> Environment:
         plural=words.plural,
         plural_kind=plural_kind,
         good=words.good,
+        verified_in_words=words.verified,
     )
     made.filters.update(
         ago=ago,
@@ -174,8 +169,6 @@ def _environment() -> Environment:
         counts=words.counts,
         inline=inline,
         pretty=pretty,
-        redacted=redacted,
-        redacted_field=redacted_field,
         seconds=words.seconds,
         size=words.size,
     )

@@ -1,7 +1,6 @@
 """Who may ask the web page what: hosts, origins, tokens and the headers of every answer.
 
-Owns one middleware that every request passes before anything else looks at it, and the removal of
-secrets from what is shown. A request must name a host that this page is known by (so that no foreign
+Owns one middleware that every request passes before anything else looks at it. A request must name a host that this page is known by (so that no foreign
 name can be pointed at it), what changes something must come from a page of its own, and where a
 token is asked for it must be there. Every answer forbids scripts, styles, frames and connections
 from elsewhere. Knows nothing of locations.
@@ -9,11 +8,10 @@ from elsewhere. Knows nothing of locations.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,7 +26,6 @@ __all__ = [
     "Guard",
     "Policy",
     "is_loopback",
-    "redacted",
     "safe_path",
 ]
 
@@ -143,9 +140,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        answered = False
 
         async def guarded(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 found = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     found[name] = value
@@ -157,7 +157,13 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, guarded)
         else:
-            await self._app(scope, _bounded(receive), guarded)
+            try:
+                await self._app(scope, _bounded(receive), guarded)
+            except asyncio.CancelledError:  # the server ends, and has waited for a while
+                if not answered:
+                    await _refused(scope, 503, "this page is ending", "try again")(
+                        scope, receive, guarded
+                    )
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -263,63 +269,3 @@ def safe_path(path: str) -> str:
     if not path.startswith("/") or path.startswith(("//", "/\\")):
         return "/"
     return "/" if any(ord(one) < 32 for one in path) else path
-
-
-# -- secrets ------------------------------------------------------------------------------------
-
-_HIDDEN = "(hidden)"
-_ENVIRONMENTS = frozenset({"env", "env_vars", "environment", "environment_vars", "environ"})
-_SECRETS = (
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "private_key",
-    "credential",
-)
-
-
-def redacted(value: Any) -> Any:
-    """``value`` (plain data) with the values of variables and of what is named a secret hidden.
-
-    ``{"env_vars": ["A=1", "B"]}`` becomes ``{"env_vars": ["A=(hidden)", "B"]}``, and everything
-    below ``"tokens"`` is hidden, whatever it is.
-    """
-    if isinstance(value, Mapping):
-        return {key: _redacted_item(str(key), item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [redacted(item) for item in value]
-    return value
-
-
-def _redacted_item(key: str, item: Any) -> Any:
-    name = key.lower()
-    if name in _ENVIRONMENTS:
-        return _variables(item)
-    return _hidden(item) if any(word in name for word in _SECRETS) else redacted(item)
-
-
-def _hidden(item: Any) -> Any:
-    if isinstance(item, Mapping):
-        return {key: _hidden(one) for key, one in item.items()}
-    if isinstance(item, Sequence) and not isinstance(item, str | bytes):
-        return [_hidden(one) for one in item]
-    return item if item in (None, "") else _HIDDEN
-
-
-def _variables(item: Any) -> Any:
-    if isinstance(item, Mapping):
-        return dict.fromkeys(item, _HIDDEN)
-    if isinstance(item, Iterable) and not isinstance(item, str | bytes):
-        return [_variable(one) for one in item]
-    return _variable(item)
-
-
-def _variable(one: Any) -> Any:
-    if isinstance(one, Mapping):
-        return {key: one[key] if key in ("name", "key") else _HIDDEN for key in one}
-    if isinstance(one, str) and "=" in one:
-        return f"{one.partition('=')[0]}={_HIDDEN}"
-    return one

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from supervisor.specs import WorkspaceSpec
 
-__all__ = ["Selection", "identify", "json_schema", "resolve"]
+__all__ = ["Selection", "identify", "json_schema", "names", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,17 @@ def identify(selection: Selection, *, cwd: Path) -> tuple[Path, str]:
 
     sources = locate(selection, cwd=cwd)
     return sources.directory, sources.key
+
+
+def names(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """As ``identify``, by each name that the workspace has: the first is the one it was named by.
+
+    They differ when a link leads to its directory; where that leads may change, and the name stays.
+    """
+    from supervisor.workspace.discovery import names_of
+
+    found = [(one.directory, one.key) for one in names_of(selection, cwd=cwd, environ=environ)]
+    return list(dict.fromkeys(found))
 
 
 def json_schema() -> dict[str, Any]:

@@ -18,9 +18,11 @@ from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from supervisor.workspace import Selection
 
-__all__ = ["COMMAND_LINE", "Sources", "locate"]
+__all__ = ["COMMAND_LINE", "Sources", "locate", "names_of"]
 
 COMMAND_LINE = "command line"
 """The ``file`` of a position that is a flag."""
@@ -50,16 +52,20 @@ class Sources:
     notes: tuple[str, ...] = ()
 
 
-def locate(selection: Selection, *, cwd: Path) -> Sources:
+def locate(selection: Selection, *, cwd: Path, links: bool = False) -> Sources:
     """The sources that ``selection`` names, or that a search from ``cwd`` upwards finds.
 
-    Raises ConfigurationError for flags that do not go together and when nothing is found.
+    Directories are real ones, or with ``links`` as they are named. Raises ConfigurationError for
+    flags that do not go together and when nothing is found.
     """
     _check_flags(selection)
-    cwd = _resolved(cwd)
+    real = _normalized if links else _resolved
+    cwd = real(cwd)
     targets = _targets(selection)
     if selection.files:
-        files = tuple(dict.fromkeys(_file(cwd, path) for path in selection.files))
+        wholes = [_normalized(cwd / path) for path in selection.files]
+        # The file itself may be a link: see ``_resolved``.
+        files = tuple(dict.fromkeys(real(whole.parent) / whole.name for whole in wholes))
         return Sources(files, files[0].parent, _key(files), ", ".join(path.name for path in files))
     if targets:
         options = [*targets, ("-d", selection.working_directory), ("-a", selection.attribute)]
@@ -104,17 +110,46 @@ def _check_flags(selection: Selection) -> None:
         raise ConfigurationError(problems)
 
 
-def _file(cwd: Path, path: Path) -> Path:
-    """An absolute path whose directory is real, but which may itself be a symlink.
+def names_of(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> list[Sources]:
+    """The sources by each name that they have: as they were named, and by their real directory.
 
-    A mounted configuration file is often a symlink whose destination changes with each update; its
-    own place is what stays, and what its relative paths mean.
+    The name is what stays when a link on the way is made to lead elsewhere. A shell that went through
+    a link says so in PWD. Raises as ``locate``.
     """
-    whole = Path(os.path.normpath(cwd / path))
-    return _resolved(whole.parent) / whole.name
+    real = locate(selection, cwd=cwd)
+    shown = Path(environ.get("PWD", ""))
+    if not (shown.is_absolute() and _same(shown, cwd)):
+        shown = cwd
+    places = [_normalized(shown / path).parent for path in selection.files] or [shown]
+    if all(os.path.realpath(place) == str(place) for place in places):
+        return [real]
+    try:
+        named = locate(selection, cwd=shown, links=True)
+    except ConfigurationError:
+        return [real]
+    files = [path.name for path in named.files] == [path.name for path in real.files]
+    if named.directory == real.directory or not files or not _same(named.directory, real.directory):
+        return [real]
+    return [named, real]
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def _normalized(path: Path) -> Path:
+    return Path(os.path.normpath(path))
 
 
 def _resolved(path: Path) -> Path:
+    """The real directory at ``path``.
+
+    That of a file is: a mounted configuration file is often a link whose destination changes with
+    each update; its own place is what stays, and what its relative paths mean.
+    """
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of symlinks, a NUL

@@ -143,6 +143,11 @@ OWN_KEYS = {
         "Installed modules that the environment's forkserver imports once for all; false for "
         "none. Without it they are learned.",
     ),
+    "verify": Field(
+        Boolean(),
+        "Whether the module is imported a second time, in a fresh process, to verify that forking "
+        "changes nothing. Default true.",
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""

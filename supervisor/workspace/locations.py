@@ -41,6 +41,7 @@ _PLAIN_KEYS = (
     "kill",
     "history",
     "start_method",
+    "verify",
 )
 _ENVIRONMENT_KEYS = ("executable_path", "python", "requirements", "requirements_file", "project")
 

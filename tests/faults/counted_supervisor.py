@@ -9,8 +9,14 @@ import signal
 import sys
 from pathlib import Path
 
-from supervisor.daemon import Daemon
-from supervisor.workspace import Selection
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from loop_guard import watch_process
+
+watch_process()
+
+from supervisor.daemon import Daemon  # noqa: E402
+from supervisor.workspace import Selection  # noqa: E402
 
 
 async def main() -> None:

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["supervisor", "runner_shim"]):
     from runner_shim import wire
     from supervisor.control import Control
     from supervisor.errors import ConfigurationError, ProtocolError
-    from supervisor.failures import from_shim, scene_in_a_library
+    from supervisor.failures import from_shim, scene_of
     from supervisor.snapshot import SnapshotError, accept, compare
     from supervisor.workspace import Selection, projects, reader, resolve  # noqa: F401
 
@@ -74,7 +74,7 @@ def messages(data: bytes) -> None:
     parts = wire.encode(header, wire.pack(document), wire.pack(_data(provider)))
     message, (definitions, sources) = wire.decode(parts)
     failure = from_shim(message["failure"])
-    scene_in_a_library(failure)
+    scene_of(failure)
     json.dumps(failure.as_data())
     with contextlib.suppress(SnapshotError):
         snapshot = accept(

@@ -26,7 +26,7 @@ from supervisor.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
 from supervisor.rendezvous import Rendezvous
 
-COMMAND = [sys.executable, "-m", "supervisor.cli"]
+COMMAND = [sys.executable, str(Path(__file__).parent.parent / "programs" / "supervise.py")]
 # A promise: what is ours, and what user code started in its session, is gone so soon (seconds).
 ORPHAN_LIMIT = 2.0
 RECOVERY_LIMIT = 60.0

@@ -1,11 +1,11 @@
 """``make soak``: faults for as long as wanted, and the figures of it.
 
-    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K]
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D]
 
 First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
-minutes, and then quiet and hostile neighbours side by side. Meanwhile a client asks without pause
-and compares what it is served with what was announced before, and with what it was itself served
-before. Prints the seed first: the same seed plays the same schedule. Exit status 1 when a promise was
+minutes, then two operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
+neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
+was announced before, and with what it was itself served before. Prints the seed first: the same seed plays the same schedule. Exit status 1 when a promise was
 broken, or something leaked; what was found is said at the end. How long a recovery took depends on
 what else the machine does: more than is aimed at is a warning.
 """
@@ -26,6 +26,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import day
+from day import Day, DayFigures, Judge
 from scene import Scene, SceneError, playing
 from schedule import Figures, draw, play
 from storm import STABLE, StormFigures, log_bytes, storm
@@ -38,6 +40,9 @@ from supervisor.errors import NotRunningError, SupervisorError
 AIM = 0.1
 PLAIN = "from runner_shim import job\n\n@job\ndef v1():\n    pass\n"
 ASKS = 2000
+# An operator's day: pauses up to so many seconds, and so many days at once.
+LONGEST_PAUSE = 60.0
+DAYS = 2
 
 
 class Prober(threading.Thread):
@@ -127,6 +132,40 @@ def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[
     return figures, prober
 
 
+def run_days(
+    folder: Path, runtime: Path, seed: int, minutes: float
+) -> tuple[DayFigures, list[Judge]]:
+    """Days of different seeds at the same time until the time is over; what all of them amounted to."""
+    figures, judges = DayFigures(), []
+    until = time.monotonic() + minutes * 60
+
+    def spend(number: int) -> None:
+        own = Day(folder / str(number), runtime)
+        own.start()
+        judge = Judge(own)
+        judges.append(judge)
+        try:
+            own.expect_ready()
+            judge.start()
+            for what in day.draw(seed + number, own.locations, LONGEST_PAUSE):
+                if time.monotonic() > until or any(one.wrong for one in judges):
+                    break
+                day.play(own, what, figures)
+        except SceneError as error:
+            judge.wrong.append(str(error))
+        finally:
+            if judge.is_alive():
+                judge.close()
+            own.close()
+
+    threads = [threading.Thread(target=spend, args=(number,)) for number in range(DAYS)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    return figures, judges
+
+
 def run_neighbours(folder: Path, runtime: Path) -> Iterator[tuple[str, float]]:
     """p99 of a status and a snapshot answer, in seconds, beside nobody and beside each hostile one."""
     nobody = "nobody"
@@ -159,6 +198,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=10_000)
+    parser.add_argument("--days", type=float, default=60.0)
     chosen = parser.parse_args()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup all that is started would ignore it
     print(f"seed {chosen.seed}", flush=True)
@@ -169,6 +209,8 @@ def main() -> int:
         if chosen.kills:
             broken += tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
         broken += tell_faults(*run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes))
+        if chosen.days and not broken:
+            broken += tell_days(*run_days(folder / "days", runtime, chosen.seed, chosen.days))
         if not broken:
             for how, seconds in run_neighbours(folder / "neighbours", runtime):
                 tell(f"status and snapshot p99 beside: {how}", f"{seconds * 1000:.1f} ms")
@@ -226,6 +268,23 @@ def tell_faults(figures: Figures, prober: Prober) -> list[str]:
     tell("answers while faults went on", prober.answers)
     tell("wrong answers", len(prober.wrong))
     return prober.wrong[:5]
+
+
+def tell_days(figures: DayFigures, judges: list[Judge]) -> list[str]:
+    """The figures of operators' days; what is wrong with them."""
+    tell("rounds of an operator's day", figures.rounds)
+    for kind, count in figures.counts.items():
+        tell(f"rounds with: {kind}", count)
+    tell("second supervisors refused", figures.refused)
+    tell("double supervisors", figures.doubles)
+    tell("orphans", figures.orphans)
+    if figures.recoveries:
+        tell("well again, p50", f"{percentile(figures.recoveries, 0.5):.2f} s")
+        tell("well again, worst", f"{figures.worst_recovery:.2f} s")
+    tell("answers during the day", sum(one.answers for one in judges))
+    wrong = [text for one in judges for text in one.wrong]
+    tell("wrong or older answers", len(wrong))
+    return wrong[:5]
 
 
 if __name__ == "__main__":

@@ -145,7 +145,17 @@ def test_what_looks_like_a_snapshot_is_accepted_or_refused(definitions, sources,
         DATA,
         st.dictionaries(
             st.sampled_from(
-                ["kind", "message", "hint", "file", "line", "traceback", "files", "watch", "frames"]
+                [
+                    "kind",
+                    "message",
+                    "hint",
+                    "file",
+                    "line",
+                    "traceback",
+                    "files",
+                    "missing",
+                    "frames",
+                ]
             ),
             DATA,
         ),

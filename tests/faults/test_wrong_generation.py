@@ -124,4 +124,4 @@ async def test_an_instance_that_was_replaced_is_not_heard(
             await running.ready()
             assert running["a"].generation == generation
             assert running["a"].restarts == 0
-        assert "forged" not in running.log("a")
+        assert "forged" not in await running.log("a")

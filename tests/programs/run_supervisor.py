@@ -1,4 +1,7 @@
-"""A supervisor of the workspace file in argv[1]; says the states of all locations, one JSON a line."""
+"""A supervisor of the workspace file in argv[1]; says the states of all locations, one JSON a line.
+
+With WS_TEST_VERIFY in the environment it verifies at once, however busy the machine is.
+"""
 
 import asyncio
 import json
@@ -6,9 +9,17 @@ import os
 import sys
 from pathlib import Path
 
-from supervisor.daemon import Daemon
-from supervisor.errors import SupervisorError
-from supervisor.workspace import Selection
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from loop_guard import watch_process
+
+watch_process()
+
+from supervisor.daemon import Daemon  # noqa: E402
+from supervisor.errors import SupervisorError  # noqa: E402
+from supervisor.spare_time import Pace  # noqa: E402
+from supervisor.verifier import Verifier  # noqa: E402
+from supervisor.workspace import Selection  # noqa: E402
 
 
 def say(value):
@@ -36,6 +47,8 @@ def _states(daemon):
 
 
 if __name__ == "__main__":
+    if "WS_TEST_VERIFY" in os.environ:
+        Verifier.pace = Pace(patience=0, every=0.01, calm=lambda: True)
     try:
         asyncio.run(main())
     except SupervisorError as error:

@@ -138,28 +138,11 @@ class Answer:
         return json.loads(self.text)
 
 
-class Page:
-    """A running ``supervise web``."""
+class Visitor:
+    """Asks the page at ``url``."""
 
-    def __init__(self, cwd: Path, runtime: Path, *arguments: str, **extra: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "web", "--port", "0", *arguments],
-            cwd=cwd,
-            env=variables(runtime, **extra),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        try:
-            line = self.process.stdout.readline()
-        except BaseException:
-            self.end()
-            raise
-        if "http://" not in line:
-            raise AssertionError(line + self.end())
-        self.url = line.split()[-1].rstrip("/")
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
         self.port = urlsplit(self.url).port
         self.host = "127.0.0.1"
 
@@ -204,6 +187,30 @@ class Page:
         """POST of JSON, as a program sends it."""
         headers = {"Content-Type": "application/json"}
         return self.ask(path, method="POST", body=json.dumps(value).encode(), headers=headers)
+
+
+class Page(Visitor):
+    """A running ``supervise web``."""
+
+    def __init__(self, cwd: Path, runtime: Path, *arguments: str, **extra: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "web", "--port", "0", *arguments],
+            cwd=cwd,
+            env=variables(runtime, **extra),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        try:
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.end()
+            raise
+        if "http://" not in line:
+            raise AssertionError(line + self.end())
+        super().__init__(line.split()[-1])
 
     def end(self) -> str:
         """Stop it; what it said besides its address."""

@@ -19,8 +19,6 @@ from .site import HOSTILE_NAME, Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-pytest.importorskip("playwright.sync_api")
-
 
 def test_a_saved_file_changes_the_row_and_a_broken_one_shows_its_error(
     tmp_path: Path, opened: Any

@@ -17,8 +17,6 @@ from .site import Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-pytest.importorskip("playwright.sync_api")
-
 
 PAGES = (
     "/",

@@ -48,6 +48,7 @@ def test_one_location_has_its_failure_definitions_process_and_origin(quiet: Site
     assert "late_ files" not in searched
     process = text_of(quiet.page.get("/location", name="payments", view="process").text)
     assert "Start method" in process
+    assert "Verified" in process
     assert "click" in process
     logs = quiet.page.get("/location", name="payments", view="logs").text
     assert "team was loaded" in logs
@@ -300,20 +301,6 @@ def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -
     finally:
         assert "Traceback" not in page.end()
     assert page.process.returncode == 0
-
-
-def test_what_else_keeps_it_from_a_supervisor_is_said(tmp_path: Path, runtime: Path) -> None:
-    from .site import Page
-
-    page = Page(tmp_path, runtime, "-a", "defs")
-    try:
-        words = text_of(page.get("/").text)
-        assert "-a needs a target" in words
-        assert "No supervisor is running" not in words
-        answer = page.get("/api/v1/status")
-        assert (answer.status, answer.json()["error"]["code"]) == (503, "configuration")
-    finally:
-        page.end()
 
 
 def test_a_long_history_is_cut(tmp_path: Path) -> None:

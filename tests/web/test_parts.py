@@ -16,6 +16,7 @@ import pytest
 from starlette.requests import Request
 
 from supervisor.errors import NotRunningError, RequestTimeoutError
+from supervisor.locate import Identity
 from supervisor.web import environments, timing
 from supervisor.web.catalogue import Asset, Row, search
 from supervisor.web.definitions import graphs_of, neighbourhood
@@ -25,7 +26,6 @@ from supervisor.web.pages import status_code
 from supervisor.web.render import href
 from supervisor.web.security import Policy
 from supervisor.web.timing import day_of, in_words, next_ticks
-from supervisor.workspace import Selection
 
 NOON = datetime(2024, 3, 30, 12, 0, tzinfo=UTC)
 
@@ -198,7 +198,8 @@ def test_the_neighbourhood_of_an_asset_is_bounded() -> None:
 def row(name: str, **more: Any) -> Row:
     given: dict[str, Any] = {
         "location": "here", "kind": "job", "repository": None, "description": "", "group": None,
-        "owners": (), "tags": (), "lazy": False, "text": name.lower(), **more,
+        "owners": (), "tags": (), "lazy": False, "text": name.lower(),
+        "external": False, "start": 0, "place": None, **more,
     }  # fmt: skip
     return Row(name=name, **given)
 
@@ -269,7 +270,7 @@ def test_every_environment_can_be_seen_beside_others() -> None:
 
 def test_why_there_is_no_supervisor_is_what_is_raised(tmp_path: Path) -> None:
     async def main() -> None:
-        link = Link(Selection(), tmp_path, {})
+        link = Link(Identity.of((tmp_path, "workspace.yaml")), {})
         with pytest.raises(NotRunningError):
             _ = link.client
         link.error = RequestTimeoutError("the supervisor did not answer in time")

@@ -52,7 +52,7 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
     for by in ("kind", "location", "team", "tag", "group"):
         assert shelf.rows[0].groups(by)
     _assets([shelf])
-    one = checked(next(iter(shelf.definitions.values())))
+    one = checked(shelf.definition(shelf.rows[0]))
     graphs = graphs_of(one)
     crons = timing.crons_of(one)
     ticks = timing.next_ticks(one, 1_700_000_000.0)

@@ -1,0 +1,85 @@
+"""Where CI is set, nothing is skipped for want of anything; the reasons that count are few."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loading import write
+
+ROOT = Path(__file__).parent.parent
+
+TESTS = """\
+    import sys
+    import pytest
+
+    def test_an_interpreter():
+        pytest.skip("no python 3.8 on this machine")
+
+    @pytest.mark.skip("no python 3.6 here")
+    def test_another():
+        pass
+
+    def test_a_package():
+        pytest.importorskip("no_such_package_anywhere")
+
+    @pytest.fixture
+    def right():
+        pytest.skip("only root can become somebody else")
+
+    def test_a_right(right):
+        pass
+
+    @pytest.mark.skipif(True, reason="forkservers need Linux")
+    def test_a_system():
+        pass
+
+    @pytest.mark.skip("no python 3.14 here")
+    def test_what_is_not_promised():
+        pass
+
+    @pytest.mark.xfail(reason="known")
+    def test_what_is_known_to_fail():
+        assert False
+
+    def test_all_is_there():
+        pass
+    """
+
+
+@pytest.mark.parametrize(
+    ("variables", "outcome", "status"),
+    [
+        ({"CI": "true"}, "2 failed, 1 passed, 2 skipped, 1 xfailed, 2 errors", 1),
+        ({"CI": ""}, "1 passed, 6 skipped, 1 xfailed", 0),
+    ],
+)
+def test_a_skip_in_ci_is_a_failure(tmp_path, variables, outcome, status):
+    write(tmp_path, {"test_some.py": TESTS})
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    path = f"{ROOT}{os.pathsep}{Path(__file__).parent}"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            os.devnull,
+            "test_some.py",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, **variables},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert outcome in done.stdout, done.stdout + done.stderr
+    assert done.returncode == status
+    if status:
+        assert "no python 3.8 on this machine, and CI is set: install it" in done.stdout
