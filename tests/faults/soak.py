@@ -133,14 +133,14 @@ def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[
 
 
 def run_days(
-    folder: Path, runtime: Path, seed: int, minutes: float
+    folder: Path, runtimes: list[Path], seed: int, minutes: float
 ) -> tuple[DayFigures, list[Judge]]:
     """Days of different seeds at the same time until the time is over; what all of them amounted to."""
     figures, judges = DayFigures(), []
     until = time.monotonic() + minutes * 60
 
     def spend(number: int) -> None:
-        own = Day(folder / str(number), runtime)
+        own = Day(folder / str(number), runtimes[number])
         own.start()
         judge = Judge(own)
         judges.append(judge)
@@ -158,7 +158,7 @@ def run_days(
                 judge.close()
             own.close()
 
-    threads = [threading.Thread(target=spend, args=(number,)) for number in range(DAYS)]
+    threads = [threading.Thread(target=spend, args=(number,)) for number in range(len(runtimes))]
     for one in threads:
         one.start()
     for one in threads:
@@ -203,21 +203,23 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup all that is started would ignore it
     print(f"seed {chosen.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    # A supervisor that is gone must have left no socket: each day has a runtime directory of its own.
+    runtimes = [Path(tempfile.mkdtemp(prefix="ws", dir="/tmp")) for _ in range(DAYS)]
+    runtime = runtimes[0]
     broken: list[str] = []
     try:
         if chosen.kills:
             broken += tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
         broken += tell_faults(*run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes))
         if chosen.days and not broken:
-            broken += tell_days(*run_days(folder / "days", runtime, chosen.seed, chosen.days))
+            broken += tell_days(*run_days(folder / "days", runtimes, chosen.seed, chosen.days))
         if not broken:
             for how, seconds in run_neighbours(folder / "neighbours", runtime):
                 tell(f"status and snapshot p99 beside: {how}", f"{seconds * 1000:.1f} ms")
     except SceneError as error:
         broken.append(str(error))
     finally:
-        for path in (folder, runtime):
+        for path in (folder, *runtimes):
             shutil.rmtree(path, ignore_errors=True)
     for text in broken:
         print(f"broken promise: {text}\nseed {chosen.seed}", file=sys.stderr)
