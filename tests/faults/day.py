@@ -29,7 +29,7 @@ from scene import COMMAND, TEAM, Scene, SceneError, place
 from supervised import environ, save
 
 from supervisor.client import Client
-from supervisor.errors import NotRunningError, RequestError, SupervisorError
+from supervisor.errors import NotRunningError, RequestError, SupervisorError, UnreachableError
 
 __all__ = ["KINDS", "Day", "DayFigures", "Judge", "draw", "play"]
 
@@ -212,9 +212,8 @@ class Judge(threading.Thread):
         while not self._done.is_set() and not self.wrong:
             try:
                 self._sit()
-            except NotRunningError:
-                self._done.wait(0.02)
-            except RequestError:  # before the first load, or a definition that is gone
+            except (NotRunningError, RequestError, UnreachableError):
+                # It is being started, has loaded nothing yet, or is paused and has lost its sockets.
                 self._done.wait(0.02)
             except SupervisorError as error:
                 self.wrong.append(f"{type(error).__name__}: {error}")
@@ -405,7 +404,7 @@ def _expect_well(day: Day) -> None:
                 if _troubles(document):
                     return False
                 return all(_version(client, name) == day.versions[name] for name in day.locations)
-        except (NotRunningError, RequestError):
+        except (NotRunningError, RequestError, UnreachableError):
             return False
 
     try:
