@@ -30,7 +30,10 @@ from supervisor.spare_time import Pace
 from supervisor.verified import GivenUp, Verified
 from supervisor.verifier import Verifier
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux"),
+]
 
 # Sets ``forked``. A lie that no check of a forkserver can know of.
 WHERE = """\
