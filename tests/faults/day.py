@@ -393,6 +393,8 @@ def _expect_well(day: Day) -> None:
     """Everything is ready with the newest files, is there once, and nothing is said to be wrong."""
 
     def well() -> bool:
+        if not all((day.state / name).exists() for name in ("lock", "snapshots.db", "logs")):
+            return False  # it was not noticed yet
         # A client of its own: it must be possible to find the supervisor anew.
         try:
             with Client(
@@ -420,8 +422,6 @@ def _expect_well(day: Day) -> None:
     day.expect_single()
     if others := [one for one in day.processes() if "supervisor.cli" in one.name]:
         raise SceneError(f"another supervisor runs: {others}")
-    if not (day.state / "lock").exists() or not (day.state / "snapshots.db").exists():
-        raise SceneError(f"the state was not made anew: {sorted(day.state.glob('*'))}")
 
 
 def _troubles(document: Any) -> list[str]:
