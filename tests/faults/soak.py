@@ -1,9 +1,9 @@
 """``make soak``: faults for as long as wanted, and the figures of it.
 
-    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D]
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D] [--beside B]
 
 First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
-minutes, then two operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
+minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
 neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
 was announced before, and with what it was itself served before. Prints the seed first: the same seed plays the same schedule. Exit status 1 when a promise was
 broken, or something leaked; what was found is said at the end. How long a recovery took depends on
@@ -40,9 +40,8 @@ from supervisor.errors import NotRunningError, SupervisorError
 AIM = 0.1
 PLAIN = "from runner_shim import job\n\n@job\ndef v1():\n    pass\n"
 ASKS = 2000
-# An operator's day: pauses up to so many seconds, and so many days at once.
+# An operator's day: pauses up to so many seconds.
 LONGEST_PAUSE = 60.0
-DAYS = 2
 
 
 class Prober(threading.Thread):
@@ -199,12 +198,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--days", type=float, default=60.0)
+    parser.add_argument("--beside", type=int, default=2)
     chosen = parser.parse_args()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup all that is started would ignore it
     print(f"seed {chosen.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     # A supervisor that is gone must have left no socket: each day has a runtime directory of its own.
-    runtimes = [Path(tempfile.mkdtemp(prefix="ws", dir="/tmp")) for _ in range(DAYS)]
+    runtimes = [Path(tempfile.mkdtemp(prefix="ws", dir="/tmp")) for _ in range(chosen.beside)]
     runtime = runtimes[0]
     broken: list[str] = []
     try:
