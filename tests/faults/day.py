@@ -20,7 +20,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -289,7 +289,7 @@ def play(day: Day, what: Round, figures: DayFigures) -> None:
         # What was announced and is lost before the supervisor could look is lost.
         later = what.victim == "supervisor" and "state" in what.kinds
         if "kill" in what.kinds and not later:
-            _kill(day, what.victim, figures)
+            _kill(day, what.victim, figures, stopped)
         time.sleep(max(0.0, until - time.monotonic()))
         for pid in stopped:
             day.send(pid, signal.SIGCONT)
@@ -322,9 +322,11 @@ def _stop(day: Day, who: str) -> list[int]:
     return pids
 
 
-def _kill(day: Day, victim: str, figures: DayFigures) -> None:
+def _kill(day: Day, victim: str, figures: DayFigures, stopped: Sequence[int] = ()) -> None:
     if victim == "supervisor":
         day.kill_supervisor()
+        for pid in stopped:  # what is stopped cannot end what is left
+            day.send(pid, signal.SIGCONT)
         try:
             day.expect_nobody()
         except SceneError:

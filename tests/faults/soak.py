@@ -5,9 +5,10 @@
 First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
 minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
 neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
-was announced before, and with what it was itself served before. Prints the seed first: the same seed plays the same schedule. Exit status 1 when a promise was
-broken, or something leaked; what was found is said at the end. How long a recovery took depends on
-what else the machine does: more than is aimed at is a warning.
+was announced before, and with what it was itself served before. Prints the seed first: the same seed
+plays the same schedule. Exit status 1 when a promise was broken, or something leaked; what was found is
+said at the end. How long a recovery took depends on what else the machine does: more than is aimed at
+is a warning.
 """
 
 from __future__ import annotations
