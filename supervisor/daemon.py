@@ -197,6 +197,7 @@ class Daemon:
             self.conditions.tell("open_files_limit")(shortage(len(self.spec.locations)))
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
+                await asyncio.sleep(0)  # the first go on
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.conditions.tell(key))

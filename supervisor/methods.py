@@ -44,6 +44,8 @@ _MOST_COMPARED = 5000
 _LONGEST_NEAR = 200
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
+# So many locations are given an order in one turn of the event loop.
+_AT_ONCE = 50
 
 
 class Methods:
@@ -223,19 +225,19 @@ class Methods:
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
         """Load anew beside what serves."""
-        return self._order(params, Location.reload)
+        return await self._order(params, Location.reload)
 
     async def restart(self, params: Mapping[str, Any]) -> Reply:
         """Stop the processes and start new ones."""
-        return self._order(params, Location.restart)
+        return await self._order(params, Location.restart)
 
     async def start(self, params: Mapping[str, Any]) -> Reply:
         """Start what is stopped, failed or crashed."""
-        return self._order(params, Location.start)
+        return await self._order(params, Location.start)
 
     async def stop(self, params: Mapping[str, Any]) -> Reply:
         """End the processes."""
-        return self._order(params, Location.stop)
+        return await self._order(params, Location.stop)
 
     async def wait(self, params: Mapping[str, Any]) -> Reply:
         """Wait until no chosen location is under way."""
@@ -322,11 +324,16 @@ class Methods:
             self._daemon.location(name)
         return names or list(self._daemon.locations)
 
-    def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
+    async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
         names = self._chosen(params)
         if self._daemon.stopping:
             raise RequestError("the supervisor is stopping")
-        done = {name: order(self._daemon.location(name)) for name in names}
+        chosen = {name: self._daemon.location(name) for name in names}
+        done = {}
+        for number, (name, location) in enumerate(chosen.items(), 1):
+            done[name] = order(location)
+            if number % _AT_ONCE == 0:  # of a thousand others have their turn in between
+                await asyncio.sleep(0)
         return {"locations": done}, []
 
     @staticmethod

@@ -18,6 +18,8 @@ from supervised import job, make_workspace, poll_now, save
 from supervisor import Client
 from supervisor.rendezvous import Rendezvous
 
+pytestmark = pytest.mark.slow
+
 MARKER = "WS_TEST_MARKER"
 
 

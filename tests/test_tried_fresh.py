@@ -11,7 +11,10 @@ from warmth import FORKED, method, scratch_environment, workspace_of
 
 from supervisor.failures import Failure, scene_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux"),
+]
 
 # Notes each load: f for a forked one, x for a fresh one.
 NOTED = """\

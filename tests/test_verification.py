@@ -30,7 +30,10 @@ from supervisor.spare_time import Pace
 from supervisor.verified import GivenUp, Verified
 from supervisor.verifier import Verifier
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux"),
+]
 
 # Sets ``forked``. A lie that no check of a forkserver can know of.
 WHERE = """\
@@ -403,7 +406,7 @@ async def test_no_more_than_the_budget_is_used(tmp_path, runtime, monkeypatch):
     burns = "import time\nwhile time.process_time() < %s: pass\n"
     workspace = make_workspace(
         tmp_path,
-        {"a.py": burns % 0.7 + job("one"), "b.py": burns % 0.7 + job("two")},
+        {"a.py": burns % 1.0 + job("one"), "b.py": burns % 1.0 + job("two")},
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()

@@ -20,7 +20,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from scene import COMMAND, TEAM, Scene, SceneError, place
 from supervised import environ, save
 
 from supervisor.client import Client
-from supervisor.errors import NotRunningError, RequestError, SupervisorError
+from supervisor.errors import NotRunningError, RequestError, SupervisorError, UnreachableError
 
 __all__ = ["KINDS", "Day", "DayFigures", "Judge", "draw", "play"]
 
@@ -212,9 +212,8 @@ class Judge(threading.Thread):
         while not self._done.is_set() and not self.wrong:
             try:
                 self._sit()
-            except NotRunningError:
-                self._done.wait(0.02)
-            except RequestError:  # before the first load, or a definition that is gone
+            except (NotRunningError, RequestError, UnreachableError):
+                # It is being started, has loaded nothing yet, or is paused and has lost its sockets.
                 self._done.wait(0.02)
             except SupervisorError as error:
                 self.wrong.append(f"{type(error).__name__}: {error}")
@@ -290,7 +289,7 @@ def play(day: Day, what: Round, figures: DayFigures) -> None:
         # What was announced and is lost before the supervisor could look is lost.
         later = what.victim == "supervisor" and "state" in what.kinds
         if "kill" in what.kinds and not later:
-            _kill(day, what.victim, figures)
+            _kill(day, what.victim, figures, stopped)
         time.sleep(max(0.0, until - time.monotonic()))
         for pid in stopped:
             day.send(pid, signal.SIGCONT)
@@ -323,9 +322,11 @@ def _stop(day: Day, who: str) -> list[int]:
     return pids
 
 
-def _kill(day: Day, victim: str, figures: DayFigures) -> None:
+def _kill(day: Day, victim: str, figures: DayFigures, stopped: Sequence[int] = ()) -> None:
     if victim == "supervisor":
         day.kill_supervisor()
+        for pid in stopped:  # what is stopped cannot end what is left
+            day.send(pid, signal.SIGCONT)
         try:
             day.expect_nobody()
         except SceneError:
@@ -394,6 +395,8 @@ def _expect_well(day: Day) -> None:
     """Everything is ready with the newest files, is there once, and nothing is said to be wrong."""
 
     def well() -> bool:
+        if not all((day.state / name).exists() for name in ("lock", "snapshots.db", "logs")):
+            return False  # it was not noticed yet
         # A client of its own: it must be possible to find the supervisor anew.
         try:
             with Client(
@@ -405,7 +408,7 @@ def _expect_well(day: Day) -> None:
                 if _troubles(document):
                     return False
                 return all(_version(client, name) == day.versions[name] for name in day.locations)
-        except (NotRunningError, RequestError):
+        except (NotRunningError, RequestError, UnreachableError):
             return False
 
     try:
@@ -421,8 +424,6 @@ def _expect_well(day: Day) -> None:
     day.expect_single()
     if others := [one for one in day.processes() if "supervisor.cli" in one.name]:
         raise SceneError(f"another supervisor runs: {others}")
-    if not (day.state / "lock").exists() or not (day.state / "snapshots.db").exists():
-        raise SceneError(f"the state was not made anew: {sorted(day.state.glob('*'))}")
 
 
 def _troubles(document: Any) -> list[str]:

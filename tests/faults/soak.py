@@ -1,13 +1,14 @@
 """``make soak``: faults for as long as wanted, and the figures of it.
 
-    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D]
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D] [--beside B]
 
 First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
-minutes, then two operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
+minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
 neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
-was announced before, and with what it was itself served before. Prints the seed first: the same seed plays the same schedule. Exit status 1 when a promise was
-broken, or something leaked; what was found is said at the end. How long a recovery took depends on
-what else the machine does: more than is aimed at is a warning.
+was announced before, and with what it was itself served before. Prints the seed first: the same seed
+plays the same schedule. Exit status 1 when a promise was broken, or something leaked; what was found is
+said at the end. How long a recovery took depends on what else the machine does: more than is aimed at
+is a warning.
 """
 
 from __future__ import annotations
@@ -40,9 +41,8 @@ from supervisor.errors import NotRunningError, SupervisorError
 AIM = 0.1
 PLAIN = "from runner_shim import job\n\n@job\ndef v1():\n    pass\n"
 ASKS = 2000
-# An operator's day: pauses up to so many seconds, and so many days at once.
+# An operator's day: pauses up to so many seconds.
 LONGEST_PAUSE = 60.0
-DAYS = 2
 
 
 class Prober(threading.Thread):
@@ -133,14 +133,14 @@ def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[
 
 
 def run_days(
-    folder: Path, runtime: Path, seed: int, minutes: float
+    folder: Path, runtimes: list[Path], seed: int, minutes: float
 ) -> tuple[DayFigures, list[Judge]]:
     """Days of different seeds at the same time until the time is over; what all of them amounted to."""
     figures, judges = DayFigures(), []
     until = time.monotonic() + minutes * 60
 
     def spend(number: int) -> None:
-        own = Day(folder / str(number), runtime)
+        own = Day(folder / str(number), runtimes[number])
         own.start()
         judge = Judge(own)
         judges.append(judge)
@@ -158,7 +158,7 @@ def run_days(
                 judge.close()
             own.close()
 
-    threads = [threading.Thread(target=spend, args=(number,)) for number in range(DAYS)]
+    threads = [threading.Thread(target=spend, args=(number,)) for number in range(len(runtimes))]
     for one in threads:
         one.start()
     for one in threads:
@@ -199,25 +199,28 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--days", type=float, default=60.0)
+    parser.add_argument("--beside", type=int, default=2)
     chosen = parser.parse_args()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup all that is started would ignore it
     print(f"seed {chosen.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    # A supervisor that is gone must have left no socket: each day has a runtime directory of its own.
+    runtimes = [Path(tempfile.mkdtemp(prefix="ws", dir="/tmp")) for _ in range(chosen.beside)]
+    runtime = runtimes[0]
     broken: list[str] = []
     try:
         if chosen.kills:
             broken += tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
         broken += tell_faults(*run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes))
         if chosen.days and not broken:
-            broken += tell_days(*run_days(folder / "days", runtime, chosen.seed, chosen.days))
+            broken += tell_days(*run_days(folder / "days", runtimes, chosen.seed, chosen.days))
         if not broken:
             for how, seconds in run_neighbours(folder / "neighbours", runtime):
                 tell(f"status and snapshot p99 beside: {how}", f"{seconds * 1000:.1f} ms")
     except SceneError as error:
         broken.append(str(error))
     finally:
-        for path in (folder, runtime):
+        for path in (folder, *runtimes):
             shutil.rmtree(path, ignore_errors=True)
     for text in broken:
         print(f"broken promise: {text}\nseed {chosen.seed}", file=sys.stderr)

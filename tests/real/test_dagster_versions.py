@@ -132,7 +132,7 @@ def test_0_9_pipelines_modes_presets_and_schedules(
         "job": "valuation",
         "mode": "prod",
         "op_selection": ["load"],
-        "environment_vars": {"REGION": "eu"},
+        "environment_vars": {"REGION": "(hidden)"},
     }
     assert found["schedule:nightly_audit"]["execution_timezone"] == "Europe/London"
     assert found["schedule:nightly_audit"]["partition_set"] == "nightly_audit_partitions"
