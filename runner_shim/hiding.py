@@ -60,7 +60,12 @@ class Hidden(object):
         self._because = ""
         self._redone = []
         self._first = _numbers([entry.first for entry in self._entries])
-        self._extras = [self._beyond(each) for each in range(len(self._entries))]
+        self._cython = [
+            each for each, one in enumerate(self._entries) if one.name.startswith(_CYTHON)
+        ]
+        self._extras = []
+        for position in range(len(self._entries)):
+            self._extras.append(self._beyond(position))
         self._hide()
         self._pack()
         self._find = machinery._find_spec
@@ -176,19 +181,15 @@ class Hidden(object):
 
     def _beyond(self, position):
         """Positions of what a module's own import used beside what it completed."""
-        first = self._entries[position].first
-        found = set()
-        for each in range(first, position + 1):
-            entry = self._entries[each]
-            for name in entry.needs:
-                other = self._positions.get(name)
-                if other is not None and not first <= other <= position:
-                    found.add(other)
-            if entry.loader is not None and is_native(entry.loader) and not entry.standard:
-                found.update(
-                    other for other in range(first) if self._entries[other].name.startswith(_CYTHON)
-                )
-        return tuple(sorted(found))
+        entry, first = self._entries[position], self._entries[position].first
+        found = {self._positions[name] for name in entry.needs if name in self._positions}
+        inner = position - 1
+        while inner >= first:  # each of those that it completed itself; they completed the others
+            found.update(self._extras[inner])
+            inner = self._entries[inner].first - 1
+        if entry.loader is not None and is_native(entry.loader) and not entry.standard:
+            found.update(self._cython)
+        return tuple(sorted(each for each in found if not first <= each <= position))
 
     # --- handing out
 

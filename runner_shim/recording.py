@@ -209,6 +209,8 @@ class Recorder(object):
             entry.identity = identity(spec.origin)
             self._hold(entry, members.values())
         for each, names in () if entry.standard else self._lazy:
+            if len(each) == len(names):
+                continue
             for name in [one for one in each if one not in names]:
                 names.add(name)
                 if type(each[name]) is not type(sys):
