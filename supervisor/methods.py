@@ -44,8 +44,6 @@ _MOST_COMPARED = 5000
 _LONGEST_NEAR = 200
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
-# So many locations are given an order in one turn of the event loop.
-_AT_ONCE = 50
 
 
 class Methods:
@@ -326,15 +324,24 @@ class Methods:
 
     async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
         names = self._chosen(params)
-        if self._daemon.stopping:
+        if self._daemon.stopping:  # of none, too
             raise RequestError("the supervisor is stopping")
-        chosen = {name: self._daemon.location(name) for name in names}
-        done = {}
-        for number, (name, location) in enumerate(chosen.items(), 1):
-            done[name] = order(location)
-            if number % _AT_ONCE == 0:  # of a thousand others have their turn in between
-                await asyncio.sleep(0)
-        return {"locations": done}, []
+        return {"locations": await in_turns(self._given(names, order))}, []
+
+    def _given(self, names: list[str], order: Callable[[Location], str]) -> Steps[dict[str, str]]:
+        """What each location answered; those that go meanwhile, and all once it stops, get no order."""
+        chosen = [self._daemon.location(name) for name in names]
+        answers: dict[str, str] = {}
+        for location in chosen:
+            name = location.spec.name
+            if self._daemon.stopping:
+                raise RequestError("the supervisor is stopping")
+            if self._daemon.locations.get(name) is location:
+                answers[name] = order(location)
+            else:
+                answers[name] = "is no longer in the workspace"
+            yield
+        return answers
 
     @staticmethod
     def _serving(location: Location) -> Snapshot:

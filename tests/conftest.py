@@ -125,7 +125,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name the tests that passed only when they were run again; append them to the file WS_FLAKY."""
-    flaky = sorted({one.nodeid for one in terminalreporter.stats.get("rerun", ())})
+    again, failed = (
+        {one.nodeid for one in terminalreporter.stats.get(kind, ())} for kind in ("rerun", "failed")
+    )
+    flaky = sorted(again - failed)
     if not flaky:
         return
     terminalreporter.section("flaky")

@@ -184,8 +184,8 @@ def _watch_callbacks() -> None:
         finally:
             used = clock() - begun - (_collected - collected)
             _running.pop(thread, None)
-            if used > MOST_SECONDS and _judged(callback) and running.seen:
-                place = running.seen
+            if used > MOST_SECONDS and _judged(callback):
+                place = running.seen or "  (nobody looked meanwhile)\n"
                 what = f"a callback used {used * 1000:.0f} ms of processor time: {_named(callback)}"
                 _say(Violation(what, place))
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from loading import write
+from nested import run_pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,26 +57,27 @@ TESTS = """\
 )
 def test_a_skip_in_ci_is_a_failure(tmp_path, variables, outcome, status):
     write(tmp_path, {"test_some.py": TESTS})
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
-    path = f"{ROOT}{os.pathsep}{Path(__file__).parent}"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            os.devnull,
-            "test_some.py",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, **variables},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = run_pytest(tmp_path, "test_some.py", **variables)
     assert outcome in done.stdout, done.stdout + done.stderr
     assert done.returncode == status
     if status:
         assert "no python 3.8 on this machine, and CI is set: install it" in done.stdout
+
+
+def test_what_passes_only_when_it_is_run_again_is_named(tmp_path):
+    test = """\
+        from pathlib import Path
+
+        def test_flaky():
+            been = Path("been").exists()
+            Path("been").touch()
+            assert been
+
+        def test_wrong():
+            assert False
+        """
+    write(tmp_path, {"test_some.py": test})
+    named = tmp_path / "named"
+    done = run_pytest(tmp_path, "test_some.py", "--reruns", "1", WS_FLAKY=str(named))
+    assert "1 failed, 1 passed, 2 rerun" in done.stdout, done.stdout + done.stderr
+    assert named.read_text() == "test_some.py::test_flaky\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import types
@@ -13,6 +12,7 @@ from pathlib import Path
 import loop_guard
 import pytest
 from loading import write
+from nested import run_pytest
 from supervised import GOOD, make_workspace, supervising
 
 ROOT = Path(__file__).parent.parent
@@ -171,24 +171,6 @@ def test_a_test_that_holds_a_loop_up_fails(tmp_path):
                 """,
         },
     )
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
-    environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            os.devnull,
-            "test_wrong.py",
-        ],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = run_pytest(tmp_path, "test_wrong.py")
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "open in the event loop" in done.stdout
