@@ -2,12 +2,14 @@
 
 A test fails, too, when an event loop of the supervisor, here or in a process that it started, did what
 none may (``loop_guard``). Where the variable CI is set, a test that would be skipped for want of an
-interpreter, a package or a right fails instead.
+interpreter, a package or a right fails instead. A test that hangs fails also when it is run again,
+and one that no timeout can end ends its process, so that the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import inspect
 import os
@@ -45,6 +47,10 @@ hypothesis.settings.load_profile("ours")
 _MAY_SKIP = re.compile(r"\bLinux\b|no python 3\.14\b")
 
 _reports = pytest.StashKey[Path]()
+_limits = pytest.StashKey[Any]()
+_errors = pytest.StashKey[int]()
+# A process is ended when a test has not ended so many times its limit after its start.
+_PATIENCE = 3
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,11 +59,36 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_reports].chmod(0o777)  # some tests run as another user
     os.environ[loop_guard.REPORTS] = str(config.stash[_reports])
     loop_guard.install()
+    config.stash[_errors] = os.dup(2)  # not yet redirected
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what processes reported to nobody."""
     shutil.rmtree(config.stash[_reports], ignore_errors=True)
+    os.close(config.stash[_errors])
+
+
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
+    """Beside the alarm, which code that waits in C may never see, a thread looks at the time."""
+    item.stash[_limits] = settings
+    limit = settings.timeout * _PATIENCE
+    faulthandler.dump_traceback_later(limit, exit=True, file=item.config.stash[_errors])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Nothing is measured between two tests."""
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The alarm of the first run has rung, or was stopped by its failure: a second run has its own."""
+    if getattr(item, "execution_count", 1) > 1 and _limits in item.stash:
+        item.ihook.pytest_timeout_set_timer(item=item, settings=item.stash[_limits])
 
 
 @pytest.hookimpl(wrapper=True)

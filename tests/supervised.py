@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -299,15 +301,27 @@ class SupervisorProcess:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put("")
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def told(self) -> dict[str, Any]:
-        """The next thing it says; fails when it ends instead."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        """The next thing it says; fails when it ends instead, or says nothing for long."""
+        try:
+            line = self._lines.get(timeout=DEADLINE)
+        except queue.Empty:
+            raise AssertionError(f"the supervisor said nothing for {DEADLINE:g} s") from None
         assert line, f"the supervisor ended with status {self.process.wait()}"
         value: dict[str, Any] = json.loads(line)
         return value
@@ -323,6 +337,7 @@ class SupervisorProcess:
         """SIGKILL, and collect it."""
         self.process.kill()
         self.process.wait()
+        self._reader.join()
 
     def survivors(self) -> list[int]:
         """The live processes of this supervisor and its children, however far down."""
@@ -336,7 +351,4 @@ def supervisor_process(workspace: Path, runtime: Path, marker: str) -> Iterator[
     try:
         yield running
     finally:
-        if running.process.poll() is None:
-            running.kill()
-        assert running.process.stdout is not None
-        running.process.stdout.close()
+        running.kill()

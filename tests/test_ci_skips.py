@@ -81,3 +81,35 @@ def test_what_passes_only_when_it_is_run_again_is_named(tmp_path):
     done = run_pytest(tmp_path, "test_some.py", "--reruns", "1", WS_FLAKY=str(named))
     assert "1 failed, 1 passed, 2 rerun" in done.stdout, done.stdout + done.stderr
     assert named.read_text() == "test_some.py::test_flaky\n"
+
+
+def test_a_test_that_hangs_fails_when_it_is_run_again_too(tmp_path):
+    test = """\
+        import time
+
+        def test_hangs():
+            time.sleep(1000)
+
+        def test_right():
+            pass
+        """
+    write(tmp_path, {"test_some.py": test})
+    done = run_pytest(tmp_path, "test_some.py", "--reruns", "1", "--timeout", "1")
+    assert "1 failed, 1 passed, 1 rerun" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_test_that_no_timeout_ends_ends_its_process_and_the_others_go_on(tmp_path):
+    test = """\
+        import signal, time
+
+        def test_hangs():
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+            time.sleep(1000)
+
+        def test_right():
+            pass
+        """
+    write(tmp_path, {"test_some.py": test})
+    done = run_pytest(tmp_path, "test_some.py", "-n", "1", "--timeout", "1")
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "in test_hangs" in done.stderr

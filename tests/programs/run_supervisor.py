@@ -1,4 +1,6 @@
-"""A supervisor of the workspace file in argv[1]; says the states of all locations, one JSON a line.
+"""A supervisor of the workspace file in argv[1]; tells of all its locations, one JSON a line.
+
+Of each its state, the reason, and the definitions that are served: told when one of them changes.
 
 With WS_TEST_VERIFY in the environment it verifies at once, however busy the machine is.
 """
@@ -32,18 +34,21 @@ async def main():
     run = asyncio.create_task(daemon.run())
     seen = {}
     while not run.done():
-        now = {name: [one.state.value, one.reason] for name, one in daemon.locations.items()}
+        now = _told(daemon)
         if now != seen:
             say(now)
             seen = now
-        waiting = asyncio.create_task(daemon.news.wait(lambda: _states(daemon) != seen, 3600))
+        waiting = asyncio.create_task(daemon.news.wait(lambda: _told(daemon) != seen, 3600))
         await asyncio.wait([waiting, run], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
     await run
 
 
-def _states(daemon):
-    return {name: [one.state.value, one.reason] for name, one in daemon.locations.items()}
+def _told(daemon):
+    return {
+        name: [one.state.value, one.reason, sorted(one.snapshot.index()) if one.snapshot else []]
+        for name, one in daemon.locations.items()
+    }
 
 
 if __name__ == "__main__":
