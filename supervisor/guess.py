@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,13 @@ __all__ = ["Sources", "sources_of"]
 
 _MAX_SOURCES = 200
 _MAX_SOURCE_BYTES = 1024 * 1024
+# To parse a source holds the interpreter: about half a millisecond a KiB.
+_MAX_PARSED_BYTES = 32 * 1024
+# CPython's parser counts how deep it is for all threads together (seen in 3.11), and warnings are
+# filtered for all of them.
+_parsing = threading.Lock()
 
-# For a source of a Python that this one cannot parse. What begins a line is not in a function.
+# For a source that is large, or of a Python that this one cannot parse. What begins a line is not in a function.
 _IMPORT = re.compile(
     rb"^([ \t]*)(?:import[ \t]+([\w., \t]+)"
     rb"|from[ \t]+(\.*\w[\w.]*|\.+)[ \t]+import\b[ \t]*(\([^)]{0,1000}|[\w., \t]*))",
@@ -120,11 +126,13 @@ def _imports(source: Path) -> list[_Import]:
             text = file.read(_MAX_SOURCE_BYTES)
     except OSError:
         return []
+    if len(text) > _MAX_PARSED_BYTES:
+        return _lines_that_import(text)
     try:
-        with warnings.catch_warnings():
+        with _parsing, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the team's own literals: not ours to tell
             tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return _lines_that_import(text)
     return list(_statements_that_import(tree.body, at_once=True))
 

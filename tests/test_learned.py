@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,18 @@ def test_the_scan_of_another_pythons_source_looks_at_the_beginning_of_lines(tmp_
     text = "import first, second\nprint 'python 2'\nif True:\n    import third\nfrom a.b import c\n"
     write(tmp_path, {"defs.py": text})
     assert imports_of(target(tmp_path)) == ("first", "second", "a")
+
+
+def test_the_scan_of_a_large_source_looks_at_the_beginning_of_lines(tmp_path):
+    write(tmp_path, {"defs.py": "import first\nif True:\n    import second\n" + "x = 1\n" * 10000})
+    assert imports_of(target(tmp_path)) == ("first",)
+
+
+def test_scans_side_by_side_see_the_same(tmp_path):
+    write(tmp_path, {"defs.py": "import first\nif True:\n    import second\n" + "x = [1]\n" * 2000})
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: imports_of(target(tmp_path)), range(100)))
+    assert set(found) == {("first", "second")}
 
 
 def test_the_scan_follows_the_teams_own_modules_and_leaves_them_out(tmp_path):
