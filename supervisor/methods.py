@@ -107,10 +107,8 @@ class Methods:
         kind = _text(params, "kind", optional=True)
         name = _text(params, "location", optional=True)
         chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
-        number, pieces = 0, [b""]
-        for location in chosen:
-            if location.snapshot is not None:
-                number += await in_turns(_listed(location.snapshot, kind, pieces))
+        pieces = [b""]
+        number = await in_turns(_all_listed(chosen, kind, pieces))
         # Packed at once, very many rows would hold up everybody else.
         pieces[0] = b"\x81" + wire.pack("definitions") + packed.list_header(number)
         return Packed(pieces), []
@@ -206,12 +204,8 @@ class Methods:
         """The environments in use, by whom, and what is installed in each."""
         name = _text(params, "location", optional=True)
         chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        for location in chosen:
-            data = environment_status(location.spec, location.newest or location.serving)
-            entry = found.setdefault((data["name"], data["executable"]), {**data, "locations": []})
-            entry["locations"].append(location.spec.name)
-        for entry in found.values():
+        found = await in_turns(_environments(chosen))
+        for entry in found:
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
             entry["packages"] = None
             if entry["prefix"]:
@@ -219,7 +213,7 @@ class Methods:
                     entry["packages"] = await asyncio.to_thread(
                         distributions, Path(entry["prefix"]), entry["python"]
                     )
-        return {"environments": list(found.values())}, []
+        return {"environments": found}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
         """Load anew beside what serves."""
@@ -374,6 +368,26 @@ def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
         "fingerprint": snapshot.fingerprint,
         "loaded_at": snapshot.loaded_at,
     }
+
+
+def _environments(locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+    """The environment of each location, and the names of those that run in it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for location in locations:
+        data = environment_status(location.spec, location.newest or location.serving)
+        entry = found.setdefault((data["name"], data["executable"]), {**data, "locations": []})
+        entry["locations"].append(location.spec.name)
+        yield
+    return list(found.values())
+
+
+def _all_listed(locations: list[Location], kind: str | None, pieces: list[bytes]) -> Steps[int]:
+    number = 0
+    for location in locations:
+        if location.snapshot is not None:
+            number += yield from _listed(location.snapshot, kind, pieces)
+        yield
+    return number
 
 
 def _listed(snapshot: Snapshot, kind: str | None, pieces: list[bytes]) -> Steps[int]:
