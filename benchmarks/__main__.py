@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    left_out,
     limit,
     loop,
     memory,
@@ -27,6 +28,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "status": status.measure,
     "snapshot": snapshot.measure,
     "limit": limit.measure,
+    "left-out": left_out.measure,
     "scale": scale.measure,
     "loop": loop.measure,
     "dagster": against_dagster.measure,

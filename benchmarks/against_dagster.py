@@ -30,6 +30,7 @@ __all__ = [
     "dagster_interpreter",
     "dagster_names",
     "dagster_workspace",
+    "installed",
     "ours_loaded",
     "pss",
     "saved_until_served",
@@ -196,11 +197,19 @@ def _measure(setting: Setting, count: int, aim: float, rounds: int) -> list[Resu
 
 def dagster_interpreter(setting: Setting) -> tuple[envs.Interpreter, str]:
     """A virtualenv with Dagster, made once, and the version of it."""
-    return _dagster_interpreter(tuple(setting.environ.items()))
+    made = _environment(tuple(setting.environ.items()), ("dagster",))
+    return made.interpreter, made.installed["dagster"]
+
+
+def installed(setting: Setting, requirements: tuple[str, ...]) -> envs.Interpreter:
+    """A virtualenv with ``requirements``, made once."""
+    return _environment(tuple(setting.environ.items()), requirements).interpreter
 
 
 @cache
-def _dagster_interpreter(variables: tuple[tuple[str, str], ...]) -> tuple[envs.Interpreter, str]:
+def _environment(
+    variables: tuple[tuple[str, str], ...], requirements: tuple[str, ...]
+) -> envs.Environment:
     environ = {key: value for key, value in variables if key != "XDG_RUNTIME_DIR"}
     store = envs.EnvironmentStore(cache_directory(environ) / "bench", environ)
     error: Exception | None = None
@@ -208,18 +217,16 @@ def _dagster_interpreter(variables: tuple[tuple[str, str], ...]) -> tuple[envs.I
         if found.interpreter is None or not found.interpreter.is_final:
             continue
         try:
-            made = store.sync(
+            return store.sync(
                 envs.EnvironmentRequest(
-                    name=f"dagster-{found.interpreter.version_text}",
+                    name=f"{'-'.join(requirements)}-{found.interpreter.version_text}",
                     python=str(found.interpreter.executable),
-                    requirements=("dagster",),
+                    requirements=requirements,
                 )
             )
-        except envs.EnvError as trouble:  # a Python that Dagster does not support yet
+        except envs.EnvError as trouble:  # a Python that they do not support yet
             error = trouble
-            continue
-        return made.interpreter, made.installed["dagster"]
-    raise UnavailableError(f"dagster cannot be installed: {error}")
+    raise UnavailableError(f"{', '.join(requirements)} cannot be installed: {error}")
 
 
 def dagster_names(count: int) -> list[str]:

@@ -161,9 +161,13 @@ class Setting:
         return Client(workspace, environ=self.environ, timeout=_DEADLINE)
 
     @contextlib.contextmanager
-    def supervised(self, workspace: Path) -> Iterator[tuple[Client, float]]:
-        """``supervise -w workspace`` from nothing: a client of it, and the time it was started."""
-        shutil.rmtree(workspace.parent / ".supervise", ignore_errors=True)
+    def supervised(self, workspace: Path, *, anew: bool = True) -> Iterator[tuple[Client, float]]:
+        """``supervise -w workspace``: a client of it, and the time it was started.
+
+        ``anew``: from nothing; otherwise with what was known at its last end.
+        """
+        if anew:
+            shutil.rmtree(workspace.parent / ".supervise", ignore_errors=True)
         log = workspace.with_name("supervise.log")
         with log.open("wb") as output:
             started = time.perf_counter()

@@ -5,7 +5,7 @@ and the page to what workspace files say of a location. Errs on the side of hidi
 mistake can be given another name. Python 3.6, and imports nothing of weight before it is needed.
 """
 
-__all__ = ["HIDDEN", "definition", "is_secret_name", "masked", "masked_text"]
+__all__ = ["HIDDEN", "definition", "is_secret_name", "masked", "masked_text", "prepare"]
 
 HIDDEN = "(hidden)"
 
@@ -250,7 +250,7 @@ def _names_a_variable(text):
 
 # --- texts
 
-_patterns = {}
+_patterns = {}  # name -> the compiled one, once it is needed: to compile all takes milliseconds
 # What has none of these in it is no secret: most texts are done with this look.
 _SIGNS = (
     "pass", "pwd", "psw", "secret", "token", "key", "auth", "bearer ", "basic ", "cred", "cookie",
@@ -258,7 +258,7 @@ _SIGNS = (
     "digest ", "pw=", "pw:",
 )  # fmt: skip
 _PREFIXES = (
-    "eyJ", "AKIA", "ASIA", "gh", "glpat-", "xox", "sk-", "sk_", "rk_", "AIza", "hf_", "npm_",
+    "eyJ", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-", "sk_", "rk_", "AIza", "hf_", "npm_",
     "pypi-", "ya29.", "SG.",
 )  # fmt: skip
 _SHORTEST = 5
@@ -270,7 +270,7 @@ def masked_text(text):
         return text
     for sign in _PREFIXES:
         if sign in text:
-            text = _pattern("token").sub(HIDDEN, text)
+            text = _pattern("known").sub(HIDDEN, text)
             break
     low = text.lower()
     for sign in _SIGNS:
@@ -294,9 +294,18 @@ def _masked_text(text):
     return text
 
 
+def prepare():
+    """Have all patterns compiled, for those who are forked from this process."""
+    for name in _TEXTS:
+        _pattern(name)
+
+
 def _pattern(name):
-    if not _patterns:
-        _compile()
+    if name not in _patterns:
+        import re
+
+        flags = {"pem": re.DOTALL}.get(name, 0) | (re.IGNORECASE if name in _ANY_CASE else 0)
+        _patterns[name] = re.compile(_TEXTS[name], flags)
     return _patterns[name]
 
 
@@ -355,48 +364,38 @@ def _leads_to_secret(text, found):
     return True
 
 
-def _compile():
-    import re
-
-    quoted = r"(?:(\"|')(?:(?!\1)[^\\]|\\.)*\1)"
-    _patterns.update(
-        pem=re.compile(
-            r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----).*?(?=-----END|\Z)", re.DOTALL
-        ),
-        header=re.compile(
-            r"((?<![\w-])(?:proxy-)?authorization\\?[\"']?\s{0,4}[:=]"
-            r"(?!\s{0,4}\\?[\"']?(?:[a-z]{1,20}\s{1,4})?\(hidden\))\s{0,4}\\?[\"']?"
-            r"(?:(?:bearer|basic|digest|token|negotiate|apikey)\s+)?)[^\"'\\\r\n]+",
-            re.IGNORECASE,
-        ),
-        # A port is no password. What is between the last "@" and "//" is all of it.
-        userinfo=re.compile(
-            r"([a-z][a-z0-9+.\-]{0,30}://[^\s/?#:@\"'<>]{0,256}):(?!\d{1,5}(?:[/?#\s]|$))"
-            r"[^\s\"'<>]{1,1024}@",
-            re.IGNORECASE,
-        ),
-        user=re.compile(r"(https?://)(?!\(hidden\))[^\s/?#:@\"'<>]{8,256}@", re.IGNORECASE),
-        hook=re.compile(r"(hooks\.slack\.com/(?:services|workflows)/)[\w/]+", re.IGNORECASE),
-        part=re.compile(r"(?:^|;)\s{0,4}([A-Za-z][\w .\-]{0,63})="),
-        rest=re.compile(quoted + r"|[^;\r\n]+"),
-        option=re.compile(r"(?<![\w-])--?([A-Za-z][\w\-]{0,63})[ \t]{1,4}(?![-(])"),
-        word=re.compile(quoted + r"|[^\s\"']+"),
-        pair=re.compile(
-            r"(?<![\w.])(?:-{0,2}|\\?[\"'])([A-Za-z_][\w.\-]{0,63})\\?[\"']?\s{0,4}[=:]\s{0,4}(?!\(hidden\))"
-        ),
-        value=re.compile(quoted + r"|\\\"[^\"]*\\\"|[^\s;,&\"'<>(){}\[\]\\][^\s;,&\"'<>\[\]{}]*"),
-        whole=re.compile(
-            r"(\s*(?:bearer|basic(?=\s+\S*[\d=])|negotiate|digest)\s+)\S+\s*\Z", re.IGNORECASE
-        ),
-        scheme=re.compile(
-            r"(\bbearer\s+)(?=[A-Za-z]{0,512}[\d_~+/=.\-])[\w~+/=.\-]{8,4096}", re.IGNORECASE
-        ),
-        token=re.compile(
-            r"\beyJ[\w-]{5,4096}\.[\w-]{2,4096}(?:\.[\w-]{0,4096})?"
-            r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
-            r"|\bgh[pousr]_\w{20,255}|\bgithub_pat_\w{20,255}|\bglpat-[\w-]{16,255}"
-            r"|\bxox[abeoprs]-[\w-]{10,255}|\b(?:sk|rk)_(?:live|test)_\w{10,255}"
-            r"|\bsk-[\w-]{20,255}|\bAIza[\w-]{30,255}|\bhf_\w{20,255}|\bnpm_\w{20,255}"
-            r"|\bpypi-[\w-]{20,255}|\bya29\.[\w-]{10,255}|\bSG\.[\w-]{16,255}\.[\w-]{16,255}"
-        ),
-    )
+_QUOTED = r"(?:(\"|')(?:(?!\1)[^\\]|\\.)*\1)"
+_TEXTS = dict(
+    pem=(r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----).*?(?=-----END|\Z)"),
+    header=(
+        r"((?<![\w-])(?:proxy-)?authorization\\?[\"']?\s{0,4}[:=]"
+        r"(?!\s{0,4}\\?[\"']?(?:[a-z]{1,20}\s{1,4})?\(hidden\))\s{0,4}\\?[\"']?"
+        r"(?:(?:bearer|basic|digest|token|negotiate|apikey)\s+)?)[^\"'\\\r\n]+"
+    ),
+    # A port is no password. What is between the last "@" and "//" is all of it.
+    userinfo=(
+        r"([a-z][a-z0-9+.\-]{0,30}://[^\s/?#:@\"'<>]{0,256}):(?!\d{1,5}(?:[/?#\s]|$))"
+        r"[^\s\"'<>]{1,1024}@"
+    ),
+    user=(r"(https?://)(?!\(hidden\))[^\s/?#:@\"'<>]{8,256}@"),
+    hook=(r"(hooks\.slack\.com/(?:services|workflows)/)[\w/]+"),
+    part=(r"(?:^|;)\s{0,4}([A-Za-z][\w .\-]{0,63})="),
+    rest=(_QUOTED + r"|[^;\r\n]+"),
+    option=(r"(?<![\w-])--?([A-Za-z][\w\-]{0,63})[ \t]{1,4}(?![-(])"),
+    word=(_QUOTED + r"|[^\s\"']+"),
+    pair=(
+        r"(?<![\w.])(?:-{0,2}|\\?[\"'])([A-Za-z_][\w.\-]{0,63})\\?[\"']?\s{0,4}[=:]\s{0,4}(?!\(hidden\))"
+    ),
+    value=(_QUOTED + r"|\\\"[^\"]*\\\"|[^\s;,&\"'<>(){}\[\]\\][^\s;,&\"'<>\[\]{}]*"),
+    whole=(r"(\s*(?:bearer|basic(?=\s+\S*[\d=])|negotiate|digest)\s+)\S+\s*\Z"),
+    scheme=(r"(\bbearer\s+)(?=[A-Za-z]{0,512}[\d_~+/=.\-])[\w~+/=.\-]{8,4096}"),
+    known=(
+        r"\beyJ[\w-]{5,4096}\.[\w-]{2,4096}(?:\.[\w-]{0,4096})?"
+        r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+        r"|\bgh[pousr]_\w{20,255}|\bgithub_pat_\w{20,255}|\bglpat-[\w-]{16,255}"
+        r"|\bxox[abeoprs]-[\w-]{10,255}|\b(?:sk|rk)_(?:live|test)_\w{10,255}"
+        r"|\bsk-[\w-]{20,255}|\bAIza[\w-]{30,255}|\bhf_\w{20,255}|\bnpm_\w{20,255}"
+        r"|\bpypi-[\w-]{20,255}|\bya29\.[\w-]{10,255}|\bSG\.[\w-]{16,255}\.[\w-]{16,255}"
+    ),
+)
+_ANY_CASE = frozenset(["header", "hook", "scheme", "user", "userinfo", "whole"])

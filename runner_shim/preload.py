@@ -18,6 +18,7 @@ from runner_shim import (
     frameworks,
     hiding,
     imported,
+    masking,
     recording,
     shim,  # noqa: F401
     target,  # noqa: F401
@@ -132,6 +133,7 @@ class Preload(object):
         found = self._recorder.unfit()
         if not found:
             self._recorder.stop()
+            masking.prepare()
             libraries = checking.native_files() - self._libraries
             self.hidden = hiding.Hidden(self._recorder, libraries)
             _freeze(self._thresholds)

@@ -25,7 +25,7 @@ from supervisor import failures
 from supervisor.capture import LastWords, LocationLog, MarkedLog
 from supervisor.environments import Environments, Prepared
 from supervisor.failures import Failure
-from supervisor.guess import Sources, sources_of
+from supervisor.guess import sources_of
 from supervisor.launcher import Launcher, LaunchError, LaunchRequest, Placed
 from supervisor.limits import UNENFORCED
 from supervisor.process import Exit, is_stopped
@@ -33,7 +33,8 @@ from supervisor.pulse import Pulse
 from supervisor.running_time import RunningTime, limit
 from supervisor.slots import FIRST, Slots
 from supervisor.snapshot import Snapshot, SnapshotError, accepting
-from supervisor.specs import LocationSpec, StartMethod, Target
+from supervisor.source_lines import quoted
+from supervisor.specs import LocationSpec, StartMethod
 from supervisor.steps import in_turns
 from supervisor.transport import Transport
 
@@ -286,6 +287,13 @@ class Attempt:
             self._words.add(data)
         self._log.output(stream, data)
 
+    async def looked_into(self, failure: Failure) -> Failure:
+        """``failure`` with the lines that it names; ``sources`` are then what the target imports."""
+        assert self.spec.target is not None
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            self.sources = (await asyncio.to_thread(sources_of, self.spec.target)).files
+        return await quoted(failure)
+
     async def dump_stack(self) -> list[str]:
         """Have the shim write its Python stack to its log, whatever it is doing; the lines of it."""
         if self.placed is None or not self._greeted:
@@ -308,10 +316,7 @@ class Attempt:
         assert self.prepared is not None
         assert self.spec.target is not None
         environment = self.prepared.environment
-        sources, place = await asyncio.to_thread(
-            _look, self.spec.target, environment.interpreter.executable
-        )
-        self.sources = sources.files
+        place = await asyncio.to_thread(_place, environment.interpreter.executable)
         return LaunchRequest(
             name=self.spec.name,
             instance=self.instance,
@@ -327,7 +332,7 @@ class Attempt:
             environment_key=environment.key,
             start_method=StartMethod.SPAWN if self.fresh_because else self.spec.start_method,
             start_method_reason=self.fresh_because,
-            imports=sources.imports,
+            target=self.spec.target,
             preload=self.spec.preload,
             anew=self._anew,
             hash_seed=self._hash_seed,
@@ -482,10 +487,9 @@ class Attempt:
         return None if self.prepared is None else self.prepared.environment.interpreter.executable
 
 
-def _look(target: Target, executable: Path) -> tuple[Sources, str]:
+def _place(executable: Path) -> str:
     # A virtualenv's interpreter is a link, most often to one that others share.
-    place = f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
-    return sources_of(target), place
+    return f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
 
 
 def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

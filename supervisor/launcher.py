@@ -26,7 +26,7 @@ from supervisor import strays
 from supervisor.descriptors import no_room
 from supervisor.limits import Cgroups
 from supervisor.process import Exit, Output, Process
-from supervisor.specs import KillScope, Limits, StartMethod
+from supervisor.specs import KillScope, Limits, StartMethod, Target
 from supervisor.warden import Warden
 
 __all__ = [
@@ -61,8 +61,8 @@ class LaunchRequest:
     The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
     the environment, ``place`` where the executable really is: it may be reached through links that
     lead elsewhere one day, ``start_method`` what was asked for (and why, when it was not the operator),
-    ``imports`` the libraries that the target's source names, ``preload`` what the operator wants
-    preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after
+    ``target`` what is going to be loaded, whose source names libraries, ``preload`` what the operator
+    wants preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after
     one of which nobody knows whether it came to life. ``hash_seed`` is what a fresh process has for
     PYTHONHASHSEED while it starts, and not in the variables that user code sees; one of ``environ``
     wins ("": none).
@@ -82,7 +82,7 @@ class LaunchRequest:
     place: str = ""
     start_method: StartMethod = StartMethod.AUTO
     start_method_reason: str = ""
-    imports: tuple[str, ...] = ()
+    target: Target | None = None
     preload: tuple[str, ...] | None = None
     anew: Callable[[], str] | None = None
     hash_seed: str = ""

@@ -295,9 +295,9 @@ class Location:
             await self._on_disk(snapshot)
             convicted = await self._suspicion.loaded(snapshot.report.get("files", ()))
         except AttemptFailedError as error:
-            outcome = partial(self._failed, attempt, await quoted(error.failure))
+            outcome = partial(self._failed, attempt, await attempt.looked_into(error.failure))
         except AttemptDiedError as error:
-            failure = await quoted(attempt.cause(error.ended, error.doing))
+            failure = await attempt.looked_into(attempt.cause(error.ended, error.doing))
             outcome = partial(self._died, attempt, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -220,6 +221,11 @@ class LogFile:
         return older + _read(self.path, offset, end - self._origin - offset)
 
 
+# What is printed waits so long for more of it (seconds): to wake a thread for each line costs more
+# than to write it.
+_GATHERING = 0.01
+
+
 class LogFiles:
     """The thread of all logs; made in a running event loop, which hears what was written.
 
@@ -302,6 +308,10 @@ class LogFiles:
         with self._ready:
             while not (self._waiting or self._jobs or self._closing):
                 self._ready.wait()
+            gathering = not (self._jobs or self._closing)
+        if gathering:
+            time.sleep(_GATHERING)
+        with self._ready:
             waiting, self._waiting = self._waiting, {}
             job = self._jobs.popleft() if self._jobs else None
         if waiting:

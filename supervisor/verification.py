@@ -29,7 +29,7 @@ from supervisor.verified import GivenUp
 if TYPE_CHECKING:
     from supervisor.verifier import Verifier
 
-__all__ = ["Case", "Host", "Outcome", "Verification", "case_of"]
+__all__ = ["Case", "ChangedError", "Host", "Outcome", "Verification", "case_of"]
 
 # A result that is not kept on disk holds for so long for the same load (seconds).
 _RECENT = 3600.0
@@ -216,9 +216,15 @@ class Verification:
     ) -> None:
         """Find out what is known already of what ``attempt`` has loaded."""
         try:
-            case = await asyncio.to_thread(case_of, attempt, snapshot)
+            if give_up:
+                case = await asyncio.to_thread(case_of, attempt, snapshot)
+            else:
+                case = await verifier.look_into(attempt, snapshot)
         except RuntimeError:  # no thread can be started
             self._note("pending", "there are too few threads to look at what was loaded")
+            return
+        except ChangedError:
+            self._note("pending", "files of it have changed since it was loaded")
             return
         self._opening = None
         now = time.time()
@@ -291,11 +297,18 @@ class Verification:
             self._verifier.forget(self)
 
 
+class ChangedError(Exception):
+    """What was loaded is not what stands in the files any more."""
+
+
 def case_of(attempt: Attempt, snapshot: Snapshot) -> Case:
-    """What is to be verified; reads files, for a thread."""
+    """What is to be verified; reads files, for a thread. Raises ``ChangedError``."""
     subject = _subject(attempt)
     assert attempt.placed is not None
     files = snapshot.report.get("files", ())
+    loaded, now = int(snapshot.loaded_at * 1e9), time.time_ns()
+    if any(loaded < _changed_ns(path) <= now for path in files):
+        raise ChangedError
     parts = [
         subject,
         attempt.placed.profile,

@@ -27,7 +27,7 @@ from supervisor.snapshot import Snapshot, SnapshotDiff, comparing
 from supervisor.spare_time import Pace, SpareTime
 from supervisor.specs import KillScope
 from supervisor.steps import in_turns
-from supervisor.verification import Case, Host, Outcome, Verification, case_of
+from supervisor.verification import Case, ChangedError, Host, Outcome, Verification, case_of
 from supervisor.verified import Verified
 
 __all__ = ["Verifier"]
@@ -35,6 +35,8 @@ __all__ = ["Verifier"]
 _log = logging.getLogger(__name__)
 
 _NICE = 19
+# It is looked so often whether nothing starts or loads any more (seconds).
+_LOOK = 0.1
 # Processor time of a load is looked at so often (seconds).
 _SAMPLE = 0.25
 # A file's times are those of the kernel's clock, which may be a tick behind (ns); a death is heard
@@ -64,6 +66,7 @@ class Verifier:
         # Slots of its own: nothing that starts has to wait for a verification.
         self._services = replace(services, slots=Slots(1))
         self._busy = busy
+        self._looking = asyncio.Lock()
         self._spare = SpareTime(self.pace)
         self._queue: dict[Verification, Case] = {}
         self._large: set[str] = set()
@@ -79,6 +82,13 @@ class Verifier:
     async def open(self) -> None:
         """Read what an earlier supervisor found out."""
         await self.verified.open()
+
+    async def look_into(self, attempt: Attempt, snapshot: Snapshot) -> Case:
+        """``case_of`` these, once nothing starts or loads; one at a time."""
+        async with self._looking:
+            while self._busy():  # noqa: ASYNC110 - whoever changes does not know of it
+                await asyncio.sleep(_LOOK)
+            return await asyncio.to_thread(case_of, attempt, snapshot)
 
     def want(self, verification: Verification, case: Case) -> None:
         """Verify ``case`` when there is time."""
@@ -224,8 +234,11 @@ class Verifier:
         return Outcome("fork_condemned", why, again=f"{why}: loaded in a fresh process")
 
     async def _unchanged(self, case: Case) -> None:
-        now = await asyncio.to_thread(case_of, case.attempt, case.snapshot)
-        if now.key != case.key:
+        try:
+            now = await asyncio.to_thread(case_of, case.attempt, case.snapshot)
+        except ChangedError:
+            now = None
+        if now is None or now.key != case.key:
             raise _DroppedError("its files have changed: it is verified when it is loaded again")
 
     async def _fresh(self, host: Host, case: Case, count: int) -> Snapshot:

@@ -28,6 +28,7 @@ from supervisor.forkserver import (
     UnfitError,
     UnfitLibrariesError,
 )
+from supervisor.guess import sources_of
 from supervisor.launcher import LaunchRequest, Placed, SpawnLauncher
 from supervisor.learned import Learned
 from supervisor.packages import fingerprint
@@ -74,6 +75,8 @@ class WarmLauncher:
         self._unfit: dict[Key, str] = {}
         self._refused: dict[Key, dict[str, str]] = {}
         self._packages: dict[Path, str] = {}
+        self._guesses: dict[str, tuple[str, ...]] = {}
+        self._looking = asyncio.Lock()
         self._outgrown: dict[Key, LaunchRequest] = {}
         self._calm: asyncio.TimerHandle | None = None
         self._warming: set[asyncio.Task[None]] = set()
@@ -156,7 +159,7 @@ class WarmLauncher:
 
     def replace(self, executable: Path) -> None:
         """What is installed for ``executable`` has changed: whoever comes next starts afresh."""
-        self._packages.pop(executable, None)
+        self._packages.pop(executable, None)  # and the guess is made again with it
         self._forget([key for key in self._keys() if key[0] == str(executable)])
 
     async def close(self) -> None:
@@ -188,7 +191,7 @@ class WarmLauncher:
     def _new(self, request: LaunchRequest) -> Forkserver:
         key = request.environment_key
         modules = (
-            self._learned.modules(key, request.imports)
+            self._learned.modules(key, self._guesses.get(key, ()))
             if request.preload is None
             else list(request.preload)
         )
@@ -204,7 +207,7 @@ class WarmLauncher:
         Raises ``UnfitError`` or ``ForkserverGoneError``.
         """
         for _ in range(_ROUNDS):
-            await self._look_at_packages(request)
+            await self._look(request)
             server = self._server(request)
             if await self._warm(request, server):
                 return server
@@ -226,11 +229,20 @@ class WarmLauncher:
             self._learned.forget(key, server.gone)
         return True
 
-    async def _look_at_packages(self, request: LaunchRequest) -> None:
-        await self._learned.opened()
-        if request.executable not in self._packages:
-            found = await asyncio.to_thread(fingerprint, request.executable.parent.parent)
-            self._packages.setdefault(request.executable, found)
+    async def _look(self, request: LaunchRequest) -> None:
+        """Have what a forkserver for ``request`` is made from looked at."""
+        if self._looked(request):
+            return
+        async with self._looking:  # many that begin together look once
+            await self._learned.opened()
+            if self._looked(request):
+                return
+            guess, packages = await asyncio.to_thread(_found, request)
+            self._packages[request.executable] = packages
+            self._guesses[request.environment_key] = guess
+
+    def _looked(self, request: LaunchRequest) -> bool:
+        return request.executable in self._packages and request.environment_key in self._guesses
 
     def _grow(self) -> None:
         self._calm = None
@@ -242,12 +254,12 @@ class WarmLauncher:
 
     async def _outgrow(self, key: Key, request: LaunchRequest, old: Forkserver) -> None:
         """Put one that has preloaded all that is known in the place of ``old``."""
-        await self._look_at_packages(request)
+        await self._look(request)
         new = self._new(request)
         try:
             while not await self._warm(request, new):
                 self._retire(new)
-                await self._look_at_packages(request)
+                await self._look(request)
                 new = self._new(request)
             # Unless things went on meanwhile.
             if self._servers.get(key) is old:
@@ -304,6 +316,12 @@ def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> No
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+def _found(request: LaunchRequest) -> tuple[tuple[str, ...], str]:
+    """What the source of ``request`` imports, and the fingerprint of the packages."""
+    guess = () if request.target is None else sources_of(request.target).imports
+    return guess, fingerprint(request.executable.parent.parent)
 
 
 def _key(request: LaunchRequest) -> Key:
