@@ -107,9 +107,15 @@ class Effects(object):
         for watch in self._quick:
             watch.look()
 
-    def why_unfit(self):
-        """What has been left since the last time that cannot be taken back: a reason, or ""."""
-        before, self._left = self._left, leftovers.find()
+    def why_unfit(self, native=None):
+        """What has been left since the last time that cannot be taken back: a reason, or "".
+
+        ``native`` is how many modules of others' native code there are; None: look at all.
+        ``looked`` says whether all was looked at.
+        """
+        before = self._left
+        self._left = leftovers.find(None if native is None else before, native)
+        self.looked = self._left["looked"]
         return leftovers.compare(before, self._left) or leftovers.put_right(self._place)
 
     def why_unfit_from_the_start(self, numbers):

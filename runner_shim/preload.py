@@ -126,6 +126,7 @@ class Preload(object):
 
         When there are none everything is hidden, and ``hidden`` holds it.
         """
+        self._recorder.look_at_all()
         try:
             frameworks.rehearse()
         except recording.LeftOut:

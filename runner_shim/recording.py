@@ -15,7 +15,7 @@ import os
 import sys
 
 from runner_shim import effects, imported, watched
-from runner_shim.entries import MISSING, Entry, identity, top
+from runner_shim.entries import MISSING, Entry, identity, is_native, top
 
 __all__ = ["LeftOut", "Recorder"]
 
@@ -65,6 +65,8 @@ class Recorder(object):
         self._armed = False
         self._writers = {}
         self._dense = []
+        self._native = 0  # modules of others' native code
+        self._looked = 0  # as many entries were there when all was looked at
         self._lazy = []  # (dictionary, names in it) of modules that fetch what they are asked for
 
     # --- beginning and end
@@ -208,6 +210,7 @@ class Recorder(object):
         if not entry.standard:
             entry.identity = identity(spec.origin)
             self._hold(entry, members.values())
+            self._native += is_native(entry.loader)
         for each, names in () if entry.standard else self._lazy:
             if len(each) == len(names):
                 continue
@@ -310,10 +313,19 @@ class Recorder(object):
 
     def _blame_for_what_is_left(self, entry):
         self._own += 1
-        reason = self.effects.why_unfit()
+        reason = self.effects.why_unfit(self._native)
         self._own -= 1
         if reason:
             self.left_out.setdefault(top(entry.name), reason)
+        if self.effects.looked:
+            self._looked = len(self.entries)
+
+    def look_at_all(self):
+        """Look once more, at all; what is new is one of those to blame that were not looked at so."""
+        reason = self.effects.why_unfit()
+        for entry in self.entries[self._looked :] if reason else ():
+            if not entry.standard and entry.loader is not None:
+                self.left_out.setdefault(top(entry.name), reason)
 
     def unfit(self):
         """All libraries that have to be left out, those that import one included: {name: reason}."""
