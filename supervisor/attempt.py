@@ -14,7 +14,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -324,7 +324,10 @@ class Attempt:
             executable=environment.interpreter.executable,
             place=place,
             overlay=self.prepared.overlay,
-            environ=_joined(self.prepared.environ, self.spec.env),
+            # Most locations share one.
+            environ={**self.prepared.environ, **self.spec.env}
+            if self.spec.env
+            else self.prepared.environ,
             limits=self.spec.limits,
             output=self._output,
             kill=self.spec.kill,
@@ -490,10 +493,6 @@ class Attempt:
 def _place(executable: Path) -> str:
     # A virtualenv's interpreter is a link, most often to one that others share.
     return f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
-
-
-def _joined(base: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
-    return {**base, **more} if more else base  # most locations share one
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
