@@ -324,7 +324,6 @@ class Attempt:
             executable=environment.interpreter.executable,
             place=place,
             overlay=self.prepared.overlay,
-            # Most locations share one.
             environ={**self.prepared.environ, **self.spec.env}
             if self.spec.env
             else self.prepared.environ,
