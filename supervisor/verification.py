@@ -249,6 +249,7 @@ class Verification:
                 self._harms = 0
             self._note("pending")
             verifier.want(self, case)
+            return  # as before: no news
         self._changed()
 
     def _not_forked(self, attempt: Attempt, because: str = "") -> None:

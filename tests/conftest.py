@@ -51,6 +51,8 @@ _limits = pytest.StashKey[Any]()
 _errors = pytest.StashKey[int]()
 # A process is ended when a test has not ended so many times its limit after its start.
 _PATIENCE = 3
+# So many lines are told of why a test failed that passed then.
+_LAST_LINES = 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -165,6 +167,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("flaky")
     for nodeid in flaky:
         terminalreporter.line(nodeid)
+        for one in terminalreporter.stats["rerun"]:
+            if one.nodeid == nodeid:
+                terminalreporter.line("\n".join(one.longreprtext.splitlines()[-_LAST_LINES:]))
     if os.environ.get("WS_FLAKY"):
         with Path(os.environ["WS_FLAKY"]).open("a") as file:
             file.writelines(f"{nodeid}\n" for nodeid in flaky)
