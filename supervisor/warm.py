@@ -100,12 +100,15 @@ class WarmLauncher:
                 break
             try:
                 server = await self._ready(request)
-                forked = await server.fork(request, self._cold)
+                try:
+                    forked = await server.fork(request, self._cold)
+                except ForkserverGoneError:  # it may not know so itself yet
+                    self._drop(_key(request), server)
+                    raise
                 forked.reason = _without(server.left_out)
                 return forked
             except ForkserverGoneError:
                 why = f"the forkserver ended {_TRIES} times in a row"
-                self._drop_gone(_key(request))
             except UnfitError as error:
                 why = str(error)
                 self._give_up(_key(request), why)
@@ -209,8 +212,12 @@ class WarmLauncher:
         for _ in range(_ROUNDS):
             await self._look(request)
             server = self._server(request)
-            if await self._warm(request, server):
-                return server
+            try:
+                if await self._warm(request, server):
+                    return server
+            except ForkserverGoneError:
+                self._drop(_key(request), server)
+                raise
             self._drop(_key(request), server)
         raise UnfitError(f"libraries were found to be unfit {_ROUNDS} times in a row")
 
@@ -288,11 +295,6 @@ class WarmLauncher:
     def _give_up(self, key: Key, reason: str) -> None:
         self._forget([key])
         self._unfit[key] = reason
-
-    def _drop_gone(self, key: Key) -> None:
-        server = self._servers.get(key)
-        if server is not None and not server.usable:
-            self._drop(key, server)
 
     def _drop(self, key: Key, server: Forkserver) -> None:
         if self._servers.get(key) is server:
