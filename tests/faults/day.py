@@ -244,10 +244,10 @@ class Judge(threading.Thread):
         seen = (version, snapshot.fingerprint)
         if snapshot.generation < announced:
             self._object(name, f"generation {snapshot.generation} after {announced} was announced")
-        if known.setdefault(snapshot.generation, seen) != seen:
-            self._object(
-                name, f"generation {snapshot.generation} has other definitions than before"
-            )
+        before = known.setdefault(snapshot.generation, seen)
+        if before != seen:
+            text = f"generation {snapshot.generation} has other definitions than before"
+            self._object(name, f"{text}: {before}, now {seen}; version {saved} is the newest")
         if version > saved:
             self._object(name, f"version {version}, of which {saved} is the newest")
         later = [one for number, one in known.items() if number < snapshot.generation]

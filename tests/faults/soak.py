@@ -151,6 +151,8 @@ def run_days(
                 if time.monotonic() > until or any(one.wrong for one in judges):
                     break
                 day.play(own, what, figures)
+                if judge.wrong:
+                    judge.wrong += [f"in {what}", *own.last_words()]
         except SceneError as error:
             judge.wrong.append(str(error))
         finally:
