@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -30,6 +31,8 @@ __all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "direct
 # What comes within a step is told together, and held back for no longer than this (seconds).
 _STEP = 0.010
 _BURST = 0.05
+# So many bytes are taken at a time: a full queue, 16,384 events, would hold the event loop up.
+_MOST_READ = 16 * 1024
 # How long to leave it alone when the system cannot watch (seconds).
 _RETRY = 10.0
 
@@ -208,9 +211,14 @@ class InotifyWatch:
             self._heard.lost(None)
 
     def _read(self) -> bool:
-        """Take what there is into the burst; False when there was nothing."""
-        events = list(self._inotify.read(timeout=0))
-        for number, mask, _cookie, name in events:
+        """Take some of what there is into the burst; False when there was nothing."""
+        from inotify_simple import parse_events  # Linux has it, and it is imported by now
+
+        try:
+            data = os.read(self._inotify.fileno(), _MOST_READ)
+        except BlockingIOError:
+            return False
+        for number, mask, _cookie, name in parse_events(data):
             if mask & self._flags.Q_OVERFLOW:
                 self._overflown = True
                 continue
@@ -220,7 +228,7 @@ class InotifyWatch:
                 self._lose(number)
             elif mask & self._gone:
                 self._ended.add(number)
-        return bool(events)
+        return True
 
 
 class WatchfilesWatch:
@@ -248,8 +256,8 @@ class WatchfilesWatch:
         self._heard.armed(directories)
 
     async def _run(self) -> None:
-        from watchfiles import awatch
-
+        # A package of files to open: not in the event loop.
+        awatch = (await asyncio.to_thread(importlib.import_module, "watchfiles")).awatch
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
