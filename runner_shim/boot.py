@@ -8,7 +8,7 @@ Expects:
 
       {"v": 1, "address": "ipc://…", "instance": "…", "overlay": "/path" | null}
 
-  or, for a forkserver (runner_shim/forkserver.py), with the number of an inherited socket::
+  or, for a forkserver (runner_shim/process/forkserver.py), with the number of an inherited socket::
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
 
@@ -82,7 +82,7 @@ def _leave_no_trace(directory):
 
 
 def main():
-    """Become the shim. Returns its exit status."""
+    """Become the request_loop. Returns its exit status."""
     directory = os.path.dirname(os.path.realpath(__file__))
     overlay, control, address, instance = _read_start()
     lifeline = _take_lifeline()
@@ -93,7 +93,7 @@ def main():
 
     lifelines.arm(lifeline)
 
-    from runner_shim import channel
+    from runner_shim.process import channel
 
     try:
         channel.import_private(overlay)
@@ -106,19 +106,19 @@ def main():
 
     hidden = None
     if control is not None:
-        from runner_shim.preload import Preload
+        from runner_shim.preloading.preload import Preload
 
         preload = Preload()
-        from runner_shim import forkserver  # now, that it is known what it imports
+        from runner_shim.process import forkserver  # now, that it is known what it imports
 
         forked = forkserver.serve(control, lifeline, preload)
         if forked is None:
             return 0
         address, instance, lifeline, hidden = forked
 
-    from runner_shim import shim
+    from runner_shim.process import request_loop
 
-    return shim.run(address, instance, lifeline, hidden)
+    return request_loop.run(address, instance, lifeline, hidden)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _file(module):
 
 
 # Its place in sys.modules, which keeps the order of import, tells what came before and what later.
-MARK = "runner_shim.loading"
+MARK = "runner_shim.load_begins"
 
 
 def mark():

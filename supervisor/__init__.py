@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supervisor.client import AsyncClient, Client
+    from supervisor.client.client import AsyncClient, Client
     from supervisor.errors import (
         AlreadyRunningError,
         ConfigurationError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UnknownLocationError,
         UnreachableError,
     )
-    from supervisor.snapshot import Snapshot
+    from supervisor.snapshots.snapshot import Snapshot
     from supervisor.specs import (
         EnvironmentSpec,
         Limits,
@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "client": ("AsyncClient", "Client"),
+    "client.client": ("AsyncClient", "Client"),
     "errors": (
         "AlreadyRunningError",
         "ConfigurationError",
@@ -85,7 +85,7 @@ _HOMES = {
         "UnknownLocationError",
         "UnreachableError",
     ),
-    "snapshot": ("Snapshot",),
+    "snapshots.snapshot": ("Snapshot",),
     "specs": (
         "EnvironmentSpec",
         "Limits",

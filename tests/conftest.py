@@ -26,9 +26,9 @@ import hypothesis
 import loop_guard
 import pytest
 
-from supervisor.limits import Cgroups
-from supervisor.spare_time import Pace
-from supervisor.verifier import Verifier
+from supervisor.locations.verifier import Verifier
+from supervisor.processes.limits import Cgroups
+from supervisor.processes.spare_time import Pace
 
 # Under nohup, in the background of a script, and in some CI, these are ignored, and every process that
 # a test starts would inherit it.
@@ -198,4 +198,4 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on a machine where no cgroup is ours: limits are rlimits."""
-    monkeypatch.setattr("supervisor.daemon.Cgroups", partial(Cgroups, tmp_path / "none"))
+    monkeypatch.setattr("supervisor.server.daemon.Cgroups", partial(Cgroups, tmp_path / "none"))

@@ -42,7 +42,7 @@ _HERE = f"{_TESTS}{os.sep}"
 _NOT_JUDGED = (
     _PAGE,
     f"{_ROOT / 'supervisor' / 'cli' / 'check.py'}",
-    f"{_ROOT / 'supervisor' / 'client.py'}",
+    f"{_ROOT / 'supervisor' / 'client' / 'client.py'}",
 )
 
 # Events of sys.audit, and whether their first argument is a path that may be in /proc or /sys.
@@ -74,16 +74,24 @@ _VFORK = "a program is started: a thread would hold the interpreter for as long"
 
 ALLOWED: tuple[tuple[str, str, str], ...] = (
     # file, function in the stack ("": any), why
-    ("supervisor/daemon.py", "run", "nobody is served yet, or any more: opening and closing"),
+    (
+        "supervisor/server/daemon.py",
+        "run",
+        "nobody is served yet, or any more: opening and closing",
+    ),
     ("supervisor/cli/run.py", "_show", "imports in its first turn: nobody is served yet"),
     ("supervisor/cli/run.py", "_page", "imports in its first turn: nobody is served yet"),
     ("supervisor/cli/run.py", "look", "a client's loop, in which nobody waits"),
     ("supervisor/cli/check.py", "", "a check is for one caller, who waits for all of it"),
-    ("supervisor/descriptors.py", "", "renames a socket in the runtime directory, in memory"),
-    ("supervisor/launcher.py", "spawn", _VFORK),
-    ("supervisor/warden.py", "_start", _VFORK),
     (
-        "supervisor/limits.py",
+        "supervisor/descriptors.py",
+        "",
+        "renames a socket in the runtime directory, in memory",
+    ),
+    ("supervisor/processes/launcher.py", "spawn", _VFORK),
+    ("supervisor/processes/reaper.py", "_start", _VFORK),
+    (
+        "supervisor/processes/limits.py",
         "",
         "control groups are the kernel's files; those of tests are no others",
     ),

@@ -23,11 +23,11 @@ from typing import Any
 import yaml
 from loading import write
 
-from supervisor.daemon import Daemon
-from supervisor.location import Location
-from supervisor.log_files import MOST_LINES
-from supervisor.methods import Methods
-from supervisor.workspace import Selection
+from supervisor.locations.location import Location
+from supervisor.locations.log_files import MOST_LINES
+from supervisor.server.daemon import Daemon
+from supervisor.server.handlers import Handlers
+from supervisor.workspace_files import Selection
 
 DRIVER = Path(__file__).parent / "programs" / "run_supervisor.py"
 DEADLINE = 60.0
@@ -128,7 +128,7 @@ class Supervised:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self.methods = Methods(daemon)
+        self.methods = Handlers(daemon)
 
     def __getitem__(self, name: str) -> Location:
         return self.daemon.locations[name]

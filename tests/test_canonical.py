@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_shim import canonical
+from runner_shim import plain_data
 
 
 class Color(enum.Enum):
@@ -53,9 +53,9 @@ class HostileMapping(dict):
 
 @pytest.fixture(autouse=True)
 def _root(tmp_path):
-    canonical.set_root(str(tmp_path))
+    plain_data.set_root(str(tmp_path))
     yield
-    canonical.set_root(os.getcwd())
+    plain_data.set_root(os.getcwd())
 
 
 @pytest.mark.parametrize(
@@ -100,52 +100,52 @@ def _root(tmp_path):
     ],
 )
 def test_plain(value, expected):
-    got = canonical.plain(value)
+    got = plain_data.plain(value)
     assert got == expected
     assert type(got) is type(expected)
 
 
 def test_a_hostile_object_is_its_type():
-    assert canonical.plain(Hostile()) == "test_canonical.Hostile"
-    assert canonical.plain([Hostile()]) == ["test_canonical.Hostile"]
+    assert plain_data.plain(Hostile()) == "test_canonical.Hostile"
+    assert plain_data.plain([Hostile()]) == ["test_canonical.Hostile"]
 
 
 def test_paths_become_relative_to_the_working_directory(tmp_path):
-    assert canonical.plain(tmp_path / "a" / "b.csv") == "a/b.csv"
-    assert canonical.plain(str(tmp_path / "a")) == "a"
-    assert canonical.plain(tmp_path) == "."
-    assert canonical.plain(Path("/elsewhere/x")) == "/elsewhere/x"
-    assert canonical.plain(str(tmp_path) + "-other") == str(tmp_path) + "-other"
+    assert plain_data.plain(tmp_path / "a" / "b.csv") == "a/b.csv"
+    assert plain_data.plain(str(tmp_path / "a")) == "a"
+    assert plain_data.plain(tmp_path) == "."
+    assert plain_data.plain(Path("/elsewhere/x")) == "/elsewhere/x"
+    assert plain_data.plain(str(tmp_path) + "-other") == str(tmp_path) + "-other"
 
 
 def test_a_linked_working_directory_is_the_same_place(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    canonical.set_root(str(tmp_path / "link"))
-    assert canonical.plain(tmp_path / "real" / "x") == "x"
-    assert canonical.plain(tmp_path / "link" / "x") == "x"
+    plain_data.set_root(str(tmp_path / "link"))
+    assert plain_data.plain(tmp_path / "real" / "x") == "x"
+    assert plain_data.plain(tmp_path / "link" / "x") == "x"
 
 
 def test_cycles_depth_and_size_are_bounded():
     circle: list[object] = [1]
     circle.append(circle)
-    assert canonical.plain(circle) == [1, "…"]
+    assert plain_data.plain(circle) == [1, "…"]
     deep: object = 0
     for _ in range(50):
         deep = [deep]
-    assert str(canonical.plain(deep)).count("[") == 8
-    assert len(canonical.plain(list(range(10**6)))) <= canonical.MAX_ITEMS + 1
-    assert len(canonical.plain("x" * 10**6)) == canonical.MAX_TEXT + 1
+    assert str(plain_data.plain(deep)).count("[") == 8
+    assert len(plain_data.plain(list(range(10**6)))) <= plain_data.MAX_ITEMS + 1
+    assert len(plain_data.plain("x" * 10**6)) == plain_data.MAX_TEXT + 1
     bushy: object = 0
     for _ in range(8):
         bushy = [bushy] * 100
-    assert len(str(canonical.plain(bushy))) < 10**6
+    assert len(str(plain_data.plain(bushy))) < 10**6
     same = [1]
-    assert canonical.plain([same, same]) == [[1], [1]]
+    assert plain_data.plain([same, same]) == [[1], [1]]
 
 
 def test_definition_leaves_out_what_is_absent():
-    assert canonical.definition("job", "a", tags={}, x=None, y="", z=False, n=0, k=[1]) == {
+    assert plain_data.definition("job", "a", tags={}, x=None, y="", z=False, n=0, k=[1]) == {
         "kind": "job",
         "name": "a",
         "z": False,
@@ -156,7 +156,7 @@ def test_definition_leaves_out_what_is_absent():
 
 def test_ordered_sorts_every_dict():
     value = {"b": [{"d": 1, "c": 2}], "a": {"z": 1, "y": 2}}
-    assert str(canonical.ordered(value)) == "{'a': {'y': 2, 'z': 1}, 'b': [{'c': 2, 'd': 1}]}"
+    assert str(plain_data.ordered(value)) == "{'a': {'y': 2, 'z': 1}, 'b': [{'c': 2, 'd': 1}]}"
 
 
 def decorator(function):
@@ -186,17 +186,17 @@ def test_source_of_functions_and_classes():
     def line(text):
         return lines.index(text) + 1
 
-    canonical.set_root(str(Path(__file__).parent))
-    assert canonical.source_of(decorated) == ["test_canonical.py", line("@decorator")]
-    assert canonical.source_of(Plain) == ["test_canonical.py", line("class Plain:")]
-    assert canonical.source_of(Plain()) == ["test_canonical.py", line("class Plain:")]
-    assert canonical.source_of(Plain().method) == [
+    plain_data.set_root(str(Path(__file__).parent))
+    assert plain_data.source_of(decorated) == ["test_canonical.py", line("@decorator")]
+    assert plain_data.source_of(Plain) == ["test_canonical.py", line("class Plain:")]
+    assert plain_data.source_of(Plain()) == ["test_canonical.py", line("class Plain:")]
+    assert plain_data.source_of(Plain().method) == [
         "test_canonical.py",
         line("    def method(self):"),
     ]
-    assert canonical.source_of(functools.partial(decorated)) == canonical.source_of(decorated)
-    assert canonical.source_of(len) is None
-    assert canonical.source_of(Hostile()) is None
+    assert plain_data.source_of(functools.partial(decorated)) == plain_data.source_of(decorated)
+    assert plain_data.source_of(len) is None
+    assert plain_data.source_of(Hostile()) is None
 
 
 def test_source_of_a_circle_of_wrappers_ends():
@@ -204,4 +204,4 @@ def test_source_of_a_circle_of_wrappers_ends():
         pass
 
     one.__wrapped__ = one  # type: ignore[attr-defined]
-    assert canonical.source_of(one) is not None
+    assert plain_data.source_of(one) is not None

@@ -324,7 +324,7 @@ def test_a_defect_is_one_line_with_the_place_of_the_traceback(
     tmp_path: Path, runtime: Path
 ) -> None:
     code = (
-        "import sys, supervisor.rendezvous as r; "
+        "import sys, supervisor.runtime_dir as r; "
         "r.running_supervisors = lambda environ: 1 / 0; "
         "from supervisor.cli import run_command; sys.exit(run_command(['ps']))"
     )

@@ -10,8 +10,8 @@ import click
 
 from supervisor import AsyncClient, Client, errors
 from supervisor.cli.app import supervise
-from supervisor.cli.words import SYMBOLS
-from supervisor.lifecycle import State
+from supervisor.locations.lifecycle import State
+from supervisor.presentation.words import SYMBOLS
 
 DOCS = Path(__file__).parents[1] / "docs"
 

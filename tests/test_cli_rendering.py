@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli import failure, words
 from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line, outcome_lines
-from supervisor.cli.terminal import Terminal, clean, paint, visible_width
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation import failures, words
+from supervisor.presentation.text import clean, paint, visible_width
 
 
 def location(name: str = "risk", **fields: Any) -> Any:
@@ -228,7 +229,7 @@ def test_a_narrow_table_drops_spare_columns_and_cuts_the_last(
 def test_control_characters_of_user_code_do_not_reach_the_terminal() -> None:
     assert clean("a\x1b[2Jb\rc\x9bd\te") == "a\ufffd[2Jb\ufffdc\ufffdd\te"
     assert "\x1b" not in "".join(
-        failure.render(location(failure={**MISSING, "message": "\x1b[31mred"}))
+        failures.render(location(failure={**MISSING, "message": "\x1b[31mred"}))
     )
 
 
@@ -247,8 +248,8 @@ def test_a_missing_library_names_environment_and_remedy(
     monkeypatch.chdir(tmp_path)
     one = location(state="failed", failure=MISSING)
     one["environment"]["requirements_file"] = str(tmp_path / "risk" / "requirements.txt")
-    assert failure.headline(one) == ("pandas is not installed in environment risk (python 3.8.18)")
-    assert failure.remedy(one) == (
+    assert failures.headline(one) == ("pandas is not installed in environment risk (python 3.8.18)")
+    assert failures.remedy(one) == (
         "add pandas to risk/requirements.txt and run `supervise env sync risk`"
     )
 
@@ -256,24 +257,24 @@ def test_a_missing_library_names_environment_and_remedy(
 def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     one = location("my risk", failure=MISSING)
     one["environment"]["name"] = "env-0a1b2c"
-    assert failure.remedy(one) == (
+    assert failures.remedy(one) == (
         "add pandas to the requirements of its environment in the workspace file "
         "and run `supervise env sync 'my risk'`"
     )
     one["environment"] = {**one["environment"], "managed": False}
-    assert failure.remedy(one) == ("install it there: /envs/risk/bin/python -m pip install pandas")
+    assert failures.remedy(one) == ("install it there: /envs/risk/bin/python -m pip install pandas")
     brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
-    assert str(failure.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
-    assert failure.headline({**one, "failure": brief}) == (
+    assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
+    assert failures.headline({**one, "failure": brief}) == (
         "yaml is not installed (imported by a.py line 2) in environment env-0a1b2c (python 3.8.18)"
     )
-    assert failure.remedy({**one, "failure": {**brief, "hint": "did you mean b?"}}) == (
+    assert failures.remedy({**one, "failure": {**brief, "hint": "did you mean b?"}}) == (
         "did you mean b?"
     )
 
 
 def test_the_users_own_frames_come_first_and_libraries_not_at_all() -> None:
-    lines = failure.render(location(state="failed", failure=MISSING))
+    lines = failures.render(location(state="failed", failure=MISSING))
     assert lines[1:6] == [
         "  risk.py:1",
         "    import a",
@@ -282,7 +283,7 @@ def test_the_users_own_frames_come_first_and_libraries_not_at_all() -> None:
         "ModuleNotFoundError: No module named 'pandas'",
     ]
     assert not any("x.py" in line for line in lines)
-    whole = failure.render(location(state="failed", failure=MISSING), traceback=True)
+    whole = failures.render(location(state="failed", failure=MISSING), traceback=True)
     assert "  whole" in whole
 
 
@@ -291,14 +292,14 @@ def test_causes_are_shown_with_how_they_are_related() -> None:
         **MISSING,
         "causes": [{"relation": "cause", "type": "OSError", "message": "gone", "frames": []}],
     }
-    text = "\n".join(failure.render(location(failure=chained)))
+    text = "\n".join(failures.render(location(failure=chained)))
     assert text.index("ModuleNotFoundError") < text.index("caused by:\nOSError: gone")
 
 
 def test_a_deep_traceback_is_cut_in_the_middle() -> None:
     frame = {"function": "f", "code": "f()", "user": True}
     many = [{**frame, "file": "deep.py", "line": n} for n in range(1, 21)]
-    lines = failure.render(location(failure={**MISSING, "frames": many}))
+    lines = failures.render(location(failure={**MISSING, "frames": many}))
     assert "  deep.py:1 in f" in lines
     assert "  … 14 more frames" in lines
     assert "  deep.py:20 in f" in lines
@@ -311,7 +312,7 @@ def test_an_installers_own_words_are_kept() -> None:
         "hint": "change its requirements, or its python",
         "detail": "No solution found:\n  because a needs b",
     }
-    assert failure.render(location(failure=failed)) == [
+    assert failures.render(location(failure=failed)) == [
         "environment risk (python 3.8.18) cannot be resolved",
         "hint: change its requirements, or its python",
         "  No solution found:",
@@ -326,20 +327,20 @@ def test_last_log_lines_leave_out_the_supervisors_own() -> None:
         {"time": 1.0, "stream": "out", "text": "said this"},
         {"time": 2.0, "stream": "sup", "text": "generation 1 failed"},
     ]
-    lines = failure.render(location(failure=MISSING, log={"path": "", "tail": tail}), log_lines=5)
+    lines = failures.render(location(failure=MISSING, log={"path": "", "tail": tail}), log_lines=5)
     assert lines[-2:] == ["last log lines:", "  said this"]
 
 
 def test_what_died_too_often_says_how_often() -> None:
     died = {"kind": "died", "message": "the process was killed by SIGSEGV while loading"}
     one = location(state="crashed", failure=died, reason="died 6 times within 60 s; the last …")
-    assert failure.headline(one) == "died 6 times within 60 s; the last …"
+    assert failures.headline(one) == "died 6 times within 60 s; the last …"
     assert outcome_line(one) == "risk: crashed — died 6 times within 60 s; the last …"
 
 
 def test_no_failure_no_lines() -> None:
-    assert failure.render(location()) == []
-    assert failure.remedy(location()) is None
+    assert failures.render(location()) == []
+    assert failures.remedy(location()) is None
 
 
 # -- outcomes and events ------------------------------------------------------------------------

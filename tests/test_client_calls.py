@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runner_shim import wire
-from supervisor import calls
-from supervisor.calls import Conversation
+from supervisor.client import requests
+from supervisor.client.requests import Conversation
 from supervisor.errors import (
     ConfigurationError,
     NotRunningError,
@@ -16,13 +16,13 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.lifecycle import UNDER_WAY
+from supervisor.locations.lifecycle import UNDER_WAY
 
 
 def test_requests_are_numbered_and_carry_what_was_given() -> None:
     conversation = Conversation("w.yaml")
-    first, frames = conversation.request(calls.listing("job", None))
-    second, _ = conversation.request(calls.shutdown(False))
+    first, frames = conversation.request(requests.listing("job", None))
+    second, _ = conversation.request(requests.shutdown(False))
     assert second == first + 1
     assert wire.unpack(frames[0]) == {
         "v": 1,
@@ -56,7 +56,7 @@ def test_what_is_no_reply_is_a_protocol_error(frames: list[bytes]) -> None:
 )
 def test_each_code_becomes_its_error(code: str, kind: type[Exception]) -> None:
     conversation = Conversation("w.yaml")
-    call = calls.show("risk", "nightly", None, None)
+    call = requests.show("risk", "nightly", None, None)
     header = {"error": {"code": code, "message": "it went wrong", "hint": "do this"}}
     with pytest.raises(kind) as caught:
         conversation.result(call, header, [])
@@ -74,7 +74,7 @@ def test_configuration_problems_come_back_whole() -> None:
         "expected": "python_file",
         "suggestion": "python_file",
     }
-    error = calls.error_from({"code": "configuration", "problems": [row]}, {}, "w")
+    error = requests.error_from({"code": "configuration", "problems": [row]}, {}, "w")
     assert str(error) == (
         "/w.yaml:3:5: load_from[0]: is unknown; expected python_file; did you mean python_file?"
     )
@@ -83,25 +83,25 @@ def test_configuration_problems_come_back_whole() -> None:
 @pytest.mark.parametrize(
     ("call", "result", "payload"),
     [
-        (calls.status(None, None, 1), {"format": 2}, []),
-        (calls.status(None, None, 1), [], []),
-        (calls.snapshot("a", None), {"location": "a"}, [b"", b""]),
-        (calls.snapshot("a", None), {}, []),
-        (calls.shutdown(False), {"pid": None}, []),
+        (requests.status(None, None, 1), {"format": 2}, []),
+        (requests.status(None, None, 1), [], []),
+        (requests.snapshot("a", None), {"location": "a"}, [b"", b""]),
+        (requests.snapshot("a", None), {}, []),
+        (requests.shutdown(False), {"pid": None}, []),
     ],
 )
 def test_an_answer_of_another_shape_is_a_protocol_error(
-    call: calls.Call[object], result: object, payload: list[bytes]
+    call: requests.Call[object], result: object, payload: list[bytes]
 ) -> None:
     with pytest.raises(ProtocolError):
         Conversation("w").result(call, {"result": result}, payload)
 
 
 def test_a_wait_is_held_back_for_a_bounded_time_only() -> None:
-    assert calls.wait([], 3600).hold == calls.LONGEST_HOLD
-    assert calls.wait([], -1).hold == 0
-    assert calls.status(None, None, 30).hold == 0
+    assert requests.wait([], 3600).hold == requests.LONGEST_HOLD
+    assert requests.wait([], -1).hold == 0
+    assert requests.status(None, None, 30).hold == 0
 
 
 def test_the_states_under_way_are_those_of_the_life_cycle() -> None:
-    assert set(UNDER_WAY) == calls.UNDER_WAY
+    assert set(UNDER_WAY) == requests.UNDER_WAY

@@ -10,17 +10,17 @@ import pytest
 import zmq.asyncio
 from supervised import Supervised, environ, job, make_workspace, supervising
 
-import supervisor.daemon
-from supervisor.client import AsyncClient, Client
-from supervisor.control import RemoteControl
-from supervisor.daemon import Daemon
-from supervisor.directories import Heard, directory_watch
+import supervisor.server.daemon
+from supervisor.client.client import AsyncClient, Client
+from supervisor.curve_keys import KeyDirectory
 from supervisor.errors import ConfigurationError, SupervisorError
-from supervisor.keys import KeyDirectory
-from supervisor.rendezvous import Rendezvous
-from supervisor.transport import Transport
-from supervisor.warden import Warden
-from supervisor.workspace import Selection
+from supervisor.locations.transport import Transport
+from supervisor.processes.reaper import Reaper
+from supervisor.runtime_dir import Rendezvous
+from supervisor.server.daemon import Daemon
+from supervisor.server.rpc import RemoteControl
+from supervisor.watching.inotify import Heard, directory_watch
+from supervisor.workspace_files import Selection
 
 UNBINDABLE = "ipc:///proc/none/here.sock"
 
@@ -33,7 +33,7 @@ async def test_a_socket_that_cannot_be_had_leaves_none_open(tmp_path, runtime, m
         made.append(zmq.asyncio.Context())
         return made[0]
 
-    monkeypatch.setattr(supervisor.daemon, "thrifty_context", context)
+    monkeypatch.setattr(supervisor.server.daemon, "thrifty_context", context)
     monkeypatch.setattr(Rendezvous, which, UNBINDABLE)
     workspace = make_workspace(tmp_path / "w", {"a.py": job("one")})
     daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
@@ -54,7 +54,7 @@ async def test_a_watcher_that_died_does_not_keep_the_rest_open(tmp_path, runtime
     def broken() -> None:
         raise ImportError("no such library")
 
-    monkeypatch.setattr("supervisor.directories._find_inotify", broken)
+    monkeypatch.setattr("supervisor.watching.inotify._find_inotify", broken)
     contexts = []
     real = zmq.asyncio.Context
 
@@ -62,7 +62,7 @@ async def test_a_watcher_that_died_does_not_keep_the_rest_open(tmp_path, runtime
         contexts.append(real())
         return contexts[-1]
 
-    monkeypatch.setattr(supervisor.daemon, "thrifty_context", context)
+    monkeypatch.setattr(supervisor.server.daemon, "thrifty_context", context)
     workspace = make_workspace(tmp_path / "w", {"a.py": job("one")})
     running: Supervised
     async with supervising(workspace, runtime) as running:
@@ -90,22 +90,22 @@ async def test_without_a_thread_to_be_had_it_says_so_and_tries_again(monkeypatch
     def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("supervisor.directories._RETRY", 0.01)
-    monkeypatch.setattr("supervisor.directories.asyncio.to_thread", start)
+    monkeypatch.setattr("supervisor.watching.inotify._RETRY", 0.01)
+    monkeypatch.setattr("supervisor.watching.inotify.asyncio.to_thread", start)
     watch = await directory_watch(Heard(nothing, nothing, nothing, trouble))
     await watch.close()
     assert said == ["files cannot be watched: can't start new thread", None]
     assert len(tries) == 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="wardens are Linux")
-def test_a_warden_that_was_closed_stays_closed():
-    warden = Warden()
-    warden.add(os.getpid())
-    assert len(warden.pids) == 2
-    warden.close()
-    warden.discard(os.getpid())
-    assert warden.pids == []
+@pytest.mark.skipif(sys.platform != "linux", reason="reapers are Linux")
+def test_a_reaper_that_was_closed_stays_closed():
+    reaper = Reaper()
+    reaper.add(os.getpid())
+    assert len(reaper.pids) == 2
+    reaper.close()
+    reaper.discard(os.getpid())
+    assert reaper.pids == []
 
 
 async def test_keys_that_are_damaged_leave_nothing_open(tmp_path):

@@ -13,9 +13,9 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
-from supervisor.control import VERSION, Control
 from supervisor.errors import RequestError, UnknownLocationError
-from supervisor.turns import held
+from supervisor.server.rpc import VERSION, Control
+from supervisor.server.turns import held
 
 
 async def echo(params):

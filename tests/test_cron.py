@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner_shim.cron import cron_problem, timezone_problem
+from runner_shim.definitions.cron import cron_problem, timezone_problem
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from runner_shim.frameworks import dagster as adapter
-from runner_shim.frameworks import dagster_read as read
-from runner_shim.frameworks.dagster_jobs import config_fields, is_job
-from runner_shim.frameworks.dagster_partitions import partitions_data
+from runner_shim.frameworks.dagster import adapter, read
+from runner_shim.frameworks.dagster.jobs import config_fields, is_job
+from runner_shim.frameworks.dagster.partitions import partitions_data
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,15 +58,15 @@ def test_without_dagster_nothing_is_found_and_nothing_imported() -> None:
 
 def test_importing_the_adapter_costs_no_other_module() -> None:
     program = (
-        "import sys; import runner_shim.failure, runner_shim.frameworks\n"
+        "import sys; import runner_shim.loading.load_failure, runner_shim.frameworks.dagster\n"
         "before = set(sys.modules)\n"
-        "import runner_shim.frameworks.dagster\n"
+        "import runner_shim.frameworks.dagster.adapter\n"
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stdout.strip() == "['runner_shim.frameworks.dagster']"
+    assert done.stdout.strip() == "['runner_shim.frameworks.dagster.adapter']"
 
 
 def test_public_functions_are_the_adapter_protocol() -> None:

@@ -14,7 +14,7 @@ import pytest
 from commands import Foreground, foreground
 from supervised import environ, job, make_workspace, poll_now
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 
 NAMES = [f"team{number:02}" for number in range(12)]
 

@@ -22,7 +22,7 @@ from supervised import child_process, environ, make_workspace, marked, poll_now,
 
 from supervisor import Client
 from supervisor.cli.insist import insist
-from supervisor.process import is_stopped
+from supervisor.processes.process import is_stopped
 
 PROGRAMS = Path(__file__).parent / "programs"
 QUICK = ("0.5", "0.5")  # the display's patience, far less than PAUSE

@@ -9,7 +9,7 @@ import pytest
 from envs_support import interpreter_path, make_wheel, private_environ
 
 from envs import EnvironmentRequest, EnvironmentStore, Progress
-from supervisor.environments import Environments
+from supervisor.locations.environments import Environments
 from supervisor.specs import EnvironmentSpec
 
 

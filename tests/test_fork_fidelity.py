@@ -15,7 +15,7 @@ from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
 from warmth import method, scratch_environment
 
-from supervisor import forkserver, launcher
+from supervisor.processes import forkserver, launcher
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -55,7 +55,7 @@ def careless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """Have shims started from a copy of runner_shim in which all checks are switched off."""
     copy = tmp_path_factory.mktemp("careless") / "runner_shim"
     shutil.copytree(ROOT / "runner_shim", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / "preload.py").open("a") as file:
+    with (copy / "preloading" / "preload.py").open("a") as file:
         file.write(CARELESS)
     for module in (launcher, forkserver):
         monkeypatch.setattr(module, "BOOT", copy / "boot.py")

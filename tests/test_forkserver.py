@@ -15,16 +15,16 @@ import pytest
 from supervised import alive, poll
 from warmth import BAD_LIBRARIES, bad_environment, scratch_environment, site_packages, warm_request
 
-from supervisor.forkserver import (
+from supervisor.processes.forkserver import (
     Forkserver,
     ForkserverGoneError,
     Patience,
     UnfitError,
     UnfitLibrariesError,
 )
-from supervisor.launcher import LaunchRequest, SpawnLauncher
-from supervisor.slots import Slots
-from supervisor.warden import Warden
+from supervisor.processes.launcher import LaunchRequest, SpawnLauncher
+from supervisor.processes.reaper import Reaper
+from supervisor.processes.start_limiter import StartLimiter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -37,7 +37,7 @@ class Warmed:
 
     def __init__(self) -> None:
         self.printed = b""
-        self.warden = Warden()
+        self.reaper = Reaper()
         self._servers: list[Forkserver] = []
 
     def start(
@@ -50,9 +50,9 @@ class Warmed:
         server = Forkserver(
             request,
             list(modules),
-            Slots(),
+            StartLimiter(),
             self._hear,
-            self.warden,
+            self.reaper,
             patience or Patience(),
             left_out,
         )
@@ -65,7 +65,7 @@ class Warmed:
     async def close(self) -> None:
         for server in self._servers:
             await server.close()
-        self.warden.close()
+        self.reaper.close()
 
 
 @contextlib.asynccontextmanager
@@ -348,7 +348,7 @@ async def test_a_forkserver_that_was_killed_is_gone(scratch, tmp_path):
         await server.ready()
         os.kill(server.pid or 0, signal.SIGKILL)
         with pytest.raises(ForkserverGoneError):
-            await server.fork(request, SpawnLauncher(one.warden))
+            await server.fork(request, SpawnLauncher(one.reaper))
 
 
 async def test_a_forkserver_that_is_stopped_is_given_up(scratch, tmp_path):
@@ -358,7 +358,7 @@ async def test_a_forkserver_that_is_stopped_is_given_up(scratch, tmp_path):
         await server.ready()
         os.kill(server.pid or 0, signal.SIGSTOP)
         with pytest.raises(UnfitError, match="the forkserver does not answer"):
-            await server.fork(request, SpawnLauncher(one.warden))
+            await server.fork(request, SpawnLauncher(one.reaper))
         await poll(lambda: not alive(server.pid or 0), "it was killed")
 
 
@@ -367,7 +367,7 @@ async def test_forks_that_nobody_waits_for_leave_no_process(scratch, tmp_path):
         request = await warm_request(scratch, tmp_path)
         server = one.start(request)
         await server.ready()
-        cold = SpawnLauncher(one.warden)
+        cold = SpawnLauncher(one.reaper)
         forks = [asyncio.create_task(server.fork(request, cold)) for _ in range(5)]
         await asyncio.sleep(0)  # they have begun
         for fork in forks[::2]:

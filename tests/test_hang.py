@@ -11,7 +11,7 @@ import pytest
 from supervised import GOOD, alive, job, make_workspace, poll, save, supervising
 
 from supervisor.errors import RequestTimeoutError
-from supervisor.pulse import Pulse
+from supervisor.locations.liveness import LivenessProbe
 
 # On a busy machine one that is well may need seconds to answer.
 ASKED_OFTEN = {"ping_interval": "0.1s", "ping_timeout": "3s"}
@@ -130,7 +130,7 @@ async def test_a_busy_process_is_left_alone(tmp_path, runtime):
 
 
 async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.constructed._TIMEOUT", 1.0)
+    monkeypatch.setattr("supervisor.locations.constructed._TIMEOUT", 1.0)
     workspace = make_workspace(tmp_path, {"a.py": SLOW.format(seconds=1000)})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -153,8 +153,8 @@ async def test_pings_can_be_turned_off(tmp_path, runtime):
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        pulse = running.daemon._services.pulse
-        assert [one.spec.name for one in pulse._due] == ["b"]
+        liveness = running.daemon._services.liveness
+        assert [one.spec.name for one in liveness._due] == ["b"]
 
 
 async def test_an_edited_interval_counts_without_a_reload(tmp_path, runtime):
@@ -164,8 +164,8 @@ async def test_an_edited_interval_counts_without_a_reload(tmp_path, runtime):
         await running.watched()
         save(workspace, workspace.read_text().replace("ping_interval: 0", "ping_interval: 0.1"))
         await running.until(lambda: running["a"].spec.ping_interval == 0.1, "read")
-        pulse = running.daemon._services.pulse
-        assert [one.ping_interval for one in pulse._due] == [0.1]
+        liveness = running.daemon._services.liveness
+        assert [one.ping_interval for one in liveness._due] == [0.1]
         assert running["a"].generation == 1
 
 
@@ -173,7 +173,7 @@ async def test_what_ended_is_not_asked_any_more(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": GOOD}, {"a": ASKED_OFTEN})
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        pulse = running.daemon._services.pulse
+        liveness = running.daemon._services.liveness
         for _ in range(3):
             generation = running["a"].generation
             os.kill(running.pid("a"), signal.SIGKILL)
@@ -182,7 +182,7 @@ async def test_what_ended_is_not_asked_any_more(tmp_path, runtime):
             running["a"]._deaths = ()
         running["a"].stop()
         await running.until(lambda: running["a"].state == "stopped", "stopped")
-        await poll(lambda: not pulse._due, "nobody is watched")
+        await poll(lambda: not liveness._due, "nobody is watched")
 
 
 class _Patient:
@@ -206,7 +206,7 @@ class _Patient:
 
 
 async def test_many_are_asked_in_few_slices():
-    pulse = Pulse()
+    liveness = LivenessProbe()
     lost: list[_Patient] = []
     patients = [_Patient(2.0, 0.2) for _ in range(1000)]
     patients[7].answers = False
@@ -216,11 +216,11 @@ async def test_many_are_asked_in_few_slices():
         async def unresponsive(one: _Patient = one) -> None:
             lost.append(one)
 
-        pulse.watch(one, unresponsive)
+        liveness.watch(one, unresponsive)
     await poll(
         lambda: lost and all(one.asked for one in patients if one.idle), "all have been asked"
     )
-    await pulse.close()
+    await liveness.close()
     assert set(lost) == {patients[7]}
     assert patients[8].asked == []
     # Those that are due about the same time are asked in one go: far fewer wake-ups than processes.
@@ -233,11 +233,13 @@ async def test_an_end_is_heard_while_another_is_to_be_asked_earlier(turns):
     async def unresponsive() -> None:
         raise AssertionError
 
-    pulse = Pulse()
-    pulse.watch(_Patient(3600.0, 1.0), unresponsive)
+    liveness = LivenessProbe()
+    liveness.watch(_Patient(3600.0, 1.0), unresponsive)
     await asyncio.sleep(0)
-    pulse.watch(_Patient(1.0, 1.0), unresponsive)  # wakes the task, some turns of the loop from now
+    liveness.watch(
+        _Patient(1.0, 1.0), unresponsive
+    )  # wakes the task, some turns of the loop from now
     for _ in range(turns):
         await asyncio.sleep(0)
-    _, late = await asyncio.wait([asyncio.create_task(pulse.close())], timeout=10)
+    _, late = await asyncio.wait([asyncio.create_task(liveness.close())], timeout=10)
     assert not late

@@ -27,7 +27,7 @@ from supervised import (
 )
 from test_store import reopened, snapshot
 
-from supervisor.store import FORGET_SECONDS
+from supervisor.snapshots.store import FORGET_SECONDS
 
 
 async def test_as_many_as_the_location_says(tmp_path, runtime):
@@ -120,7 +120,7 @@ async def test_a_location_that_left_long_ago_is_forgotten(tmp_path):
     for name, loaded_at in (("here", long_ago), ("gone", long_ago), ("just_gone", time.time())):
         store.save(replace(snapshot(name, 1, "a"), loaded_at=loaded_at))
     store.close()
-    from supervisor.store import SnapshotStore
+    from supervisor.snapshots.store import SnapshotStore
 
     store = SnapshotStore(tmp_path / "s.db", pytest.fail)
     assert set(await store.open({"here"})) == {"here", "gone", "just_gone"}
@@ -135,7 +135,7 @@ import asyncio, os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_store import snapshot
-from supervisor.store import SnapshotStore
+from supervisor.snapshots.store import SnapshotStore
 
 async def main():
     heard = []

@@ -17,66 +17,42 @@ MODULES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
-# From the outside in: a module may import its own ring and those after it.
-RINGS = (
-    ("faces", {"supervisor.cli", "supervisor.web"}),
-    (
-        "client",
-        {
-            "supervisor.calls",
-            "supervisor.client",
-            "supervisor.documents",
-            "supervisor.endpoint",
-            "supervisor.locate",
-        },
-    ),
-    (
-        "orchestration",
-        {
-            "supervisor.control",
-            "supervisor.daemon",
-            "supervisor.methods",
-            "supervisor.rereading",
-            "supervisor.status",
-        },
-    ),
-    (
-        "location",
-        {
-            "supervisor.constructed",
-            "supervisor.location",
-            "supervisor.prefixes",
-            "supervisor.suspicion",
-            "supervisor.verification",
-            "supervisor.verifier",
-        },
-    ),
-    ("attempt", {"supervisor.attempt"}),
-    # Whatever is not named here is an adapter.
-    ("adapters", set()),
-    (
-        "core",
-        {
-            "supervisor.errors",
-            "supervisor.lifecycle",
-            "supervisor.nearest",
-            "supervisor.news",
-            "supervisor.restart",
-            "supervisor.running_time",
-            "supervisor.settling",
-            "supervisor.slots",
-            "supervisor.packed",
-            "supervisor.parameters",
-            "supervisor.snapshot",
-            "supervisor.specs",
-            "supervisor.steps",
-            "supervisor.turns",
-        },
-    ),
+# From the outside in: a module may import its own folder and those after it. The modules that lie in
+# supervisor/ itself are below all folders.
+FOLDERS = (
+    "cli",
+    "web",
+    "presentation",
+    "client",
+    "server",
+    "locations",
+    "watching",
+    "processes",
+    "snapshots",
+    "workspace_files",
+    "",
 )
+# What is reached over the control socket only, but for the commands that run it.
+BEHIND_THE_SOCKET = ("server", "locations", "watching", "processes")
+RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
-# Orchestration is only ever reached over the control socket, except by the command that runs it.
-MAY_RUN_THE_DAEMON = {"supervisor.cli"}
+SHIM_FOLDERS = {
+    # A folder, and those of the others that it may import; all may import runner_shim itself.
+    "definitions": ("loading",),
+    "loading": ("frameworks",),
+    "frameworks": ("definitions", "loading"),
+    "process": ("loading", "frameworks", "preloading"),
+    "preloading": ("loading", "frameworks", "process"),
+}
+
+# What decides without an operating system, an event loop or a clock of its own.
+PURE = (
+    "supervisor.locations.lifecycle",
+    "supervisor.locations.restart",
+    "supervisor.snapshots.msgpack_reader",
+    "supervisor.snapshots.snapshot",
+)
+NOT_PURE = {"asyncio", "os", "random", "socket", "time"}
 
 
 def imported(path: Path, *, everywhere: bool = True) -> set[str]:
@@ -106,26 +82,64 @@ def imported(path: Path, *, everywhere: bool = True) -> set[str]:
     return found
 
 
-def ring_of(name: str) -> int:
-    titles = [title for title, _members in RINGS]
-    for number, (_title, members) in enumerate(RINGS):
-        if any(name == one or name.startswith(one + ".") for one in members):
-            return number
-    return titles.index("adapters")
+def folder_of(name: str) -> str:
+    """The folder of its package that a module lies in, "" for the package itself."""
+    parts = name.split(".")
+    is_folder = len(parts) == 2 and MODULES[name].name == "__init__.py"
+    return parts[1] if len(parts) > 2 or is_folder else ""
 
 
 @pytest.mark.parametrize("name", [one for one in MODULES if one.startswith("supervisor.")])
-def test_the_supervisor_imports_inwards(name):
-    ring = ring_of(name)
+def test_the_supervisor_imports_downwards(name):
+    folder = folder_of(name)
     for other in imported(MODULES[name]):
         if not other.startswith("supervisor."):
             continue
-        target = ring_of(other)
-        assert target >= ring, f"{name} ({RINGS[ring][0]}) imports {other} ({RINGS[target][0]})"
-        if RINGS[target][0] in ("orchestration", "location", "attempt"):
-            reached_by_faces = RINGS[ring][0] in ("faces", "client")
-            runs_it = any(name.startswith(one) for one in MAY_RUN_THE_DAEMON)
-            assert not reached_by_faces or runs_it, f"{name} imports {other}"
+        target = folder_of(other)
+        assert FOLDERS.index(target) >= FOLDERS.index(folder), f"{name} imports {other}"
+        assert (folder, target) != ("watching", "processes"), f"{name} imports {other}"
+        if target in BEHIND_THE_SOCKET and FOLDERS.index(folder) < FOLDERS.index("server"):
+            assert name in RUN_IT, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", [one for one in MODULES if one.startswith("runner_shim.")])
+def test_the_shim_imports_as_its_folders_say(name):
+    folder = folder_of(name)
+    for other in imported(MODULES[name]):
+        if other.startswith("runner_shim.") and name != "runner_shim.boot":
+            target = folder_of(other)
+            allowed = ("", folder, *SHIM_FOLDERS.get(folder, ()))
+            assert target in allowed, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_is_pure_asks_nothing_of_the_system(name):
+    assert not imported(MODULES[name]) & NOT_PURE
+
+
+def test_no_modules_import_each_other():
+    found = {name: imported(path) & MODULES.keys() for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def follow(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for other in found[name]:
+                follow(other, (*way, name))
+            done.add(name)
+
+    for name in found:
+        follow(name, ())
+
+
+@pytest.mark.parametrize("package", ["supervisor", "runner_shim"])
+def test_each_folder_says_what_it_may_import(package):
+    folders = {folder_of(one) for one in MODULES if one.startswith(f"{package}.")} - {""}
+    known = FOLDERS if package == "supervisor" else SHIM_FOLDERS
+    assert folders == set(known) - {""}
+    for folder in folders:
+        text = ast.get_docstring(ast.parse(MODULES[f"{package}.{folder}"].read_text())) or ""
+        assert "import" in text.lower(), f"{package}/{folder}/__init__.py"
 
 
 @pytest.mark.parametrize("name", list(MODULES))
@@ -151,7 +165,7 @@ def standard_names() -> frozenset[str]:
 
 @pytest.mark.parametrize("name", [one for one in MODULES if one.startswith("runner_shim")])
 def test_the_shim_needs_nothing_but_zmq_and_msgpack(name):
-    allowed = {"runner_shim.channel": {"zmq"}, "runner_shim.wire": {"msgpack"}}
+    allowed = {"runner_shim.process.channel": {"zmq"}, "runner_shim.wire": {"msgpack"}}
     frameworks = {"dagster"} if name.startswith("runner_shim.frameworks.") else set()
     for other in imported(MODULES[name]):
         top = other.partition(".")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supervisor.installed import distributions
+from envs.installed import distributions
 
 
 def test_names_and_versions_of_one_python(tmp_path: Path) -> None:

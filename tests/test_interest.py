@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.digests import Digests
-from supervisor.interest import Interest, Looked, after_death, after_load
 from supervisor.specs import LocationSpec, Target, TargetKind
+from supervisor.watching.dependencies import Dependencies, Looked, after_death, after_load
+from supervisor.watching.digests import Digests
 
 
 def spec(folder: Path, kind=TargetKind.PYTHON_FILE, name="defs.py") -> LocationSpec:
@@ -26,8 +26,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def new_interest() -> Interest:
-    return Interest("risk", Digests())
+def new_interest() -> Dependencies:
+    return Dependencies("risk", Digests())
 
 
 def looked(folder, *names, folders=(), good=True, known=True) -> Looked:
@@ -311,7 +311,7 @@ def test_a_file_that_many_share_is_read_once(folder):
         file.touch()
         os.utime(file, ns=(1, 1))
     age(files)
-    owners = [Interest(f"o{number}", digests) for number in range(10)]
+    owners = [Dependencies(f"o{number}", digests) for number in range(10)]
     for one in owners:
         one.take(Looked(tuple(map(str, files))), None)
         assert one.outdated() == set()

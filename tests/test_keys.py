@@ -17,12 +17,12 @@ from commands import supervise
 from supervised import DEADLINE, GOOD, Supervised, environ, make_workspace
 
 from runner_shim import wire
-from supervisor.client import AsyncClient, Client
-from supervisor.control import Control, RemoteControl
-from supervisor.daemon import Daemon
+from supervisor.client.client import AsyncClient, Client
+from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.errors import ConfigurationError, RequestTimeoutError
-from supervisor.keys import ClientKeys, KeyDirectory
-from supervisor.workspace import Selection
+from supervisor.server.daemon import Daemon
+from supervisor.server.rpc import Control, RemoteControl
+from supervisor.workspace_files import Selection
 
 LOOPBACK = "tcp://127.0.0.1:*"
 # How long one that must not be answered is waited for (seconds): answers come within milliseconds.

@@ -29,7 +29,7 @@ from supervised import (
     supervisor_process,
 )
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 
 LIMIT = 2.0
 

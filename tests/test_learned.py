@@ -14,10 +14,10 @@ import pytest
 from loading import write
 
 from envs.discovery import _installation
-from supervisor.directories import _existing
-from supervisor.guess import sources_of
-from supervisor.learned import Learned
+from supervisor.processes.preload_guess import sources_of
+from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.specs import Target, TargetKind
+from supervisor.watching.inotify import _existing
 
 
 def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Target:
@@ -195,8 +195,8 @@ def test_what_may_not_be_entered_is_nobodys_module(nobody):
 # What is kept.
 
 
-async def opened(path: Path | None) -> Learned:
-    learned = Learned(path)
+async def opened(path: Path | None) -> PreloadProfile:
+    learned = PreloadProfile(path)
     await learned.opened()
     return learned
 

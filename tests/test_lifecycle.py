@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.lifecycle import (
+from supervisor.locations.lifecycle import (
     RESTING,
     UNDER_WAY,
     Event,

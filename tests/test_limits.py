@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from supervised import child_process, job, make_workspace, supervising
 
-from supervisor.limits import CGROUP, RLIMIT, UNENFORCED, Cgroups, confine, memory_text
+from supervisor.processes.limits import CGROUP, RLIMIT, UNENFORCED, Cgroups, confine, memory_text
 from supervisor.specs import Limits
 
 METHODS = ["spawn", "auto"]

@@ -124,10 +124,10 @@ async def test_a_supervisor_here_is_watched(tmp_path, runtime, monkeypatch):
     blocking.__file__ = __file__
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        monkeypatch.setattr("supervisor.methods.environment_status", blocking.look)
+        monkeypatch.setattr("supervisor.server.handlers.environment_status", blocking.look)
         with pytest.raises(KeyError), pytest.warns(ResourceWarning):
             await running.methods.environments({})
-    assert any("methods.py" in one for one in loop_guard.taken())
+    assert any("handlers.py" in one for one in loop_guard.taken())
 
 
 def test_a_supervisor_elsewhere_leaves_reports(tmp_path):

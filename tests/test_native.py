@@ -177,7 +177,7 @@ def test_lazy_entries_that_are_wrong_cost_only_themselves(tmp_path):
         "key and name must be the same"
     )
     assert (found[0]["file"], found[0]["line"]) == ("defs.py", 6)
-    assert "returned a runner_shim.definitions.SensorDefinition" in found[1]["message"]
+    assert "returned a runner_shim.definitions.triggers.SensorDefinition" in found[1]["message"]
     assert (found[2]["kind"], found[2]["exception"]["type"]) == ("exception", "KeyError")
     assert (found[2]["file"], found[2]["line"]) == ("defs.py", 22)
     assert found[3]["kind"] == "system_exit"

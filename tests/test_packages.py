@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from supervisor.dependencies import Disk
-from supervisor.packages import Packages, fingerprint, package_directories
-from supervisor.watcher import Watcher
+from envs.installed import package_directories
+from supervisor.watching.file_watch import Disk
+from supervisor.watching.site_packages import Packages, fingerprint
+from supervisor.watching.watcher import Watcher
 
 DEADLINE = 20.0
 

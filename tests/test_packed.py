@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner_shim import wire
-from supervisor import packed
+from supervisor.snapshots import msgpack_reader
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=10),
@@ -24,7 +24,7 @@ def at_once(data):
     """The document by pieces, or what is wrong with it."""
     rest = {}
     try:
-        found = list(packed.items(data, "list", rest))
+        found = list(msgpack_reader.items(data, "list", rest))
     except wire.WireError as error:
         assert str(error)
         return None
@@ -38,9 +38,9 @@ def at_once(data):
 def test_pieces_are_the_whole(document):
     data = wire.pack(document)
     assert at_once(data) == document
-    found = list(packed.entries(data))
+    found = list(msgpack_reader.entries(data))
     assert {key: value for key, value, _start in found} == document
-    assert [packed.entry_at(data, start) for _key, _value, start in found] == [
+    assert [msgpack_reader.entry_at(data, start) for _key, _value, start in found] == [
         (key, value) for key, value, _start in found
     ]
 
@@ -79,21 +79,21 @@ def twice(data):
 def test_a_key_that_is_there_twice_is_refused():
     data = b"\x82" + 2 * (wire.pack("list") + wire.pack([1]))
     with pytest.raises(wire.WireError, match="'list' is there twice"):
-        list(packed.items(data, "list", {}))
+        list(msgpack_reader.items(data, "list", {}))
 
 
 @pytest.mark.parametrize("value", [[], "text", 7, None])
 def test_what_is_no_map_says_so(value):
-    with pytest.raises(packed.NoMapError):
-        list(packed.entries(wire.pack(value)))
-    with pytest.raises(packed.NoMapError):
-        list(packed.items(wire.pack(value), "list", {}))
+    with pytest.raises(msgpack_reader.NoMapError):
+        list(msgpack_reader.entries(wire.pack(value)))
+    with pytest.raises(msgpack_reader.NoMapError):
+        list(msgpack_reader.items(wire.pack(value), "list", {}))
 
 
 @pytest.mark.parametrize("value", [{}, "text", 7, None, []])
 def test_what_is_no_list_is_among_the_others(value):
     rest = {}
-    assert list(packed.items(wire.pack({"list": value}), "list", rest)) == []
+    assert list(msgpack_reader.items(wire.pack({"list": value}), "list", rest)) == []
     assert rest == {"list": value}
 
 
@@ -103,4 +103,4 @@ def test_depth_counts_from_the_document():
 
     assert at_once(document(wire.MAX_DEPTH - 2)) is not None
     with pytest.raises(wire.WireError, match="nested deeper than 64 levels"):
-        list(packed.items(document(wire.MAX_DEPTH - 1), "list", {}))
+        list(msgpack_reader.items(document(wire.MAX_DEPTH - 1), "list", {}))

@@ -12,10 +12,10 @@ from commands import COMMAND, DEADLINE, foreground, supervise, variables
 from supervised import environ, job, make_workspace
 
 from runner_shim import wire
-from supervisor.client import AsyncClient, Client
+from supervisor.client.client import AsyncClient, Client
 from supervisor.errors import InvalidParameterError
 from supervisor.parameters import LONGEST_TEXT, MOST, MOST_LINES
-from supervisor.rendezvous import running_supervisors
+from supervisor.runtime_dir import running_supervisors
 
 HUGE = 10**5000
 NUMBERS = [0, -1, MOST + 1, 2**64 - 1, 2**64, HUGE, True, 1.5, "1", [1], float("nan")]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from supervised import BEGUN, job, make_workspace, marked, poll_now, supervisor_process
 
-from supervisor.client import Client
-from supervisor.process import is_stopped
+from supervisor.client.client import Client
+from supervisor.processes.process import is_stopped
 
 PAUSES = 2
 # Far longer than a ping may take, and than it takes for every location to be asked.

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from supervised import alive, poll
 
-from supervisor import launcher
-from supervisor.launcher import LaunchError, LaunchRequest, SpawnLauncher
-from supervisor.process import Exit, adopt_orphans, reap_orphans, session_members
+from supervisor.processes import launcher
+from supervisor.processes.launcher import LaunchError, LaunchRequest, SpawnLauncher
+from supervisor.processes.process import Exit, adopt_orphans, reap_orphans, session_members
+from supervisor.processes.reaper import Reaper
 from supervisor.specs import Limits
-from supervisor.warden import Warden
 
 
 class Output:
@@ -32,7 +32,7 @@ class Output:
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Starts a program in the place of the shim."""
-    warden = Warden()
+    reaper = Reaper()
 
     async def started(code: str, executable: str = sys.executable, **limits):
         boot = tmp_path / "boot.py"
@@ -50,10 +50,10 @@ def start(tmp_path, monkeypatch):
             limits=Limits(**limits),
             output=output,
         )
-        return await SpawnLauncher(warden).start(request), output
+        return await SpawnLauncher(reaper).start(request), output
 
     yield started
-    warden.close()
+    reaper.close()
 
 
 async def ended(process) -> Exit:

@@ -22,8 +22,8 @@ from supervised import (
     supervising,
 )
 
-from supervisor.daemon import Daemon
-from supervisor.workspace import Selection
+from supervisor.server.daemon import Daemon
+from supervisor.workspace_files import Selection
 
 
 async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import ConfigurationError
-from supervisor.rendezvous import Rendezvous, process_birth, running_supervisors
+from supervisor.runtime_dir import Rendezvous, process_birth, running_supervisors
 
 
 def place(runtime: Path, key: str = "workspace.yaml") -> Rendezvous:

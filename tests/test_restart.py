@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.specs import RestartPolicy, RestartSpec
 
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from supervised import GOOD, alive, job, make_workspace, save, supervising
 
-from supervisor.failures import Failure
-from supervisor.process import Exit
-from supervisor.suspicion import Suspicion, Verdict
+from supervisor.locations.failures import Failure
+from supervisor.locations.fork_fallback import ForkFallback, Verdict
+from supervisor.processes.process import Exit
 
 DIES = "import os\nos._exit(7)\n"
 
@@ -94,7 +94,7 @@ def attempt(forked: bool = True) -> SimpleNamespace:
 
 
 async def test_a_fresh_process_that_loads_it_convicts_the_fork():
-    suspicion = Suspicion()
+    suspicion = ForkFallback()
     assert suspicion.failed(attempt(), RAISED)
     assert "RuntimeError raised in lib/core.py" in suspicion.because
     assert "RuntimeError raised in lib/core.py" in (await suspicion.loaded([])).environment
@@ -103,14 +103,14 @@ async def test_a_fresh_process_that_loads_it_convicts_the_fork():
 
 
 def test_a_fresh_process_that_fails_alike_clears_it_for_good():
-    suspicion = Suspicion()
+    suspicion = ForkFallback()
     assert suspicion.failed(attempt(), RAISED)
     assert suspicion.failed(attempt(forked=False), RAISED) == ""
     assert suspicion.failed(attempt(), RAISED) == ""
 
 
 async def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
-    suspicion = Suspicion()
+    suspicion = ForkFallback()
     suspicion.failed(attempt(), RAISED)
     suspicion.drop()
     assert suspicion.because == ""
@@ -124,7 +124,7 @@ async def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
 
 
 def test_what_dies_fresh_too_is_not_asked_again():
-    suspicion = Suspicion()
+    suspicion = ForkFallback()
     assert suspicion.died(attempt(), ABORTED, "loading")
     assert suspicion.died(attempt(forked=False), ABORTED, "loading") == ""
     assert suspicion.died(attempt(), ABORTED, "loading") == ""
@@ -137,4 +137,4 @@ def test_what_dies_fresh_too_is_not_asked_again():
     [(Exit(None, 9), "loading"), (Exit(None, 15), "loading"), (ABORTED, "serving")],
 )
 def test_these_deaths_accuse_nobody(ended, doing):
-    assert Suspicion().died(attempt(), ended, doing) == ""
+    assert ForkFallback().died(attempt(), ended, doing) == ""

@@ -14,9 +14,9 @@ import pytest
 from supervised import alive, job, make_workspace, poll, save, supervising
 from warmth import launcher, method, scratch_environment
 
-from supervisor import warden as wardens
 from supervisor.errors import RequestError
-from supervisor.warden import Warden
+from supervisor.processes import reaper as reapers
+from supervisor.processes.reaper import Reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -73,7 +73,7 @@ async def test_an_end_is_told_when_no_thread_can_be_started(
         async def no_thread(*arguments: object) -> None:
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr("supervisor.process.asyncio.to_thread", no_thread)
+        monkeypatch.setattr("supervisor.processes.process.asyncio.to_thread", no_thread)
         pid = running.pid("a")
         os.kill(pid, signal.SIGKILL)
         await running.until(lambda: running["a"].state == "stopped", "its end was told")
@@ -81,16 +81,16 @@ async def test_an_end_is_told_when_no_thread_can_be_started(
         assert not alive(pid)
 
 
-def test_a_warden_that_is_held_holds_nobody(monkeypatch):
-    monkeypatch.setattr(wardens, "_PATIENCE", 0.2)
-    warden = Warden()
+def test_a_reaper_that_is_held_holds_nobody(monkeypatch):
+    monkeypatch.setattr(reapers, "_PATIENCE", 0.2)
+    reaper = Reaper()
     try:
-        warden.add(2**22)
-        pids = warden.pids
+        reaper.add(2**22)
+        pids = reaper.pids
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
     finally:
-        warden.close()
+        reaper.close()
     assert not any(map(alive, pids))
 
 
@@ -100,7 +100,7 @@ async def test_without_pidfds_processes_are_fresh_and_their_ends_are_told(
     def refused(pid: int, flags: int = 0) -> int:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    from supervisor.process import has_pidfds
+    from supervisor.processes.process import has_pidfds
 
     monkeypatch.setattr(os, "pidfd_open", refused)
     has_pidfds.cache_clear()

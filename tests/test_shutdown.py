@@ -24,8 +24,8 @@ from supervised import (
     supervisor_process,
 )
 
-from supervisor.limits import CGROUP, Cgroups, confine
-from supervisor.notify import Notifier
+from supervisor.processes.limits import CGROUP, Cgroups, confine
+from supervisor.server.sd_notify import Notifier
 from supervisor.specs import Limits
 
 

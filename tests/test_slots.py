@@ -1,4 +1,4 @@
-"""Slots: how many at once, who is next, and what happens to those who give up."""
+"""StartLimiter: how many at once, who is next, and what happens to those who give up."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from supervisor.slots import Slots
+from supervisor.processes.start_limiter import StartLimiter
 
 
 class Taker:
     """Takes a slot in a task of its own, and holds it until told."""
 
-    def __init__(self, slots: Slots, rank: float = 0.0) -> None:
+    def __init__(self, slots: StartLimiter, rank: float = 0.0) -> None:
         self.has = asyncio.Event()
         self.done = asyncio.Event()
         self.task = asyncio.create_task(self._take(slots, rank))
 
-    async def _take(self, slots: Slots, rank: float) -> None:
+    async def _take(self, slots: StartLimiter, rank: float) -> None:
         async with slots.take(lambda: rank):
             self.has.set()
             await self.done.wait()
@@ -31,7 +31,7 @@ async def turns() -> None:
 
 
 async def test_no_more_than_there_are():
-    slots = Slots(2)
+    slots = StartLimiter(2)
     takers = [Taker(slots) for _ in range(5)]
     await turns()
     assert [one.has.is_set() for one in takers] == [True, True, False, False, False]
@@ -44,7 +44,7 @@ async def test_no_more_than_there_are():
 
 
 async def test_the_highest_rank_is_next_and_the_first_of_equals():
-    slots = Slots(1)
+    slots = StartLimiter(1)
     first = Taker(slots)
     await turns()
     low, high, equal = Taker(slots, 1), Taker(slots, 2), Taker(slots, 2)
@@ -63,7 +63,7 @@ async def test_the_highest_rank_is_next_and_the_first_of_equals():
 
 
 async def test_one_that_hangs_keeps_nobody_from_starting():
-    slots = Slots(1, lease=0.01)
+    slots = StartLimiter(1, lease=0.01)
     hangs = Taker(slots)
     others = [Taker(slots) for _ in range(3)]
     await asyncio.gather(*(one.has.wait() for one in others))
@@ -83,7 +83,7 @@ async def test_one_that_hangs_keeps_nobody_from_starting():
 
 
 async def test_those_who_give_up_take_nothing_with_them():
-    slots = Slots(1)
+    slots = StartLimiter(1)
     first = Taker(slots)
     await turns()
     waiting = [Taker(slots) for _ in range(3)]
@@ -102,7 +102,7 @@ async def test_those_who_give_up_take_nothing_with_them():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_a_holder_and_those_who_wait_are_cancelled_together(order):
-    slots = Slots(1)
+    slots = StartLimiter(1)
     takers = [Taker(slots), Taker(slots), Taker(slots)]
     await turns()
     for number in order:
@@ -117,7 +117,7 @@ async def test_a_holder_and_those_who_wait_are_cancelled_together(order):
 
 
 async def test_one_that_is_cancelled_when_its_turn_comes_passes_it_on():
-    slots = Slots(1)
+    slots = StartLimiter(1)
     takers = [Taker(slots), Taker(slots), Taker(slots)]
     await turns()
     takers[0].done.set()

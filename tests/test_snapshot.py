@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner_shim import wire
-from supervisor.snapshot import SnapshotError, accept, compare, definition_key
-from supervisor.steps import at_once
+from supervisor.snapshots.snapshot import SnapshotError, accept, compare, definition_key
+from supervisor.time_slices import at_once
 
 
 def document(*definitions, **more):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from supervisor.proc import cpu_seconds
-from supervisor.spare_time import Pace, SpareTime, calm
+from supervisor.processes.spare_time import Pace, SpareTime, calm
+from supervisor.procfs import cpu_seconds
 
 
 class Machine:

@@ -16,8 +16,8 @@ import pytest
 from supervised import job, make_workspace, poll, supervising, supervisor_process
 from warmth import launcher, method, scratch_environment
 
-from supervisor.forkserver import Forkserver
-from supervisor.slots import Slots
+from supervisor.processes.forkserver import Forkserver
+from supervisor.processes.start_limiter import StartLimiter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers nee
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process, and the supervisor in it, may use one core; a slot is lent for long."""
-    monkeypatch.setattr("supervisor.daemon.Slots", partial(Slots, lease=60.0))
+    monkeypatch.setattr("supervisor.server.daemon.StartLimiter", partial(StartLimiter, lease=60.0))
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     yield

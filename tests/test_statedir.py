@@ -10,7 +10,7 @@ import pytest
 from supervised import child_process
 
 from supervisor.errors import AlreadyRunningError, ConfigurationError
-from supervisor.statedir import StateDirectory
+from supervisor.server.state_directory import StateDirectory
 
 
 def test_it_is_private_and_ignored(tmp_path):
@@ -50,7 +50,7 @@ def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path):
 
 def test_the_lock_of_one_that_was_killed_is_free(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from supervisor.statedir import StateDirectory\n"
+        "import sys, time; from pathlib import Path; from supervisor.server.state_directory import StateDirectory\n"
         "StateDirectory(Path(sys.argv[1]), 'key').open('w')\nprint(flush=True)\ntime.sleep(1000)\n"
     )
     with child_process(

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from supervisor.steps import at_once, in_turns
+from supervisor.time_slices import at_once, in_turns
 
 
 def counting(steps, seconds=0.0):

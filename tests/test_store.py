@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-import supervisor.store
+import supervisor.snapshots.store
 from runner_shim import wire
-from supervisor.snapshot import Snapshot, accept
-from supervisor.store import KEPT_GENERATIONS, SnapshotStore
+from supervisor.snapshots.snapshot import Snapshot, accept
+from supervisor.snapshots.store import KEPT_GENERATIONS, SnapshotStore
 
 
 def snapshot(location: str, generation: int, *names: str) -> Snapshot:
@@ -199,7 +199,7 @@ def test_rows_and_tables_that_are_not_as_they_were_left(tmp_path, statement):
 def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkeypatch):
     async def scenario():
         await _three(tmp_path / "s.db")
-        real = supervisor.store._database
+        real = supervisor.snapshots.store._database
 
         def unwritable(target):
             if target != ":memory:":
@@ -208,7 +208,7 @@ def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkey
                 raise error
             return real(target)
 
-        monkeypatch.setattr(supervisor.store, "_database", unwritable)
+        monkeypatch.setattr(supervisor.snapshots.store, "_database", unwritable)
         troubles = []
         store, found = await reopened(
             tmp_path / "s.db", lambda key, text: troubles.append(text or "")
@@ -238,7 +238,7 @@ def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkey
 READER = """\
 import asyncio, shutil, sys
 from pathlib import Path
-from supervisor.store import SnapshotStore
+from supervisor.snapshots.store import SnapshotStore
 
 async def main():
     store = SnapshotStore(Path(sys.argv[1]), lambda key, text: print(key, text))

@@ -19,7 +19,7 @@ from supervised import (
     supervisor_process,
 )
 
-from supervisor import strays
+from supervisor.processes import orphans
 
 # Two daemons: one that became another program, and one that is still a copy of the shim.
 DAEMONS = """\
@@ -140,7 +140,7 @@ def test_a_tree_ends_with_a_supervisor_that_is_killed(tmp_path, runtime, marker,
 
 
 def test_marks_tell_locations_and_instances_apart():
-    marks = {strays.mark_of(name, instance) for name in "ab" for instance in ("1-x", "2-y")}
+    marks = {orphans.mark_of(name, instance) for name in "ab" for instance in ("1-x", "2-y")}
     assert len(marks) == 4
-    assert {len(mark) for mark in marks} == {len(strays.UNMARKED)}
-    assert {mark[:16] for mark in marks} == {strays.location_of("a"), strays.location_of("b")}
+    assert {len(mark) for mark in marks} == {len(orphans.UNMARKED)}
+    assert {mark[:16] for mark in marks} == {orphans.location_of("a"), orphans.location_of("b")}

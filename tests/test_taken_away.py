@@ -16,7 +16,7 @@ from commands import Foreground, foreground, supervise
 from supervised import job, make_workspace, poll_now, save
 
 from supervisor import Client
-from supervisor.rendezvous import Rendezvous
+from supervisor.runtime_dir import Rendezvous
 
 pytestmark = pytest.mark.slow
 

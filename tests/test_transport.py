@@ -9,7 +9,7 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
-from supervisor.transport import Transport
+from supervisor.locations.transport import Transport
 
 
 @contextlib.asynccontextmanager

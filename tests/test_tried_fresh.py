@@ -9,7 +9,7 @@ import pytest
 from supervised import job, make_workspace, poll, save, supervising
 from warmth import FORKED, method, scratch_environment, workspace_of
 
-from supervisor.failures import Failure, scene_of
+from supervisor.locations.failures import Failure, scene_of
 
 pytestmark = [
     pytest.mark.slow,

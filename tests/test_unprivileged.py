@@ -29,11 +29,11 @@ from pathlib import Path
 workspace, user = Path(sys.argv[1]), int(sys.argv[2])
 os.setgroups([]); os.setgid(user); os.setuid(user)
 from supervised import supervising
-from supervisor.limits import Cgroups
-import supervisor.daemon
+from supervisor.processes.limits import Cgroups
+import supervisor.server.daemon
 
 async def main():
-    supervisor.daemon.Cgroups = partial(Cgroups, workspace.parent / "none")
+    supervisor.server.daemon.Cgroups = partial(Cgroups, workspace.parent / "none")
     async with supervising(workspace, Path(os.environ["XDG_RUNTIME_DIR"])) as running:
         states = await running.settled()
         print(json.dumps({

@@ -26,9 +26,9 @@ from supervised import (
 )
 from warmth import FORKED, method, scratch_environment, workspace_of
 
-from supervisor.spare_time import Pace
-from supervisor.verified import GivenUp, Verified
-from supervisor.verifier import Verifier
+from supervisor.locations.verified import GivenUp, Verified
+from supervisor.locations.verifier import Verifier
+from supervisor.processes.spare_time import Pace
 
 pytestmark = [
     pytest.mark.slow,

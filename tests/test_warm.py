@@ -22,8 +22,8 @@ from warmth import (
     zombies,
 )
 
-from supervisor.forkserver import Patience
-from supervisor.warm import WarmLauncher
+from supervisor.processes.forkserver import Patience
+from supervisor.processes.forkserver_pool import ForkserverPool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -172,7 +172,7 @@ async def test_preload_as_the_operator_says(tmp_path, runtime, scratch):
 async def test_a_bad_library_alone_is_left_out(
     tmp_path, runtime, scratch, library, reason, monkeypatch
 ):
-    monkeypatch.setattr(WarmLauncher, "patience", Patience(preload=3.0))
+    monkeypatch.setattr(ForkserverPool, "patience", Patience(preload=3.0))
     # It stands in the source, where it is found, and is not imported when the location is loaded.
     guarded = f"import good_library\nif len([]):\n    import {library}\n" + job("one")
     workspace = workspace_of(

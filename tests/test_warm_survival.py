@@ -19,8 +19,8 @@ from warmth import (
     zombies,
 )
 
-from supervisor.forkserver import Patience
-from supervisor.warm import WarmLauncher
+from supervisor.processes.forkserver import Patience
+from supervisor.processes.forkserver_pool import ForkserverPool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -77,7 +77,7 @@ async def test_a_forkserver_killed_while_it_preloads(tmp_path, runtime, scratch)
 
 
 async def test_a_stopped_forkserver_holds_nothing_up(tmp_path, runtime, scratch, monkeypatch):
-    monkeypatch.setattr(WarmLauncher, "patience", Patience(answer=3.0))
+    monkeypatch.setattr(ForkserverPool, "patience", Patience(answer=3.0))
     before = set(zombies(os.getpid()))
     workspace = workspace_of(tmp_path, scratch, {"a.py": GOOD, "b.py": GOOD})
     async with supervising(workspace, runtime) as running:
@@ -138,7 +138,7 @@ def test_a_killed_supervisor_takes_all_with_it(tmp_path, runtime, scratch):
     )
     with supervisor_process(workspace, runtime, f"warm-{os.getpid()}") as running:
         running.until(lambda states: states["a"][0] == states["b"][0] == "ready")
-        # supervisor, warden, two forkservers, two shims, a grandchild
+        # supervisor, reaper, two forkservers, two shims, a grandchild
         poll_now(lambda: len(running.survivors()) >= 7, "all are there")
         running.kill()
         poll_now(lambda: not running.survivors(), "all are gone", timeout=20)
@@ -150,7 +150,7 @@ async def test_the_launcher_is_closed_with_nothing_left(tmp_path, runtime, scrat
         await running.ready()
         servers = forkservers(running)
         # What others left is given to us, too, and may end only now.
-        own = {*servers, *running.daemon._warden.pids, running.pid("a"), running.pid("b")}
+        own = {*servers, *running.daemon._reaper.pids, running.pid("a"), running.pid("b")}
         used: Supervised = running
     assert not any(alive(server) for server in servers)
     assert not launcher(used)._servers

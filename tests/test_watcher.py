@@ -14,8 +14,8 @@ import inotify_simple
 import pytest
 from supervised import save
 
-from supervisor.directories import InotifyWatch, directory_watch
-from supervisor.watcher import Watcher
+from supervisor.watching.inotify import InotifyWatch, directory_watch
+from supervisor.watching.watcher import Watcher
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 

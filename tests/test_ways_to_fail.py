@@ -307,7 +307,7 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
     ],
 )
 async def test_a_shim_that_breaks_the_protocol(tmp_path, runtime, monkeypatch, what, expected):
-    monkeypatch.setattr("supervisor.launcher.BOOT", HOSTILE_BOOT)
+    monkeypatch.setattr("supervisor.processes.launcher.BOOT", HOSTILE_BOOT)
     # Short only where it must run out; a fresh interpreter may take a while to start.
     timeout = {"silent": "3s", "stranger": "3s", "nothing": "5s"}.get(what, "30s")
     keys = {"env": {"HOSTILE": what}, "load_timeout": timeout, "start_method": "spawn"}
@@ -321,7 +321,8 @@ async def test_a_shim_that_breaks_the_protocol(tmp_path, runtime, monkeypatch, w
 async def test_a_ready_shim_that_breaks_the_protocol_is_replaced(tmp_path, runtime):
     text = """\
         import gc, signal
-        from runner_shim import channel, job
+        from runner_shim import job
+        from runner_shim.process import channel
 
         def disturb(number, frame):
             for one in gc.get_objects():

@@ -8,7 +8,7 @@ import pytest
 from workspaces import AUTOLOAD, FILE, MODULE, PACKAGE, only, read
 
 from supervisor.specs import EnvironmentSpec, RemoteEndpoint, SourcePosition, Target, TargetKind
-from supervisor.workspace import Selection, resolve
+from supervisor.workspace_files import Selection, resolve
 
 
 @pytest.mark.parametrize(

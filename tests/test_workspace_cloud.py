@@ -9,7 +9,7 @@ from loading import write
 from workspaces import AUTOLOAD, CLOUD, FILE, MODULE, PACKAGE, WORKSPACE, found, names, refused
 
 from supervisor.specs import Target
-from supervisor.workspace import Selection
+from supervisor.workspace_files import Selection
 
 
 def test_a_cloud_file(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from workspaces import (
 
 from supervisor.errors import ConfigurationError
 from supervisor.specs import Target
-from supervisor.workspace import Selection, identify, resolve
-from supervisor.workspace import names as workspace_names
+from supervisor.workspace_files import Selection, identify, resolve
+from supervisor.workspace_files import names as workspace_names
 
 BARE_DG = "[tool.dg.cli]\nverbose = true\n"
 
@@ -265,7 +265,7 @@ def test_a_workspace_behind_a_link_is_known_by_both_names(tmp_path: Path) -> Non
 def test_identify_imports_nothing_heavy(tmp_path: Path) -> None:
     write(tmp_path, {"workspace.yaml": WORKSPACE})
     code = (
-        "import sys, pathlib, supervisor.workspace as w\n"
+        "import sys, pathlib, supervisor.workspace_files as w\n"
         "w.identify(w.Selection(), cwd=pathlib.Path.cwd())\n"
         "print(*sorted({'yaml', 'pydantic', 'dotenv', 'tomllib', 'difflib'} & set(sys.modules)))\n"
     )

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-import supervisor.workspace
-from supervisor.workspace import json_schema
-from supervisor.workspace.grammar import OWN_KEYS, WORKSPACE
+import supervisor.workspace_files
+from supervisor.workspace_files import json_schema
+from supervisor.workspace_files.grammar import OWN_KEYS, WORKSPACE
 
 
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
@@ -142,14 +142,14 @@ def test_every_key_is_documented() -> None:
 
 
 def test_the_public_names() -> None:
-    assert supervisor.workspace.__all__ == [
+    assert supervisor.workspace_files.__all__ == [
         "Selection",
         "identify",
         "json_schema",
         "names",
         "resolve",
     ]
-    for path in Path(supervisor.workspace.__file__).parent.glob("*.py"):
+    for path in Path(supervisor.workspace_files.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree), path
         assert any("__all__" in ast.unparse(node) for node in tree.body), path

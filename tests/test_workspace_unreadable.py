@@ -9,7 +9,7 @@ import pytest
 from workspaces import item, problems
 
 from supervisor.errors import ConfigurationError
-from supervisor.workspace import Selection, resolve
+from supervisor.workspace_files import Selection, resolve
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 from loading import write
 from supervised import Supervised, job, make_workspace
 
-from supervisor.environments import Environments
-from supervisor.launcher import LaunchRequest
+from supervisor.locations.environments import Environments
+from supervisor.processes.forkserver_pool import ForkserverPool
+from supervisor.processes.launcher import LaunchRequest
 from supervisor.specs import EnvironmentSpec, Limits
-from supervisor.warm import WarmLauncher
 
 # What ``method`` says of a process that is forked as it should be.
 FORKED = ("forkserver", "")
@@ -49,7 +49,7 @@ def site_packages(folder: Path) -> Path:
     return found
 
 
-def launcher(running: Supervised) -> WarmLauncher:
+def launcher(running: Supervised) -> ForkserverPool:
     """The launcher of a running supervisor."""
     return running.daemon._launcher
 

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import LocationSpec, TargetKind, WorkspaceSpec
-from supervisor.workspace import Selection, identify, resolve
+from supervisor.workspace_files import Selection, identify, resolve
 
 FILE, MODULE = TargetKind.PYTHON_FILE, TargetKind.PYTHON_MODULE
 PACKAGE, AUTOLOAD = TargetKind.PYTHON_PACKAGE, TargetKind.AUTOLOAD

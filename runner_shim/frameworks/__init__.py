@@ -4,10 +4,12 @@ Owns which adapters apply, the order they are asked in, and the merging of what 
 adapter is a module of this package with the functions ``loaded``, ``version``, ``discover``,
 ``from_attribute``, ``autoload``, ``collect`` and ``describe``; it is imported only when its
 framework is in ``sys.modules``. What an adapter found (its ``roots``) is opaque here. Knows
-nothing about any framework beyond its name.
+nothing about any framework beyond its name. May import definitions/ and loading/.
 """
 
 import sys
+
+from runner_shim.loading import load_failure
 
 __all__ = [
     "Findings",
@@ -19,7 +21,7 @@ __all__ = [
 ]
 
 # Framework module whose presence makes the adapter apply -> adapter, in the order of asking.
-_ADAPTERS = (("runner_shim.definitions_base", "native"), ("dagster", "dagster"))
+_ADAPTERS = (("runner_shim.definitions.base", "native"), ("dagster", "dagster.adapter"))
 
 
 def adapters():
@@ -27,7 +29,7 @@ def adapters():
     result = []
     for framework, name in _ADAPTERS:
         if sys.modules.get(framework) is not None:
-            adapter = getattr(__import__(__name__, fromlist=[name]), name)
+            adapter = __import__("%s.%s" % (__name__, name), fromlist=["loaded"])
             if adapter.loaded():
                 result.append(adapter)
     return result
@@ -35,12 +37,10 @@ def adapters():
 
 def rehearse():
     """Before a fork: have done what every load of the imported frameworks does once a process."""
-    from runner_shim import failure  # noqa: F401
-
     if sys.modules.get("dagster") is not None:
-        from . import dagster_rehearsal
+        from runner_shim.frameworks.dagster import rehearsal
 
-        dagster_rehearsal.rehearse()
+        rehearsal.rehearse(discover)
 
 
 class Findings:
@@ -96,9 +96,7 @@ def _refuse_twice_defined(definitions):
     for item in definitions:
         key = (item["kind"], item["name"], item.get("repository"))
         if key in seen:
-            from runner_shim.failure import LoadFailure
-
-            raise LoadFailure(
+            raise load_failure.LoadFailure(
                 "duplicate_definition",
                 "%s %r is defined more than once in this location" % (item["kind"], item["name"]),
                 hint="rename one of them: names are unique among the definitions of a kind",
@@ -122,10 +120,10 @@ def from_attribute(value, name, module_name, warn):
 
 def autoload(module, warn):
     """Findings in a package of definitions, all its submodules included."""
-    from runner_shim import defs_folder
+    from runner_shim.loading import autoload
 
     found = []
-    if defs_folder.wants_dagster(module):
+    if autoload.wants_dagster(module):
         __import__("dagster")
         for adapter in adapters():
             if adapter.NAME == "dagster":
@@ -133,7 +131,7 @@ def autoload(module, warn):
                 if roots is not None:
                     found.append((adapter, roots))
     if not found:  # else Dagster's loader has decided what is imported
-        defs_folder.import_submodules(module)
+        autoload.import_submodules(module)
     for adapter in adapters():
         if adapter.NAME == "native":
             roots = adapter.autoload(module, warn)
@@ -149,3 +147,6 @@ def _ask(question):
         if roots is not None:
             found.append((adapter, roots))
     return Findings(found)
+
+
+load_failure.ask(adapters)

@@ -9,9 +9,9 @@ in ``describe``.
 
 import sys
 
-from runner_shim import canonical
-from runner_shim.definitions_base import Definition
-from runner_shim.failure import LoadFailure, from_exception
+from runner_shim import plain_data
+from runner_shim.definitions.base import Definition
+from runner_shim.loading.load_failure import LoadFailure, from_exception
 
 __all__ = [
     "NAME",
@@ -59,7 +59,7 @@ class _Roots:
 
 def loaded():
     """True when the target has imported a native definition class."""
-    return "runner_shim.definitions_base" in sys.modules
+    return "runner_shim.definitions.base" in sys.modules
 
 
 def version():
@@ -69,23 +69,18 @@ def version():
 
 def _classes():
     """The class of Definitions, of repositories, and those of loose definitions."""
-    from runner_shim import (
-        definitions,
-        definitions_assets,
-        definitions_graph,
-        definitions_repository,
-    )
+    from runner_shim.definitions import assets, graph, repository, triggers
 
     return (
-        definitions_repository.Definitions,
-        definitions_repository.RepositoryDefinition,
+        repository.Definitions,
+        repository.RepositoryDefinition,
         (
-            definitions_graph.JobDefinition,
-            definitions.ScheduleDefinition,
-            definitions.SensorDefinition,
-            definitions_assets.AssetDefinition,
-            definitions.PartitionSetDefinition,
-            definitions.ResourceDefinition,
+            graph.JobDefinition,
+            triggers.ScheduleDefinition,
+            triggers.SensorDefinition,
+            assets.AssetDefinition,
+            triggers.PartitionSetDefinition,
+            triggers.ResourceDefinition,
         ),
     )
 
@@ -213,7 +208,7 @@ def from_attribute(value, name, module_name, warn):
         return _Roots([value], False)
     if isinstance(value, repository_class):
         return _Roots([value], True)
-    from runner_shim.definitions_graph import GraphDefinition
+    from runner_shim.definitions.graph import GraphDefinition
 
     if isinstance(value, GraphDefinition):
         value = value.to_job()
@@ -366,7 +361,7 @@ def _add_target(thing, name, target, found, names, problems):
     what = "%s %r" % (thing.KIND.replace("_", " "), thing.name)
     if target is None:
         if known is None:
-            from runner_shim.failure import near
+            from runner_shim.loading.load_failure import near
 
             jobs = [each for kind, each in found if kind == "job"]
             problems.append(
@@ -394,11 +389,11 @@ def _add_target(thing, name, target, found, names, problems):
 
 def _data(kind, name, thing, known):
     if hasattr(thing, "make"):
-        return {"kind": kind, "name": canonical.text(name), "lazy": True}
+        return {"kind": kind, "name": plain_data.text(name), "lazy": True}
     if kind == "resource":
         if isinstance(thing, Definition):
             return thing.data(name)
-        return canonical.definition("resource", name, type=canonical.dotted_name(thing))
+        return plain_data.definition("resource", name, type=plain_data.dotted_name(thing))
     if kind == "asset":
         return thing.data(known)
     return thing.data()

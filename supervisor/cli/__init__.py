@@ -3,6 +3,9 @@
 Owns ``main``: what an error, an interrupt, a closed pipe or a defect looks like to whoever typed the
 command, and the exit status (docs/cli.md). The commands are in the modules of this package, each
 imported when it is used.
+
+May import all that is below it: presentation/ and client/, web/ in ``supervise web``, and server/
+in the commands that run a supervisor themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from supervisor.cli.terminal import Terminal
 
-__all__ = ["INTERRUPTED", "PIPE_CLOSED", "main", "supervisord_beside"]
+__all__ = ["INTERRUPTED", "PIPE_CLOSED", "main"]
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -73,22 +76,6 @@ def _ready_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def supervisord_beside() -> str | None:
-    """A sentence when supervisord's own ``supervisor`` package shares our directory, else None."""
-    if not (Path(__file__).parent.parent / "supervisord.py").exists():
-        return None
-    return (
-        "supervisord is installed in this environment too, and its import package is also named "
-        "'supervisor': each overwrites files of the other"
-    )
-
-
-SUPERVISORD_HINT = (
-    "install workspace-supervisor in an environment of its own: "
-    "`uv tool install workspace-supervisor` or `pipx install workspace-supervisor`"
-)
-
-
 def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         import click
@@ -140,6 +127,8 @@ def _help(context: object) -> str:
 def _defect(terminal: Terminal, error: Exception) -> int:
     import tempfile
     import traceback
+
+    from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
 
     beside = supervisord_beside() if isinstance(error, ImportError | AttributeError) else None
     if beside is not None:

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.calls import UNDER_WAY
-from supervisor.cli import INTERRUPTED, failure, words
-from supervisor.cli.app import Session, json_option, selecting
+from supervisor.cli import INTERRUPTED
 from supervisor.cli.events import Seen, events
 from supervisor.cli.insist import insist_async
+from supervisor.cli.options import json_option, selecting
 from supervisor.cli.outcome import outcome_line
+from supervisor.cli.session import Session
 from supervisor.cli.status import warning_lines
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.terminal import Terminal
+from supervisor.client.requests import UNDER_WAY
+from supervisor.presentation import failures, words
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.client import AsyncClient
+    from supervisor.client.client import AsyncClient
     from supervisor.documents import LocationStatus, StatusDocument
     from supervisor.errors import ConfigurationError
-    from supervisor.workspace import Selection
+    from supervisor.workspace_files import Selection
 
 __all__ = ["check_"]
 
@@ -64,7 +67,7 @@ def check_(session: Session, config_only: bool, strict: bool, verbose: bool, as_
 
 
 def _config_only(session: Session, strict: bool, as_json: bool) -> int:
-    from supervisor.workspace import resolve
+    from supervisor.workspace_files import resolve
 
     spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
     ok = not (strict and spec.warnings)
@@ -83,7 +86,7 @@ def _config_only(session: Session, strict: bool, as_json: bool) -> int:
 
 def _report_configuration(terminal: Terminal, error: ConfigurationError, as_json: bool) -> None:
     if as_json:
-        from supervisor.status import problem_data
+        from supervisor.server.status import problem_data
 
         problems = [problem_data(one) for one in error.problems]
         terminal.data({"ok": False, "problems": problems, "warnings": [], "locations": []})
@@ -97,10 +100,10 @@ def _load_once(session: Session, *, quiet: bool) -> StatusDocument | None:
 
 
 async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDocument | None:
-    from supervisor.client import AsyncClient
-    from supervisor.daemon import Daemon
+    from supervisor.client.client import AsyncClient
+    from supervisor.client.locate import Found
     from supervisor.errors import NotRunningError
-    from supervisor.locate import Found
+    from supervisor.server.daemon import Daemon
 
     daemon = Daemon(selection, cwd=session.cwd, environ=os.environ, once=True)
     loop = asyncio.get_running_loop()
@@ -185,7 +188,7 @@ def _report(
             first, *rest = warning_lines(terminal, warning)
             terminal.print(f"  {terminal.paint('warning:', 'yellow')} {first}")
             terminal.print(*(f"  {line}" for line in rest))
-        rendered = failure.render(
+        rendered = failures.render(
             one,
             colour=terminal.colour,
             traceback=verbose,

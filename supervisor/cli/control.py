@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli import words
-from supervisor.cli.app import LOCATION, SECONDS, Session, json_option, locating
 from supervisor.cli.insist import insist
+from supervisor.cli.options import LOCATION, SECONDS, json_option, locating
 from supervisor.cli.outcome import outcome_lines
-from supervisor.workspace import Selection
+from supervisor.cli.session import Session
+from supervisor.presentation import words
+from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
-    from supervisor.client import Client, Order
+    from supervisor.client.client import Client, Order
     from supervisor.documents import Diff, LocationStatus, Waited
 
 __all__ = ["reload_", "restart_", "shutdown_", "start_", "stop_", "wait_"]
@@ -191,7 +192,7 @@ def wait_(
     A supervisor that was started a moment ago is waited for, too. Exit status: 0 all are ready, 1
     something failed or time is up, 3 no supervisor runs.
     """
-    from supervisor.client import Client
+    from supervisor.client.client import Client
 
     began = time.monotonic()
     terminal = session.terminal
@@ -244,8 +245,8 @@ def shutdown_(session: Session, now: bool, timeout: float, as_json: bool) -> int
     Exit status 0 also when none was running; 3 where it is not plain which one is meant: no
     workspace was named, none that is supervised stands here, and others run.
     """
-    from supervisor.client import Client
-    from supervisor.endpoint import wait_for_end
+    from supervisor.client.client import Client
+    from supervisor.client.connection import wait_for_end
     from supervisor.errors import NotRunningError
 
     terminal = session.terminal

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli import words
-from supervisor.cli.app import Session, json_option, selecting
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.options import json_option, selecting
+from supervisor.cli.session import Session
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation import words
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from envs import EnvError, Environment, EnvironmentInfo, EnvironmentRequest, EnvironmentStore
@@ -46,7 +48,7 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     NAME is that of an environment or of a location. What is up to date costs milliseconds. Exit
     status 1 when one cannot be made.
     """
-    from supervisor.workspace import resolve
+    from supervisor.workspace_files import resolve
 
     spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
     requests = _requests(spec, names)
@@ -73,7 +75,7 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
 def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentRequest]:
     """What to make, each once, in the order of the workspace. Raises for a name nobody has."""
-    from supervisor.environments import request_of
+    from supervisor.locations.environments import request_of
 
     named = {one.name: one for one in spec.environments if one.name}
     located = {one.name: one.environment for one in spec.locations if one.remote is None}
@@ -164,7 +166,7 @@ def _made(one: Environment) -> dict[str, Any]:
 
 def _existing(session: Session) -> EnvironmentStore:
     """The store of the workspace, whether or not its files can be read."""
-    from supervisor.workspace import identify
+    from supervisor.workspace_files import identify
 
     directory, _ = identify(session.selection, cwd=session.cwd)
     return _store(directory, directory / ".supervise")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor.cli import words
+from supervisor.presentation import words
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument

@@ -14,9 +14,11 @@ from typing import Any
 
 import click
 
-from supervisor.cli import words
-from supervisor.cli.app import GENERATION, LOCATION, Session, json_option, locating
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.options import GENERATION, LOCATION, json_option, locating
+from supervisor.cli.session import Session
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation import words
+from supervisor.presentation.text import clean
 
 __all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot_"]
 
@@ -313,8 +315,8 @@ def _compact(value: Any) -> str:
 @click.pass_obj
 def ps_(session: Session, as_json: bool) -> int:
     """List the supervisors that run for this user, oldest first."""
-    from supervisor.locate import name_of
-    from supervisor.rendezvous import running_supervisors
+    from supervisor.client.locate import name_of
+    from supervisor.runtime_dir import running_supervisors
 
     running = running_supervisors(os.environ)
     terminal = session.terminal

@@ -1,6 +1,6 @@
 """``supervise keys``: lets a client on another machine connect.
 
-Owns the command alone; the keys are ``supervisor.keys``'. Needs no running supervisor, and one that
+Owns the command alone; the keys are ``supervisor.curve_keys``'. Needs no running supervisor, and one that
 runs sees the new client at once.
 """
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from supervisor.cli.app import Session, selecting
+from supervisor.cli.options import selecting
+from supervisor.cli.session import Session
 
 __all__ = ["keys_"]
 
@@ -31,8 +32,8 @@ def keys_(session: Session, name: str, output: Path | None) -> int:
     Give the file to that client alone, and remove it here. The client is let in as long as
     keys/clients/NAME.pub exists in the workspace's state directory: remove that to revoke.
     """
-    from supervisor.keys import KeyDirectory
-    from supervisor.workspace import identify
+    from supervisor.curve_keys import KeyDirectory
+    from supervisor.workspace_files import identify
 
     directory, key = identify(session.selection, cwd=session.cwd)
     file = session.cwd / (output if output is not None else f"{name}.keys")

@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.cli import failure, words
-from supervisor.cli.terminal import Terminal, clean, cut
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation import failures, words
+from supervisor.presentation.text import clean, cut
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument
@@ -140,7 +141,7 @@ def _last_cell(one: LocationStatus) -> Text:
     if one["state"] == "ready" and one["serving"] is not None:
         return Text(words.counts(one["serving"]["counts"]))
     style = "red" if one["state"] in ("failed", "crashed") else ""
-    return Text(clean(failure.headline(one)), style=style)
+    return Text(clean(failures.headline(one)), style=style)
 
 
 def _footer(document: StatusDocument, now: float) -> Text:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor import parameters
-from supervisor.cli.app import LOCATION, Session, locating
 from supervisor.cli.insist import insist
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.options import LOCATION, locating
+from supervisor.cli.session import Session
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from supervisor.documents import LogLine

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.cli import failure, words
-from supervisor.cli.terminal import clean, paint
+from supervisor.presentation import failures, words
+from supervisor.presentation.text import clean, paint
 
 if TYPE_CHECKING:
     from supervisor.documents import Diff, LocationStatus
@@ -35,7 +35,7 @@ def outcome_line(
         if diff is not None:
             return f"{head}, generation {serving['generation']} — {clean(words.changes(diff))}"
         return f"{head} — {clean(words.summary(location))}"
-    detail = failure.headline(location) if state == "failed" else location["reason"]
+    detail = failures.headline(location) if state == "failed" else location["reason"]
     kept = ""
     if serving is not None and state in ("failed", "crashed", "backoff"):
         kept = f"; generation {serving['generation']} is still served"
@@ -53,7 +53,7 @@ def outcome_lines(
     """The line, and below it the failure in short."""
     lines = [outcome_line(location, colour=colour, diff=diff)]
     if location["state"] in ("failed", "crashed", "backoff") and location["failure"] is not None:
-        rendered = failure.render(
+        rendered = failures.render(
             location, colour=colour, traceback=traceback, log_lines=log_lines, with_headline=False
         )
         lines += [f"  {line}" for line in rendered]

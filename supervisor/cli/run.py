@@ -23,20 +23,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.calls import LONGEST_HOLD
-from supervisor.cli import SUPERVISORD_HINT, supervisord_beside, words
-from supervisor.cli.app import LISTEN, Session, beside_option, selecting
 from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
+from supervisor.cli.options import LISTEN, beside_option, selecting
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
-from supervisor.cli.terminal import clean
+from supervisor.cli.session import Session
+from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
+from supervisor.client.requests import LONGEST_HOLD
+from supervisor.presentation import words
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
-    from supervisor.client import AsyncClient
-    from supervisor.daemon import Daemon
+    from supervisor.client.client import AsyncClient
     from supervisor.documents import Diff, StatusDocument
+    from supervisor.server.daemon import Daemon
 
 __all__ = ["Pace", "run_", "run_workspace", "watch"]
 
@@ -80,8 +82,8 @@ def run_workspace(
 ) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
     have keys; returns the exit status."""
-    from supervisor.daemon import Daemon
-    from supervisor.preflight import preflight
+    from supervisor.server.daemon import Daemon
+    from supervisor.server.preflight import preflight
 
     beside = supervisord_beside()
     if beside is not None:
@@ -208,9 +210,9 @@ async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
 
 async def _show(daemon: Daemon, screen: Screen, colour: bool, pace: Pace) -> None:
     """Show what the control socket says, whatever becomes of single questions and drawings."""
-    from supervisor.client import AsyncClient
+    from supervisor.client.client import AsyncClient
+    from supervisor.client.locate import Found
     from supervisor.errors import NotRunningError
-    from supervisor.locate import Found
 
     await daemon.started.wait()
     follower = _Follower(screen, colour, pace)
@@ -265,7 +267,7 @@ class _Follower:
 
 def watch(session: Session) -> int:
     """Show a supervisor that runs elsewhere as the foreground one shows itself, until Ctrl-C."""
-    from supervisor.client import AsyncClient
+    from supervisor.client.client import AsyncClient
 
     display = open_display(session.terminal)
     pace = Pace()

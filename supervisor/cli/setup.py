@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import click
 
-from supervisor.cli.app import Session, supervise
+from supervisor.cli.app import supervise
+from supervisor.cli.session import Session
 
 __all__ = ["completion_", "schema_"]
 
@@ -22,7 +23,7 @@ def schema_(session: Session, as_json: bool) -> int:
     Save it, and name it in the first line of workspace.yaml:
     # yaml-language-server: $schema=./workspace.schema.json
     """
-    from supervisor.workspace import json_schema
+    from supervisor.workspace_files import json_schema
 
     session.terminal.data(json_schema())
     return 0

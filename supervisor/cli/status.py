@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli import failure, words
-from supervisor.cli.app import LOCATION, Session, json_option, locating
-from supervisor.cli.terminal import Terminal, clean
+from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.session import Session
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation import failures, words
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from supervisor.documents import Condition, LocationStatus, Serving, StatusDocument, Warning_
@@ -111,9 +113,9 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
         mark, style = words.symbol(one["state"])
         name = clean(one["name"])
         if not words.good(one["state"]):
-            reason = failure.headline(one) or one["reason"] or one["state"]
+            reason = failures.headline(one) or one["reason"] or one["state"]
             lines.append(f"{terminal.paint(mark, style)} {name}: {clean(reason)}")
-            hint = failure.remedy(one)
+            hint = failures.remedy(one)
             if hint:
                 lines.append(f"  {terminal.paint('hint:', 'cyan')} {clean(hint)}")
             if one["failure"] is not None:
@@ -220,7 +222,7 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     if one["failure"] is not None:
         generation = one["failure"].get("generation") or one["generation"]
         lines += ["", terminal.paint(f"Failure of generation {generation}:", "bold")]
-        shown = failure.render(one, colour=terminal.colour, traceback=verbose)
+        shown = failures.render(one, colour=terminal.colour, traceback=verbose)
         lines += ["  " + line for line in shown]
     log = one["log"]
     if log is not None:

@@ -9,52 +9,17 @@ without rich: importing it costs more than the whole of ``supervise status``.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-__all__ = ["Terminal", "clean", "cut", "paint", "visible_width"]
+from supervisor.presentation.text import clean, cut, paint, plain, visible_width
+
+__all__ = ["Terminal"]
 
 # Columns that the last column of a table should have before another is left out for it.
 _ENOUGH = 24
-
-_STYLES = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "magenta": "35",
-    "cyan": "36",
-}
-_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def paint(text: str, style: str, colour: bool = True) -> str:
-    """``text`` in ``style`` (``"bold red"``), or as it is without ``colour`` or style."""
-    if not colour or not style or not text:
-        return text
-    codes = ";".join(_STYLES[word] for word in style.split())
-    return f"\x1b[{codes}m{text}\x1b[0m"
-
-
-def visible_width(text: str) -> int:
-    """Columns that ``text`` takes; escapes take none."""
-    return len(_ESCAPES.sub("", text))
-
-
-def clean(text: str) -> str:
-    """``text`` without control characters: what user code said must not drive the terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def cut(text: str, width: int) -> str:
-    """Plain ``text`` in at most ``width`` columns, an ellipsis where something is left out."""
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 class Terminal:
@@ -169,7 +134,7 @@ class Terminal:
         lines = [self._line(titles, kept, widths, right)]
         for row in body:
             if visible_width(row[loose]) > widths[loose]:
-                row[loose] = cut(_ESCAPES.sub("", row[loose]), widths[loose])
+                row[loose] = cut(plain(row[loose]), widths[loose])
             lines.append(self._line(row, kept, widths, right))
         self.print(*lines)
 

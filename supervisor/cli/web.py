@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from supervisor.cli.app import Session, selecting
+from supervisor.cli.options import selecting
+from supervisor.cli.session import Session
 
 __all__ = ["web_"]
 
@@ -48,7 +49,7 @@ def web_(
     found, it is that of the only supervisor that runs, and stays so. Listens on this machine only.
     Elsewhere it asks for a token, or stands behind a proxy that you name.
     """
-    from supervisor.locate import Identity, identity_of
+    from supervisor.client.locate import Identity, identity_of
     from supervisor.web.app import policy_of, serve
 
     if of is not None:

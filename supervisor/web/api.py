@@ -24,7 +24,7 @@ from supervisor.web.link import Link, chosen_locations
 from supervisor.web.openapi import document
 
 if TYPE_CHECKING:
-    from supervisor.client import Order
+    from supervisor.client.client import Order
     from supervisor.web.following import Following
 
 __all__ = ["ROUTES", "error"]

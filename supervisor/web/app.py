@@ -24,9 +24,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from supervisor.client.locate import Identity
 from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
 from supervisor.errors import RequestError
-from supervisor.locate import Identity
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.catalogue import Catalogue
 from supervisor.web.connections import Connections, protocol

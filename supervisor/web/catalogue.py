@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor import packed
 from supervisor.errors import (
     RequestError,
     SupervisorError,
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.snapshot import Snapshot, definition_key
+from supervisor.snapshots import msgpack_reader
+from supervisor.snapshots.snapshot import Snapshot, definition_key
 from supervisor.web.render import kind_key
 from supervisor.web.shapes import checked
 
@@ -101,12 +101,12 @@ class Shelf:
     def definition(self, row: Row) -> dict[str, Any]:
         """A definition, its secrets masked: the caller checks what it takes from it (``shapes``)."""
         # A shim masks them itself. This one may lie, or be that of an earlier version.
-        one: dict[str, Any] = masking.definition(packed.at(self.definitions, row.start))
+        one: dict[str, Any] = masking.definition(msgpack_reader.at(self.definitions, row.start))
         return one
 
     def source(self, row: Row) -> list[Any] | None:
         """``[file, line]``, where it is known."""
-        return None if row.place is None else packed.entry_at(self.sources, row.place)[1]
+        return None if row.place is None else msgpack_reader.entry_at(self.sources, row.place)[1]
 
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
         """The definitions of some kinds, by kind and name, each field in its shape or left out."""
@@ -273,10 +273,10 @@ class Catalogue:
 
 
 def _shelf(snapshot: Snapshot) -> Shelf:
-    places = {key: start for key, _place, start in packed.entries(snapshot.sources)}
+    places = {key: start for key, _place, start in msgpack_reader.entries(snapshot.sources)}
     rows = (
         _row(snapshot.location, masking.definition(one), start, places.get(definition_key(one)))
-        for one, start, _end in packed.items(snapshot.definitions, "definitions", {})
+        for one, start, _end in msgpack_reader.items(snapshot.definitions, "definitions", {})
     )
     return Shelf(
         location=snapshot.location,

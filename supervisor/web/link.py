@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from supervisor.client import AsyncClient
+from supervisor.client.client import AsyncClient
+from supervisor.client.locate import Identity, name_of
 from supervisor.errors import (
     NotRunningError,
     ProtocolError,
@@ -25,7 +26,6 @@ from supervisor.errors import (
     SupervisorError,
     UnknownLocationError,
 )
-from supervisor.locate import Identity, name_of
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, Memory, StatusDocument

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from supervisor.cli.words import SYMBOLS, good
+from supervisor.presentation.words import SYMBOLS, good
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus

@@ -17,7 +17,6 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from supervisor import parameters
-from supervisor.cli.words import SYMBOLS
 from supervisor.errors import (
     InvalidParameterError,
     NotRunningError,
@@ -27,6 +26,7 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
+from supervisor.presentation.words import SYMBOLS
 from supervisor.web import api, definitions, environments
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.following import BusyError
@@ -36,7 +36,7 @@ from supervisor.web.room import RETRY_AFTER
 from supervisor.web.security import safe_path
 
 if TYPE_CHECKING:
-    from supervisor.client import Order
+    from supervisor.client.client import Order
     from supervisor.documents import LocationStatus
 
 __all__ = ["EXCEPTIONS", "ROUTES", "status_of"]

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from supervisor.cli import failure, words
+from supervisor.presentation import failures, words
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -150,8 +150,8 @@ def _environment() -> Environment:
     made.globals.update(
         href=href,
         symbol=words.symbol,
-        headline=failure.headline,
-        remedy=failure.remedy,
+        headline=failures.headline,
+        remedy=failures.remedy,
         python_of=words.python_of,
         framework_of=words.framework_of,
         environment_of=words.environment_of,

@@ -15,8 +15,8 @@ from loop_guard import watch_process
 
 watch_process()
 
-from supervisor.daemon import Daemon  # noqa: E402
-from supervisor.workspace import Selection  # noqa: E402
+from supervisor.server.daemon import Daemon  # noqa: E402
+from supervisor.workspace_files import Selection  # noqa: E402
 
 
 async def main() -> None:

@@ -28,13 +28,13 @@ from typing import Any
 from scene import COMMAND, TEAM, Scene, SceneError, place
 from supervised import environ, save
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, RequestError, SupervisorError, UnreachableError
 
 __all__ = ["KINDS", "Day", "DayFigures", "Judge", "draw", "play"]
 
 KINDS = ("edit", "kill", "pause", "state", "silence", "release")
-VICTIMS = ("supervisor", "shim", "shim", "forkserver", "warden")
+VICTIMS = ("supervisor", "shim", "shim", "forkserver", "reaper")
 PAUSED = ("supervisor", "supervisor", "everything", "shim", "forkserver")
 LOSSES = (
     "state",

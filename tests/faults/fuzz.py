@@ -26,11 +26,11 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(include=["supervisor", "runner_shim"]):
     from runner_shim import wire
-    from supervisor.control import Control
     from supervisor.errors import ConfigurationError, ProtocolError
-    from supervisor.failures import from_shim, scene_of
-    from supervisor.snapshot import SnapshotError, accept, compare
-    from supervisor.workspace import Selection, projects, reader, resolve  # noqa: F401
+    from supervisor.locations.failures import from_shim, scene_of
+    from supervisor.server.rpc import Control
+    from supervisor.snapshots.snapshot import SnapshotError, accept, compare
+    from supervisor.workspace_files import Selection, projects, reader, resolve  # noqa: F401
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

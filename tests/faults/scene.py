@@ -22,9 +22,9 @@ from typing import Any, Self
 
 from supervised import alive, environ, make_workspace, marked, save
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
-from supervisor.rendezvous import Rendezvous
+from supervisor.runtime_dir import Rendezvous
 
 COMMAND = [sys.executable, str(Path(__file__).parent.parent / "programs" / "supervise.py")]
 # A promise: what is ours, and what user code started in its session, is gone so soon (seconds).
@@ -85,7 +85,7 @@ class OrphansError(SceneError):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One process: its role (supervisor, warden, forkserver, shim, other) and its location's name."""
+    """One process: its role (supervisor, reaper, forkserver, shim, other) and its location's name."""
 
     pid: int
     role: str
@@ -285,7 +285,7 @@ class Scene:
                 raise SceneError(f"{name} is served as version {version}, {announced} was ready")
 
     def expect_single(self) -> None:
-        """No location runs twice, nor what is to end with it, and there are two wardens again."""
+        """No location runs twice, nor what is to end with it, and there are two reapers again."""
 
         def single() -> bool:
             processes = self.processes()
@@ -294,10 +294,10 @@ class Scene:
             return (
                 sorted(names) == sorted(set(names))
                 and len(daemons) <= len(self.trees)
-                and len([one for one in processes if one.role == "warden"]) == 2
+                and len([one for one in processes if one.role == "reaper"]) == 2
             )
 
-        self.until(single, "no location runs twice, and both wardens are there")
+        self.until(single, "no location runs twice, and both reapers are there")
 
     def belongings(self, pid: int) -> set[int]:
         """The session of ``pid``, and under ``kill: tree`` what has left it."""
@@ -405,8 +405,8 @@ class Scene:
         if self.process is not None and pid == self.process.pid:
             return Seen(pid, "supervisor")
         script = next((word for word in arguments if word.endswith(".py")), "")
-        if script.endswith("warden.py"):
-            return Seen(pid, "warden")
+        if script.endswith("reaper.py"):
+            return Seen(pid, "reaper")
         if not script.endswith("boot.py"):
             return Seen(pid, "other", " ".join(arguments))
         title = arguments[-1].strip()

@@ -30,13 +30,13 @@ LONGEST_DELAY = 0.25
 
 def roles(method: str) -> tuple[str, ...]:
     """Who can be hit where locations are started by ``method``."""
-    there = ("supervisor", "shim", "warden")
+    there = ("supervisor", "shim", "reaper")
     return there if method == "spawn" else (*there, "forkserver")
 
 
 def deadly(role: str, signal_name: str) -> bool:
     """False for what is ignored, or taken as an order, by design."""
-    if role == "warden":
+    if role == "reaper":
         return signal_name in CERTAIN
     return role != "supervisor" or signal_name != "HUP"
 
@@ -104,7 +104,7 @@ def draw(seed: int, locations: tuple[str, ...], method: str = "auto") -> Iterato
                 who,
                 moment,
                 chance.choice(locations),
-                chance.choice(CERTAIN if who == ("warden",) else SIGNALS),
+                chance.choice(CERTAIN if who == ("reaper",) else SIGNALS),
                 chance.choice((0.0, chance.uniform(0.001, LONGEST_DELAY))),
             )
 
@@ -232,7 +232,7 @@ def _hit(scene: Scene, fault: Fault, pids: dict[int, str]) -> None:
     for name in names:
         for pid in pids:
             scene.send(pid, signal.Signals[f"SIG{name}"])
-    # A warden heeds nothing but SIGKILL, and a supervisor takes SIGTERM as an order to stop.
+    # A reaper heeds nothing but SIGKILL, and a supervisor takes SIGTERM as an order to stop.
 
 
 def _without_supervisor(scene: Scene, fault: Fault, figures: Figures) -> None:

@@ -34,7 +34,7 @@ from schedule import Figures, draw, play
 from storm import STABLE, StormFigures, log_bytes, storm
 from test_isolation import HOSTILE, Hostile, Watch, bounded
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
 
 # What a recovery after SIGKILL of a stable one should take at most, 95 times of 100 (seconds).

@@ -16,7 +16,7 @@ from scene import place, playing
 from supervised import make_workspace, poll, supervising
 
 from supervisor.errors import ConfigurationError
-from supervisor.rendezvous import Rendezvous
+from supervisor.runtime_dir import Rendezvous
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from scene import Scene, playing
 
-from supervisor.client import Client
+from supervisor.client.client import Client
 from supervisor.errors import SupervisorError
-from supervisor.limits import Cgroups
-from supervisor.process import is_stopped
+from supervisor.processes.limits import Cgroups
+from supervisor.processes.process import is_stopped
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -32,7 +32,7 @@ ROUNDS = 30
 READY = "\nfrom runner_shim import job\n\n@job\ndef bad():\n    pass\n"
 CHANNEL = """\
 import gc, sys
-Channel = sys.modules["runner_shim.channel"].Channel
+Channel = sys.modules["runner_shim.process.channel"].Channel
 wire = sys.modules["runner_shim.wire"]
 (channel,) = [one for one in gc.get_objects() if isinstance(one, Channel)]
 """

@@ -27,8 +27,8 @@ from loading import ROOT
 from supervised import GOOD, child_process, job, make_workspace, poll, supervising
 
 from runner_shim import wire
-from supervisor.failures import from_shim
-from supervisor.snapshot import Snapshot, SnapshotError, accept
+from supervisor.locations.failures import from_shim
+from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -183,7 +183,7 @@ def test_decoding_is_bounded(frames):
 LIAR = """\
 import base64, gc, json, os, sys, time
 
-Channel = sys.modules["runner_shim.channel"].Channel
+Channel = sys.modules["runner_shim.process.channel"].Channel
 (channel,) = [one for one in gc.get_objects() if isinstance(one, Channel)]
 script = json.load(open({script!r}))
 # Before, instead of or after the answer to the load.

@@ -24,7 +24,7 @@ READER = """\
 import json, sys
 from pathlib import Path
 from supervisor.errors import ConfigurationError
-from supervisor.workspace import Selection, resolve
+from supervisor.workspace_files import Selection, resolve
 path = Path(sys.argv[1])
 try:
     spec = resolve(Selection(files=(path,)), cwd=path.parent, environ={})
@@ -69,7 +69,7 @@ FILES: dict[str, bytes] = {
     "UTF-16": "load_from: []\n".encode("utf-16"),
     "half a surrogate": b'load_from: "\\ud800"\n',
     "tags": b"load_from: !!python/object/apply:os.system ['touch hurt']\n",
-    "a tag of a class": b"!!python/object:supervisor.daemon.Daemon {}\n",
+    "a tag of a class": b"!!python/object:supervisor.server.daemon.Daemon {}\n",
     "binary": b"load_from: !!binary " + b"A" * MIB + b"\n",
     "duplicate keys": b"load_from: []\n" * 20_000,
     "carriage returns": b"load_from:\r" * 10_000,

@@ -11,8 +11,8 @@ import sys
 root, request = sys.argv[1], json.loads(sys.argv[2])
 del sys.path[0]
 sys.path.insert(0, root)
-from runner_shim import target  # noqa: E402
-from runner_shim.failure import LoadFailure  # noqa: E402
+from runner_shim.loading import target  # noqa: E402
+from runner_shim.loading.load_failure import LoadFailure  # noqa: E402
 
 sys.path.remove(root)
 

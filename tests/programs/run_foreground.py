@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from supervisor.cli.app import Session
 from supervisor.cli.run import Pace, run_workspace
-from supervisor.workspace import Selection
+from supervisor.cli.session import Session
+from supervisor.workspace_files import Selection
 
 path, news, timeout = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 session = Session(selection=Selection(files=(path,)), cwd=path.parent)

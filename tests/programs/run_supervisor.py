@@ -17,11 +17,11 @@ from loop_guard import watch_process
 
 watch_process()
 
-from supervisor.daemon import Daemon  # noqa: E402
 from supervisor.errors import SupervisorError  # noqa: E402
-from supervisor.spare_time import Pace  # noqa: E402
-from supervisor.verifier import Verifier  # noqa: E402
-from supervisor.workspace import Selection  # noqa: E402
+from supervisor.locations.verifier import Verifier  # noqa: E402
+from supervisor.processes.spare_time import Pace  # noqa: E402
+from supervisor.server.daemon import Daemon  # noqa: E402
+from supervisor.workspace_files import Selection  # noqa: E402
 
 
 def say(value):

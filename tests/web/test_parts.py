@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.requests import Request
 
+from supervisor.client.locate import Identity
 from supervisor.errors import NotRunningError, RequestTimeoutError
-from supervisor.locate import Identity
 from supervisor.web import environments, timing
 from supervisor.web.catalogue import Asset, Row, search
 from supervisor.web.definitions import graphs_of, neighbourhood

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner_shim import wire
-from supervisor.snapshot import accept
+from supervisor.snapshots.snapshot import accept
 from supervisor.web import timing
 from supervisor.web.catalogue import _assets, _shelf, search
 from supervisor.web.definitions import graphs_of

@@ -1,0 +1,179 @@
+"""What to do about a failed import, told from the files that are there.
+
+Owns the sentences that need a look around: which module was probably meant, which target and
+working directory make a relative import work, which Python version a piece of syntax needs. Is
+imported only once something failed. Judges; raises nothing.
+"""
+
+import os
+import sys
+
+from runner_shim import imported, plain_data
+
+__all__ = [
+    "Verdict",
+    "circular_import_hint",
+    "missing_module",
+    "relative_import_hint",
+    "syntax_hint",
+]
+
+
+class Verdict:
+    """What a ModuleNotFoundError means: ``kind``, ``message``, ``hint``, and ``not_installed``,
+    the top-level name when the environment lacks it."""
+
+    def __init__(self, kind, message, hint=None, not_installed=None):
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+        self.not_installed = not_installed
+
+
+def missing_module(name, filename, from_user_code, target):
+    """Why ``name`` was not found.
+
+    ``filename`` is the absolute path of the file that imports it; ``from_user_code`` is False
+    when the import system itself looked for the target.
+    """
+    wanted = target.get("name", "") if target.get("kind") != "python_file" else ""
+    if not from_user_code and (wanted == name or wanted.startswith(name + ".")):
+        return _missing_target(name, wanted, target)
+    parent, _, last = name.rpartition(".")
+    if parent:
+        package = sys.modules.get(parent)
+        paths = list(getattr(package, "__path__", ()))
+        if package is not None and not paths:
+            return Verdict("import_error", "%s is a module, not a package: no %s" % (parent, name))
+        hint = _near(last, _modules_in(paths))
+        if not any(imported.is_user(os.path.join(path, "x")) for path in paths):
+            hint = hint or "another version of %s may have it" % parent.split(".")[0]
+        return Verdict("import_error", "module %s does not exist" % name, hint)
+    beside = os.path.dirname(filename) if filename else ""
+    if beside and _module_at(beside, name):
+        return Verdict(
+            "import_error",
+            "module %s is not on the path, although %s is there"
+            % (name, plain_data.place(_module_at(beside, name), 1)[0]),
+            hint="set working_directory to %s" % beside,
+        )
+    return Verdict(
+        "import_error",
+        "%s is not installed" % name,
+        _near(name, _modules_in(imported.user_directories())),
+        not_installed=name,
+    )
+
+
+def _missing_target(name, wanted, target):
+    directory = target.get("working_directory", "")
+    if "/" in wanted or wanted.endswith(".py"):
+        return Verdict(
+            "missing_module",
+            "module %s does not exist: that is the name of a file" % wanted,
+            "use python_file",
+        )
+    parent, _, last = name.rpartition(".")
+    if parent:
+        paths = list(getattr(sys.modules.get(parent), "__path__", ()))
+        hint = _near(last, _modules_in(paths), parent + ".")
+    else:
+        hint = _near(name, _modules_in([directory]))
+    if hint is None:
+        hint = "working_directory is %s; set it to the directory that holds %s" % (
+            directory,
+            wanted.split(".")[0],
+        )
+    return Verdict("missing_module", "module %s does not exist" % name, hint)
+
+
+def _near(name, names, prefix=""):
+    close = imported.standard("difflib").get_close_matches(name, sorted(names), 1, 0.6)
+    return "did you mean %s%s?" % (prefix, close[0]) if close else None
+
+
+def _module_at(directory, name):
+    """The path of a module of that name in the directory, or None."""
+    for path in (
+        os.path.join(directory, name + ".py"),
+        os.path.join(directory, name, "__init__.py"),
+    ):
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def _modules_in(directories):
+    """Names of what could be imported from the directories; at most 2000."""
+    names = set()
+    for directory in directories:
+        try:
+            entries = os.listdir(directory)[:2000]
+        except OSError:
+            continue
+        for entry in entries:
+            stem, ending = os.path.splitext(entry)
+            if not stem.isidentifier():
+                continue
+            if ending in (".py", ".so") or (
+                not ending and os.path.isdir(os.path.join(directory, entry))
+            ):
+                names.add(stem)
+    return names - {"__init__", "__pycache__", "__main__"}
+
+
+def relative_import_hint(filename):
+    """The module target and working directory under which the file is part of its package."""
+    if not filename:
+        return "load it with python_module"
+    directory, base = os.path.split(os.path.abspath(filename))
+    stem = os.path.splitext(base)[0]
+    parts = [] if stem == "__init__" else [stem]
+    # Without an __init__.py the file's own directory is taken for the package.
+    while not parts[1:] or os.path.isfile(os.path.join(directory, "__init__.py")):
+        directory, package = os.path.split(directory)
+        if not package:
+            break
+        parts.insert(0, package)
+    return "load it with python_module: %s and working_directory: %s" % (".".join(parts), directory)
+
+
+def circular_import_hint(text, filename):
+    """A remedy for an ImportError that is not about a missing module, or None."""
+    if "partially initialized module" in text or "most likely due to a circular import" in text:
+        return "two modules import each other: import one of them inside the function that needs it"
+    if "cannot import name" in text and filename:
+        stem = os.path.splitext(os.path.basename(filename))[0]
+        if "from '%s'" % stem in text:
+            return "%s.py imports itself: rename it if it hides a library" % stem
+    return None
+
+
+# (what the line looks like, the Python that has it, what it is called)
+_SYNTAX = (
+    (r"^\s*(match|case)\b[^=]*:\s*(#.*)?$", (3, 10), "the match statement"),
+    (r"^\s*except\s*\*", (3, 11), "except*"),
+    (r"^\s*type\s+\w+(\[.*\])?\s*=", (3, 12), "the type statement"),
+    (r"^\s*(async\s+)?(def|class)\s+\w+\s*\[", (3, 12), "type parameter syntax"),
+    (r"\bt(\"|')", (3, 14), "t-strings"),
+    (r":=", (3, 8), "assignment expressions (:=)"),
+    (r"\bf(\"|').*\{[^{}]*=\}", (3, 8), "f-strings with ="),
+    (r"^\s*(async\s+)?def\s+.*[(,]\s*/\s*[,)]", (3, 8), "positional-only parameters"),
+    (r"^\s*(async\s+)?with\s*\(", (3, 9), "parenthesized context managers"),
+)
+
+
+def syntax_hint(line, message):
+    """Says so when a line that does not compile needs a newer Python, or an older one."""
+    re = imported.standard("re")
+    running = "%d.%d" % sys.version_info[:2]
+    if "future feature annotations is not defined" in message:
+        return "`from __future__ import annotations` needs python 3.7, this is python %s" % running
+    if "Missing parentheses in call to 'print'" in message or re.match(
+        r"^\s*(print\s+[\"'\w]|exec\s+\w|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+\s*:)", line
+    ):
+        return "this is python 2 syntax, and this is python %s" % running
+    for pattern, version, what in _SYNTAX:
+        if sys.version_info[:2] < version and re.search(pattern, line):
+            return "%s needs python %d.%d, this is python %s" % ((what,) + version + (running,))
+    return None

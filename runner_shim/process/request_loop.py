@@ -1,0 +1,167 @@
+"""One location's life inside the team's interpreter: say hello, load, answer, exit.
+
+Owns the request loop. One request at a time, in the main thread, in the order they came; while user
+code runs nothing is answered, and the supervisor knows why because it knows what it asked. A
+failure of user code is an answer, never the end of this process. Refuses requests it does not know.
+
+Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
+``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
+sources, ``failed {request, failure}``, ``described {request, definition, source}``,
+``pong {request}``. A forked process that cannot import what the target wants says
+``unfit {reason}`` once, and nothing more. See docs/protocol.md.
+"""
+
+import os
+import sys
+
+from runner_shim import wire
+from runner_shim.process.channel import Channel
+
+__all__ = ["run"]
+
+# Dumps all Python stacks to stderr without running Python code: the last real-time signal but two,
+# which neither the C library nor anything we know of uses.
+_STACK_SIGNAL = 62
+
+
+def run(address, instance, lifeline, hidden=None):
+    """Serve the supervisor at ``address`` as ``instance`` until told to stop. Returns the exit status.
+
+    ``hidden`` holds the preloaded modules of a forked process.
+    """
+    _arm_stack_dump()
+    channel = Channel(address, instance, lifeline)
+    if hidden is not None:
+        hidden.leave = lambda reason: _leave(channel, reason)
+    channel.send(
+        wire.encode(
+            {
+                "type": "hello",
+                "instance": instance,
+                "pid": os.getpid(),
+                "python": "%d.%d.%d" % sys.version_info[:3],
+                "implementation": sys.implementation.name,
+                "executable": sys.executable or "",
+                "prefix": sys.prefix,
+            }
+        )
+    )
+    session = _Session()
+    while True:
+        frames = channel.receive()
+        if frames is None:
+            return 0
+        try:
+            message, _payload = wire.decode(frames)
+        except wire.WireError as error:
+            sys.stderr.write("a message of the supervisor was dropped: %s\n" % error)
+            continue
+        if message["type"] == "stop":
+            channel.close()
+            return 0
+        answer = session.answer(message)
+        _flush()
+        channel.send(answer)
+
+
+class _Session(object):
+    """What has been loaded, and the answers to requests about it."""
+
+    def __init__(self):
+        self._loaded = None
+
+    def answer(self, message):
+        """The frames that answer ``message``; never raises what user code raised."""
+        handler = {"load": self._load, "describe": self._describe, "ping": self._ping}.get(
+            message["type"]
+        )
+        if handler is None:
+            return _failed(message, "protocol", "no request is named %r" % message["type"])
+        return handler(message)
+
+    def _load(self, message):
+        if self._loaded is not None:
+            return _failed(message, "protocol", "this process has loaded its target already")
+        from runner_shim.loading import target
+        from runner_shim.loading.load_failure import LoadFailure
+
+        try:
+            loaded = target.load(message.get("target") or {})
+        except LoadFailure as failure:
+            return wire.encode(
+                {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
+            )
+        frames = wire.encode(
+            {"type": "loaded", "request": message.get("request"), "report": loaded.report},
+            wire.pack(loaded.document),
+            wire.pack(loaded.sources),
+        )
+        # Only what later requests need is kept: the document can be large, and it has been sent.
+        loaded.document = loaded.sources = loaded.report = None
+        self._loaded = loaded
+        return frames
+
+    def _describe(self, message):
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        from runner_shim.loading.load_failure import LoadFailure
+
+        try:
+            found = self._loaded.describe(
+                message.get("kind"), message.get("name"), message.get("repository")
+            )
+        except LoadFailure as failure:
+            return wire.encode(
+                {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
+            )
+        return wire.encode(
+            {
+                "type": "described",
+                "request": message.get("request"),
+                "definition": found["definition"],
+                "source": found["source"],
+            }
+        )
+
+    def _ping(self, message):
+        return wire.encode({"type": "pong", "request": message.get("request")})
+
+
+def _failed(message, kind, text):
+    return wire.encode(
+        {
+            "type": "failed",
+            "request": message.get("request"),
+            "failure": {"kind": kind, "message": text},
+        }
+    )
+
+
+def _leave(channel, reason):
+    """Say that a fresh process has to do what this one cannot, and wait for the end."""
+    _flush()
+    channel.send(wire.encode({"type": "unfit", "reason": reason}))
+    while True:
+        frames = channel.receive()
+        if frames is None or wire.decode(frames)[0].get("type") == "stop":
+            os._exit(0)
+
+
+def _flush():
+    # What user code printed stands in the log before the answer that follows from it arrives.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+
+
+def _arm_stack_dump():
+    try:
+        import faulthandler
+
+        faulthandler.register(_STACK_SIGNAL, file=2, all_threads=True, chain=False)
+        if not faulthandler.is_enabled():
+            faulthandler.enable(file=2)  # a crash in native code names the line that led to it
+    except (ImportError, AttributeError, OSError, RuntimeError, ValueError):
+        pass  # only the stack of a hung import is lost

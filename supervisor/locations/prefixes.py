@@ -1,0 +1,52 @@
+"""Whether the environments that locations run in are still there.
+
+Owns what follows when one was removed: a condition of the location, and for a virtualenv of ours a
+reload, which makes it anew. Looks at no file: ``upkeep`` does, in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from supervisor.locations.location import Location
+
+__all__ = ["Prefixes"]
+
+_KEY = "environment"
+
+
+class Prefixes:
+    """Those that the processes of ``locations()`` run in."""
+
+    def __init__(self, locations: Callable[[], Iterable[Location]]) -> None:
+        self._locations = locations
+
+    def used(self) -> set[Path]:
+        """All of them."""
+        attempts = (one.serving for one in self._locations())
+        return {
+            one.prepared.environment.prefix
+            for one in attempts
+            if one is not None and one.prepared is not None
+        }
+
+    def gone(self, prefixes: set[Path]) -> None:
+        """These are not there, the others are."""
+        for location in self._locations():
+            serving = location.serving
+            prepared = None if serving is None else serving.prepared
+            if prepared is None or prepared.environment.prefix not in prefixes:
+                location.conditions.clear(_KEY)
+                continue
+            managed = prepared.environment.managed
+            location.conditions.set(
+                _KEY,
+                f"its environment {prepared.environment.prefix} was removed: what is imported from "
+                "now on fails",
+                f"`supervise reload {location.spec.name}` makes it anew"
+                if managed
+                else "put it back, or choose another in the workspace file",
+            )
+            if managed and location.newest is serving:
+                location.reload("its environment was removed")

@@ -1,0 +1,363 @@
+"""What is known of the fork of one location: verified, pending, given up, or not to be told.
+
+Owns the state that ``status`` shows, the location's conditions about it, and what makes one load the
+same as another (``Case``). Loads nothing itself: that, and the judgement, is ``verifier``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from supervisor import __version__
+from supervisor.conditions import Conditions
+from supervisor.locations.attempt import Attempt
+from supervisor.locations.location_log import LocationLog
+from supervisor.locations.verified import GivenUp
+from supervisor.snapshots.snapshot import Snapshot
+from supervisor.specs import LocationSpec
+from supervisor.watching.site_packages import fingerprint
+
+if TYPE_CHECKING:
+    from supervisor.locations.verifier import Verifier
+
+__all__ = ["Case", "ChangedError", "Host", "Outcome", "Verification", "case_of"]
+
+# A result that is not kept on disk holds for so long for the same load (seconds).
+_RECENT = 3600.0
+_MAX_RECENT = 20
+# A load that writes files of its own, others each time, would have the location loaded again and
+# again, one that ends its predecessor would have it die: after so many verifications in a row that
+# did such a thing, there is none for as long as a result holds.
+_MAX_HARM = 2
+# A death is heard of so much later at most (nanoseconds).
+_HEARD_LATE = 10_000_000_000
+# Larger files are told apart by size and time.
+_MAX_HASHED = 64 * 1024 * 1024
+
+_WORDS = {
+    "verified": "a fresh process loads the same definitions",
+    "differs": "its definitions differ from load to load",
+    "failed": "failed",
+    "fork_condemned": "the fork is given up",
+}
+_DISTURBS = "its files change, or its process ends, whenever it is loaded once more"
+_SEED = re.compile(r"\d{1,10}")
+_SEED_VARIABLE = "PYTHONHASHSEED"
+
+
+class Host(Protocol):
+    """What a verification needs of its location."""
+
+    spec: LocationSpec
+    log: LocationLog
+    conditions: Conditions
+    serving: Attempt | None
+    snapshot: Snapshot | None
+
+    def load_again(self, reason: str) -> None:
+        """Load anew beside what serves."""
+
+    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+        """End a process of verification, and wait for it where its own are waited for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A forked load to verify. ``key`` is a digest of all that may make it another one, ``subject``
+    of the location's target and environment. ``fresh`` are the fresh loads so far."""
+
+    attempt: Attempt
+    snapshot: Snapshot
+    key: str
+    subject: str
+    fresh: list[Snapshot] = field(default_factory=list)
+
+    @property
+    def profile(self) -> str:
+        """What was preloaded where it was forked."""
+        assert self.attempt.placed is not None
+        return self.attempt.placed.profile
+
+    @property
+    def hash_seed(self) -> str:
+        """The seed that it hashed strings with, "" when it is not known."""
+        placed, request = self.attempt.placed, self.attempt.request
+        assert placed is not None
+        assert request is not None
+        seed = request.environ.get(_SEED_VARIABLE) or placed.hash_seed
+        return seed if _SEED.fullmatch(seed) else ""  # "random" is none
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a verification came to. ``state`` as in docs/protocol.md; ``reason`` is one sentence;
+    ``again`` says why the location has to be loaded again, "" when it need not."""
+
+    state: str
+    reason: str = ""
+    again: str = ""
+
+
+class Verification:
+    """What is known of the fork of one location, its ``host``; ``changed()`` hears of news."""
+
+    def __init__(self, host: Host, verifier: Verifier | None, changed: Callable[[], None]) -> None:
+        self.host = host
+        self._changed = changed
+        self.state = "off"
+        self.reason = "nothing has been loaded"
+        self.at: float | None = None
+        self._verifier = verifier
+        self._opening: asyncio.Task[None] | None = None
+        self._recent: dict[str, tuple[Outcome, float]] = {}
+        self._harms, self._harmed, self._harmed_at = 0, False, 0.0
+
+    def as_data(self) -> dict[str, Any]:
+        """As the status document has it."""
+        reason = self.reason
+        if self.state == "pending" and self._verifier is not None:
+            reason = self._verifier.waiting_for(self) or reason
+        return {"state": self.state, "at": self.at, "reason": reason}
+
+    def loaded(self, attempt: Attempt, snapshot: Snapshot, *, give_up: str = "") -> None:
+        """``attempt`` serves. ``give_up`` says why it must not be forked again, "" if it may be."""
+        self._forget()
+        if self._verifier is None:
+            self._note("off", "this supervisor does not verify")
+        elif attempt.forked and not self.host.spec.verify:
+            self._note("off", "verify: false")
+        elif not attempt.forked and not give_up:
+            self._not_forked(attempt)
+        else:
+            self._note("pending", "what was loaded is being looked at")
+            self._opening = asyncio.create_task(
+                self._open(self._verifier, attempt, snapshot, give_up)
+            )
+
+    def configured(self) -> None:
+        """The spec says something else about ``verify``."""
+        serving, snapshot = self.host.serving, self.host.snapshot
+        if serving is not None and snapshot is not None and serving.snapshot is not None:
+            self.loaded(serving, snapshot)
+        if not self.host.spec.verify:
+            self._clear()
+
+    def drop(self, *, stopped: bool) -> None:
+        """What was loaded is about to be replaced, or is ``stopped``: it is verified no more."""
+        self._forget()
+        if stopped or self._verifier is None:
+            self._note("off", "no process of it runs")
+        else:
+            self._note("pending", "it is being loaded")
+
+    def disturbed(self, paths: Iterable[str] = ()) -> None:
+        """``paths``, files of it, have changed, or its process has died: it will be loaded again."""
+        span = None if self._verifier is None else self._verifier.latest(self)
+        if span is not None:
+            now = time.time_ns()
+            begun, ended = span[0], span[1] or now
+            times = [_changed_ns(path) for path in paths]
+            died = not times and now <= ended + _HEARD_LATE
+            if died or any(begun <= one <= ended for one in times):
+                self._harms += not self._harmed
+                self._harmed, self._harmed_at = True, time.time()
+            elif not self._harmed:
+                self._harms = 0
+        self.drop(stopped=True)
+
+    def begun(self) -> None:
+        """A verification begins, whose harm is not known."""
+        self._harmed = False
+
+    async def given_up(self, attempt: Attempt) -> str:
+        """Why ``attempt``, which is prepared, must be a fresh process; "" when nothing says so."""
+        if self._verifier is None:
+            return ""
+        name = self.host.spec.name
+        why = self._verifier.verified.given_up(name)
+        if why is None:
+            return ""
+        if why.subject == await asyncio.to_thread(_subject, attempt):
+            return why.reason
+        self._verifier.verified.forgive(name)
+        return ""
+
+    def settle(self, case: Case, outcome: Outcome) -> None:
+        """``outcome`` is what the verification of ``case`` came to."""
+        assert self._verifier is not None
+        now = time.time()
+        self._tell(outcome, now)
+        if outcome.state == "verified":
+            self._verifier.verified.agree(case.key, now)
+        elif outcome.state in ("differs", "failed"):
+            self._recent[case.key] = outcome, now
+            while len(self._recent) > _MAX_RECENT:
+                del self._recent[next(iter(self._recent))]
+        elif outcome.state == "fork_condemned":
+            why = GivenUp(case.subject, outcome.reason, now)
+            self._verifier.verified.give_up(self.host.spec.name, why)
+        text = _WORDS.get(outcome.state, "not now")
+        self.host.log.remark(": ".join(filter(None, ("verification", text, outcome.reason))))
+        self._changed()
+        if outcome.again:
+            self.host.load_again(outcome.again)
+
+    async def _open(
+        self, verifier: Verifier, attempt: Attempt, snapshot: Snapshot, give_up: str
+    ) -> None:
+        """Find out what is known already of what ``attempt`` has loaded."""
+        try:
+            if give_up:
+                case = await asyncio.to_thread(case_of, attempt, snapshot)
+            else:
+                case = await verifier.look_into(attempt, snapshot)
+        except RuntimeError:  # no thread can be started
+            self._note("pending", "there are too few threads to look at what was loaded")
+            return
+        except ChangedError:
+            self._note("pending", "files of it have changed since it was loaded")
+            return
+        self._opening = None
+        now = time.time()
+        if give_up:
+            verifier.verified.give_up(
+                self.host.spec.name, GivenUp(case.subject, give_up, now, kept=False)
+            )
+            self._not_forked(attempt, give_up)
+            self._changed()
+            return
+        agreed = verifier.verified.agreed(case.key)
+        recent, then = self._recent.get(case.key, (None, 0.0))
+        if agreed is not None:
+            self._clear()
+            self._note("verified", at=agreed)
+        elif recent is not None and now - then < _RECENT:
+            self._tell(recent, then)
+        elif self._harms >= _MAX_HARM and now - self._harmed_at < _RECENT:
+            self._tell(Outcome("failed", _DISTURBS), now)
+        else:
+            if self._harms >= _MAX_HARM:
+                self._harms = 0
+            self._note("pending")
+            verifier.want(self, case)
+            return  # as before: no news
+        self._changed()
+
+    def _not_forked(self, attempt: Attempt, because: str = "") -> None:
+        self._clear()
+        why = (
+            None
+            if self._verifier is None
+            else self._verifier.verified.given_up(self.host.spec.name)
+        )
+        if why is not None and why.reason == (because or attempt.fresh_because):
+            self._note("fork_condemned", why.reason, at=why.at)
+        else:
+            self._note("off", "its process is a fresh one")
+
+    def _tell(self, outcome: Outcome, at: float) -> None:
+        self._note(outcome.state, outcome.reason, at=None if outcome.state == "pending" else at)
+        conditions = self.host.conditions
+        if outcome.state in ("verified", "fork_condemned"):
+            self._clear()
+        elif outcome.state == "failed":
+            conditions.set(
+                "verify_failed",
+                f"it could not be verified that forking changes nothing: {outcome.reason}",
+                "`verify: false` for what must not be loaded a second time",
+            )
+        elif outcome.state == "differs":
+            conditions.clear("verify_failed")
+            conditions.set(
+                "differs",
+                f"its definitions differ from load to load: {outcome.reason}",
+                "a set's order, an object's address and the time are others in each process",
+            )
+
+    def _clear(self) -> None:
+        self.host.conditions.clear("differs")
+        self.host.conditions.clear("verify_failed")
+
+    def _note(self, state: str, reason: str = "", *, at: float | None = None) -> None:
+        self.state, self.reason, self.at = state, reason, at
+
+    def _forget(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._verifier is not None:
+            self._verifier.forget(self)
+
+
+class ChangedError(Exception):
+    """What was loaded is not what stands in the files any more."""
+
+
+def case_of(attempt: Attempt, snapshot: Snapshot) -> Case:
+    """What is to be verified; reads files, for a thread. Raises ``ChangedError``."""
+    subject = _subject(attempt)
+    assert attempt.placed is not None
+    files = snapshot.report.get("files", ())
+    loaded, now = int(snapshot.loaded_at * 1e9), time.time_ns()
+    if any(loaded < _changed_ns(path) <= now for path in files):
+        raise ChangedError
+    parts = [
+        subject,
+        attempt.placed.profile,
+        sorted(attempt.spec.env.items()),
+        [[path, _digest(path)] for path in files],
+        sorted({*snapshot.report.get("installed", ()), *snapshot.report.get("preloaded", ())}),
+    ]
+    return Case(attempt, snapshot, _hashed(parts), subject)
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  # of text, as reported
+    except OSError:
+        return 0
+
+
+def _subject(attempt: Attempt) -> str:
+    """A digest of the target and the environment of ``attempt``; lists packages, for a thread."""
+    spec, prepared = attempt.spec, attempt.prepared
+    assert spec.target is not None
+    assert prepared is not None
+    environment = prepared.environment
+    target = spec.target
+    parts = [
+        __version__,
+        spec.name,
+        [target.kind, target.name, target.attribute, str(target.working_directory)],
+        [environment.key, str(environment.prefix), fingerprint(environment.prefix)],
+        [spec.start_method, spec.preload],
+    ]
+    return _hashed(parts)
+
+
+def _hashed(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _digest(path: str) -> str:
+    """What ``path`` holds, "" for what is no file; never waits for a pipe or a device."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # of text, as reported
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        if status.st_size > _MAX_HASHED:
+            return f"{status.st_size} {status.st_mtime_ns}"
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""

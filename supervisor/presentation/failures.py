@@ -1,0 +1,212 @@
+"""How a failure reads: what went wrong, where in the user's own code, and what to do.
+
+Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
+supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
+the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
+reads no file; whoever wants the whole traceback asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisor.presentation.text import clean, paint
+from supervisor.presentation.words import environment_of
+
+if TYPE_CHECKING:
+    from supervisor.documents import Failure, LocationStatus, LogLine
+
+__all__ = ["headline", "remedy", "render"]
+
+_MAX_FRAMES = 6
+# How faulthandler begins.
+_STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
+_MAX_DETAIL = 40
+_LAST_WORDS = 20
+_NOT_INSTALLED = " is not installed"
+# What an environment without a name is called (envs.Environment.name); nobody can ask for it so.
+_ANONYMOUS = re.compile("env-[0-9a-f]{6}")
+
+# Import names whose distribution is called otherwise; the rest is assumed to be the same.
+_DISTRIBUTIONS = {
+    "Crypto": "pycryptodome",
+    "MySQLdb": "mysqlclient",
+    "OpenSSL": "pyopenssl",
+    "PIL": "pillow",
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "git": "gitpython",
+    "jwt": "pyjwt",
+    "psycopg2": "psycopg2-binary",
+    "serial": "pyserial",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
+
+
+def missing_module(failure: Failure) -> str | None:
+    """The top-level module that the environment lacks, when that is what went wrong."""
+    name = (failure.get("exception") or {}).get("not_installed")
+    if name:
+        return name
+    # A status of all locations has the sentence and not the exception.
+    word, separator, _ = failure["message"].partition(_NOT_INSTALLED)
+    return word if failure["kind"] == "import_error" and separator and " " not in word else None
+
+
+def headline(location: LocationStatus) -> str:
+    """The failure in one sentence, with the environment when it matters."""
+    failure = location["failure"]
+    if failure is None or location["state"] in ("backoff", "crashed"):
+        return location["reason"] or ""  # which also counts the deaths
+    if missing_module(failure) is not None:
+        what, said, where = failure["message"].partition(_NOT_INSTALLED)
+        importer = where.strip(" ()")
+        place = f" ({importer})" if importer else ""
+        return f"{what}{said}{place} in environment {environment_of(location)}"
+    return failure["message"]
+
+
+def remedy(location: LocationStatus) -> str | None:
+    """What to do about the newest attempt's failure, or None when nobody can tell."""
+    failure = location["failure"]
+    if failure is None:
+        return None
+    module = missing_module(failure)
+    if module is None or failure.get("hint"):
+        return failure.get("hint") or None
+    package = _DISTRIBUTIONS.get(module, module)
+    environment: Mapping[str, Any] = location["environment"] or {}
+    if not environment.get("managed"):
+        return f"install it there: {environment.get('executable') or 'python'} -m pip install {package}"
+    # Under a running supervisor saving the file is enough; the command works in either case.
+    name = str(environment.get("name"))
+    sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
+    return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+
+
+def _requirements(environment: Mapping[str, Any]) -> str:
+    if environment.get("requirements_file"):
+        return _near_here(Path(environment["requirements_file"]))
+    if environment.get("project"):
+        return f"the dependencies in {_near_here(Path(environment['project']) / 'pyproject.toml')}"
+    return "the requirements of its environment in the workspace file"
+
+
+def _near_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def render(
+    location: LocationStatus,
+    *,
+    colour: bool = False,
+    traceback: bool = False,
+    log_lines: int = 0,
+    with_headline: bool = True,
+) -> list[str]:
+    """The lines of the newest attempt's failure, without indentation; empty when it has none.
+
+    ``traceback`` gives the whole of it instead of the user's own frames; ``log_lines`` that many
+    last lines of the log, when the document has them.
+    """
+    failure = location["failure"]
+    if failure is None:
+        return []
+
+    def painted(text: str, style: str) -> str:
+        return paint(clean(text), style, colour)
+
+    lines: list[str] = []
+    if with_headline:
+        lines.append(painted(headline(location), "bold"))
+    if traceback and failure.get("traceback"):
+        lines += [clean(line) for line in failure["traceback"].rstrip().splitlines()]
+    else:
+        lines += _chain(failure, painted)
+    hint = remedy(location)
+    if hint:
+        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
+    detail = (failure.get("detail") or "").strip().splitlines()
+    if len(detail) > _MAX_DETAIL and not traceback:
+        detail = [*detail[: _MAX_DETAIL - 1], f"… {len(detail) - _MAX_DETAIL + 1} more lines"]
+    lines += [f"  {clean(line)}" for line in detail]
+    if log_lines and failure["kind"] in ("died", "timeout"):
+        log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
+    said = _said(location)
+    if failure.get("frames"):  # made from the stack in the log, if there is one
+        said = list(takewhile(lambda one: not one["text"].startswith(_STACK), said))
+    tail = said[-log_lines:] if log_lines else []
+    if tail:
+        lines.append(painted("last log lines:", "dim"))
+        lines += [f"  {painted(one['text'], 'dim')}" for one in tail]
+    return lines
+
+
+def _said(location: LocationStatus) -> list[LogLine]:
+    """What the newest process said itself: the supervisor's remarks say again what stands above."""
+    tail: list[LogLine] = (location["log"] or {}).get("tail") or []
+    for position in range(len(tail) - 1, -1, -1):
+        if tail[position]["stream"] == "sup" and " started as pid " in tail[position]["text"]:
+            tail = tail[position:]
+            break
+    return [one for one in tail if one["stream"] != "sup"]
+
+
+def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
+    """Frames and exception, and those of what caused it."""
+    lines = _frames(failure.get("frames") or (), painted)
+    exception = failure.get("exception") or {}
+    if exception.get("type"):
+        lines.append(_exception(exception, painted))
+    for cause in failure.get("causes") or ():
+        link = "caused by" if cause.get("relation") == "cause" else "while handling"
+        lines.append(painted(f"{link}:", "dim"))
+        lines += _frames(cause.get("frames") or (), painted)
+        lines.append(_exception(cause, painted))
+    if not lines and failure.get("file"):
+        lines.append(painted(_place(failure["file"], failure.get("line", 0)), "cyan"))
+    return lines
+
+
+def _exception(data: Mapping[str, Any], painted: Callable[[str, str], str]) -> str:
+    message = str(data.get("message") or "")
+    name = painted(str(data.get("type") or "exception"), "red")
+    return f"{name}: {clean(message)}" if message else name
+
+
+def _frames(frames: Sequence[Mapping[str, Any]], painted: Callable[[str, str], str]) -> list[str]:
+    """The user's own frames, or where they end the last of all when none is theirs."""
+    own = [one for one in frames if one.get("user")] or list(frames[-1:])
+    lines: list[str] = []
+    if len(own) > _MAX_FRAMES:
+        left_out = len(own) - _MAX_FRAMES
+        own = [own[0], *own[1 - _MAX_FRAMES :]]
+        mark: int | None = 1
+    else:
+        left_out, mark = 0, None
+    for position, frame in enumerate(own):
+        if position == mark:
+            lines.append(painted(f"  … {left_out} more frames", "dim"))
+        place = painted(_place(str(frame.get("file", "?")), frame.get("line") or 0), "cyan")
+        function = frame.get("function") or ""
+        inside = f" in {clean(function)}" if function and function != "<module>" else ""
+        lines.append(f"  {place}{inside}")
+        if frame.get("code"):
+            lines.append(f"    {clean(str(frame['code']).strip())}")
+    return lines
+
+
+def _place(file: str, line: int) -> str:
+    return f"{file}:{line}" if line else file

@@ -1,0 +1,346 @@
+"""A shim's process: its output, its session, its signals and its end.
+
+Owns everything that is the same however a process came to life: reading its pipes, reaching its
+whole session with a signal, and learning of its exit. Exits are learned from pidfd(2),
+before the process is reaped, so that its session can be killed while its id cannot have been given
+to anybody else; where there is no pidfd a thread waits for a child. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Container, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from threading import Thread
+from weakref import WeakKeyDictionary
+
+from supervisor import procfs
+from supervisor.processes import orphans
+from supervisor.processes.limits import Cgroups, Confinement, confine
+from supervisor.processes.reaper import Reaper
+from supervisor.specs import Limits
+
+__all__ = [
+    "Exit",
+    "Output",
+    "Process",
+    "adopt_orphans",
+    "has_pidfds",
+    "is_stopped",
+    "reap_orphans",
+    "session_members",
+]
+
+Output = Callable[[str, bytes], None]
+
+# Looking at all processes takes at most a quarter of our time.
+_REST = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
+
+    Both are None when nobody was left to tell. ``limit`` names the limit at which it was killed.
+    """
+
+    status: int | None
+    signal: int | None
+    limit: str = ""
+
+    @classmethod
+    def from_wait(cls, status: int | None) -> Exit:
+        """From what waitpid(2) says; None where it could not be asked."""
+        if status is None:
+            return cls(None, None)
+        if os.WIFSIGNALED(status):
+            return cls(None, os.WTERMSIG(status))
+        return cls(os.WEXITSTATUS(status), None)
+
+    @property
+    def clean(self) -> bool:
+        """True for exit status 0."""
+        return self.status == 0
+
+    def __str__(self) -> str:
+        if self.limit:
+            return f"was killed at its {self.limit}"
+        if self.signal is not None:
+            try:
+                name = signal.Signals(self.signal).name
+            except ValueError:
+                name = f"signal {self.signal}"
+            return f"was killed by {name}"
+        if self.status is None:
+            return "ended, nobody knows how"
+        return f"exited with status {self.status}"
+
+
+class Process:
+    """The process ``pid``, leader of a session of its own.
+
+    ``pipes`` maps the read ends of its output to ``out`` and ``err``, ``lifeline`` is the write end
+    of its input; all are closed at its end. ``output`` gets what it prints. ``reap`` collects the
+    zombie and tells its wait status. ``method`` and ``reason`` say how it was started and why so.
+    ``reaper`` is told of its session.
+    ``tree`` is the mark of what is to end with it wherever that went, or "".
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        pipes: dict[int, str],
+        lifeline: int,
+        output: Output,
+        reap: Callable[[], Awaitable[int | None]],
+        method: str,
+        reaper: Reaper,
+        reason: str = "",
+        tree: str = "",
+    ) -> None:
+        self.pid = pid
+        self._reaper = reaper
+        self._tree = tree
+        reaper.add(pid, tree)
+        self.method = method
+        self.reason = reason
+        self.profile = self.hash_seed = ""  # for the maker of a forked one to tell
+        self._output = output
+        self._reap = reap
+        self._pipes = pipes
+        self._lifeline = lifeline
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[Exit] = self._loop.create_future()
+        self._ending: asyncio.Task[None] | None = None
+        self._confinement = Confinement()
+        self.limits: Mapping[str, str] = self._confinement.how
+        for descriptor in pipes:
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._read, descriptor)
+        self._pidfd = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(pid)
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._ended)
+        else:  # a thread of its own: there may be more processes than a pool has threads
+            Thread(target=self._wait, name=f"wait for {pid}", daemon=True).start()
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the whole session; no error when it is gone."""
+        if self.exited.done() or self._ending is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+        if number == signal.SIGKILL:
+            _kill_sessions({self.pid})
+
+    def kill_leader(self, number: int) -> None:
+        """Send a signal to the process alone; no error when it is gone."""
+        if not self.exited.done() and self._ending is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+    def limit(
+        self, limits: Limits, descriptors: int | None, cgroups: Cgroups | None = None
+    ) -> None:
+        """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
+        try:
+            self._confinement = confine(self.pid, limits, cgroups, descriptors)
+        except BaseException:  # nobody will know of it
+            self.kill(signal.SIGKILL)
+            raise
+        self.limits = self._confinement.how
+
+    def _read(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._output(self._pipes[descriptor], data)
+        else:
+            self._loop.remove_reader(descriptor)
+
+    def _wait(self) -> None:
+        # Without pidfd: wait, leaving the zombie in place, then end it in the loop's thread.
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if sys.platform == "darwin":  # has no waitid before Python 3.13
+                event = select.kevent(
+                    self.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
+                )
+                with contextlib.closing(select.kqueue()) as queue:
+                    queue.control([event], 1, None)
+            else:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        # The zombie still holds the process id: nobody else's group can be hit.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        status = None
+        try:
+            await _SWEEPS.setdefault(self._loop, _Sweep()).session(self.pid)
+            if self._tree:
+                await self._end_tree()
+            self._reaper.discard(self.pid)
+            with contextlib.suppress(ChildProcessError):
+                status = await self._reap()
+        finally:
+            # Whatever becomes of the status: it has ended, and somebody waits to hear so.
+            os.close(self._lifeline)
+            for descriptor, stream in self._pipes.items():
+                self._loop.remove_reader(descriptor)
+                self._drain(descriptor, stream)
+                os.close(descriptor)
+            self.exited.set_result(self._exit(status))
+
+    async def _end_tree(self) -> None:
+        try:
+            await asyncio.to_thread(orphans.end_marked, self._tree)
+        except RuntimeError:  # no thread can be started: that is how a bomb of processes ends
+            orphans.end_marked(self._tree)
+
+    def _exit(self, status: int | None) -> Exit:
+        ended = Exit.from_wait(status)
+        if ended.signal == signal.SIGKILL:
+            ended = replace(ended, limit=self._confinement.fatal())
+        self._confinement.release()
+        return ended
+
+    def _drain(self, descriptor: int, stream: str) -> None:
+        # At most what the pipe can hold: one that escaped the session may write for ever.
+        for _ in range(32):
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self._output(stream, data)
+
+
+@cache
+def has_pidfds() -> bool:
+    """True where the kernel, or the sandbox around us, has pidfd_open(2) (Linux 5.3)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except AttributeError:
+        return False
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)  # a shortage, and no refusal
+    return True
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies (Linux): somebody must reap them.
+
+    Source: PR_SET_CHILD_SUBREAPER, prctl(2).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+async def reap_orphans(
+    ours: Container[int] = (), every: float = 5.0, look: Callable[[], None] = lambda: None
+) -> None:
+    """Collect adopted processes that have ended, for as long as it is not cancelled.
+
+    ``ours`` are collected by others, however late. ``look`` is called each time, to look at those
+    that live.
+
+    Children of our own are collected at once by whoever started them. So one that is still a zombie
+    when looked at again, ``every`` seconds later, is nobody's.
+    """
+    seen: set[int] = set()
+    while True:
+        await asyncio.sleep(every)
+        zombies = _zombies()
+        for pid in zombies & seen:
+            if pid in ours:
+                continue
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # returns at once
+        seen = zombies - seen
+        look()
+
+
+def _zombies() -> set[int]:
+    """Children of this process that have ended and were not collected (Linux; elsewhere empty)."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError, AttributeError):
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return found
+        found.update(pid for pid in procfs.children() if procfs.state(pid) == "Z")
+    return found
+
+
+def is_stopped(pid: int) -> bool:
+    """True while a signal (SIGSTOP) or a debugger holds it (Linux; elsewhere False)."""
+    return procfs.state(pid) in ("T", "t")
+
+
+def session_members(session: int) -> list[int]:
+    """The live processes of a session, the leader included (Linux; elsewhere empty)."""
+    return [pid for pid, its in procfs.sessions() if its == session]
+
+
+def _kill_sessions(sessions: set[int]) -> None:
+    """SIGKILL whatever left its group but not its session."""
+    for pid, session in procfs.sessions():
+        if session in sessions and pid != session:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class _Sweep:
+    """Ends what is left of the sessions whose leaders have ended, for many by one look at all
+    processes: a thousand that end together cost a few looks, not a thousand."""
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+        self._done: asyncio.Future[None] | None = None
+        self._next = 0.0
+
+    async def session(self, leader: int) -> None:
+        """Return when nothing of the session of ``leader``, still a zombie, is left."""
+        self._ended.add(leader)
+        if self._done is None:
+            loop = asyncio.get_running_loop()
+            self._done = loop.create_future()
+            loop.call_at(self._next, self._look)
+        await asyncio.shield(self._done)
+
+    def _look(self) -> None:
+        done, self._done = self._done, None
+        ended, self._ended = self._ended, set()
+        assert done is not None
+        begun = done.get_loop().time()
+        _kill_sessions(ended)
+        now = done.get_loop().time()
+        self._next = now + (now - begun) * _REST  # one death by itself is looked after at once
+        done.set_result(None)
+
+
+_SWEEPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Sweep] = WeakKeyDictionary()

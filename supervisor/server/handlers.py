@@ -1,0 +1,458 @@
+"""What clients may ask of the supervisor: the method table of docs/protocol.md.
+
+Owns the reading of parameters and the shape of results. Every face (command line, Python client,
+web page) comes through here. Changes locations only by giving them the orders they know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envs.installed import distributions
+from runner_shim import masking, wire
+from supervisor import __version__, parameters
+from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
+from supervisor.locations.lifecycle import State
+from supervisor.locations.location import Location
+from supervisor.server.rpc import Method, Packed, Reply
+from supervisor.server.status import (
+    Usage,
+    environment_status,
+    location_status,
+    problem_data,
+    remote_status,
+)
+from supervisor.server.turns import held
+from supervisor.snapshots import msgpack_reader
+from supervisor.snapshots.snapshot import Snapshot, comparing, definition_key
+from supervisor.time_slices import Steps, in_turns
+
+if TYPE_CHECKING:
+    from supervisor.server.daemon import Daemon
+
+__all__ = ["Handlers"]
+
+# Rows of a list are put together in pieces of about so many bytes.
+_PORTION = 64 * 1024
+# What a name that is unknown is compared with: so many names, none longer than this.
+_MOST_COMPARED = 5000
+_LONGEST_NEAR = 200
+# Of a client that is gone nobody tells: its requests end by themselves.
+_MAX_WAIT = 60.0
+
+
+class Handlers:
+    """The methods of ``daemon``."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._usage = Usage()
+
+    def table(self) -> Mapping[str, Method]:
+        """Handlers by name."""
+        return {
+            "status": self.status,
+            "list": self.definitions,
+            "show": self.show,
+            "snapshot": self.snapshot,
+            "diff": self.diff,
+            "history": self.history,
+            "environments": self.environments,
+            "reload": self.reload,
+            "restart": self.restart,
+            "start": self.start,
+            "stop": self.stop,
+            "wait": self.wait,
+            "logs": self.logs,
+            "shutdown": self.shutdown,
+        }
+
+    async def status(self, params: Mapping[str, Any]) -> Reply:
+        """The status document, at once or when the revision is another than ``since``."""
+        daemon = self._daemon
+        name = _text(params, "location", optional=True)
+        since = params.get("since")
+        if since is not None:
+            parameters.whole("since", since, -1)
+            seconds = _seconds(params, 30)
+            async with held():
+                await daemon.news.wait(lambda: daemon.revision != since, seconds)
+        await self._usage.ready()
+        revision = daemon.revision  # what changes meanwhile is news
+        if name is None:
+            locations = await in_turns(self._brief(daemon.ordered()))
+            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
+            pids = {one["process"]["pid"] for one in locations if one["process"]}
+            self._usage.forget_all_but(pids | {os.getpid()})
+        elif name in daemon.remotes:
+            locations = [remote_status(daemon.remotes[name], daemon.started_at)]
+        else:
+            location = daemon.location(name)
+            daemon.look_for_strays()
+            locations = [location_status(location, self._usage, detail=True)]
+        return {
+            "format": 1,
+            "revision": revision,
+            "supervisor": self._supervisor(),
+            "locations": locations,
+        }, []
+
+    async def definitions(self, params: Mapping[str, Any]) -> Reply:
+        """All definitions, of one kind or one location if asked."""
+        kind = _text(params, "kind", optional=True)
+        name = _text(params, "location", optional=True)
+        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        pieces = [b""]
+        number = await in_turns(_all_listed(chosen, kind, pieces))
+        # Packed at once, very many rows would hold up everybody else.
+        pieces[0] = b"\x81" + wire.pack("definitions") + msgpack_reader.list_header(number)
+        return Packed(pieces), []
+
+    async def show(self, params: Mapping[str, Any]) -> Reply:
+        """One definition; a lazy one is constructed by the shim."""
+        location = self._daemon.location(_text(params, "location"))
+        name = _text(params, "name")
+        kind = _text(params, "kind", optional=True)
+        repository = _text(params, "repository", optional=True)
+        snapshot = self._serving(location)
+        found = _matching(await in_turns(snapshot.named(name)), kind, repository)
+        if not found:
+            hint = await in_turns(_nearest(name, snapshot))
+            raise UnknownDefinitionError(name, hint=hint)
+        if len(found) > 1:
+            keys = ", ".join(definition_key(one) for one in found)
+            raise RequestError(
+                f"{name!r} names {len(found)} definitions of {location.spec.name}: {keys}",
+                hint="say which with --kind or --repository",
+            )
+        definition = found[0]
+        source = await in_turns(snapshot.source_of(definition_key(definition)))
+        if definition.get("lazy"):
+            where = definition.get("repository")
+            async with held():  # user code constructs it
+                made = await location.describe(definition["kind"], name, where)
+            definition, source = made["definition"], made["source"] or source
+        return {
+            "definition": masking.definition(definition),
+            "source": source,
+            "generation": snapshot.generation,
+        }, []
+
+    async def snapshot(self, params: Mapping[str, Any]) -> Reply:
+        """A whole snapshot, as bytes."""
+        location = self._daemon.location(_text(params, "location"))
+        snapshot = await self._generation(location, params.get("generation"))
+        return {
+            "location": location.spec.name,
+            "generation": snapshot.generation,
+            "fingerprint": snapshot.fingerprint,
+            "loaded_at": snapshot.loaded_at,
+            "counts": dict(snapshot.counts),
+            "report": dict(snapshot.report),
+        }, [snapshot.definitions, snapshot.sources]
+
+    async def diff(self, params: Mapping[str, Any]) -> Reply:
+        """What changed between two generations; by default the last two."""
+        location = self._daemon.location(_text(params, "location"))
+        after = await self._generation(location, params.get("to"))
+        wanted = params.get("from")
+        if wanted is None:
+            kept = await self._daemon.store.generations(location.spec.name)
+            earlier = [one for one in kept if one < after.generation]
+            if not earlier:
+                raise RequestError(
+                    f"generation {after.generation} of {location.spec.name} is the first that is "
+                    "kept: there is nothing to compare it with"
+                )
+            wanted = earlier[-1]
+        before = await self._generation(location, wanted)
+        difference = await in_turns(comparing(before, after))
+        return {
+            "location": location.spec.name,
+            "from": _generation_data(before),
+            "to": _generation_data(after),
+            "added": list(difference.added),
+            "removed": list(difference.removed),
+            "changed": [
+                {
+                    "key": one.key,
+                    "fields": list(one.fields),
+                    "before": masking.definition({f: one.before.get(f) for f in one.fields}),
+                    "after": masking.definition({f: one.after.get(f) for f in one.fields}),
+                }
+                for one in difference.changed
+            ],
+        }, []
+
+    async def history(self, params: Mapping[str, Any]) -> Reply:
+        """The generations of one location that are kept."""
+        location = self._daemon.location(_text(params, "location"))
+        kept = await self._daemon.store.history(location.spec.name)
+        snapshot = location.snapshot
+        return {
+            "location": location.spec.name,
+            "serving": None if snapshot is None else snapshot.generation,
+            "generations": kept,
+        }, []
+
+    async def environments(self, params: Mapping[str, Any]) -> Reply:
+        """The environments in use, by whom, and what is installed in each."""
+        name = _text(params, "location", optional=True)
+        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        found = await in_turns(_environments(chosen))
+        for entry in found:
+            # Directories of many entries, perhaps on a slow disk: not in the event loop.
+            entry["packages"] = None
+            if entry["prefix"]:
+                async with held():
+                    entry["packages"] = await asyncio.to_thread(
+                        distributions, Path(entry["prefix"]), entry["python"]
+                    )
+        return {"environments": found}, []
+
+    async def reload(self, params: Mapping[str, Any]) -> Reply:
+        """Load anew beside what serves."""
+        return await self._order(params, Location.reload)
+
+    async def restart(self, params: Mapping[str, Any]) -> Reply:
+        """Stop the processes and start new ones."""
+        return await self._order(params, Location.restart)
+
+    async def start(self, params: Mapping[str, Any]) -> Reply:
+        """Start what is stopped, failed or crashed."""
+        return await self._order(params, Location.start)
+
+    async def stop(self, params: Mapping[str, Any]) -> Reply:
+        """End the processes."""
+        return await self._order(params, Location.stop)
+
+    async def wait(self, params: Mapping[str, Any]) -> Reply:
+        """Wait until no chosen location is under way."""
+        remotes = self._daemon.remotes
+        asked = self._asked(params)
+        here = [one for one in asked if one not in remotes]
+        # Nothing here can make a remote one ready: it is not waited for.
+        names = here if asked else list(self._daemon.locations)
+        locations = [self._daemon.location(name) for name in names]
+        seconds = _seconds(params, 60)
+        async with held():
+            await self._daemon.news.wait(
+                lambda: not any(one.under_way for one in locations), seconds
+            )
+        return {
+            "ready": all(one.state is State.READY for one in locations),
+            "locations": {
+                **{one.spec.name: one.state.value for one in locations},
+                **{one: "elsewhere" for one in asked if one in remotes},
+            },
+        }, []
+
+    async def logs(self, params: Mapping[str, Any]) -> Reply:
+        """The last lines of a log, or those after a cursor as soon as there are any."""
+        location = self._daemon.location(_text(params, "location"))
+        log = location.log
+        after, before = params.get("after"), params.get("before")
+        if after is not None:
+            parameters.whole("after", after)
+            seconds = _seconds(params, 30)
+            async with held():
+                await self._daemon.news.wait(lambda: log.cursor > after, seconds)
+            answer = await log.answer(after=after)
+        else:
+            count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
+            if before is not None:
+                parameters.whole("before", before)
+            answer = await log.answer(lines=count, before=before)
+        return Packed([answer]), []
+
+    async def shutdown(self, params: Mapping[str, Any]) -> Reply:
+        """End the supervisor, after this reply."""
+        at_once = params.get("at_once", False)
+        if not isinstance(at_once, bool):
+            raise InvalidParameterError("at_once must be true or false")
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
+        return {"pid": os.getpid()}, []
+
+    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+        found = []
+        for one in locations:
+            found.append(location_status(one, self._usage, detail=False))
+            yield
+        return found
+
+    def _supervisor(self) -> dict[str, Any]:
+        daemon = self._daemon
+        usage = self._usage.read(os.getpid(), detail=False)
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": daemon.started_at,
+            "now": time.time(),
+            "workspace": daemon.spec.title,
+            "files": [str(path) for path in daemon.spec.files],
+            "directory": str(daemon.spec.directory),
+            "state_directory": str(daemon.state.path),
+            "stopping": daemon.stopping,
+            "memory": usage["memory"],
+            "cpu_seconds": usage.get("cpu_seconds", 0.0),
+            "cpu_percent": usage.get("cpu_percent", 0.0),
+            "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.conditions)],
+            "conditions": [one.as_data() for one in daemon.conditions],
+            "configuration_problems": [problem_data(one) for one in daemon.problems],
+        }
+
+    @staticmethod
+    def _asked(params: Mapping[str, Any]) -> list[str]:
+        return parameters.texts("locations", params.get("locations") or [])
+
+    def _chosen(self, params: Mapping[str, Any]) -> list[str]:
+        names = self._asked(params)
+        for name in names:
+            self._daemon.location(name)
+        return names or list(self._daemon.locations)
+
+    async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
+        names = self._chosen(params)
+        if self._daemon.stopping:  # of none, too
+            raise RequestError("the supervisor is stopping")
+        return {"locations": await in_turns(self._given(names, order))}, []
+
+    def _given(self, names: list[str], order: Callable[[Location], str]) -> Steps[dict[str, str]]:
+        """What each location answered; those that go meanwhile, and all once it stops, get no order."""
+        chosen = [self._daemon.location(name) for name in names]
+        answers: dict[str, str] = {}
+        for location in chosen:
+            name = location.spec.name
+            if self._daemon.stopping:
+                raise RequestError("the supervisor is stopping")
+            if self._daemon.locations.get(name) is location:
+                answers[name] = order(location)
+            else:
+                answers[name] = "is no longer in the workspace"
+            yield
+        return answers
+
+    @staticmethod
+    def _serving(location: Location) -> Snapshot:
+        if location.snapshot is None:
+            raise RequestError(
+                f"{location.spec.name} has no snapshot: it is {location.state}, {location.reason}",
+                hint=f"use `supervise status {location.spec.name}` to see why",
+            )
+        return location.snapshot
+
+    async def _generation(self, location: Location, wanted: Any) -> Snapshot:
+        if wanted is not None:
+            parameters.whole("generation", wanted, 1)
+        serving = self._serving(location)
+        if wanted is None or wanted == serving.generation:
+            return serving
+        store, name = self._daemon.store, location.spec.name
+        found = await store.get(name, wanted)
+        if found is None:
+            kept = ", ".join(str(one) for one in await store.generations(name))
+            raise RequestError(
+                f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
+            )
+        return found
+
+
+def _generation_data(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "generation": snapshot.generation,
+        "fingerprint": snapshot.fingerprint,
+        "loaded_at": snapshot.loaded_at,
+    }
+
+
+def _environments(locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+    """The environment of each location, and the names of those that run in it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for location in locations:
+        data = environment_status(location.spec, location.newest or location.serving)
+        entry = found.setdefault((data["name"], data["executable"]), {**data, "locations": []})
+        entry["locations"].append(location.spec.name)
+        yield
+    return list(found.values())
+
+
+def _all_listed(locations: list[Location], kind: str | None, pieces: list[bytes]) -> Steps[int]:
+    number = 0
+    for location in locations:
+        if location.snapshot is not None:
+            number += yield from _listed(location.snapshot, kind, pieces)
+        yield
+    return number
+
+
+def _listed(snapshot: Snapshot, kind: str | None, pieces: list[bytes]) -> Steps[int]:
+    """Add the rows of a list to ``pieces``, as msgpack; how many they are."""
+    number, portion = 0, bytearray()
+    for one in snapshot.each():
+        if kind is None or one["kind"] == kind:
+            row = {
+                "location": snapshot.location,
+                "kind": one["kind"],
+                "name": one["name"],
+                "repository": one.get("repository"),
+                "lazy": bool(one.get("lazy")),
+                "description": one.get("description"),
+            }
+            number += 1
+            portion += wire.pack(row)
+            if len(portion) > _PORTION:
+                pieces.append(bytes(portion))
+                portion.clear()
+        yield
+    pieces.append(bytes(portion))
+    return number
+
+
+def _matching(
+    found: list[dict[str, Any]], kind: str | None, repository: str | None
+) -> list[dict[str, Any]]:
+    return [
+        one
+        for one in found
+        if kind in (None, one["kind"]) and repository in (None, one.get("repository"))
+    ]
+
+
+def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
+    hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
+    if len(name) > _LONGEST_NEAR:
+        return hint
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(name)
+    compared = 0
+    for one in snapshot.each():
+        yield
+        # Its length alone may say that it is another, and two long names take long to compare.
+        if not 0.4 * len(name) < len(one["name"]) < min(2.5 * len(name), _LONGEST_NEAR):
+            continue
+        compared += 1
+        if compared > _MOST_COMPARED:
+            break
+        matcher.set_seq1(one["name"])
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
+            ratio = matcher.ratio()
+            if ratio >= best:
+                hint, best = f"did you mean {one['name']}?", ratio
+    return hint
+
+
+def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:
+    value = params.get(name)
+    if value is None and optional:
+        return None
+    return parameters.text(name, value)
+
+
+def _seconds(params: Mapping[str, Any], default: float) -> float:
+    return min(parameters.seconds("timeout", params.get("timeout", default)), _MAX_WAIT)

@@ -1,0 +1,357 @@
+"""The control socket: takes requests from clients, answers them, bounds what they may send.
+
+Owns the ROUTER that clients connect to, the framing of requests and replies, and what one client may
+have under way. What a method does is the method table's business (``methods``); whose request is
+computed next that of ``turns``. An error becomes a reply; nothing a client sends ends the
+supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from runner_shim import wire
+from supervisor.conditions import Tell
+from supervisor.curve_keys import Gate, KeyDirectory, check_address
+from supervisor.descriptors import Door
+from supervisor.errors import (
+    ConfigurationError,
+    ConfigurationProblem,
+    ProtocolError,
+    SupervisorError,
+)
+from supervisor.server.status import problem_data
+from supervisor.server.tcp_front import Front
+from supervisor.server.turns import Place, Turns
+from supervisor.specs import SourcePosition
+from supervisor.time_slices import TURN
+
+__all__ = ["VERSION", "Control", "Method", "Packed", "RemoteControl", "Reply"]
+
+VERSION = 1
+_MAX_REQUEST = 1024 * 1024
+# Of one client: requests under way, their bytes, those that are computed or answered at the same
+# time, replies that it has not taken yet (a snapshot may be large), and messages not read here yet.
+_MOST_REQUESTS = 500
+_MOST_BYTES = 4 * _MAX_REQUEST
+_AT_ONCE = 4
+_QUEUED = 8
+_MOST_REFUSALS = 32
+_UNREAD = 64
+# Within this one with keys has shown them (ms).
+_HANDSHAKE = 10_000
+# How long a reply waits for a client to take those before it, and how long between two looks (s).
+_PATIENCE = 60.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A result that is msgpack already, in pieces: one that is large was made in turns."""
+
+    pieces: list[bytes]
+
+
+Reply = tuple[dict[str, Any] | Packed, list[bytes]]
+Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """What one client has under way; ``refusals`` are those that wait to be delivered.
+
+    ``listening`` is False once its replies cannot be delivered.
+    """
+
+    requests: int = 0
+    size: int = 0
+    refusals: int = 0
+    listening: bool = True
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Control:
+    """Serves ``methods`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
+
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        address: str,
+        methods: Mapping[str, Method],
+        gate: Gate | None = None,
+    ) -> None:
+        if not address.startswith("ipc:"):
+            raise ValueError(f"{address} is no local address: others connect through a front")
+        self._gate = gate
+        self._methods = methods
+        self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
+        self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
+        self._socket.setsockopt(zmq.SNDHWM, _QUEUED)
+        self._socket.setsockopt(zmq.RCVHWM, _UNREAD)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a full queue and a client gone are told
+        if gate is not None:
+            gate.apply(self._socket)
+            self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError:
+            self._socket.close(0)
+            raise
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._task: asyncio.Task[None] | None = None
+        # For what is sent and received between two receptions only: pyzmq hears of events itself.
+        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
+        self._clients: dict[bytes, _Client] = {}
+        self._turns = Turns(_AT_ONCE)
+        self._door: Door | None = None
+
+    def rebind(self) -> None:
+        """Bind the address again: its file was removed. Raises ZMQError.
+
+        Connections stay. So does the old listener, a descriptor: to end it would end them.
+        """
+        self._socket.bind(self.address)
+
+    def start(self, trouble: Tell = lambda text: None) -> None:
+        """Begin to answer; ``trouble`` hears while nobody more can connect."""
+        if (
+            self._gate is None
+        ):  # the front of one that has a gate keeps out what there is no room for
+            self._door = Door(self._socket, self.address, trouble)
+        self._task = asyncio.create_task(self._serve(), name="control")
+
+    async def close(self) -> None:
+        """Stop answering; waiting requests get no reply."""
+        if self._door is not None:
+            await self._door.close()
+        self._turns.close()
+        tasks = [task for client in self._clients.values() for task in client.tasks]
+        if self._task is not None:
+            tasks.append(self._task)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._socket.close()
+
+    async def _serve(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            self._take(await self._socket.recv_multipart())
+            until = clock() + TURN
+            with contextlib.suppress(zmq.Again):
+                while clock() < until:
+                    self._take(self._plain.recv_multipart(zmq.NOBLOCK))
+            await asyncio.sleep(0)
+
+    def _take(self, message: list[bytes]) -> None:
+        identity, *frames = message
+        client = self._clients.setdefault(identity, _Client())
+        size = sum(map(len, frames))
+        if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
+            self._refuse(identity, client, frames)
+            return
+        client.requests += 1
+        client.size += size
+        self._turns.ask(identity, partial(self._begin, identity, client, frames, size))
+
+    def _begin(self, identity: bytes, client: _Client, frames: list[bytes], size: int) -> bool:
+        if not client.listening:
+            self._forget(identity, client, size)
+            return False
+        self._keep(client, self._answer(identity, client, frames, size))
+        return True
+
+    def _forget(self, identity: bytes, client: _Client, size: int) -> None:
+        client.requests -= 1
+        client.size -= size
+        self._look_at(identity, client)
+
+    def _look_at(self, identity: bytes, client: _Client) -> None:
+        if not client.requests and not client.refusals:
+            self._clients.pop(identity, None)
+
+    async def _answer(
+        self, identity: bytes, client: _Client, frames: list[bytes], size: int
+    ) -> None:
+        place = Place(self._turns, identity)
+        try:
+            await self._deliver(client, [identity, *await self._reply(frames)])
+        finally:
+            place.give_back()
+            self._forget(identity, client, size)
+
+    async def _deliver(self, client: _Client, reply: list[bytes]) -> None:
+        # What it does not take waits here, where it is no copy yet, and not in its queue.
+        pause, until = _FIRST_PAUSE, asyncio.get_running_loop().time() + _PATIENCE
+        while not await self._send(client, reply):
+            if asyncio.get_running_loop().time() >= until:
+                client.listening = False
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _reply(self, frames: list[bytes]) -> list[bytes]:
+        number: Any = None
+        payload: list[bytes] = []
+        try:
+            request = self._parse(frames)
+            number = request.get("id")
+            method = self._methods.get(request["method"])
+            if method is None:
+                known = ", ".join(sorted(self._methods))
+                raise ProtocolError(
+                    f"no method is named {request['method'][:100]!r}; there are {known}"
+                )
+            result, payload = await method(request.get("params") or {})
+            head = _header(number, result)
+        except SupervisorError as error:
+            head = wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("a request failed")
+            text = "the supervisor could not answer; its log has the details"
+            failed = {"code": "internal", "message": text}
+            head = wire.pack({"v": VERSION, "id": number, "error": failed})
+        return [head, *payload]
+
+    def _refuse(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
+        if not client.listening:
+            return
+        error = ProtocolError(
+            f"{_MOST_REQUESTS} requests of this client, or {_MOST_BYTES} bytes of them, are under "
+            "way already"
+        )
+        try:
+            number = self._parse(frames).get("id")
+        except ProtocolError:
+            return
+        reply = [identity, wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})]
+        try:
+            self._plain.send_multipart(reply, zmq.DONTWAIT)
+        except zmq.Again:
+            if client.refusals < _MOST_REFUSALS:  # else it is not told
+                client.refusals += 1
+                self._keep(client, self._tell(client, reply))
+        except zmq.ZMQError:
+            client.listening = False
+
+    async def _tell(self, client: _Client, refusal: list[bytes]) -> None:
+        try:
+            await self._deliver(client, refusal)
+        finally:
+            client.refusals -= 1
+            self._look_at(refusal[0], client)
+
+    @staticmethod
+    def _keep(client: _Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        client.tasks.add(task)
+        task.add_done_callback(client.tasks.discard)
+
+    async def _send(self, client: _Client, reply: list[bytes]) -> bool:
+        """False when the client's queue is full; True when it has it, or is gone."""
+        try:
+            await self._socket.send_multipart(reply, flags=zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            client.listening = False
+        return True
+
+    @staticmethod
+    def _parse(frames: list[bytes]) -> dict[str, Any]:
+        if len(frames) != 1:
+            raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
+        try:
+            request = wire.unpack(frames[0], _MAX_REQUEST, wire.MAX_CONTAINERS)
+        except wire.WireError as error:
+            raise ProtocolError(f"the request is {error}") from None
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            raise ProtocolError("the request names no method")
+        if request.get("v") != VERSION:
+            raise ProtocolError(
+                f"the client speaks control protocol {request.get('v')!r}, this supervisor {VERSION}",
+                hint="install the same version of workspace-supervisor on both sides",
+            )
+        if not isinstance(request.get("params") or {}, dict):
+            raise ProtocolError("the request's params are no map")
+        return request
+
+
+class RemoteControl:
+    """A ``Control`` at a TCP address, for clients that have keys; made in a running event loop.
+
+    ``public`` is the supervisor's public key. Raises ``ConfigurationError`` for an address that
+    cannot be had. It has a context of its own: its gate concerns nobody else's sockets.
+    """
+
+    def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
+        host, port = check_address(address)
+        with contextlib.ExitStack() as undoing:
+            self._context = zmq.asyncio.Context()
+            undoing.callback(self._context.destroy, 0)
+            self._gate = Gate(self._context, keys)
+            self._gate.start()
+            undoing.callback(self._gate.close)
+            try:
+                self._front = Front(host, port)
+                undoing.callback(self._front.abandon)
+                self._control = Control(self._context, self._front.inner, methods, self._gate)
+            except OSError as error:  # a ZMQError is one
+                text = f"{address} cannot be had: {error.strerror}".lower()
+                raise ConfigurationError(
+                    [ConfigurationProblem(SourcePosition("--listen"), "", text)]
+                ) from None
+            self._front.hide()
+            undoing.pop_all()
+        self.address = self._front.address
+        self.public = self._gate.public
+
+    def start(self, trouble: Tell = lambda text: None) -> None:
+        """Begin to answer; ``trouble`` as for ``Control``."""
+        self._control.start()
+        self._front.start(trouble)
+
+    async def close(self) -> None:
+        """Stop answering and close the port."""
+        await self._front.stop()
+        await self._control.close()
+        self._gate.close()
+        await asyncio.to_thread(self._context.term)  # until the last replies are passed on
+        await self._front.close()
+
+
+def _header(number: Any, result: dict[str, Any] | Packed) -> bytes:
+    if isinstance(result, Packed):
+        # A map of three, the last of which is there already.
+        before = ("v", VERSION, "id", number, "result")
+        return b"".join([b"\x83", *map(wire.pack, before), *result.pieces])
+    packed: bytes = wire.pack({"v": VERSION, "id": number, "result": result})
+    return packed
+
+
+def _error_data(error: SupervisorError) -> dict[str, Any]:
+    data: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if error.hint:
+        data["hint"] = error.hint
+    if isinstance(error, ConfigurationError):
+        data["problems"] = [problem_data(one) for one in error.problems]
+    name = getattr(error, "name", None)
+    if isinstance(name, str):
+        data["name"] = name
+    return data

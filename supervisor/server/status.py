@@ -1,0 +1,248 @@
+"""The status document: what clients are told about the supervisor and its locations.
+
+Owns the shape that docs/protocol.md promises, and reads memory and CPU of processes for it. A
+location's ``env`` never appears here. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner_shim.masking import masked
+from supervisor.errors import ConfigurationProblem
+from supervisor.locations.attempt import Attempt
+from supervisor.locations.location import Location
+from supervisor.specs import Limits, LocationSpec
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
+
+_LIMITS = tuple(one.name for one in fields(Limits))
+
+
+class Usage:
+    """CPU and memory of processes; remembers CPU times to tell a percentage since the last look."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[float, float]] = {}
+        self._processes: dict[int, psutil.Process] = {}
+
+    @staticmethod
+    async def ready() -> None:
+        """To be awaited before the first ``read``: imports what that needs, in a thread.
+
+        Nobody asks before the locations have begun to start, which must not wait for it.
+        """
+        if "psutil" not in sys.modules:
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                await asyncio.to_thread(importlib.import_module, "psutil")
+
+    def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
+        """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.
+
+        ``uss`` needs the kernel to walk the memory map: only with ``detail``.
+        """
+        import psutil
+
+        found: dict[str, Any] = {"memory": {}}
+        with contextlib.suppress(psutil.Error, OSError):
+            process = self._processes.get(pid)
+            if process is None:
+                process = self._processes[pid] = psutil.Process(pid)
+            with process.oneshot():
+                times = process.cpu_times()
+                found["memory"]["rss"] = process.memory_info().rss
+                created = process.create_time()
+            if detail:
+                found["memory"]["uss"] = process.memory_full_info().uss
+            seconds, now = times.user + times.system, time.time()
+            then, before = self._last.get(pid, (created, 0.0))
+            found["cpu_seconds"] = seconds
+            found["cpu_percent"] = round(100 * max(seconds - before, 0) / max(now - then, 0.01), 1)
+            if now - then > 1.0:
+                self._last[pid] = (now, seconds)
+        return found
+
+    def forget_all_but(self, pids: set[int]) -> None:
+        """Drop what was remembered of processes that are gone."""
+        for pid in self._processes.keys() - pids:
+            del self._processes[pid]
+            self._last.pop(pid, None)
+
+
+def problem_data(problem: ConfigurationProblem) -> dict[str, Any]:
+    """A configuration problem as plain data."""
+    return {
+        "file": problem.position.file,
+        "line": problem.position.line,
+        "column": problem.position.column,
+        "path": problem.path,
+        "message": problem.message,
+        "expected": problem.expected,
+        "suggestion": problem.suggestion,
+    }
+
+
+def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[str, Any]:
+    """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure."""
+    spec = location.spec
+    snapshot, failure = location.snapshot, location.failure
+    serving = location.serving
+    newest = location.newest or serving
+    entry = _base(spec)
+    entry.update(
+        {
+            "state": location.state.value,
+            "reason": location.reason,
+            "since": location.since,
+            "generation": location.generation,
+            "restarts": location.restarts,
+            "next_restart": location.next_restart,
+            "limits": _limits(spec),
+            "strays": [asdict(one) for one in location.strays],
+            "failure": None,
+            "process": _process(serving or newest, usage, detail=detail),
+            "environment": environment_status(spec, newest),
+            "verification": location.verification.as_data(),
+            "serving": None,
+            "warnings": [],
+            "conditions": [one.as_data() for one in location.conditions],
+            "log": {"path": str(location.log.path)},
+        }
+    )
+    if failure is not None:
+        entry["failure"] = {
+            **failure.as_data(brief=not detail),
+            "generation": location.generation,
+        }
+    if snapshot is not None:
+        report = snapshot.report
+        entry["warnings"] = snapshot.warnings
+        entry["serving"] = {
+            "generation": snapshot.generation,
+            "fingerprint": snapshot.fingerprint,
+            "loaded_at": snapshot.loaded_at,
+            "load_seconds": report.get("load_seconds", 0.0),
+            "start_seconds": serving.start_seconds if serving is not None else 0.0,
+            "alive": serving is not None and serving.alive,
+            "counts": dict(snapshot.counts),
+            "size": snapshot.size,
+            "python": report.get("python", ""),
+            "frameworks": report.get("frameworks", []),
+        }
+    if detail:
+        entry["log"]["tail"] = [line.as_data() for line in location.log.tail]
+    return entry
+
+
+def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
+    """The entry of a location that somebody else serves."""
+    return {
+        **_base(spec),
+        "state": "elsewhere",
+        "reason": f"served elsewhere, at {spec.remote}: neither started nor watched here",
+        "since": since,
+        "generation": 0,
+        "restarts": 0,
+        "next_restart": None,
+        "limits": {},
+        "strays": [],
+        "failure": None,
+        "process": None,
+        "environment": None,
+        "verification": None,
+        "serving": None,
+        "warnings": [],
+        "conditions": [],
+        "log": None,
+    }
+
+
+def _base(spec: LocationSpec) -> dict[str, Any]:
+    target = spec.target
+    return {
+        "name": spec.name,
+        "target": None
+        if target is None
+        else {
+            "kind": target.kind.value,
+            "name": target.name,
+            "attribute": target.attribute,
+            "working_directory": str(target.working_directory),
+        },
+        "remote": None if spec.remote is None else str(spec.remote),
+        "form": spec.form,
+        "origin": None if spec.origin is None else str(spec.origin),
+        "metadata": masked(_plain(spec.metadata)),
+    }
+
+
+def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str, Any] | None:
+    if attempt is None or not attempt.alive or attempt.placed is None:
+        return None
+    pid = attempt.placed.pid
+    return {
+        "pid": pid,
+        "generation": attempt.generation,
+        "started": attempt.started_at,
+        "start_method": attempt.placed.method,
+        "start_method_reason": attempt.placed.reason,
+        "limits": dict(attempt.placed.limits),
+        **usage.read(pid, detail=detail),
+    }
+
+
+def environment_status(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
+    """What a location runs in: as prepared for ``attempt``, or as far as ``spec`` tells."""
+    prepared = attempt.prepared if attempt is not None else None
+    sources = {
+        "requirements_file": _path(spec.environment.requirements_file),
+        "project": _path(spec.environment.project),
+    }
+    if prepared is None:
+        wanted = spec.environment
+        return {
+            **sources,
+            "name": wanted.name or wanted.executable_path or "default",
+            "python": "",
+            "executable": wanted.executable_path or "",
+            "prefix": "",
+            "managed": wanted.managed,
+        }
+    environment = prepared.environment
+    return {
+        **sources,
+        "name": environment.name,
+        "python": environment.interpreter.version_text,
+        "executable": str(environment.interpreter.executable),
+        "prefix": str(environment.prefix),
+        "managed": environment.managed,
+    }
+
+
+def _limits(spec: LocationSpec) -> dict[str, float]:
+    values = ((name, getattr(spec.limits, name)) for name in _LIMITS)
+    return {name: value for name, value in values if value is not None}
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _plain(value: Any) -> Any:
+    """Metadata as msgpack and JSON can carry it: YAML also knows dates."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,498 @@
+"""Snapshots on disk: the last good one of every location outlives the supervisor.
+
+Owns ``snapshots.db`` (SQLite, write-ahead log) in the workspace's state directory and the one
+thread that touches it, so that reads see what was saved before them. Keeps as many generations of
+each location as it is told to, and forgets a location that has not been in the workspace for
+``FORGET_SECONDS``. A row whose checksum does not match is passed over; a file that is damaged is set
+aside and a new one begun; where none can be written (a full disk, a read-only one) what there is is
+read and the rest kept in memory: history must never keep a supervisor from starting. Judges no
+snapshot.
+
+The files are looked at before and after each save: when one was removed, replaced, truncated or
+written by another program, a new database is filled with what the open one still holds and with the
+newest snapshots, and put in its place (``databasefiles``).
+
+What was saved outlives the supervisor's being killed at any moment; a power failure may cost the
+last few saves (``synchronous=NORMAL``), never the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runner_shim import wire
+from supervisor.snapshots.database_files import DatabaseFiles
+from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
+
+__all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
+
+KEPT_GENERATIONS = 20
+FORGET_SECONDS = 30 * 86400.0
+
+# What SQLite says when the file may be good and cannot be written (www.sqlite.org/rescode.html).
+# Whatever else it says means that this is not, or no longer, a database of ours.
+_UNWRITABLE = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+# What reading a damaged file raises: SQLite's errors, and Python's about names that are no text.
+_TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS snapshots (
+  location TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  loaded_at REAL NOT NULL,
+  fingerprint TEXT NOT NULL,
+  definitions BLOB NOT NULL,
+  sources BLOB NOT NULL,
+  report BLOB NOT NULL,
+  checksum BLOB NOT NULL,
+  PRIMARY KEY (location, generation)
+)
+"""
+# Says that a new database holds all that it is to hold (its ``user_version``).
+_COMPLETE = 1
+# How long it is left alone when none can be made (seconds); copying it may take long.
+_RETRY = 5.0
+_COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report, checksum"
+_INSERT = f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+
+class SnapshotStore:
+    """The store at ``path``, or in memory for None.
+
+    ``trouble(key, text)`` hears what is wrong (``store_unwritable``, ``store_unreadable``,
+    ``store_damaged``), and None for the text once it is not any more. ``place()`` makes the
+    directory of ``path`` anew where it is gone, or raises OSError. Both are called in the store's
+    thread.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        trouble: Callable[[str, str | None], None],
+        place: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._path = path
+        self._tell = trouble
+        self._place = place
+        self._files = None if path is None else DatabaseFiles(path)
+        self._merged = False  # in memory, but all that is on disk
+        self._newest_saved: dict[str, Snapshot] = {}
+        self._again = 0.0
+        self._told: set[str] = set()
+        self._database: sqlite3.Connection | None = None
+        self._on_disk = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    async def open(self, known: Collection[str] | None = None) -> dict[str, Snapshot]:
+        """Open it; the newest snapshot of every location that it holds.
+
+        ``known`` are the locations of the workspace: others are forgotten after a while.
+        """
+        found = await self._run(self._open)
+        if known is not None:
+            strangers = [name for name in found if name not in known]
+            self._thread.submit(self._guarded, lambda: self._forget(strangers))
+        return found
+
+    def save(self, snapshot: Snapshot, keep: int = KEPT_GENERATIONS) -> Future[None]:
+        """Keep ``snapshot`` and so many generations of its location in all.
+
+        Returns at once, what is asked later sees it. Done when it is written, or when ``trouble``
+        has heard that it cannot be.
+        """
+        return self._thread.submit(self._guarded, lambda: self._save(snapshot, keep))
+
+    async def check(self) -> None:
+        """Look whether the files are still there, and make them anew where they are not."""
+        await self._run(lambda: self._guarded(lambda: None))
+
+    async def get(self, location: str, generation: int) -> Snapshot | None:
+        """One generation, or None when it is not kept."""
+        return await self._run(lambda: self._reading(lambda: self._get(location, generation), None))
+
+    async def generations(self, location: str) -> list[int]:
+        """The generations that are kept, oldest first."""
+        return await self._run(lambda: self._reading(lambda: self._generations(location), []))
+
+    async def history(self, location: str) -> list[dict[str, Any]]:
+        """What is kept of ``location``, oldest first, without its definitions.
+
+        Each has ``generation``, ``loaded_at``, ``fingerprint``, ``size``, ``counts`` (empty for one
+        kept by a version that did not note them), ``python``, ``frameworks`` and ``load_seconds``.
+        """
+        return await self._run(lambda: self._reading(lambda: self._history(location), []))
+
+    def close(self) -> None:
+        """Write what is under way and close."""
+        self._thread.submit(self._finish).result()
+        self._thread.shutdown()
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open(self) -> dict[str, Snapshot]:
+        with contextlib.suppress(OSError, *_TROUBLE):
+            self._adopt()
+        try:
+            found = self._connect()
+        except _TROUBLE as error:
+            found = self._in_memory(error) if _unwritable(error) else self._renew(error)
+        self._newest_saved = dict(found)
+        return found
+
+    def _renew(self, error: Exception) -> dict[str, Snapshot]:
+        """Set the damaged file aside and begin another."""
+        assert self._path is not None and self._files is not None
+        self._close()
+        aside = self._files.aside()
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                part = self._path.with_name(self._path.name + suffix)
+                if part.exists():
+                    part.replace(aside.with_name(aside.name + suffix))
+            found = self._connect()
+        except (OSError, *_TROUBLE) as still:
+            return self._in_memory(still)
+        self._trouble(
+            "store_damaged",
+            f"the snapshot store was damaged ({error}) and is set aside as {aside.name}: "
+            "earlier generations cannot be compared any more",
+        )
+        return found
+
+    def _in_memory(self, error: Exception) -> dict[str, Snapshot]:
+        """Go on without a disk to write to, with what can be read from it."""
+        assert self._path is not None
+        self._close()
+        self._on_disk = self._merged = False
+        self._unwritable(error)
+        database = self._database = _database(":memory:")
+        for way in ("mode=ro", "immutable=1"):
+            try:
+                database.execute("ATTACH ? AS disk", (f"{self._path.as_uri()}?{way}",))
+            except _TROUBLE:
+                continue
+            with contextlib.suppress(*_TROUBLE):
+                database.execute(
+                    f"INSERT OR IGNORE INTO snapshots SELECT {_COLUMNS} FROM disk.snapshots"  # noqa: S608
+                )
+                self._merged = True
+            with contextlib.suppress(*_TROUBLE):
+                database.execute("DETACH disk")
+        return self._newest()
+
+    def _connect(self) -> dict[str, Snapshot]:
+        target = ":memory:" if self._path is None else str(self._path)
+        self._database = _database(target)
+        self._on_disk = self._path is not None
+        found = self._newest()
+        self._note()
+        return found
+
+    def _newest(self) -> dict[str, Snapshot]:
+        """The newest snapshot of each location that passes the checks."""
+        assert self._database is not None
+        keys = self._database.execute(
+            "SELECT location, generation FROM snapshots ORDER BY location, generation DESC"
+        ).fetchall()
+        found: dict[str, Snapshot] = {}
+        for location, generation in keys:
+            if location not in found:
+                snapshot = self._get(location, generation)
+                if snapshot is not None:
+                    found[location] = snapshot
+        return found
+
+    def _forget(self, strangers: list[str]) -> None:
+        assert self._database is not None
+        self._database.executemany(
+            "DELETE FROM snapshots WHERE location = ?1 AND "
+            "(SELECT max(loaded_at) FROM snapshots WHERE location = ?1) < ?2",
+            [(name, time.time() - FORGET_SECONDS) for name in strangers],
+        )
+
+    def _save(self, snapshot: Snapshot, keep: int) -> None:
+        assert self._database is not None
+        row = _row(snapshot)
+        self._newest_saved[snapshot.location] = snapshot
+        self._database.execute(_INSERT, row)
+        self._database.execute(
+            # By count: failed attempts have numbers, too, and must not cost history.
+            "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
+            "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
+            (snapshot.location, keep),
+        )
+
+    def _get(self, location: str, generation: int) -> Snapshot | None:
+        assert self._database is not None
+        row = self._database.execute(
+            f"SELECT {_COLUMNS} FROM snapshots WHERE location = ? AND generation = ?",  # noqa: S608
+            (location, generation),
+        ).fetchone()
+        return None if row is None else _snapshot(row)
+
+    def _generations(self, location: str) -> list[int]:
+        assert self._database is not None
+        rows = self._database.execute(
+            "SELECT generation FROM snapshots WHERE location = ? ORDER BY generation", (location,)
+        )
+        return [row[0] for row in rows]
+
+    def _history(self, location: str) -> list[dict[str, Any]]:
+        assert self._database is not None
+        rows = self._database.execute(
+            "SELECT generation, loaded_at, fingerprint, report, "
+            "length(definitions) + length(sources) FROM snapshots "
+            "WHERE location = ? ORDER BY generation",
+            (location,),
+        )
+        found = []
+        for generation, loaded_at, fingerprint, packed, size in rows:
+            try:
+                report = dict(wire.unpack(packed))
+            except (wire.WireError, TypeError, ValueError):
+                continue
+            found.append(
+                {
+                    "generation": generation,
+                    "loaded_at": loaded_at,
+                    "fingerprint": fingerprint,
+                    "size": size,
+                    "counts": report.get("counts", {}),
+                    "python": report.get("python", ""),
+                    "frameworks": report.get("frameworks", []),
+                    "load_seconds": report.get("load_seconds"),
+                }
+            )
+        return found
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        if not self._in_place():
+            self._restore()
+        try:
+            try:
+                work()
+            except _TROUBLE as error:
+                if not self._on_disk or _unwritable(error):
+                    raise
+                self._again = 0.0
+                self._restore(f"damaged ({error})")
+                work()
+        except _TROUBLE as error:
+            # A full disk: the snapshot is still served from memory.
+            self._trouble("store_unwritable", f"a snapshot could not be kept on disk: {error}")
+            return
+        # It may have been taken away in this moment: then it was written to where nothing is found.
+        if self._in_place(written=True):
+            self._note()
+            if self._on_disk:
+                self._over("store_unwritable")
+        else:
+            self._restore()
+
+    # Files that were taken away.
+
+    def _in_place(self, *, written: bool = False) -> bool:
+        if self._files is None:
+            return True
+        return self._on_disk and self._files.in_place(written=written)
+
+    def _note(self) -> None:
+        if self._files is not None and self._on_disk:
+            self._files.note()
+
+    def _restore(self, was: str = "removed, replaced or changed by another program") -> None:
+        """Put a database in place that holds what the open one holds, and the newest snapshots."""
+        files = self._files
+        assert files is not None
+        if time.monotonic() < self._again:
+            return
+        try:
+            self._place()
+            whole = self._fill(files)
+            files.put(keep=not (whole and (self._on_disk or self._merged)))
+        except (OSError, *_TROUBLE) as error:
+            self._again = time.monotonic() + _RETRY
+            with contextlib.suppress(OSError):
+                files.remove_fresh()
+            self._unwritable(error)
+            return
+        self._again = 0.0
+        self._close()
+        try:
+            self._connect()
+        except _TROUBLE as error:
+            self._in_memory(error)
+            return
+        self._over("store_unwritable")
+        text = f"the snapshot store {files.path} was {was}"
+        if whole:
+            _log.warning("%s: it is made anew with all that it held", text)
+        else:
+            self._trouble(
+                "store_damaged",
+                f"{text} and is made anew with the newest snapshots: earlier generations cannot be "
+                "compared any more",
+            )
+
+    def _fill(self, files: DatabaseFiles) -> bool:
+        """Make ``fresh``; whether all could be read that was kept."""
+        files.remove_fresh()
+        whole = True
+        with contextlib.closing(_database(str(files.fresh))) as database:
+            database.execute("BEGIN")
+            rows = self._rows()
+            while True:
+                try:
+                    row = next(rows, None)
+                except _TROUBLE:
+                    whole = False
+                    break
+                if row is None:
+                    break
+                if _checksum(row[:-1]) == row[-1]:
+                    database.execute(_INSERT, row)
+                else:
+                    whole = False
+            for snapshot in self._newest_saved.values():
+                database.execute(_INSERT, _row(snapshot))
+            database.execute(f"PRAGMA user_version={_COMPLETE}")
+            database.execute("COMMIT")
+        return whole
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        assert self._database is not None
+        yield from self._database.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
+
+    def _adopt(self) -> None:
+        """Finish a ``_restore`` that the end of its process interrupted."""
+        files = self._files
+        if files is None or not files.fresh.exists():
+            return
+        with contextlib.closing(_database(str(files.fresh))) as database:
+            complete = database.execute("PRAGMA user_version").fetchone() == (_COMPLETE,)
+        if complete:
+            files.put(keep=True)
+        else:
+            files.remove_fresh()
+
+    def _finish(self) -> None:
+        self._again = 0.0
+        if self._database is not None and not self._in_place():
+            self._restore()
+        self._close()
+
+    def _reading(self, work: Callable[[], _T], nothing: _T) -> _T:
+        try:
+            found = work()
+        except _TROUBLE as error:
+            self._trouble("store_unreadable", f"the snapshot store cannot be read: {error}")
+            return nothing
+        self._over("store_unreadable")
+        return found
+
+    def _unwritable(self, error: Exception) -> None:
+        text = (getattr(error, "strerror", None) or str(error)).lower()
+        self._trouble(
+            "store_unwritable",
+            f"the snapshot store {self._path} cannot be written ({text}): what is loaded from now on "
+            "is forgotten when the supervisor ends",
+        )
+
+    def _trouble(self, key: str, text: str) -> None:
+        self._told.add(key)
+        self._tell(key, text)
+
+    def _over(self, key: str) -> None:
+        if key in self._told:
+            self._told.remove(key)
+            self._tell(key, None)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _database(target: str) -> sqlite3.Connection:
+    database = sqlite3.connect(target, isolation_level=None, uri=True)
+    # Damaged text is no reason to raise: its checksum says what it is worth.
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _unwritable(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNWRITABLE
+
+
+def _row(snapshot: Snapshot) -> tuple[Any, ...]:
+    row = (
+        snapshot.location,
+        snapshot.generation,
+        snapshot.loaded_at,
+        snapshot.fingerprint,
+        snapshot.definitions,
+        snapshot.sources,
+        # Beside the report, so that a history needs no definitions to be decoded.
+        wire.pack({**snapshot.report, "counts": dict(snapshot.counts)}),
+    )
+    return (*row, _checksum(row))
+
+
+def _checksum(row: tuple[Any, ...]) -> bytes:
+    """Of all columns but the definitions, whose own is the fingerprint."""
+    location, generation, loaded_at, fingerprint, _definitions, sources, report = row
+    return hashlib.sha256(
+        wire.pack([location, generation, loaded_at, fingerprint, sources, report])
+    ).digest()
+
+
+def _snapshot(row: tuple[Any, ...]) -> Snapshot | None:
+    """A row as a snapshot, checked like one that a shim sent; None when it does not pass."""
+    *columns, checksum = row
+    location, generation, loaded_at, fingerprint, definitions, sources, report = columns
+    try:
+        if _checksum(tuple(columns)) != checksum or not isinstance(definitions, bytes):
+            return None
+        snapshot = accept(
+            location,
+            generation,
+            report=wire.unpack(report),
+            definitions=definitions,
+            sources=sources,
+            loaded_at=loaded_at,
+        )
+    except (SnapshotError, wire.WireError):
+        return None
+    return snapshot if snapshot.fingerprint == fingerprint else None

@@ -1,0 +1,283 @@
+"""What all kinds of files have in common on the way to specs: paths, names, environments, env files.
+
+Owns the one path rule, the rules for location names, the register of named environments, env
+files and the list of files that were read. An ``Assembly`` is one run over all files of a
+workspace. Refuses to know the keys of any one kind of file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from supervisor.errors import ConfigurationProblem
+from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
+from supervisor.workspace_files.document import DocumentError, read_text, shorten
+from supervisor.workspace_files.schema import MAX_COMPARED, Reading, Record, near
+
+__all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
+
+MAX_NAME_BYTES = 200
+"""A name becomes part of a file name; those hold 255 bytes on the file systems we know."""
+
+
+def absolute(text: str, base: Path, environ: Mapping[str, str]) -> Path:
+    """``text`` as an absolute path: ``~`` expanded, relative to ``base``, symlinks untouched.
+
+    Symlinks stay because a virtualenv's ``bin/python`` is one, and resolving it would leave the
+    virtualenv.
+    """
+    if text == "~" or text.startswith("~/"):
+        home = environ.get("HOME", "")
+        text = home + text[1:] if home.startswith("/") else os.path.expanduser(text)  # noqa: PTH111
+    elif text.startswith("~"):
+        text = os.path.expanduser(text)  # noqa: PTH111 - pathlib raises for an unknown user
+    return Path(os.path.normpath(base / text))
+
+
+def default_name(kind: TargetKind, name: str, attribute: str | None) -> str:
+    """The name that Dagster gives a location without one: ``b.py``, ``team.defs``, ``b.py:defs``."""
+    shown = os.path.basename(name) if kind is TargetKind.PYTHON_FILE else name  # noqa: PTH119
+    return f"{shown}:{attribute}" if attribute else shown
+
+
+def name_problem(name: str) -> str:
+    """What is wrong with ``name`` as the name of a location that we start, or an empty text.
+
+    It becomes a file name (logs, snapshots) and a word on the command line.
+    """
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", name):
+        return "holds a control character"
+    if "/" in name:
+        return "holds a slash; a location name becomes a file name"
+    if not name.strip() or name in (".", ".."):
+        return "cannot be a file name"
+    if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+@dataclass(slots=True)
+class Assembly:
+    """Everything that one reading of a workspace has found so far.
+
+    ``incomplete`` means that a file could not be read, so that what seems to be missing may be in it.
+    """
+
+    reading: Reading
+    locations: list[LocationSpec] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
+    environment_names: dict[str, SourcePosition] = field(default_factory=dict)
+    incomplete: bool = False
+    _paths: list[str] = field(default_factory=list)
+    _env_files: dict[Path, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self.reading.environ
+
+    def add_file(self, path: Path) -> None:
+        if path not in self.files:
+            self.files.append(path)
+
+    def warn(self, position: SourcePosition, message: str) -> None:
+        self.reading.warnings.append(f"{position}: {message}")
+
+    def document_problems(self, problems: Iterable[ConfigurationProblem]) -> None:
+        for found in problems:
+            self.reading.problem(
+                found.position,
+                found.path,
+                found.message,
+                expected=found.expected,
+                suggestion=found.suggestion,
+            )
+
+    # -- environments ---------------------------------------------------------------------------
+
+    def environment(
+        self, record: Record, base: Path, *, name: str | None = None
+    ) -> EnvironmentSpec:
+        """The environment that the keys of ``record`` describe; the default one without any."""
+        conflicting = [
+            key
+            for key in ("python", "requirements", "requirements_file", "project")
+            if record.written(key)
+        ]
+        if record.written("executable_path") and conflicting:
+            self.reading.problem(
+                record.position(conflicting[0]),
+                record.path,
+                f"{conflicting[0]} cannot stand beside executable_path: an interpreter that exists "
+                "is used as it is and nothing is installed into it",
+                expected=f"executable_path or {conflicting[0]}",
+                suggestion="python" if conflicting[0] != "python" else "",
+            )
+        return EnvironmentSpec(
+            name=name,
+            executable_path=self.command(record.get("executable_path"), base),
+            python=self.command(record.get("python"), base),
+            requirements=self._requirements(record),
+            requirements_file=self._input(record, "requirements_file", base),
+            project=self._project(record, base),
+            origin=record.node.position,
+        )
+
+    def command(self, text: str | None, base: Path) -> str | None:
+        """A path is made absolute; a bare command name or a version stays as it is."""
+        if text is None or not ("/" in text or text.startswith("~")):
+            return text
+        return str(absolute(text, base, self.environ))
+
+    def _requirements(self, record: Record) -> tuple[str, ...]:
+        found = []
+        for text, position in record.get("requirements", ()):
+            for line in text.splitlines():
+                requirement = re.sub(r"(^|\s)#.*", "", line).strip()
+                if requirement.startswith("-"):
+                    self.reading.problem(
+                        position,
+                        record.at("requirements"),
+                        f'"{shorten(requirement)}" is an option, not a requirement',
+                        expected="options in a file that requirements_file names",
+                    )
+                elif requirement:
+                    found.append(requirement)
+        return tuple(found)
+
+    def _input(self, record: Record, key: str, base: Path) -> Path | None:
+        """A file that configuration depends on: it must exist, and is watched."""
+        text = record.get(key)
+        if text is None:
+            return None
+        path = absolute(text, base, self.environ)
+        self._load(path, record.value_position(key), record.at(key))
+        return path
+
+    def _project(self, record: Record, base: Path) -> Path | None:
+        text = record.get("project")
+        if text is None:
+            return None
+        path = absolute(text, base, self.environ)
+        position, at = record.value_position("project"), record.at("project")
+        if path.name == "pyproject.toml" and not is_directory(path):
+            path = path.parent
+        if not is_directory(path):
+            self.reading.problem(position, at, f"the directory {path} does not exist")
+        else:
+            self._load(path / "pyproject.toml", position, at)
+        return path
+
+    def _load(self, path: Path, position: SourcePosition, at: str) -> str | None:
+        self.add_file(path)
+        try:
+            return read_text(path, what=f"the file {path}")
+        except DocumentError as error:
+            for found in error.problems:
+                inside = found.position if found.position.line else position
+                self.reading.problem(inside, at, found.message)
+            return None
+
+    def reference(self, name: str, position: SourcePosition, at: str) -> EnvironmentSpec:
+        """The environment of that name; the default one, and a problem, when there is none."""
+        found = self.environments.get(name)
+        if found is None and name not in self.environment_names and not self.incomplete:
+            known = sorted(self.environment_names)[:MAX_COMPARED]
+            self.reading.problem(
+                position,
+                at,
+                f'no environment is named "{shorten(name)}"',
+                expected=f"one of {', '.join(known[:20])}"
+                if known
+                else "an entry of `environments`",
+                suggestion=near(name, known),
+            )
+        return found or EnvironmentSpec()
+
+    # -- env files ------------------------------------------------------------------------------
+
+    def env_file(self, path: Path, position: SourcePosition, at: str) -> dict[str, str]:
+        """The variables of an env file. ``${NAME}`` takes the file's own, then our environment's.
+
+        That is python-dotenv's rule. A name without ``=`` sets nothing, as there.
+        """
+        if path in self._env_files:
+            return self._env_files[path]
+        from dotenv.parser import parse_stream
+        from dotenv.variables import parse_variables
+
+        text = self._load(path, position, at)
+        values: dict[str, str] = {}
+        known: Mapping[str, str] = ChainMap(values, dict(self.environ))
+        for binding in parse_stream(io.StringIO(text or "")):
+            if binding.error:
+                # A bad statement starts in the line that the parser names; its text may be secret.
+                self.reading.problem(
+                    SourcePosition(str(path), binding.original.line, 1),
+                    "",
+                    "this line cannot be read",
+                    expected='NAME=value or NAME="value"',
+                )
+            elif binding.key is not None and binding.value is not None:
+                atoms = parse_variables(binding.value)
+                values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
+        self._env_files[path] = values
+        return values
+
+    # -- locations ------------------------------------------------------------------------------
+
+    def target(
+        self, kind: TargetKind, name: str, attribute: str | None, record: Record, base: Path
+    ) -> Target:
+        """A target whose paths follow the path rule; ``base`` is the unset working directory."""
+        directory = record.get("working_directory")
+        return Target(
+            kind=kind,
+            name=str(absolute(name, base, self.environ))
+            if kind is TargetKind.PYTHON_FILE
+            else name,
+            working_directory=absolute(directory, base, self.environ) if directory else base,
+            attribute=attribute,
+        )
+
+    def add_location(self, spec: LocationSpec, position: SourcePosition, at: str) -> None:
+        """Registers ``spec`` after checking its name against the rules and against the others."""
+        bad = name_problem(spec.name) if spec.target else ""
+        if bad:
+            self.reading.problem(
+                position,
+                at,
+                f'the location name "{shorten(spec.name)}" {bad}',
+                expected="a short name without slashes or control characters",
+            )
+            return
+        self.locations.append(spec)
+        self._paths.append(at)
+
+    def check_names(self) -> None:
+        """Two locations of one name: a problem at the second that names the place of the first."""
+        first: dict[str, LocationSpec] = {}
+        for spec, at in zip(self.locations, self._paths, strict=True):
+            before = first.setdefault(spec.name, spec)
+            if before is spec or spec.origin is None:
+                continue
+            self.reading.problem(
+                spec.origin,
+                at,
+                f'the location name "{spec.name}" is taken already, at {before.origin}',
+                expected="names that differ; set location_name in one of them",
+            )
+
+
+def is_directory(path: Path) -> bool:
+    """``path.is_dir()`` that takes a name no file can have for what it is: not a directory."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,494 @@
+"""The keys of every file we read, as shapes: the one source for validation and JSON Schema.
+
+Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+them a meaning: that is ``locations``, ``cloud`` and ``projects``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from supervisor.specs import KillScope, RestartPolicy, StartMethod
+from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
+from supervisor.workspace_files.schema import (
+    AnyMap,
+    Choice,
+    FalseOr,
+    Field,
+    ListOf,
+    MapOf,
+    Named,
+    OneOrMore,
+    Reading,
+    Record,
+    RecordShape,
+    Shape,
+)
+
+__all__ = [
+    "ATTRIBUTE",
+    "CLOUD",
+    "DAGSTER_TABLE",
+    "DG_TABLE",
+    "MODULE",
+    "OWN_KEYS",
+    "PATH",
+    "WORKSPACE",
+    "WORKSPACE_LIST",
+    "json_schema",
+]
+
+
+def _bad_module(name: str) -> tuple[str, str] | None:
+    if "/" in name or name.endswith(".py"):
+        return "is a path, not a module name", "python_file"
+    if re.search(r"\s", name) or any(not part for part in name.split(".")):
+        return "is not a dotted module name", ".".join(re.findall(r"[^\s.]+", name))
+    return None
+
+
+def _bad_attribute(name: str) -> tuple[str, str] | None:
+    return None if name.isidentifier() else ("is not the name of an object in a module", "")
+
+
+def _bad_variable(name: str) -> tuple[str, str] | None:
+    if not name or "=" in name or re.search(r"\s", name):
+        return "cannot name an environment variable", name.split("=")[0].strip()
+    return None
+
+
+def _bad_environment_name(name: str) -> tuple[str, str] | None:
+    if not name.strip() or len(name.encode()) > 100 or re.search(r"[\x00-\x1f/]", name):
+        return "cannot name an environment: it must be short and without slashes", ""
+    return None
+
+
+PATH = Text("a path")
+MODULE = Text("a dotted module name", check=_bad_module)
+ATTRIBUTE = Text("the name of an object in the module", check=_bad_attribute)
+_NAME = Text("a name", empty=True)
+_REQUIREMENTS = OneOrMore(Text("a requirement"), "a list of requirements, or a text of lines")
+
+_ENV = Named(
+    "env_map",
+    MapOf(
+        Text("a text", empty=True, written=True),
+        "a map of variable names to texts",
+        check=_bad_variable,
+    ),
+)
+_RESTART = Named(
+    "restart",
+    RecordShape(
+        {
+            "policy": Field(
+                Enumeration(RestartPolicy), "When a process that died is started again."
+            ),
+            "max_restarts": Field(
+                Number(0, 1_000_000), "More restarts than this within the window give up."
+            ),
+            "window": Field(Duration(low=0.1), "The time over which restarts are counted."),
+            "initial_delay": Field(
+                Duration(), "The wait before the first restart; it then doubles."
+            ),
+            "max_delay": Field(Duration(), "The longest wait between two restarts."),
+        },
+        "a policy (always, on-failure, never) or a map",
+        shorthand="policy",
+    ),
+)
+_LIMITS = Named(
+    "limits",
+    RecordShape(
+        {
+            "memory": Field(Size(), "Address space of the process: 512MiB, 2GB."),
+            "cpu": Field(Number(0, 4096, fraction=True, above=True), "Cores, such as 0.5."),
+            "open_files": Field(Number(16, 2**20), "Open file descriptors."),
+            "processes": Field(Number(1, 2**22), "Processes and threads of the user."),
+            "nice": Field(Number(-20, 19), "Scheduling priority; higher is nicer to others."),
+        },
+        "a map of limits",
+    ),
+)
+
+OWN_KEYS = {
+    "environment": Field(
+        Text("the name of an environment", written=True),
+        "The environment, of those under `environments`, to load it in.",
+    ),
+    "env": Field(_ENV, "Environment variables of the process; they win over env_file."),
+    "env_file": Field(
+        OneOrMore(PATH, "a path or a list of paths"), "Files of NAME=value lines; later files win."
+    ),
+    "load_timeout": Field(Duration(low=0.1), "How long loading may take: 60s, 2m. Default 180s."),
+    "stop_timeout": Field(Duration(), "How long stopping may take before a kill. Default 5s."),
+    "ping_interval": Field(
+        Duration(), "How often an idle process is asked whether it answers. Default 30s; 0 never."
+    ),
+    "ping_timeout": Field(
+        Duration(low=0.1), "An idle process that has not answered for so long is replaced."
+    ),
+    "kill": Field(
+        Enumeration(KillScope),
+        "What ends with the process: its session, or its tree: what left the session, too.",
+    ),
+    "history": Field(Number(1, 10_000), "How many generations are kept on disk. Default 20."),
+    "restart": Field(_RESTART, "What happens when the process dies."),
+    "limits": Field(_LIMITS, "Resource limits of the process."),
+    "start_method": Field(Enumeration(StartMethod), "How the process is started. Default auto."),
+    "preload": Field(
+        FalseOr(ListOf(MODULE, "a list of installed modules")),
+        "Installed modules that the environment's forkserver imports once for all; false for "
+        "none. Without it they are learned.",
+    ),
+    "verify": Field(
+        Boolean(),
+        "Whether the module is imported a second time, in a fresh process, to verify that forking "
+        "changes nothing. Default true.",
+    ),
+    "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
+}
+"""What we add to Dagster's keys; they stand in the map of the selector."""
+
+_ENVIRONMENT_KEYS = {
+    "executable_path": Field(
+        PATH, "An interpreter that exists, used as it is: a path, or a command found on PATH."
+    ),
+    "python": Field(
+        Text('a version such as "3.8", a command or a path', written=True),
+        "The Python of a virtualenv that we make: a version, a specifier, a command, a path, or "
+        "several of these in order of preference: 3.8 or >=3.9.",
+    ),
+    "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
+    "requirements_file": Field(PATH, "A requirements.txt to install."),
+    "project": Field(PATH, "A directory with a pyproject.toml to install."),
+}
+_ENVIRONMENT = Named("environment", RecordShape(_ENVIRONMENT_KEYS, "a map", title="Environment"))
+
+
+def _target(key: str, shape: Shape, about: str, *, autoload: bool = False) -> dict[str, Field]:
+    fields = {key: Field(shape, about, required=True)}
+    if not autoload:
+        fields["attribute"] = Field(
+            ATTRIBUTE,
+            "The one object to load; the module is searched without it.",
+        )
+    fields["location_name"] = Field(_NAME, "The name of the location.")
+    fields["working_directory"] = Field(PATH, "Where the process runs; first on sys.path.")
+    return fields
+
+
+_TARGETS = {
+    "python_file": (
+        _target("relative_path", PATH, "The file, relative to the directory of this one."),
+        "a path or a map with relative_path",
+        "A Python file.",
+    ),
+    "python_module": (
+        _target("module_name", MODULE, "The module, dotted."),
+        "a module name or a map with module_name",
+        "A module.",
+    ),
+    "python_package": (
+        _target("package_name", MODULE, "The package, dotted."),
+        "a package name or a map with package_name",
+        "An installed package.",
+    ),
+    "autoload_defs_module": (
+        _target("module_name", MODULE, "The package of definitions, dotted.", autoload=True),
+        "a module name or a map with module_name",
+        "A package whose definitions are found by themselves.",
+    ),
+}
+_NO_ATTRIBUTE = {"attribute": "the whole package is loaded; use python_module to name one object"}
+_BESIDE_TARGET = dict.fromkeys(
+    (*OWN_KEYS, *_ENVIRONMENT_KEYS),
+    "it stands beside `target` in python_environment, not inside it",
+)
+
+
+def _selector(kind: str, more: dict[str, Field], elsewhere: dict[str, str]) -> Field:
+    fields, expected, about = _TARGETS[kind]
+    if kind == "autoload_defs_module":
+        elsewhere = elsewhere | _NO_ATTRIBUTE
+    shape = RecordShape(
+        fields | more, expected, shorthand=next(iter(fields)), elsewhere=elsewhere, title=about
+    )
+    return Field(shape, about)
+
+
+_SELECTOR_KEYS = {"executable_path": _ENVIRONMENT_KEYS["executable_path"]} | OWN_KEYS
+_IN_SELECTOR = dict.fromkeys(
+    ("python", "requirements", "requirements_file", "project"),
+    "it belongs to python_environment, or to an entry of the top-level `environments`",
+)
+_INNER_TARGET = Choice(
+    {kind: _selector(kind, {}, _BESIDE_TARGET) for kind in _TARGETS},
+    "target",
+    elsewhere=_BESIDE_TARGET,
+)
+_PYTHON_ENVIRONMENT = RecordShape(
+    {
+        "target": Field(_INNER_TARGET, "What to load in this environment.", required=True),
+        "name": Field(
+            OWN_KEYS["environment"].shape, "The environment, of those under `environments`."
+        ),
+        **_ENVIRONMENT_KEYS,
+        **{key: known for key, known in OWN_KEYS.items() if key != "environment"},
+    },
+    "a map with target",
+    elsewhere={
+        "environment": "inside python_environment it is called `name`",
+        "location_name": "it stands inside the target's map",
+        "attribute": "it stands inside the target's map",
+        "working_directory": "it stands inside the target's map",
+    },
+    title="A target and the environment to load it in.",
+)
+_GRPC_SERVER = RecordShape(
+    {
+        "host": Field(Text("a host name"), "Default localhost."),
+        "port": Field(Number(1, 65535), "The port; or else socket."),
+        "socket": Field(PATH, "The path of a unix socket; or else port."),
+        "location_name": Field(_NAME, "The name of the location."),
+        "ssl": Field(Boolean(), "Whether the server speaks TLS."),
+        "additional_metadata": Field(AnyMap(), "Shown to people."),
+    },
+    "a map with port or socket",
+    elsewhere=dict.fromkeys(
+        (*OWN_KEYS, "executable_path"), "the process is served elsewhere, and not started by us"
+    ),
+    title="A code location that something else serves: listed, never started.",
+)
+
+_ITEM = Choice(
+    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR) for kind in _TARGETS}
+    | {
+        "python_environment": Field(_PYTHON_ENVIRONMENT, "A target and its environment."),
+        "grpc_server": Field(_GRPC_SERVER, "A code location served elsewhere."),
+    },
+    "selector",
+    elsewhere=dict.fromkeys(
+        (
+            *OWN_KEYS,
+            *_ENVIRONMENT_KEYS,
+            "target",
+            "location_name",
+            "attribute",
+            "working_directory",
+            "relative_path",
+            "module_name",
+            "package_name",
+        ),
+        "it stands in the map of the selector, one level deeper",
+    ),
+)
+
+
+class _Legacy(RecordShape):
+    """The ``repository:`` block, also as one text: ``module:fn`` or ``file.py:fn``."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind != "scalar" or not isinstance(node.value, str):
+            return super().read(node, path, reading)
+        target, colon, function = node.value.rpartition(":")
+        if not colon or not target or _bad_attribute(function):
+            return self.wrong(node, path, reading)
+        key = "file" if target.endswith(".py") or "/" in target else "module"
+        return Record(node, path, {key: target, "fn": function})
+
+    def schema(self) -> dict[str, Any]:
+        text = {"type": "string", "pattern": "^.+:[^:]+$"}
+        return {"anyOf": [text, super().schema()], "deprecated": True}
+
+
+_LEGACY = {
+    "module": Field(MODULE, "The module."),
+    "file": Field(PATH, "The file, relative to the directory of this one."),
+    "fn": Field(
+        Text("the name of a function", check=_bad_attribute), "Gives the repository.", required=True
+    ),
+}
+
+WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations")
+WORKSPACE = RecordShape(
+    {
+        "load_from": Field(WORKSPACE_LIST, "The code locations."),
+        "environments": Field(
+            MapOf(_ENVIRONMENT, "a map of names to environments", check=_bad_environment_name),
+            "Python environments by name, shared by locations.",
+        ),
+        "defaults": Field(
+            RecordShape(OWN_KEYS, "a map of location keys"),
+            "What every location in this file gets unless it says otherwise.",
+        ),
+        "repository": Field(
+            _Legacy(_LEGACY, "a map with module or file, and fn"),
+            "Deprecated: one repository, as before Dagster 0.10.",
+        ),
+        "scheduler": Field(
+            AnyMap(), "Deprecated, from before Dagster 0.8: ignored with a warning."
+        ),
+        "partitions": Field(
+            AnyMap(), "Deprecated, from before Dagster 0.8: ignored with a warning."
+        ),
+    },
+    "a map with load_from",
+    elsewhere=dict.fromkeys(_ITEM.fields, "it stands in an item of load_from"),
+    title="Workspace",
+)
+
+_CODE_SOURCE = Choice(
+    {
+        "package_name": Field(MODULE, "The package."),
+        "module_name": Field(MODULE, "The module."),
+        "python_file": Field(PATH, "The file, relative to build.directory."),
+        "autoload_defs_module_name": Field(MODULE, "The package of definitions."),
+    },
+    "code source",
+)
+_SHOWN = "Honoured by a cloud only: kept and shown."
+_CLOUD_KEYS = {
+    "code_source": Field(_CODE_SOURCE, "What to load."),
+    "working_directory": Field(PATH, "Where the process runs, relative to build.directory."),
+    "executable_path": Field(PATH, "The interpreter, relative to build.directory."),
+    "attribute": Field(ATTRIBUTE, "The one object to load."),
+    "build": Field(
+        RecordShape(
+            {
+                "directory": Field(PATH, "Where the paths of the location start."),
+                "registry": Field(Text(), _SHOWN),
+            },
+            "a map",
+        ),
+        "Where the code lies.",
+    ),
+    "image": Field(Text(), _SHOWN),
+    "agent_queue": Field(Text(), _SHOWN),
+    "container_context": Field(AnyMap(), _SHOWN),
+    "git": Field(AnyMap(), _SHOWN),
+    "pex_metadata": Field(AnyMap(), _SHOWN),
+}
+_CLOUD_DEFAULTS = {key: known for key, known in _CLOUD_KEYS.items() if key != "code_source"}
+_CLOUD_ELSEWHERE = {
+    key: "a cloud file has no such key; write a workspace.yaml to use it"
+    for key in OWN_KEYS
+    if key != "metadata"
+}
+CLOUD = RecordShape(
+    {
+        "defaults": Field(RecordShape(_CLOUD_DEFAULTS, "a map"), "What every location gets."),
+        "locations": Field(
+            ListOf(
+                RecordShape(
+                    {
+                        "location_name": Field(Text("a name"), "The name.", required=True),
+                        **_CLOUD_KEYS,
+                        "code_source": Field(_CODE_SOURCE, "What to load.", required=True),
+                    },
+                    "a map with location_name and code_source",
+                    elsewhere=_CLOUD_ELSEWHERE,
+                ),
+                "a list of locations",
+            ),
+            "The code locations.",
+            required=True,
+        ),
+    },
+    "a map with locations",
+)
+"""``dagster_cloud.yaml``."""
+
+DAGSTER_TABLE = RecordShape(
+    {
+        "module_name": Field(MODULE, "The one module."),
+        "modules": Field(
+            ListOf(
+                RecordShape(
+                    {
+                        "type": Field(Text("module"), "Always module.", required=True),
+                        "name": Field(MODULE, "The module.", required=True),
+                    },
+                    'a table such as {type = "module", name = "team.definitions"}',
+                ),
+                "a list of at least one module",
+                empty=False,
+            ),
+            "Several modules.",
+        ),
+        "code_location_name": Field(_NAME, "The name of the location."),
+    },
+    "a table with module_name or modules",
+    elsewhere=dict.fromkeys(
+        ("python_file", "python_package", "package_name", "working_directory", "attribute"),
+        "[tool.dagster] knows modules only; use a workspace.yaml",
+    ),
+)
+"""``[tool.dagster]`` of a pyproject.toml."""
+
+_PROJECT = RecordShape(
+    {
+        "root_module": Field(MODULE, "The package of the project.", required=True),
+        "defs_module": Field(MODULE, "Default <root_module>.defs."),
+        "code_location_target_module": Field(MODULE, "Default <root_module>.definitions."),
+        "code_location_name": Field(_NAME, "Default: the name of the directory."),
+        "autoload_defs": Field(Boolean(), "Load defs_module by itself instead."),
+        "registry_modules": Field(ListOf(Text(), "a list of modules"), _SHOWN),
+        "agent_queue": Field(Text(), _SHOWN),
+        "image": Field(Text(), _SHOWN),
+        "python_environment": Field(AnyMap(), _SHOWN),
+    },
+    "a table with root_module",
+)
+DG_TABLE = RecordShape(
+    {
+        "directory_type": Field(Text("project or workspace"), "What this directory is."),
+        "project": Field(_PROJECT, "One code location."),
+        "workspace": Field(
+            RecordShape(
+                {
+                    "projects": Field(
+                        ListOf(
+                            RecordShape(
+                                {"path": Field(PATH, "Its directory.", required=True)},
+                                'a table such as {path = "projects/risk"}',
+                            ),
+                            "a list of tables with path",
+                        ),
+                        "The projects.",
+                    ),
+                    "scaffold_project_options": Field(AnyMap(), "Used by `dg scaffold` only."),
+                },
+                "a table with projects",
+            ),
+            "Several projects.",
+        ),
+        "cli": Field(AnyMap(), "Used by the `dg` command only."),
+    },
+    "a table with project or workspace",
+)
+"""``[tool.dg]`` of a pyproject.toml, and the whole of a dg.toml."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
+    schema = WORKSPACE.schema()
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Workspace of workspace-supervisor",
+        **{key: value for key, value in schema.items() if key != "title"},
+        "anyOf": [{"required": [key]} for key in ("load_from", "repository", "environments")],
+        "$defs": {
+            "env": {
+                "description": "The value of an environment variable of the supervisor.",
+                "type": "object",
+                "properties": {"env": {"type": "string", "minLength": 1}},
+                "required": ["env"],
+                "additionalProperties": False,
+            },
+            **{shape.name: shape.shape.schema() for shape in named},
+        },
+    }

@@ -1,0 +1,146 @@
+"""Files or flags → one WorkspaceSpec, or all their problems at once.
+
+Owns the order of reading, which reader a file is for, and the whole that the parts make up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.specs import LocationSpec, SourcePosition, TargetKind, WorkspaceSpec
+from supervisor.workspace_files.assembly import Assembly, default_name
+from supervisor.workspace_files.cloud import build_cloud_file
+from supervisor.workspace_files.discovery import COMMAND_LINE, Sources, locate
+from supervisor.workspace_files.document import DocumentError, Node, parse_yaml, read_text
+from supervisor.workspace_files.grammar import ATTRIBUTE, MODULE, PATH
+from supervisor.workspace_files.locations import WorkspaceFile
+from supervisor.workspace_files.projects import build_toml_file
+from supervisor.workspace_files.schema import Invalid, Reading, Record, Shape
+from supervisor.workspace_files.toml import TomlDocument
+
+if TYPE_CHECKING:
+    from supervisor.workspace_files import Selection
+
+__all__ = ["read_workspace"]
+
+
+def read_workspace(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> WorkspaceSpec:
+    """See ``supervisor.workspace_files.resolve``."""
+    sources = locate(selection, cwd=cwd)
+    reading = Reading(environ)
+    reading.warnings += sources.notes
+    assembly = Assembly(reading)
+    if sources.files:
+        _read_files(sources.files, assembly)
+    else:
+        _read_flags(selection, sources.directory, assembly)
+    assembly.check_names()
+    if reading.problems:
+        raise ConfigurationError(_sorted(reading.problems, assembly.files))
+    return _whole(sources, assembly)
+
+
+def _whole(sources: Sources, assembly: Assembly) -> WorkspaceSpec:
+    return WorkspaceSpec(
+        title=sources.title,
+        key=sources.key,
+        directory=sources.directory,
+        locations=tuple(assembly.locations),
+        files=tuple(assembly.files),
+        environments=tuple(assembly.environments.values()),
+        warnings=tuple(assembly.reading.warnings),
+    )
+
+
+def _sorted(problems: list[ConfigurationProblem], files: list[Path]) -> list[ConfigurationProblem]:
+    order = {str(path): index for index, path in enumerate(files)}
+    return sorted(
+        problems,
+        key=lambda p: (order.get(p.position.file, len(order)), p.position.line, p.position.column),
+    )
+
+
+def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
+    workspaces: list[WorkspaceFile] = []
+    others = 0
+    for path in files:
+        assembly.add_file(path)
+        try:
+            text = read_text(path)
+            if path.suffix == ".toml":
+                build_toml_file(TomlDocument(text, str(path)), path, assembly)
+                others += 1
+                continue
+            node = parse_yaml(text, str(path))
+        except DocumentError as error:
+            assembly.document_problems(error.problems)
+            assembly.incomplete = True
+            continue
+        if node is None or node.value is None:
+            assembly.reading.problem(
+                SourcePosition(str(path), 1, 1),
+                "",
+                "the file is empty",
+                expected="load_from: and a list of locations ([] for none)",
+            )
+            others += 1
+        elif _is_cloud(node, path):
+            build_cloud_file(node, path.parent, assembly)
+            others += 1
+        else:
+            workspaces.append(WorkspaceFile(node, path.parent, assembly))
+    for workspace in workspaces:
+        workspace.declare()
+    for workspace in workspaces:
+        workspace.build()
+    if not (assembly.reading.problems or others or any(w.has_locations for w in workspaces)):
+        assembly.reading.problem(
+            SourcePosition(str(files[0]), 1, 1),
+            "",
+            "no file says what to load" if len(files) > 1 else "the key load_from is missing",
+            expected="load_from: and a list of locations ([] for none)",
+        )
+
+
+def _is_cloud(node: Node, path: Path) -> bool:
+    keys = set(node.value) if node.kind == "map" else set()
+    if keys & {"load_from", "repository", "environments"}:
+        return False
+    return "locations" in keys or path.name.startswith("dagster_cloud.")
+
+
+def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
+    position = SourcePosition(COMMAND_LINE)
+
+    def text(value: str, shape: Shape, flag: str) -> str | None:
+        read = shape.read(Node("scalar", value, position, value), flag, assembly.reading)
+        return None if isinstance(read, Invalid) else read
+
+    record = Record(Node("map", {}, position), "", {})
+    directory = selection.working_directory
+    if directory is not None and text(directory, PATH, "-d") is not None:
+        record.values["working_directory"] = directory
+    attribute = selection.attribute
+    if attribute is not None:
+        attribute = text(attribute, ATTRIBUTE, "-a")
+    targets = (
+        ("-f", TargetKind.PYTHON_FILE, PATH, selection.python_files),
+        ("-m", TargetKind.PYTHON_MODULE, MODULE, selection.modules),
+        ("--package-name", TargetKind.PYTHON_PACKAGE, MODULE, selection.packages),
+        ("--autoload-defs-module", TargetKind.AUTOLOAD, MODULE, selection.autoload_modules),
+    )
+    for flag, kind, shape, names in targets:
+        for name in names:
+            if text(str(name), shape, flag) is None:
+                continue
+            target = assembly.target(kind, str(name), attribute, record, cwd)
+            spec = LocationSpec(
+                name=default_name(kind, target.name, attribute),
+                target=target,
+                form=flag,
+                origin=position,
+            )
+            assembly.add_location(spec, position, flag)

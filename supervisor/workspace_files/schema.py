@@ -1,0 +1,436 @@
+"""Shapes: what may stand at a place in a file, said once for the validator and for JSON Schema.
+
+Owns the vocabulary in which ``grammar`` describes the files. A shape reads a node and gives plain
+data back; what is wrong it tells the ``Reading`` and goes on, so that all problems of a file come
+at once. Refuses to know any key of any file, to touch the file system or to raise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from supervisor.errors import ConfigurationProblem
+from supervisor.specs import SourcePosition
+from supervisor.workspace_files.document import Node, shorten
+
+__all__ = [
+    "INVALID",
+    "MAX_COMPARED",
+    "MAX_PROBLEMS",
+    "AnyMap",
+    "Choice",
+    "FalseOr",
+    "Field",
+    "Invalid",
+    "ListOf",
+    "MapOf",
+    "Named",
+    "OneOrMore",
+    "Reading",
+    "Record",
+    "RecordShape",
+    "Shape",
+    "either",
+    "near",
+]
+
+
+MAX_COMPARED = 500
+"""Names that a misspelling is compared with; more would make a hostile file slow to refuse."""
+
+MAX_PROBLEMS = 1000
+"""More than anybody reads; a bound for files that are not what they seem."""
+
+
+class Invalid:
+    def __repr__(self) -> str:
+        return "INVALID"
+
+
+INVALID: Final = Invalid()
+"""What a shape gives back when it found no usable value; the problem is told already."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over the files: the environment for ``{env: …}``, and the problems found so far."""
+
+    environ: Mapping[str, str]
+    problems: list[ConfigurationProblem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _told: set[tuple[SourcePosition, str]] = field(default_factory=set)
+
+    def problem(
+        self,
+        position: SourcePosition,
+        path: str,
+        message: str,
+        *,
+        expected: str = "",
+        suggestion: str = "",
+    ) -> None:
+        """Notes one problem; the same one is noted once, however many aliases lead to it."""
+        if (position, message) not in self._told and len(self._told) < MAX_PROBLEMS:
+            self._told.add((position, message))
+            found = ConfigurationProblem(position, path, message, expected, suggestion)
+            self.problems.append(found)
+
+
+@dataclass(slots=True)
+class Record:
+    """A map that was read: its valid values by key, and where it and its keys stand."""
+
+    node: Node
+    path: str
+    values: dict[str, Any]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def written(self, key: str) -> bool:
+        """True when the key stands in the file, valid or not."""
+        return self.node.kind == "map" and key in self.node.keys
+
+    def position(self, key: str) -> SourcePosition:
+        return self.node.keys.get(key, self.node.position)
+
+    def value_position(self, key: str) -> SourcePosition:
+        child = self.node.value.get(key) if self.node.kind == "map" else None
+        return child.position if child is not None else self.position(key)
+
+    def at(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
+    candidates = list(words)
+    if len(candidates) > MAX_COMPARED:
+        return ""
+    folded = {re.sub(r"[-_ .]", "", w.lower()): w for w in reversed(candidates)}
+    bare = re.sub(r"[-_ .]", "", word.lower())[:80]
+    if bare in folded:
+        return folded[bare]
+    matches = difflib.get_close_matches(bare, folded, n=1, cutoff=0.7)
+    return folded[matches[0]] if matches else ""
+
+
+def either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+
+
+class Shape(ABC):
+    """What may stand at one place."""
+
+    expected: str
+
+    @abstractmethod
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        """The value of ``node``, or INVALID after telling ``reading`` why."""
+
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+
+    def wrong(self, node: Node, path: str, reading: Reading, *, suggestion: str = "") -> Invalid:
+        is_nothing = node.kind == "scalar" and node.value is None
+        reading.problem(
+            node.position,
+            path,
+            "there is no value here" if is_nothing else f"{node.describe()} does not belong here",
+            expected=self.expected,
+            suggestion=suggestion,
+        )
+        return INVALID
+
+
+class ListOf(Shape):
+    """A list of one shape. Gives back the list of valid values."""
+
+    def __init__(self, item: Shape, expected: str, *, empty: bool = True) -> None:
+        self._item = item
+        self._empty = empty
+        self.expected = expected
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind != "list" or not (node.value or self._empty):
+            return self.wrong(node, path, reading)
+        values = [
+            self._item.read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)
+        ]
+        return [value for value in values if not isinstance(value, Invalid)]
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array", "items": self._item.schema()}
+        return schema if self._empty else {**schema, "minItems": 1}
+
+
+class FalseOr(Shape):
+    """A shape, or ``false`` for none of it. Gives back an empty list for ``false``."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.expected = f"{shape.expected}, or false"
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind == "scalar":
+            return [] if node.value is False else self.wrong(node, path, reading)
+        return self._shape.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": False}, self._shape.schema()]}
+
+
+class OneOrMore(Shape):
+    """One value or a list of them. Gives back a list of (value, position)."""
+
+    def __init__(self, item: Shape, expected: str) -> None:
+        self._item = item
+        self.expected = expected
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        children = node.value if node.kind == "list" else [node]
+        pairs = []
+        for index, child in enumerate(children):
+            at = f"{path}[{index}]" if node.kind == "list" else path
+            value = self._item.read(child, at, reading)
+            if not isinstance(value, Invalid):
+                pairs.append((value, child.position))
+        return pairs
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._item.schema(), {"type": "array", "items": self._item.schema()}]}
+
+
+class MapOf(Shape):
+    """A map from free names to one shape. Gives back a dict of the valid values.
+
+    ``check`` gives back what is wrong with a name, or None.
+    """
+
+    def __init__(
+        self,
+        item: Shape,
+        expected: str,
+        *,
+        check: Callable[[str], tuple[str, str] | None] | None = None,
+    ) -> None:
+        self._item = item
+        self._check = check
+        self.expected = expected
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind != "map":
+            return self.wrong(node, path, reading)
+        values = {}
+        for key, child in node.value.items():
+            bad = self._check(key) if self._check else None
+            if bad:
+                reading.problem(
+                    node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
+                )
+            value = self._item.read(child, f"{path}.{shorten(key)}", reading)
+            if not isinstance(value, Invalid) and not bad:
+                values[key] = value
+        return values
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self._item.schema()}
+
+
+class AnyMap(Shape):
+    """A map of anything, kept as plain data and never interpreted."""
+
+    expected = "a map of names to values"
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        return node.plain() if node.kind == "map" else self.wrong(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+
+class Named(Shape):
+    """A shape that JSON Schema defines once, under ``name`` in ``$defs``."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        self.name = name
+        self.shape = shape
+        self.expected = shape.expected
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        return self.shape.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/$defs/{self.name}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a record. ``about`` is one sentence for editors and documents."""
+
+    shape: Shape
+    about: str
+    required: bool = False
+
+
+def _is_indirection(node: Node) -> bool:
+    """``{env: NAME}`` for a single value, as against a map whose key ``env`` holds variables."""
+    return node.kind == "map" and set(node.value) == {"env"} and node.value["env"].kind == "scalar"
+
+
+class RecordShape(Shape):
+    """A map with known keys. Gives back a Record, or INVALID when a required key is unusable.
+
+    ``shorthand`` names the key for which a single value may stand instead of the map. ``elsewhere``
+    tells where a key belongs that people write here by mistake.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, Field],
+        expected: str,
+        *,
+        shorthand: str | None = None,
+        elsewhere: Mapping[str, str] | None = None,
+        title: str = "",
+    ) -> None:
+        self.fields = dict(fields)
+        self.expected = expected
+        self._shorthand = shorthand
+        self._elsewhere = dict(elsewhere or {})
+        self._title = title
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        short = self._shorthand
+        if short and (node.kind == "scalar" or _is_indirection(node)):
+            value = self.fields[short].shape.read(node, path, reading)
+            return value if isinstance(value, Invalid) else Record(node, path, {short: value})
+        if node.kind != "map":
+            return self.wrong(node, path, reading)
+        record = Record(node, path, {})
+        usable = True
+        meant = set()
+        for key, child in node.value.items():
+            known = self.fields.get(key)
+            if known is None:
+                meant.add(self._unknown(key, record, reading))
+                continue
+            value = known.shape.read(child, record.at(key), reading)
+            if not isinstance(value, Invalid):
+                record.values[key] = value
+            elif known.required:
+                usable = False
+        for key, known in self.fields.items():
+            if known.required and key not in node.value:
+                usable = False
+                if key not in meant:  # its misspelling is told already
+                    reading.problem(
+                        node.position,
+                        path,
+                        f"the key {key} is missing",
+                        expected=f"{key}: {known.shape.expected}",
+                    )
+        return record if usable else INVALID
+
+    def _unknown(self, key: str, record: Record, reading: Reading) -> str:
+        """Tells about a key that is not one of ours; gives back the one that was meant."""
+        position, at = record.position(key), record.at(shorten(key))
+        if key in self._elsewhere:
+            message = f"{key} does not belong here: {self._elsewhere[key]}"
+            reading.problem(position, at, message)
+            return ""
+        meant = near(key, [name for name in self.fields if name not in record.node.value])
+        reading.problem(
+            position,
+            at,
+            f"unknown key {shorten(key)}",
+            expected=either(list(self.fields)),
+            suggestion=meant,
+        )
+        return meant
+
+    def schema(self) -> dict[str, Any]:
+        properties = {
+            key: {**known.shape.schema(), "description": known.about}
+            for key, known in self.fields.items()
+        }
+        schema: dict[str, Any] = {"type": "object"}
+        if self._title:
+            schema["title"] = self._title
+        schema |= {"properties": properties, "additionalProperties": False}
+        required = [key for key, known in self.fields.items() if known.required]
+        if required:
+            schema["required"] = required
+        if not self._shorthand:
+            return schema
+        short = self.fields[self._shorthand].shape.schema()
+        return {"anyOf": [*short.get("anyOf", [short]), schema]}
+
+
+class Choice(Shape):
+    """A map with exactly one of some keys. Gives back (key, value, position of the key)."""
+
+    def __init__(
+        self, fields: Mapping[str, Field], what: str, *, elsewhere: Mapping[str, str] | None = None
+    ) -> None:
+        self.fields = dict(fields)
+        self._what = what
+        self._elsewhere = dict(elsewhere or {})
+        self.expected = f"a map with one of {either(list(self.fields))}"
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind != "map":
+            return self.wrong(node, path, reading)
+        chosen = [key for key in node.value if key in self.fields]
+        for key in node.value:
+            at = f"{path}.{shorten(key)}" if path else shorten(key)
+            if key in self._elsewhere:
+                message = f"{key} does not belong here: {self._elsewhere[key]}"
+                reading.problem(node.keys[key], at, message)
+            elif key not in self.fields:
+                reading.problem(
+                    node.keys[key],
+                    at,
+                    f"unknown key {shorten(key)}",
+                    expected=f"one of {either(list(self.fields))}",
+                    suggestion=near(key, self.fields) if not chosen else "",
+                )
+        if not node.value:
+            reading.problem(
+                node.position, path, f"this names no {self._what}", expected=self.expected
+            )
+        for extra in chosen[1:]:
+            reading.problem(
+                node.keys[extra],
+                path,
+                f"{extra} is a second {self._what} beside {chosen[0]}",
+                expected="one; start another list item for the other",
+            )
+        values = [
+            self.fields[key].shape.read(node.value[key], f"{path}.{key}" if path else key, reading)
+            for key in chosen
+        ]
+        if len(chosen) != 1 or isinstance(values[0], Invalid):
+            return INVALID
+        return chosen[0], values[0], node.keys[chosen[0]]
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {
+                key: {**known.shape.schema(), "description": known.about}
+                for key, known in self.fields.items()
+            },
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }
