@@ -17,6 +17,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -407,6 +408,12 @@ def _expect_well(day: Day) -> None:
                     return False
                 if _troubles(document):
                     return False
+                kept = _kept(day)
+                if any(
+                    kept.get(one["name"], 0) < one["serving"]["generation"]
+                    for one in document["locations"]
+                ):
+                    return False  # truncated or replaced, and not noticed yet
                 return all(_version(client, name) == day.versions[name] for name in day.locations)
         except (NotRunningError, RequestError, UnreachableError):
             return False
@@ -424,6 +431,18 @@ def _expect_well(day: Day) -> None:
     day.expect_single()
     if others := [one for one in day.processes() if "supervisor.cli" in one.name]:
         raise SceneError(f"another supervisor runs: {others}")
+
+
+def _kept(day: Day) -> dict[str, int]:
+    """The newest generation on disk of each location, of which all is lost with the supervisor."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{day.state / 'snapshots.db'}?mode=ro", uri=True)
+        ) as database:
+            query = "SELECT location, MAX(generation) FROM snapshots GROUP BY location"
+            return dict(database.execute(query).fetchall())
+    except sqlite3.Error:
+        return {}
 
 
 def _troubles(document: Any) -> list[str]:
