@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
-__all__ = ["children", "cpu_seconds", "pids", "read", "sessions", "state"]
+__all__ = ["children", "cpu_seconds", "pids", "read", "sessions", "state", "usage"]
 
 
 def read(path: str) -> bytes:
@@ -34,6 +35,18 @@ def state(pid: int) -> str:
         return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0].decode("ascii")
     except (OSError, IndexError, UnicodeDecodeError):
         return ""
+
+
+def usage(pid: int) -> tuple[int, float, float]:
+    """Resident memory (bytes), processor time and age (seconds) of a process; raises OSError.
+
+    Source: fields 14, 15, 22 and 24 of /proc/PID/stat in proc(5).
+    """
+    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / ticks
+    seconds = (int(fields[11]) + int(fields[12])) / ticks
+    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), seconds, age
 
 
 def pids() -> list[int]:

@@ -83,7 +83,7 @@ class Handlers:
             seconds = _seconds(params, 30)
             async with held():
                 await daemon.news.wait(lambda: daemon.revision != since, seconds)
-        await self._usage.ready()
+        await self._usage.ready(detail=name is not None)
         revision = daemon.revision  # what changes meanwhile is news
         if name is None:
             locations = await in_turns(self._brief(daemon.ordered()))
