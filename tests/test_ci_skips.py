@@ -83,6 +83,7 @@ def test_what_passes_only_when_it_is_run_again_is_named(tmp_path):
     assert named.read_text() == "test_some.py::test_flaky\n"
 
 
+@pytest.mark.slow
 def test_a_test_that_hangs_fails_when_it_is_run_again_too(tmp_path):
     test = """\
         import time
@@ -98,6 +99,7 @@ def test_a_test_that_hangs_fails_when_it_is_run_again_too(tmp_path):
     assert "1 failed, 1 passed, 1 rerun" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_test_that_no_timeout_ends_ends_its_process_and_the_others_go_on(tmp_path):
     test = """\
         import signal, time

@@ -210,6 +210,7 @@ def test_a_reader_that_pauses_holds_up_nothing(tmp_path: Path, runtime: Path) ->
         assert process.stdout.read().startswith("supervise: 51 locations of")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", ["sync", "async"])
 def test_a_client_that_was_stopped_reads_the_answer_that_came(
     tmp_path: Path, runtime: Path, client: str

@@ -58,6 +58,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 GROVE = "import grove; print(grove.VERSION)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_project_is_installed_editable(
     installer: str, tmp_path: Path, environ: dict[str, str]

@@ -50,6 +50,7 @@ def test_a_virtualenv_is_made_and_filled(version: str, store: EnvironmentStore) 
     assert all(item.environment == "risk" for item in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.6", "3.8", "3.11", "3.13"])
 def test_pip_does_it_where_uv_is_absent(
     version: str, tmp_path: Path, environ: dict[str, str]

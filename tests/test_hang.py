@@ -81,6 +81,7 @@ async def test_the_failure_says_where_it_hangs(tmp_path, runtime, how):
         assert running.definitions("a") == ["job:nightly"]
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_again_and_again_is_given_up(tmp_path, runtime):
     restart = {"max_restarts": 2, "initial_delay": "0.01s", "max_delay": "0.01s"}
     workspace = make_workspace(tmp_path, {"a.py": GOOD}, {"a": {**ASKED_OFTEN, "restart": restart}})
@@ -113,6 +114,7 @@ SLOW = """\
     """
 
 
+@pytest.mark.slow
 async def test_a_busy_process_is_left_alone(tmp_path, runtime):
     workspace = make_workspace(
         tmp_path,

@@ -71,6 +71,7 @@ async def test_a_client_with_keys_is_answered(tmp_path):
         assert (await asked(remote.address, mine.apply))["result"] == {"params": {}}
 
 
+@pytest.mark.slow
 async def test_nobody_else_is(tmp_path):
     keys = KeyDirectory(tmp_path / "state")
     async with serving(keys) as remote:

@@ -138,6 +138,7 @@ async def test_a_failed_load_waits_for_what_it_looked_for_and_nothing_else(tmp_p
         assert {running[name].generation for name in names} == {2}
 
 
+@pytest.mark.slow
 async def test_one_that_is_saved_faster_than_it_loads_is_ready_again_and_again(tmp_path, runtime):
     def text(number: int) -> str:
         return slow(f"v{number}", 0.6)

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 from supervised import BEGUN, Supervised, job, make_workspace, poll, reloaded, save, supervising
 
@@ -150,6 +151,7 @@ async def test_creating_what_was_missing_recovers(tmp_path, runtime):
         await reloaded(running, "module", "job:team")
 
 
+@pytest.mark.slow
 async def test_a_change_nearby_is_tried_when_nobody_knows_what_killed_it(tmp_path, runtime):
     files = {
         "file.py": "import lib\n" + job("file"),

@@ -10,6 +10,7 @@ import itertools
 import re
 from pathlib import Path
 
+import pytest
 from supervised import job, make_workspace, supervising
 
 # What docs/workspace.md says of these keys, without the jitter.
@@ -50,6 +51,7 @@ def expect_the_curve(moments: list[float], told: list[tuple[int, float]]) -> Non
         assert wanted - 0.05 <= delay <= wanted * JITTER + 0.05, f"restart {number}: {told}"
 
 
+@pytest.mark.slow
 async def test_the_whole_curve_and_back(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": DYING + job("nightly")}, {"a": KEYS})
     async with supervising(workspace, runtime) as running:

@@ -290,6 +290,7 @@ async def test_what_dies_fresh_too_is_tried_fresh_once(tmp_path, runtime, scratc
         assert await method(running, "a") == FORKED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["raises", "hangs"])
 async def test_a_forked_load_that_fails_where_a_fresh_one_does_not(tmp_path, runtime, scratch, how):
     text = f"import pid_library\npid_library.{how}()\n" + job("one")

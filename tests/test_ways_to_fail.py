@@ -203,6 +203,7 @@ HANGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HANGS)
 async def test_an_import_that_hangs(tmp_path, runtime, how):
     text = "def forever():\n" + "".join(f"    {one}\n" for one in HANGS[how].splitlines())
