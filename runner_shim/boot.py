@@ -82,7 +82,7 @@ def _leave_no_trace(directory):
 
 
 def main():
-    """Become the request_loop. Returns its exit status."""
+    """Become the shim. Returns its exit status."""
     directory = os.path.dirname(os.path.realpath(__file__))
     overlay, control, address, instance = _read_start()
     lifeline = _take_lifeline()

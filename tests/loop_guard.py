@@ -190,7 +190,7 @@ def _watch_callbacks() -> None:
             used = clock() - begun - (_collected - collected)
             _running.pop(thread, None)
             if used > MOST_SECONDS and _judged(callback):
-                place = running.seen or "  (nobody looked meanwhile)\n"
+                place = running.seen or "  (no stack was taken meanwhile)\n"
                 what = f"a callback used {used * 1000:.0f} ms of processor time: {_named(callback)}"
                 _say(Violation(what, place))
 

@@ -23,6 +23,7 @@ FIRST_FRAMES = 10  # of a deep recursion the beginning says how it came, the end
 LAST_FRAMES = 40
 
 
+# Until frameworks/ says which there are: it imports this module, which so does not import it.
 _adapters = tuple
 
 

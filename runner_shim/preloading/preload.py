@@ -104,7 +104,7 @@ class Preload(object):
         except BaseException as error:  # a library that exits when imported must not end us
             missing = error.name if isinstance(error, ImportError) else None
             if missing and (name + ".").startswith(missing + "."):
-                # Another version of the library does not have this module any more: no load_failure.
+                # Another version of the library does not have this module any more: no failure.
                 return False
             text = ("%s: %s" % (type(error).__name__, error))[:300]
             self._recorder.left_out.setdefault(library, "cannot be imported (%s)" % text)

@@ -65,7 +65,7 @@ class LivenessProbe:
             first = patient.ping_interval * (0.5 + 0.5 * random.random())  # noqa: S311
             due = self._due[patient] = asyncio.get_running_loop().time() + first
             if self._task is None:
-                self._task = asyncio.create_task(self._run(), name="pulse")
+                self._task = asyncio.create_task(self._run(), name="liveness")
             elif due < self._next:
                 self._earlier.set()
 

@@ -93,7 +93,7 @@ class Verifier:
     async def look_into(self, attempt: Attempt, snapshot: Snapshot) -> Case:
         """``case_of`` these, once nothing starts or loads; one at a time."""
         async with self._looking:
-            while self._busy():  # noqa: ASYNC110 - whoever changes does not know of it
+            while self._busy():  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(_LOOK)
             return await asyncio.to_thread(case_of, attempt, snapshot)
 

@@ -3,7 +3,7 @@
 Owns the list that a load left behind, with what each file held then, so that a file that was only
 touched, or written again with the same text, reloads nothing. A path is kept as the team reaches it,
 together with where it leads: a link in it is a dependency, too. Touches the disk and so runs in a
-thread, one call at a time (``dependencies`` sees to it). Watches nothing itself.
+thread, one call at a time (``file_watch`` sees to it). Watches nothing itself.
 """
 
 from __future__ import annotations

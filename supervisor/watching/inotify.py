@@ -212,7 +212,7 @@ class InotifyWatch:
 
     def _read(self) -> bool:
         """Take some of what there is into the burst; False when there was nothing."""
-        from inotify_simple import parse_events  # Linux has it, and it is imported by now
+        from inotify_simple import parse_events  # Linux only; imported before, in a thread
 
         try:
             data = os.read(self._inotify.fileno(), _MOST_READ)
