@@ -7,15 +7,11 @@ names and kinds that clients see are those that each framework itself lists.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from commands import TEAM, foreground
 
 from .conftest import PROGRAMS, RELEASES, find_interpreter

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from envs_support import make_wheel
+from places import PROGRAMS
 
 from envs import disk
 
-PROGRAM = Path(__file__).parent / "programs" / "fill_disk.py"
+PROGRAM = PROGRAMS / "fill_disk.py"
 
 
 def fails_on(

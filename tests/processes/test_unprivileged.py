@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from loading import ROOT
+from places import TESTS
 from supervised import job, make_workspace, marked
 
 # Nobody else's, not even that of another worker: the limit counts all processes of a user.
@@ -108,7 +109,7 @@ def test_a_bomb_meets_its_limit_and_is_told_which(folder: Path, method: str) -> 
 
 def own_modules() -> list[str]:
     """Where the supervisor and what it imports are, without the standard library."""
-    return [str(Path(__file__).parent), str(ROOT), *(one for one in sys.path if "-packages" in one)]
+    return [str(TESTS), str(ROOT), *(one for one in sys.path if "-packages" in one)]
 
 
 def interpreter() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from places import ROOT
 
 import supervisor.workspace_files
 from supervisor.workspace_files import json_schema
@@ -136,7 +137,7 @@ def test_it_refuses_what_the_validator_refuses(text: str) -> None:
 
 
 def test_every_key_is_documented() -> None:
-    document = (Path(__file__).parent.parent / "docs" / "workspace.md").read_text()
+    document = (ROOT / "docs" / "workspace.md").read_text()
     for key in [*WORKSPACE.fields, *OWN_KEYS]:
         assert f"`{key}`" in document, key
 

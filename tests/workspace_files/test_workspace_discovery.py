@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from loading import write
+from places import ROOT
 from workspaces import (
     AUTOLOAD,
     CLOUD,
@@ -269,7 +270,7 @@ def test_identify_imports_nothing_heavy(tmp_path: Path) -> None:
         "w.identify(w.Selection(), cwd=pathlib.Path.cwd())\n"
         "print(*sorted({'yaml', 'pydantic', 'dotenv', 'tomllib', 'difflib'} & set(sys.modules)))\n"
     )
-    root = Path(__file__).parent.parent
+    root = ROOT
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

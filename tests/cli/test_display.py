@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, TEAM, ended, foreground, in_terminal, supervise, variables
+from places import PROGRAMS
 from supervised import child_process, environ, make_workspace, marked, poll_now, save
 
 from supervisor import Client
 from supervisor.cli.insist import insist
 from supervisor.processes.process import is_stopped
 
-PROGRAMS = Path(__file__).parent / "programs"
 QUICK = ("0.5", "0.5")  # the display's patience, far less than PAUSE
 PAUSE = 2.0
 F_SETPIPE_SZ = 1031  # fcntl(2); Python has it from 3.10, on Linux

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from loading import interpreter
+from places import PROGRAMS, ROOT
 from supervised import environ, job, make_workspace, supervising
 
 from supervisor.errors import RequestError
 
 VERSIONS = [one for one in ("3.6", "3.8", "3.11", "3.13") if interpreter(one)]
 METHODS = ("spawn", "forkserver")
-LOOK_AROUND = Path(__file__).parent / "programs" / "look_around.py"
+LOOK_AROUND = PROGRAMS / "look_around.py"
 
 LOCATION = """\
     import json
@@ -193,7 +194,7 @@ async def test_requests_are_answered_one_at_a_time_and_unknown_ones_refused(tmp_
     ],
 )
 def test_a_start_that_cannot_be_is_refused_with_a_reason(start, status, said):
-    boot = Path(__file__).parent.parent / "runner_shim" / "boot.py"
+    boot = ROOT / "runner_shim" / "boot.py"
     version = next((one for one in VERSIONS if not _has_zmq(one)), None)
     if version is None:
         pytest.skip("every interpreter here has pyzmq")

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from commands import BROKEN, TEAM, Foreground, foreground
+from places import ROOT
 from supervised import environ, make_workspace, supervising
 
 import supervisor
@@ -317,7 +318,7 @@ def test_the_public_names() -> None:
 def test_the_version_is_that_of_the_distribution() -> None:
     import tomllib
 
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert supervisor.__version__ == project["version"]
 
 

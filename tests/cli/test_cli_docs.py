@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from pathlib import Path
 
 import click
+from places import ROOT
 
 from supervisor import AsyncClient, Client, errors
 from supervisor.cli.app import supervise
 from supervisor.locations.lifecycle import State
 from supervisor.presentation.words import SYMBOLS
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 
 
 def commands(group: click.Group, path: str = "supervise") -> list[tuple[str, click.Command]]:

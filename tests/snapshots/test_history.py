@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import pytest
 from commands import foreground, supervise
+from places import TESTS
 from supervised import (
     job,
     make_workspace,
@@ -175,7 +176,7 @@ def test_history_is_read_from_a_disk_that_cannot_be_written(tmp_path, disk):
     program = tmp_path / "program.py"
     mounted = tmp_path / "mounted"
     mounted.mkdir()
-    text = FULL_DISK.format(path=str(mounted / "s.db"), tests=os.path.dirname(__file__))
+    text = FULL_DISK.format(path=str(mounted / "s.db"), tests=str(TESTS))
     program.write_text(text)
     fill = "mount -o remount,ro tmpfs {0}" if disk == "read-only" else "cat /dev/zero > {0}/fill"
     steps = (

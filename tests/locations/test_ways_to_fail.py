@@ -9,11 +9,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from places import PROGRAMS
 from supervised import GOOD, job, make_workspace, supervising
 
 from runner_shim import wire
 
-HOSTILE_BOOT = Path(__file__).parent / "programs" / "hostile_boot.py"
+HOSTILE_BOOT = PROGRAMS / "hostile_boot.py"
 
 
 async def fail(

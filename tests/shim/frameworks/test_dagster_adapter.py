@@ -9,16 +9,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from runner_shim.frameworks.dagster import adapter, read
 from runner_shim.frameworks.dagster.jobs import config_fields, is_job
 from runner_shim.frameworks.dagster.partitions import partitions_data
-
-ROOT = Path(__file__).parents[1]
 
 
 def class_of(module: str, name: str, *bases: type, **members: Any) -> type:
