@@ -38,7 +38,8 @@ __all__ = ["Fleet", "Host"]
 
 _log = logging.getLogger(__name__)
 
-_ENTRY, _HELD = "entry", "entries"
+_REFUSED, _MISSING = "entry_refused", "entries_missing"
+_MOST_NAMED = 5
 
 
 class Host(Protocol):
@@ -232,11 +233,13 @@ class Fleet:
             for spec in list(merged.specs()):
                 if self.stopping:
                     return
-                self._realize(spec, added, kept=spec.name in merged.kept)
+                self._realize(
+                    spec, added, kept=spec.name in merged.kept or spec.name in merged.missing
+                )
                 await asyncio.sleep(0)  # the first go on
             order = {name: position for position, name in enumerate(merged.claims)}
             self.locations = dict(sorted(self.locations.items(), key=lambda one: order[one[0]]))
-            self._tell_kept(merged.kept)
+            self._tell(merged)
             self._host.settled()
 
     def _realize(self, spec: LocationSpec, added: str, *, kept: bool) -> None:
@@ -287,14 +290,25 @@ class Fleet:
         if self._leaving.get(name) is location:
             del self._leaving[name]
 
-    def _tell_kept(self, kept: Mapping[str, ConfigurationProblem]) -> None:
+    def _tell(self, merged: Merged) -> None:
         for name, location in self.locations.items():
-            problem = kept.get(name)
+            problem = merged.kept.get(name)
             if problem is None:
-                location.conditions.clear(_ENTRY)
+                location.conditions.clear(_REFUSED)
             else:
                 location.conditions.set(
-                    _ENTRY,
-                    f"it runs as it was, because what is desired of it is refused: {problem}",
-                    "mend the entry; until then no change of it counts",
+                    _REFUSED,
+                    f"it goes on as it was: its entry is refused: {problem}",
+                    "mend the entry: no change of it counts until then",
                 )
+        if merged.missing:
+            names = list(merged.missing)
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            self.conditions.set(
+                _MISSING,
+                f"no entry that can be read names {', '.join(names[:_MOST_NAMED])}{more}: what runs "
+                "goes on, because an entry that cannot be read may be meant",
+                "mend what is wrong in the workspace: what nothing names then ends",
+            )
+        else:
+            self.conditions.clear(_MISSING)

@@ -41,12 +41,14 @@ class Claim:
 class Merged:
     """``claims`` are what should run, by name, all of them sound, in the order of the sources.
 
-    ``kept`` are names of those that go on as they were, each with the problem that is the reason;
+    ``kept`` are names of those that go on as they were because their entry is refused, ``missing``
+    those that go on though no entry names them; each with the problem that is the reason.
     ``problems`` are those that no source can know of: names that two sources claim.
     """
 
     claims: dict[str, Claim] = field(default_factory=dict)
     kept: dict[str, ConfigurationProblem] = field(default_factory=dict)
+    missing: dict[str, ConfigurationProblem] = field(default_factory=dict)
     problems: list[ConfigurationProblem] = field(default_factory=list)
 
     def specs(self) -> Iterator[LocationSpec]:
@@ -71,7 +73,7 @@ def merge(before: Mapping[str, Claim], claims: Iterable[Claim]) -> Merged:
             because = next((one for one in broken if _may_be(held, one, before)), None)
             if because is not None and because.entry.problem is not None:
                 merged.claims[name] = held
-                merged.kept[name] = because.entry.problem
+                merged.missing[name] = because.entry.problem
     return merged
 
 

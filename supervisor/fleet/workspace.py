@@ -10,14 +10,15 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from supervisor.desired import Desired, Entry
+from supervisor.desired import Desired
 from supervisor.errors import ConfigurationError
 from supervisor.specs import WorkspaceSpec
 from supervisor.watching.dependencies import Looked
 from supervisor.watching.file_watch import FileWatch
-from supervisor.workspace_files import Selection, resolve
+from supervisor.workspace_files import Selection, reread
 
 __all__ = ["WorkspaceFiles"]
 
@@ -34,8 +35,11 @@ class WorkspaceFiles:
         self._cwd = cwd
         self._environ = environ
         self._read_ns = time.time_ns()
-        self.spec: WorkspaceSpec = self._resolve()
-        self._first: Desired | None = _desired(self.spec)
+        self.spec: WorkspaceSpec
+        self.spec, first = self._reread()
+        if first.problems:
+            raise ConfigurationError(first.problems)
+        self._first: Desired | None = first
         self._touched: set[str] = set()
         self._broken = False
         self._changed: Callable[[], None] = lambda: None
@@ -75,19 +79,21 @@ class WorkspaceFiles:
         began = time.time_ns()
         try:
             # In a thread: a file may be large, or on a disk that hangs.
-            spec = await asyncio.to_thread(self._resolve)
+            spec, desired = await asyncio.to_thread(self._reread)
         except ConfigurationError:
             self._broken = True
             raise
         else:
-            self._broken = False
-            self.spec = spec
-            return _desired(spec, touched)
+            self._broken = bool(desired.problems)
+            # What a broken entry names may be known to the last good reading alone.
+            more = [one for one in self.spec.files if self._broken and one not in spec.files]
+            self.spec = replace(spec, files=(*spec.files, *more))
+            return replace(desired, outdated=_outdated(spec, touched))
         finally:
             self._watch(began)
 
-    def _resolve(self) -> WorkspaceSpec:
-        return resolve(self._selection, cwd=self._cwd, environ=self._environ)
+    def _reread(self) -> tuple[WorkspaceSpec, Desired]:
+        return reread(self._selection, cwd=self._cwd, environ=self._environ)
 
     def _watch(self, wall_ns: int) -> None:
         """Watch its files, which were read after ``wall_ns``, by whatever links."""
@@ -97,6 +103,11 @@ class WorkspaceFiles:
             self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
 
 
-def _desired(spec: WorkspaceSpec, touched: set[str] = frozenset()) -> Desired:  # type: ignore[assignment]
-    entries = tuple(Entry(one.name, (), one) for one in spec.locations)
-    return Desired(entries)
+def _outdated(spec: WorkspaceSpec, touched: set[str]) -> dict[str, str]:
+    """The locations whose environments are made from files in ``touched``, each with the reason."""
+    found = {}
+    for one in spec.locations:
+        inputs = {str(path) for path in one.environment.inputs} & touched
+        if inputs:
+            found[one.name] = f"{', '.join(sorted(Path(path).name for path in inputs))} changed"
+    return found
