@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from loading import write
 
+from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
 from supervisor.server.daemon import Daemon
@@ -204,14 +205,24 @@ class Supervised:
 
 @contextlib.asynccontextmanager
 async def supervising(
-    workspace: Path, runtime: Path, *, once: bool = False, env: Mapping[str, str] | None = None
+    workspace: Path,
+    runtime: Path,
+    *,
+    once: bool = False,
+    env: Mapping[str, str] | None = None,
+    more: Sequence[Path] = (),
+    sources: Sequence[Source] = (),
 ) -> AsyncIterator[Supervised]:
-    """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes."""
+    """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
+
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    """
     daemon = Daemon(
-        Selection(files=(workspace,)),
+        Selection(files=(workspace, *more)),
         cwd=workspace.parent,
         environ=environ(runtime, **(env or {})),
         once=once,
+        sources=sources,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

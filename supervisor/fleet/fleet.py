@@ -55,7 +55,7 @@ class Host(Protocol):
         """The fleet is what its sources desire."""
 
     def calm(self) -> None:
-        """A source that was read again is read, and what followed is done."""
+        """All sources that have changed are read, and what followed is done."""
 
     def strays(self) -> Mapping[str, list[Stray]]:
         """What ``orphans.look`` finds."""
@@ -78,7 +78,7 @@ class Fleet:
         self._leaving: dict[str, Location] = {}
         self._farewells: set[asyncio.Task[None]] = set()
         self._earlier: dict[str, Snapshot] = {}
-        self._following = [Following(one, partial(self._took, one), host.calm) for one in sources]
+        self._following = [Following(one, partial(self._took, one), self._calm) for one in sources]
         self._entries: dict[str, tuple[Entry, ...]] = {one.title: () for one in sources}
         self._problems: dict[str, tuple[ConfigurationProblem, ...]] = {}
         self._outdated: dict[str, str] = {}
@@ -219,6 +219,10 @@ class Fleet:
             if self._started:
                 await self._apply("it was added to the workspace")
         self.changed()
+
+    def _calm(self) -> None:
+        if not any(one.busy for one in self._following):
+            self._host.calm()
 
     async def _apply(self, added: str) -> None:
         """Make the set of locations what the sources desire; ``added`` is the reason for new ones."""

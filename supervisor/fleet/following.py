@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 
 from supervisor.desired import Desired
@@ -17,12 +18,15 @@ from supervisor.specs import SourcePosition
 
 __all__ = ["Following"]
 
+_log = logging.getLogger(__name__)
+
 
 class Following:
     """Follows ``source`` from ``start`` to ``close``.
 
     ``took(desired, problems)`` is awaited with what each reading gave; ``desired`` is None when
-    nothing can be told. ``calm()`` is called when all that has changed was taken.
+    nothing can be told. ``calm()`` is called when all that has changed was taken; until then it is
+    ``busy``.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Following:
         self.source = source
         self._took = took
         self._calm = calm
+        self.busy = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -51,6 +56,7 @@ class Following:
 
     def ask(self) -> None:
         """Have it read again, whether or not it is known to have changed."""
+        self.busy = True
         self._changed.set()
 
     async def read(self) -> None:
@@ -71,5 +77,9 @@ class Following:
             await self._changed.wait()
             while self._changed.is_set():
                 self._changed.clear()
-                await self.read()
+                try:
+                    await self.read()
+                except Exception:  # a defect of ours must not be the end of following
+                    _log.exception("what %s desires could not be taken", self.source.title)
+            self.busy = False
             self._calm()
