@@ -16,7 +16,7 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.locations.lifecycle import UNDER_WAY
+from supervisor.states import UNDER_WAY
 
 
 def test_requests_are_numbered_and_carry_what_was_given() -> None:
