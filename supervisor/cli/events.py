@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.presentation import words
+from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument
 
 __all__ = ["Event", "Seen", "events"]
-
-_FAILURES = frozenset({"failed", "crashed", "backoff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _of_location(old: _SeenLocation | None, new: LocationStatus, *, known: bool)
         had = old.serving if old is not None else None
         wants = frozenset({"diff"}) if had is not None else frozenset({"detail"})
         return [Event(name, wants=wants, before=had, notable=had is not None)]
-    if state in _FAILURES:
+    if state in TROUBLED:
         return [Event(name, wants=frozenset({"failure"}), notable=True)]
     if state == "loading":
         return []  # a moment between two lines that say more

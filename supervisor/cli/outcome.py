@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean, paint
+from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
     from supervisor.documents import Diff, LocationStatus
@@ -37,7 +38,7 @@ def outcome_line(
         return f"{head} — {clean(words.summary(location))}"
     detail = failures.headline(location) if state == "failed" else location["reason"]
     kept = ""
-    if serving is not None and state in ("failed", "crashed", "backoff"):
+    if serving is not None and state in TROUBLED:
         kept = f"; generation {serving['generation']} is still served"
     return f"{head} — {clean(detail)}{kept}" if detail else head + kept
 
@@ -52,7 +53,7 @@ def outcome_lines(
 ) -> list[str]:
     """The line, and below it the failure in short."""
     lines = [outcome_line(location, colour=colour, diff=diff)]
-    if location["state"] in ("failed", "crashed", "backoff") and location["failure"] is not None:
+    if location["state"] in TROUBLED and location["failure"] is not None:
         rendered = failures.render(
             location, colour=colour, traceback=traceback, log_lines=log_lines, with_headline=False
         )

@@ -16,13 +16,13 @@ from supervisor import parameters
 from supervisor.client.requests import Call, call
 from supervisor.errors import ProtocolError
 from supervisor.methods import LONGEST_HOLD
+from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor import documents
     from supervisor.snapshots.snapshot import Snapshot
 
 __all__ = [
-    "UNDER_WAY",
     "Order",
     "Plan",
     "definitions",
@@ -52,9 +52,6 @@ Order = Literal["reload", "restart", "stop", "start"]
 T = TypeVar("T")
 Plan = Generator[Call[Any], Any, T]
 """Yields calls, is sent their answers, returns a ``T``."""
-
-UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
-"""States that end by themselves (supervisor/locations/lifecycle.py; a test compares)."""
 
 
 def status(

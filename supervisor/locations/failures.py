@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import runner_shim
 from envs import EnvError
@@ -20,6 +20,9 @@ from supervisor.processes.limits import memory_text
 from supervisor.processes.process import Exit
 from supervisor.snapshots.snapshot import checked_warnings
 from supervisor.specs import Limits
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = [
     "Failure",
@@ -81,13 +84,18 @@ class Failure:
     hint: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_data(self, *, brief: bool = False) -> dict[str, Any]:
+    def as_data(self, generation: int, *, brief: bool = False) -> documents.Failure:
         """As the status document has it; ``brief`` leaves the details out."""
-        data: dict[str, Any] = {"kind": self.kind, "message": self.message}
+        data: documents.Failure = {
+            "kind": self.kind,
+            "message": self.message,
+            "generation": generation,
+        }
         if self.hint:
             data["hint"] = self.hint
         if not brief:
-            data.update({k: v for k, v in self.details.items() if k not in ("files", "missing")})
+            told = {k: v for k, v in self.details.items() if k not in ("files", "missing")}
+            data.update(cast("documents.Failure", told))
         return data
 
 
@@ -281,14 +289,16 @@ def how_it_ended(
     return f"was ended by the supervisor: {because} ({how})"
 
 
-def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:
+def _dumped_frames(
+    dumped: Sequence[str], *, any_thread: bool = False
+) -> list[documents.StackFrame]:
     """The frames of the thread that was running, outermost first, the shim's own left out.
 
     With ``any_thread``, when that one runs no code of the team's, those of the first other thread
     that does: it may hold the interpreter.
     """
-    threads: list[list[dict[str, Any]]] = []
-    frames: list[dict[str, Any]] = []
+    threads: list[list[documents.StackFrame]] = []
+    frames: list[documents.StackFrame] = []
     for line in dumped:
         found = _DUMPED_FRAME.match(line)
         if found is None:

@@ -285,7 +285,7 @@ class Handlers:
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, params["at_once"])
         return {"pid": os.getpid()}, []
 
-    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+    def _brief(self, locations: list[Location]) -> Steps[list[Any]]:
         found = []
         for one in locations:
             found.append(location_status(one, self._usage, detail=False))

@@ -26,23 +26,12 @@ from supervisor.errors import (
     SupervisorError,
     UnknownLocationError,
 )
+from supervisor.states import TROUBLED, UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, Memory, StatusDocument
 
 __all__ = ["Link", "chosen_locations"]
-
-# What is wrong comes first.
-_STATE_ORDER = (
-    "failed",
-    "crashed",
-    "backoff",
-    "starting",
-    "loading",
-    "stopping",
-    "ready",
-    "stopped",
-)
 
 _log = logging.getLogger(__name__)
 
@@ -262,8 +251,9 @@ def _text(one: LocationStatus) -> str:
     return "\n".join([*(str(part or "") for part in parts), *frameworks]).lower()
 
 
-def _rank(state: str) -> int:
-    return _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
+def _rank(state: str) -> tuple[bool, bool, str]:
+    """What is wrong comes first, what is under way second."""
+    return state not in TROUBLED, state not in UNDER_WAY, state
 
 
 _SORTS: Mapping[str, Any] = {

@@ -18,7 +18,6 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.locations.lifecycle import UNDER_WAY
 from supervisor.methods import LONGEST_HOLD
 
 
@@ -110,7 +109,3 @@ def test_a_wait_is_held_back_for_a_bounded_time_only() -> None:
     assert first(operations.wait(timeout=0)).hold == 0
     assert first(operations.status(timeout=30)).hold == 0
     assert first(operations.status(since=1, timeout=3600)).hold == LONGEST_HOLD
-
-
-def test_the_states_under_way_are_those_of_the_life_cycle() -> None:
-    assert set(UNDER_WAY) == operations.UNDER_WAY

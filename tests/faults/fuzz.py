@@ -76,7 +76,7 @@ def messages(data: bytes) -> None:
     message, (definitions, sources) = wire.decode(parts)
     failure = from_shim(message["failure"])
     scene_of(failure)
-    json.dumps(failure.as_data())
+    json.dumps(failure.as_data(1))
     with contextlib.suppress(SnapshotError):
         snapshot = accept(
             "a",
