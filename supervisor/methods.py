@@ -79,6 +79,25 @@ class Method:
     hold: float = 0.0
     waits: bool = False
 
+    @property
+    def over_http(self) -> bool:
+        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document, and no end of all."""
+        return not self.streaming and not self.frames and self.role is not Role.ADMIN
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of its parameters, as one object."""
+        properties = {}
+        for one in self.parameters:
+            kind = {**one.schema, "description": one.sentence}
+            properties[one.name] = kind if one.required else {"anyOf": [kind, {"type": "null"}]}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [one.name for one in self.parameters if one.required],
+            "additionalProperties": False,
+        }
+
     def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The value of each parameter; raises ``InvalidParameterError`` for what is not declared."""
         known = {one.name: one for one in self.parameters}
@@ -98,13 +117,19 @@ class Method:
         return values
 
 
+_SENDABLE: Mapping[str, Any] = {
+    "type": "string",
+    "maxLength": parameters.LONGEST_TEXT,
+    "pattern": "^[^\\u0000]*$",
+}
+
+
 def _text(name: str, sentence: str, *, required: bool = False) -> Parameter:
-    schema = {"type": "string", "maxLength": parameters.LONGEST_TEXT}
-    return Parameter(name, sentence, "text", schema, parameters.text, required)
+    return Parameter(name, sentence, "text", _SENDABLE, parameters.text, required)
 
 
 def _texts(name: str, sentence: str) -> Parameter:
-    schema = {"type": "array", "items": {"type": "string", "maxLength": parameters.LONGEST_TEXT}}
+    schema = {"type": "array", "items": _SENDABLE}
     return Parameter(name, sentence, "list of texts", schema, parameters.texts, default=[])
 
 

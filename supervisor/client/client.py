@@ -172,6 +172,7 @@ class Client(Endpoint):
     logs = _blocking(operations.logs)
     follow = _stream(operations.follow)
     shutdown = _blocking(operations.shutdown)
+    call_method = _blocking(operations.call_method)
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -320,6 +321,7 @@ class AsyncClient(Endpoint):
     logs = _awaiting(operations.logs)
     follow = _async_stream(operations.follow)
     shutdown = _awaiting(operations.shutdown)
+    call_method = _awaiting(operations.call_method)
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10

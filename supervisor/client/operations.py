@@ -9,13 +9,13 @@ on ``Call`` objects that stream yield nothing: they return the call.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from supervisor import parameters
 from supervisor.client.requests import Call, call
-from supervisor.errors import ProtocolError
-from supervisor.methods import LONGEST_HOLD
+from supervisor.errors import ProtocolError, RequestError
+from supervisor.methods import LONGEST_HOLD, METHODS
 from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Order",
     "Plan",
+    "call_method",
     "definitions",
     "diff",
     "environments",
@@ -211,6 +212,18 @@ def follow(location: str, *, after: int | None = None) -> Call[documents.LogChun
     supervisor does.
     """
     return call("follow", {"location": location, "after": after}, credit=_AHEAD)
+
+
+def call_method(name: str, params: Mapping[str, Any]) -> Plan[dict[str, Any]]:
+    """What the control method ``name`` answers, as it came (docs/protocol.md); not for streams.
+
+    ``params`` as the method declares them. Raises ``RequestError`` for a name that is no such method.
+    """
+    method = METHODS.get(name)
+    if method is None or method.streaming:
+        raise RequestError(f"no method is named {name!r}")
+    found: dict[str, Any] = yield call(name, params)
+    return found
 
 
 def shutdown(*, at_once: bool = False) -> Plan[int]:
