@@ -41,10 +41,10 @@ class Following:
         self.busy = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        source.listen(self.ask)
 
     def start(self) -> None:
         """Read it whenever it has changed, also for changes that came before."""
-        self.source.listen(self.ask)
         self._task = asyncio.create_task(self._run(), name=f"following {self.source.title}")
 
     async def close(self) -> None:
