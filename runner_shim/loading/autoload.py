@@ -1,32 +1,34 @@
 """A package whose definitions are spread over its submodules (``autoload_defs_module``).
 
-Owns which files of the folder are imported and whether Dagster, if installed, is to load them:
-its own loader understands component files, ours imports every submodule. Dagster is imported for
-a folder that speaks of it, never for one that does not: that would cost a native location 100 MB.
+Owns the import of every submodule, and a look at the text of a folder by which a framework tells
+whether it is for its own loader. Imports no framework.
 """
 
 import os
 import sys
 
-__all__ = ["import_submodules", "wants_dagster"]
+__all__ = ["import_submodules", "package_modules", "speaks_of"]
 
 MAX_FILES = 20000
 MAX_BYTES = 65536  # of a file: imports stand at its beginning
-_COMPONENT_FILES = ("defs.yaml", "component.yaml", "defs.yml", "component.yml")
 
 
 def _paths(module):
     return [path for path in list(getattr(module, "__path__", ())) if isinstance(path, str)]
 
 
-def wants_dagster(module):
-    """True when Dagster can be imported and the folder of ``module`` has something for it."""
-    if sys.modules.get("dagster") is not None:
+def speaks_of(module, framework, names=()):
+    """True when the folder of ``module`` has something for a framework that can be imported.
+
+    ``framework`` is a top-level module, which is imported already or stands in the text of a Python
+    file; ``names`` are those of other files that are its own. A folder too large to look at counts.
+    """
+    if sys.modules.get(framework) is not None:
         return True
     from importlib.util import find_spec
 
     try:
-        if find_spec("dagster") is None:
+        if find_spec(framework) is None:
             return False
     except (ImportError, ValueError):
         return False
@@ -36,19 +38,17 @@ def wants_dagster(module):
             folders[:] = [each for each in folders if each.isidentifier() and each != "__pycache__"]
             for name in files:
                 count += 1
-                if count > MAX_FILES:
+                if count > MAX_FILES or name in names:
                     return True
-                if name in _COMPONENT_FILES:
-                    return True
-                if name.endswith(".py") and _mentions(os.path.join(directory, name)):
+                if name.endswith(".py") and _mentions(os.path.join(directory, name), framework):
                     return True
     return False
 
 
-def _mentions(path):
+def _mentions(path, word):
     try:
         with open(path, "rb") as stream:
-            return b"dagster" in stream.read(MAX_BYTES)
+            return word.encode("ascii") in stream.read(MAX_BYTES)
     except OSError:
         return False
 
@@ -71,6 +71,15 @@ def import_submodules(module):
                 importlib.import_module(name)
             elif not ending and _has_python(os.path.join(top, entry)):
                 import_submodules(importlib.import_module(name))
+
+
+def package_modules(module):
+    """``module`` and its imported submodules, by name."""
+    prefix = module.__name__ + "."
+    inner = [name for name in sorted(sys.modules) if name.startswith(prefix)]
+    return [module] + [
+        sys.modules[name] for name in inner if isinstance(sys.modules[name], type(sys))
+    ]
 
 
 def _has_python(directory):
