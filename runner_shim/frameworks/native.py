@@ -9,7 +9,6 @@ partition sets and resources one each; per repository. Constructs a lazy entry o
 import sys
 
 from runner_shim import plain_data
-from runner_shim.definitions.base import Definition
 from runner_shim.frameworks.adapter import Adapter
 from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception
@@ -397,6 +396,8 @@ def _data(kind, name, thing, known):
     if hasattr(thing, "make"):
         return {"kind": kind, "name": plain_data.text(name), "lazy": True}
     if kind == "resource":
+        from runner_shim.definitions.base import Definition
+
         if isinstance(thing, Definition):
             return thing.data(name)
         return plain_data.definition("resource", name, type=plain_data.dotted_name(thing))

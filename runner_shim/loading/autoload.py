@@ -7,18 +7,19 @@ whether it is for its own loader. Imports no framework.
 import os
 import sys
 
-__all__ = ["import_submodules", "package_modules", "speaks_of"]
+__all__ = ["folders_of", "import_submodules", "package_modules", "speaks_of"]
 
 MAX_FILES = 20000
 MAX_BYTES = 65536  # of a file: imports stand at its beginning
 
 
-def _paths(module):
+def folders_of(module):
+    """The directories of a package, or none."""
     return [path for path in list(getattr(module, "__path__", ())) if isinstance(path, str)]
 
 
-def speaks_of(module, framework, names=()):
-    """True when the folder of ``module`` has something for a framework that can be imported.
+def speaks_of(paths, framework, names=()):
+    """True when files, or folders of them, have something for a framework that can be imported.
 
     ``framework`` is a top-level module, which is imported already or stands in the text of a Python
     file; ``names`` are those of other files that are its own. A folder too large to look at counts.
@@ -33,7 +34,9 @@ def speaks_of(module, framework, names=()):
     except (ImportError, ValueError):
         return False
     count = 0
-    for top in _paths(module):
+    for top in paths:
+        if top.endswith(".py") and _mentions(top, framework):
+            return True
         for directory, folders, files in os.walk(top):
             folders[:] = [each for each in folders if each.isidentifier() and each != "__pycache__"]
             for name in files:
@@ -57,7 +60,7 @@ def import_submodules(module):
     """Import every submodule of ``module``, folders without ``__init__.py`` included, by name."""
     import importlib
 
-    for top in _paths(module):
+    for top in folders_of(module):
         try:
             entries = sorted(os.listdir(top))
         except OSError:

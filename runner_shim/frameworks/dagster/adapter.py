@@ -126,9 +126,9 @@ class Dagster(Adapter):
         100 MB.
         """
         from runner_shim.frameworks.dagster.read import COMPONENT_FILES
-        from runner_shim.loading.autoload import speaks_of
+        from runner_shim.loading.autoload import folders_of, speaks_of
 
-        if not speaks_of(module, self.name, COMPONENT_FILES):
+        if not speaks_of(folders_of(module), self.name, COMPONENT_FILES):
             return None
         import importlib
 
@@ -255,7 +255,8 @@ class _Members:
         from runner_shim.frameworks.dagster.read import is_a
 
         for _, value in self._everything:
-            values = value if isinstance(value, (list, tuple)) else (value,)
+            # type(): an instance check may run code of a lazy proxy
+            values = value if issubclass(type(value), (list, tuple)) else (value,)
             if any(is_a(item, *_ASSETS) for item in values):
                 return True
         return False
