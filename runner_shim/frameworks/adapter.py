@@ -13,7 +13,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
       autoload          a package whose submodules are imported
     collect, files      what was found, as data; once a load
     describe            one definition, at any time later
-    run, tick           optional: doing something with what was found
+    prepare, tick       optional: doing something with what was found
 
 Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
@@ -139,16 +139,17 @@ class Adapter(object):
 
     # --- runs: None where the framework's definitions can be looked at only
 
-    run = None
-    """``run(roots, order, emit)`` runs what ``order`` says and returns when it has ended.
+    prepare = None
+    """``prepare(roots, order)`` checks an order to run something and returns what can run it.
 
     ``order`` is a plain dict: ``run_id``, ``job`` (a name) or ``assets`` (a list of names), and where
-    given ``repository``, ``config``, ``tags``, ``partition``, ``ops``. ``emit(event)`` takes a plain
-    dict: ``type`` (``run_start``, ``step_start``, ``step_success``, …), ``step`` (a name or None),
-    ``time`` (seconds since 1970), ``message`` and ``data`` (plain). It may block, and is called in the
-    process of the run alone. Returns ``{"state": "success" | "failure", "failure": data or None}``;
-    the data is a LoadFailure's ``as_data()``. What is raised is an order that cannot be run, and
-    nothing of it was.
+    given ``repository``, ``config``, ``tags``, ``partition_key``, ``op_selection``. Returns None when
+    nothing of that name is among the roots; raises LoadFailure for an order that cannot be run, and
+    nothing of it was. What is returned has ``run(emit)``, called once, in the process of the run:
+    ``emit(event)`` takes a plain dict with ``type``, ``step`` (a name or None), ``time`` (seconds
+    since 1970), ``message`` and ``data`` (plain or None), and may block. ``run`` returns
+    ``{"state": "success" | "failure", "failure": data or None}``; the data is a LoadFailure's
+    ``as_data()``.
     """
 
     tick = None

@@ -64,9 +64,10 @@ def hold_declared(entry):
             assert str(inspect.signature(own)) == str(inspect.signature(member)), name
             assert inspect.getdoc(own), name
             assert own is not member or name not in REQUIRED, f"{kind} lacks {name}"
-    for name, names in (("run", ["roots", "order", "emit"]), ("tick", ["roots", "order"])):
+    for name in ("prepare", "tick"):
         if getattr(adapter, name) is not None:
-            assert list(inspect.signature(getattr(adapter, name)).parameters) == names
+            parameters = list(inspect.signature(getattr(adapter, name)).parameters)
+            assert parameters == ["roots", "order"], name
     own = [name for name in EARLY if getattr(kind, name) is not getattr(Adapter, name)]
     assert own == list(entry.early), f"the registry's line of {kind} names {entry.early}"
     top = entry.presence.partition(".")[0]
