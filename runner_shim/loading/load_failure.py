@@ -310,7 +310,7 @@ def _module_paths(error):
                 if getattr(module, "__file__", None) is None:  # the package's own may come yet
                     found.extend(os.path.join(entry, "__init__.py") for entry in entries)
             for entry in entries:
-                if imported.is_user(os.path.join(entry, "x")):
+                if imported.is_user_directory(entry):
                     place = os.path.join(entry, parts[count - 1])
                     found.append(place)
                     found.extend(place + suffix for suffix in all_suffixes())

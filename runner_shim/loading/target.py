@@ -236,7 +236,7 @@ def _look_anew():
         if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
             finder.invalidate_caches()
     for entry in sys.path:
-        if isinstance(entry, str) and imported.is_user(os.path.join(entry, "x")):
+        if isinstance(entry, str) and imported.is_user_directory(entry):
             sys.path_importer_cache.pop(entry, None)
 
 

@@ -218,21 +218,24 @@ class Fetched(object):
 # --- what can be taken back
 
 
-class _List(object):
-    def __init__(self, name, get, changed=None):
-        self.name, self._get, self._changed = name, get, changed
+class _Watch(object):
+    """What there was at first, and at the last look. ``_now()`` is what there is."""
 
     def begin(self):
         self.first = self.last = self._now()
 
+    def look(self):
+        before, self.last = self.last, self._now()
+        return before, self.last
+
+
+class _List(_Watch):
+    def __init__(self, name, get, changed=None):
+        self.name, self._get, self._changed = name, get, changed
+
     def _now(self):
         found = self._get()
         return [] if found is None else list(list.__iter__(found))
-
-    def look(self):
-        now = self._now()
-        before, self.last = self.last, now
-        return before, now
 
     def changes(self):
         found = self._get()
@@ -272,24 +275,16 @@ class _List(object):
             self._changed()
 
 
-class _Dict(object):
+class _Dict(_Watch):
     """``first`` is what there is in the beginning where that is not there yet."""
 
     def __init__(self, name, get, put=None, remove=None, first=()):
         self.name, self._get, self._put, self._remove = name, get, put, remove
         self._begins_with = dict(first)
 
-    def begin(self):
-        self.first = self.last = self._now()
-
     def _now(self):
         found = self._get()
         return dict(self._begins_with) if found is None else dict(dict.items(found))
-
-    def look(self):
-        now = self._now()
-        before, self.last = self.last, now
-        return before, now
 
     def changes(self):
         found = self._get()
@@ -319,16 +314,9 @@ class _Dict(object):
             self._get()[name] = value
 
 
-class _Value(object):
+class _Value(_Watch):
     def __init__(self, name, get, put):
-        self.name, self._get, self._put = name, get, put
-
-    def begin(self):
-        self.first = self.last = self._get()
-
-    def look(self):
-        before, self.last = self.last, self._get()
-        return before, self.last
+        self.name, self._now, self._put = name, get, put
 
     def changes(self):
         before, now = self.look()
@@ -339,7 +327,7 @@ class _Value(object):
         return [] if before is now or before == now else [now]
 
     def undo(self):
-        now = self._get()
+        now = self._now()
         if self.first is not _ABSENT and now is not _ABSENT and now != self.first:
             self.redo(self.first)
 
