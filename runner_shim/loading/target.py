@@ -18,7 +18,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 from runner_shim import imported, masking, plain_data
 from runner_shim.frameworks import findings, registry
-from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
 __all__ = ["Loaded", "load"]
@@ -345,7 +344,10 @@ def _find(target, module, attribute, warn):
         found = _find_attribute(module, attribute, warn)
     elif kind == "autoload_defs_module":
         found = findings.autoload(module, warn)
-        members = [member for each in package_modules(module) for member in _members(each)]
+        if not found:
+            from runner_shim.loading.autoload import package_modules
+
+            members = [member for each in package_modules(module) for member in _members(each)]
     else:
         found = findings.discover(members, module.__name__, warn)
     if found:
