@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import uuid
 
 root = sys.argv[1]
 sys.path[0] = root
@@ -107,6 +108,18 @@ def imported(folder, name):
     return importlib.import_module(name)
 
 
+def hold_run(adapter, roots):
+    order = {"run_id": str(uuid.uuid4()), "job": "no such job"}
+    assert adapter.prepare(roots, order) is None
+    events = []
+    outcome = adapter.prepare(roots, dict(order, job="nightly")).run(events.append)
+    assert outcome == {"state": "success", "failure": None}, outcome
+    for event in events:
+        assert sorted(event) == ["data", "message", "step", "time", "type"], event
+        assert plain(event), event
+    assert "load" in [event["step"] for event in events]
+
+
 def hold_samples(name):
     """What the adapter does with the samples of its framework."""
     folder = os.path.join(HERE, "adapters", name)
@@ -149,6 +162,8 @@ def hold_samples(name):
     assert sample.made == ["weekly"]
     assert adapter.describe(roots, "job", "no such job") is None
     assert adapter.describe(roots, "job", "nightly", "no such repository") is None
+    if adapter.prepare is not None:
+        hold_run(adapter, roots)
     one = adapter.from_attribute(sample.team, "team", "sample", warn)
     assert adapter.collect(one, warn)[0] == repositories
     try:
