@@ -34,7 +34,7 @@ class Effects(object):
         self._quick = self._all = []
 
     def begin(self, path):
-        import atexit  # noqa: F401  # recorded, as what anybody else imports
+        import atexit  # noqa: F401  # recorded, as other imports are
         import gc
         import locale
         import resource  # noqa: F401
@@ -218,18 +218,19 @@ class Fetched(object):
 # --- what can be taken back
 
 
-class _Watch(object):
-    """What there was at first, and at the last look. ``_now()`` is what there is."""
+class _Followed(object):
+    """State that is remembered as it was ``first`` and at the ``last`` look."""
 
     def begin(self):
         self.first = self.last = self._now()
 
     def look(self):
-        before, self.last = self.last, self._now()
-        return before, self.last
+        now = self._now()
+        before, self.last = self.last, now
+        return before, now
 
 
-class _List(_Watch):
+class _List(_Followed):
     def __init__(self, name, get, changed=None):
         self.name, self._get, self._changed = name, get, changed
 
@@ -275,7 +276,7 @@ class _List(_Watch):
             self._changed()
 
 
-class _Dict(_Watch):
+class _Dict(_Followed):
     """``first`` is what there is in the beginning where that is not there yet."""
 
     def __init__(self, name, get, put=None, remove=None, first=()):
@@ -314,9 +315,12 @@ class _Dict(_Watch):
             self._get()[name] = value
 
 
-class _Value(_Watch):
+class _Value(_Followed):
     def __init__(self, name, get, put):
-        self.name, self._now, self._put = name, get, put
+        self.name, self._get, self._put = name, get, put
+
+    def _now(self):
+        return self._get()
 
     def changes(self):
         before, now = self.look()
@@ -327,7 +331,7 @@ class _Value(_Watch):
         return [] if before is now or before == now else [now]
 
     def undo(self):
-        now = self._now()
+        now = self._get()
         if self.first is not _ABSENT and now is not _ABSENT and now != self.first:
             self.redo(self.first)
 
