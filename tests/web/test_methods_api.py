@@ -8,13 +8,13 @@ from .site import Site
 
 
 def test_methods_answer_what_the_supervisor_does(quiet: Site) -> None:
-    answer = quiet.page.post("/api/v1/methods/history", {"location": "catalogue"})
+    answer = quiet.page.post("/api/v1/methods/history", {"location": "payments"})
     assert answer.status == 200, answer.text
-    assert answer.json()["location"] == "catalogue"
+    assert answer.json()["location"] == "payments"
 
 
 def test_a_parameter_that_is_not_declared_is_refused(quiet: Site) -> None:
-    answer = quiet.page.post("/api/v1/methods/history", {"location": "catalogue", "line": 1})
+    answer = quiet.page.post("/api/v1/methods/history", {"location": "payments", "line": 1})
     assert answer.status == 422
     assert answer.json()["error"]["message"] == "'history' has no parameter 'line'"
 
