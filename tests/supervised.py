@@ -23,8 +23,10 @@ from typing import Any
 import yaml
 from loading import write
 
+from supervisor import procfs
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
+from supervisor.processes.launcher import ShimProcess
 from supervisor.server.daemon import Daemon
 from supervisor.server.handlers import Handlers
 from supervisor.workspace_files import Selection
@@ -185,9 +187,13 @@ class Supervised:
 
     def pid(self, name: str) -> int:
         """The process that serves ``name``, or that tries to."""
-        attempt = self[name].serving or self[name].newest
-        assert attempt is not None and attempt.placed is not None
-        return attempt.placed.pid
+        return self.process(name).pid
+
+    def process(self, name: str) -> ShimProcess:
+        """The process that serves ``name``, or that tries to."""
+        generation = self[name].serving or self[name].newest
+        assert generation is not None and generation.process is not None
+        return generation.process
 
     async def watched(self, *names: str) -> None:
         """Wait until the files of these locations and of the workspace are really watched."""
@@ -259,6 +265,11 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return text[text.rindex(")") + 2] not in "ZX"
+
+
+def is_stopped(pid: int) -> bool:
+    """True while a signal or a debugger holds ``pid``."""
+    return procfs.state(pid) in ("T", "t")
 
 
 def marked(marker: str) -> list[int]:

@@ -218,7 +218,7 @@ class ShimConnection:
 
     # What is to be sent.
 
-    def request(self, kind: str, **fields: Any) -> Asked:
+    def request(self, kind: str, /, **fields: Any) -> Asked:
         """Ask for ``kind`` with its ``fields``; raises ``IllegalRequestError``."""
         if self.phase not in self._requests[kind].phases:
             raise IllegalRequestError(kind, self.phase, "")

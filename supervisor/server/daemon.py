@@ -27,12 +27,13 @@ from supervisor.errors import (
     RequestError,
     UnknownLocationError,
 )
-from supervisor.locations.attempt import Services
 from supervisor.locations.environments import Environments
+from supervisor.locations.generation import Services
 from supervisor.locations.liveness import LivenessProbe
 from supervisor.locations.location import Location, Watching
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.log_files import LogFiles, LogHandler
+from supervisor.locations.phases import launched, prepared
 from supervisor.locations.prefixes import Prefixes
 from supervisor.locations.transport import Transport, thrifty_context
 from supervisor.locations.verifier import Verifier
@@ -40,11 +41,11 @@ from supervisor.nearest import nearest
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
-from supervisor.processes.launcher import SpawnLauncher
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.runtime_dir import CONTROL, SHIMS, Rendezvous
 from supervisor.server.handlers import Handlers
@@ -257,7 +258,7 @@ class Daemon:
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
         adopt_orphans()
-        self._spawn(reap_orphans(reaper.sessions, look=self.look_for_strays))
+        self._spawn(reap_orphans(reaper.sessions, look=self.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
             SpawnLauncher(reaper, self._descriptors, cgroups),
@@ -303,14 +304,14 @@ class Daemon:
             location.stop("the supervisor is stopping", at_once=self._at_once)
         for location in self._all_locations():
             await location.stopped()
-        self.look_for_strays()  # what goes on is in the logs
+        self.look_for_orphans()  # what goes on is in the logs
 
-    def look_for_strays(self) -> None:
+    def look_for_orphans(self) -> None:
         """Have every location know which of its processes left their session."""
         found = orphans.look(self._reaper.sessions)
         for name, location in self.locations.items():
-            if found or location.strays:
-                location.strays_seen(found.get(orphans.location_of(name), []))
+            if found or location.orphans:
+                location.orphans_seen(found.get(orphans.location_of(name), []))
 
     def _all_locations(self) -> list[Location]:
         return [*self.locations.values(), *self._leaving.values()]
@@ -456,18 +457,17 @@ class Daemon:
         if any(location.under_way for location in self.locations.values()):
             self._location_changed()
             return
-        attempts = [
-            attempt
+        generations = [
+            one
             for location in self._all_locations()
-            for attempt in (location.newest, location.serving)
-            if attempt is not None
+            for one in (location.newest, location.serving)
+            if one is not None
         ]
-        requests = [one.request for one in attempts if one.request is not None]
-        self._launcher.keep_only(requests)
-        for request in requests:
-            self._launcher.warm(request)
-        prepared = [one.prepared for one in attempts if one.prepared is not None]
-        used = {one.environment.prefix for one in prepared}
+        launches = [launch for one in generations if (launch := launched(one.phase)) is not None]
+        self._launcher.keep_only(launches)
+        for launch in launches:
+            self._launcher.warm(launch)
+        used = {launch.prepared.environment.prefix for launch in launches}
         self._packages.use(used)
         self._spawn(self._services.environments.collect(used))
 
@@ -479,12 +479,11 @@ class Daemon:
 
     def _packages_changed(self, prefix: Path) -> None:
         for location in self.locations.values():
-            attempt = location.newest or location.serving
-            if attempt is None or attempt.prepared is None:
-                continue
-            environment = attempt.prepared.environment
-            if environment.prefix == prefix:
-                self._launcher.replace(environment.interpreter.executable)
+            generation = location.newest or location.serving
+            found = None if generation is None else prepared(generation.phase)
+            if found is not None and found.environment.prefix == prefix:
+                environment = found.environment
+                self._launcher.replace(found.executable)
                 location.reload(f"other packages were installed into {environment.name}")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -20,18 +20,20 @@ from supervisor import __version__, parameters
 from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
+from supervisor.processes.launcher import Usage
+from supervisor.processes.usage import UsageMeter
 from supervisor.server.rpc import Method, Packed, Reply
 from supervisor.server.status import (
-    Usage,
     environment_status,
     location_status,
     problem_data,
+    process_shown,
     remote_status,
 )
 from supervisor.server.turns import held
 from supervisor.snapshots import msgpack_reader
 from supervisor.snapshots.snapshot import Snapshot, comparing, definition_key
-from supervisor.time_slices import Steps, in_turns
+from supervisor.time_slices import Steps, in_turns, turns
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -52,7 +54,7 @@ class Handlers:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._usage = Usage()
+        self._meter = UsageMeter(os.getpid())
 
     def table(self) -> Mapping[str, Method]:
         """Handlers by name."""
@@ -83,23 +85,22 @@ class Handlers:
             seconds = _seconds(params, 30)
             async with held():
                 await daemon.news.wait(lambda: daemon.revision != since, seconds)
-        await self._usage.ready(detail=name is not None)
         revision = daemon.revision  # what changes meanwhile is news
         if name is None:
-            locations = await in_turns(self._brief(daemon.ordered()))
+            locations = await _brief(daemon.ordered())
             locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
-            pids = {one["process"]["pid"] for one in locations if one["process"]}
-            self._usage.forget_all_but(pids | {os.getpid()})
         elif name in daemon.remotes:
             locations = [remote_status(daemon.remotes[name], daemon.started_at)]
         else:
             location = daemon.location(name)
-            daemon.look_for_strays()
-            locations = [location_status(location, self._usage, detail=True)]
+            daemon.look_for_orphans()
+            locations = [
+                location_status(location, await _usage(location, detail=True), detail=True)
+            ]
         return {
             "format": 1,
             "revision": revision,
-            "supervisor": self._supervisor(),
+            "supervisor": self._supervisor(await self._meter.read()),
             "locations": locations,
         }, []
 
@@ -279,16 +280,8 @@ class Handlers:
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
         return {"pid": os.getpid()}, []
 
-    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
-        found = []
-        for one in locations:
-            found.append(location_status(one, self._usage, detail=False))
-            yield
-        return found
-
-    def _supervisor(self) -> dict[str, Any]:
+    def _supervisor(self, usage: Usage | None) -> dict[str, Any]:
         daemon = self._daemon
-        usage = self._usage.read(os.getpid(), detail=False)
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -299,9 +292,7 @@ class Handlers:
             "directory": str(daemon.spec.directory),
             "state_directory": str(daemon.state.path),
             "stopping": daemon.stopping,
-            "memory": usage["memory"],
-            "cpu_seconds": usage.get("cpu_seconds", 0.0),
-            "cpu_percent": usage.get("cpu_percent", 0.0),
+            **(usage or Usage(0, 0.0, 0.0)).as_data(),
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.conditions)],
             "conditions": [one.as_data() for one in daemon.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.problems],
@@ -361,6 +352,20 @@ class Handlers:
                 f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
             )
         return found
+
+
+async def _brief(locations: list[Location]) -> list[dict[str, Any]]:
+    found = []
+    with turns() as step:
+        for one in locations:
+            found.append(location_status(one, await _usage(one), detail=False))
+            await step()
+    return found
+
+
+async def _usage(location: Location, *, detail: bool = False) -> Usage | None:
+    process = process_shown(location)
+    return None if process is None else await process.usage(detail=detail)
 
 
 def _generation_data(snapshot: Snapshot) -> dict[str, Any]:

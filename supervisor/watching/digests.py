@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-__all__ = ["ABSENT", "DIRECTORY", "Digests", "Seen", "Signature"]
+__all__ = ["ABSENT", "DIRECTORY", "Digests", "Seen", "Signature", "modified_ns"]
 
 # Larger files are judged by size and time alone.
 _MAX_HASHED = 4 * 1024 * 1024
@@ -98,3 +98,11 @@ def _digest(path: str) -> str:
         return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
     except (OSError, ValueError):
         return ABSENT  # nobody's to read, or gone meanwhile
+
+
+def modified_ns(path: str) -> int | None:
+    """When the file at ``path`` was last written (Unix nanoseconds), None where none can be seen."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  # of text, as reported
+    except (OSError, ValueError):
+        return None
