@@ -77,7 +77,7 @@ class Conversation:
         for future in self.waiting:
             if not future.done():
                 future.set_exception(self._error)
-        self._answers.clear()
+        self._answers = {}
 
     def hello(self) -> asyncio.Future[None]:
         """Done when it has said hello."""
@@ -131,6 +131,8 @@ class Conversation:
 
     def _answered(self, number: int, what: Answer | Unfit | None) -> None:
         future = self._answers.pop(number, None)
+        if not self._answers:
+            self._answers = {}  # an empty one takes less than one that was emptied
         if future is not None and not future.done():
             future.set_result(what)
 

@@ -35,6 +35,10 @@ class Verdict:
 class ForkFallback:
     """``because`` says why the next generation has to be a fresh process, "" when it need not."""
 
+    __slots__ = (
+        "_dies_fresh_too", "_environment", "_innocent", "_since", "_suspected", "because",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.because = ""
         self._environment = False

@@ -104,7 +104,7 @@ class Services:
     transport: Transport
     environments: Environments
     slots: StartLimiter
-    liveness: LivenessProbe
+    liveness: LivenessProbe[Generation]
     uses: Callable[[Path], Awaitable[None]]
 
 

@@ -15,7 +15,6 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -39,10 +38,10 @@ from supervisor.snapshots.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.time_slices import in_turns
 from supervisor.watching.dependencies import Looked, after_death, after_failure, after_load
-from supervisor.watching.file_watch import Disk, FileWatch
+from supervisor.watching.file_watch import FileWatch, Watching
 from supervisor.watching.settling import Floor
 
-__all__ = ["Location", "Watching"]
+__all__ = ["Location"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +49,6 @@ _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
 # A disk that hangs keeps nobody from being served (seconds).
 _KEEP_TIMEOUT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """How a location looks at files, and has them watched: ``watch(name, directories)``."""
-
-    disk: Disk
-    watch: Callable[[str, frozenset[str]], None]
 
 
 class Location:
@@ -69,6 +60,13 @@ class Location:
     loaded forked; without one nothing is verified. ``files`` is None without ``watching``: then no
     change of a file reloads anything.
     """
+
+    __slots__ = (
+        "_changed", "_deaths", "_ending", "_floor", "_fork_fallback", "_keep", "_quoting",
+        "_restarts_allowed", "_services", "_start_again", "_task", "_timer", "conditions",
+        "failure", "files", "generation", "log", "newest", "next_restart", "orphans", "reason",
+        "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -326,7 +324,7 @@ class Location:
         self.generation = generation.number
         self.snapshot = loaded.snapshot
         self.failure = None
-        loaded.process.exited.add_done_callback(partial(self._serving_exited, generation))
+        loaded.process.exited.add_done_callback(self._serving_exited)
         self._ask_after(generation)
         report = loaded.snapshot.report
         seconds = float(report.get("load_seconds", 0.0))
@@ -376,7 +374,7 @@ class Location:
         generation.ping_interval = self.spec.ping_interval
         generation.ping_timeout = self.spec.ping_timeout
         self._services.liveness.forget(generation)
-        self._services.liveness.watch(generation, partial(self._unresponsive, generation))
+        self._services.liveness.watch(generation, self._unresponsive)
 
     async def _unresponsive(self, generation: Generation) -> None:
         process = generation.process
@@ -390,8 +388,10 @@ class Location:
             if generation is self.newest and self.state is State.READY:
                 self._died_serving(generation, Exit(None, signal.SIGKILL))
 
-    def _serving_exited(self, generation: Generation, exited: asyncio.Future[Exit]) -> None:
-        if generation is not self.serving:
+    def _serving_exited(self, exited: asyncio.Future[Exit]) -> None:
+        generation = self.serving
+        process = None if generation is None else generation.process
+        if generation is None or process is None or process.exited is not exited:
             return
         self.serving = None
         if generation is self.newest and self.state is State.READY:

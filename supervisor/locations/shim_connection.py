@@ -60,6 +60,8 @@ MAX_RUNS = 10_000
 # Of what a shim says: why it cannot go on, a type, the name of a run (characters).
 _MAX_REASON = 500
 _MAX_NAME = 200
+# There are very many connections, and an empty set has a size.
+_NONE: frozenset[str] = frozenset()
 
 
 class Phase(StrEnum):
@@ -200,7 +202,7 @@ class ShimConnection:
     def __init__(self, requests: Mapping[str, Kind] = REQUESTS) -> None:
         self.forked = False
         self.phase = Phase.GREETING
-        self.runs: frozenset[str] = frozenset()
+        self.runs = _NONE
         self._requests = requests
         self._asked: dict[int, str] = {}
         self._turn = 0  # the number of the request that runs user code
@@ -241,7 +243,7 @@ class ShimConnection:
     def close(self) -> None:
         """Drop whatever comes from now on: the process has ended, or is made to."""
         self.phase = Phase.CLOSED
-        self._asked, self._turn, self.runs = {}, 0, frozenset()
+        self._asked, self._turn, self.runs = {}, 0, _NONE
 
     # What arrives.
 
@@ -280,7 +282,7 @@ class ShimConnection:
 
     def _unfit(self, message: Mapping[str, Any]) -> Event:
         number, self._turn = self._turn, 0
-        self._asked.pop(number, None)
+        self._over(number)
         self.phase = Phase.LEAVING
         return Unfit(number, str(message.get("reason"))[:_MAX_REASON])
 
@@ -313,12 +315,17 @@ class ShimConnection:
         if len(payload) != frames:
             what = "a snapshot" if kind == "loaded" else f"{kind!r}"
             return self._violation(f"{what} came in {len(payload)} parts instead of {frames}")
-        del self._asked[number]
+        self._over(number)
         if number == self._turn:
             self._turn = 0
         if asked == "load":
             self.phase = Phase.LOADED if kind == "loaded" else Phase.FAILED
         return Answer(number, kind, message, payload)
+
+    def _over(self, number: int) -> None:
+        self._asked.pop(number, None)
+        if not self._asked:
+            self._asked = {}  # an empty one takes less than one that was emptied
 
     def _violation(self, text: str) -> Violation:
         self.close()

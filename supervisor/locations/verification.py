@@ -116,6 +116,11 @@ class Outcome:
 class Verification:
     """What is known of the fork of one location, its ``host``; ``changed()`` hears of news."""
 
+    __slots__ = (
+        "_changed", "_harmed", "_harmed_at", "_harms", "_opening", "_recent", "_verifier", "at",
+        "host", "reason", "state",
+    )  # fmt: skip
+
     def __init__(self, host: Host, verifier: Verifier | None, changed: Callable[[], None]) -> None:
         self.host = host
         self._changed = changed

@@ -103,6 +103,9 @@ class Forkserver:
         self._control: socket.socket | None = None
         self._lock = asyncio.Lock()
         self._closing = False
+        self._reaping = (
+            self._reap
+        )  # one object for all its children, of which there may be very many
         self._unwanted: set[asyncio.Task[None]] = set()
         self._starting = asyncio.create_task(self._warm_up(spec, slots))
         self._starting.add_done_callback(_retrieve)
@@ -223,6 +226,7 @@ class Forkserver:
                         if answer["type"] == "preloaded":
                             break
                         module = str(answer.get("module"))
+                        await asyncio.sleep(0)  # very many may lie there already
                     self.preloaded.extend(answer.get("modules", ()))
                     self.gone.extend(answer.get("gone", ()))
                     module = ""
@@ -288,23 +292,24 @@ class Forkserver:
         return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
     def _child(self, pid: int, pipes: Pipes, spec: LaunchSpec) -> Process:
-        async def reap() -> int | None:
-            try:
-                status = (await self._ask({"type": "reap", "pid": pid})).get("status")
-            except (UnfitError, ForkserverGoneError):
-                return await self._reap_adopted(pid)
-            return status if isinstance(status, int) else None
-
         return Process(
             pid,
             pipes=(pipes.output, pipes.errors),
             lifeline=pipes.lifeline,
             output=spec.output,
-            reap=reap,
+            reap=self._reaping,
             method=FORKED,
             reaper=self._reaper,
             tree=spec.tree,
         )
+
+    async def _reap(self, pid: int) -> int | None:
+        """The wait status of a child of it that has ended."""
+        try:
+            status = (await self._ask({"type": "reap", "pid": pid})).get("status")
+        except (UnfitError, ForkserverGoneError):
+            return await self._reap_adopted(pid)
+        return status if isinstance(status, int) else None
 
     async def _reap_adopted(self, pid: int) -> int | None:
         """The wait status of a child that outlived the forkserver; ours if we are its subreaper."""

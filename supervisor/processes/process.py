@@ -46,8 +46,8 @@ class Process(ShimProcess):
     """The process ``pid`` of this host, leader of a session of its own.
 
     ``pipes`` are the read ends of its output and errors, ``lifeline`` is the write end of its input;
-    all are closed at its end. ``output`` gets what it prints. ``reap`` collects the zombie and tells
-    its wait status. ``reaper`` is told of its session. ``tree`` is the token of what is to end with
+    all are closed at its end. ``output`` gets what it prints. ``reap(pid)`` collects the zombie and
+    tells its wait status. ``reaper`` is told of its session. ``tree`` is the token of what is to end with
     it wherever that went, or "".
     """
 
@@ -63,7 +63,7 @@ class Process(ShimProcess):
         pipes: tuple[int, int],
         lifeline: int,
         output: Output,
-        reap: Callable[[], Awaitable[int | None]],
+        reap: Callable[[int], Awaitable[int | None]],
         method: str,
         reaper: Reaper,
         tree: str = "",
@@ -195,7 +195,7 @@ class Process(ShimProcess):
                 await self._end_tree()
             self._reaper.discard(self.pid)
             with contextlib.suppress(ChildProcessError):
-                status = await self._reap()
+                status = await self._reap(self.pid)
         finally:
             # Whatever becomes of the status: it has ended, and somebody waits to hear so.
             os.close(self._lifeline)

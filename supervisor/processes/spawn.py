@@ -156,21 +156,22 @@ def spawn(
         )
         child.returncode = 0  # it is ours to reap
 
-    async def reap() -> int | None:
-        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-        return status
-
     process = Process(
         child.pid,
         pipes=(pipes.output, pipes.errors),
         lifeline=pipes.lifeline,
         output=output,
-        reap=reap,
+        reap=_reap,
         method=method,
         reaper=reaper,
         tree=tree,
     )
     return process, pipes.lifeline
+
+
+async def _reap(pid: int) -> int | None:
+    _pid, status = os.waitpid(pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
+    return status
 
 
 def tell_start(lifeline: int, overlay: Path | None, **more: object) -> None:

@@ -28,9 +28,9 @@ from supervisor.errors import (
     UnknownLocationError,
 )
 from supervisor.locations.environments import Environments
-from supervisor.locations.generation import Services
+from supervisor.locations.generation import Generation, Services
 from supervisor.locations.liveness import LivenessProbe
-from supervisor.locations.location import Location, Watching
+from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.log_files import LogFiles, LogHandler
 from supervisor.locations.phases import launched, prepared
@@ -59,7 +59,7 @@ from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
 from supervisor.specs import LocationSpec, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
-from supervisor.watching.file_watch import Disk, FileWatch
+from supervisor.watching.file_watch import Disk, FileWatch, Watching
 from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 from supervisor.workspace_files import Selection, names, resolve
@@ -269,7 +269,7 @@ class Daemon:
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
-        liveness = LivenessProbe()
+        liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self._services = Services(
             launcher,

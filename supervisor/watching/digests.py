@@ -24,6 +24,8 @@ _MAX_HASHED = 4 * 1024 * 1024
 _TICK = 10_000_000
 _COARSE_TICK = 2_000_000_000
 
+_MAX_SHARED = 1000
+
 ABSENT = ""
 DIRECTORY = "directory"
 
@@ -41,10 +43,17 @@ class Digests:
         self._owners: dict[str, frozenset[str]] = {}
         self._uses: Counter[str] = Counter()
         self._busy: set[str] = set()
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._turn = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def share(self, paths: frozenset[str]) -> frozenset[str]:
+        """``paths``, the same object for all that have the same: very many owners do."""
+        if len(self._shared) > _MAX_SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(paths, paths)
 
     def keep(self, owner: str, paths: frozenset[str]) -> None:
         """``owner`` asks for these from now on; what nobody asks for any more is forgotten."""
