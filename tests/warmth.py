@@ -175,8 +175,8 @@ async def warm_spec(
         prepared = await environments.prepare(spec, lambda text: None)
     finally:
         environments.close()
-    address = f"ipc://{folder}/nobody"
-    return launch_spec(prepared, address=address, variables=environ or {}, **more)
+    fields = {"address": f"ipc://{folder}/nobody", "variables": environ or {}, **more}
+    return launch_spec(prepared, **fields)
 
 
 def launch_spec(prepared: PreparedEnvironment, **more: Any) -> LaunchSpec:
