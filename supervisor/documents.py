@@ -101,7 +101,7 @@ class Serving(TypedDict):
 
 
 class Failure(TypedDict):
-    """Why the newest attempt failed; further fields as docs/snapshot.md lists them."""
+    """Why the newest generation failed; further fields as docs/snapshot.md lists them."""
 
     kind: str
     message: str
@@ -117,7 +117,7 @@ class Failure(TypedDict):
 
 
 class Process(TypedDict):
-    """The process of the newest attempt."""
+    """The process of the newest generation."""
 
     pid: int
     started: float
