@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import envs
 from envs.children import run
@@ -64,6 +65,8 @@ class Environments:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()
         self._under_way: dict[EnvironmentSpec, _Making] = {}
+        self._known: WeakValueDictionary[EnvironmentSpec, PreparedEnvironment]
+        self._known = WeakValueDictionary()
 
     async def prepare(self, spec: EnvironmentSpec, told: Told) -> PreparedEnvironment:
         """Make sure that ``spec`` exists; ``told`` hears of progress. Raises ``envs.EnvError``.
@@ -107,7 +110,12 @@ class Environments:
             text = f"{step.stage}: {step.text}" if step.text else str(step.stage)
             loop.call_soon_threadsafe(self._tell, making.listeners, text)
 
-        return await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
+        made = await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
+        known = self._known.get(spec)
+        if known == made:  # one object for all who use it: its variables take some room
+            return known
+        self._known[spec] = made
+        return made
 
     @staticmethod
     def _tell(listeners: list[Told], text: str) -> None:

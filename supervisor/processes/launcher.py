@@ -110,7 +110,7 @@ class Usage:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class PreparedEnvironment:
     """An environment that exists where processes are started.
 
