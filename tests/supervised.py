@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from loading import write
 
+from runner_shim import wire
 from supervisor import procfs
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
@@ -30,6 +31,7 @@ from supervisor.locations.log_files import MOST_LINES
 from supervisor.processes.launcher import ShimProcess
 from supervisor.server.daemon import Daemon
 from supervisor.server.handlers import Handlers
+from supervisor.server.rpc import Packed
 from supervisor.workspace_files import Selection
 
 DRIVER = Path(__file__).parent / "programs" / "run_supervisor.py"
@@ -157,8 +159,16 @@ class Supervised:
     async def status(self, name: str) -> dict[str, Any]:
         """The whole entry of one location."""
         document, _ = await self.methods.status({"location": name})
+        assert isinstance(document, dict)
         entry: dict[str, Any] = document["locations"][0]
         return entry
+
+    async def document(self) -> dict[str, Any]:
+        """The status document of all locations."""
+        packed, _ = await self.methods.status({})
+        assert isinstance(packed, Packed)
+        document: dict[str, Any] = wire.unpack(b"".join(packed.pieces))
+        return document
 
     async def failure(self, name: str) -> dict[str, Any]:
         """The failure of one location, which must be there."""

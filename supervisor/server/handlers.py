@@ -85,25 +85,38 @@ class Handlers:
             seconds = _seconds(params, 30)
             async with held():
                 await daemon.fleet.news.wait(lambda: daemon.fleet.revision != since, seconds)
-        revision = daemon.fleet.revision  # what changes meanwhile is news
+        document: dict[str, Any] = {
+            "format": 1,
+            "revision": daemon.fleet.revision,  # what changes meanwhile is news
+            "supervisor": self._supervisor(await self._meter.read()),
+        }
         if name is None:
-            locations = await _brief(daemon.fleet.ordered())
-            locations += [
-                remote_status(one, daemon.started_at) for one in daemon.fleet.remotes.values()
-            ]
-        elif name in daemon.fleet.remotes:
-            locations = [remote_status(daemon.fleet.remotes[name], daemon.started_at)]
+            return Packed(await self._all_packed(document)), []
+        if name in daemon.fleet.remotes:
+            entry = remote_status(daemon.fleet.remotes[name], daemon.started_at)
         else:
             location = daemon.fleet.location(name)
             daemon.fleet.look_for_orphans()
             usage = await _usage(location, detail=True)
-            locations = [location_status(location, usage, detail=True)]
-        return {
-            "format": 1,
-            "revision": revision,
-            "supervisor": self._supervisor(await self._meter.read()),
-            "locations": locations,
-        }, []
+            entry = location_status(location, usage, detail=True)
+        return {**document, "locations": [entry]}, []
+
+    async def _all_packed(self, document: dict[str, Any]) -> list[bytes]:
+        """``document`` with all locations, each packed at once: very many would take much room."""
+        fleet, since = self._daemon.fleet, self._daemon.started_at
+        locations, remotes = fleet.ordered(), list(fleet.remotes.values())
+        pieces = [bytes([0x80 | (len(document) + 1)])]  # a map with the locations beside the rest
+        pieces += [wire.pack(one) for item in document.items() for one in item]
+        pieces += [
+            wire.pack("locations"),
+            msgpack_reader.list_header(len(locations) + len(remotes)),
+        ]
+        with turns() as step:
+            for one in locations:
+                usage = await _usage(one)
+                pieces.append(wire.pack(location_status(one, usage, detail=False)))
+                await step()
+        return pieces + [wire.pack(remote_status(one, since)) for one in remotes]
 
     async def definitions(self, params: Mapping[str, Any]) -> Reply:
         """All definitions, of one kind or one location if asked."""
@@ -338,15 +351,6 @@ class Handlers:
                 f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
             )
         return found
-
-
-async def _brief(locations: list[Location]) -> list[dict[str, Any]]:
-    found = []
-    with turns() as step:
-        for one in locations:
-            found.append(location_status(one, await _usage(one), detail=False))
-            await step()
-    return found
 
 
 async def _usage(location: Location, *, detail: bool = False) -> Usage | None:
