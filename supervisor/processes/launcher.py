@@ -100,15 +100,6 @@ class Usage:
     cpu_percent: float
     uss: int | None = None
 
-    def as_data(self) -> dict[str, Any]:
-        """As the status document has it."""
-        memory = {"rss": self.rss} if self.uss is None else {"rss": self.rss, "uss": self.uss}
-        return {
-            "memory": memory,
-            "cpu_seconds": self.cpu_seconds,
-            "cpu_percent": self.cpu_percent,
-        }
-
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class PreparedEnvironment:

@@ -6,9 +6,9 @@ Owns the shape that docs/protocol.md promises. A location's ``env`` never appear
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner_shim.masking import masked
 from supervisor.errors import ConfigurationProblem
@@ -17,6 +17,10 @@ from supervisor.locations.location import Location
 from supervisor.locations.phases import prepared
 from supervisor.processes.launcher import ShimProcess, Usage
 from supervisor.specs import Limits, LocationSpec
+from supervisor.states import ELSEWHERE
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = [
     "environment_status",
@@ -24,12 +28,13 @@ __all__ = [
     "problem_data",
     "process_shown",
     "remote_status",
+    "usage_data",
 ]
 
 _LIMITS = tuple(one.name for one in fields(Limits))
 
 
-def problem_data(problem: ConfigurationProblem) -> dict[str, Any]:
+def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
     """A configuration problem as plain data."""
     return {
         "file": problem.position.file,
@@ -48,7 +53,9 @@ def process_shown(location: Location) -> ShimProcess | None:
     return None if generation is None or not generation.alive else generation.process
 
 
-def location_status(location: Location, usage: Usage | None, *, detail: bool) -> dict[str, Any]:
+def location_status(
+    location: Location, usage: Usage | None, *, detail: bool
+) -> documents.LocationStatus:
     """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure.
 
     ``usage`` is what the process takes that ``process_shown`` gives.
@@ -57,32 +64,27 @@ def location_status(location: Location, usage: Usage | None, *, detail: bool) ->
     snapshot, failure = location.snapshot, location.failure
     serving = location.serving
     newest = location.newest or serving
-    entry = _base(spec)
-    entry.update(
-        {
-            "state": location.state.value,
-            "reason": location.reason,
-            "since": location.since,
-            "generation": location.generation,
-            "restarts": location.restarts,
-            "next_restart": location.next_restart,
-            "limits": _limits(spec),
-            "strays": [asdict(one) for one in location.orphans],
-            "failure": None,
-            "process": _process(location, usage),
-            "environment": environment_status(spec, newest),
-            "verification": location.verification.as_data(),
-            "serving": None,
-            "warnings": [],
-            "conditions": [one.as_data() for one in location.conditions],
-            "log": {"path": str(location.log.path)},
-        }
-    )
+    entry: documents.LocationStatus = {
+        **_base(spec),
+        "state": location.state.value,
+        "reason": location.reason,
+        "since": location.since,
+        "generation": location.generation,
+        "restarts": location.restarts,
+        "next_restart": location.next_restart,
+        "limits": _limits(spec),
+        "strays": [{"pid": one.pid, "command": one.command} for one in location.orphans],
+        "failure": None,
+        "process": _process(location, usage),
+        "environment": environment_status(spec, newest),
+        "verification": location.verification.as_data(),
+        "serving": None,
+        "warnings": [],
+        "conditions": [one.as_data() for one in location.conditions],
+        "log": {"path": str(location.log.path)},
+    }
     if failure is not None:
-        entry["failure"] = {
-            **failure.as_data(brief=not detail),
-            "generation": location.generation,
-        }
+        entry["failure"] = failure.as_data(location.generation, brief=not detail)
     if snapshot is not None:
         report = snapshot.report
         entry["warnings"] = snapshot.warnings
@@ -99,15 +101,16 @@ def location_status(location: Location, usage: Usage | None, *, detail: bool) ->
             "frameworks": report.get("frameworks", []),
         }
     if detail:
-        entry["log"]["tail"] = [line.as_data() for line in location.log.tail]
+        tail = [line.as_data() for line in location.log.tail]
+        entry["log"] = {"path": str(location.log.path), "tail": tail}
     return entry
 
 
-def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
+def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:
     """The entry of a location that somebody else serves."""
     return {
         **_base(spec),
-        "state": "elsewhere",
+        "state": ELSEWHERE,
         "reason": f"served elsewhere, at {spec.remote}: neither started nor watched here",
         "since": since,
         "generation": 0,
@@ -126,7 +129,7 @@ def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
     }
 
 
-def _base(spec: LocationSpec) -> dict[str, Any]:
+def _base(spec: LocationSpec) -> documents.Configured:
     target = spec.target
     return {
         "name": spec.name,
@@ -145,7 +148,7 @@ def _base(spec: LocationSpec) -> dict[str, Any]:
     }
 
 
-def _process(location: Location, usage: Usage | None) -> dict[str, Any] | None:
+def _process(location: Location, usage: Usage | None) -> documents.Process | None:
     generation, process = location.serving or location.newest, process_shown(location)
     if generation is None or process is None:
         return None
@@ -156,36 +159,44 @@ def _process(location: Location, usage: Usage | None) -> dict[str, Any] | None:
         "start_method": process.method,
         "start_method_reason": process.reason,
         "limits": dict(process.limits),
-        **({"memory": {}} if usage is None else usage.as_data()),
+        **usage_data(usage),
     }
 
 
-def environment_status(spec: LocationSpec, generation: Generation | None) -> dict[str, Any]:
-    """What a location runs in: as prepared for ``generation``, or as far as ``spec`` tells."""
-    found = None if generation is None else prepared(generation.phase)
-    sources = {
-        "requirements_file": _path(spec.environment.requirements_file),
-        "project": _path(spec.environment.project),
-    }
-    if found is None:
-        wanted = spec.environment
-        return {
-            **sources,
-            "name": wanted.name or wanted.executable_path or "default",
-            "python": "",
-            "executable": wanted.executable_path or "",
-            "prefix": "",
-            "managed": wanted.managed,
-        }
-    environment = found.environment
+def usage_data(usage: Usage | None) -> documents.Usage:
+    """What a process takes, each null where it cannot be read."""
+    if usage is None:
+        return {"memory": None, "cpu_seconds": None, "cpu_percent": None}
+    memory: documents.Memory = {"rss": usage.rss}
+    if usage.uss is not None:
+        memory["uss"] = usage.uss
     return {
-        **sources,
-        "name": environment.name,
-        "python": environment.interpreter.version_text,
-        "executable": str(environment.interpreter.executable),
-        "prefix": str(environment.prefix),
-        "managed": environment.managed,
+        "memory": memory,
+        "cpu_seconds": usage.cpu_seconds,
+        "cpu_percent": usage.cpu_percent,
     }
+
+
+def environment_status(spec: LocationSpec, generation: Generation | None) -> documents.Environment:
+    """What a location runs in: as prepared for ``generation``, or as far as ``spec`` tells."""
+    wanted = spec.environment
+    found: documents.Environment = {
+        "name": wanted.name or wanted.executable_path or "default",
+        "python": "",
+        "executable": wanted.executable_path or "",
+        "prefix": "",
+        "managed": wanted.managed,
+        "requirements_file": _path(wanted.requirements_file),
+        "project": _path(wanted.project),
+    }
+    ready = None if generation is None else prepared(generation.phase)
+    if ready is not None:
+        made = ready.environment
+        found["name"], found["managed"] = made.name, made.managed
+        found["python"] = made.interpreter.version_text
+        found["executable"] = str(made.interpreter.executable)
+        found["prefix"] = str(made.prefix)
+    return found
 
 
 def _limits(spec: LocationSpec) -> dict[str, float]:
