@@ -218,8 +218,10 @@ class Failure(TypedDict):
     detail: NotRequired[Annotated[str, "a tool's own words"]]
     file: NotRequired[Annotated[str, "the file at fault"]]
     line: NotRequired[Annotated[int, "the line at fault"]]
-    code: NotRequired[Annotated[str, "the source line at fault"]]
     warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
+    signal: NotRequired[Annotated[int, "that the process died of"]]
+    status: NotRequired[Annotated[int, "that the process exited with"]]
+    environment_kind: NotRequired[Annotated[str, "what is wrong with the environment"]]
 
 
 class Process(Usage):
