@@ -78,7 +78,7 @@ Definition = Annotated[
     dict[str, Any], Keywords(required=["kind", "name"], properties={"kind": _TEXT, "name": _TEXT})
 ]
 Place = Annotated[
-    list[Any], Keywords(prefixItems=[_TEXT, {"type": "integer"}], minItems=2, maxItems=2)
+    list[Any], Keywords(items={"type": ["string", "integer"]}, minItems=2, maxItems=2)
 ]
 VerificationState = Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
 
