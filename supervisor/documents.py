@@ -78,7 +78,7 @@ Definition = Annotated[
     dict[str, Any], Keywords(required=["kind", "name"], properties={"kind": _TEXT, "name": _TEXT})
 ]
 Place = Annotated[
-    list[Any], Keywords(prefixItems=[_TEXT, {"type": "integer"}], minItems=2, maxItems=2)
+    list[Any], Keywords(items={"type": ["string", "integer"]}, minItems=2, maxItems=2)
 ]
 VerificationState = Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
 
@@ -218,8 +218,10 @@ class Failure(TypedDict):
     detail: NotRequired[Annotated[str, "a tool's own words"]]
     file: NotRequired[Annotated[str, "the file at fault"]]
     line: NotRequired[Annotated[int, "the line at fault"]]
-    code: NotRequired[Annotated[str, "the source line at fault"]]
     warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
+    signal: NotRequired[Annotated[int, "that the process died of"]]
+    status: NotRequired[Annotated[int, "that the process exited with"]]
+    environment_kind: NotRequired[Annotated[str, "what is wrong with the environment"]]
 
 
 class Process(Usage):

@@ -113,7 +113,7 @@ def from_shim(data: Any) -> Failure:
         for one in _list(data.get("causes"))[:8]
         if isinstance(one, dict)
     ]
-    details.update(_texts(data, ("traceback", "file", "code")))
+    details.update(_texts(data, ("traceback", "file")))
     if isinstance(data.get("line"), int):
         details["line"] = data["line"]
     for name in ("files", "missing"):
