@@ -1,7 +1,8 @@
 """Writes the parts of docs/protocol.md that the code declares: ``python docs/generate.py``.
 
 Between ``<!-- documents: NAME NAME -->`` and ``<!-- end -->`` stand the tables of these documents and of
-all that they hold, but for those that came before. A test compares.
+all that they hold, but for those that came before; between ``<!-- methods -->`` and ``<!-- end -->`` that
+of the control methods. A test compares.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 from supervisor import documents
 from supervisor.document_schema import components
+from supervisor.methods import METHODS
 
 PAGE = Path(__file__).parent / "protocol.md"
 _PART = re.compile(r"(<!-- documents: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_METHODS = re.compile(r"(<!-- methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def generated(text: str) -> str:
@@ -34,9 +37,28 @@ def generated(text: str) -> str:
         return found[1] + "\n" + "\n".join(tables) + "\n" + found[3]
 
     text = _PART.sub(part, text)
+    text = _METHODS.sub(lambda found: f"{found[1]}\n{_methods()}\n{found[2]}", text)
     if missing := schemas.keys() - done:
         raise SystemExit(f"error: {PAGE.name} has no place for {', '.join(sorted(missing))}")
     return text
+
+
+def _methods() -> str:
+    rows = ["| method | role | parameters | answer |", "|---|---|---|---|"]
+    for method in METHODS.values():
+        parameters = "; ".join(
+            f"`{one.name}` ({one.kind}{'' if one.required else ', optional'}): {one.sentence}"
+            for one in method.parameters
+        )
+        answer = f"[{method.result}](#{method.result.lower()})"
+        if method.streaming:
+            answer = f"a stream of {answer}"
+        if method.frames:
+            answer += f" + frames {', '.join(method.frames)}"
+        rows.append(
+            f"| `{method.name}` | {method.role} | {parameters} | {answer}. {method.sentence} |"
+        )
+    return "\n".join(rows) + "\n"
 
 
 def _table(name: str, schema: dict[str, Any]) -> str:

@@ -123,8 +123,8 @@ def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     earlier = before.problems if before is not None else []
     if problems and problems != earlier:
         lines = [f"  {words.problem(row)}" for row in problems]
-        text = "the edited workspace cannot be read; the last good one stays in force:"
+        text = "the workspace has problems: what these entries ran goes on, all others count:"
         found.append(Event(None, "\n".join([text, *lines]), notable=True))
     elif earlier and not problems:
-        found.append(Event(None, "the workspace can be read again", notable=True))
+        found.append(Event(None, "the workspace has no problems any more", notable=True))
     return found

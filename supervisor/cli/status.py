@@ -133,7 +133,7 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     lines += _conditions(terminal, "", supervisor["conditions"])
     problems = supervisor["configuration_problems"]
     if problems:
-        head = "the workspace was edited and cannot be read; the last good one stays in force:"
+        head = "the workspace has problems: what these entries ran goes on, all others count:"
         lines.append(f"{terminal.paint('✗', 'red')} {head}")
         lines += [f"  {clean(words.problem(row))}" for row in problems]
     if lines:

@@ -40,13 +40,12 @@ __all__ = [
 ]
 
 _DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d{1,9}) in (?P<function>.+)')
-_LIBRARY = re.compile(
-    r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
-)
+_IN_PACKAGES = r"/(?:site|dist)-packages/"
+_LIBRARY = re.compile(_IN_PACKAGES + r"|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<")
 _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
 _NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
-_INSTALLED = re.compile(r"^.*/(?:site|dist)-packages/")
+_INSTALLED = re.compile(r"^.*" + _IN_PACKAGES)
 # What the source says, or our own side of the process: a fresh one would fail alike.
 _FAILS_ALIKE = frozenset(
     {

@@ -192,14 +192,13 @@ class Link:
             AsyncClient(found=found) as client,
             AsyncClient(found=found) as ordering,
             AsyncClient(found=found) as following,
+            contextlib.aclosing(client.watch(refresh=_REFRESH)) as documents,
         ):
-            document = await client.status()
-            self._clients = (client, ordering, following)
             try:
-                while True:
+                async for document in documents:
+                    self._clients = (client, ordering, following)
                     self._take(document)
                     await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
-                    document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
                 self._clients = None
 

@@ -15,6 +15,7 @@ from typing import Any
 from supervisor import __version__, parameters
 from supervisor import documents as control_documents
 from supervisor.document_schema import Schema, components
+from supervisor.methods import METHODS
 from supervisor.web import documents
 
 __all__ = ["document"]
@@ -190,6 +191,17 @@ def document() -> Schema:
             "responses": _answers("Orders"),
         }
     }
+    for method in METHODS.values():
+        if method.over_http:
+            body = {"application/json": {"schema": method.schema}}
+            paths[f"/methods/{method.name}"] = {
+                "post": {
+                    "operationId": f"method_{method.name}",
+                    "summary": method.sentence,
+                    "requestBody": {"required": True, "content": body},
+                    "responses": _answers(method.result),
+                }
+            }
     return {
         "openapi": "3.1.0",
         "info": {
