@@ -180,8 +180,8 @@ async def at_rest(running: Supervised) -> None:
     running["stopped"].stop()
     await running.until(lambda: running["stopped"].state == "stopped", "stopped")
     await running.until(lambda: running["ready"].verification.state == "differs", "it differs")
-    running.daemon.fleet.look_for_strays()
-    await running.until(lambda: running["ready"].strays, "a daemon")
+    running.daemon.fleet.look_for_orphans()
+    await running.until(lambda: running["ready"].orphans, "a daemon")
 
 
 async def test_every_answer_is_the_document_that_is_declared(
