@@ -15,7 +15,7 @@ from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
 from warmth import method, scratch_environment
 
-from supervisor.processes import forkserver, launcher
+from supervisor.processes import forkserver, spawn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -57,7 +57,7 @@ def careless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     shutil.copytree(ROOT / "runner_shim", copy, ignore=shutil.ignore_patterns("__pycache__"))
     with (copy / "preloading" / "preload.py").open("a") as file:
         file.write(CARELESS)
-    for module in (launcher, forkserver):
+    for module in (spawn, forkserver):
         monkeypatch.setattr(module, "BOOT", copy / "boot.py")
 
 
