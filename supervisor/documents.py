@@ -52,6 +52,7 @@ __all__ = [
     "Shown",
     "SnapshotHeader",
     "StackFrame",
+    "Stacks",
     "StatusDocument",
     "SupervisorStatus",
     "Target",
@@ -144,7 +145,7 @@ class SupervisorStatus(Usage):
 class Framework(TypedDict):
     """A framework that defined something."""
 
-    name: Annotated[str, "`dagster`, `native`"]
+    name: Annotated[str, "as its adapter names it"]
     version: Annotated[str, "may be empty"]
 
 
@@ -457,6 +458,16 @@ class EnvironmentRows(TypedDict):
     """The environments in use."""
 
     environments: Annotated[list[EnvironmentRow], "each once"]
+
+
+class Stacks(TypedDict):
+    """Where the threads of a process are."""
+
+    location: Annotated[str, "its name"]
+    generation: Annotated[int, "of the process: the newest that has one"]
+    lines: Annotated[
+        list[str], "as faulthandler(3) writes them: each thread, the innermost call first"
+    ]
 
 
 class Orders(TypedDict):

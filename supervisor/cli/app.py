@@ -22,7 +22,7 @@ __all__ = ["supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "check", "web", "ps", "shutdown"),
-    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
+    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "keys", "schema", "completion"),
 }
@@ -41,6 +41,7 @@ _HOMES: Mapping[str, str] = {
     "history": "inspect",
     "diff": "inspect",
     "logs": "logs",
+    "stacks": "inspect",
     "reload": "control",
     "restart": "control",
     "stop": "control",

@@ -240,6 +240,27 @@ class Handlers:
                     )
         return {"environments": found}, []
 
+    async def stacks(self, params: Mapping[str, Any]) -> Reply:
+        """Where the threads of one location's process are."""
+        location = self._daemon.fleet.location(params["location"])
+        running = [
+            one for one in (location.newest, location.serving) if one is not None and one.alive
+        ]
+        name = location.spec.name
+        if not running:
+            raise RequestError(
+                f"{name} has no process: it is {location.state}, {location.reason}",
+                hint=f"use `supervise status {name}` to see why",
+            )
+        async with held():
+            lines = await running[0].stacks()
+        if not lines:
+            raise RequestError(
+                f"the process of {name} does not tell where it is",
+                hint="its interpreter is still starting, or a signal or a debugger holds it",
+            )
+        return {"location": name, "generation": running[0].number, "lines": lines}, []
+
     async def reload(self, params: Mapping[str, Any]) -> Reply:
         """Load anew beside what serves."""
         return await self._order(params, Location.reload)
