@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from supervisor import procfs
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
@@ -267,15 +268,14 @@ def process_birth(pid: int) -> str | None:
     On Linux the start time in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)).
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        fields = procfs.stat(pid)
     except FileNotFoundError:
         if not Path("/proc/self/stat").exists():
             return _birth_elsewhere(pid)
         return None
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else fields[19]
+    return None if fields[0] in b"ZX" else fields[19].decode("ascii")
 
 
 def _birth_elsewhere(pid: int) -> str | None:

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from loading import write
 
+from supervisor import procfs
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
 from supervisor.server.daemon import Daemon
@@ -254,11 +255,7 @@ def poll_now(true: Callable[[], Any], what: str, timeout: float = DEADLINE) -> N
 
 def alive(pid: int) -> bool:
     """True while ``pid`` runs; a zombie has ended, whoever has yet to collect it."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text[text.rindex(")") + 2] not in "ZX"
+    return procfs.state(pid) not in ("", "Z", "X")
 
 
 def marked(marker: str) -> list[int]:

@@ -74,10 +74,10 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _HOMES:
-            import difflib
+            from supervisor.nearest import near
 
-            near = difflib.get_close_matches(name, _HOMES, n=1)
-            meant = f": did you mean {near[0]!r}?" if near else ""
+            meant = near(name, _HOMES)
+            meant = f": did you mean {meant!r}?" if meant else ""
             file = Path(name).suffix in (".yaml", ".yml", ".py", ".toml")
             flag = "-f" if name.endswith(".py") else "-w"
             raise click.UsageError(

@@ -21,7 +21,7 @@ import envs
 from envs.children import run
 from supervisor.specs import EnvironmentSpec
 
-__all__ = ["Environments", "Prepared", "request_of"]
+__all__ = ["Environments", "Prepared"]
 
 # Installs wait for the network and the disk, probes for a process: a few of each side by side.
 _THREADS = 4
@@ -38,18 +38,6 @@ class Prepared:
     environment: envs.Environment
     overlay: Path | None
     environ: Mapping[str, str] = field(repr=False)
-
-
-def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
-    """The spec as ``envs`` takes it."""
-    return envs.EnvironmentRequest(
-        name=spec.name,
-        python=spec.python,
-        executable_path=spec.executable_path,
-        requirements=spec.requirements,
-        requirements_file=spec.requirements_file,
-        project=spec.project,
-    )
 
 
 class _Making:
@@ -142,7 +130,7 @@ class Environments:
                 f"{workspace} is gone: no environment is made in it",
                 hint="move the workspace's directory back, or supervise it where it is now",
             )
-        environment = self._store().sync(request_of(spec), progress=progress, cancel=self._cancel)
+        environment = self._store().sync(spec, progress=progress, cancel=self._cancel)
         overlay: Path | None
         try:
             overlay = envs.ensure_overlay(

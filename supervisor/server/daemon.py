@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor import __version__
+from supervisor import __version__, nearest
 from supervisor.change_signal import ChangeSignal
 from supervisor.conditions import Conditions
 from supervisor.curve_keys import KeyDirectory
@@ -36,7 +36,6 @@ from supervisor.locations.log_files import LogFiles, LogHandler
 from supervisor.locations.prefixes import Prefixes
 from supervisor.locations.transport import Transport, thrifty_context
 from supervisor.locations.verifier import Verifier
-from supervisor.nearest import nearest
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
@@ -180,7 +179,9 @@ class Daemon:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
-            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
+            raise UnknownLocationError(
+                name, hint=nearest.hint(name, [*self.locations, *self.remotes])
+            )
         return found
 
     async def _serve(self) -> None:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
-from supervisor.workspace_files.schema import MAX_COMPARED, Reading, Record, near
+from supervisor.workspace_files.schema import Reading, Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
@@ -188,7 +189,7 @@ class Assembly:
         """The environment of that name; the default one, and a problem, when there is none."""
         found = self.environments.get(name)
         if found is None and name not in self.environment_names and not self.incomplete:
-            known = sorted(self.environment_names)[:MAX_COMPARED]
+            known = sorted(self.environment_names)
             self.reading.problem(
                 position,
                 at,

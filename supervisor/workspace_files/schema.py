@@ -7,20 +7,18 @@ at once. Refuses to know any key of any file, to touch the file system or to rai
 
 from __future__ import annotations
 
-import difflib
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import SourcePosition
 from supervisor.workspace_files.document import Node, shorten
 
 __all__ = [
     "INVALID",
-    "MAX_COMPARED",
     "MAX_PROBLEMS",
     "AnyMap",
     "Choice",
@@ -36,12 +34,8 @@ __all__ = [
     "RecordShape",
     "Shape",
     "either",
-    "near",
 ]
 
-
-MAX_COMPARED = 500
-"""Names that a misspelling is compared with; more would make a hostile file slow to refuse."""
 
 MAX_PROBLEMS = 1000
 """More than anybody reads; a bound for files that are not what they seem."""
@@ -108,19 +102,6 @@ class Record:
 
     def at(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
-
-
-def near(word: str, words: Iterable[str]) -> str:
-    """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
-    candidates = list(words)
-    if len(candidates) > MAX_COMPARED:
-        return ""
-    folded = {re.sub(r"[-_ .]", "", w.lower()): w for w in reversed(candidates)}
-    bare = re.sub(r"[-_ .]", "", word.lower())[:80]
-    if bare in folded:
-        return folded[bare]
-    matches = difflib.get_close_matches(bare, folded, n=1, cutoff=0.7)
-    return folded[matches[0]] if matches else ""
 
 
 def either(words: Sequence[str]) -> str:

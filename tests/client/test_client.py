@@ -322,7 +322,16 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert supervisor.__version__ == project["version"]
 
 
-SLOW = {"asyncio", "pydantic", "yaml", "rich", "watchfiles", "virtualenv", "psutil", "envs"}
+SLOW = {
+    "asyncio",
+    "pydantic",
+    "yaml",
+    "rich",
+    "watchfiles",
+    "virtualenv",
+    "psutil",
+    "envs.interpreters",
+}
 
 
 def test_importing_the_client_imports_nothing_slow() -> None:

@@ -31,6 +31,7 @@ from supervised import environ, save
 
 from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, RequestError, SupervisorError, UnreachableError
+from supervisor.processes.process import is_stopped
 
 __all__ = ["KINDS", "Day", "DayFigures", "Judge", "draw", "play"]
 
@@ -339,7 +340,7 @@ def _kill(day: Day, victim: str, figures: DayFigures, stopped: Sequence[int] = (
     if pids:
         belongings = day.belongings(pids[0]) if victim == "shim" else {pids[0]}
         day.send(pids[0], signal.SIGKILL)
-        if victim == "shim" and not _is_stopped(day.pid):
+        if victim == "shim" and not is_stopped(day.pid):
             day.expect_gone(belongings)
 
 
@@ -469,12 +470,6 @@ def _connect_silently(day: Day) -> list[socket.socket]:
             one.connect(("127.0.0.1", day.port))
         found.append(one)
     return found
-
-
-def _is_stopped(pid: int) -> bool:
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    return False
 
 
 def _free_port() -> int:

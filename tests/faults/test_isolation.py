@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from scene import Scene, playing
 
+from supervisor import procfs
 from supervisor.client.client import Client
 from supervisor.errors import SupervisorError
 from supervisor.processes.limits import Cgroups
@@ -222,8 +223,8 @@ class Watch:
     def _ticks(self) -> int:
         total = 0
         for pid in self._scene.pids("shim", self._name):
-            with contextlib.suppress(OSError, IndexError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            with contextlib.suppress(OSError):
+                fields = procfs.stat(pid)
                 total += int(fields[11]) + int(fields[12])
         return total
 

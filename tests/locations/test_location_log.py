@@ -337,7 +337,7 @@ async def test_what_was_lost_is_counted(tmp_path, clock, monkeypatch):
         await read(log)
         assert await read(log) == [
             "short",
-            "1 KiB of output lost: the disk did not take it in time",
+            "2 KiB of output lost: the disk did not take it in time",
         ]
 
 

@@ -10,12 +10,12 @@ import sys
 import uuid
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
+from forkservers import launcher, method, scratch_environment
 from supervised import job, make_workspace, poll, supervising, supervisor_process
-from warmth import launcher, method, scratch_environment
 
+from supervisor import procfs
 from supervisor.processes.forkserver import Forkserver
 from supervisor.processes.start_limiter import StartLimiter
 
@@ -32,9 +32,9 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
-def born(pid: int | None) -> int:
+def born(pid: int) -> int:
     """When a process was started, in clock ticks."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(procfs.stat(pid)[19])
 
 
 @pytest.mark.parametrize("order", [("few", "many"), ("many", "few")])

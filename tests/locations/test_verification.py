@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forkservers import FORKED, method, scratch_environment, workspace_of
 from supervised import (
     Supervised,
     alive,
@@ -24,7 +25,6 @@ from supervised import (
     supervising,
     supervisor_process,
 )
-from warmth import FORKED, method, scratch_environment, workspace_of
 
 from supervisor.locations.verified import GivenUp, Verified
 from supervisor.locations.verifier import Verifier

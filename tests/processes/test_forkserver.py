@@ -12,8 +12,15 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from forkservers import (
+    BAD_LIBRARIES,
+    bad_environment,
+    children,
+    scratch_environment,
+    site_packages,
+    warm_request,
+)
 from supervised import alive, poll
-from warmth import BAD_LIBRARIES, bad_environment, scratch_environment, site_packages, warm_request
 
 from supervisor.processes.forkserver import (
     Forkserver,
@@ -381,15 +388,3 @@ async def test_forks_that_nobody_waits_for_leave_no_process(scratch, tmp_path):
             one_placed.kill(signal.SIGTERM)
             assert (await one_placed.exited).signal == signal.SIGTERM
         assert children(server.pid or 0) == []
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process, zombies included."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid:
-                    found.append(int(entry))
-    return sorted(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from supervised import child_process, job, make_workspace, supervising
 
-from supervisor.processes.limits import CGROUP, RLIMIT, UNENFORCED, Cgroups, confine, memory_text
+from supervisor.processes.limits import CGROUP, RLIMIT, UNENFORCED, Cgroups, confine
 from supervisor.specs import Limits
 
 METHODS = ["spawn", "auto"]
@@ -222,16 +222,3 @@ def test_a_cgroup_that_is_not_ours_is_left_alone(tmp_path, how, why):
     assert why in cgroups.why_not["memory"]
     assert sorted(tmp_path.rglob("*")) == before or "cpu" in how.get("controllers", "")
     assert (group / "cgroup.procs").read_text().split()[0] == str(os.getpid())
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (512 * 2**20, "512 MiB"),
-        (3 * 2**29, "1.5 GiB"),
-        (500_000_000, "476.8 MiB"),
-        (2**20, "1 MiB"),
-    ],
-)
-def test_sizes_as_people_write_them(size, text):
-    assert memory_text(size) == text

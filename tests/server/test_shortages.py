@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import launcher, method, scratch_environment
 from supervised import alive, job, make_workspace, poll, save, supervising
-from warmth import launcher, method, scratch_environment
 
 from supervisor.errors import RequestError
 from supervisor.processes import reaper as reapers

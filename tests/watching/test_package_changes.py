@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import forkservers, method, scratch_environment, site_packages
 from supervised import Supervised, job, make_workspace, poll, supervising
-from warmth import forkservers, method, scratch_environment, site_packages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 

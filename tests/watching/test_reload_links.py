@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import scratch_environment, site_packages
 from supervised import job, make_workspace, poll, reloaded, save, supervising
-from warmth import scratch_environment, site_packages
 
 
 def swap(link: Path, target: str) -> None:

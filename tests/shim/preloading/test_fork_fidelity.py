@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from fork_scenarios import EVERYTHING, LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
+from forkservers import method, scratch_environment
 from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
-from warmth import method, scratch_environment
 
 from supervisor.processes import forkserver, launcher
 
