@@ -17,6 +17,7 @@ from typing import Any
 from envs import EnvironmentRequest
 
 __all__ = [
+    "STATE_DIRECTORY",
     "EnvironmentSpec",
     "KillScope",
     "Limits",
@@ -30,6 +31,9 @@ __all__ = [
     "TargetKind",
     "WorkspaceSpec",
 ]
+
+STATE_DIRECTORY = ".supervise"
+"""The name of the directory, beside the workspace file, in which a supervisor keeps what it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +211,4 @@ class WorkspaceSpec:
     @property
     def state_directory(self) -> Path:
         """``.supervise`` beside the workspace file: environments, logs and snapshots."""
-        return self.directory / ".supervise"
+        return self.directory / STATE_DIRECTORY

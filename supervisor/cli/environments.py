@@ -163,10 +163,11 @@ def _made(one: Environment) -> dict[str, Any]:
 
 def _existing(session: Session) -> EnvironmentStore:
     """The store of the workspace, whether or not its files can be read."""
+    from supervisor.specs import STATE_DIRECTORY
     from supervisor.workspace_files import identify
 
     directory, _ = identify(session.selection, cwd=session.cwd)
-    return _store(directory, directory / ".supervise")
+    return _store(directory, directory / STATE_DIRECTORY)
 
 
 @env_.command("list", short_help="List the environments on disk.")

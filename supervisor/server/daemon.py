@@ -55,7 +55,7 @@ from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
-from supervisor.specs import LocationSpec, WorkspaceSpec
+from supervisor.specs import STATE_DIRECTORY, LocationSpec, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
 from supervisor.watching.file_watch import Disk, FileWatch
 from supervisor.watching.site_packages import Packages, fingerprint
@@ -113,7 +113,7 @@ class Daemon:
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
         directory, key = self._names[0]
-        self.state = StateDirectory(directory / ".supervise", key, temporary=once)
+        self.state = StateDirectory(directory / STATE_DIRECTORY, key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._earlier: dict[str, Snapshot] = {}
         database = None if once else self.state.path / "snapshots.db"
