@@ -52,12 +52,12 @@ def site_packages(folder: Path) -> Path:
 
 def launcher(running: Supervised) -> ForkserverPool:
     """The launcher of a running supervisor."""
-    return running.daemon._launcher
+    return running.daemon.services.launcher
 
 
 def forkservers(running: Supervised) -> list[int]:
     """Process ids of the forkservers that would be used next."""
-    servers = launcher(running)._servers.values()
+    servers = launcher(running).servers.values()
     return [one.pid for one in servers if one.usable and one.pid is not None]
 
 

@@ -195,7 +195,7 @@ class Supervised:
         chosen = names or tuple(self.daemon.locations)
 
         def armed() -> bool:
-            files = [self.daemon._files, *(self[name].files for name in chosen)]
+            files = [self.daemon.files, *(self[name].files for name in chosen)]
             return all(one is not None and one.watched for one in files)
 
         await poll(armed, "watched")

@@ -57,6 +57,11 @@ class LivenessProbe:
         self._asking: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def watched(self) -> list[Patient]:
+        """Those that are asked."""
+        return list(self._due)
+
     def watch(self, patient: Patient, unresponsive: Callable[[], Awaitable[None]]) -> None:
         """Ask ``patient`` every ``ping_interval`` seconds, until it ends; never if that is 0."""
         if patient.ping_interval > 0:

@@ -101,7 +101,7 @@ class Forkserver:
         self.left_out = dict(left_out or {})
         self._seeded = "PYTHONHASHSEED" not in request.environ
         self.hash_seed = request.environ.get("PYTHONHASHSEED") or _any_seed()
-        self._waiting = 0
+        self.waiting = 0
         self._warmed = False
         self._modules = modules
         self._tried = set(modules)
@@ -141,7 +141,7 @@ class Forkserver:
 
         Raises ``UnfitError``, ``UnfitLibrariesError`` or ``ForkserverGoneError``.
         """
-        self._waiting += 1
+        self.waiting += 1
         try:
             await asyncio.shield(self._starting)
         except asyncio.CancelledError:
@@ -149,7 +149,7 @@ class Forkserver:
                 raise ForkserverGoneError("the forkserver was told to end") from None
             raise
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
         """Fork one shim; raises ``UnfitError``, ``ForkserverGoneError`` or ``LaunchError``."""
@@ -182,7 +182,7 @@ class Forkserver:
 
     async def _warm_up(self, request: LaunchRequest, slots: StartLimiter) -> None:
         # The one that most locations wait for goes first.
-        async with slots.take(lambda: float(self._waiting)):
+        async with slots.take(lambda: float(self.waiting)):
             self._start(request)
             await self._preload()
             self._warmed = True

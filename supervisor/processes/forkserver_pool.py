@@ -73,7 +73,7 @@ class ForkserverPool:
         self._cold = cold
         self._learned = learned
         self._log = log
-        self._servers: dict[Key, Forkserver] = {}
+        self.servers: dict[Key, Forkserver] = {}
         self._unfit: dict[Key, str] = {}
         self._refused: dict[Key, dict[str, str]] = {}
         self._packages: dict[Path, str] = {}
@@ -133,7 +133,7 @@ class ForkserverPool:
         """A location of this environment imported the modules that its report names."""
         installed, preloaded = report.get("installed", ()), report.get("preloaded", ())
         self._learned.add(request.environment_key, request.name, [*preloaded, *installed])
-        server = self._servers.get(_key(request))
+        server = self.servers.get(_key(request))
         if server is not None:
             server.has(preloaded)
         if request.preload is None:
@@ -142,7 +142,7 @@ class ForkserverPool:
     def _look_outgrown(self, request: LaunchRequest) -> None:
         """Have the forkserver of ``request`` replaced soon when it lacks some of what is known."""
         key = _key(request)
-        server = self._servers.get(key)
+        server = self.servers.get(key)
         known = self._learned.modules(request.environment_key, ())
         if server is None or server.knows(set(known)):
             return
@@ -153,7 +153,7 @@ class ForkserverPool:
 
     def warm(self, request: LaunchRequest) -> None:
         """Start the forkserver in the background if there is none: the next reload will want it."""
-        server = self._servers.get(_key(request))
+        server = self.servers.get(_key(request))
         if self._why_cold(request) is None and (server is None or not server.usable):
             _keep(self._warming, self.prepare(request))
 
@@ -175,22 +175,22 @@ class ForkserverPool:
             task.cancel()
         if self._warming:
             await asyncio.wait(self._warming)
-        self._forget(list(self._servers))
+        self._forget(list(self.servers))
         if self._closing:
             await asyncio.wait(self._closing)
         await self._learned.close()
 
     def _keys(self) -> set[Key]:
-        return {*self._servers, *self._unfit, *self._refused}
+        return {*self.servers, *self._unfit, *self._refused}
 
     def _server(self, request: LaunchRequest) -> Forkserver:
         key = _key(request)
-        server = self._servers.get(key)
+        server = self.servers.get(key)
         if server is not None and not server.usable:
             self._drop(key, server)
             server = None
         if server is None:
-            server = self._servers[key] = self._new(request)
+            server = self.servers[key] = self._new(request)
         return server
 
     def _new(self, request: LaunchRequest) -> Forkserver:
@@ -261,7 +261,7 @@ class ForkserverPool:
     def _grow(self) -> None:
         self._calm = None
         for key, request in self._outgrown.items():
-            server = self._servers.get(key)
+            server = self.servers.get(key)
             if server is not None and server.usable:
                 _keep(self._warming, self._outgrow(key, request, server))
         self._outgrown.clear()
@@ -276,17 +276,17 @@ class ForkserverPool:
                 await self._look(request)
                 new = self._new(request)
             # Unless things went on meanwhile.
-            if self._servers.get(key) is old:
+            if self.servers.get(key) is old:
                 self._drop(key, old)
-                self._servers[key] = new
+                self.servers[key] = new
             self._look_outgrown(request)  # more may have been learned while it was warmed up
         except ForkserverGoneError:
             return
         except UnfitError as error:
-            if self._servers.get(key) is old:
+            if self.servers.get(key) is old:
                 self._give_up(key, str(error))
         finally:
-            if self._servers.get(key) is not new:
+            if self.servers.get(key) is not new:
                 self._retire(new)
 
     def _why_cold(self, request: LaunchRequest) -> str | None:
@@ -304,8 +304,8 @@ class ForkserverPool:
         self._unfit[key] = reason
 
     def _drop(self, key: Key, server: Forkserver) -> None:
-        if self._servers.get(key) is server:
-            del self._servers[key]
+        if self.servers.get(key) is server:
+            del self.servers[key]
             self._retire(server)
 
     def _forget(self, keys: list[Key]) -> None:
@@ -313,7 +313,7 @@ class ForkserverPool:
             self._unfit.pop(key, None)
             self._refused.pop(key, None)
             self._outgrown.pop(key, None)
-            server = self._servers.pop(key, None)
+            server = self.servers.pop(key, None)
             if server is not None:
                 self._retire(server)
 

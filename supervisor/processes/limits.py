@@ -119,7 +119,7 @@ class Cgroups:
         wanted = {name: value for name, value in wanted.items() if value is not None}
         if not wanted:
             return
-        places = self._found()
+        places = self.available()
         self._tidy()
         title = f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
         for name, value in wanted.items():
@@ -157,7 +157,8 @@ class Cgroups:
                 one.release()
         self._made = [one for one in self._made if one._groups or not one._released]
 
-    def _found(self) -> dict[str, _Place]:
+    def available(self) -> Mapping[str, _Place]:
+        """Where there are cgroups, by the limit that they enforce."""
         if self._places is None:
             self._places = {}
             try:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Collection
 
-__all__ = ["Reaper"]
+__all__ = ["PATIENCE", "Reaper"]
 
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
 _LEAST_LIFE = 0.1
 # How long one may take to clear up and end (seconds).
-_PATIENCE = 5.0
+PATIENCE = 5.0
 
 
 class Reaper:
@@ -103,7 +103,7 @@ class _Keeper:
 
             child.stdin.close()
             try:
-                child.wait(_PATIENCE)
+                child.wait(PATIENCE)
             except subprocess.TimeoutExpired:  # somebody stopped it
                 child.kill()
                 child.wait()

@@ -189,7 +189,7 @@ class Daemon:
         # Whatever fails on the way, and whatever fails to close, the rest is closed.
         async with contextlib.AsyncExitStack() as closing:
             controls = self._open(closing)
-            self._services.transport.start(self.conditions.tell("open_files_shims"))
+            self.services.transport.start(self.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
                 self.reading_began(self._read_ns)
@@ -233,9 +233,9 @@ class Daemon:
         closing.callback(self._disk.close)
         self._watcher = Watcher(self._paths_changed, self._armed, self.conditions.tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self._packages = Packages(self._watcher, self._disk, self._packages_changed)
-        closing.callback(self._packages.close)
-        self._files = FileWatch(
+        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
+        closing.callback(self.packages.close)
+        self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._inputs_changed
         )
         methods = Handlers(self).table()
@@ -271,15 +271,15 @@ class Daemon:
         closing.push_async_callback(self._end_locations)
         liveness = LivenessProbe()
         closing.push_async_callback(liveness.close)
-        self._services = Services(
+        self.services = Services(
             launcher,
             transport,
             environments,
             slots,
             liveness,
-            uses=_not_watched if self._once else self._packages.add,
+            uses=_not_watched if self._once else self.packages.add,
         )
-        self._verifier = Verifier(self._services, self.state.path, self._under_way)
+        self._verifier = Verifier(self.services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
         closing.callback(self._collect_no_more)
         closing.callback(self._notifier.stopping)
@@ -331,7 +331,7 @@ class Daemon:
         watching = None if self._once else Watching(self._disk, self._watcher.watch)
         location = Location(
             spec,
-            self._services,
+            self.services,
             log,
             self._location_changed,
             watching=watching,
@@ -366,7 +366,7 @@ class Daemon:
         """Watch the workspace's files, which were read after ``wall_ns``, by whatever links."""
         named = (self._cwd / path for path in self._selection.files)
         files = (*self.spec.files, *named)
-        self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
+        self.files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
 
     def _inputs_changed(self, paths: set[str], _late: bool) -> None:
         self._rereading.ask(paths)
@@ -377,7 +377,7 @@ class Daemon:
         if self.problems:  # what is wrong may be a file that is missing, and that no spec names yet
             self._rereading.ask(set())
         if owner == Packages.OWNER:
-            self._packages.hear(paths)
+            self.packages.hear(paths)
         elif (files := self._files_of(owner)) is not None:
             files.hear(paths)
 
@@ -385,13 +385,13 @@ class Daemon:
         if self._stop.is_set():
             return
         if owner == Packages.OWNER:
-            self._packages.look()
+            self.packages.look()
         elif (files := self._files_of(owner)) is not None:
             files.look()
 
     def _files_of(self, owner: str) -> FileWatch | None:
         if owner == _WORKSPACE_OWNER:
-            return self._files
+            return self.files
         location = self.locations.get(owner)
         return None if location is None else location.files
 
@@ -469,8 +469,8 @@ class Daemon:
             self._launcher.warm(request)
         prepared = [one.prepared for one in attempts if one.prepared is not None]
         used = {one.environment.prefix for one in prepared}
-        self._packages.use(used)
-        self._spawn(self._services.environments.collect(used))
+        self.packages.use(used)
+        self._spawn(self.services.environments.collect(used))
 
     def _hear(self, key: str, text: str | None) -> None:
         """A condition of the store, from its thread."""

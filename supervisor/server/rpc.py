@@ -206,7 +206,7 @@ class Control:
         number: Any = None
         payload: list[bytes] = []
         try:
-            request = self._parse(frames)
+            request = self.parse(frames)
             number = request.get("id")
             method = self._methods.get(request["method"])
             if method is None:
@@ -235,7 +235,7 @@ class Control:
             "way already"
         )
         try:
-            number = self._parse(frames).get("id")
+            number = self.parse(frames).get("id")
         except ProtocolError:
             return
         reply = [identity, wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})]
@@ -274,7 +274,7 @@ class Control:
         return True
 
     @staticmethod
-    def _parse(frames: list[bytes]) -> dict[str, Any]:
+    def parse(frames: list[bytes]) -> dict[str, Any]:
         if len(frames) != 1:
             raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
         try:

@@ -33,7 +33,9 @@ from runner_shim import wire
 from supervisor.snapshots.database_files import DatabaseFiles
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
 
-__all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
+__all__ = [
+    "COMPLETE", "FORGET_SECONDS", "KEPT_GENERATIONS", "RETRY", "SnapshotStore", "open_database",
+]  # fmt: skip
 
 KEPT_GENERATIONS = 20
 FORGET_SECONDS = 30 * 86400.0
@@ -69,9 +71,9 @@ CREATE TABLE IF NOT EXISTS snapshots (
 )
 """
 # Says that a new database holds all that it is to hold (its ``user_version``).
-_COMPLETE = 1
+COMPLETE = 1
 # How long it is left alone when none can be made (seconds); copying it may take long.
-_RETRY = 5.0
+RETRY = 5.0
 _COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report, checksum"
 _INSERT = f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 
@@ -190,7 +192,7 @@ class SnapshotStore:
         self._close()
         self._on_disk = self._merged = False
         self._unwritable(error)
-        database = self._database = _database(":memory:")
+        database = self._database = open_database(":memory:")
         for way in ("mode=ro", "immutable=1"):
             try:
                 database.execute("ATTACH ? AS disk", (f"{self._path.as_uri()}?{way}",))
@@ -207,7 +209,7 @@ class SnapshotStore:
 
     def _connect(self) -> dict[str, Snapshot]:
         target = ":memory:" if self._path is None else str(self._path)
-        self._database = _database(target)
+        self._database = open_database(target)
         self._on_disk = self._path is not None
         found = self._newest()
         self._note()
@@ -336,7 +338,7 @@ class SnapshotStore:
             whole = self._fill(files)
             files.put(keep=not (whole and (self._on_disk or self._merged)))
         except (OSError, *_TROUBLE) as error:
-            self._again = time.monotonic() + _RETRY
+            self._again = time.monotonic() + RETRY
             with contextlib.suppress(OSError):
                 files.remove_fresh()
             self._unwritable(error)
@@ -363,7 +365,7 @@ class SnapshotStore:
         """Make ``fresh``; whether all could be read that was kept."""
         files.remove_fresh()
         whole = True
-        with contextlib.closing(_database(str(files.fresh))) as database:
+        with contextlib.closing(open_database(str(files.fresh))) as database:
             database.execute("BEGIN")
             rows = self._rows()
             while True:
@@ -380,7 +382,7 @@ class SnapshotStore:
                     whole = False
             for snapshot in self._newest_saved.values():
                 database.execute(_INSERT, _row(snapshot))
-            database.execute(f"PRAGMA user_version={_COMPLETE}")
+            database.execute(f"PRAGMA user_version={COMPLETE}")
             database.execute("COMMIT")
         return whole
 
@@ -393,8 +395,8 @@ class SnapshotStore:
         files = self._files
         if files is None or not files.fresh.exists():
             return
-        with contextlib.closing(_database(str(files.fresh))) as database:
-            complete = database.execute("PRAGMA user_version").fetchone() == (_COMPLETE,)
+        with contextlib.closing(open_database(str(files.fresh))) as database:
+            complete = database.execute("PRAGMA user_version").fetchone() == (COMPLETE,)
         if complete:
             files.put(keep=True)
         else:
@@ -438,7 +440,8 @@ class SnapshotStore:
             self._database = None
 
 
-def _database(target: str) -> sqlite3.Connection:
+def open_database(target: str) -> sqlite3.Connection:
+    """A database with the tables of a store; raises ``sqlite3.Error``."""
     database = sqlite3.connect(target, isolation_level=None, uri=True)
     # Damaged text is no reason to raise: its checksum says what it is worth.
     database.text_factory = lambda data: data.decode("utf-8", "replace")

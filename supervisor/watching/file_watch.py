@@ -20,7 +20,7 @@ from supervisor.watching.dependencies import Dependencies, Looked
 from supervisor.watching.digests import Digests
 from supervisor.watching.settling import Burst
 
-__all__ = ["Dependencies", "Disk"]
+__all__ = ["PATIENCE", "Dependencies", "Disk"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -30,7 +30,7 @@ _THREADS = 4
 # After a load whose files were written while it went on, the next begins so much later (seconds):
 # at once for an edit that came too late, ever later for code that writes its own files whenever it
 # is loaded, which in the end is believed. A change at another time has it begin anew.
-_PATIENCE = (0.0, 0.0, 0.0, 2.0, 8.0, 32.0)
+PATIENCE = (0.0, 0.0, 0.0, 2.0, 8.0, 32.0)
 
 
 class Disk:
@@ -226,8 +226,8 @@ class FileWatch:
         if load != self._load:
             return  # another load is under way, which reads what is there now
         self._row = self._row + 1 if found else 0
-        if found and self._row <= len(_PATIENCE):
-            self._not_before = self._loop.time() + _PATIENCE[self._row - 1]
+        if found and self._row <= len(PATIENCE):
+            self._not_before = self._loop.time() + PATIENCE[self._row - 1]
             self._late = True
             self._tell(found)
 

@@ -26,7 +26,16 @@ from supervisor.conditions import Tell
 if TYPE_CHECKING:
     from inotify_simple import INotify
 
-__all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "directory_watch"]
+__all__ = [
+    "RETRY",
+    "DirectoryWatch",
+    "Heard",
+    "InotifyWatch",
+    "WatchfilesWatch",
+    "directory_watch",
+    "existing",
+    "find_inotify",
+]
 
 # What comes within a step is told together, and held back for no longer than this (seconds).
 _STEP = 0.010
@@ -34,7 +43,7 @@ _BURST = 0.05
 # So many bytes are taken at a time: a full queue, 16,384 events, would hold the event loop up.
 _MOST_READ = 16 * 1024
 # How long to leave it alone when the system cannot watch (seconds).
-_RETRY = 10.0
+RETRY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +78,13 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
         return WatchfilesWatch(heard)
     while True:
         try:
-            await asyncio.to_thread(_find_inotify)
+            await asyncio.to_thread(find_inotify)
             watch = InotifyWatch(_inotify(), heard)
             heard.trouble(None)
             return watch
         except (OSError, RuntimeError) as error:  # no thread can be started
             heard.trouble(f"files cannot be watched: {_why(error)}")
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(RETRY)
 
 
 class InotifyWatch:
@@ -138,7 +147,7 @@ class InotifyWatch:
             except (OSError, RuntimeError) as error:
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY):
+                    async with asyncio.timeout(RETRY):
                         await self._again.wait()
                 self._again.set()
                 continue
@@ -261,7 +270,7 @@ class WatchfilesWatch:
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
-            directories = await asyncio.to_thread(_existing, self._wanted)
+            directories = await asyncio.to_thread(existing, self._wanted)
             if not directories:
                 self._heard.armed(directories)
                 await self._again.wait()
@@ -286,15 +295,15 @@ class WatchfilesWatch:
                     continue
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY):
+                    async with asyncio.timeout(RETRY):
                         await self._again.wait()
 
 
-def _existing(paths: frozenset[str]) -> frozenset[str]:
+def existing(paths: frozenset[str]) -> frozenset[str]:
     return frozenset(path for path in paths if os.path.isdir(path))  # noqa: PTH112  # False, too, where we may not look
 
 
-def _find_inotify() -> None:
+def find_inotify() -> None:
     """What takes as long as a reload, for a thread: the import, and the search for libc."""
     with _inotify():
         pass  # nothing is handed over: whoever waits may have been cancelled

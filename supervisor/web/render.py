@@ -33,6 +33,7 @@ __all__ = [
     "numbered",
     "page",
     "plural_kind",
+    "templates",
     "whole",
 ]
 
@@ -175,7 +176,7 @@ def _environment() -> Environment:
     return made
 
 
-_templates = _environment()
+templates = _environment()
 
 
 def page(
@@ -198,4 +199,4 @@ def page(
         "logged_in": request.app.state.policy.token is not None,
         **context,
     }
-    return HTMLResponse(_templates.get_template(template).render(shown), status)
+    return HTMLResponse(templates.get_template(template).render(shown), status)

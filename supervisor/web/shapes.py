@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-__all__ = ["checked"]
+__all__ = ["SHAPES", "checked"]
 
 _DEEPEST = 20
 
@@ -21,7 +21,7 @@ def checked(definition: Mapping[str, Any], only: Collection[str] | None = None) 
     for name, value in definition.items():
         if only is not None and name not in only:
             continue
-        shape = _SHAPES.get(name)
+        shape = SHAPES.get(name)
         kept = value if shape is None else shape(value)
         if kept is not None:
             found[name] = kept
@@ -108,7 +108,7 @@ def _graph(value: Any, depth: int = 0) -> dict[str, Any] | None:
     return {"nodes": found}
 
 
-_SHAPES: Mapping[str, Callable[[Any], Any]] = {
+SHAPES: Mapping[str, Callable[[Any], Any]] = {
     "kind": _text,
     "name": _text,
     "repository": _text,

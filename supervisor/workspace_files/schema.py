@@ -137,7 +137,7 @@ class ListOf(Shape):
     """A list of one shape. Gives back the list of valid values."""
 
     def __init__(self, item: Shape, expected: str, *, empty: bool = True) -> None:
-        self._item = item
+        self.item = item
         self._empty = empty
         self.expected = expected
 
@@ -145,12 +145,12 @@ class ListOf(Shape):
         if node.kind != "list" or not (node.value or self._empty):
             return self.wrong(node, path, reading)
         values = [
-            self._item.read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)
+            self.item.read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)
         ]
         return [value for value in values if not isinstance(value, Invalid)]
 
     def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "array", "items": self._item.schema()}
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
         return schema if self._empty else {**schema, "minItems": 1}
 
 
@@ -174,7 +174,7 @@ class OneOrMore(Shape):
     """One value or a list of them. Gives back a list of (value, position)."""
 
     def __init__(self, item: Shape, expected: str) -> None:
-        self._item = item
+        self.item = item
         self.expected = expected
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
@@ -182,13 +182,13 @@ class OneOrMore(Shape):
         pairs = []
         for index, child in enumerate(children):
             at = f"{path}[{index}]" if node.kind == "list" else path
-            value = self._item.read(child, at, reading)
+            value = self.item.read(child, at, reading)
             if not isinstance(value, Invalid):
                 pairs.append((value, child.position))
         return pairs
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._item.schema(), {"type": "array", "items": self._item.schema()}]}
+        return {"anyOf": [self.item.schema(), {"type": "array", "items": self.item.schema()}]}
 
 
 class MapOf(Shape):
@@ -204,7 +204,7 @@ class MapOf(Shape):
         *,
         check: Callable[[str], tuple[str, str] | None] | None = None,
     ) -> None:
-        self._item = item
+        self.item = item
         self._check = check
         self.expected = expected
 
@@ -218,13 +218,13 @@ class MapOf(Shape):
                 reading.problem(
                     node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
                 )
-            value = self._item.read(child, f"{path}.{shorten(key)}", reading)
+            value = self.item.read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:
                 values[key] = value
         return values
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": self._item.schema()}
+        return {"type": "object", "additionalProperties": self.item.schema()}
 
 
 class AnyMap(Shape):

@@ -278,10 +278,10 @@ def test_ps_and_shutdown_of_nothing_are_well(tmp_path: Path, runtime: Path) -> N
 
 
 def test_help_lists_every_command(tmp_path: Path, runtime: Path) -> None:
-    from supervisor.cli.app import _HOMES
+    from supervisor.cli.app import HOMES
 
     text = supervise("--help", cwd=tmp_path, runtime=runtime).stdout
-    for name in _HOMES:
+    for name in HOMES:
         assert f"\n  {name} " in text
         assert supervise(name, "-h", cwd=tmp_path, runtime=runtime).returncode == 0
 

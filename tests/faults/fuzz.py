@@ -110,7 +110,7 @@ def snapshots(data: bytes) -> None:
 def requests(data: bytes) -> None:
     """What a client asks."""
     with contextlib.suppress(ProtocolError):
-        Control._parse([data])
+        Control.parse([data])
 
 
 @functools.cache

@@ -168,7 +168,7 @@ HOSTILE: dict[str, Hostile] = {
 
 def bounded(keys: dict[str, Any]) -> dict[str, Any] | None:
     """``keys`` with a limit of processes that means what it says; None where there can be none."""
-    if "processes" not in keys.get("limits", {}) or "processes" in Cgroups()._found():
+    if "processes" not in keys.get("limits", {}) or "processes" in Cgroups().available():
         return keys
     # Without a cgroup the limit counts all processes of the user: above what runs now. And root may
     # start as many as it likes (setrlimit(2)): a bomb without a limit is one.

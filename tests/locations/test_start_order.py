@@ -68,12 +68,12 @@ async def test_the_environment_that_most_wait_for_is_warmed_first(
 
         def server(kind: str) -> Forkserver | None:
             wanted = ("KIND", kind)
-            found = [one for key, one in launcher(running)._servers.items() if wanted in key[2]]
+            found = [one for key, one in launcher(running).servers.items() if wanted in key[2]]
             return found[0] if found else None
 
         def all_wait() -> bool:
             few, many = server("few"), server("many")
-            return few is not None and many is not None and (few._waiting, many._waiting) == (1, 5)
+            return few is not None and many is not None and (few.waiting, many.waiting) == (1, 5)
 
         await poll(lambda: (one := server("first")) and one.pid, "the slot is taken")
         make_workspace(tmp_path / "w", {}, {name: keys[name] for name in names})

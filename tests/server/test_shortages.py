@@ -82,7 +82,7 @@ async def test_an_end_is_told_when_no_thread_can_be_started(
 
 
 def test_a_reaper_that_is_held_holds_nobody(monkeypatch):
-    monkeypatch.setattr(reapers, "_PATIENCE", 0.2)
+    monkeypatch.setattr(reapers, "PATIENCE", 0.2)
     reaper = Reaper()
     try:
         reaper.add(2**22)
@@ -134,7 +134,7 @@ async def test_every_forkserver_of_an_environment_learns(tmp_path, runtime, scra
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        servers = launcher(running)._servers
+        servers = launcher(running).servers
         assert len(servers) == 2
         await poll(
             lambda: (
