@@ -153,6 +153,11 @@ class SnapshotStore:
         self._thread.submit(self._finish).result()
         self._thread.shutdown()
 
+    @property
+    def _open_one(self) -> sqlite3.Connection:
+        assert self._database is not None
+        return self._database
+
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -217,8 +222,7 @@ class SnapshotStore:
 
     def _newest(self) -> dict[str, Snapshot]:
         """The newest snapshot of each location that passes the checks."""
-        assert self._database is not None
-        keys = self._database.execute(
+        keys = self._open_one.execute(
             "SELECT location, generation FROM snapshots ORDER BY location, generation DESC"
         ).fetchall()
         found: dict[str, Snapshot] = {}
@@ -230,19 +234,17 @@ class SnapshotStore:
         return found
 
     def _forget(self, strangers: list[str]) -> None:
-        assert self._database is not None
-        self._database.executemany(
+        self._open_one.executemany(
             "DELETE FROM snapshots WHERE location = ?1 AND "
             "(SELECT max(loaded_at) FROM snapshots WHERE location = ?1) < ?2",
             [(name, time.time() - FORGET_SECONDS) for name in strangers],
         )
 
     def _save(self, snapshot: Snapshot, keep: int) -> None:
-        assert self._database is not None
         row = _row(snapshot)
         self._newest_saved[snapshot.location] = snapshot
-        self._database.execute(_INSERT, row)
-        self._database.execute(
+        self._open_one.execute(_INSERT, row)
+        self._open_one.execute(
             # By count: failed attempts have numbers, too, and must not cost history.
             "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
             "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
@@ -250,23 +252,20 @@ class SnapshotStore:
         )
 
     def _get(self, location: str, generation: int) -> Snapshot | None:
-        assert self._database is not None
-        row = self._database.execute(
+        row = self._open_one.execute(
             f"SELECT {_COLUMNS} FROM snapshots WHERE location = ? AND generation = ?",  # noqa: S608
             (location, generation),
         ).fetchone()
         return None if row is None else _snapshot(row)
 
     def _generations(self, location: str) -> list[int]:
-        assert self._database is not None
-        rows = self._database.execute(
+        rows = self._open_one.execute(
             "SELECT generation FROM snapshots WHERE location = ? ORDER BY generation", (location,)
         )
         return [row[0] for row in rows]
 
     def _history(self, location: str) -> list[dict[str, Any]]:
-        assert self._database is not None
-        rows = self._database.execute(
+        rows = self._open_one.execute(
             "SELECT generation, loaded_at, fingerprint, report, "
             "length(definitions) + length(sources) FROM snapshots "
             "WHERE location = ? ORDER BY generation",
@@ -387,8 +386,7 @@ class SnapshotStore:
         return whole
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        assert self._database is not None
-        yield from self._database.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
+        yield from self._open_one.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
 
     def _adopt(self) -> None:
         """Finish a ``_restore`` that the end of its process interrupted."""
