@@ -364,7 +364,7 @@ def _not_python(path: Path, detail: str) -> EnvError:
 
 def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
     try:
-        major, minor, micro = (int(part) for part in answer["version"])
+        major, minor, _ = (int(part) for part in answer["version"])
         text = str(answer["version_text"])
         if major < 3:
             raise EnvError(
@@ -387,20 +387,9 @@ def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
             str(answer["sys_version"]),
             str(answer["soabi"]),
         ]
-        return Interpreter(
-            executable=path,
-            real_executable=real,
-            version=(major, minor, micro),
-            version_text=text,
-            implementation=str(answer["implementation"]),
-            soabi=str(answer["soabi"]),
-            platform=str(answer["platform"]),
-            libc=str(answer["libc"]),
-            prefix=Path(answer["prefix"]),
-            base_prefix=Path(answer["base_prefix"]),
-            is_virtualenv=bool(answer["virtual"]),
-            key=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32],
-        )
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+        own = {"executable": path, "real_executable": real, "key": key}
+        return Interpreter.from_dict({**answer, **own, "is_virtualenv": answer["virtual"]})
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise _not_python(path, f"its answer cannot be read: {error}") from error
 

@@ -1,7 +1,7 @@
 """Where a supervisor and its clients meet: runtime directory, sockets, who is running.
 
 Owns the private runtime directory (0700, ours, no symlink) with one subdirectory a workspace, the
-names of the sockets in it, and ``supervisor.json``, which tells clients whom they talk to. Notices
+names of the sockets in it, and ``supervisor.json``, which tells clients which supervisor they talk to. Notices
 when any of it was taken away, and makes anew what it can; the sockets themselves are bound by who
 holds them. Light: clients import it, so it imports nothing that is slow. Never deletes what a live
 supervisor uses.
@@ -333,7 +333,7 @@ def _is_private(path: Path) -> bool:
 
 
 def _private_directory(path: Path) -> None:
-    """Make ``path`` 0700 and ours, or refuse: sockets in a shared directory are anybody's."""
+    """Make ``path`` 0700 and ours, or refuse: in a shared directory any user could connect."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     if not _is_private(path):

@@ -155,7 +155,7 @@ class LocationSpec:
     """One code location. Exactly one of ``target`` and ``remote`` is set.
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
-    ``preload`` names the modules of the forkserver; None means that they are learned. ``verify``:
+    ``preload`` names the modules of the forkserver; None: those that locations import. ``verify``:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never

@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,17 @@ def runtime() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def marker() -> Iterator[str]:
+    """A word that no other test's processes carry; what still carries it at the end is killed."""
+    from supervised import marked
+
+    word = uuid.uuid4().hex
+    yield word
+    for pid in marked(word):
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """``supervise env``: the virtualenvs of a workspace, made and looked at without a supervisor.
 
 Owns which environments are meant, the progress that is shown and the form of the lists. How an
-environment is made and when it may go is ``envs``' business. Needs no running supervisor; one that
+environment is made and when it may go is decided in ``envs``. Needs no running supervisor; one that
 runs shares what is made here.
 """
 
@@ -75,7 +75,7 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
 
 def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec]:
-    """What to make, each once, in the order of the workspace. Raises for a name nobody has."""
+    """What to make, each once, in the order of the workspace. Raises for an unknown name."""
     named = {one.name: one for one in spec.environments if one.name}
     located = {one.name: one.environment for one in spec.locations if one.remote is None}
     if not names:

@@ -53,8 +53,8 @@ _log = logging.getLogger("supervisor")
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a display asks, in seconds: it is content with an old answer for ``lines`` where it tells
-    of news alone, and for ``table`` where times and memory are shown, which change without any
-    news; ``timeout`` is how long an answer may take beyond that."""
+    of a change alone, and for ``table`` where times and memory are shown, which change without any
+    change; ``timeout`` is how long an answer may take beyond that."""
 
     lines: float = LONGEST_HOLD
     table: float = 1.0

@@ -107,7 +107,7 @@ def _definitions(location: LocationStatus, serving: Serving | None) -> str:
 
 
 def print_problems(terminal: Terminal, document: StatusDocument) -> None:
-    """What needs somebody's attention, below the table: reasons, warnings, broken edits."""
+    """What needs attention, below the table: reasons, warnings, broken edits."""
     lines: list[str] = []
     for one in document["locations"]:
         mark, style = words.symbol(one["state"])
@@ -260,7 +260,7 @@ def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
     if not serving["alive"]:
         text += terminal.paint(" (its process is gone)", "yellow")
     elif one["state"] != "ready":
-        text += terminal.paint(" (older than the newest attempt)", "yellow")
+        text += terminal.paint(" (older than the newest generation)", "yellow")
     return text
 
 

@@ -101,7 +101,7 @@ class FileWatch:
         self._disk = disk
         self._watch = watch
         self._changed = changed
-        self._interest = Dependencies(owner, disk.digests)
+        self._dependencies = Dependencies(owner, disk.digests)
         self._burst = Burst()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -174,7 +174,7 @@ class FileWatch:
         self._closed = True
         self._drop()
         if not self._busy:
-            self._disk.submit(self._interest.forget, lambda _: None)
+            self._disk.submit(self._dependencies.forget, lambda _: None)
 
     def _next(self) -> None:
         if self._busy or self._closed:
@@ -182,20 +182,22 @@ class FileWatch:
         if self._taking is not None:
             (looked, since_ns, noted, load), self._taking = self._taking, None
             took = partial(self._took, load)
-            self._run(lambda interest: interest.take(looked, since_ns, noted), took)
+            self._run(lambda dependencies: dependencies.take(looked, since_ns, noted), took)
         elif self._looking:
             self._looking = False
-            self._judge(lambda interest, loading: interest.outdated(loading=loading))
+            self._judge(lambda dependencies, loading: dependencies.outdated(loading=loading))
         elif self._heard:
             paths, self._heard = self._heard, set()
-            self._judge(lambda interest, loading: interest.concerned(paths, loading=loading))
+            self._judge(
+                lambda dependencies, loading: dependencies.concerned(paths, loading=loading)
+            )
 
     def _judge(self, look: Callable[[Dependencies, bool], set[str]]) -> None:
         since = self._since
 
-        def job(interest: Dependencies) -> set[str]:
-            found = look(interest, since is not None)
-            return found if since is None else interest.missed(found, since())
+        def job(dependencies: Dependencies) -> set[str]:
+            found = look(dependencies, since is not None)
+            return found if since is None else dependencies.missed(found, since())
 
         self._run(job, partial(self._judged, self._load, since is not None))
 
@@ -203,13 +205,18 @@ class FileWatch:
         self, job: Callable[[Dependencies], set[str]], told: Callable[[set[str]], None]
     ) -> None:
         def work() -> tuple[set[str], frozenset[str], frozenset[str], frozenset[str]]:
-            interest = self._interest
-            return job(interest), interest.directories, interest.points, interest.folders
+            dependencies = self._dependencies
+            return (
+                job(dependencies),
+                dependencies.directories,
+                dependencies.points,
+                dependencies.folders,
+            )
 
         def done(result: Any) -> None:
             self._busy = False
             if self._closed:
-                self._disk.submit(self._interest.forget, lambda _: None)
+                self._disk.submit(self._dependencies.forget, lambda _: None)
             elif result is not None:
                 found, directories, self._points, self._folders = result
                 if directories != self._directories:

@@ -48,7 +48,7 @@ RETRY = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Whom a watch tells, in the event loop's thread.
+    """The receiver of what a watch reports, in the event loop's thread.
 
     ``changed(paths)`` once a burst, ``armed(directories)`` once what was asked for last is watched,
     and which of it, ``lost(directories)`` when these are gone, ``lost(None)`` when changes may have
@@ -160,7 +160,7 @@ class InotifyWatch:
 
         def add() -> None:
             for path in paths:
-                # It went away meanwhile, or is nobody's to look into.
+                # It was removed meanwhile, or cannot be read.
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                     numbers.append((path, self._inotify.add_watch(path, self._mask)))
 
@@ -194,7 +194,7 @@ class InotifyWatch:
             with contextlib.suppress(OSError):  # the directory is gone, and its watch with it
                 self._inotify.rm_watch(number)
 
-    # Reading. Between two looks at a burst the descriptor is left alone: whoever writes without
+    # Reading. Between two looks at a burst the descriptor is left alone: a program that writes without
     # end costs a look every step.
 
     def _listen(self) -> None:
@@ -306,7 +306,7 @@ def existing(paths: frozenset[str]) -> frozenset[str]:
 def find_inotify() -> None:
     """What takes as long as a reload, for a thread: the import, and the search for libc."""
     with _inotify():
-        pass  # nothing is handed over: whoever waits may have been cancelled
+        pass  # nothing is handed over: the waiter may have been cancelled
 
 
 def _inotify() -> INotify:

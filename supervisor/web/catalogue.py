@@ -130,7 +130,7 @@ class Asset:
 
     @property
     def location(self) -> str | None:
-        """Where its page is, or None when nobody defines it."""
+        """Where its page is, or None when no location defines it."""
         return next(iter([*self.homes, *self.seen_in]), None)
 
 
@@ -260,7 +260,7 @@ class Catalogue:
             except (RequestError, UnknownLocationError):
                 self._shelves.pop(name, None)
             except SupervisorError:
-                return  # nobody answered: what was last had stays
+                return  # no answer: what was last received stays
             else:
                 large = snapshot.size > _LARGE
                 made = await asyncio.to_thread(shelf_of, snapshot) if large else shelf_of(snapshot)

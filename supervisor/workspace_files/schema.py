@@ -38,7 +38,7 @@ __all__ = [
 
 
 MAX_PROBLEMS = 1000
-"""More than anybody reads; a bound for files that are not what they seem."""
+"""More than a user reads; a bound for files that are not what they seem."""
 
 
 class Invalid:

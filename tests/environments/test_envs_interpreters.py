@@ -9,14 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from envs_support import VERSIONS, interpreter_path, private_environ, script
+from envs_support import VERSIONS, interpreter_path, script
 
 from envs import EnvError, Interpreter, interpreters, probe
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return private_environ(tmp_path / "home")
 
 
 @pytest.fixture(autouse=True)

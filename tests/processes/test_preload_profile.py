@@ -277,7 +277,7 @@ async def test_without_a_file_it_is_known_in_memory():
     ],
     ids=["empty", "cut", "binary", "deep", "list", "older", "text", "modules", "names"],
 )
-async def test_a_damaged_file_is_learned_again(tmp_path, data):
+async def test_a_damaged_file_is_made_again(tmp_path, data):
     path = tmp_path / "preload.json"
     path.write_bytes(data)
     learned = await opened(path)

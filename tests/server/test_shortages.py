@@ -123,7 +123,9 @@ async def test_without_pidfds_processes_are_fresh_and_their_ends_are_told(
         has_pidfds.cache_clear()
 
 
-async def test_every_forkserver_of_an_environment_learns(tmp_path, runtime, scratch):
+async def test_every_forkserver_of_an_environment_has_the_preload_profile(
+    tmp_path, runtime, scratch
+):
     # Neither is named by an import, so both are learned, and by one location after the other.
     late = '__import__("late_" + "library")\n__import__("good_" + "library")\n'
     workspace = workspace_of(
