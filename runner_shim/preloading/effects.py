@@ -315,16 +315,12 @@ class _Dict(_Followed):
             self._get()[name] = value
 
 
-class _Value(object):
+class _Value(_Followed):
     def __init__(self, name, get, put):
         self.name, self._get, self._put = name, get, put
 
-    def begin(self):
-        self.first = self.last = self._get()
-
-    def look(self):
-        before, self.last = self.last, self._get()
-        return before, self.last
+    def _now(self):
+        return self._get()
 
     def changes(self):
         before, now = self.look()
