@@ -303,15 +303,15 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
         ("bad_format", "the snapshot is not valid: format 7 is unknown, 1 was expected"),
         ("bad_report", "the snapshot is not valid: the report is no map"),
         ("bad_failure", "the shim reported a failure that cannot be read"),
-        ("silent", "starting the interpreter took longer than 3 s"),
+        ("silent", "starting the interpreter took longer than 1 s"),
         ("nothing", "loading bad took longer than 5 s"),
-        ("stranger", "starting the interpreter took longer than 3 s"),
+        ("stranger", "starting the interpreter took longer than 1 s"),
     ],
 )
 async def test_a_shim_that_breaks_the_protocol(tmp_path, runtime, monkeypatch, what, expected):
     monkeypatch.setattr("supervisor.processes.launcher.BOOT", HOSTILE_BOOT)
     # Short only where it must run out; a fresh interpreter may take a while to start.
-    timeout = {"silent": "3s", "stranger": "3s", "nothing": "5s"}.get(what, "30s")
+    timeout = {"silent": "1s", "stranger": "1s", "nothing": "5s"}.get(what, "30s")
     keys = {"env": {"HOSTILE": what}, "load_timeout": timeout, "start_method": "spawn"}
     failure, _ = await fail(tmp_path, runtime, {"bad.py": GOOD}, keys)
     assert expected in failure["message"]

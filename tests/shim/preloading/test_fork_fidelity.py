@@ -183,6 +183,7 @@ async def test_mixtures(first, tmp_path, runtime):
 RIGHT_ANYWAY = {"inserted_too_late", "reload_and_specs", "space"}
 
 
+@pytest.mark.slow
 async def test_each_is_seen_to_differ_without_the_checks(tmp_path, runtime, careless):
     """Else the tests above would show nothing."""
     workspace = workspace_of(tmp_path, QUICK, SCENARIOS, told=True)
