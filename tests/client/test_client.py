@@ -100,7 +100,7 @@ def test_status_of_all_and_of_one(running: SimpleNamespace) -> None:
     assert any(frame["user"] for frame in broken["failure"]["frames"])
 
 
-def test_status_since_waits_for_news_until_the_timeout(running: SimpleNamespace) -> None:
+def test_status_since_waits_for_a_change_until_the_timeout(running: SimpleNamespace) -> None:
     revision = running.client.status()["revision"]
     assert running.client.status(since=revision, timeout=0.05)["revision"] == revision
     assert running.client.status(since=revision - 1, timeout=60)["revision"] == revision

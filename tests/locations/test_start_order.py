@@ -38,7 +38,7 @@ def born(pid: int) -> int:
 
 
 @pytest.mark.parametrize("order", [("few", "many"), ("many", "few")])
-async def test_the_environment_that_most_wait_for_is_warmed_first(
+async def test_the_environment_that_most_wait_for_gets_its_forkserver_first(
     tmp_path, runtime, one_core, order
 ):
     """While the only slot is taken, one location waits for an environment and five for another."""
