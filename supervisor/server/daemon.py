@@ -42,7 +42,7 @@ from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
 from supervisor.processes.start_limiter import StartLimiter
-from supervisor.runtime_dir import CONTROL, SHIMS, Rendezvous
+from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.rpc import Control, RemoteControl
@@ -102,8 +102,10 @@ class Daemon:
         self._loop: asyncio.AbstractEventLoop | None = None
         database = None if once else self.state.path / "snapshots.db"
         self.store = SnapshotStore(database, self._hear, self.state.ensure)
-        self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
-        self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
+        self.runtime_directory = RuntimeDirectory.for_workspace(directory, key, self._environ)
+        self._presence = Presence(
+            lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
+        )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -124,8 +126,8 @@ class Daemon:
             _log.setLevel(logging.INFO)
             _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
-                self.rendezvous.open()
-            closing.callback(self.rendezvous.close)
+                self.runtime_directory.open()
+            closing.callback(self.runtime_directory.close)
             await self._serve()
 
     def shutdown(self, at_once: bool = False) -> None:
@@ -166,7 +168,7 @@ class Daemon:
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
             with starting():
-                self.rendezvous.announce(
+                self.runtime_directory.announce(
                     {
                         "workspace": self.spec.title,
                         "files": [str(path) for path in self.spec.files],
@@ -188,7 +190,7 @@ class Daemon:
         closing.callback(self.store.close)
         closing.callback(self._cancel_background)
         with starting():
-            transport = Transport(context, self.rendezvous.shim_address)
+            transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
         environments = Environments(self.state.root / "envs", self._environ)
         closing.callback(environments.close)
@@ -207,11 +209,11 @@ class Daemon:
         routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
         with starting():
-            control = Control(context, self.rendezvous.control_address, methods)
+            control = Control(context, self.runtime_directory.control_address, methods)
         closing.push_async_callback(control.close)
         controls: list[Control | RemoteControl] = [control]
         kept = Kept(
-            self._names[0], self.state, self.rendezvous, self._presence, self.store,
+            self._names[0], self.state, self.runtime_directory, self._presence, self.store,
             {CONTROL: control.rebind, SHIMS: transport.rebind},
         )  # fmt: skip
         self._upkeep = Upkeep(

@@ -347,7 +347,7 @@ def _kill(day: Day, victim: str, figures: DayFigures, stopped: Sequence[int] = (
 def _lose(day: Day, loss: str) -> None:
     """Take something away that the supervisor keeps; what is gone already stays so."""
     database = day.state / "snapshots.db"
-    runtime = place(day).runtime_directory
+    runtime = place(day).path
 
     def remove(*paths: Path) -> None:
         for path in paths:

@@ -25,7 +25,7 @@ from supervised import alive, environ, make_workspace, marked, save
 from supervisor import procfs
 from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 
 COMMAND = [sys.executable, str(Path(__file__).parent.parent / "programs" / "supervise.py")]
 # A promise: what is ours, and what user code started in its session, is gone so soon (seconds).
@@ -465,7 +465,7 @@ def listening() -> list[str]:
     return found
 
 
-def place(scene: Scene) -> Rendezvous:
+def place(scene: Scene) -> RuntimeDirectory:
     """Where the scene's supervisor and its clients meet."""
     environment = {"XDG_RUNTIME_DIR": str(scene.runtime)}
-    return Rendezvous.for_workspace(scene.folder, scene.workspace.name, environment)
+    return RuntimeDirectory.for_workspace(scene.folder, scene.workspace.name, environment)

@@ -361,7 +361,7 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
         await running.ready()
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(running.daemon.rendezvous.control_address)
+        socket.connect(running.daemon.runtime_directory.control_address)
         for frames in harmless:
             await socket.send_multipart(frames)
             try:
@@ -382,7 +382,7 @@ async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_p
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
     async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready()
-        address = running.daemon.rendezvous.control_address
+        address = running.daemon.runtime_directory.control_address
         greedy, modest = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
         for socket in (greedy, modest):
             socket.setsockopt(zmq.LINGER, 0)

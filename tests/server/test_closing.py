@@ -16,7 +16,7 @@ from supervisor.curve_keys import KeyDirectory
 from supervisor.errors import ConfigurationError, SupervisorError
 from supervisor.locations.transport import Transport
 from supervisor.processes.reaper import Reaper
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 from supervisor.server.daemon import Daemon
 from supervisor.server.rpc import RemoteControl
 from supervisor.watching.inotify import Heard, directory_watch
@@ -34,7 +34,7 @@ async def test_a_socket_that_cannot_be_had_leaves_none_open(tmp_path, runtime, m
         return made[0]
 
     monkeypatch.setattr(supervisor.server.daemon, "thrifty_context", context)
-    monkeypatch.setattr(Rendezvous, which, UNBINDABLE)
+    monkeypatch.setattr(RuntimeDirectory, which, UNBINDABLE)
     workspace = make_workspace(tmp_path / "w", {"a.py": job("one")})
     daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
     with pytest.raises(SupervisorError, match="no such file"):
