@@ -21,7 +21,8 @@ from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
-from supervisor.workspace_files.schema import Reading, Record
+from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.schema import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
