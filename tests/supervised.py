@@ -125,12 +125,23 @@ def save(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+class Methods:
+    """The control methods; what they are given is read as the control socket reads it."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._table = Handlers(daemon).table()
+
+    def __getattr__(self, name: str) -> Callable[[Mapping[str, Any]], Any]:
+        method, handler = self._table[name]
+        return lambda params: handler(method.read(params))
+
+
 class Supervised:
     """A running ``daemon`` and its methods."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self.methods = Handlers(daemon)
+        self.methods = Methods(daemon)
 
     def __getitem__(self, name: str) -> Location:
         return self.daemon.fleet.locations[name]

@@ -425,7 +425,7 @@ async def test_fifty_thousand_definitions(tmp_path, runtime):
         assert await running.settled(240) == {"good": "ready", "many": "ready"}, running.states()
         entry = await running.status("many")
         assert entry["serving"]["counts"] == {"job": 50000}
-        found, _ = await running.methods.definitions({"location": "many"})
+        found, _ = await running.methods.list({"location": "many"})
         assert len(wire.unpack(b"".join(found.pieces))["definitions"]) == 50000
         shown, _ = await running.methods.show({"location": "many", "name": "job_49999"})
         assert shown["definition"]["description"] == "the job number 49999"
