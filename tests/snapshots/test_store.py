@@ -356,7 +356,7 @@ def test_a_new_database_that_was_not_put_in_place_is_found(tmp_path, complete):
         store, _ = await reopened(folder / "s.db")
         store.save(snapshot("risk", 1, "a"))
         await store.check()
-        store.save(snapshot("risk", 2, "b"))
+        await asyncio.wrap_future(store.save(snapshot("risk", 2, "b")))
         with (
             contextlib.closing(sqlite3.connect(folder / "s.db")) as database,
             contextlib.closing(sqlite3.connect(folder / "s.db.new")) as fresh,
