@@ -13,6 +13,7 @@ schemas imports it to run.
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from supervisor.document_schema import Keywords
 from supervisor.states import STATES
 
 # Documents; what is only a part that several begin with is not one.
@@ -35,7 +36,6 @@ __all__ = [
     "Generation",
     "GenerationName",
     "History",
-    "Keywords",
     "LoadWarning",
     "LocationStatus",
     "Log",
@@ -60,13 +60,6 @@ __all__ = [
     "VerificationState",
     "Waited",
 ]
-
-
-class Keywords:
-    """Further keywords of JSON Schema for the type that they stand beside."""
-
-    def __init__(self, **keywords: Any) -> None:
-        self.keywords = keywords
 
 
 _TEXT = {"type": "string"}

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from fork_scenarios import EVERYTHING, LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
+from forkservers import method, scratch_environment
 from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
-from warmth import method, scratch_environment
 
 from supervisor.processes import forkserver, spawn
 
@@ -183,6 +183,7 @@ async def test_mixtures(first, tmp_path, runtime):
 RIGHT_ANYWAY = {"inserted_too_late", "reload_and_specs", "space"}
 
 
+@pytest.mark.slow
 async def test_each_is_seen_to_differ_without_the_checks(tmp_path, runtime, careless):
     """Else the tests above would show nothing."""
     workspace = workspace_of(tmp_path, QUICK, SCENARIOS, told=True)
