@@ -8,6 +8,7 @@ SupervisorError
 ├── StartError              the machine or its limits do not let one start (exit status 1)
 ├── UnknownLocationError    no location of that name (exit status 4)
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
+├── UnknownRunError         no run of that id (exit status 4)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
@@ -38,6 +39,7 @@ __all__ = [
     "SupervisorError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownRunError",
     "UnreachableError",
 ]
 
@@ -179,6 +181,13 @@ class UnknownDefinitionError(_UnknownError):
 
     def __str__(self) -> str:
         return f"no definition is named {self.name!r}"
+
+
+class UnknownRunError(_UnknownError):
+    code = "unknown_run"
+
+    def __str__(self) -> str:
+        return f"no run has the id {self.name!r}"
 
 
 class _SentenceError(SupervisorError):

@@ -26,6 +26,7 @@ FOLDERS = (
     "client",
     "server",
     "locations",
+    "runs",
     "watching",
     "processes",
     "snapshots",
@@ -33,7 +34,7 @@ FOLDERS = (
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.
-BEHIND_THE_SOCKET = ("server", "locations", "watching", "processes")
+BEHIND_THE_SOCKET = ("server", "locations", "runs", "watching", "processes")
 RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
 SHIM_FOLDERS = {
@@ -41,7 +42,7 @@ SHIM_FOLDERS = {
     "definitions": ("loading",),
     "loading": ("frameworks",),
     "frameworks": ("definitions", "loading"),
-    "process": ("loading", "frameworks", "preloading"),
+    "process": ("loading", "frameworks", "preloading", "definitions"),
     "preloading": ("loading", "frameworks", "process"),
 }
 
@@ -98,6 +99,7 @@ def test_the_supervisor_imports_downwards(name):
         target = folder_of(other)
         assert FOLDERS.index(target) >= FOLDERS.index(folder), f"{name} imports {other}"
         assert (folder, target) != ("watching", "processes"), f"{name} imports {other}"
+        assert (folder, target) != ("runs", "watching"), f"{name} imports {other}"
         if target in BEHIND_THE_SOCKET and FOLDERS.index(folder) < FOLDERS.index("server"):
             assert name in RUN_IT, f"{name} imports {other}"
 
@@ -153,7 +155,7 @@ def test_packages_import_one_way(name):
         if package == "runner_shim":
             assert top not in ("supervisor", "envs"), other
         if package == "supervisor" and top == "runner_shim":
-            shared = ("", ".wire", ".lifeline", ".masking")
+            shared = ("", ".wire", ".lifeline", ".masking", ".records")
             assert other in [f"runner_shim{one}" for one in shared], other
 
 

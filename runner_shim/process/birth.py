@@ -17,9 +17,9 @@ import gc
 import os
 import sys
 from _imp import acquire_lock, release_lock
-from _signal import NSIG, SIG_DFL
+from _signal import NSIG, SIG_DFL, SIG_SETMASK, SIGKILL, pthread_sigmask
 from _signal import signal as set_handler
-from errno import EINTR
+from errno import EEXIST, EINTR, ENOENT
 from fcntl import F_GETFL, F_SETFL, F_SETOWN, LOCK_EX, LOCK_NB, fcntl, lockf
 from os import (
     O_APPEND,
@@ -49,7 +49,6 @@ from os import (
     waitpid,
     write,
 )
-from signal import SIG_SETMASK, SIGKILL, pthread_sigmask
 from time import time
 
 from runner_shim import records, wire
@@ -113,10 +112,8 @@ def _monitor(request, private, become):
         spare = _Spare()
         _remark(request["marks"]["monitor"])
         lock = open("monitor.lock", O_RDWR | O_CREAT, 0o600, dir_fd=directory)
-        lockf(lock, LOCK_EX | LOCK_NB)  # raises when another monitor has it
-        if _is_there("final", directory):
+        if not _take_on(directory, lock):
             _exit(0)
-        _begin(directory)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
         pid = _fork_run()
@@ -165,12 +162,26 @@ class _Spare(object):
             self.taken.append(one)
 
 
-def _begin(directory):
-    begun = open("begun", O_WRONLY | O_CREAT | O_EXCL, 0o600, dir_fd=directory)
+def _take_on(directory, lock):
+    """Be the one monitor of the run; False when it has, or had, another."""
+    try:
+        lockf(lock, LOCK_EX | LOCK_NB)
+        stat("final", dir_fd=directory)
+        return False
+    except OSError as error:
+        if error.errno != ENOENT:
+            return False
+    try:
+        begun = open("begun", O_WRONLY | O_CREAT | O_EXCL, 0o600, dir_fd=directory)
+    except OSError as error:
+        if error.errno != EEXIST:
+            raise
+        return False
     write(begun, records.framed(wire.pack({"pid": getpid(), "time": time()})))
     fsync(begun)
     close(begun)
     fsync(directory)
+    return True
 
 
 def _begin_run(mark, line):
@@ -185,14 +196,6 @@ def _begin_run(mark, line):
     except OSError:
         pass  # the writing end is open
     _remark(mark)
-
-
-def _is_there(name, directory):
-    try:
-        stat(name, dir_fd=directory)
-    except OSError:
-        return False
-    return True
 
 
 def _close(descriptor):

@@ -5,8 +5,9 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
+``start_run {request, run}``, ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
+``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``pong {request}``. A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -15,9 +16,10 @@ import os
 import sys
 
 from runner_shim import wire
-from runner_shim.process.channel import Channel
+from runner_shim.process import birth
+from runner_shim.process.channel import Channel, open_descriptors
 
-__all__ = ["run"]
+__all__ = ["arm_stack_dump", "run"]
 
 # Dumps all Python stacks to stderr without running Python code: the last real-time signal but two,
 # which neither the C library nor anything we know of uses.
@@ -29,7 +31,7 @@ def run(address, instance, lifeline, hidden=None):
 
     ``hidden`` holds the preloaded modules of a forked process.
     """
-    _arm_stack_dump()
+    arm_stack_dump()
     channel = Channel(address, instance, lifeline)
     if hidden is not None:
         hidden.leave = lambda reason: _leave(channel, reason)
@@ -46,7 +48,7 @@ def run(address, instance, lifeline, hidden=None):
             }
         )
     )
-    session = _Session()
+    session = _Session(hidden)
     while True:
         frames = channel.receive()
         if frames is None:
@@ -67,14 +69,19 @@ def run(address, instance, lifeline, hidden=None):
 class _Session(object):
     """What has been loaded, and the answers to requests about it."""
 
-    def __init__(self):
+    def __init__(self, hidden):
+        self._hidden = hidden
+        self._private = set()
         self._loaded = None
 
     def answer(self, message):
         """The frames that answer ``message``; never raises what user code raised."""
-        handler = {"load": self._load, "describe": self._describe, "ping": self._ping}.get(
-            message["type"]
-        )
+        handler = {
+            "load": self._load,
+            "describe": self._describe,
+            "start_run": self._start_run,
+            "ping": self._ping,
+        }.get(message["type"])
         if handler is None:
             return _failed(message, "protocol", "no request is named %r" % message["type"])
         return handler(message)
@@ -85,6 +92,8 @@ class _Session(object):
         from runner_shim.loading import target
         from runner_shim.loading.load_failure import LoadFailure
 
+        # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
+        self._private = open_descriptors() - {0, 1, 2}
         try:
             loaded = target.load(message.get("target") or {})
         except LoadFailure as failure:
@@ -123,6 +132,29 @@ class _Session(object):
             }
         )
 
+    def _start_run(self, message):
+        """Fork a run of what is loaded, with its monitor (docs/runs.md)."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        from runner_shim.preloading import leftovers
+        from runner_shim.process import run
+
+        unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
+        if unfit:
+            return _failed(message, "unfit", unfit)
+        run.executor()
+        order = message["run"]["order"]
+        module = (lambda name: None) if self._hidden is None else self._hidden.module
+        _flush()  # what is buffered is not the run's to print
+        failed = birth.start(
+            message["run"],
+            self._private,
+            lambda ends: run.become(ends, order, lambda: self._loaded, module),
+        )
+        if failed:
+            return _failed(message, "unfit", failed)
+        return wire.encode({"type": "run_started", "request": message.get("request")})
+
     def _ping(self, message):
         return wire.encode({"type": "pong", "request": message.get("request")})
 
@@ -156,7 +188,8 @@ def _flush():
             pass
 
 
-def _arm_stack_dump():
+def arm_stack_dump():
+    """Have the stacks of all threads written to standard error at a signal."""
     try:
         import faulthandler
 

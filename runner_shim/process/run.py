@@ -7,6 +7,7 @@ outcome: ``{"outcome": {"state", "failure"}}``.
 """
 
 import atexit
+import importlib
 import os
 import signal
 import sys
@@ -53,10 +54,11 @@ class Events(object):
 def executor():
     """The function that executes; imported before the fork, so that each run finds it there."""
     try:
-        from runner_shim.execution import execute
+        return importlib.import_module("runner_shim.execution").execute
     except ImportError:
         from runner_shim.process.stand_in import execute
-    return execute
+
+        return execute
 
 
 def become(ends, order, load, module=lambda name: None):

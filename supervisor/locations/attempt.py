@@ -1,7 +1,6 @@
 """One attempt to run a location: a process from its placing to its end, and what is asked of it.
 
-Owns one instance: environment prepared, process placed, hello, load, requests, the stop ladder. An
-attempt is one generation and never starts a second process. It raises ``AttemptFailedError`` for
+Owns one instance: environment, process, hello, load, requests, the stop ladder. It raises ``AttemptFailedError`` for
 what cannot be loaded and ``AttemptDiedError`` for a process that ended by itself; what follows from
 either is the location's business.
 """
@@ -42,19 +41,13 @@ __all__ = ["Attempt", "AttemptDiedError", "AttemptFailedError", "Services"]
 
 _T = TypeVar("_T")
 
-# The shim's, see runner_shim/process/request_loop.py: dumps the Python stack to its standard error.
 _STACK_SIGNAL = 62
-# How much of what it wrote is kept to look through for why it died (bytes): while it loads, and once
-# it serves, as very many do.
 _LAST_WORDS = 64 * 1024
 _FEWER_WORDS = 16 * 1024
-# A stack dump is waited for until it has come: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
-# What a forked process says of why it cannot go on (characters).
 _MAX_REASON = 500
 _REPLACED = "a fresh process takes its place"
 _STACK_GRACE = 0.1
-# The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
 
 
@@ -92,8 +85,7 @@ class Attempt:
 
     ``fresh_because`` says why it must be a fresh process, whatever the spec would have; it may be
     set until ``load``. ``hash_seed`` is a fresh one's PYTHONHASHSEED ("": its own).
-    ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
-    more), and says why.
+    ``refused`` is set once we killed its process, and says why.
     """
 
     def __init__(
@@ -127,8 +119,7 @@ class Attempt:
         self._services = services
         self._log = log
         self._words = LastWords(_LAST_WORDS)
-        self._doing = "starting"
-        self._next_request = 1
+        self._doing, self._next_request = "starting", 1
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[bytes]]]] = {}
@@ -205,7 +196,6 @@ class Attempt:
     async def _start_and_load(
         self, request: LaunchRequest, heard: Callable[[], None]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        # Waiting for others to start is not this one's time.
         time_left = RunningTime(self.spec.load_timeout)
         begun = time.monotonic()
         await self._place(request)
@@ -245,6 +235,19 @@ class Attempt:
         if message["type"] == "failed":
             raise AttemptFailedError(self._why(message))
         return {"definition": message.get("definition"), "source": message.get("source")}
+
+    async def start_run(self, run: dict[str, Any], patience: float) -> str:
+        """Have the shim fork ``run``; "" or why a fresh process has to run it.
+
+        When it does not answer it may still fork later: a run's journal lets one monitor begin."""
+        asked = await self._ask({"type": "start_run", "run": run})
+        if not await RunningTime(patience).wait([asked]):
+            return f"the process that serves did not answer within {patience:g} s"
+        try:
+            message, _ = await asked
+        except (AttemptFailedError, AttemptDiedError) as error:
+            return f"the process that serves has ended: {error}"
+        return "" if message["type"] == "run_started" else self._why(message).message
 
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""
@@ -305,7 +308,7 @@ class Attempt:
             await asyncio.wait([self.placed.exited], timeout=_STACK_GRACE)
             texts = self._words.lines(before)
             if texts and texts == lines:
-                break  # nothing more came since the last look
+                break
             lines = texts
         return lines
 
@@ -353,7 +356,6 @@ class Attempt:
 
     async def _place(self, request: LaunchRequest) -> None:
         self._services.transport.expect(self.instance, self._received)
-        # A file's times are those of the kernel's clock, which may be a tick behind.
         self.reading_since_ns = time.time_ns() - _TICK
         self.reading_since = time.monotonic()
         try:
@@ -486,15 +488,13 @@ class Attempt:
     @property
     def executable(self) -> Path | None:
         """The interpreter, once it is known."""
-        return None if self.prepared is None else self.prepared.environment.interpreter.executable
+        return self.prepared.environment.interpreter.executable if self.prepared else None
 
 
 def _place(executable: Path) -> str:
-    # A virtualenv's interpreter is a link, most often to one that others share.
     return f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Whoever asked may be gone; an outcome that nobody collects is no defect.
     if not future.cancelled():
         future.exception()

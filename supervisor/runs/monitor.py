@@ -12,6 +12,7 @@ memory is bounded.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
@@ -47,7 +48,6 @@ _STACK_SIGNAL = 62  # see runner_shim/process/request_loop.py
 _STACK_SECONDS = 0.5
 _EXIT_SECONDS = 30.0  # for exit functions, once the outcome is known
 _SWEEP_SECONDS = 10.0
-_PAUSE = 0.01
 _KEPT_TYPES = ("RUN_", "PIPELINE_")
 
 
@@ -107,7 +107,7 @@ class Events:
         except records.RecordError:
             self.dropped += 1
             return
-        if not isinstance(event, dict):
+        if not isinstance(event, dict) or self.size >= 2 * _MOST_EVENT_BYTES:
             self.dropped += 1
             return
         if "outcome" in event:
@@ -127,14 +127,11 @@ class Events:
                 self.say("ENGINE_EVENT", text)
             self.dropped += 1
             return
-        if self.size >= 2 * _MOST_EVENT_BYTES:
-            self.dropped += 1
-            return
         self._append(records.framed(payload))
 
-    def say(self, kind: str, message: str, data: dict[str, Any] | None = None) -> None:
+    def say(self, kind: str, message: str) -> None:
         """An event of the monitor's own."""
-        event = {"type": kind, "step": None, "time": time.time(), "message": message, "data": data}
+        event = {"type": kind, "step": None, "time": time.time(), "message": message, "data": None}
         self._append(records.framed(records.pack(event)))
 
     def _append(self, record: bytes) -> None:
@@ -225,7 +222,8 @@ class Monitor:
         self._cancel: dict[str, Any] | None = None
         self._hurried = False
         self._timed_out = False
-        self._notify = self._make_notify()
+        self._notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        self._notify.setblocking(False)
         timeout = self._order.get("timeout")
         self._until = self._began + timeout if isinstance(timeout, int | float) else None
         self._poll = select.poll()
@@ -254,8 +252,6 @@ class Monitor:
                 else:
                     self._read(descriptor)
         self._finish()
-
-    # Reading.
 
     def _read(self, descriptor: int) -> bool:
         """True when something came."""
@@ -291,8 +287,6 @@ class Monitor:
             for _ in range(32):
                 if not self._read(descriptor):
                     break
-
-    # Ending.
 
     def _look(self, now: float) -> None:
         """At what is asked of it, and at the clock."""
@@ -333,10 +327,7 @@ class Monitor:
 
     def _kill(self, number: int, *, alone: bool = False) -> None:
         try:
-            if alone:
-                os.kill(self._pid, number)
-            else:
-                os.killpg(self._pid, number)
+            (os.kill if alone else os.killpg)(self._pid, number)
         except OSError:
             return
         if number == signal.SIGKILL:
@@ -382,7 +373,7 @@ class Monitor:
             except ChildProcessError:
                 return
             self._drain()
-            time.sleep(_PAUSE)
+            time.sleep(0.01)
 
     def _kill_children(self) -> None:
         with open("/proc/thread-self/children", "rb") as file:  # noqa: PTH123  # pathlib is large
@@ -427,8 +418,6 @@ class Monitor:
             "lost_output": sum(one.lost for one in self._streams.values()),
         }
 
-    # The journal.
-
     def _read_order(self) -> dict[str, Any]:
         with os.fdopen(os.open("order", os.O_RDONLY, dir_fd=self._directory), "rb") as file:
             payloads, _, _ = records.split(file.read())
@@ -439,10 +428,10 @@ class Monitor:
     def _take_room(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         room = os.open("final.room", flags, 0o600, dir_fd=self._directory)
-        try:  # noqa: SIM105  # contextlib is large
+        try:
             os.posix_fallocate(room, 0, FINAL_ROOM)
         except OSError:
-            pass  # a file system that cannot, or a full disk: then it must have room at the end
+            return room  # a file system that cannot, or a full disk: it must have room at the end
         return room
 
     def _write_final(self, record: bytes) -> None:
@@ -464,15 +453,8 @@ class Monitor:
                     raise
                 time.sleep(_LOOK)
 
-    def _make_notify(self) -> Any:
-        """A socket on which the supervisor hears that there is more to read; nobody need listen."""
-        import _socket
-
-        one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-        one.setblocking(False)
-        return one
-
     def _tell(self) -> None:
+        """Have the supervisor hear that there is more to read; it need not listen."""
         try:
             self._notify.sendto(str(self._order["run"]).encode(), str(self._order["notify"]))
         except OSError:
@@ -498,6 +480,7 @@ def _signal_name(number: int | None) -> str:
 
 
 def _main() -> None:
+    os.chdir("/")
     numbers = [int(one) for one in sys.argv[-1].split(":")]
     lock = numbers[2]
     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held since before the exec
@@ -515,5 +498,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    os.chdir("/")
     _main()

@@ -46,8 +46,10 @@ from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, Rendezvous
 from supervisor.server.handlers import Handlers
+from supervisor.server.placing import Placer
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.rereading import Rereading
 from supervisor.server.rpc import Control, RemoteControl
@@ -69,14 +71,15 @@ _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 _COLLECT_DELAY = 5.0
+# How long runs go on by themselves when the supervisor is told to stop (seconds).
+_RUN_GRACE = 5.0
 
 
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
-    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``started`` is set when clients can connect. ``run`` returns after
+    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too. ``started`` is set when clients can connect. ``run`` returns after
     ``shutdown``.
     """
 
@@ -106,7 +109,7 @@ class Daemon:
         self.conditions = Conditions(self.changed, time.time)
         self.news = ChangeSignal()
         self._stop = asyncio.Event()
-        self._at_once = False
+        self._at_once = self._leave_runs = False
         self._background: set[asyncio.Task[None]] = set()
         self._collecting: asyncio.TimerHandle | None = None
         self._leaving: dict[str, Location] = {}
@@ -119,6 +122,7 @@ class Daemon:
         self._earlier: dict[str, Snapshot] = {}
         database = None if once else self.state.path / "snapshots.db"
         self.store = SnapshotStore(database, self._hear, self.state.ensure)
+        self.runs: Runs
         self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
         self._rereading = Rereading(self, self.started, self._stop.is_set, self._spawn)
         self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
@@ -146,8 +150,10 @@ class Daemon:
             closing.callback(self.rendezvous.close)
             await self._serve()
 
-    def shutdown(self, at_once: bool = False) -> None:
-        """Stop everything; ``at_once`` kills instead of asking."""
+    def shutdown(self, at_once: bool = False, *, leave_runs: bool = False) -> None:
+        """Stop everything; ``at_once`` kills instead of asking. ``leave_runs``: but runs, which the
+        next supervisor adopts."""
+        self._leave_runs = leave_runs and not at_once
         if at_once and not self._at_once:
             self._at_once = True
             for location in self._all_locations():
@@ -174,8 +180,7 @@ class Daemon:
         return list(self.locations.values())
 
     def location(self, name: str) -> Location:
-        """The location of that name; raises ``UnknownLocationError``, and ``RequestError`` for one
-        that is served elsewhere."""
+        """The location of that name; raises ``UnknownLocationError`` or ``RequestError``."""
         if name in self.remotes:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
@@ -185,7 +190,6 @@ class Daemon:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # Whatever fails on the way, and whatever fails to close, the rest is closed.
         async with contextlib.AsyncExitStack() as closing:
             controls = self._open(closing)
             self._services.transport.start(self.conditions.tell("open_files_shims"))
@@ -198,7 +202,7 @@ class Daemon:
             for spec in self.spec.locations:
                 self._add(spec, "the supervisor started")
                 await asyncio.sleep(0)  # the first go on
-            # Not before it knows its locations: clients of an earlier one connect by themselves.
+            await self.runs.open()
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.conditions.tell(key))
             with starting():
@@ -268,16 +272,16 @@ class Daemon:
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
+        placer, runtime = (
+            Placer(lambda: self.locations, self.news),
+            self.rendezvous.runtime_directory,
+        )
+        self.runs = Runs(self.state.path / "runs", runtime / "runs.sock", placer, self.changed)
+        closing.push_async_callback(self._end_runs)
         liveness = LivenessProbe()
         closing.push_async_callback(liveness.close)
-        self._services = Services(
-            launcher,
-            transport,
-            environments,
-            slots,
-            liveness,
-            uses=_not_watched if self._once else self._packages.add,
-        )
+        uses = _not_watched if self._once else self._packages.add
+        self._services = Services(launcher, transport, environments, slots, liveness, uses)
         self._verifier = Verifier(self._services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
         closing.callback(self._collect_no_more)
@@ -286,9 +290,8 @@ class Daemon:
 
     def _is_back(self) -> None:
         self._rereading.ask(set())
-        for location in self.locations.values():
-            if location.failure is not None:
-                location.reload("the workspace's directory is there again")
+        for location in [one for one in self.locations.values() if one.failure is not None]:
+            location.reload("the workspace's directory is there again")
 
     def _cancel_background(self) -> None:
         for task in self._background:
@@ -297,6 +300,11 @@ class Daemon:
     def _collect_no_more(self) -> None:
         if self._collecting is not None:
             self._collecting.cancel()
+
+    async def _end_runs(self) -> None:
+        if not self._leave_runs:
+            await self.runs.end(0.0 if self._at_once else _RUN_GRACE, at_once=self._at_once)
+        await self.runs.close()
 
     async def _end_locations(self) -> None:
         for location in self._all_locations():
@@ -321,12 +329,9 @@ class Daemon:
         if spec.remote is not None:
             self.remotes[spec.name] = spec
             return
-        log = LocationLog(
-            self._logs,
-            self.state.log_path(spec.name),
-            on_write=self.news.tell,
-            later=asyncio.get_running_loop().call_later,
-        )
+        later = asyncio.get_running_loop().call_later
+        path = self.state.log_path(spec.name)
+        log = LocationLog(self._logs, path, on_write=self.news.tell, later=later)
         watching = None if self._once else Watching(self._disk, self._watcher.watch)
         location = Location(
             spec,
@@ -373,7 +378,7 @@ class Daemon:
     def _paths_changed(self, owner: str, paths: set[str]) -> None:
         if self._stop.is_set():
             return
-        if self.problems:  # what is wrong may be a file that is missing, and that no spec names yet
+        if self.problems:
             self._rereading.ask(set())
         if owner == Packages.OWNER:
             self._packages.hear(paths)
@@ -456,12 +461,8 @@ class Daemon:
         if any(location.under_way for location in self.locations.values()):
             self._location_changed()
             return
-        attempts = [
-            attempt
-            for location in self._all_locations()
-            for attempt in (location.newest, location.serving)
-            if attempt is not None
-        ]
+        pairs = [(one.newest, one.serving) for one in self._all_locations()]
+        attempts = [attempt for pair in pairs for attempt in pair if attempt is not None]
         requests = [one.request for one in attempts if one.request is not None]
         self._launcher.keep_only(requests)
         for request in requests:

@@ -21,6 +21,7 @@ from supervisor.errors import InvalidParameterError, RequestError, UnknownDefini
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
 from supervisor.server.rpc import Method, Packed, Reply
+from supervisor.server.run_methods import RunMethods
 from supervisor.server.status import (
     Usage,
     environment_status,
@@ -71,6 +72,7 @@ class Handlers:
             "wait": self.wait,
             "logs": self.logs,
             "shutdown": self.shutdown,
+            **RunMethods(self._daemon).table(),
         }
 
     async def status(self, params: Mapping[str, Any]) -> Reply:

@@ -1,0 +1,55 @@
+"""Starts a run in a fresh process, where it cannot be forked from the shim that serves.
+
+Owns that start alone: the process forks the run's monitor and ends (runner_shim/process/fresh.py). It
+hangs on no lifeline, for what it starts outlives the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from supervisor.processes import orphans
+from supervisor.processes.launcher import BOOT, LaunchError, LaunchRequest
+
+__all__ = ["start_fresh"]
+
+
+async def start_fresh(request: LaunchRequest, run: Mapping[str, Any], directory: Path) -> None:
+    """Start ``run`` with the environment and the target of ``request``; raises ``LaunchError``.
+
+    What the interpreter writes before the run has its streams is in ``trouble`` in ``directory``.
+    """
+    assert request.target is not None
+    start = {
+        "v": 1,
+        "overlay": None if request.overlay is None else str(request.overlay),
+        "run": run,
+        "target": request.target.as_data(),
+    }
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    trouble = await asyncio.to_thread(os.open, directory / "trouble", flags, 0o600)
+    try:
+        child = subprocess.Popen(  # noqa: ASYNC220  # as SpawnLauncher
+            [str(request.executable), "-u", str(BOOT), f"run of {request.name}"],
+            stdin=subprocess.PIPE,
+            stdout=trouble,
+            stderr=trouble,
+            env={**request.environ, orphans.VARIABLE: run["marks"]["monitor"]},
+            cwd="/",
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise LaunchError(
+            f"{request.executable} cannot be started: {(text or str(error)).lower()}"
+        ) from None
+    finally:
+        os.close(trouble)
+    # An order may be larger than a pipe holds, and the interpreter takes its time.
+    await asyncio.to_thread(child.communicate, json.dumps(start).encode() + b"\n")

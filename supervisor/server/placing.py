@@ -1,0 +1,96 @@
+"""Where a run's process comes from: the shim that serves its location, or a fresh process.
+
+Owns the choice, and the waiting for a location that is not ready yet. The code that runs is that of
+the generation that serves; what failed to load runs never. Writes nothing of the run's journal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from supervisor.change_signal import ChangeSignal
+from supervisor.locations.attempt import Attempt
+from supervisor.locations.lifecycle import State
+from supervisor.locations.location import Location
+from supervisor.processes import orphans
+from supervisor.processes.fresh_run import start_fresh
+from supervisor.processes.launcher import LaunchError
+from supervisor.runs import monitor
+from supervisor.runs.run import Run, RunState
+from supervisor.runs.store import CannotStartError
+
+__all__ = ["Placer"]
+
+# The shim may be busy with another request for so long; then a fresh process runs it (seconds).
+_PATIENCE = 1.0
+_LOOK = 5.0
+# What the monitor's interpreter needs of our variables.
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH")
+
+
+class Placer:
+    """Places runs in ``locations`` (a function that gives them by name)."""
+
+    def __init__(self, locations: Callable[[], Mapping[str, Location]], news: ChangeSignal) -> None:
+        self._locations = locations
+        self._news = news
+
+    async def __call__(self, run: Run) -> str:
+        """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
+        serving = await self._serving(run)
+        request = _request(run)
+        reason = await serving.start_run(request, _PATIENCE)
+        if reason:
+            assert serving.request is not None
+            try:
+                await start_fresh(serving.request, request, run.journal.path)
+            except LaunchError as error:
+                raise CannotStartError(str(error)) from None
+        return reason
+
+    async def _serving(self, run: Run) -> Attempt:
+        """The generation that serves, waited for while one starts."""
+        name = run.location
+        while True:
+            location = self._locations().get(name)
+            if location is None:
+                raise CannotStartError(f"{name} is not in the workspace any more")
+            if run.state is RunState.CANCELLING:
+                raise CannotStartError(run.reason)
+            serving = location.serving
+            if serving is not None and serving.alive:
+                return serving
+            if location.state is State.STOPPED:
+                location.start("a run was launched")
+            elif not location.under_way:
+                raise CannotStartError(
+                    f"{name} serves nothing: {location.state}, {location.reason}"
+                )
+            await self._news.wait(_other_than(location, run), _LOOK)
+
+
+def _other_than(location: Location, run: Run) -> Callable[[], bool]:
+    before = location.state, location.serving, run.state
+    return lambda: (location.state, location.serving, run.state) != before
+
+
+def _request(run: Run) -> dict[str, Any]:
+    """What runner_shim/process/birth.py needs."""
+    title = f"{run.location} {run.id}"
+    return {
+        "order": dict(run.order),
+        "directory": str(run.journal.path),
+        "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), title],
+        "environ": {
+            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            orphans.VARIABLE: orphans.mark_of("\0monitor", run.id),
+        },
+        "marks": {
+            "monitor": orphans.mark_of("\0monitor", run.id),
+            "run": orphans.mark_of(run.location, run.id),
+        },
+    }
