@@ -40,7 +40,8 @@ SHIM_FOLDERS = {
     # A folder, and those of the others that it may import; all may import runner_shim itself.
     "definitions": ("loading",),
     "loading": ("frameworks",),
-    "frameworks": ("definitions", "loading"),
+    "execution": ("definitions", "loading"),
+    "frameworks": ("definitions", "execution", "loading"),
     "process": ("loading", "frameworks", "preloading"),
     "preloading": ("loading", "frameworks", "process"),
 }
