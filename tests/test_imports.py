@@ -41,8 +41,9 @@ SHIM_FOLDERS = {
     # A folder, and those of the others that it may import; all may import runner_shim itself.
     "definitions": ("loading",),
     "loading": ("frameworks",),
-    "frameworks": ("definitions", "loading"),
-    "process": ("loading", "frameworks", "preloading", "definitions"),
+    "execution": ("definitions", "loading"),
+    "frameworks": ("definitions", "execution", "loading"),
+    "process": ("execution", "loading", "frameworks", "preloading"),
     "preloading": ("loading", "frameworks", "process"),
 }
 

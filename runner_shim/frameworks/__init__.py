@@ -4,7 +4,7 @@ Owns which adapters apply, the order they are asked in, and the merging of what 
 adapter is a module of this package with the functions ``loaded``, ``version``, ``discover``,
 ``from_attribute``, ``autoload``, ``collect`` and ``describe``; it is imported only when its
 framework is in ``sys.modules``. What an adapter found (its ``roots``) is opaque here. Knows
-nothing about any framework beyond its name. May import definitions/ and loading/.
+nothing about any framework beyond its name. May import definitions/, execution/ and loading/.
 """
 
 import sys
@@ -88,6 +88,15 @@ class Findings:
             found = adapter.describe(roots, kind, name, repository)
             if found is not None:
                 return found
+        return None
+
+    def prepare(self, order):
+        """What the first adapter that has the order's job or assets makes of it, or None."""
+        for adapter, roots in self._found:
+            if hasattr(adapter, "prepare"):
+                prepared = adapter.prepare(roots, order)
+                if prepared is not None:
+                    return prepared
         return None
 
 

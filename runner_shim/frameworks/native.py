@@ -21,6 +21,7 @@ __all__ = [
     "discover",
     "from_attribute",
     "loaded",
+    "prepare",
     "version",
 ]
 
@@ -417,6 +418,33 @@ def describe(roots, kind, name, repository=None):
             data["repository"] = container.name
         return data, getattr(thing, "source", None)
     return None
+
+
+def prepare(roots, order):
+    """What can run an order (runner_shim.execution): it has ``run(emit)``. None: nothing of that name."""
+    from runner_shim.execution import native
+
+    for container in roots.containers:
+        wanted = order.get("repository")
+        if wanted is not None and (not roots.named or container.name != wanted):
+            continue
+        everything = _everything(container, [])
+        if order.get("job"):
+            job = everything.get(("job", order["job"]))
+            if job is not None:
+                job = _made(job, everything)
+                return native.of_job(job, container.resources, order)
+            continue
+        keys = list(dict.fromkeys(order.get("assets") or ()))
+        assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
+        if keys and all(key in assets for key in keys):
+            assets.update((key, _made(assets[key], everything)) for key in keys)
+            return native.of_assets(keys, assets, container.resources, order)
+    return None
+
+
+def _made(thing, everything):
+    return _make(thing, everything) if hasattr(thing, "make") else thing
 
 
 def _make(entry, everything):

@@ -142,7 +142,6 @@ class _Session(object):
         unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
         if unfit:
             return _failed(message, "unfit", unfit)
-        run.executor()
         order = message["run"]["order"]
         module = (lambda name: None) if self._hidden is None else self._hidden.module
         _flush()  # what is buffered is not the run's to print

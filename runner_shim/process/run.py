@@ -7,16 +7,15 @@ outcome: ``{"outcome": {"state", "failure"}}``.
 """
 
 import atexit
-import importlib
 import os
 import signal
 import sys
 import threading
 
-from runner_shim import records, wire
+from runner_shim import execution, records, wire
 from runner_shim.preloading import renewing
 
-__all__ = ["Events", "become", "executor"]
+__all__ = ["Events", "become"]
 
 # Characters of an event's message; a longer one is cut.
 _LONGEST_MESSAGE = 64 * 1024
@@ -51,16 +50,6 @@ class Events(object):
                 record = record[os.write(self._descriptor, record) :]
 
 
-def executor():
-    """The function that executes; imported before the fork, so that each run finds it there."""
-    try:
-        return importlib.import_module("runner_shim.execution").execute
-    except ImportError:
-        from runner_shim.process.stand_in import execute
-
-        return execute
-
-
 def become(ends, order, load, module=lambda name: None):
     """Be the run that ``order`` describes; never returns.
 
@@ -89,7 +78,7 @@ def _outcome(events, order, load):
 
     try:
         loaded = load()
-        return executor()(loaded, dict(order, run_id=order["run"]), events)
+        return execution.execute(loaded, dict(order, run_id=order["run"]), events)
     except LoadFailure as failure:
         return {"state": "failure", "failure": failure.as_data()}
     except BaseException as error:  # an interrupt, and sys.exit() in user code

@@ -46,8 +46,10 @@ _BLOCK = 64 * 1024
 _LOOK = 1.0
 _STACK_SIGNAL = 62  # see runner_shim/process/request_loop.py
 _STACK_SECONDS = 0.5
-_EXIT_SECONDS = 30.0  # for exit functions, once the outcome is known
-_SWEEP_SECONDS = 10.0
+_EXIT_SECONDS, _SWEEP_SECONDS = (
+    30.0,
+    10.0,
+)  # of exit functions once the outcome is known, of the rest
 _KEPT_TYPES = ("RUN_", "PIPELINE_")
 
 
@@ -98,7 +100,6 @@ class Events:
         self.ended = False  # an event said so
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._told = False
 
     def take(self, payload: bytes) -> None:
         """What the run sent: an event, or its outcome."""
@@ -121,10 +122,8 @@ class Events:
             self.ended = True
         room = self.count < MOST_EVENTS and self.size < _MOST_EVENT_BYTES
         if not room and not kind.startswith(_KEPT_TYPES) and not kind.endswith("FAILURE"):
-            if not self._told:
-                self._told = True
-                text = f"after {self.count} events only failures and states are kept"
-                self.say("ENGINE_EVENT", text)
+            if not self.dropped:
+                self.say("ENGINE_EVENT", f"after {self.count} events only failures are kept")
             self.dropped += 1
             return
         self._append(records.framed(payload))

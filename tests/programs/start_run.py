@@ -16,7 +16,6 @@ def main():
 
     sys.path.remove(sys.argv[1])
     loaded = target.load(json.loads(sys.argv[2]))
-    run.executor()
     print(json.dumps("loaded"), flush=True)
     for line in sys.stdin.buffer:
         request = json.loads(line.decode())
