@@ -29,6 +29,10 @@ __all__ = [
     "Package",
     "ProblemRow",
     "Process",
+    "RunDetail",
+    "RunEvent",
+    "RunNews",
+    "RunRow",
     "Serving",
     "Shown",
     "StatusDocument",
@@ -312,3 +316,63 @@ class LogChunk(TypedDict):
     lines: list[LogLine]
     next: int
     before: NotRequired[int | None]
+
+
+class RunRow(TypedDict):
+    """One run; ``retry_of`` is the id of the run that it repeats. ``status`` and ``signal`` are how its
+    process ended, ``fresh_because`` why it was not forked from the process that serves."""
+
+    run: str
+    location: str
+    job: str | None
+    state: Literal[
+        "queued", "starting", "running", "cancelling",
+        "success", "failure", "cancelled", "timed_out", "lost",
+    ]  # fmt: skip
+    reason: str | None
+    created: float | None
+    began: float | None
+    ended: float | None
+    generation: int | None
+    tags: dict[str, str]
+    op_selection: list[str] | None
+    timeout: float | None
+    step: str | None
+    status: int | None
+    signal: int | None
+    retry_of: str | None
+    fresh_because: str | None
+    adopted: bool
+    monitor: int | None
+
+
+class RunDetail(RunRow):
+    """One run in full; ``dropped`` counts events that were not kept, ``lost_output`` bytes."""
+
+    config: dict[str, Any] | None
+    failure: Failure | None
+    events: int | None
+    dropped: int | None
+    lost_output: int | None
+    journal: str
+
+
+class RunEvent(TypedDict):
+    """Something that happened in a run; ``type`` is one of Dagster's, whatever the framework."""
+
+    type: str
+    step: str | None
+    time: float
+    message: str
+    data: dict[str, Any] | None
+
+
+class RunNews(TypedDict):
+    """What is new of a run: of those that were asked for, what there is; ``next`` are the cursors."""
+
+    events: NotRequired[list[RunEvent]]
+    out: NotRequired[str]
+    err: NotRequired[str]
+    next: dict[str, int]
+    done: bool
+    run: RunRow

@@ -10,6 +10,7 @@ SupervisorError
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
 ├── UnknownRunError         no run of that id (exit status 4)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
+│   └── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -37,6 +38,7 @@ __all__ = [
     "RequestTimeoutError",
     "StartError",
     "SupervisorError",
+    "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
     "UnknownRunError",
@@ -206,6 +208,11 @@ class StartError(_SentenceError):
 
 class RequestError(_SentenceError):
     code = "refused"
+
+
+class UnfitOrderError(RequestError):
+    exit_status = 2
+    code = "unfit_order"
 
 
 class RequestTimeoutError(_SentenceError):

@@ -5,9 +5,10 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
+``validate_run {request, order}``,
 ``start_run {request, run}``, ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
+``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``pong {request}``. A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -79,6 +80,7 @@ class _Session(object):
         handler = {
             "load": self._load,
             "describe": self._describe,
+            "validate_run": self._validate_run,
             "start_run": self._start_run,
             "ping": self._ping,
         }.get(message["type"])
@@ -131,6 +133,21 @@ class _Session(object):
                 "source": found["source"],
             }
         )
+
+    def _validate_run(self, message):
+        """Whether what is loaded can run an order, before anything of it is written or run."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        from runner_shim import execution
+        from runner_shim.loading.load_failure import LoadFailure
+
+        try:
+            execution.validate(self._loaded, message["order"])
+        except LoadFailure as failure:
+            return wire.encode(
+                {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
+            )
+        return wire.encode({"type": "run_valid", "request": message.get("request")})
 
     def _start_run(self, message):
         """Fork a run of what is loaded, with its monitor (docs/runs.md)."""

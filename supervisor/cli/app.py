@@ -23,6 +23,7 @@ __all__ = ["supervise"]
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "check", "web", "ps", "shutdown"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
+    "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "keys", "schema", "completion"),
 }
@@ -46,6 +47,8 @@ _HOMES: Mapping[str, str] = {
     "stop": "control",
     "start": "control",
     "wait": "control",
+    "launch": "launch",
+    "runs": "runs",
     "env": "environments",
     "keys": "keys",
     "schema": "setup",

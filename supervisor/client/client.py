@@ -28,6 +28,7 @@ from supervisor import parameters
 from supervisor.client import requests
 from supervisor.client.connection import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 from supervisor.client.requests import Call
+from supervisor.client.runs import AsyncRunCalls, RunCalls
 from supervisor.running_time import RunningTime, limit
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ T = TypeVar("T")
 _LONGEST_LOOK = 86_400.0
 
 
-class Client(Endpoint):
+class Client(Endpoint, RunCalls):
     """A blocking client of the supervisor of ``workspace``.
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
@@ -251,7 +252,7 @@ class Client(Endpoint):
         return False
 
 
-class AsyncClient(Endpoint):
+class AsyncClient(Endpoint, AsyncRunCalls):
     """The same for asyncio: methods, results and errors are those of ``Client``.
 
     Made and used in one event loop. An asynchronous context manager.

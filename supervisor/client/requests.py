@@ -22,8 +22,10 @@ from supervisor.errors import (
     RequestError,
     RequestTimeoutError,
     SupervisorError,
+    UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
+    UnknownRunError,
 )
 from supervisor.specs import SourcePosition
 
@@ -65,7 +67,9 @@ T = TypeVar("T")
 # that a lost reply costs no more than this.
 LONGEST_HOLD = 30.0
 
-ORDERS = frozenset({"reload", "restart", "stop", "start", "wait", "shutdown"})
+ORDERS = frozenset(
+    {"reload", "restart", "stop", "start", "wait", "shutdown", "launch", "cancel_run", "retry_run"}
+)
 """Handlers that change something, or wait for a change: they act on a supervisor that was meant."""
 
 UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
@@ -148,7 +152,9 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
     if code == ConfigurationError.code:
         problems = [_problem(one) for one in data.get("problems") or ({"message": message},)]
         return ConfigurationError(problems, hint=hint)
-    kinds = {RequestTimeoutError.code: RequestTimeoutError, ProtocolError.code: ProtocolError}
+    if code == UnknownRunError.code:
+        return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
+    kinds = {one.code: one for one in (RequestTimeoutError, ProtocolError, UnfitOrderError)}
     return kinds.get(str(code), RequestError)(message, hint=hint)
 
 

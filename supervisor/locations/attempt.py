@@ -236,18 +236,16 @@ class Attempt:
             raise AttemptFailedError(self._why(message))
         return {"definition": message.get("definition"), "source": message.get("source")}
 
-    async def start_run(self, run: dict[str, Any], patience: float) -> str:
-        """Have the shim fork ``run``; "" or why a fresh process has to run it.
-
-        When it does not answer it may still fork later: a run's journal lets one monitor begin."""
-        asked = await self._ask({"type": "start_run", "run": run})
+    async def quickly(self, message: dict[str, Any], patience: float) -> dict[str, Any] | str:
+        """The answer to ``message``, or why there is none within ``patience`` seconds: what was asked
+        may still be done later."""
+        asked = await self._ask(message)
         if not await RunningTime(patience).wait([asked]):
             return f"the process that serves did not answer within {patience:g} s"
         try:
-            message, _ = await asked
+            return (await asked)[0]
         except (AttemptFailedError, AttemptDiedError) as error:
             return f"the process that serves has ended: {error}"
-        return "" if message["type"] == "run_started" else self._why(message).message
 
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""

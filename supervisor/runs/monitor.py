@@ -44,8 +44,7 @@ _MOST_EVENT_BYTES = 64 * 1024 * 1024
 _HELD = 1024 * 1024  # of records that a full disk does not take
 _BLOCK = 64 * 1024
 _LOOK = 1.0
-_STACK_SIGNAL = 62  # see runner_shim/process/request_loop.py
-_STACK_SECONDS = 0.5
+_STACK_SIGNAL, _STACK_SECONDS = 62, 0.5  # see runner_shim/process/request_loop.py
 _EXIT_SECONDS, _SWEEP_SECONDS = (
     30.0,
     10.0,
@@ -220,7 +219,7 @@ class Monitor:
         self._ladder = Ladder(self._kill, float(self._order.get("grace") or 10.0))
         self._cancel: dict[str, Any] | None = None
         self._hurried = False
-        self._timed_out = False
+        self._over = self._timed_out = False
         self._notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
         self._notify.setblocking(False)
         timeout = self._order.get("timeout")
@@ -242,7 +241,7 @@ class Monitor:
                 looked = now
                 self._look(now)
             wait = min(self._ladder.climb(now), looked + _LOOK - now)
-            if self._until is not None and not self._timed_out:
+            if self._until is not None and not self._over:
                 wait = min(wait, self._until - now)
             for descriptor, _ in self._poll.poll(max(0, int(wait * 1000) + 1)):
                 if descriptor == woken:
@@ -283,21 +282,22 @@ class Monitor:
     def _drain(self) -> None:
         """What is still in the pipes; at most what they hold, for others may write to them."""
         for descriptor in sorted(self._open):
-            for _ in range(32):
-                if not self._read(descriptor):
-                    break
+            left = 32
+            while left and self._read(descriptor):
+                left -= 1
 
     def _look(self, now: float) -> None:
         """At what is asked of it, and at the clock."""
         self._events.flush()
-        if self._until is not None and now >= self._until and not self._timed_out:
-            self._timed_out = True
-            if self._events.outcome is None:
-                self._events.say("ENGINE_EVENT", f"its {self._order['timeout']:g} s are over")
+        if self._until is not None and now >= self._until and not self._over:
+            self._over = True
+            self._timed_out = self._events.outcome is None
+            if self._timed_out:
+                self._events.say(
+                    "ENGINE_EVENT", f"the {self._order['timeout']:g} s that it may take are over"
+                )
                 self._kill(_STACK_SIGNAL, alone=True)
-                self._ladder.begin(now, after=_STACK_SECONDS)
-            else:
-                self._ladder.begin(now)
+            self._ladder.begin(now, after=_STACK_SECONDS)
         asked = self._asked()
         if asked is None:
             return
@@ -394,7 +394,7 @@ class Monitor:
             state, reason = "success", ""
         elif self._cancel is not None:
             state, reason = "cancelled", f"cancelled by {self._cancel.get('who') or 'a client'}"
-        elif self._timed_out and outcome is None:
+        elif self._timed_out:
             state, reason = (
                 "timed_out",
                 f"it took longer than {self._order['timeout']:g} s{in_step}",

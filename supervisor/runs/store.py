@@ -179,18 +179,6 @@ class Runs:
             _wake(pid)
         self._tell(run)
 
-    async def events(self, run: Run, after: int) -> tuple[list[dict[str, Any]], int, bool]:
-        """Events behind the cursor ``after``, the cursor behind them, and whether that was all."""
-        ended = run.ended
-        found, behind = await asyncio.to_thread(run.journal.events, after)
-        return found, behind, ended and not found
-
-    async def output(self, run: Run, stream: str, after: int) -> tuple[bytes, int, bool]:
-        """Output of ``out`` or ``err``, as ``events``."""
-        ended = run.ended
-        data, behind = await asyncio.to_thread(run.journal.output, stream, after)
-        return data, behind, ended and not data
-
     # Starting.
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervisor import parameters
-from supervisor.errors import InvalidParameterError
+from supervisor.errors import UnfitOrderError
 from supervisor.nearest import nearest
 
 __all__ = ["order_of", "selected"]
@@ -23,15 +23,15 @@ _DEFAULT_GRACE = 10.0
 
 
 def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The order for the job ``definition``; raises ``InvalidParameterError``."""
+    """The order for the job ``definition``; raises ``UnfitOrderError``."""
     config = params.get("config")
     if config is not None and not isinstance(config, dict):
-        raise InvalidParameterError("the config of a run must be a map")
+        raise UnfitOrderError("the config of a run must be a map")
     timeout = params.get("timeout")
     if timeout is not None:
         timeout = parameters.seconds("timeout", timeout)
         if timeout <= 0:
-            raise InvalidParameterError("timeout must be more than 0 seconds")
+            raise UnfitOrderError("timeout must be more than 0 seconds")
     grace = parameters.seconds("grace", params.get("grace", _DEFAULT_GRACE))
     selection = params.get("op_selection")
     return {
@@ -50,7 +50,7 @@ def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[s
 
 def _tags(tags: Any) -> dict[str, str]:
     if not isinstance(tags, dict) or len(tags) > _MOST_TAGS:
-        raise InvalidParameterError(f"tags must be a map of at most {_MOST_TAGS} texts")
+        raise UnfitOrderError(f"tags must be a map of at most {_MOST_TAGS} texts")
     return {
         parameters.text("the name of a tag", name): parameters.text(f"tag {name!r}", value)
         for name, value in tags.items()
@@ -60,7 +60,7 @@ def _tags(tags: Any) -> dict[str, str]:
 def selected(selection: Any, definition: Mapping[str, Any]) -> list[str]:
     """The names of the ops of a job that ``selection`` means, sorted.
 
-    Raises ``InvalidParameterError`` that names what was near.
+    Raises ``UnfitOrderError`` that names what was near.
     """
     text = parameters.text("op_selection", selection)
     graph = definition.get("graph")
@@ -74,14 +74,14 @@ def selected(selection: Any, definition: Mapping[str, Any]) -> list[str]:
     for term in filter(None, (one.strip() for one in text.split(","))):
         match = _TERM.match(term)
         if match is None:
-            raise InvalidParameterError(f"the selection {term!r} cannot be read")
+            raise UnfitOrderError(f"the selection {term!r} cannot be read")
         name = match["name"]
         if name not in nodes:
             hint = nearest(name, sorted(nodes)) if nodes else "it has no ops"
-            raise InvalidParameterError(f"{definition['name']} has no op {name!r}", hint=hint)
+            raise UnfitOrderError(f"{definition['name']} has no op {name!r}", hint=hint)
         found |= {name, *_layers(name, match["up"], above), *_layers(name, match["down"], below)}
     if not found:
-        raise InvalidParameterError("the selection names no op")
+        raise UnfitOrderError("the selection names no op")
     return sorted(found)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor.change_signal import ChangeSignal
 from supervisor.locations.attempt import Attempt
+from supervisor.locations.failures import from_shim
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
 from supervisor.processes import orphans
@@ -43,7 +44,11 @@ class Placer:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
         serving = await self._serving(run)
         request = _request(run)
-        reason = await serving.start_run(request, _PATIENCE)
+        answer = await serving.quickly({"type": "start_run", "run": request}, _PATIENCE)
+        if isinstance(answer, dict) and answer["type"] == "run_started":
+            return ""
+        # It may still fork one later: a run's journal lets only one of two monitors begin.
+        reason = answer if isinstance(answer, str) else from_shim(answer.get("failure")).message
         if reason:
             assert serving.request is not None
             try:

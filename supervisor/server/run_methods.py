@@ -6,13 +6,20 @@ Owns the reading of parameters and the shape of results, as ``handlers`` does. W
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
 from supervisor import parameters
-from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
+from supervisor.errors import (
+    InvalidParameterError,
+    RequestError,
+    UnfitOrderError,
+    UnknownDefinitionError,
+)
+from supervisor.locations.failures import from_shim
 from supervisor.locations.location import Location
 from supervisor.nearest import nearest
 from supervisor.runs.run import FINAL, Run, RunState
@@ -27,7 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["RunMethods"]
 
 _MAX_WAIT = 60.0
+# How long the shim may take to judge an order (seconds).
+_PATIENCE = 2.0
+# Refusals of an order (runner_shim/execution) that are the command line's mistakes.
+_MISTAKES = frozenset({"run_config", "unknown_op", "partition"})
 _MOST_ROWS = 1000
+_STREAMS = frozenset({"events", "out", "err"})
 
 
 class RunMethods:
@@ -42,8 +54,7 @@ class RunMethods:
             "launch": self.launch,
             "runs": self.runs,
             "run": self.run,
-            "run_events": self.run_events,
-            "run_output": self.run_output,
+            "follow_run": self.follow_run,
             "cancel_run": self.cancel_run,
             "retry_run": self.retry_run,
         }
@@ -84,47 +95,47 @@ class RunMethods:
                 await self._daemon.runs.news.wait(lambda: run.ended, seconds)
         return {"run": _shown(run.detail())}, []
 
-    async def run_events(self, params: Mapping[str, Any]) -> Reply:
-        """Events behind a cursor, as soon as there are any."""
-        run = self._run(params)
-        after = parameters.whole("after", params.get("after", 0))
-        seconds = min(parameters.seconds("timeout", params.get("timeout", 0)), _MAX_WAIT)
-        runs = self._daemon.runs
-        async with held():
-            while True:
-                news = run.news
-                found, behind, done = await runs.events(run, after)
-                if found or done or seconds <= 0:
-                    break
-                if not await runs.news.wait(partial(_differs, run, news), seconds):
-                    seconds = 0
-        return {"events": found, "next": behind, "done": done, "state": run.state.value}, []
+    async def follow_run(self, params: Mapping[str, Any]) -> Reply:
+        """What is new of a run behind the cursors ``after``, as soon as there is any.
 
-    async def run_output(self, params: Mapping[str, Any]) -> Reply:
-        """Output behind a cursor, as soon as there is any; ``text`` is UTF-8 as far as it is."""
+        ``after`` maps ``events``, ``out`` and ``err``, or some of them, to cursors; ``done`` is True
+        when the run has ended and there is nothing more.
+        """
         run = self._run(params)
-        stream = params.get("stream", "out")
-        if stream not in ("out", "err"):
-            raise InvalidParameterError("stream must be out or err")
-        after = parameters.whole("after", params.get("after", 0))
+        after = params.get("after")
+        if not isinstance(after, dict) or not after or not after.keys() <= _STREAMS:
+            raise InvalidParameterError("after must be a map of events, out or err to cursors")
+        cursors = {name: parameters.whole(name, value) for name, value in after.items()}
         seconds = min(parameters.seconds("timeout", params.get("timeout", 0)), _MAX_WAIT)
-        runs = self._daemon.runs
         async with held():
             while True:
-                news = run.news
-                data, behind, done = await runs.output(run, stream, after)
-                kept = _whole_characters(data, run.ended)
-                data, behind = kept, behind - len(data) + len(kept)
-                if data or done or seconds <= 0:
+                news, ended = run.news, run.ended
+                found, behind = await self._read(run, cursors)
+                if found or ended or seconds <= 0:
                     break
-                if not await runs.news.wait(partial(_differs, run, news), seconds):
+                if not await self._daemon.runs.news.wait(partial(_differs, run, news), seconds):
                     seconds = 0
-        return {
-            "text": data.decode("utf-8", "replace"),
-            "next": behind,
-            "done": done,
-            "state": run.state.value,
-        }, []
+        done = ended and not found
+        return {**found, "next": behind, "done": done, "run": run.row()}, []
+
+    async def _read(
+        self, run: Run, cursors: Mapping[str, int]
+    ) -> tuple[dict[str, Any], dict[str, int]]:
+        found: dict[str, Any] = {}
+        behind = dict(cursors)
+        ended = run.ended
+        for name, after in cursors.items():
+            if name == "events":
+                events, behind[name] = await asyncio.to_thread(run.journal.events, after)
+                if events:
+                    found[name] = events
+                continue
+            data, end = await asyncio.to_thread(run.journal.output, name, after)
+            kept = _whole_characters(data, ended)
+            if kept:
+                behind[name] = end - len(data) + len(kept)
+                found[name] = kept.decode("utf-8", "replace")
+        return found, behind
 
     async def cancel_run(self, params: Mapping[str, Any]) -> Reply:
         """Ask a run to end, or kill it with ``now``."""
@@ -186,6 +197,12 @@ class RunMethods:
             raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
         order = order_of(params, found[0])
         order["location"], order["generation"] = name, snapshot.generation
+        if serving is not None and serving.alive:  # else its process will refuse it
+            answer = await serving.quickly({"type": "validate_run", "order": order}, _PATIENCE)
+            if isinstance(answer, dict) and answer["type"] == "failed":
+                failure = from_shim(answer.get("failure"))
+                kind = UnfitOrderError if failure.kind in _MISTAKES else RequestError
+                raise kind(failure.message, hint=failure.hint)
         return order
 
 
