@@ -7,10 +7,10 @@ outcome: ``{"outcome": {"state", "failure"}}``.
 """
 
 import atexit
-import os
 import signal
 import sys
 import threading
+from os import _exit, close, dup2, write
 
 from runner_shim import execution, records, wire
 from runner_shim.preloading import renewing
@@ -47,7 +47,7 @@ class Events(object):
         record = records.framed(payload)
         with self._turn:
             while record:
-                record = record[os.write(self._descriptor, record) :]
+                record = record[write(self._descriptor, record) :]
 
 
 def become(ends, order, load, module=lambda name: None):
@@ -55,22 +55,30 @@ def become(ends, order, load, module=lambda name: None):
 
     ``load()`` gives what is loaded, or raises LoadFailure. ``module(name)`` is one that was preloaded.
     """
-    os.dup2(ends.out, 1)
-    os.dup2(ends.err, 2)
-    os.close(ends.out)
-    os.close(ends.err)
+    dup2(ends.out, 1)
+    dup2(ends.err, 2)
+    close(ends.out)
+    close(ends.err)
     events = Events(ends.events)
     status = 1
     try:
-        renewing.retitle("run %s of %s in %s" % (order["run"], order["job"], order["location"]))
-        renewing.renew(module)
-        if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.SIG_IGN, None):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _renew(order, module)
         outcome = _outcome(events, order, load)
         events.send({"outcome": outcome})
         status = 0 if outcome["state"] == "success" else 1
     finally:
         _end(status)
+
+
+def _renew(order, module):
+    """Have of its own what a fresh process has; where the team has replaced what that needs, less."""
+    try:
+        if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.SIG_IGN, None):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        renewing.retitle("run %s of %s in %s" % (order["run"], order["job"], order["location"]))
+    except Exception:
+        pass  # only its name in ps is lost
+    renewing.renew(module)
 
 
 def _outcome(events, order, load):
@@ -98,4 +106,4 @@ def _end(status):
             stream.flush()
         except Exception:
             pass
-    os._exit(status)
+    _exit(status)

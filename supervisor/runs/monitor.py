@@ -215,11 +215,10 @@ class Monitor:
         self._events = Events(directory)
         self._streams = {out: Output(directory, "out"), err: Output(directory, "err")}
         self._pipe = events
-        self._unread = b""
+        self._unread, self._damaged = b"", False
         self._ladder = Ladder(self._kill, float(self._order.get("grace") or 10.0))
         self._cancel: dict[str, Any] | None = None
-        self._hurried = False
-        self._over = self._timed_out = False
+        self._hurried = self._over = self._timed_out = False
         self._notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
         self._notify.setblocking(False)
         timeout = self._order.get("timeout")
@@ -264,14 +263,15 @@ class Monitor:
             self._open.discard(descriptor)
             return False
         if descriptor == self._pipe:
-            payloads, end, damaged = records.split(self._unread + data)
-            self._unread = (self._unread + data)[end:]
-            for payload in payloads:
-                self._events.take(payload)
-            if damaged:  # something else in the run writes to it: no event after this can be told
-                self._events.say("ENGINE_EVENT", "the run sent what is no event: none is kept more")
-                self._poll.unregister(descriptor)
-                self._open.discard(descriptor)
+            if not self._damaged:
+                payloads, end, self._damaged = records.split(self._unread + data)
+                self._unread = (self._unread + data)[end:]
+                for payload in payloads:
+                    self._events.take(payload)
+                if self._damaged:  # something else writes to it: what comes now cannot be read
+                    self._events.say(
+                        "ENGINE_EVENT", "the run sent what is no event: no more is kept"
+                    )
             if self._events.outcome is not None and self._until is None:
                 self._until = time.monotonic() + _EXIT_SECONDS
         else:

@@ -7,6 +7,7 @@ of JSON: what ``birth.start`` returned. The first argument is the checkout, the 
 import json
 import os
 import sys
+from os import dup2
 
 
 def main():
@@ -15,13 +16,14 @@ def main():
     from runner_shim.process import birth, run
 
     sys.path.remove(sys.argv[1])
+    null = os.open(os.devnull, os.O_RDONLY)
     loaded = target.load(json.loads(sys.argv[2]))
     print(json.dumps("loaded"), flush=True)
     for line in sys.stdin.buffer:
         request = json.loads(line.decode())
 
         def become(ends, request=request):
-            os.close(0)
+            dup2(null, 0)
             run.become(ends, request["order"], lambda: loaded)
 
         print(json.dumps(birth.start(request, set(), become)), flush=True)
