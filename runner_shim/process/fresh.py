@@ -21,7 +21,7 @@ def start(request, target_data, lifeline):
 
     def become(ends):
         request_loop.arm_stack_dump()
-        run.become(ends, request["order"], load)
+        run.become(ends, request, load)
 
     failed = birth.start(request, {lifeline}, become)
     if failed:

@@ -159,13 +159,12 @@ class _Session(object):
         unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
         if unfit:
             return _failed(message, "unfit", unfit)
-        order = message["run"]["order"]
         module = (lambda name: None) if self._hidden is None else self._hidden.module
         _flush()  # what is buffered is not the run's to print
         failed = birth.start(
             message["run"],
             self._private,
-            lambda ends: run.become(ends, order, lambda: self._loaded, module),
+            lambda ends: run.become(ends, message["run"], lambda: self._loaded, module),
         )
         if failed:
             return _failed(message, "unfit", failed)

@@ -7,6 +7,7 @@ outcome: ``{"outcome": {"state", "failure"}}``.
 """
 
 import atexit
+import os
 import signal
 import sys
 import threading
@@ -50,8 +51,8 @@ class Events(object):
                 record = record[write(self._descriptor, record) :]
 
 
-def become(ends, order, load, module=lambda name: None):
-    """Be the run that ``order`` describes; never returns.
+def become(ends, request, load, module=lambda name: None):
+    """Be the run that ``request`` orders (see birth); never returns.
 
     ``load()`` gives what is loaded, or raises LoadFailure. ``module(name)`` is one that was preloaded.
     """
@@ -62,16 +63,17 @@ def become(ends, order, load, module=lambda name: None):
     events = Events(ends.events)
     status = 1
     try:
-        _renew(order, module)
-        outcome = _outcome(events, order, load)
+        _renew(request["order"], request["marks"]["run"], module)
+        outcome = _outcome(events, request["order"], load)
         events.send({"outcome": outcome})
         status = 0 if outcome["state"] == "success" else 1
     finally:
         _end(status)
 
 
-def _renew(order, module):
+def _renew(order, mark, module):
     """Have of its own what a fresh process has; where the team has replaced what that needs, less."""
+    os.environ["SUPERVISE_PROCESS"] = mark
     try:
         if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)

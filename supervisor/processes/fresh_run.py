@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,10 @@ async def start_fresh(request: LaunchRequest, run: Mapping[str, Any], directory:
 
     What the interpreter writes before the run has its streams is in ``trouble`` in ``directory``.
     """
+    await asyncio.to_thread(_start, request, run, directory)
+
+
+def _start(request: LaunchRequest, run: Mapping[str, Any], directory: Path) -> None:
     assert request.target is not None
     start = {
         "v": 1,
@@ -32,24 +35,20 @@ async def start_fresh(request: LaunchRequest, run: Mapping[str, Any], directory:
         "run": run,
         "target": request.target.as_data(),
     }
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    trouble = await asyncio.to_thread(os.open, directory / "trouble", flags, 0o600)
     try:
-        child = subprocess.Popen(  # noqa: ASYNC220  # as SpawnLauncher
-            [str(request.executable), "-u", str(BOOT), f"run of {request.name}"],
-            stdin=subprocess.PIPE,
-            stdout=trouble,
-            stderr=trouble,
-            env={**request.environ, orphans.VARIABLE: run["marks"]["monitor"]},
-            cwd="/",
-            start_new_session=True,
-        )
+        with (directory / "trouble").open("ab") as trouble:
+            child = subprocess.Popen(
+                [str(request.executable), "-u", str(BOOT), f"run of {request.name}"],
+                stdin=subprocess.PIPE,
+                stdout=trouble,
+                stderr=trouble,
+                env={**request.environ, orphans.VARIABLE: run["marks"]["monitor"]},
+                cwd="/",
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         raise LaunchError(
             f"{request.executable} cannot be started: {(text or str(error)).lower()}"
         ) from None
-    finally:
-        os.close(trouble)
-    # An order may be larger than a pipe holds, and the interpreter takes its time.
-    await asyncio.to_thread(child.communicate, json.dumps(start).encode() + b"\n")
+    child.communicate(json.dumps(start).encode() + b"\n")

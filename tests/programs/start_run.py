@@ -24,7 +24,7 @@ def main():
 
         def become(ends, request=request):
             dup2(null, 0)
-            run.become(ends, request["order"], lambda: loaded)
+            run.become(ends, request, lambda: loaded)
 
         print(json.dumps(birth.start(request, set(), become)), flush=True)
 
