@@ -10,7 +10,7 @@ import os
 import select
 import sys
 
-__all__ = ["Channel", "import_private", "open_descriptors"]
+__all__ = ["Channel", "import_private"]
 
 _PRIVATE_ROOTS = ("zmq", "msgpack")
 _hidden = {}
@@ -55,8 +55,7 @@ class _Visible(object):
         sys.modules.update(self.theirs)
 
 
-def open_descriptors():
-    """The numbers of this process's descriptors; empty where that is not told."""
+def _open_descriptors():
     try:
         return {int(name) for name in os.listdir("/proc/self/fd")}
     except OSError:
@@ -71,7 +70,7 @@ class Channel(object):
 
     def __init__(self, address, instance, lifeline):
         self._pid = os.getpid()
-        before = open_descriptors()
+        before = _open_descriptors()
         with _Visible():
             import zmq
 
@@ -86,7 +85,7 @@ class Channel(object):
             self._socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024 * 1024)
             self._socket.connect(address)
             descriptor = self._socket.getsockopt(zmq.FD)
-        for one in open_descriptors() - before:
+        for one in _open_descriptors() - before:
             try:
                 os.set_inheritable(one, False)  # some builds of libzmq leave theirs to children
             except OSError:

@@ -17,8 +17,9 @@ import os
 import sys
 
 from runner_shim import wire
+from runner_shim.preloading import leftovers
 from runner_shim.process import birth
-from runner_shim.process.channel import Channel, open_descriptors
+from runner_shim.process.channel import Channel
 
 __all__ = ["arm_stack_dump", "run"]
 
@@ -72,7 +73,7 @@ class _Session(object):
 
     def __init__(self, hidden):
         self._hidden = hidden
-        self._private = set()
+        self._private = None
         self._loaded = None
 
     def answer(self, message):
@@ -95,7 +96,7 @@ class _Session(object):
         from runner_shim.loading.load_failure import LoadFailure
 
         # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
-        self._private = open_descriptors() - {0, 1, 2}
+        self._private = leftovers.descriptors_and_threads() if birth.available() else None
         try:
             loaded = target.load(message.get("target") or {})
         except LoadFailure as failure:
@@ -153,7 +154,6 @@ class _Session(object):
         """Fork a run of what is loaded, with its monitor (docs/runs.md)."""
         if self._loaded is None:
             return _failed(message, "protocol", "nothing is loaded")
-        from runner_shim.preloading import leftovers
         from runner_shim.process import run
 
         unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
@@ -163,7 +163,7 @@ class _Session(object):
         _flush()  # what is buffered is not the run's to print
         failed = birth.start(
             message["run"],
-            self._private,
+            self._private[0] - {0, 1, 2},
             lambda ends: run.become(ends, message["run"], lambda: self._loaded, module),
         )
         if failed:
