@@ -45,6 +45,7 @@ def _read_start():
         start = json.loads(data.decode("utf-8"))
         if start.get("seeded"):
             os.environ.pop("PYTHONHASHSEED", None)
+        start["overlay"]
         return start
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)

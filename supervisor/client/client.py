@@ -210,12 +210,13 @@ class Client(Endpoint, RunCalls):
             yield from chunk["lines"]
             chunk = self._call(requests.follow(location, chunk["next"]))
 
-    def shutdown(self, *, at_once: bool = False) -> int:
+    def shutdown(self, *, at_once: bool = False, leave_runs: bool = False) -> int:
         """Ask the supervisor to stop everything and end; returns its pid, at once.
 
-        ``at_once`` kills the locations' processes instead of asking them to end.
+        ``at_once`` kills the locations' processes instead of asking them to end. With ``leave_runs``
+        runs go on, and the next supervisor adopts them.
         """
-        return self._call(requests.shutdown(at_once))
+        return self._call(requests.shutdown(at_once, leave_runs))
 
     # -- how ------------------------------------------------------------------------------------
 
@@ -398,9 +399,9 @@ class AsyncClient(Endpoint, AsyncRunCalls):
                 yield line
             chunk = await self._call(requests.follow(location, chunk["next"]))
 
-    async def shutdown(self, *, at_once: bool = False) -> int:
+    async def shutdown(self, *, at_once: bool = False, leave_runs: bool = False) -> int:
         """As ``Client.shutdown``."""
-        return await self._call(requests.shutdown(at_once))
+        return await self._call(requests.shutdown(at_once, leave_runs))
 
     # -- how ------------------------------------------------------------------------------------
 

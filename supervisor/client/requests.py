@@ -332,6 +332,7 @@ def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[doc
     return Call("logs", params, _document, timeout)
 
 
-def shutdown(at_once: bool) -> Call[int]:
-    """Asks the supervisor to stop everything and end; gives its pid."""
-    return Call("shutdown", {"at_once": at_once}, lambda result, _payload: int(result["pid"]))
+def shutdown(at_once: bool, leave_runs: bool = False) -> Call[int]:
+    """Asks the supervisor to stop everything, perhaps but for runs, and end; gives its pid."""
+    params = {"at_once": at_once, **({"leave_runs": True} if leave_runs else {})}
+    return Call("shutdown", params, lambda result, _payload: int(result["pid"]))

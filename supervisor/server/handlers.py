@@ -11,6 +11,7 @@ import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,10 +276,11 @@ class Handlers:
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        at_once = params.get("at_once", False)
-        if not isinstance(at_once, bool):
-            raise InvalidParameterError("at_once must be true or false")
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
+        chosen = {name: params.get(name, False) for name in ("at_once", "leave_runs")}
+        for name, value in chosen.items():
+            if not isinstance(value, bool):
+                raise InvalidParameterError(f"{name} must be true or false")
+        asyncio.get_running_loop().call_soon(partial(self._daemon.shutdown, **chosen))
         return {"pid": os.getpid()}, []
 
     def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
