@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "check", "web", "ps", "shutdown"),
+    "Run": ("run", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
@@ -35,6 +35,7 @@ _HOMES: Mapping[str, str] = {
     "web": "web",
     "ps": "inspect",
     "shutdown": "control",
+    "upgrade": "control",
     "status": "status",
     "list": "inspect",
     "show": "inspect",
