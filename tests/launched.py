@@ -33,8 +33,19 @@ class Launched:
 
     async def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a method of the control socket."""
-        result, _ = await self.methods[method](params)
+        declared, handler = self.methods[method]
+        result, _ = await handler(declared.read(params))
         return result
+
+    async def news(self, run: str, **cursors: int) -> AsyncIterator[dict[str, Any]]:
+        """What is new of a run until it has ended."""
+        declared, handler = self.methods["follow_run"]
+        async for news, _ in handler(declared.read({"run": run, **cursors})):
+            yield news
+
+    async def written(self, run: str, stream: str = "out") -> str:
+        """All that it wrote, once it has ended."""
+        return "".join([one[stream] async for one in self.news(run, **{stream: 0})])
 
     async def launch(self, job: str = "nightly", **params: Any) -> str:
         """The id of a new run."""
@@ -43,8 +54,7 @@ class Launched:
 
     async def row(self, run: str, wait: float = 0) -> dict[str, Any]:
         """The run in full."""
-        detail: dict[str, Any] = (await self.ask("run", run=run, wait=wait))["run"]
-        return detail
+        return await self.ask("run", run=run, timeout=wait)
 
     async def ended(self, run: str) -> dict[str, Any]:
         """The run in full, once it has ended."""
@@ -55,26 +65,19 @@ class Launched:
     async def until(self, run: str, text: str = "running") -> dict[str, Any]:
         """The run, once it has written ``text``."""
         out = ""
-        cursor = 0
-        while text not in out:
-            news = await self.ask("follow_run", run=run, after={"out": cursor}, timeout=DEADLINE)
-            out, cursor = out + news.get("out", ""), news["next"]["out"]
-            assert not news["done"], (out, news)
-        return await self.row(run)
+        async for news in self.news(run, out=0):
+            out += news["out"]
+            if text in out:
+                return await self.row(run)
+        raise AssertionError(out)
 
     async def kinds(self, run: str) -> list[str]:
         """The types of its events until its end, each with the step."""
-        found: list[str] = []
-        cursor = 0
-        while True:
-            news = await self.ask("follow_run", run=run, after={"events": cursor}, timeout=DEADLINE)
-            cursor = news["next"]["events"]
-            found += [
-                one["type"] + (f" {one['step']}" if one["step"] else "")
-                for one in news.get("events", ())
-            ]
-            if news["done"]:
-                return found
+        return [
+            one["type"] + (f" {one['step']}" if one["step"] else "")
+            async for news in self.news(run, events=0)
+            for one in news["events"]
+        ]
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,7 @@ from supervisor.presentation import runs as words
 
 if TYPE_CHECKING:
     from supervisor.client.runs import Run
-    from supervisor.documents import RunDetail
+    from supervisor.run_documents import RunDetail
 
 __all__ = ["DURATION", "follow_to_end", "launch_"]
 

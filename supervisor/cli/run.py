@@ -30,7 +30,7 @@ from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
-from supervisor.client.requests import LONGEST_HOLD
+from supervisor.methods import LONGEST_HOLD
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
@@ -124,7 +124,7 @@ async def _serve(
 ) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
-    screen = Screen(display, 1, daemon.conditions.tell("output"))
+    screen = Screen(display, 1, daemon.fleet.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")

@@ -1,85 +1,70 @@
 """Runs as clients see them: launching, following, cancelling, for both clients.
 
-Owns the requests about runs, what their replies mean, and the handles ``Run`` and ``AsyncRun``. Knows
-no socket: a client is what makes the calls.
+Owns the calls about runs and the handles ``Run`` and ``AsyncRun``. Knows no socket: a client is what
+makes the calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from supervisor import parameters
-from supervisor.client.requests import LONGEST_HOLD, Call
+from supervisor.client.requests import Call, call
+from supervisor.methods import LONGEST_HOLD
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor import run_documents as documents
 
 __all__ = ["AsyncRun", "AsyncRunCalls", "Run", "RunCalls"]
 
 T = TypeVar("T")
+# Answers that may be on their way.
+_AHEAD = 4
+_FROM_THE_START: Mapping[str, int] = {"events": 0, "out": 0, "err": 0}
 
 
 class _Caller(Protocol):
     def _call(self, call: Call[T]) -> T: ...
+    def _answers(self, call: Call[T]) -> Iterator[T]: ...
 
 
 class _AsyncCaller(Protocol):
     async def _call(self, call: Call[T]) -> T: ...
+    def _answers(self, call: Call[T]) -> AsyncGenerator[T, None]: ...
 
 
-def _row(result: Any, _payload: list[bytes]) -> Any:
+def _launched(result: Any, _payload: list[bytes]) -> Any:
     return result["run"]
 
 
-def _whole(result: Any, _payload: list[bytes]) -> Any:
-    return dict(result)
+def _order(result: Any, _payload: list[bytes]) -> Any:
+    return result["order"]
 
 
-def launch(location: str, job: str, options: Mapping[str, Any]) -> Call[dict[str, Any]]:
-    """The request to run a job."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return Call("launch", {"location": location, "job": job, **given}, _whole, LONGEST_HOLD)
+def _rows(result: Any, _payload: list[bytes]) -> Any:
+    return result["runs"]
 
 
-def listing(
-    location: str | None, states: list[str], since: float, limit: int
-) -> Call[list[documents.RunRow]]:
-    """The newest runs."""
-    params = {"states": states, "since": since, "limit": limit}
-    if location is not None:
-        params["location"] = location
-    return Call("runs", params, lambda result, _: list(result["runs"]))
+def _follow(run: str, after: Mapping[str, int] | None, wait: bool) -> Call[documents.RunNews]:
+    cursors = _FROM_THE_START if after is None else after
+    return call("follow_run", {"run": run, "no_wait": not wait, **cursors}, credit=_AHEAD)
 
 
-def one(run: str, wait: float = 0.0) -> Call[Any]:
-    """One run in full, when it has ended or after ``wait`` seconds."""
-    hold = min(parameters.seconds("wait", wait), LONGEST_HOLD)
-    return Call("run", {"run": run, "wait": hold}, _row, hold)
-
-
-def follow(run: str, after: Mapping[str, int], timeout: float) -> Call[documents.RunNews]:
-    """What is new of a run."""
-    hold = min(parameters.seconds("timeout", timeout), LONGEST_HOLD)
-    params = {"run": run, "after": dict(after), "timeout": hold}
-    return Call("follow_run", params, _whole, hold)
-
-
-def cancel(run: str, who: str, now: bool) -> Call[documents.RunRow]:
-    """Ask a run to end, or kill it."""
-    return Call("cancel_run", {"run": run, "who": who, "now": now}, _row)
-
-
-def retry(run: str) -> Call[documents.RunRow]:
-    """Run the same again."""
-    return Call("retry_run", {"run": run}, _row, LONGEST_HOLD)
+def _waits(timeout: float | None) -> Iterator[float]:
+    """How long each of the requests is to wait that together wait for ``timeout``."""
+    left = float("inf") if timeout is None else parameters.seconds("timeout", timeout)
+    while left > LONGEST_HOLD:
+        yield LONGEST_HOLD
+        left -= LONGEST_HOLD
+    yield left
 
 
 class Run:
     """A run of a ``Client``. ``row`` is what was last heard of it."""
 
-    def __init__(self, call: Callable[[Call[Any]], Any], row: documents.RunRow) -> None:
-        self._call = call
+    def __init__(self, client: _Caller, row: documents.RunRow) -> None:
+        self._client = client
         self.row = row
 
     @property
@@ -97,14 +82,10 @@ class Run:
     ) -> Iterator[documents.RunNews]:
         """What is new of its ``events``, ``out`` and ``err`` behind the cursors, until it has ended.
 
-        With ``wait`` False what there is now.
+        Without ``after`` all of it, from the start. With ``wait`` False what there is now.
         """
-        cursors = dict(after or {"events": 0, "out": 0, "err": 0})
-        while True:
-            news = self._call(follow(self.id, cursors, LONGEST_HOLD if wait else 0.0))
-            cursors, self.row = news["next"], news["run"]
-            if not news.keys() & cursors.keys() and (news["done"] or not wait):
-                return
+        for news in self._client._answers(_follow(self.id, after, wait)):
+            self.row = news["run"]
             yield news
 
     def events(self, *, wait: bool = True) -> Iterator[documents.RunEvent]:
@@ -115,31 +96,30 @@ class Run:
     def output(self, stream: str = "out", *, wait: bool = True) -> Iterator[str]:
         """Pieces of what it wrote to ``out`` or ``err``, as they come, until it has ended."""
         for news in self.follow({stream: 0}, wait=wait):
-            text: Any = news.get(stream, "")
-            if text:
-                yield text
+            text: Any = news.get(stream)
+            yield text
 
     def wait(self, timeout: float | None = None) -> documents.RunDetail:
         """The run in full once it has ended, or after ``timeout`` seconds (None: for ever)."""
-        left = LONGEST_HOLD if timeout is None else parameters.seconds("timeout", timeout)
-        while True:
-            detail: documents.RunDetail = self._call(one(self.id, left))
+        for seconds in _waits(timeout):
+            detail: Any = self._client._call(call("run", {"run": self.id, "timeout": seconds}))
             self.row = detail
-            if timeout is not None:
-                left = max(left - LONGEST_HOLD, 0.0)
-            if detail["ended"] is not None or (timeout is not None and left <= 0):
-                return detail
+            if detail["ended"] is not None:
+                break
+        found: documents.RunDetail = detail
+        return found
 
     def cancel(self, *, now: bool = False, who: str = "a client") -> None:
         """Ask it to end, or kill it ``now``. Returns at once; ``wait`` for the end."""
-        self.row = self._call(cancel(self.id, who, now))
+        params = {"run": self.id, "now": now, "who": who}
+        self.row = self._client._call(call("cancel_run", params))
 
 
 class AsyncRun:
     """As ``Run``, of an ``AsyncClient``."""
 
-    def __init__(self, call: Callable[[Call[Any]], Any], row: documents.RunRow) -> None:
-        self._call = call
+    def __init__(self, client: _AsyncCaller, row: documents.RunRow) -> None:
+        self._client = client
         self.row = row
 
     @property
@@ -156,12 +136,8 @@ class AsyncRun:
         self, after: Mapping[str, int] | None = None, *, wait: bool = True
     ) -> AsyncIterator[documents.RunNews]:
         """As ``Run.follow``."""
-        cursors = dict(after or {"events": 0, "out": 0, "err": 0})
-        while True:
-            news = await self._call(follow(self.id, cursors, LONGEST_HOLD if wait else 0.0))
-            cursors, self.row = news["next"], news["run"]
-            if not news.keys() & cursors.keys() and (news["done"] or not wait):
-                return
+        async for news in self._client._answers(_follow(self.id, after, wait)):
+            self.row = news["run"]
             yield news
 
     async def events(self, *, wait: bool = True) -> AsyncIterator[documents.RunEvent]:
@@ -173,24 +149,24 @@ class AsyncRun:
     async def output(self, stream: str = "out", *, wait: bool = True) -> AsyncIterator[str]:
         """As ``Run.output``."""
         async for news in self.follow({stream: 0}, wait=wait):
-            text: Any = news.get(stream, "")
-            if text:
-                yield text
+            text: Any = news.get(stream)
+            yield text
 
     async def wait(self, timeout: float | None = None) -> documents.RunDetail:
         """As ``Run.wait``."""
-        left = LONGEST_HOLD if timeout is None else parameters.seconds("timeout", timeout)
-        while True:
-            detail: documents.RunDetail = await self._call(one(self.id, left))
+        for seconds in _waits(timeout):
+            asked: Call[Any] = call("run", {"run": self.id, "timeout": seconds})
+            detail: Any = await self._client._call(asked)
             self.row = detail
-            if timeout is not None:
-                left = max(left - LONGEST_HOLD, 0.0)
-            if detail["ended"] is not None or (timeout is not None and left <= 0):
-                return detail
+            if detail["ended"] is not None:
+                break
+        found: documents.RunDetail = detail
+        return found
 
     async def cancel(self, *, now: bool = False, who: str = "a client") -> None:
         """As ``Run.cancel``."""
-        self.row = await self._call(cancel(self.id, who, now))
+        params = {"run": self.id, "now": now, "who": who}
+        self.row = await self._client._call(call("cancel_run", params))
 
 
 class RunCalls:
@@ -201,15 +177,16 @@ class RunCalls:
 
         ``options``: ``config`` (a map), ``tags`` (a map of texts), ``op_selection`` (``"load,clean+"``),
         ``timeout`` and ``grace`` (seconds), ``repository``. Raises ``UnknownLocationError``,
-        ``UnknownDefinitionError`` and ``InvalidParameterError`` before anything has run.
+        ``UnknownDefinitionError`` and ``UnfitOrderError`` before anything has run.
         """
-        return Run(self._call, self._call(launch(location, job, options))["run"])
+        params = {"location": location, "job": job, **options}
+        return Run(self, self._call(call("launch", params, _launched)))
 
     def preview(self: _Caller, location: str, job: str, **options: Any) -> dict[str, Any]:
         """What ``launch`` would run, with the same errors; nothing runs."""
-        options["dry_run"] = True
-        order: dict[str, Any] = self._call(launch(location, job, options))["order"]
-        return order
+        params = {"location": location, "job": job, **options, "dry_run": True}
+        found: dict[str, Any] = self._call(call("launch", params, _order))
+        return found
 
     def runs(
         self: _Caller,
@@ -220,15 +197,17 @@ class RunCalls:
         limit: int = 20,
     ) -> list[documents.RunRow]:
         """The newest runs, newest first; ``since`` is Unix seconds."""
-        return self._call(listing(location, list(states), since, limit))
+        params = {"location": location, "states": list(states), "since": since, "limit": limit}
+        found: list[documents.RunRow] = self._call(call("runs", params, _rows))
+        return found
 
     def run(self: _Caller, run: str) -> Run:
         """A run by its id, or the beginning or end of it; raises ``UnknownRunError``."""
-        return Run(self._call, self._call(one(run)))
+        return Run(self, self._call(call("run", {"run": run})))
 
     def retry(self: _Caller, run: str) -> Run:
-        """Run the same again."""
-        return Run(self._call, self._call(retry(run)))
+        """Run the same again, with the code that is served now."""
+        return Run(self, self._call(call("retry_run", {"run": run}, _launched)))
 
 
 class AsyncRunCalls:
@@ -236,15 +215,16 @@ class AsyncRunCalls:
 
     async def launch(self: _AsyncCaller, location: str, job: str, **options: Any) -> AsyncRun:
         """As ``Client.launch``."""
-        return AsyncRun(self._call, (await self._call(launch(location, job, options)))["run"])
+        params = {"location": location, "job": job, **options}
+        return AsyncRun(self, await self._call(call("launch", params, _launched)))
 
     async def preview(
         self: _AsyncCaller, location: str, job: str, **options: Any
     ) -> dict[str, Any]:
         """As ``Client.preview``."""
-        options["dry_run"] = True
-        order: dict[str, Any] = (await self._call(launch(location, job, options)))["order"]
-        return order
+        params = {"location": location, "job": job, **options, "dry_run": True}
+        found: dict[str, Any] = await self._call(call("launch", params, _order))
+        return found
 
     async def runs(
         self: _AsyncCaller,
@@ -255,12 +235,14 @@ class AsyncRunCalls:
         limit: int = 20,
     ) -> list[documents.RunRow]:
         """As ``Client.runs``."""
-        return await self._call(listing(location, list(states), since, limit))
+        params = {"location": location, "states": list(states), "since": since, "limit": limit}
+        found: list[documents.RunRow] = await self._call(call("runs", params, _rows))
+        return found
 
     async def run(self: _AsyncCaller, run: str) -> AsyncRun:
         """As ``Client.run``."""
-        return AsyncRun(self._call, await self._call(one(run)))
+        return AsyncRun(self, await self._call(call("run", {"run": run})))
 
     async def retry(self: _AsyncCaller, run: str) -> AsyncRun:
         """As ``Client.retry``."""
-        return AsyncRun(self._call, await self._call(retry(run)))
+        return AsyncRun(self, await self._call(call("retry_run", {"run": run}, _launched)))

@@ -11,7 +11,7 @@ from supervisor.presentation import words
 from supervisor.presentation.text import clean, paint
 
 if TYPE_CHECKING:
-    from supervisor.documents import RunDetail, RunEvent, RunRow
+    from supervisor.run_documents import RunDetail, RunEvent, RunRow
 
 __all__ = ["STYLES", "Steps", "event_line", "failure_lines", "summary", "took"]
 

@@ -1,12 +1,11 @@
 """One run as the supervisor knows it: its order, where it stands, and how it ended.
 
-Owns the states of a run and the row that clients get. What is true lies in its journal; this is what
+Owns the row that clients get. What is true lies in its journal; this is what
 was read of it last. Starts nothing and reads nothing.
 """
 
 from __future__ import annotations
 
-import enum
 import secrets
 import time
 from collections.abc import Mapping
@@ -14,34 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.runs.journal import Journal
+from supervisor.states import RunState
 
-__all__ = ["FINAL", "Run", "RunState", "new_id"]
-
-
-class RunState(enum.StrEnum):
-    """``queued starting running cancelling``, and finally one of the rest."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    SUCCESS = "success"
-    FAILURE = "failure"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed_out"
-    LOST = "lost"
-
-
-FINAL = frozenset(
-    {
-        RunState.SUCCESS,
-        RunState.FAILURE,
-        RunState.CANCELLED,
-        RunState.TIMED_OUT,
-        RunState.LOST,
-    }
-)
-"""The states that a run does not leave."""
+__all__ = ["Run", "new_id"]
 
 
 def new_id() -> str:

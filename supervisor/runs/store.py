@@ -25,12 +25,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.change_signal import ChangeSignal
 from supervisor.errors import RequestError, UnknownRunError
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.running_time import RunningTime
 from supervisor.runs.journal import FORMAT, Journal, boot_id
-from supervisor.runs.run import FINAL, Run, RunState, new_id
+from supervisor.runs.run import Run, new_id
+from supervisor.states import RUN_ENDED, RunState
 
 __all__ = ["CannotStartError", "Place", "Runs"]
 
@@ -171,7 +172,7 @@ class Runs:
             return
         with contextlib.suppress(OSError):
             await self._in_thread(partial(run.journal.ask, who, "now" if now else "ask"))
-        if run.state in FINAL:  # meanwhile
+        if run.state in RUN_ENDED:  # meanwhile
             return
         run.state, run.reason = RunState.CANCELLING, f"cancelled by {who}"
         pid = await self._in_thread(run.journal.monitor)

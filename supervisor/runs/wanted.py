@@ -24,33 +24,27 @@ _DEFAULT_GRACE = 10.0
 
 def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
     """The order for the job ``definition``; raises ``UnfitOrderError``."""
-    config = params.get("config")
-    if config is not None and not isinstance(config, dict):
-        raise UnfitOrderError("the config of a run must be a map")
     timeout = params.get("timeout")
-    if timeout is not None:
-        timeout = parameters.seconds("timeout", timeout)
-        if timeout <= 0:
-            raise UnfitOrderError("timeout must be more than 0 seconds")
-    grace = parameters.seconds("grace", params.get("grace", _DEFAULT_GRACE))
+    if timeout is not None and timeout <= 0:
+        raise UnfitOrderError("the timeout of a run must be more than 0 seconds")
     selection = params.get("op_selection")
     return {
         "job": definition["name"],
         "repository": definition.get("repository"),
-        "config": config or {},
+        "config": params.get("config") or {},
         "tags": _tags(params.get("tags") or {}),
         "op_selection": None if not selection else selected(selection, definition),
         "assets": None,
         "partition_key": None,
         "instance": "own",
         "timeout": timeout,
-        "grace": grace,
+        "grace": params.get("grace", _DEFAULT_GRACE),
     }
 
 
-def _tags(tags: Any) -> dict[str, str]:
-    if not isinstance(tags, dict) or len(tags) > _MOST_TAGS:
-        raise UnfitOrderError(f"tags must be a map of at most {_MOST_TAGS} texts")
+def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    if len(tags) > _MOST_TAGS:
+        raise UnfitOrderError(f"a run has at most {_MOST_TAGS} tags, not {len(tags)}")
     return {
         parameters.text("the name of a tag", name): parameters.text(f"tag {name!r}", value)
         for name, value in tags.items()

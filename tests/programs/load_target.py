@@ -21,7 +21,7 @@ def attempt(function, *arguments):
     try:
         return function(*arguments)
     except LoadFailure as failure:
-        return {"failure": failure.as_data()}
+        return {"failure": failure.as_data(1)}
 
 
 stdout = sys.stdout

@@ -153,11 +153,10 @@ async def test_an_upgrade_leaves_runs_to_the_next_supervisor(tmp_path, runtime):
         await running.ready()
         run = await Launched(running).launch()
         await Launched(running).until(run)
-        await running.methods.shutdown({"leave_runs": True})
+        await Launched(running).ask("shutdown", leave_runs=True)
         # The end of this block would stop it at once.
         await running.until(lambda: running.daemon.stopping, "stopping")
-        while running.daemon.locations["team"].state != "stopped":
-            await running.daemon.news.wait(lambda: False, 0.05)
+        await running.until(lambda: running["team"].state == "stopped", "stopped")
     assert journals(tmp_path)[run].final() is None
     async with supervising(workspace, runtime) as running:
         await running.ready()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from launched import FOREVER, HEAD, UNTIL_GO, kill, launching, one_op
+from launched import FOREVER, HEAD, UNTIL_GO, Launched, journals, kill, launching, one_op
 from loading import VERSIONS, interpreter
+from monitored import written
 from supervised import alive, make_workspace, poll, save, supervising, workspace_text
 
 from supervisor.errors import (
@@ -50,8 +51,7 @@ async def test_a_run_is_forked_from_what_is_loaded(tmp_path, runtime):
         row = await team.ended(run)
         assert (row["state"], row["fresh_because"], row["generation"]) == ("success", None, 1)
         assert (row["config"], row["tags"]) == (CONFIG, {"team": "risk"})
-        news = await team.ask("follow_run", run=run, after={"out": 0, "err": 0})
-        assert news["out"] == "rows 3\n"
+        assert await team.written(run) == "rows 3\n"
         assert [one["run"] for one in (await team.ask("runs"))["runs"]] == [run]
 
 
@@ -68,8 +68,7 @@ async def test_only_some_ops_run_when_asked(tmp_path, runtime):
             assert preview["order"]["op_selection"] == expected.split(), selection
         run = await team.launch(op_selection="a+")
         assert (await team.ended(run))["state"] == "success"
-        news = await team.ask("follow_run", run=run, after={"out": 0})
-        assert news["out"].split() == ["a", "b"]
+        assert (await team.written(run)).split() == ["a", "b"]
         assert len((await team.ask("runs"))["runs"]) == 1
 
 
@@ -80,7 +79,7 @@ async def test_only_some_ops_run_when_asked(tmp_path, runtime):
         ({"location": "tem"}, UnknownLocationError, "tem", "did you mean team?"),
         ({"op_selection": "lod"}, UnfitOrderError, "nightly has no op 'lod'", "did you mean load?"),
         ({"tags": {"a": 1}}, InvalidParameterError, "tag 'a' must be a text", None),
-        ({"config": [1]}, UnfitOrderError, "must be a map", None),
+        ({"config": [1]}, InvalidParameterError, "must be a map", None),
         ({"config": {}}, UnfitOrderError, "ops.load.config.n", None),
         ({"config": {"ops": {"load": {"config": {"n": "x"}}}}}, UnfitOrderError, "ops.load", None),
         ({"timeout": 0}, UnfitOrderError, "more than 0", None),
@@ -116,12 +115,12 @@ async def test_every_python_runs_forked_and_fresh(tmp_path, runtime):
     workspace = make_workspace(tmp_path, files, locations)
     async with supervising(workspace, runtime) as running:
         await running.settled()
-        table = running.methods.table()
+        launched = Launched(running)
         for name in locations:
-            reply, _ = await table["launch"]({"location": name, "job": "nightly"})
-            reply, _ = await table["run"]({"run": reply["run"]["run"], "wait": 60})
-            assert reply["run"]["state"] == "success", (name, reply)
-            assert bool(reply["run"]["fresh_because"]) == name.startswith("t"), (name, reply)
+            reply = await launched.ask("launch", location=name, job="nightly")
+            row = await launched.ended(reply["run"]["run"])
+            assert row["state"] == "success", (name, row)
+            assert bool(row["fresh_because"]) == name.startswith("t"), (name, row)
 
 
 async def test_an_import_that_leaves_a_thread_has_its_runs_in_fresh_processes(tmp_path, runtime):
@@ -172,8 +171,7 @@ async def test_code_that_failed_to_load_is_never_run(tmp_path, runtime):
         await team.running.until(lambda: team.running["team"].state == "failed", "failed")
         run = await team.launch()
         assert (await team.ended(run))["generation"] == 1
-        news = await team.ask("follow_run", run=run, after={"out": 0})
-        assert news["out"] == "first\n"
+        assert await team.written(run) == "first\n"
         team.running["team"].stop("for the test")
         await team.running.until(lambda: team.running["team"].state == "stopped", "stopped")
         run = await team.launch()
@@ -190,11 +188,11 @@ async def test_a_cancelled_run_is_over_at_once(tmp_path, runtime):
         row = await team.until(run)
         assert row["state"] == "running"
         reply = await team.ask("cancel_run", run=run[-6:], who="the test")
-        assert reply["run"]["state"] == "cancelling"
+        assert reply["state"] == "cancelling"
         row = await team.ended(run)
         assert (row["state"], row["reason"]) == ("cancelled", "cancelled by the test")
         again = await team.ask("cancel_run", run=run)
-        assert again["run"]["state"] == "cancelled"
+        assert again["state"] == "cancelled"
         with pytest.raises(UnknownRunError):
             await team.ask("cancel_run", run="none")
 
@@ -234,8 +232,11 @@ async def test_the_run_of_a_location_that_was_removed_goes_on(tmp_path, runtime)
         import yaml
 
         save(tmp_path / "workspace.yaml", yaml.safe_dump(workspace_text({"other": {}})))
-        await team.running.until(lambda: "team" not in team.running.daemon.locations, "removed")
-        await poll(lambda: not team.running.daemon._leaving, "gone")
+        await team.running.until(
+            lambda: "team" not in [one.spec.name for one in team.running.daemon.fleet.ordered()],
+            "removed",
+        )
+        await poll(lambda: not team.running.daemon.fleet.all(), "gone")
         assert alive(row["monitor"])
         await team.ask("cancel_run", run=run)
         assert (await team.ended(run))["state"] == "cancelled"
@@ -250,7 +251,8 @@ async def test_a_run_whose_monitor_is_killed_is_lost_and_leaves_nothing(tmp_path
     async with launching(tmp_path, runtime, one_op(body)) as team:
         run = await team.launch()
         row = await team.until(run)
-        out = (await team.ask("follow_run", run=run, after={"out": 0}))["out"]
+        (journal,) = journals(tmp_path).values()
+        out = written(journal)
         await kill(row["monitor"])
         row = await team.ended(run)
         assert (row["state"], row["reason"]) == ("lost", "its monitor was killed")

@@ -12,11 +12,8 @@ import sys
 __all__ = ["rehearse"]
 
 
-def rehearse(discover):
-    """Make one definition of each common kind and read them all; what fails is left to the loads.
-
-    ``discover`` is the function of that name in frameworks.
-    """
+def rehearse(adapter):
+    """Make one definition of each common kind and read them all; what fails is left to the loads."""
     import warnings
 
     # Nothing that is seen only once may be used up here.
@@ -26,7 +23,7 @@ def rehearse(discover):
             from runner_shim.frameworks.dagster import repository  # noqa: F401
 
             definitions = _definitions(sys.modules["dagster"])
-            discover([("defs", definitions)], __name__, _ignore).collect(_ignore)
+            adapter.collect(adapter.discover([("defs", definitions)], __name__, _ignore), _ignore)
         except Exception:
             pass
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from supervisor.change_signal import ChangeSignal
+from supervisor.errors import SupervisorError
+from supervisor.fleet.fleet import Fleet
 from supervisor.locations.attempt import Attempt
 from supervisor.locations.failures import from_shim
 from supervisor.locations.lifecycle import State
@@ -21,8 +22,9 @@ from supervisor.processes import orphans
 from supervisor.processes.fresh_run import start_fresh
 from supervisor.processes.launcher import LaunchError
 from supervisor.runs import monitor
-from supervisor.runs.run import Run, RunState
+from supervisor.runs.run import Run
 from supervisor.runs.store import CannotStartError
+from supervisor.states import RunState
 
 __all__ = ["Placer"]
 
@@ -34,11 +36,10 @@ _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH")
 
 
 class Placer:
-    """Places runs in ``locations`` (a function that gives them by name)."""
+    """Places runs in the locations of ``fleet``."""
 
-    def __init__(self, locations: Callable[[], Mapping[str, Location]], news: ChangeSignal) -> None:
-        self._locations = locations
-        self._news = news
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
@@ -61,9 +62,10 @@ class Placer:
         """The generation that serves, waited for while one starts."""
         name = run.location
         while True:
-            location = self._locations().get(name)
-            if location is None:
-                raise CannotStartError(f"{name} is not in the workspace any more")
+            try:
+                location = self._fleet.location(name)
+            except SupervisorError as error:
+                raise CannotStartError(f"it cannot be started: {error}") from None
             if run.state is RunState.CANCELLING:
                 raise CannotStartError(run.reason)
             serving = location.serving
@@ -75,7 +77,7 @@ class Placer:
                 raise CannotStartError(
                     f"{name} serves nothing: {location.state}, {location.reason}"
                 )
-            await self._news.wait(_other_than(location, run), _LOOK)
+            await self._fleet.news.wait(_other_than(location, run), _LOOK)
 
 
 def _other_than(location: Location, run: Run) -> Callable[[], bool]:
