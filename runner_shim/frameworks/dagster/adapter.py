@@ -23,6 +23,7 @@ __all__ = [
     "from_attribute",
     "judge",
     "loaded",
+    "prepare",
     "version",
 ]
 
@@ -170,6 +171,13 @@ def describe(roots, kind, name, repository=None):
 
     repositories = _repositories(roots, _ignore)
     return contents.describe(repositories, kind, name, repository, _ignore)
+
+
+def prepare(roots, order):
+    """What can run an order (runner_shim.execution): it has ``run(emit)``. None: nothing of that name."""
+    from runner_shim.frameworks.dagster import running
+
+    return running.prepare(_repositories(roots, _ignore), order)
 
 
 def files(roots):
