@@ -52,8 +52,14 @@ def _prepare(loaded, order):
         return prepared
     wanted, kinds = ("job", ("job", "pipeline")) if order.get("job") else ("asset", ("asset",))
     names = loaded.names(kinds)
-    missing = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
-    missing = [name for name in missing if name not in names] or missing
+    asked = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
+    missing = [name for name in asked if name not in names]
+    if not missing:
+        raise LoadFailure(
+            "not_supported",
+            "%s %s cannot be run: it is made elsewhere, or not together with the others"
+            % (wanted, ", ".join(asked[:10])),
+        )
     raise LoadFailure(
         "unknown_" + wanted,
         "no %s is named %s" % (wanted, ", ".join(repr(name) for name in missing[:10])),

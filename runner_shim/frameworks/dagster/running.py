@@ -25,6 +25,7 @@ from runner_shim.loading.load_failure import near
 __all__ = ["prepare"]
 
 _PREFIXES = ("dagster._core.", "dagster.core.")
+_MOST_KEYS = 2000  # of which the nearest is looked for
 _RANGE = "dagster/asset_partition_range_start"
 
 
@@ -53,9 +54,8 @@ def _find(repository, order):
         return (None, None) if keys is None else (_asset_job(repository, keys), keys)
     name = order["job"]
     for has, get in (("has_job", "get_job"), ("has_pipeline", "get_pipeline")):
-        if hasattr(repository, has) and hasattr(repository, get):
-            if getattr(repository, has)(name):
-                return getattr(repository, get)(name), keys
+        if hasattr(repository, has) and getattr(repository, has)(name):
+            return getattr(repository, get)(name), keys
     if hasattr(repository, "has_job_def") and repository.has_job_def(name):
         preset = repository.get_job_def(name)
         raise refusal.not_supported(
@@ -111,6 +111,7 @@ class _Run:
         if keys and not order.get("job"):
             self._what = "the run of " + ", ".join(order["assets"][:3])
         self._config = dict(order.get("config") or {})
+        self._mode = None  # of a pipeline, from its partition set
         self._tags = dict(_of_run(job), **(order.get("tags") or {}))
         self._check_partition()
         self._job, self._executor = _in_process(job, self._config)
@@ -128,7 +129,7 @@ class _Run:
                 raise Refusal(
                     "partition",
                     "%s has partitions, and none was given" % partitioned[0][0],
-                    hint=near("", self._keys_of(partitioned[0][1])),
+                    hint=near("", self._keys_of(partitioned[0][1])[-_MOST_KEYS:]),
                 )
             return
         if not partitioned:
@@ -137,9 +138,8 @@ class _Run:
         for what, partitions in partitioned:
             keys = self._keys_of(partitions)
             if key not in keys:
-                raise Refusal(
-                    "partition", "%s has no partition %r" % (what, key), hint=near(key, keys)
-                )
+                hint = near(key, keys[-_MOST_KEYS:])
+                raise Refusal("partition", "%s has no partition %r" % (what, key), hint=hint)
         config, tags = _of_partition(self._whole, partitioned[0][1], key, self._keys)
         self._config = self._config or config
         self._tags = dict(tags, **self._tags)
@@ -159,10 +159,10 @@ class _Run:
 
     def _keys_of(self, partitions):
         get = partitions.get_partition_keys
-        if "dynamic_partitions_store" in inspect.signature(get).parameters:
-            if is_a(partitions, "DynamicPartitionsDefinition", "MultiPartitionsDefinition"):
-                with self._instance() as instance:
-                    return list(get(dynamic_partitions_store=instance))
+        in_instance = is_a(partitions, "DynamicPartitionsDefinition", "MultiPartitionsDefinition")
+        if in_instance and "dynamic_partitions_store" in inspect.signature(get).parameters:
+            with self._instance() as instance:
+                return list(get(dynamic_partitions_store=instance))
         return list(get())
 
     def _use_partition_set(self, key):
@@ -175,6 +175,7 @@ class _Run:
                 partition = one.get_partition(key)
                 self._config = self._config or dict(one.run_config_for_partition(partition))
                 self._tags = dict(one.tags_for_partition(partition), **self._tags)
+                self._mode = getattr(one, "mode", None)
                 return
             raise Refusal(
                 "partition", "%s has no partition %r" % (self._what, key), hint=near(key, names)
@@ -197,28 +198,36 @@ class _Run:
             names = _first("selector.parse_solid_selection")(self._job, ops)
             self._job = self._job.get_pipeline_subset_def(names)
         except Exception as error:
-            if not is_a(error, "DagsterInvalidSubsetError"):
+            refused = ("DagsterInvalidSubsetError", "DagsterInvalidDefinitionError")
+            if not is_a(error, *refused[: 1 if ops else 2]):
                 raise
-            nodes = [node.name for node in _nodes(self._whole)]
-            unknown = [name for name in ops or () if re.match(r"\w+$", name) and name not in nodes]
-            said = " ".join(str(error).split())
-            if unknown:
-                said = "%s has no op named %s" % (self._what, ", ".join(map(repr, unknown[:10])))
-            hint = near(unknown[0], nodes) if unknown else None
-            raise Refusal("unknown_op" if ops else "unknown_asset", said, hint=hint)
+            raise self._bad_selection(ops, " ".join(str(error).split()))
         # The oldest wrapper of a job is told of the selection, too.
         self._loaded_arguments = (ops, names)
         return {"solids_to_execute": names, "solid_selection": ops}
+
+    def _bad_selection(self, ops, said):
+        if not ops:
+            return refusal.not_supported("%s cannot be run: %s" % (self._what, said))
+        nodes = [node.name for node in _nodes(self._whole)]
+        unknown = [name for name in ops if re.match(r"\w+$", name) and name not in nodes]
+        if not unknown:
+            return Refusal("unknown_op", said)
+        said = "%s has no op named %s" % (self._what, ", ".join(map(repr, unknown[:10])))
+        return Refusal("unknown_op", said, hint=near(unknown[0], nodes))
 
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
         function = _first("execution.api.create_execution_plan")
         try:
-            return _called(function, self._job, run_config=self._config, tags=self._all_tags())
+            return _called(function, self._job, tags=self._all_tags(), **self._common())
         except Exception as error:
             if not is_a(error, "DagsterInvalidConfigError"):
                 raise
             raise _misfit(self._what, error)
+
+    def _common(self):
+        return {"run_config": self._config, "mode": self._mode}
 
     def _all_tags(self):
         return {str(key): str(value) for key, value in self._tags.items()}
@@ -374,7 +383,7 @@ def _in_process(job, config):
             executor = _dagster().in_process_executor
         ours = ("in_process", "multi_or_in_process_executor", "")
         return job.with_executor_def(executor), "" if used in ours else "executor " + used
-    mode = job.get_mode_definition() if hasattr(job, "get_mode_definition") else None
+    mode = job.get_default_mode() if hasattr(job, "get_default_mode") else None
     names = [one.name for one in getattr(mode, "executor_defs", ())]
     given = config.get("execution") or {}
     if "in_process" in names:
@@ -394,7 +403,7 @@ def _misfit(what, error):
         message = " ".join(one.message.split())
         path = _path_of(one)
         match = re.search(r'(?:Expected:|expected type) "?(.+?)"?\.?$', message)
-        expected = match.group(1) if match else message
+        expected = match.group(1) if match else "a value" if "Missing" in message else message
         if masking.is_secret_name(path.rpartition(".")[2]):
             message = "%s: %s is expected" % (path, expected)  # Dagster's has the value
         problems.append({"path": path, "expected": expected, "message": message})
