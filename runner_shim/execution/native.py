@@ -122,6 +122,12 @@ class _Run:
                 needed[key] = resources[key]
         for key, resource in needed.items():
             if isinstance(resource, ResourceDefinition):
+                if resource.resource_fn is None:
+                    raise Refusal(
+                        "missing_resource",
+                        "resource %s has no function that makes its value" % key,
+                        place=resource.source,
+                    )
                 steps.runs_at_once(resource.resource_fn, "resource %s" % key, resource.source)
         return needed
 
@@ -132,9 +138,8 @@ class _Run:
         for key, resource in self._resources.items():
             here = path + (key,)
             one = checker.keys(config.get(key), {"config"}, here)
-            schema = getattr(resource, "config_schema", None)
-            if not isinstance(resource, ResourceDefinition):
-                schema = None
+            is_defined = isinstance(resource, ResourceDefinition)
+            schema = resource.config_schema if is_defined else None
             found[key] = checker.config(schema, one.get("config"), here + ("config",))
         return found
 
