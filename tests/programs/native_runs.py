@@ -1,6 +1,7 @@
 """Native definitions that use all that a run can do, and what it refuses; for Python 3.6 and later."""
 
 import sys
+import time
 
 from runner_shim import (
     AssetDefinition,
@@ -102,6 +103,15 @@ def interrupt():
         print("cleaned up")
 
 
+@op
+def sleep(context):
+    context.log.info("asleep")
+    try:
+        time.sleep(60)
+    finally:
+        context.log.info("cleaned up")
+
+
 @op(required_resource_keys={"db", "greeting"})
 def query(context):
     return f"{context.resources.greeting} from {context.resources.db}"
@@ -174,6 +184,11 @@ def exits():
 @job
 def interrupted():
     publish(interrupt(), after=load())
+
+
+@job
+def sleeper():
+    publish(sleep())
 
 
 @job
@@ -323,6 +338,7 @@ defs = Definitions(
         broken,
         exits,
         interrupted,
+        sleeper,
         splits_badly,
         regional,
         daily,

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import os
 import re
+import uuid
 
 from runner_shim import masking
 from runner_shim.execution import refusal
@@ -257,17 +258,18 @@ class _Run:
         with self._instance() as instance:
             create = getattr(instance, "create_run_for_job", None)
             create = create or instance.create_run_for_pipeline
+            run_id = self._order.get("run_id") or str(uuid.uuid4())
+            instance.add_event_listener(run_id, events)  # before: what is planned is told, too
             run = _called(
                 create,
                 self._job,
                 execution_plan=self._plan,
-                run_id=self._order.get("run_id"),
+                run_id=run_id,
                 run_config=self._config,
                 tags=self._all_tags(),
                 **self._selection,
             )
             self._plan = None
-            instance.add_event_listener(run.run_id, events)
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)

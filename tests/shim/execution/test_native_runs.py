@@ -162,6 +162,13 @@ def test_an_interrupt_ends_the_run_with_the_finally_of_its_op():
     ]
 
 
+def test_a_signal_while_an_op_runs_ends_the_run():
+    found = run({"job": "sleeper"})
+    assert failure(found)["kind"] == "interrupted"
+    assert shown(found) == ["sleep: asleep", "sleep: cleaned up"]
+    assert told(found, "RUN_", "STEP_")[-2:] == [("STEP_FAILURE", "sleep"), ("RUN_CANCELED", None)]
+
+
 def test_outputs_that_are_missing_are_a_failure():
     found = failure(run({"job": "splits_badly"}))
     assert found["message"].endswith(
