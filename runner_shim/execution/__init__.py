@@ -29,7 +29,19 @@ def execute(loaded, order, emit):
     LoadFailure as ``validate`` does, before anything has run. ``KeyboardInterrupt`` ends the run: the
     op that runs is left by it as by any exception, and what would come after it is not run.
     """
-    return _prepare(loaded, order).run(emit)
+    from runner_shim import masking
+    from runner_shim.execution import interrupts, run_failure
+    from runner_shim.execution.events import Events
+
+    prepared = _prepare(loaded, order)
+    try:
+        outcome = prepared.run(emit)
+    except KeyboardInterrupt as error:
+        interrupts.too_late()
+        Events(emit)("RUN_CANCELED", None, "the run was interrupted")
+        failure = getattr(error, "failure_of_step", None) or run_failure.of_step(error, None)
+        outcome = {"state": "failure", "failure": failure}
+    return masking.masked(outcome)
 
 
 def validate(loaded, order):

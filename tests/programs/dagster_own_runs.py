@@ -46,7 +46,7 @@ def asset_job(keys):
         known = getattr(layer, "asset_keys", None) or getattr(layer, "executable_asset_keys", ())
         if layer is not None and set(keys) <= set(known):
             return name
-    raise SystemExit("no job has %s" % (keys,))
+    raise SystemExit("no job has " + repr(keys))
 
 
 def run(order):

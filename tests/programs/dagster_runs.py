@@ -8,13 +8,13 @@ from dagster import asset, job, op, repository
 
 @op(config_schema={"n": dg.Field(dg.Int, default_value=2, is_required=False)})
 def load(context):
-    context.log.info("loading %d rows" % context.op_config["n"])
+    context.log.info("loading {} rows".format(context.op_config["n"]))
     return context.op_config["n"]
 
 
 @op
 def publish(context, rows):
-    context.log.info("publishing %d" % rows)
+    context.log.info(f"publishing {rows}")
     return rows * 10
 
 
@@ -32,8 +32,8 @@ def explode(rows):
 
 @op
 def sleep(context):
-    context.log.info("asleep")
     try:
+        context.log.info("asleep")
         time.sleep(60)
     finally:
         context.log.info("cleaned up")
@@ -75,13 +75,13 @@ def key_of(context):
 
 @asset(partitions_def=colors)
 def raw(context):
-    context.log.info("raw of %s" % key_of(context))
+    context.log.info(f"raw of {key_of(context)}")
     return key_of(context)
 
 
 @asset(partitions_def=colors)
 def report(context, raw):
-    context.log.info("report of %s" % raw)
+    context.log.info(f"report of {raw}")
     return raw
 
 

@@ -5,13 +5,13 @@ from dagster import Field, Int, Partition, PartitionSetDefinition, pipeline, rep
 
 @solid(config_schema={"n": Field(Int, default_value=2, is_required=False)})
 def load(context):
-    context.log.info("loading %d rows" % context.solid_config["n"])
+    context.log.info("loading {} rows".format(context.solid_config["n"]))
     return context.solid_config["n"]
 
 
 @solid
 def publish(context, rows):
-    context.log.info("publishing %d" % rows)
+    context.log.info(f"publishing {rows}")
     return rows * 10
 
 
@@ -31,8 +31,8 @@ def explode(_, rows):
 def sleep(context):
     import time
 
-    context.log.info("asleep")
     try:
+        context.log.info("asleep")
         time.sleep(60)
     finally:
         context.log.info("cleaned up")

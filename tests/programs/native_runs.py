@@ -105,8 +105,8 @@ def interrupt():
 
 @op
 def sleep(context):
-    context.log.info("asleep")
     try:
+        context.log.info("asleep")
         time.sleep(60)
     finally:
         context.log.info("cleaned up")

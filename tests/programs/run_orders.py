@@ -7,6 +7,7 @@ user code logs ``asleep``, this process is sent SIGINT. Needs Python 3.6 and not
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ stdout, sys.stdout = sys.stdout, sys.stderr  # what user code prints is not the 
 
 def run(loaded, order):
     events = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a run that has ended ignores it
 
     def emit(event):
         events.append(event)

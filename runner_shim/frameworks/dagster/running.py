@@ -14,7 +14,7 @@ import re
 import uuid
 
 from runner_shim import masking
-from runner_shim.execution import refusal
+from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
 from runner_shim.frameworks.dagster import run_events
@@ -276,6 +276,7 @@ class _Run:
             with Interrupts(instance, run):
                 for _event in self._iterator(run, instance):
                     pass
+            interrupts.too_late()
             status = instance.get_run_by_id(run.run_id).status
         if getattr(status, "value", status) == "SUCCESS":
             return {"state": "success", "failure": None}

@@ -19,7 +19,6 @@ ORDERS: list[dict[str, Any]] = [
     {"job": "broken"},
     {"job": "exits"},
     {"job": "interrupted"},
-    {"job": "sleeper"},
     {"job": "splits_badly"},
     {"job": "regional", "partition_key": "eu", "config": {"config": {"day": "monday"}}},
     {"job": "daily", "partition_key": "2024-02-03"},
