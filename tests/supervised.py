@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from loading import write
 
+from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
 from supervisor.server.daemon import Daemon
@@ -131,13 +132,13 @@ class Supervised:
         self.methods = Handlers(daemon)
 
     def __getitem__(self, name: str) -> Location:
-        return self.daemon.locations[name]
+        return self.daemon.fleet.locations[name]
 
     async def until(
         self, true: Callable[[], Any], what: str = "", timeout: float = DEADLINE
     ) -> None:
         """Wait until ``true()``; the supervisor's news make it look again."""
-        if not await self.daemon.news.wait(lambda: bool(true()), timeout):
+        if not await self.daemon.fleet.news.wait(lambda: bool(true()), timeout):
             raise AssertionError(f"not within {timeout:g} s: {what}; {self.states()}")
 
     async def settled(self, timeout: float = DEADLINE) -> dict[str, str]:
@@ -148,7 +149,7 @@ class Supervised:
 
     async def ready(self, *names: str) -> None:
         """Wait until these locations (default: all) are ready."""
-        chosen = names or tuple(self.daemon.locations)
+        chosen = names or tuple(self.daemon.fleet.locations)
         await self.until(lambda: all(self[name].state == "ready" for name in chosen), "ready")
 
     async def status(self, name: str) -> dict[str, Any]:
@@ -166,7 +167,9 @@ class Supervised:
 
     def states(self) -> dict[str, tuple[str, str]]:
         """State and reason of every location."""
-        return {name: (one.state.value, one.reason) for name, one in self.daemon.locations.items()}
+        return {
+            name: (one.state.value, one.reason) for name, one in self.daemon.fleet.locations.items()
+        }
 
     def definitions(self, name: str) -> list[str]:
         """The keys of the definitions that ``name`` serves."""
@@ -191,7 +194,7 @@ class Supervised:
 
     async def watched(self, *names: str) -> None:
         """Wait until the files of these locations and of the workspace are really watched."""
-        chosen = names or tuple(self.daemon.locations)
+        chosen = names or tuple(self.daemon.fleet.locations)
 
         def armed() -> bool:
             files = [self.daemon._files, *(self[name].files for name in chosen)]
@@ -202,14 +205,24 @@ class Supervised:
 
 @contextlib.asynccontextmanager
 async def supervising(
-    workspace: Path, runtime: Path, *, once: bool = False, env: Mapping[str, str] | None = None
+    workspace: Path,
+    runtime: Path,
+    *,
+    once: bool = False,
+    env: Mapping[str, str] | None = None,
+    more: Sequence[Path] = (),
+    sources: Sequence[Source] = (),
 ) -> AsyncIterator[Supervised]:
-    """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes."""
+    """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
+
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    """
     daemon = Daemon(
-        Selection(files=(workspace,)),
+        Selection(files=(workspace, *more)),
         cwd=workspace.parent,
         environ=environ(runtime, **(env or {})),
         once=once,
+        sources=sources,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

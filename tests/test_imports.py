@@ -25,6 +25,7 @@ FOLDERS = (
     "presentation",
     "client",
     "server",
+    "fleet",
     "locations",
     "watching",
     "processes",
@@ -33,7 +34,7 @@ FOLDERS = (
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.
-BEHIND_THE_SOCKET = ("server", "locations", "watching", "processes")
+BEHIND_THE_SOCKET = ("server", "fleet", "locations", "watching", "processes")
 RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
 SHIM_FOLDERS = {
@@ -48,6 +49,7 @@ SHIM_FOLDERS = {
 
 # What decides without an operating system, an event loop or a clock of its own.
 PURE = (
+    "supervisor.fleet.merge",
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",
     "supervisor.snapshots.msgpack_reader",

@@ -82,19 +82,21 @@ class Handlers:
             parameters.whole("since", since, -1)
             seconds = _seconds(params, 30)
             async with held():
-                await daemon.news.wait(lambda: daemon.revision != since, seconds)
+                await daemon.fleet.news.wait(lambda: daemon.fleet.revision != since, seconds)
         await self._usage.ready(detail=name is not None)
-        revision = daemon.revision  # what changes meanwhile is news
+        revision = daemon.fleet.revision  # what changes meanwhile is news
         if name is None:
-            locations = await in_turns(self._brief(daemon.ordered()))
-            locations += [remote_status(one, daemon.started_at) for one in daemon.remotes.values()]
+            locations = await in_turns(self._brief(daemon.fleet.ordered()))
+            locations += [
+                remote_status(one, daemon.started_at) for one in daemon.fleet.remotes.values()
+            ]
             pids = {one["process"]["pid"] for one in locations if one["process"]}
             self._usage.forget_all_but(pids | {os.getpid()})
-        elif name in daemon.remotes:
-            locations = [remote_status(daemon.remotes[name], daemon.started_at)]
+        elif name in daemon.fleet.remotes:
+            locations = [remote_status(daemon.fleet.remotes[name], daemon.started_at)]
         else:
-            location = daemon.location(name)
-            daemon.look_for_strays()
+            location = daemon.fleet.location(name)
+            daemon.fleet.look_for_strays()
             locations = [location_status(location, self._usage, detail=True)]
         return {
             "format": 1,
@@ -107,7 +109,7 @@ class Handlers:
         """All definitions, of one kind or one location if asked."""
         kind = _text(params, "kind", optional=True)
         name = _text(params, "location", optional=True)
-        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        chosen = [self._daemon.fleet.location(name)] if name else self._daemon.fleet.ordered()
         pieces = [b""]
         number = await in_turns(_all_listed(chosen, kind, pieces))
         # Packed at once, very many rows would hold up everybody else.
@@ -116,7 +118,7 @@ class Handlers:
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
         """One definition; a lazy one is constructed by the shim."""
-        location = self._daemon.location(_text(params, "location"))
+        location = self._daemon.fleet.location(_text(params, "location"))
         name = _text(params, "name")
         kind = _text(params, "kind", optional=True)
         repository = _text(params, "repository", optional=True)
@@ -146,7 +148,7 @@ class Handlers:
 
     async def snapshot(self, params: Mapping[str, Any]) -> Reply:
         """A whole snapshot, as bytes."""
-        location = self._daemon.location(_text(params, "location"))
+        location = self._daemon.fleet.location(_text(params, "location"))
         snapshot = await self._generation(location, params.get("generation"))
         return {
             "location": location.spec.name,
@@ -159,7 +161,7 @@ class Handlers:
 
     async def diff(self, params: Mapping[str, Any]) -> Reply:
         """What changed between two generations; by default the last two."""
-        location = self._daemon.location(_text(params, "location"))
+        location = self._daemon.fleet.location(_text(params, "location"))
         after = await self._generation(location, params.get("to"))
         wanted = params.get("from")
         if wanted is None:
@@ -192,7 +194,7 @@ class Handlers:
 
     async def history(self, params: Mapping[str, Any]) -> Reply:
         """The generations of one location that are kept."""
-        location = self._daemon.location(_text(params, "location"))
+        location = self._daemon.fleet.location(_text(params, "location"))
         kept = await self._daemon.store.history(location.spec.name)
         snapshot = location.snapshot
         return {
@@ -204,7 +206,7 @@ class Handlers:
     async def environments(self, params: Mapping[str, Any]) -> Reply:
         """The environments in use, by whom, and what is installed in each."""
         name = _text(params, "location", optional=True)
-        chosen = [self._daemon.location(name)] if name else self._daemon.ordered()
+        chosen = [self._daemon.fleet.location(name)] if name else self._daemon.fleet.ordered()
         found = await in_turns(_environments(chosen))
         for entry in found:
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
@@ -234,15 +236,15 @@ class Handlers:
 
     async def wait(self, params: Mapping[str, Any]) -> Reply:
         """Wait until no chosen location is under way."""
-        remotes = self._daemon.remotes
+        remotes = self._daemon.fleet.remotes
         asked = self._asked(params)
         here = [one for one in asked if one not in remotes]
         # Nothing here can make a remote one ready: it is not waited for.
-        names = here if asked else list(self._daemon.locations)
-        locations = [self._daemon.location(name) for name in names]
+        names = here if asked else list(self._daemon.fleet.locations)
+        locations = [self._daemon.fleet.location(name) for name in names]
         seconds = _seconds(params, 60)
         async with held():
-            await self._daemon.news.wait(
+            await self._daemon.fleet.news.wait(
                 lambda: not any(one.under_way for one in locations), seconds
             )
         return {
@@ -255,14 +257,14 @@ class Handlers:
 
     async def logs(self, params: Mapping[str, Any]) -> Reply:
         """The last lines of a log, or those after a cursor as soon as there are any."""
-        location = self._daemon.location(_text(params, "location"))
+        location = self._daemon.fleet.location(_text(params, "location"))
         log = location.log
         after, before = params.get("after"), params.get("before")
         if after is not None:
             parameters.whole("after", after)
             seconds = _seconds(params, 30)
             async with held():
-                await self._daemon.news.wait(lambda: log.cursor > after, seconds)
+                await self._daemon.fleet.news.wait(lambda: log.cursor > after, seconds)
             answer = await log.answer(after=after)
         else:
             count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
@@ -302,9 +304,9 @@ class Handlers:
             "memory": usage["memory"],
             "cpu_seconds": usage.get("cpu_seconds", 0.0),
             "cpu_percent": usage.get("cpu_percent", 0.0),
-            "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.conditions)],
-            "conditions": [one.as_data() for one in daemon.conditions],
-            "configuration_problems": [problem_data(one) for one in daemon.problems],
+            "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
+            "conditions": [one.as_data() for one in daemon.fleet.conditions],
+            "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
         }
 
     @staticmethod
@@ -314,29 +316,14 @@ class Handlers:
     def _chosen(self, params: Mapping[str, Any]) -> list[str]:
         names = self._asked(params)
         for name in names:
-            self._daemon.location(name)
-        return names or list(self._daemon.locations)
+            self._daemon.fleet.location(name)
+        return names or list(self._daemon.fleet.locations)
 
     async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
         names = self._chosen(params)
         if self._daemon.stopping:  # of none, too
             raise RequestError("the supervisor is stopping")
-        return {"locations": await in_turns(self._given(names, order))}, []
-
-    def _given(self, names: list[str], order: Callable[[Location], str]) -> Steps[dict[str, str]]:
-        """What each location answered; those that go meanwhile, and all once it stops, get no order."""
-        chosen = [self._daemon.location(name) for name in names]
-        answers: dict[str, str] = {}
-        for location in chosen:
-            name = location.spec.name
-            if self._daemon.stopping:
-                raise RequestError("the supervisor is stopping")
-            if self._daemon.locations.get(name) is location:
-                answers[name] = order(location)
-            else:
-                answers[name] = "is no longer in the workspace"
-            yield
-        return answers
+        return {"locations": await in_turns(self._daemon.fleet.ordering(names, order))}, []
 
     @staticmethod
     def _serving(location: Location) -> Snapshot:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from supervisor.desired import Desired
     from supervisor.specs import WorkspaceSpec
 
-__all__ = ["Selection", "identify", "json_schema", "names", "resolve"]
+__all__ = ["Selection", "identify", "json_schema", "names", "reread", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,22 @@ def resolve(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> W
 
     ``environ`` answers ``{env: NAME}`` and ``${NAME}`` in env files. Raises ConfigurationError with
     every problem of every file; nothing else.
+    """
+    from supervisor.errors import ConfigurationError
+
+    spec, desired = reread(selection, cwd=cwd, environ=environ)
+    if desired.problems:
+        raise ConfigurationError(desired.problems)
+    return spec
+
+
+def reread(
+    selection: Selection, *, cwd: Path, environ: Mapping[str, str]
+) -> tuple[WorkspaceSpec, Desired]:
+    """As ``resolve``, for a workspace that runs: what is sound counts, beside what is broken.
+
+    The spec has the sound locations alone. Of a file that cannot be read there is one broken entry
+    without a name. Raises ConfigurationError when there is no workspace any more.
     """
     from supervisor.workspace_files.reader import read_workspace
 

@@ -7,14 +7,16 @@ workspace. Refuses to know the keys of any one kind of file.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
@@ -66,17 +68,20 @@ def name_problem(name: str) -> str:
 class Assembly:
     """Everything that one reading of a workspace has found so far.
 
-    ``incomplete`` means that a file could not be read, so that what seems to be missing may be in it.
+    ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
+    by name. ``incomplete`` is why a file could not be read: what seems to be missing may be in it.
     """
 
     reading: Reading
-    locations: list[LocationSpec] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
-    incomplete: bool = False
-    _paths: list[str] = field(default_factory=list)
-    _env_files: dict[Path, dict[str, str]] = field(default_factory=dict)
+    flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
+    incomplete: ConfigurationProblem | None = None
+    _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
+        default_factory=dict
+    )
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -187,6 +192,8 @@ class Assembly:
     def reference(self, name: str, position: SourcePosition, at: str) -> EnvironmentSpec:
         """The environment of that name; the default one, and a problem, when there is none."""
         found = self.environments.get(name)
+        if found is None or name in self.flawed:
+            self.reading.blame(self.flawed.get(name, self.incomplete))
         if found is None and name not in self.environment_names and not self.incomplete:
             known = sorted(self.environment_names)[:MAX_COMPARED]
             self.reading.problem(
@@ -207,8 +214,15 @@ class Assembly:
 
         That is python-dotenv's rule. A name without ``=`` sets nothing, as there.
         """
-        if path in self._env_files:
-            return self._env_files[path]
+        if path not in self._env_files:
+            with self.reading.apart() as scope:
+                values = self._read_env_file(path, position, at)
+            self._env_files[path] = values, scope.problem
+        values, problem = self._env_files[path]
+        self.reading.blame(problem)
+        return values
+
+    def _read_env_file(self, path: Path, position: SourcePosition, at: str) -> dict[str, str]:
         from dotenv.parser import parse_stream
         from dotenv.variables import parse_variables
 
@@ -227,7 +241,6 @@ class Assembly:
             elif binding.key is not None and binding.value is not None:
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
-        self._env_files[path] = values
         return values
 
     # -- locations ------------------------------------------------------------------------------
@@ -246,6 +259,27 @@ class Assembly:
             attribute=attribute,
         )
 
+    @contextlib.contextmanager
+    def entry(
+        self, *places: str, problem: ConfigurationProblem | None = None, name: str | None = None
+    ) -> Iterator[None]:
+        """What is read meanwhile are entries that stand or fall together; others may be among them.
+
+        ``places`` say where it stands inside of what is read around it. ``problem`` is what is known
+        to be wrong with it. When it has one and no location, that is an entry ``name``.
+        """
+        first = len(self.entries)
+        with self.reading.apart() as scope:
+            self.reading.blame(problem)
+            yield
+        found = self.entries[first:]
+        if not found and scope.problem is not None:
+            found = [Entry(name, ())]
+        self.entries[first:] = [
+            replace(one, places=(*places, *one.places), problem=one.problem or scope.problem)
+            for one in found
+        ]
+
     def add_location(self, spec: LocationSpec, position: SourcePosition, at: str) -> None:
         """Registers ``spec`` after checking its name against the rules and against the others."""
         bad = name_problem(spec.name) if spec.target else ""
@@ -257,19 +291,21 @@ class Assembly:
                 expected="a short name without slashes or control characters",
             )
             return
-        self.locations.append(spec)
-        self._paths.append(at)
+        self.entries.append(Entry(spec.name, (), spec, at=at))
 
     def check_names(self) -> None:
         """Two locations of one name: a problem at the second that names the place of the first."""
         first: dict[str, LocationSpec] = {}
-        for spec, at in zip(self.locations, self._paths, strict=True):
+        for one in self.entries:
+            spec = one.spec
+            if spec is None:
+                continue
             before = first.setdefault(spec.name, spec)
             if before is spec or spec.origin is None:
                 continue
             self.reading.problem(
                 spec.origin,
-                at,
+                one.at,
                 f'the location name "{spec.name}" is taken already, at {before.origin}',
                 expected="names that differ; set location_name in one of them",
             )

@@ -33,8 +33,11 @@ def build_cloud_file(node: Node, directory: Path, assembly: Assembly) -> None:
     if isinstance(record, Invalid):
         return
     defaults = record.get("defaults")
-    for location in record.get("locations"):
-        _location(location, defaults, directory, assembly)
+    for item in record.get("locations"):
+        name = item.node.value.get("location_name") if item.node.kind == "map" else None
+        with assembly.entry(problem=item.problem, name=(name.text or None) if name else None):
+            if not isinstance(item.value, Invalid):
+                _location(item.value, defaults, directory, assembly)
 
 
 def _location(

@@ -312,12 +312,12 @@ _LEGACY = {
     ),
 }
 
-WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations")
+WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations", apart=True)
 WORKSPACE = RecordShape(
     {
         "load_from": Field(WORKSPACE_LIST, "The code locations."),
         "environments": Field(
-            MapOf(_ENVIRONMENT, "a map of names to environments", check=_bad_environment_name),
+            MapOf(_ENVIRONMENT, "a map of environments", check=_bad_environment_name, apart=True),
             "Python environments by name, shared by locations.",
         ),
         "defaults": Field(
@@ -392,6 +392,7 @@ CLOUD = RecordShape(
                     elsewhere=_CLOUD_ELSEWHERE,
                 ),
                 "a list of locations",
+                apart=True,
             ),
             "The code locations.",
             required=True,
@@ -415,6 +416,7 @@ DAGSTER_TABLE = RecordShape(
                 ),
                 "a list of at least one module",
                 empty=False,
+                apart=True,
             ),
             "Several modules.",
         ),
@@ -456,6 +458,7 @@ DG_TABLE = RecordShape(
                                 'a table such as {path = "projects/risk"}',
                             ),
                             "a list of tables with path",
+                            apart=True,
                         ),
                         "The projects.",
                     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from supervisor.errors import ConfigurationProblem
 from supervisor.specs import (
     EnvironmentSpec,
     Limits,
@@ -57,12 +58,16 @@ class _Place:
 class WorkspaceFile:
     """One workspace file on its way into an Assembly."""
 
-    def __init__(self, node: Node, directory: Path, assembly: Assembly) -> None:
+    def __init__(self, node: Node, path: Path, assembly: Assembly) -> None:
         self._assembly = assembly
         self._reading = assembly.reading
-        self._base = directory
+        self._file = str(path)
+        self._base = path.parent
         self._node = node
-        record = WORKSPACE.read(node, "", assembly.reading)
+        # What is wrong outside the locations and the environments concerns all locations.
+        whole = WORKSPACE.apart(node, "", assembly.reading)
+        self._problem = whole.problem
+        record = whole.value
         self._record = None if isinstance(record, Invalid) else record
         self._defaults: Record | None = record.get("defaults") if self._record else None
 
@@ -81,21 +86,34 @@ class WorkspaceFile:
         for name, position in (names.keys if names is not None else {}).items():
             first = self._assembly.environment_names.setdefault(name, position)
             if first is not position:
-                self._reading.problem(
-                    position,
-                    f"environments.{name}",
-                    f'the environment name "{name}" is taken already, at {first}',
-                    expected="names that differ",
-                )
-        for name, record in self._record.get("environments", {}).items():
-            spec = self._assembly.environment(record, self._base, name=name)
+                with self._reading.apart() as scope:
+                    self._reading.problem(
+                        position,
+                        f"environments.{name}",
+                        f'the environment name "{name}" is taken already, at {first}',
+                        expected="names that differ",
+                    )
+                self._flaw(name, scope.problem)
+        for name, item in self._record.get("environments", {}).items():
+            self._flaw(name, item.problem)
+            if isinstance(item.value, Invalid):
+                continue
+            with self._reading.apart() as scope:
+                spec = self._assembly.environment(item.value, self._base, name=name)
+            self._flaw(name, scope.problem)
             self._assembly.environments.setdefault(name, spec)
+
+    def _flaw(self, name: str, problem: ConfigurationProblem | None) -> None:
+        if problem is not None:
+            self._assembly.flawed.setdefault(name, problem)
 
     def build(self) -> None:
         """Registers the locations of this file."""
-        record = self._record
-        if record is None:
-            return
+        with self._assembly.entry(self._file, problem=self._problem):
+            if self._record is not None:
+                self._build(self._record)
+
+    def _build(self, record: Record) -> None:
         unknown = set(self._node.value) - set(
             WORKSPACE.fields
         )  # told already, likely a misspelling
@@ -107,7 +125,8 @@ class WorkspaceFile:
                 expected=f"load_from: {WORKSPACE_LIST.expected}",
             )
         if record.written("repository"):
-            self._legacy(record)
+            with self._assembly.entry():
+                self._legacy(record)
         for key in ("scheduler", "partitions"):
             if record.written(key):
                 self._assembly.warn(
@@ -116,11 +135,15 @@ class WorkspaceFile:
         if "defaults" in record and "environment" in record.values["defaults"]:
             defaults: Record = record.values["defaults"]
             name = defaults.get("environment")
-            self._assembly.reference(
-                name, defaults.value_position("environment"), defaults.at("environment")
-            )
-        for selector, value, position in record.get("load_from", ()):
-            self._location(selector, value, _Place(position, value.path))
+            with self._reading.apart():  # it concerns those that have no other
+                self._assembly.reference(
+                    name, defaults.value_position("environment"), defaults.at("environment")
+                )
+        for item in record.get("load_from", ()):
+            with self._assembly.entry(problem=item.problem, name=_name(item.node)):
+                if not isinstance(item.value, Invalid):
+                    selector, value, position = item.value
+                    self._location(selector, value, _Place(position, value.path))
 
     def _location(self, selector: str, record: Record, place: _Place) -> None:
         if selector == "grpc_server":
@@ -204,8 +227,11 @@ class WorkspaceFile:
         if own:
             return self._assembly.environment(record, self._base)
         if self._defaults is not None and "environment" in self._defaults:
-            return self._assembly.environments.get(
-                self._defaults.get("environment"), EnvironmentSpec()
+            defaults = self._defaults
+            return self._assembly.reference(
+                defaults.get("environment"),
+                defaults.value_position("environment"),
+                defaults.at("environment"),
             )
         return EnvironmentSpec()
 
@@ -271,3 +297,14 @@ class WorkspaceFile:
             origin=place.position,
         )
         self._assembly.add_location(spec, place.position, place.at)
+
+
+def _name(node: Node) -> str | None:
+    """The ``location_name`` that stands in an item that could not be read, or in a map of it."""
+    if node.kind != "map":
+        return None
+    own = node.value.get("location_name")
+    if own is not None:
+        return own.text or None
+    inner = (_name(child) for child in node.value.values())
+    return next((name for name in inner if name is not None), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from supervisor.errors import ConfigurationProblem
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute, is_directory
 from supervisor.workspace_files.document import DocumentError, Node, read_text, shorten
@@ -80,21 +81,26 @@ def _dagster(
         )
         return
     location_name = record.get("code_location_name")
-    modules: list[tuple[str, SourcePosition, str]] = []
+    modules: list[tuple[str, SourcePosition, str, ConfigurationProblem | None]] = []
     if "module_name" in record:
         position = record.position("module_name")
-        modules.append((record.get("module_name"), position, "tool.dagster.module_name"))
-    for entry in record.get("modules", ()):
+        modules.append((record.get("module_name"), position, "tool.dagster.module_name", None))
+    for item in record.get("modules", ()):
+        entry = item.value
+        if isinstance(entry, Invalid):
+            with assembly.entry(problem=item.problem):
+                continue
         if entry.get("type") != "module":
-            assembly.reading.problem(
-                entry.value_position("type"),
-                entry.at("type"),
-                f'the type "{shorten(entry.get("type"))}" is not known',
-                expected="module, the only type there is",
-                suggestion=near(entry.get("type"), ["module"]),
-            )
-            continue
-        modules.append((entry.get("name"), entry.value_position("name"), entry.path))
+            with assembly.entry():
+                assembly.reading.problem(
+                    entry.value_position("type"),
+                    entry.at("type"),
+                    f'the type "{shorten(entry.get("type"))}" is not known',
+                    expected="module, the only type there is",
+                    suggestion=near(entry.get("type"), ["module"]),
+                )
+                continue
+        modules.append((entry.get("name"), entry.value_position("name"), entry.path, item.problem))
     if location_name and len(modules) > 1:
         assembly.reading.problem(
             record.position("code_location_name"),
@@ -103,7 +109,7 @@ def _dagster(
             expected="code_location_name with one module only; use a workspace.yaml to name several",
         )
         return
-    for module, position, at in modules:
+    for module, position, at, problem in modules:
         spec = LocationSpec(
             name=location_name or module,
             target=assembly.target(
@@ -114,7 +120,8 @@ def _dagster(
             form="tool.dagster",
             origin=position,
         )
-        assembly.add_location(spec, position, at)
+        with assembly.entry(problem=problem):
+            assembly.add_location(spec, position, at)
 
 
 def _dg(node: Node, path: Path, prefix: str, assembly: Assembly, *, inside_workspace: bool) -> None:
@@ -178,32 +185,42 @@ def _workspace(record: Record, path: Path, assembly: Assembly) -> None:
             "this workspace names no projects",
             expected='projects = [{path = "..."}]',
         )
-    for entry in record.get("projects", ()):
+    for item in record.get("projects", ()):
+        entry = item.value
+        if isinstance(entry, Invalid):
+            with assembly.entry(problem=item.problem):
+                continue
         directory = absolute(entry.get("path"), path.parent, assembly.environ)
-        position, at = entry.value_position("path"), entry.at("path")
-        found = _project_file(directory)
-        if found is None:
-            missing = (
-                "has no pyproject.toml or dg.toml" if is_directory(directory) else "does not exist"
-            )
-            assembly.reading.problem(position, at, f"the project {directory} {missing}")
-            continue
-        assembly.add_file(found)
-        try:
-            document = TomlDocument(read_text(found), str(found))
-            prefix = ("tool", "dg") if _is_pyproject(document, found) else ()
-            node = document.node(*prefix)
-        except DocumentError as error:
-            assembly.document_problems(error.problems)
-            continue
-        if node is None:
-            assembly.reading.problem(
-                SourcePosition(str(found)),
-                "",
-                f"the project has no table [tool.dg.project], but {path} lists it",
-            )
-            continue
-        _dg(node, found, ".".join(prefix), assembly, inside_workspace=True)
+        with assembly.entry(str(directory), problem=item.problem):
+            _listed(directory, entry, path, assembly)
+
+
+def _listed(directory: Path, entry: Record, path: Path, assembly: Assembly) -> None:
+    """A project that the workspace ``path`` lists."""
+    position, at = entry.value_position("path"), entry.at("path")
+    found = _project_file(directory)
+    if found is None:
+        missing = (
+            "has no pyproject.toml or dg.toml" if is_directory(directory) else "does not exist"
+        )
+        assembly.reading.problem(position, at, f"the project {directory} {missing}")
+        return
+    assembly.add_file(found)
+    try:
+        document = TomlDocument(read_text(found), str(found))
+        prefix = ("tool", "dg") if _is_pyproject(document, found) else ()
+        node = document.node(*prefix)
+    except DocumentError as error:
+        assembly.document_problems(error.problems)
+        return
+    if node is None:
+        assembly.reading.problem(
+            SourcePosition(str(found)),
+            "",
+            f"the project has no table [tool.dg.project], but {path} lists it",
+        )
+        return
+    _dg(node, found, ".".join(prefix), assembly, inside_workspace=True)
 
 
 def _project_file(directory: Path) -> Path | None:

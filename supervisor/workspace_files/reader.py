@@ -1,4 +1,4 @@
-"""Files or flags → one WorkspaceSpec, or all their problems at once.
+"""Files or flags → one WorkspaceSpec and its entries, with all their problems at once.
 
 Owns the order of reading, which reader a file is for, and the whole that the parts make up.
 """
@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.desired import Desired
+from supervisor.errors import ConfigurationProblem
 from supervisor.specs import LocationSpec, SourcePosition, TargetKind, WorkspaceSpec
 from supervisor.workspace_files.assembly import Assembly, default_name
 from supervisor.workspace_files.cloud import build_cloud_file
-from supervisor.workspace_files.discovery import COMMAND_LINE, Sources, locate
+from supervisor.workspace_files.discovery import COMMAND_LINE, locate
 from supervisor.workspace_files.document import DocumentError, Node, parse_yaml, read_text
 from supervisor.workspace_files.grammar import ATTRIBUTE, MODULE, PATH
 from supervisor.workspace_files.locations import WorkspaceFile
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["read_workspace"]
 
 
-def read_workspace(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> WorkspaceSpec:
-    """See ``supervisor.workspace_files.resolve``."""
+def read_workspace(
+    selection: Selection, *, cwd: Path, environ: Mapping[str, str]
+) -> tuple[WorkspaceSpec, Desired]:
+    """See ``supervisor.workspace_files.reread``."""
     sources = locate(selection, cwd=cwd)
     reading = Reading(environ)
     reading.warnings += sources.notes
@@ -38,21 +41,18 @@ def read_workspace(selection: Selection, *, cwd: Path, environ: Mapping[str, str
     else:
         _read_flags(selection, sources.directory, assembly)
     assembly.check_names()
-    if reading.problems:
-        raise ConfigurationError(_sorted(reading.problems, assembly.files))
-    return _whole(sources, assembly)
-
-
-def _whole(sources: Sources, assembly: Assembly) -> WorkspaceSpec:
-    return WorkspaceSpec(
+    sound = (one.spec for one in assembly.entries if one.problem is None)
+    spec = WorkspaceSpec(
         title=sources.title,
         key=sources.key,
         directory=sources.directory,
-        locations=tuple(assembly.locations),
+        locations=tuple(one for one in sound if one is not None),
         files=tuple(assembly.files),
         environments=tuple(assembly.environments.values()),
-        warnings=tuple(assembly.reading.warnings),
+        warnings=tuple(reading.warnings),
     )
+    problems = _sorted(reading.problems, assembly.files)
+    return spec, Desired(tuple(assembly.entries), tuple(problems))
 
 
 def _sorted(problems: list[ConfigurationProblem], files: list[Path]) -> list[ConfigurationProblem]:
@@ -68,41 +68,46 @@ def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
     others = 0
     for path in files:
         assembly.add_file(path)
-        try:
-            text = read_text(path)
-            if path.suffix == ".toml":
-                build_toml_file(TomlDocument(text, str(path)), path, assembly)
-                others += 1
+        with assembly.entry(str(path)):
+            try:
+                text = read_text(path)
+                if path.suffix == ".toml":
+                    build_toml_file(TomlDocument(text, str(path)), path, assembly)
+                    others += 1
+                    continue
+                node = parse_yaml(text, str(path))
+            except DocumentError as error:
+                assembly.document_problems(error.problems)
+                assembly.incomplete = error.problems[0]
                 continue
-            node = parse_yaml(text, str(path))
-        except DocumentError as error:
-            assembly.document_problems(error.problems)
-            assembly.incomplete = True
-            continue
-        if node is None or node.value is None:
-            assembly.reading.problem(
-                SourcePosition(str(path), 1, 1),
-                "",
-                "the file is empty",
-                expected="load_from: and a list of locations ([] for none)",
-            )
-            others += 1
-        elif _is_cloud(node, path):
-            build_cloud_file(node, path.parent, assembly)
-            others += 1
-        else:
-            workspaces.append(WorkspaceFile(node, path.parent, assembly))
+            if node is None or node.value is None:
+                assembly.reading.problem(
+                    SourcePosition(str(path), 1, 1),
+                    "",
+                    "the file is empty",
+                    expected="load_from: and a list of locations ([] for none)",
+                )
+                others += 1
+            elif _is_cloud(node, path):
+                build_cloud_file(node, path.parent, assembly)
+                others += 1
+            else:
+                workspaces.append(WorkspaceFile(node, path, assembly))
     for workspace in workspaces:
         workspace.declare()
     for workspace in workspaces:
         workspace.build()
     if not (assembly.reading.problems or others or any(w.has_locations for w in workspaces)):
-        assembly.reading.problem(
-            SourcePosition(str(files[0]), 1, 1),
-            "",
-            "no file says what to load" if len(files) > 1 else "the key load_from is missing",
-            expected="load_from: and a list of locations ([] for none)",
-        )
+        for path in files:
+            with assembly.entry(str(path)):
+                assembly.reading.problem(
+                    SourcePosition(str(files[0]), 1, 1),
+                    "",
+                    "no file says what to load"
+                    if len(files) > 1
+                    else "the key load_from is missing",
+                    expected="load_from: and a list of locations ([] for none)",
+                )
 
 
 def _is_cloud(node: Node, path: Path) -> bool:
@@ -134,13 +139,14 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
     )
     for flag, kind, shape, names in targets:
         for name in names:
-            if text(str(name), shape, flag) is None:
-                continue
-            target = assembly.target(kind, str(name), attribute, record, cwd)
-            spec = LocationSpec(
-                name=default_name(kind, target.name, attribute),
-                target=target,
-                form=flag,
-                origin=position,
-            )
-            assembly.add_location(spec, position, flag)
+            with assembly.entry(COMMAND_LINE):
+                if text(str(name), shape, flag) is None:
+                    continue
+                target = assembly.target(kind, str(name), attribute, record, cwd)
+                spec = LocationSpec(
+                    name=default_name(kind, target.name, attribute),
+                    target=target,
+                    form=flag,
+                    origin=position,
+                )
+                assembly.add_location(spec, position, flag)

@@ -7,10 +7,11 @@ at once. Refuses to know any key of any file, to touch the file system or to rai
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ __all__ = [
     "FalseOr",
     "Field",
     "Invalid",
+    "Item",
     "ListOf",
     "MapOf",
     "Named",
@@ -34,6 +36,7 @@ __all__ = [
     "Reading",
     "Record",
     "RecordShape",
+    "Scope",
     "Shape",
     "either",
     "near",
@@ -57,6 +60,13 @@ INVALID: Final = Invalid()
 
 
 @dataclass(slots=True)
+class Scope:
+    """A part of a file that stands alone; ``problem`` is the first thing wrong with it."""
+
+    problem: ConfigurationProblem | None = None
+
+
+@dataclass(slots=True)
 class Reading:
     """One pass over the files: the environment for ``{env: …}``, and the problems found so far."""
 
@@ -64,6 +74,20 @@ class Reading:
     problems: list[ConfigurationProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _told: set[tuple[SourcePosition, str]] = field(default_factory=set)
+    _scope: Scope = field(default_factory=Scope)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[Scope]:
+        """A scope for what is read meanwhile: its problems concern it, and not what it is part of."""
+        outer, self._scope = self._scope, Scope()
+        try:
+            yield self._scope
+        finally:
+            self._scope = outer
+
+    def blame(self, problem: ConfigurationProblem | None) -> None:
+        """What is read now depends on what has ``problem``, which is told elsewhere."""
+        self._scope.problem = self._scope.problem or problem
 
     def problem(
         self,
@@ -75,9 +99,10 @@ class Reading:
         suggestion: str = "",
     ) -> None:
         """Notes one problem; the same one is noted once, however many aliases lead to it."""
+        found = ConfigurationProblem(position, path, message, expected, suggestion)
+        self.blame(found)
         if (position, message) not in self._told and len(self._told) < MAX_PROBLEMS:
             self._told.add((position, message))
-            found = ConfigurationProblem(position, path, message, expected, suggestion)
             self.problems.append(found)
 
 
@@ -110,6 +135,16 @@ class Record:
         return f"{self.path}.{key}" if self.path else key
 
 
+@dataclass(slots=True)
+class Item:
+    """A part of a collection whose parts stand alone. ``value`` is INVALID when there is none."""
+
+    value: Any
+    node: Node
+    path: str
+    problem: ConfigurationProblem | None
+
+
 def near(word: str, words: Iterable[str]) -> str:
     """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
     candidates = list(words)
@@ -140,6 +175,12 @@ class Shape(ABC):
     def schema(self) -> dict[str, Any]:
         """The same as JSON Schema."""
 
+    def apart(self, node: Node, path: str, reading: Reading) -> Item:
+        """``read`` in a scope of its own."""
+        with reading.apart() as scope:
+            value = self.read(node, path, reading)
+        return Item(value, node, path, scope.problem)
+
     def wrong(self, node: Node, path: str, reading: Reading, *, suggestion: str = "") -> Invalid:
         is_nothing = node.kind == "scalar" and node.value is None
         reading.problem(
@@ -153,19 +194,21 @@ class Shape(ABC):
 
 
 class ListOf(Shape):
-    """A list of one shape. Gives back the list of valid values."""
+    """A list of one shape. Gives back the list of valid values; ``apart``: of an Item for each."""
 
-    def __init__(self, item: Shape, expected: str, *, empty: bool = True) -> None:
+    def __init__(
+        self, item: Shape, expected: str, *, empty: bool = True, apart: bool = False
+    ) -> None:
         self._item = item
         self._empty = empty
+        self._apart = apart
         self.expected = expected
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         if node.kind != "list" or not (node.value or self._empty):
             return self.wrong(node, path, reading)
-        values = [
-            self._item.read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)
-        ]
+        read = self._item.apart if self._apart else self._item.read
+        values = [read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)]
         return [value for value in values if not isinstance(value, Invalid)]
 
     def schema(self) -> dict[str, Any]:
@@ -211,7 +254,8 @@ class OneOrMore(Shape):
 
 
 class MapOf(Shape):
-    """A map from free names to one shape. Gives back a dict of the valid values.
+    """A map from free names to one shape. Gives back a dict of the valid values; ``apart``: of an
+    Item for each name.
 
     ``check`` gives back what is wrong with a name, or None.
     """
@@ -222,9 +266,11 @@ class MapOf(Shape):
         expected: str,
         *,
         check: Callable[[str], tuple[str, str] | None] | None = None,
+        apart: bool = False,
     ) -> None:
         self._item = item
         self._check = check
+        self._apart = apart
         self.expected = expected
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
@@ -237,7 +283,8 @@ class MapOf(Shape):
                 reading.problem(
                     node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
                 )
-            value = self._item.read(child, f"{path}.{shorten(key)}", reading)
+            read = self._item.apart if self._apart else self._item.read
+            value = read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:
                 values[key] = value
         return values
@@ -290,6 +337,9 @@ def _is_indirection(node: Node) -> bool:
 class RecordShape(Shape):
     """A map with known keys. Gives back a Record, or INVALID when a required key is unusable.
 
+    A misspelled key is a problem, and read as the one that was meant: so what is broken is known by
+    its name, and all its problems come at once.
+
     ``shorthand`` names the key for which a single value may stand instead of the map. ``elsewhere``
     tells where a key belongs that people write here by mistake.
     """
@@ -321,17 +371,22 @@ class RecordShape(Shape):
         meant = set()
         for key, child in node.value.items():
             known = self.fields.get(key)
+            goal = key
             if known is None:
-                meant.add(self._unknown(key, record, reading))
+                goal = self._unknown(key, record, reading)
+                known = self.fields.get(goal)
+                meant.add(goal)
+            if known is None:
                 continue
             value = known.shape.read(child, record.at(key), reading)
             if not isinstance(value, Invalid):
-                record.values[key] = value
+                record.values[goal] = value
             elif known.required:
                 usable = False
         for key, known in self.fields.items():
             if known.required and key not in node.value:
-                usable = False
+                if key not in record.values:
+                    usable = False
                 if key not in meant:  # its misspelling is told already
                     reading.problem(
                         node.position,
@@ -377,7 +432,10 @@ class RecordShape(Shape):
 
 
 class Choice(Shape):
-    """A map with exactly one of some keys. Gives back (key, value, position of the key)."""
+    """A map with exactly one of some keys, a misspelled one read as what was meant.
+
+    Gives back (key, value, position of the key).
+    """
 
     def __init__(
         self, fields: Mapping[str, Field], what: str, *, elsewhere: Mapping[str, str] | None = None
@@ -391,19 +449,23 @@ class Choice(Shape):
         if node.kind != "map":
             return self.wrong(node, path, reading)
         chosen = [key for key in node.value if key in self.fields]
+        meant: dict[str, str] = {}
         for key in node.value:
             at = f"{path}.{shorten(key)}" if path else shorten(key)
             if key in self._elsewhere:
                 message = f"{key} does not belong here: {self._elsewhere[key]}"
                 reading.problem(node.keys[key], at, message)
             elif key not in self.fields:
+                suggestion = near(key, self.fields) if not chosen else ""
                 reading.problem(
                     node.keys[key],
                     at,
                     f"unknown key {shorten(key)}",
                     expected=f"one of {either(list(self.fields))}",
-                    suggestion=near(key, self.fields) if not chosen else "",
+                    suggestion=suggestion,
                 )
+                if suggestion:
+                    meant[key] = suggestion
         if not node.value:
             reading.problem(
                 node.position, path, f"this names no {self._what}", expected=self.expected
@@ -415,13 +477,15 @@ class Choice(Shape):
                 f"{extra} is a second {self._what} beside {chosen[0]}",
                 expected="one; start another list item for the other",
             )
+        keys = chosen or list(meant)
+        kinds = [meant.get(key, key) for key in keys]
         values = [
-            self.fields[key].shape.read(node.value[key], f"{path}.{key}" if path else key, reading)
-            for key in chosen
+            self.fields[kind].shape.read(node.value[key], f"{path}.{key}" if path else key, reading)
+            for key, kind in zip(keys, kinds, strict=True)
         ]
-        if len(chosen) != 1 or isinstance(values[0], Invalid):
+        if len(keys) != 1 or isinstance(values[0], Invalid):
             return INVALID
-        return chosen[0], values[0], node.keys[chosen[0]]
+        return kinds[0], values[0], node.keys[keys[0]]
 
     def schema(self) -> dict[str, Any]:
         return {

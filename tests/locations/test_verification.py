@@ -366,7 +366,7 @@ async def test_code_that_writes_its_own_files_is_not_loaded_for_ever(tmp_path, r
         # Nothing goes on by itself: another location's whole life passes meanwhile.
         make_workspace(tmp_path, {"b.py": job("two")}, {"a": {}, "b": {}})
         running.daemon.reread()
-        await running.until(lambda: "b" in running.daemon.locations, "added")
+        await running.until(lambda: "b" in running.daemon.fleet.locations, "added")
         assert await state_of(running, "b") == "verified"
         assert (one.generation, (tmp_path / "loads").read_text()) == (generation, loads)
 

@@ -140,10 +140,11 @@ async def test_what_meets_a_limit_is_told_which(tmp_path, runtime, no_cgroups, m
     async with supervising(workspace, runtime) as running:
         await running.settled()
         assert set(running.states().values()) and {
-            one.state.value for one in running.daemon.locations.values()
+            one.state.value for one in running.daemon.fleet.locations.values()
         } == {"failed"}
         hints = {
-            name: (await running.failure(name)).get("hint") for name in running.daemon.locations
+            name: (await running.failure(name)).get("hint")
+            for name in running.daemon.fleet.locations
         }
         too_little = "its limit of memory is 1 GiB: raise limits.memory if it needs more"
         assert hints["memory"] == hints["native"] == too_little

@@ -134,20 +134,21 @@ async def test_shutdown_ends_everything_and_leaves_nothing(tmp_path, runtime):
     daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
     run = asyncio.create_task(daemon.run())
     await daemon.started.wait()
-    await daemon.news.wait(
+    await daemon.fleet.news.wait(
         lambda: (
-            [one.state for one in daemon.ordered()] == ["ready", "loading", "failed", "crashed"]
+            [one.state for one in daemon.fleet.ordered()]
+            == ["ready", "loading", "failed", "crashed"]
         ),
         60,
     )
     await poll((tmp_path / "loading").exists, "loading")
-    pids = [daemon.locations[name].newest.placed.pid for name in ("ready", "loading")]
+    pids = [daemon.fleet.locations[name].newest.placed.pid for name in ("ready", "loading")]
     socket = Path(daemon.rendezvous.control_address.removeprefix("ipc://"))
     await poll(socket.exists, "the socket is there")
     daemon.shutdown()
     await asyncio.wait_for(run, 30)
     assert not any(alive(pid) for pid in pids)
-    assert {one.state.value for one in daemon.ordered()} == {"stopped"}
+    assert {one.state.value for one in daemon.fleet.ordered()} == {"stopped"}
     await poll(lambda: not socket.exists(), "the socket is gone")
     # And the workspace is free again.
     async with supervising(workspace, runtime) as running:

@@ -38,7 +38,7 @@ async def main():
         if now != seen:
             say(now)
             seen = now
-        waiting = asyncio.create_task(daemon.news.wait(lambda: _told(daemon) != seen, 3600))
+        waiting = asyncio.create_task(daemon.fleet.news.wait(lambda: _told(daemon) != seen, 3600))
         await asyncio.wait([waiting, run], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
     await run
@@ -47,7 +47,7 @@ async def main():
 def _told(daemon):
     return {
         name: [one.state.value, one.reason, sorted(one.snapshot.index()) if one.snapshot else []]
-        for name, one in daemon.locations.items()
+        for name, one in daemon.fleet.locations.items()
     }
 
 

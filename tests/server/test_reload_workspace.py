@@ -27,7 +27,9 @@ async def test_the_workspace_file_adds_removes_and_changes(tmp_path, runtime):
             save(workspace, yaml.safe_dump(workspace_text(locations), sort_keys=False))
 
         rewrite({"d": {}, "a": {}, "c": {"env": {"X": "1"}}})
-        await running.until(lambda: list(running.daemon.locations) == ["d", "a", "c"], "applied")
+        await running.until(
+            lambda: list(running.daemon.fleet.locations) == ["d", "a", "c"], "applied"
+        )
         await running.until(lambda: running["c"].generation == 2, "c is loaded anew")
         await running.ready()
         assert running.pid("a") == pids["a"]
@@ -47,7 +49,7 @@ async def test_the_workspace_file_adds_removes_and_changes(tmp_path, runtime):
         # It may come back.
         await running.watched()
         rewrite({"a": {}, "b": {}})
-        await running.until(lambda: list(running.daemon.locations) == ["a", "b"], "applied")
+        await running.until(lambda: list(running.daemon.fleet.locations) == ["a", "b"], "applied")
         await running.ready()
 
 
@@ -59,7 +61,7 @@ async def test_a_broken_edit_of_the_workspace_changes_nothing_and_is_reported(tm
         first = running.pid("a")
         good = workspace.read_text()
         save(workspace, good + "- python_fil: b.py\n")
-        await running.until(lambda: running.daemon.problems, "reported")
+        await running.until(lambda: running.daemon.fleet.problems, "reported")
         document, _ = await running.methods.status({})
         (problem,) = document["supervisor"]["configuration_problems"]
         assert problem["file"] == str(workspace)
@@ -67,9 +69,9 @@ async def test_a_broken_edit_of_the_workspace_changes_nothing_and_is_reported(tm
         assert "python_file" in problem["suggestion"]
         assert running.pid("a") == first
         save(workspace, good + "- python_file: {relative_path: b.py, location_name: b}\n")
-        await running.until(lambda: "b" in running.daemon.locations, "mended")
+        await running.until(lambda: "b" in running.daemon.fleet.locations, "mended")
         await running.ready()
-        assert running.daemon.problems == ()
+        assert running.daemon.fleet.problems == ()
         assert running.pid("a") == first
 
 
@@ -80,9 +82,9 @@ async def test_creating_the_file_that_a_broken_edit_names_mends_it(tmp_path, run
         await running.watched()
         text = yaml.safe_dump(workspace_text({"a": {"env_file": "later.env"}}))
         save(workspace, text)
-        await running.until(lambda: running.daemon.problems, "reported")
+        await running.until(lambda: running.daemon.fleet.problems, "reported")
         save(tmp_path / "later.env", "REGION=eu\n")
-        await running.until(lambda: not running.daemon.problems, "mended")
+        await running.until(lambda: not running.daemon.fleet.problems, "mended")
         await running.ready()
         assert running["a"].spec.env == {"REGION": "eu"}
 
@@ -95,10 +97,10 @@ async def test_a_workspace_file_that_is_gone_for_a_moment(tmp_path, runtime):
         first = running.pid("a")
         good = workspace.read_text()
         workspace.unlink()
-        await running.until(lambda: running.daemon.problems, "reported")
+        await running.until(lambda: running.daemon.fleet.problems, "reported")
         assert running["a"].state == "ready"
         workspace.write_text(good + "- python_file: {relative_path: b.py, location_name: b}\n")
-        await running.until(lambda: "b" in running.daemon.locations, "mended")
+        await running.until(lambda: "b" in running.daemon.fleet.locations, "mended")
         assert running.pid("a") == first
 
 

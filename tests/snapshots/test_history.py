@@ -17,6 +17,7 @@ from dataclasses import replace
 import pytest
 from commands import foreground, supervise
 from places import TESTS
+from stores import reopened, snapshot
 from supervised import (
     job,
     make_workspace,
@@ -26,7 +27,6 @@ from supervised import (
     supervising,
     supervisor_process,
 )
-from test_store import reopened, snapshot
 
 from supervisor.snapshots.store import FORGET_SECONDS
 
@@ -135,7 +135,7 @@ FULL_DISK = """\
 import asyncio, os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_store import snapshot
+from stores import snapshot
 from supervisor.snapshots.store import SnapshotStore
 
 async def main():

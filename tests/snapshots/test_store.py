@@ -9,37 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from stores import reopened, snapshot
 
 import supervisor.snapshots.store
 from runner_shim import wire
-from supervisor.snapshots.snapshot import Snapshot, accept
+from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import KEPT_GENERATIONS, SnapshotStore
-
-
-def snapshot(location: str, generation: int, *names: str) -> Snapshot:
-    document = {
-        "format": 1,
-        "repositories": [],
-        "definitions": [{"kind": "job", "name": name} for name in names],
-    }
-    return accept(
-        location,
-        generation,
-        report={"python": "3.8.1", "files": ["/a.py"], "warnings": []},
-        definitions=wire.pack(document),
-        sources=wire.pack({"job:a": ["a.py", 3]}),
-        loaded_at=1000.5,
-    )
-
-
-def no_trouble(key: str, text: str | None) -> None:
-    pytest.fail(text)
-
-
-async def reopened(path, trouble=no_trouble):
-    store = SnapshotStore(path, trouble)
-    found = await store.open()
-    return store, found
 
 
 def test_newest_of_each_location_outlives_the_store(tmp_path):

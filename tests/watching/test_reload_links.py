@@ -144,7 +144,9 @@ async def test_a_workspace_file_and_what_it_names_behind_links(tmp_path, runtime
         await reloaded(running, "file", "job:file_1_1")
         await running.watched()
         swap(tmp_path / "current", "releases/2")
-        await running.until(lambda: list(running.daemon.locations) == ["file", "only_2"], "read")
+        await running.until(
+            lambda: list(running.daemon.fleet.locations) == ["file", "only_2"], "read"
+        )
         await reloaded(running, "file", "job:file_2_2")
         await running.watched()
         swap(tmp_path / "env" / "current", "2")

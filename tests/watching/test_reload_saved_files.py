@@ -65,7 +65,7 @@ async def everything_heard(running: Supervised, folder: Path) -> None:
         {"python_file": {"relative_path": f"{mark}.py", "location_name": mark}}
     )
     save(folder / "workspace.yaml", yaml.safe_dump(document))
-    await running.until(lambda: mark in running.daemon.locations, "heard")
+    await running.until(lambda: mark in running.daemon.fleet.locations, "heard")
     await running.ready(mark)
 
 

@@ -148,6 +148,7 @@ def test_the_public_names() -> None:
         "identify",
         "json_schema",
         "names",
+        "reread",
         "resolve",
     ]
     for path in Path(supervisor.workspace_files.__file__).parent.glob("*.py"):

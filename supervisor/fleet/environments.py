@@ -1,0 +1,85 @@
+"""What the environments of locations need, and what no location needs any more.
+
+Owns when virtualenvs and forkservers that nothing uses are given back, which forkservers are made
+ready, and what follows when other packages were installed into an environment. Environments are made
+and removed by ``locations.environments`` and ``envs``, forkservers by ``processes``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from supervisor.locations.attempt import Attempt
+from supervisor.locations.location import Location
+from supervisor.processes.forkserver_pool import ForkserverPool
+
+__all__ = ["EnvironmentUse"]
+
+_COLLECT_DELAY = 5.0
+
+
+class EnvironmentUse:
+    """The environments that ``locations()`` use; those that are leaving count.
+
+    ``use(prefixes)`` is told which directories are in use, ``collect(prefixes)`` removes the others
+    of ours.
+    """
+
+    def __init__(
+        self,
+        locations: Callable[[], Iterable[Location]],
+        launcher: ForkserverPool,
+        use: Callable[[set[Path]], None],
+        collect: Callable[[set[Path]], Awaitable[None]],
+    ) -> None:
+        self._locations = locations
+        self._launcher = launcher
+        self._use = use
+        self._collect = collect
+        self._timer: asyncio.TimerHandle | None = None
+        self._collecting: asyncio.Task[None] | None = None
+
+    def changed(self) -> None:
+        """A location has: what it used may be free, once things have calmed down."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_COLLECT_DELAY, self._look)
+
+    def close(self) -> None:
+        """Give nothing back any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._collecting is not None:
+            self._collecting.cancel()
+
+    def packages_changed(self, prefix: Path) -> None:
+        """Other packages are installed in the environment at ``prefix``."""
+        for location in self._locations():
+            attempt = location.newest or location.serving
+            if attempt is None or attempt.prepared is None:
+                continue
+            environment = attempt.prepared.environment
+            if environment.prefix == prefix:
+                self._launcher.replace(environment.interpreter.executable)
+                location.reload(f"other packages were installed into {environment.name}")
+
+    def _attempts(self) -> list[Attempt]:
+        found = (
+            one for location in self._locations() for one in (location.newest, location.serving)
+        )
+        return [one for one in found if one is not None]
+
+    def _look(self) -> None:
+        self._timer = None
+        if any(location.under_way for location in self._locations()):
+            self.changed()
+            return
+        attempts = self._attempts()
+        requests = [one.request for one in attempts if one.request is not None]
+        self._launcher.keep_only(requests)
+        for request in requests:
+            self._launcher.warm(request)
+        used = {one.prepared.environment.prefix for one in attempts if one.prepared is not None}
+        self._use(used)
+        self._collecting = asyncio.ensure_future(self._collect(used))

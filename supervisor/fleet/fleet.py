@@ -1,0 +1,318 @@
+"""The set of locations: what the sources of desired state make of it, and orders to its members.
+
+Owns the locations, those served elsewhere, those that are leaving, the revision that clients wait
+for, the problems of the sources and the supervisor's conditions. A source is read again whenever it
+says so; what all of them desire is made one set by ``merge``, and the difference to what runs is
+applied, one location after the other. How a location is made is the host's to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from supervisor.conditions import Conditions
+from supervisor.desired import Desired, Entry
+from supervisor.errors import (
+    ConfigurationProblem,
+    RequestError,
+    UnknownLocationError,
+)
+from supervisor.fleet.change_signal import ChangeSignal
+from supervisor.fleet.following import Following
+from supervisor.fleet.merge import Claim, Merged, merge
+from supervisor.fleet.source import Source
+from supervisor.locations.location import Location
+from supervisor.nearest import nearest
+from supervisor.processes.orphans import Stray, location_of
+from supervisor.snapshots.snapshot import Snapshot
+from supervisor.specs import LocationSpec
+from supervisor.time_slices import Steps
+from supervisor.watching.file_watch import FileWatch
+
+__all__ = ["Fleet", "Host"]
+
+_log = logging.getLogger(__name__)
+
+_REFUSED, _MISSING = "entry_refused", "entries_missing"
+_MOST_NAMED = 5
+
+
+class Host(Protocol):
+    """What a fleet needs of the one that owns it. Everything is called in the event loop."""
+
+    def make(self, spec: LocationSpec, earlier: Snapshot | None) -> Location:
+        """A location that is not started yet; ``earlier`` is what it last served."""
+
+    def left(self, name: str) -> None:
+        """The location ``name`` is no longer of the fleet; its processes are ending."""
+
+    def settled(self) -> None:
+        """The fleet is what its sources desire."""
+
+    def calm(self) -> None:
+        """All sources that have changed are read, and what followed is done."""
+
+    def strays(self) -> Mapping[str, list[Stray]]:
+        """What ``orphans.look`` finds."""
+
+
+class Fleet:
+    """The locations that ``sources`` desire, made by ``host``. Of two sources the first goes first.
+
+    ``revision`` counts the changes that clients can see, ``news`` wakes those who wait for one.
+    """
+
+    def __init__(self, sources: Sequence[Source], host: Host) -> None:
+        self.revision = 0
+        self.news = ChangeSignal()
+        self.conditions = Conditions(self.changed, time.time)
+        self.locations: dict[str, Location] = {}
+        self.remotes: dict[str, LocationSpec] = {}
+        self.stopping = False
+        self._host = host
+        self._leaving: dict[str, Location] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
+        self._earlier: dict[str, Snapshot] = {}
+        self._following = [Following(one, partial(self._took, one), self._calm) for one in sources]
+        self._entries: dict[str, tuple[Entry, ...]] = {one.title: () for one in sources}
+        self._problems: dict[str, tuple[ConfigurationProblem, ...]] = {}
+        self._outdated: dict[str, str] = {}
+        self._merged = Merged()
+        self._applying = asyncio.Lock()
+        self._started = False
+
+    # What is there.
+
+    @property
+    def problems(self) -> tuple[ConfigurationProblem, ...]:
+        """What is wrong in the sources, theirs and that of names that two of them claim."""
+        found = (one for title in self._entries for one in self._problems.get(title, ()))
+        return (*found, *self._merged.problems)
+
+    def __len__(self) -> int:
+        return len(self.locations) + len(self.remotes)
+
+    def ordered(self) -> list[Location]:
+        """The locations in the order of their sources."""
+        return list(self.locations.values())
+
+    def all(self) -> list[Location]:
+        """Those that are leaving, too."""
+        return [*self.locations.values(), *self._leaving.values()]
+
+    def location(self, name: str) -> Location:
+        """The location of that name; raises ``UnknownLocationError``, and ``RequestError`` for one
+        that is served elsewhere."""
+        if name in self.remotes:
+            raise RequestError(f"{name} is served elsewhere: it has no process here")
+        found = self.locations.get(name)
+        if found is None:
+            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
+        return found
+
+    def files_of(self, name: str) -> FileWatch | None:
+        """What watches the files of that location."""
+        location = self.locations.get(name)
+        return None if location is None else location.files
+
+    @property
+    def under_way(self) -> bool:
+        """True while the state of a location will change by itself."""
+        return any(one.under_way for one in self.all())
+
+    # What happens.
+
+    def changed(self) -> None:
+        """Something that clients can see has changed."""
+        self.revision += 1
+        self.news.tell()
+
+    def ordering(
+        self, names: Iterable[str], order: Callable[[Location], str]
+    ) -> Steps[dict[str, str]]:
+        """Give ``order`` to the locations ``names``, one at each step; what each answered.
+
+        Those that go meanwhile get no order. Raises ``RequestError`` once the fleet is stopping.
+        """
+        chosen = {name: self.location(name) for name in names}
+        answers: dict[str, str] = {}
+        self._check_orders()
+        for name, location in chosen.items():
+            self._check_orders()
+            if self.locations.get(name) is location:
+                answers[name] = order(location)
+            else:
+                answers[name] = "is no longer in the workspace"
+            yield
+        return answers
+
+    def _check_orders(self) -> None:
+        if self.stopping:
+            raise RequestError("the supervisor is stopping")
+
+    def look_for_strays(self) -> None:
+        """Have every location know which of its processes left their session."""
+        found = self._host.strays()
+        for name, location in self.locations.items():
+            if found or location.strays:
+                location.strays_seen(found.get(location_of(name), []))
+
+    # Its life.
+
+    async def read(self) -> set[str]:
+        """Read every source for the first time; the names that they desire."""
+        for one in self._following:
+            await one.read()
+        entries = (one for found in self._entries.values() for one in found)
+        return {one.name for one in entries if one.name is not None}
+
+    async def start(self, earlier: Mapping[str, Snapshot]) -> None:
+        """Start all, and follow the sources; ``earlier`` are snapshots that are served at first."""
+        self._earlier = dict(earlier)
+        self._started = True
+        await self._apply("the supervisor started")
+
+    def follow(self) -> None:
+        """Read the sources again whenever they have changed."""
+        for one in self._following:
+            one.start()
+
+    def reread(self) -> None:
+        """Read all sources again, whether or not they are known to have changed."""
+        for one in self._following:
+            one.ask()
+
+    def refuse(self) -> None:
+        """Take no more orders and no more changes."""
+        self.stopping = True
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        """End every process, and ``refuse``; ``stopped`` waits for it."""
+        self.refuse()
+        for location in self.all():
+            location.stop(reason, at_once=at_once)
+
+    async def stopped(self) -> None:
+        """Wait until every process has ended."""
+        for one in self._following:
+            await one.close()
+        for location in self.all():
+            await location.stopped()
+
+    # What the sources say.
+
+    async def _took(
+        self, source: Source, desired: Desired | None, problems: tuple[ConfigurationProblem, ...]
+    ) -> None:
+        for problem in problems:
+            if problem not in self._problems.get(source.title, ()):
+                _log.info("refused: %s", problem)  # clients show it; the log keeps it
+        self._problems[source.title] = problems
+        if desired is not None:
+            self._entries[source.title] = desired.entries
+            self._outdated |= desired.outdated
+            if self._started:
+                await self._apply("it was added to the workspace")
+        self.changed()
+
+    def _calm(self) -> None:
+        if not any(one.busy for one in self._following):
+            self._host.calm()
+
+    async def _apply(self, added: str) -> None:
+        """Make the set of locations what the sources desire; ``added`` is the reason for new ones."""
+        async with self._applying:
+            claims = [
+                Claim(title, entry) for title, found in self._entries.items() for entry in found
+            ]
+            before = self._merged.claims
+            merged = self._merged = merge(before, claims)
+            for name in before.keys() - merged.claims.keys():
+                self._remove(name)
+            for spec in list(merged.specs()):
+                if self.stopping:
+                    return
+                self._realize(
+                    spec, added, kept=spec.name in merged.kept or spec.name in merged.missing
+                )
+                await asyncio.sleep(0)  # the first go on
+            order = {name: position for position, name in enumerate(merged.claims)}
+            self.locations = dict(sorted(self.locations.items(), key=lambda one: order[one[0]]))
+            self._tell(merged)
+            self._host.settled()
+
+    def _realize(self, spec: LocationSpec, added: str, *, kept: bool) -> None:
+        name = spec.name
+        location, remote = self.locations.get(name), self.remotes.get(name)
+        if location is None and remote is None:
+            self._add(spec, added)
+        elif kept:
+            return
+        elif (location is None) != (spec.target is None):
+            self._remove(name)
+            self._add(spec, "it was changed in the workspace")
+        elif location is None:
+            self.remotes[name] = spec
+        else:
+            same = location.spec == spec
+            location.update(spec, "its entry in the workspace changed")
+            outdated = self._outdated.pop(name, None)
+            if same and outdated is not None:
+                location.reload(outdated)
+
+    def _add(self, spec: LocationSpec, reason: str) -> None:
+        if spec.remote is not None:
+            self.remotes[spec.name] = spec
+            return
+        location = self._host.make(spec, self._earlier.pop(spec.name, None))
+        self.locations[spec.name] = location
+        location.start(reason)
+
+    def _remove(self, name: str) -> None:
+        self.remotes.pop(name, None)
+        location = self.locations.pop(name, None)
+        if location is None:
+            return
+        self._host.left(name)
+        if location.files is not None:
+            location.files.close()
+        if location.snapshot is not None:
+            self._earlier[name] = location.snapshot  # it may come back
+        self._leaving[name] = location
+        location.stop("it is no longer in the workspace")
+        task = asyncio.create_task(self._see_off(name, location))
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+
+    async def _see_off(self, name: str, location: Location) -> None:
+        await location.stopped()
+        if self._leaving.get(name) is location:
+            del self._leaving[name]
+
+    def _tell(self, merged: Merged) -> None:
+        for name, location in self.locations.items():
+            problem = merged.kept.get(name)
+            if problem is None:
+                location.conditions.clear(_REFUSED)
+            else:
+                location.conditions.set(
+                    _REFUSED,
+                    f"it goes on as it was: its entry is refused: {problem}",
+                    "mend the entry: no change of it counts until then",
+                )
+        if merged.missing:
+            names = list(merged.missing)
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            self.conditions.set(
+                _MISSING,
+                f"no entry that can be read names {', '.join(names[:_MOST_NAMED])}{more}: what runs "
+                "goes on, because an entry that cannot be read may be meant",
+                "mend what is wrong in the workspace: what nothing names then ends",
+            )
+        else:
+            self.conditions.clear(_MISSING)

@@ -1,0 +1,113 @@
+"""The workspace's files as a source of desired state.
+
+Owns the reading of them in a thread, and what is watched so that it is known when they change. What
+stands in them is ``workspace_files``' to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from supervisor.desired import Desired
+from supervisor.errors import ConfigurationError
+from supervisor.specs import WorkspaceSpec
+from supervisor.watching.dependencies import Looked
+from supervisor.watching.file_watch import FileWatch
+from supervisor.workspace_files import Selection, reread
+
+__all__ = ["WorkspaceFiles"]
+
+
+class WorkspaceFiles:
+    """The workspace that ``selection`` names.
+
+    It is read at once, in the calling thread: raises ``ConfigurationError`` with all problems. Later
+    a broken entry is a problem and the others count. ``spec`` is what was read last.
+    """
+
+    def __init__(self, selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> None:
+        self._selection = selection
+        self._cwd = cwd
+        self._environ = environ
+        self._read_ns = time.time_ns()
+        self.spec: WorkspaceSpec
+        self.spec, first = self._reread()
+        if first.problems:
+            raise ConfigurationError(first.problems)
+        self._first: Desired | None = first
+        self._touched: set[str] = set()
+        self._broken = False
+        self._changed: Callable[[], None] = lambda: None
+        self._files: FileWatch | None = None
+
+    @property
+    def title(self) -> str:
+        """The names of its files."""
+        return self.spec.title
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """See ``Source``."""
+        self._changed = changed
+
+    def watch(self, files: FileWatch) -> None:
+        """Have ``files`` watched from now on; it tells ``inputs_changed``."""
+        self._files = files
+        self._watch(self._read_ns)
+
+    def inputs_changed(self, paths: set[str], _late: bool) -> None:
+        """Files that it was read from changed."""
+        self._touched |= paths
+        self._changed()
+
+    def something_changed(self) -> None:
+        """Anything that is watched did: what is wrong may be a file that is missing, and that no spec
+        names yet."""
+        if self._broken:
+            self._changed()
+
+    async def read(self) -> Desired:
+        """See ``Source``."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        touched, self._touched = self._touched, set()
+        began = time.time_ns()
+        try:
+            # In a thread: a file may be large, or on a disk that hangs.
+            spec, desired = await asyncio.to_thread(self._reread)
+        except ConfigurationError:
+            self._broken = True
+            raise
+        else:
+            self._broken = bool(desired.problems)
+            # What a broken entry names may be known to the last good reading alone.
+            more = [one for one in self.spec.files if self._broken and one not in spec.files]
+            self.spec = replace(spec, files=(*spec.files, *more))
+            return replace(desired, outdated=_outdated(spec, touched))
+        finally:
+            self._watch(began)
+
+    def _reread(self) -> tuple[WorkspaceSpec, Desired]:
+        return reread(self._selection, cwd=self._cwd, environ=self._environ)
+
+    def _watch(self, wall_ns: int) -> None:
+        """Watch its files, which were read after ``wall_ns``, by whatever links."""
+        if self._files is not None:
+            named = (self._cwd / path for path in self._selection.files)
+            files = (*self.spec.files, *named)
+            self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
+
+
+def _outdated(spec: WorkspaceSpec, touched: set[str]) -> dict[str, str]:
+    """The locations whose environments are made from files in ``touched``, each with the reason."""
+    found = {}
+    for one in spec.locations:
+        inputs = {str(path) for path in one.environment.inputs} & touched
+        if inputs:
+            found[one.name] = f"{', '.join(sorted(Path(path).name for path in inputs))} changed"
+    return found
