@@ -39,6 +39,7 @@ def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, 
         cwd="/",
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    assert " - dagster - DEBUG - " not in done.stderr  # events are told once, as events
     answer = json.loads(done.stdout)
     assert "failure" not in answer, answer["failure"]
     return answer["runs"]

@@ -25,24 +25,28 @@ def rehearse(discover):
     # Nothing that is seen only once may be used up here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            from runner_shim.frameworks.dagster import repository  # noqa: F401
-
-            definitions = _definitions(sys.modules["dagster"])
-            found = discover([("defs", definitions)], __name__, _ignore)
-            found.collect(_ignore)
-            _run(found)
-        except Exception:
-            pass
+        for rehearsed in (_load, _run):
+            try:
+                rehearsed(sys.modules["dagster"], discover)
+            except Exception:
+                pass
 
 
-def _run(found):
-    """Run the job once. Dagster leaves SIGTERM to the handler of SIGINT: both are set back."""
-    order = {"job": "rehearsed_job", "config": {"loggers": _SILENT}}
+def _load(dagster, discover):
+    from runner_shim.frameworks.dagster import repository  # noqa: F401
+
+    discover([("defs", _definitions(dagster))], __name__, _ignore).collect(_ignore)
+
+
+def _run(dagster, _discover):
+    """Run one job. Dagster leaves SIGTERM to the handler of SIGINT, and a run ignores late ones."""
+    from runner_shim.frameworks.dagster import running
+
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     home = os.environ.get("DAGSTER_HOME")
+    prepared = running.prepare([_repository(dagster)], {"job": "rehearsed_run"})
     try:
-        found.prepare(order).run(_ignore)
+        prepared.run(_ignore)
     finally:
         if home is not None:
             os.environ["DAGSTER_HOME"] = home
@@ -50,7 +54,28 @@ def _run(found):
             signal.signal(number, handler)
 
 
-_SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
+def _repository(dagster):
+    step = getattr(dagster, "op", None) or dagster.solid
+    compose = getattr(dagster, "job", None) or dagster.pipeline
+
+    @step
+    def rehearsed_first(context):
+        context.log.debug("one")
+        return 1
+
+    @step
+    def rehearsed_second(context, rows):
+        pass
+
+    @compose
+    def rehearsed_run():
+        rehearsed_second(rehearsed_first())
+
+    @dagster.repository
+    def rehearsed():
+        return [rehearsed_run]
+
+    return rehearsed
 
 
 def _definitions(dagster):

@@ -17,7 +17,7 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import run_events
+from runner_shim.frameworks.dagster import console, run_events
 from runner_shim.frameworks.dagster.assets import assets_by_key, partitions_of
 from runner_shim.frameworks.dagster.interrupts import Interrupts
 from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
@@ -273,7 +273,7 @@ class _Run:
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
-            with Interrupts(instance, run):
+            with console.without_events(), Interrupts(instance, run):
                 for _event in self._iterator(run, instance):
                     pass
             interrupts.too_late()
