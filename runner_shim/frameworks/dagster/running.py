@@ -255,7 +255,7 @@ class _Run:
         if self._order.get("instance"):
             os.environ["DAGSTER_HOME"] = self._order["instance"]
         events = _Told(Events(emit))
-        with self._instance() as instance:
+        with console.without_events(), self._instance() as instance:
             create = getattr(instance, "create_run_for_job", None)
             create = create or instance.create_run_for_pipeline
             run_id = self._order.get("run_id") or str(uuid.uuid4())
@@ -273,7 +273,7 @@ class _Run:
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
-            with console.without_events(), Interrupts(instance, run):
+            with Interrupts(instance, run):
                 for _event in self._iterator(run, instance):
                     pass
             interrupts.too_late()
