@@ -26,8 +26,8 @@ def execute(loaded, order, emit):
 
     ``emit(event)`` is called in this thread. Returns ``{"state": "success" or "failure", "failure":
     data or None}``; the data has the shape of a load failure (docs/snapshot.md), and ``step``. Raises
-    LoadFailure as ``validate`` does, before anything has run. ``KeyboardInterrupt`` ends the run: the
-    op that runs is left by it as by any exception, and what would come after it is not run.
+    LoadFailure as ``validate`` does, before anything has run, and nothing else. ``KeyboardInterrupt``
+    ends the run: the op that runs is left by it as by any exception, and nothing after it begins.
     """
     from runner_shim import masking
     from runner_shim.execution import interrupts, run_failure
@@ -36,10 +36,11 @@ def execute(loaded, order, emit):
     prepared = _prepare(loaded, order)
     try:
         outcome = prepared.run(emit)
-    except KeyboardInterrupt as error:
+    except BaseException as error:
         interrupts.too_late()
-        Events(emit)("RUN_CANCELED", None, "the run was interrupted")
         failure = getattr(error, "failure_of_step", None) or run_failure.of_step(error, None)
+        end = "RUN_CANCELED" if isinstance(error, KeyboardInterrupt) else "RUN_FAILURE"
+        Events(emit)(end, None, failure["message"], {"failure": failure})
         outcome = {"state": "failure", "failure": failure}
     return masking.masked(outcome)
 

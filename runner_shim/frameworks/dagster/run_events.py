@@ -12,6 +12,7 @@ from runner_shim.frameworks.dagster.read import Reader, key_path
 __all__ = ["failure_of", "told"]
 
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>[^\n]+)')
+_DAGSTERS = re.compile(r"[/\\](site|dist)-packages[/\\]dagster(_shared)?[/\\]")
 _MAX_FRAMES = 50
 _MAX_CAUSES = 10
 # Dagster's own wrappers around what user code raised.
@@ -114,7 +115,7 @@ def failure_of(error, step):
             }
             for one in chain[1:_MAX_CAUSES]
         ],
-        "traceback": plain_data.text("".join(first.stack or ()) + (first.message or ""), 65536),
+        "traceback": plain_data.text("".join(_not_ours(first)) + (first.message or ""), 65536),
     }
     if place:
         data["file"], data["line"] = place
@@ -143,12 +144,20 @@ def _said(error):
     return plain_data.text(text, 4096)
 
 
+def _not_ours(error):
+    """The entries of a stack without those of this package."""
+    for entry in error.stack or ():
+        match = _FRAME.match(entry)
+        if match is None or not imported.is_own(match.group("file")):
+            yield entry
+
+
 def _frames(error):
     """The frames that are no Dagster's; those of a failed step begin below it."""
     found = []
-    for entry in error.stack or ():
+    for entry in _not_ours(error):
         match = _FRAME.match(entry)
-        if match is None or imported.is_own(match.group("file")) or _dagsters(match.group("file")):
+        if match is None or _dagsters(match.group("file")):
             continue
         filename = match.group("file")
         place = plain_data.place(filename, int(match.group("line")))
@@ -166,5 +175,4 @@ def _frames(error):
 
 
 def _dagsters(filename):
-    parts = filename.replace("\\", "/").split("/")
-    return "dagster" in parts and "site-packages" in parts or filename.endswith("contextlib.py")
+    return _DAGSTERS.search(filename) is not None or filename.endswith("contextlib.py")

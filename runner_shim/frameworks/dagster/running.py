@@ -273,9 +273,13 @@ class _Run:
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
-            with Interrupts(instance, run):
-                for _event in self._iterator(run, instance):
-                    pass
+            try:
+                with Interrupts(instance, run):
+                    for _event in self._iterator(run, instance):
+                        pass
+            except (Exception, KeyboardInterrupt):
+                if events.failure is None:  # else it is recorded; old releases raise it as well
+                    raise
             interrupts.too_late()
             status = instance.get_run_by_id(run.run_id).status
         if getattr(status, "value", status) == "SUCCESS":
@@ -303,18 +307,12 @@ class _Told:
     def __init__(self, tell):
         self.tell = tell
         self.failure = None
-        self._interrupted = None
 
     def __call__(self, record):
         kind, step, message, data, at = run_events.told(record)
         self.tell(kind, step, message, data, at)
-        failure = (data or {}).get("failure")
-        if failure is None or kind not in ("STEP_FAILURE", "RUN_FAILURE", "RUN_CANCELED"):
-            return
-        if kind != "STEP_FAILURE" and self.failure is not None:
-            return
-        if self.failure is None or self.failure["kind"] != "interrupted":
-            self.failure = self.failure or failure
+        if self.failure is None and kind in ("STEP_FAILURE", "RUN_FAILURE", "RUN_CANCELED"):
+            self.failure = (data or {}).get("failure")
 
 
 def _unexplained(status):
