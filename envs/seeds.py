@@ -48,7 +48,7 @@ def add_setuptools(base: Interpreter, prefix: Path) -> bool:
     """Put setuptools into the virtualenv at ``prefix`` as its interpreter's age expects it.
 
     Before Python 3.12 every virtualenv had it, so packages of that time import ``pkg_resources``
-    without requiring setuptools (Dagster 0.9 does). True when it was added; False from 3.12 on,
+    without requiring setuptools. True when it was added; False from 3.12 on,
     when it is there already (the requirements decide then), or when no wheel came with ``base``.
     """
     if base.version >= (3, 12):

@@ -37,6 +37,7 @@ from .builder import build
 from .discovery import default_interpreter, find_command, find_interpreter
 from .errors import EnvError
 from .inputs import environment_key
+from .installed import package_directories
 from .installers import Choice, find_installer
 from .interpreters import Interpreter, probe
 from .locks import exclusive
@@ -449,7 +450,7 @@ def _environment(prefix: Path, data: Mapping[str, Any]) -> Environment | None:
         # A workspace that was moved or copied: scripts and links in it name the old place.
         if interpreter.prefix != prefix or not interpreter.executable.exists():
             return None
-        if next(prefix.glob("lib*/*/site-packages"), None) is None:
+        if not package_directories(prefix):
             return None
         file, project = data["requirements_file"], data["project"]
         return Environment(

@@ -15,6 +15,7 @@ __all__ = [
     "is_installed",
     "is_own",
     "is_user",
+    "is_user_directory",
     "mark",
     "modules",
     "source_files",
@@ -82,10 +83,7 @@ def user_directories():
     return [
         entry
         for entry in sys.path
-        if isinstance(entry, str)
-        and entry
-        and is_user(os.path.join(entry, "x"))
-        and os.path.isdir(entry)
+        if isinstance(entry, str) and entry and is_user_directory(entry) and os.path.isdir(entry)
     ]
 
 
@@ -107,6 +105,11 @@ def is_user(filename):
         and not is_installed(filename)
         and not is_own(filename)
     )
+
+
+def is_user_directory(path):
+    """True for a directory whose files are the team's own."""
+    return is_user(os.path.join(path, "x"))
 
 
 def _file(module):

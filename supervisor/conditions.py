@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = ["Condition", "Conditions", "Tell"]
 
@@ -25,7 +29,7 @@ class Condition:
     hint: str
     since: float
 
-    def as_data(self) -> dict[str, str | float]:
+    def as_data(self) -> documents.Condition:
         """As the control protocol sends it."""
         return {"key": self.key, "message": self.message, "hint": self.hint, "since": self.since}
 

@@ -1,314 +1,494 @@
-"""The shapes of what the control protocol answers, for those who read it with a type checker.
+"""Every document that crosses a socket: one ``TypedDict`` for each, a type and a meaning a field.
 
-Owns one ``TypedDict`` for each document in docs/protocol.md, named as it is there. At run time they
-are plain dicts, as they came over the socket: fields may be added within format 1, none is renamed.
-Times are Unix seconds, sizes bytes. Holds no behaviour, and nobody imports it to run.
+Owns the shapes of what the control protocol answers; ``supervisor.web.documents`` has those that the
+HTTP API adds. Everything else follows: the builders are checked against them by mypy, JSON Schema and
+OpenAPI are made of them (``supervisor.document_schema``), and so are the tables of docs/protocol.md
+(``docs/generate.py``).
+Clients get plain dicts, as they came over the socket. Within format 1 fields are added, none is
+renamed. Times are Unix seconds, durations seconds, sizes bytes. Holds no behaviour; only what makes
+schemas imports it to run.
+
+``Annotated`` carries the meaning as a text, and further keywords of JSON Schema as ``Keywords``.
 """
 
-from __future__ import annotations
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from typing import Any, Literal, NotRequired, TypedDict
+from supervisor.states import STATES
 
+# Documents; what is only a part that several begin with is not one.
 __all__ = [
+    "Cause",
     "Change",
+    "Condition",
     "Counts",
     "DefinitionRow",
     "DefinitionRows",
     "Diff",
+    "Ending",
     "Environment",
     "EnvironmentRow",
     "EnvironmentRows",
+    "ErrorData",
+    "ExceptionData",
     "Failure",
+    "Framework",
     "Generation",
+    "GenerationName",
     "History",
+    "Keywords",
+    "LoadWarning",
     "LocationStatus",
+    "Log",
     "LogChunk",
     "LogLine",
     "Memory",
     "Orders",
+    "Orphan",
     "Package",
     "ProblemRow",
     "Process",
+    "Report",
     "Serving",
     "Shown",
+    "SnapshotHeader",
+    "StackFrame",
     "StatusDocument",
     "SupervisorStatus",
+    "Target",
     "Verification",
+    "VerificationState",
     "Waited",
-    "Warning_",
 ]
 
+
+class Keywords:
+    """Further keywords of JSON Schema for the type that they stand beside."""
+
+    def __init__(self, **keywords: Any) -> None:
+        self.keywords = keywords
+
+
+_TEXT = {"type": "string"}
+
+Count = Annotated[int, Keywords(minimum=0)]
 Counts = dict[str, int]
+"""Kind of definition to number."""
+State = Annotated[str, Keywords(enum=list(STATES))]
+Definition = Annotated[
+    dict[str, Any], Keywords(required=["kind", "name"], properties={"kind": _TEXT, "name": _TEXT})
+]
+Place = Annotated[
+    list[Any], Keywords(prefixItems=[_TEXT, {"type": "integer"}], minItems=2, maxItems=2)
+]
+VerificationState = Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
+
+
+# -- the status document --------------------------------------------------------------------------
 
 
 class Memory(TypedDict):
-    """Resident and unique set size; ``uss`` only when one location is asked for."""
+    """Memory of a process."""
 
-    rss: int | None
-    uss: NotRequired[int | None]
+    rss: Annotated[Count | None, "resident set size"]
+    uss: NotRequired[Annotated[Count | None, "memory of its own; only of one location"]]
 
 
-class ProblemRow(TypedDict, total=False):
+class Usage(TypedDict):
+    """What a process uses."""
+
+    memory: Annotated[Memory | None, "null where it cannot be read"]
+    cpu_seconds: Annotated[float | None, "CPU time since its start"]
+    cpu_percent: Annotated[float | None, "of one core, since the last status"]
+
+
+class ProblemRow(TypedDict):
     """One thing wrong in a workspace file."""
 
-    file: str
-    line: int
-    column: int
-    path: str
-    message: str
-    expected: str
-    suggestion: str
+    file: Annotated[str, "the file"]
+    line: Annotated[Count, "from 1; 0 where it is not known"]
+    column: Annotated[Count, "from 1; 0 where it is not known"]
+    path: Annotated[str, "the key path, as `load_from[0].python_file.relative_path`"]
+    message: Annotated[str, "what is wrong, in one sentence"]
+    expected: Annotated[str, "what is expected there; may be empty"]
+    suggestion: Annotated[str, "what may have been meant; may be empty"]
 
 
 class Condition(TypedDict):
-    """A warning that is true now; ``since`` is Unix seconds, ``hint`` may be empty."""
+    """A warning that is true now: set when it becomes true, gone when it is not."""
 
-    key: str
-    message: str
-    hint: str
-    since: float
+    key: Annotated[str, "which one"]
+    message: Annotated[str, "one sentence"]
+    hint: Annotated[str, "the remedy; may be empty"]
+    since: Annotated[float, "when it became true"]
 
 
-class SupervisorStatus(TypedDict):
+class SupervisorStatus(Usage):
     """The supervisor itself."""
 
-    pid: int
-    version: str
-    started: float
-    workspace: str
-    files: list[str]
-    directory: str
-    state_directory: str
-    memory: Memory | None
-    warnings: list[str]
-    conditions: list[Condition]
-    configuration_problems: list[ProblemRow]
+    pid: Annotated[int, "its process id"]
+    version: Annotated[str, "of workspace-supervisor"]
+    started: Annotated[float, "when it started"]
+    now: Annotated[float, "its clock, when it answered"]
+    workspace: Annotated[str, "the workspace as people name it"]
+    files: Annotated[list[str], "all files that were read for it"]
+    directory: Annotated[str, "where relative paths start"]
+    state_directory: Annotated[str, "`.supervise`: environments, logs, snapshots"]
+    stopping: Annotated[bool, "true once it was asked to end"]
+    warnings: Annotated[list[str], "notes on the workspace files, and the texts of `conditions`"]
+    conditions: Annotated[list[Condition], "what is not as it should be, of no single location"]
+    configuration_problems: Annotated[
+        list[ProblemRow], "of an edited workspace; what was read before stays in force"
+    ]
+
+
+class Framework(TypedDict):
+    """A framework that defined something."""
+
+    name: Annotated[str, "`dagster`, `native`"]
+    version: Annotated[str, "may be empty"]
 
 
 class Serving(TypedDict):
-    """The generation that clients get."""
+    """The generation that clients get: the newest that loaded."""
 
-    generation: int
-    fingerprint: str
-    loaded_at: float
-    load_seconds: float | None
-    start_seconds: float | None
-    alive: bool
-    counts: Counts
-    size: int
-    python: str
-    frameworks: list[dict[str, str]]
+    generation: Annotated[Count, "its number"]
+    fingerprint: Annotated[str, "hex SHA-256 of its definitions"]
+    loaded_at: Annotated[float, "when it loaded"]
+    load_seconds: Annotated[float | None, "how long the import took"]
+    start_seconds: Annotated[float | None, "from the order to ready"]
+    alive: Annotated[bool, "false when the process that made it is gone"]
+    counts: Annotated[Counts, "kind of definition to number"]
+    size: Annotated[Count, "of its definitions and sources"]
+    python: Annotated[str, "the version of its interpreter"]
+    frameworks: Annotated[list[Framework], "in order of discovery"]
+
+
+class StackFrame(TypedDict):
+    """One call of a traceback, outermost first."""
+
+    file: NotRequired[Annotated[str, "its file"]]
+    line: Annotated[int, "0 where it is not known"]
+    function: NotRequired[Annotated[str, "its function"]]
+    code: NotRequired[Annotated[str, "the source line"]]
+    user: Annotated[bool, "true for the team's own files"]
+
+
+class ExceptionData(TypedDict, total=False):
+    """The exception that a load ended with."""
+
+    type: Annotated[str, "its class"]
+    message: Annotated[str, "its text"]
+    module: Annotated[str, "the module that is missing"]
+    not_installed: Annotated[str, "the library that neither environment nor team provides"]
+
+
+class Cause(TypedDict):
+    """An exception behind the exception."""
+
+    relation: NotRequired[Annotated[str, "`cause`, `context`, or `member` of a group"]]
+    type: NotRequired[Annotated[str, "its class"]]
+    message: NotRequired[Annotated[str, "its text"]]
+    frames: Annotated[list[StackFrame], "where it was raised"]
+
+
+class LoadWarning(TypedDict):
+    """Something that loaded, but not as its author may think."""
+
+    code: NotRequired[Annotated[str, "which warning"]]
+    message: Annotated[str, "one sentence"]
+    hint: NotRequired[Annotated[str, "what to do"]]
+    file: NotRequired[Annotated[str, "the file"]]
+    line: NotRequired[Annotated[int, "the line"]]
 
 
 class Failure(TypedDict):
-    """Why the newest attempt failed; further fields as docs/snapshot.md lists them."""
+    """Why the newest attempt failed.
 
-    kind: str
-    message: str
-    hint: NotRequired[str | None]
-    generation: NotRequired[int]
-    exception: NotRequired[dict[str, str]]
-    frames: NotRequired[list[dict[str, Any]]]
-    causes: NotRequired[list[dict[str, Any]]]
-    traceback: NotRequired[str]
-    detail: NotRequired[str]
-    file: NotRequired[str]
-    line: NotRequired[int]
+    Of all locations at once it has `kind`, `message`, `hint` and `generation` only.
+    """
+
+    kind: Annotated[str, "see [snapshot.md](snapshot.md#load-failures)"]
+    message: Annotated[str, "one sentence; a syntax error has the source line below it"]
+    hint: NotRequired[Annotated[str, "what to do"]]
+    generation: Annotated[Count, "the attempt that failed"]
+    exception: NotRequired[Annotated[ExceptionData, "what was raised"]]
+    frames: NotRequired[Annotated[list[StackFrame], "where"]]
+    causes: NotRequired[Annotated[list[Cause], "what it was raised from"]]
+    traceback: NotRequired[Annotated[str, "the whole text, at most 64 KiB"]]
+    detail: NotRequired[Annotated[str, "a tool's own words"]]
+    file: NotRequired[Annotated[str, "the file at fault"]]
+    line: NotRequired[Annotated[int, "the line at fault"]]
+    code: NotRequired[Annotated[str, "the source line at fault"]]
+    warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
 
 
-class Process(TypedDict):
-    """The process of the newest attempt."""
+class Process(Usage):
+    """The process that serves, or that of the newest attempt where none does."""
 
-    pid: int
-    started: float
-    memory: Memory | None
-    cpu_seconds: float | None
-    cpu_percent: float | None
-    start_method: str
-    start_method_reason: str | None
-    limits: NotRequired[dict[str, str]]
+    pid: Annotated[int, "its process id"]
+    generation: Annotated[Count, "the attempt that it was started for"]
+    started: Annotated[float, "when"]
+    start_method: Annotated[str, "`forkserver` or `spawn`"]
+    start_method_reason: Annotated[str | None, "why, where it was not chosen by the operator"]
+    limits: Annotated[
+        dict[str, str], "limit to how it is enforced: `cgroup`, `rlimit`, `not enforced`"
+    ]
+
+
+class Orphan(TypedDict):
+    """A process that left the session of its location, and lives."""
+
+    pid: Annotated[int, "its process id"]
+    command: Annotated[str, "its command line"]
 
 
 class Environment(TypedDict):
-    """What a location runs in; ``python`` is a version once it is known."""
+    """What a location runs in: as prepared, or as far as the workspace tells."""
 
-    name: str | None
-    python: str | None
-    executable: str | None
-    prefix: str | None
-    managed: bool
+    name: Annotated[str, "as the workspace names it, or what stands for a name"]
+    python: Annotated[str, "the version; empty until it is known"]
+    executable: Annotated[str, "the interpreter; empty until it is known"]
+    prefix: Annotated[str, "its `sys.prefix`; empty until it is known"]
+    managed: Annotated[bool, "true for a virtualenv that we make"]
+    requirements_file: Annotated[str | None, "what it is made from"]
+    project: Annotated[str | None, "what it is made from"]
 
 
 class Verification(TypedDict):
-    """Whether a fresh process loads what was loaded forked; ``at`` is when that was found out."""
+    """Whether a fresh process loads what was loaded forked."""
 
-    state: Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
-    at: float | None
-    reason: str
+    state: Annotated[VerificationState, "what is known; see below"]
+    at: Annotated[float | None, "when that was found out"]
+    reason: Annotated[str, "why; may be empty"]
+
+
+class Target(TypedDict):
+    """What the process imports."""
+
+    kind: Annotated[str, "`python_file`, `python_module`, `python_package`, `autoload_defs_module`"]
+    name: Annotated[str, "a path for `python_file`, else a dotted name"]
+    attribute: Annotated[str | None, "one object in it; null searches the module"]
+    working_directory: Annotated[str, "where it runs, and first on `sys.path`"]
 
 
 class LogLine(TypedDict):
-    """``stream`` is ``out``, ``err``, or ``sup`` for the supervisor's own."""
+    """A line of a location's log."""
 
-    time: float
-    stream: str
-    text: str
-
-
-class Warning_(TypedDict, total=False):  # noqa: N801 - the builtin keeps its name
-    """Something that loaded, but not as its author may think."""
-
-    code: str
-    message: str
-    hint: str
-    file: str
-    line: int
+    time: Annotated[float, "when it was written"]
+    stream: Annotated[str, "`out`, `err`, or `sup` for the supervisor's own"]
+    text: Annotated[str, "without the line's end"]
 
 
-class LocationStatus(TypedDict):
+class Log(TypedDict):
+    """Where the log of a location is."""
+
+    path: Annotated[str, "the newer file; the older one has `.1` at the end"]
+    tail: NotRequired[Annotated[list[LogLine], "the last lines; only of one location"]]
+
+
+class Configured(TypedDict):
+    """A location as the workspace has it."""
+
+    name: Annotated[str, "unique in the workspace"]
+    target: Annotated[Target | None, "null for what is served elsewhere"]
+    remote: Annotated[str | None, "`grpc:host:port` of what is served elsewhere"]
+    form: Annotated[str, "the selector that it was written in"]
+    origin: Annotated[str | None, "`file:line` of its entry"]
+    metadata: Annotated[dict[str, Any], "as the workspace has it; what looks secret is hidden"]
+
+
+class LocationStatus(Configured):
     """One code location."""
 
-    name: str
-    state: str
-    reason: str | None
-    since: float
-    generation: int
-    serving: Serving | None
-    failure: Failure | None
-    process: Process | None
-    restarts: int
-    next_restart: float | None
-    limits: NotRequired[dict[str, float]]
-    strays: NotRequired[list[dict[str, Any]]]
-    environment: Environment | None
-    verification: NotRequired[Verification | None]
-    target: dict[str, Any] | None
-    remote: str | None
-    form: str
-    origin: Any
-    metadata: dict[str, Any]
-    warnings: list[Warning_]
-    conditions: list[Condition]
-    log: dict[str, Any] | None
+    state: Annotated[State, "of the newest attempt; `elsewhere` where `remote` is set"]
+    reason: Annotated[str, "one sentence without a capital or full stop; may be empty"]
+    since: Annotated[float, "of that state"]
+    generation: Annotated[Count, "the newest attempt; 0 before the first"]
+    serving: Annotated[Serving | None, "what clients get, whatever became of newer attempts"]
+    failure: Annotated[Failure | None, "of the newest attempt"]
+    process: Annotated[Process | None, "null where none lives"]
+    restarts: Annotated[Count, "how often a process that died was started again"]
+    next_restart: Annotated[float | None, "when a process that died is started again"]
+    limits: Annotated[
+        dict[str, float], "as configured: `memory` in bytes, `cpu` in cores, and the others"
+    ]
+    strays: Annotated[list[Orphan], "what left the session of its process, and lives"]
+    environment: Annotated[Environment | None, "null for what is served elsewhere"]
+    verification: Annotated[Verification | None, "of the fork; null for what is served elsewhere"]
+    warnings: Annotated[list[LoadWarning], "of what is served"]
+    conditions: Annotated[list[Condition], "what is not as it should be"]
+    log: Annotated[Log | None, "null for what is served elsewhere"]
 
 
 class StatusDocument(TypedDict):
-    """What ``supervise status --json`` prints."""
+    """The supervisor and its locations."""
 
-    format: int
-    revision: int
-    supervisor: SupervisorStatus
-    locations: list[LocationStatus]
+    format: Annotated[Literal[1], "of this document"]
+    revision: Annotated[Count, "another one when there is news; see `since`"]
+    supervisor: Annotated[SupervisorStatus, "the supervisor itself"]
+    locations: Annotated[list[LocationStatus], "all, by their order in the workspace, or one"]
 
 
-class DefinitionRow(TypedDict):
-    """One line of ``supervise list``."""
+# -- other answers --------------------------------------------------------------------------------
 
-    location: str
-    kind: str
-    name: str
-    repository: str | None
-    lazy: bool
-    description: str | None
+
+class DefinitionName(TypedDict):
+    """What a definition is known by."""
+
+    location: Annotated[str, "where it is"]
+    kind: Annotated[str, "`job`, `asset`, …"]
+    name: Annotated[str, "unique for its kind and repository"]
+    repository: Annotated[str | None, "where a location has several"]
+    lazy: Annotated[bool, "true where it is not constructed yet"]
+
+
+class DefinitionRow(DefinitionName):
+    """One line of `supervise list`."""
+
+    description: Annotated[str | None, "its own"]
 
 
 class DefinitionRows(TypedDict):
-    """What ``supervise list --json`` prints."""
+    """What `supervise list --json` prints."""
 
-    definitions: list[DefinitionRow]
+    definitions: Annotated[list[DefinitionRow], "by location"]
 
 
 class Shown(TypedDict):
-    """One definition in full; ``source`` is ``[file, line]`` or None."""
+    """One definition in full."""
 
-    definition: dict[str, Any]
-    source: list[Any] | None
-    generation: int
+    definition: Annotated[Definition, "see [snapshot.md](snapshot.md#definitions)"]
+    source: Annotated[Place | None, "file and line, where they are known"]
+    generation: Annotated[Count, "that it is of"]
+
+
+class Report(TypedDict):
+    """How a snapshot came about: see [snapshot.md](snapshot.md#report)."""
+
+    python: NotRequired[Annotated[str, "the version"]]
+    implementation: NotRequired[Annotated[str, "`CPython`"]]
+    executable: NotRequired[Annotated[str, "the interpreter"]]
+    prefix: NotRequired[Annotated[str, "its `sys.prefix`"]]
+    platform: NotRequired[Annotated[str, "the system"]]
+    module: NotRequired[Annotated[str, "as imported"]]
+    attribute: NotRequired[Annotated[str, "what was found, where it has a name"]]
+    files: NotRequired[Annotated[list[str], "the team's files that were imported"]]
+    installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
+    preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
+    load_seconds: NotRequired[Annotated[float, "how long the import took"]]
+    frameworks: Annotated[list[Framework], "in order of discovery"]
+    warnings: Annotated[list[LoadWarning], "what is worth one"]
+
+
+class GenerationName(TypedDict):
+    """Which generation."""
+
+    generation: Annotated[Count, "its number"]
+    fingerprint: Annotated[str, "hex SHA-256 of its definitions"]
+    loaded_at: Annotated[float, "when it loaded"]
+
+
+class SnapshotHeader(GenerationName):
+    """A snapshot without its bytes: those are the two frames after it, definitions and sources."""
+
+    location: Annotated[str, "whose it is"]
+    counts: Annotated[Counts, "kind of definition to number"]
+    report: Annotated[Report, "how it came about"]
 
 
 class Change(TypedDict):
-    """A definition that both snapshots have, with other content in ``fields``."""
+    """A definition that both generations have, with other content."""
 
-    key: str
-    fields: list[str]
-    before: dict[str, Any]
-    after: dict[str, Any]
+    key: Annotated[str, "`kind:name`, with `@repository` where there are several"]
+    fields: Annotated[list[str], "what differs"]
+    before: Annotated[dict[str, Any], "those fields in the earlier one"]
+    after: Annotated[dict[str, Any], "those fields in the later one"]
 
 
 Diff = TypedDict(
     "Diff",
     {
-        "from": dict[str, Any],
-        "to": dict[str, Any],
-        "added": list[str],
-        "removed": list[str],
-        "changed": list[Change],
+        "location": Annotated[str, "whose generations"],
+        "from": Annotated[GenerationName, "the earlier one"],
+        "to": Annotated[GenerationName, "the later one"],
+        "added": Annotated[list[str], "keys of definitions"],
+        "removed": Annotated[list[str], "keys of definitions"],
+        "changed": Annotated[list[Change], "by key"],
     },
 )
-"""What it takes to get from one generation to another; keys are ``kind:name``."""
+Diff.__doc__ = "What changed between two generations."
 
 
-class Generation(TypedDict):
-    """A generation that loaded and is kept; ``counts`` is empty where they were not noted."""
+class Generation(GenerationName):
+    """A generation that loaded and is kept."""
 
-    generation: int
-    loaded_at: float
-    fingerprint: str
-    size: int
-    counts: Counts
-    python: str
-    frameworks: list[dict[str, str]]
-    load_seconds: float | None
+    size: Annotated[Count, "of its definitions and sources"]
+    counts: Annotated[Counts, "kind of definition to number; empty where it was not noted"]
+    python: Annotated[str, "the version of its interpreter"]
+    frameworks: Annotated[list[Framework], "in order of discovery"]
+    load_seconds: Annotated[float | None, "how long the import took"]
 
 
 class History(TypedDict):
-    """The kept generations of a location, oldest first; ``serving`` is None before the first."""
+    """The generations of a location that are kept: the newest 20, or as many as `history` says."""
 
-    location: str
-    serving: int | None
-    generations: list[Generation]
+    location: Annotated[str, "whose they are"]
+    serving: Annotated[Count | None, "the one that clients get"]
+    generations: Annotated[list[Generation], "oldest first"]
 
 
 class Package(TypedDict):
-    """An installed distribution; the name is normalized, the version empty where nobody says it."""
+    """An installed distribution."""
 
-    name: str
-    version: str
+    name: Annotated[str, "normalized"]
+    version: Annotated[str, "may be empty"]
 
 
 class EnvironmentRow(Environment):
-    """An environment in use; ``packages`` is None until it has been prepared."""
+    """An environment in use."""
 
-    locations: list[str]
-    packages: list[Package] | None
+    locations: Annotated[list[str], "what runs in it"]
+    packages: Annotated[list[Package] | None, "by name; null until it is prepared"]
 
 
 class EnvironmentRows(TypedDict):
     """The environments in use."""
 
-    environments: list[EnvironmentRow]
+    environments: Annotated[list[EnvironmentRow], "each once"]
 
 
 class Orders(TypedDict):
-    """What became of an order, for each location: ``reloading``, ``already stopped``, …"""
+    """What an order began, at once."""
 
-    locations: dict[str, str]
+    locations: Annotated[dict[str, str], "name to `reloading`, `already stopped`, …"]
 
 
 class Waited(TypedDict):
-    """``ready`` is True when all of ``locations`` are; the values are states."""
+    """What was the case when nothing was under way any more, or when the time was over."""
 
-    ready: bool
-    locations: dict[str, str]
+    ready: Annotated[bool, "true when all are ready"]
+    locations: Annotated[dict[str, State], "name to state"]
 
 
 class LogChunk(TypedDict):
-    """Lines of a log; ``next`` is the cursor to go on from.
+    """Lines of a log."""
 
-    ``before`` is the cursor at the first of the lines; None when nothing older is kept, and with
-    ``after``.
-    """
+    lines: Annotated[list[LogLine], "oldest first"]
+    next: Annotated[Count, "the cursor behind them, to go on from"]
+    before: Annotated[Count | None, "the cursor at the first; null where nothing older is kept"]
 
-    lines: list[LogLine]
-    next: int
-    before: NotRequired[int | None]
+
+class Ending(TypedDict):
+    """The supervisor ends."""
+
+    pid: Annotated[int, "the process that does"]
+
+
+class ErrorData(TypedDict):
+    """Why there is no result."""
+
+    code: Annotated[str, "which error"]
+    message: Annotated[str, "one sentence"]
+    hint: NotRequired[Annotated[str, "what to do"]]
+    name: NotRequired[Annotated[str, "what is unknown"]]
+    problems: NotRequired[Annotated[list[ProblemRow], "of the configuration"]]

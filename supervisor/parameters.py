@@ -17,6 +17,7 @@ __all__ = [
     "MOST",
     "MOST_LINES",
     "MOST_SECONDS",
+    "flag",
     "seconds",
     "text",
     "texts",
@@ -51,6 +52,13 @@ def seconds(name: str, value: Any) -> float:
             f"{name} must be a number of seconds from 0 to {MOST_SECONDS}, not {_shown(value)}"
         )
     return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """``value``, which must be true or false; raises ``InvalidParameterError``."""
+    if not isinstance(value, bool):
+        raise InvalidParameterError(f"{name} must be true or false, not {_shown(value)}")
+    return value
 
 
 def text(name: str, value: Any) -> str:

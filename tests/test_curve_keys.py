@@ -18,6 +18,7 @@ from supervised import DEADLINE, GOOD, Supervised, environ, make_workspace
 
 from runner_shim import wire
 from supervisor.client.client import AsyncClient, Client
+from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.errors import ConfigurationError, RequestTimeoutError
 from supervisor.server.daemon import Daemon
@@ -51,7 +52,7 @@ async def asked(address: str, prepare=lambda one: None, within: float = 30.0):
     prepare(one)
     one.connect(address)
     try:
-        await one.send(wire.pack({"v": 1, "id": 1, "method": "status"}))
+        await one.send(wire.pack({"v": VERSION, "id": 1, "method": "status"}))
         header, *_ = await asyncio.wait_for(one.recv_multipart(), within)
         return wire.unpack(header)
     except TimeoutError:

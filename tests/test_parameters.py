@@ -13,6 +13,7 @@ from supervised import environ, job, make_workspace
 
 from runner_shim import wire
 from supervisor.client.client import AsyncClient, Client
+from supervisor.client.requests import VERSION
 from supervisor.errors import InvalidParameterError
 from supervisor.parameters import LONGEST_TEXT, MOST, MOST_LINES
 from supervisor.runtime_dir import running_supervisors
@@ -156,7 +157,7 @@ def test_the_control_socket_says_what_it_takes(running):
         socket.linger = 0
         socket.connect(info["control_address"])
         for method, params in asked:
-            socket.send(wire.pack({"v": 1, "id": 1, "method": method, "params": params}))
+            socket.send(wire.pack({"v": VERSION, "id": 1, "method": method, "params": params}))
             assert socket.poll(30_000), (method, params)
             answer = wire.unpack(socket.recv_multipart()[0])
             assert answer["error"]["code"] == "protocol", (method, params, answer)

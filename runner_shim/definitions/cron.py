@@ -1,8 +1,7 @@
 """Whether a cron string can mean anything, and which field of it cannot.
 
-Owns the five-field format that Dagster's schedules accept (croniter's: names, steps, ranges,
-lists, ``L`` for the last day of a month, ``#`` for the nth weekday) and the ``@daily`` words.
-Computes no times.
+Owns the five-field format that croniter accepts (names, steps, ranges, lists, ``L`` for the last day
+of a month, ``#`` for the nth weekday) and the ``@daily`` words. Computes no times.
 """
 
 from runner_shim.imported import standard

@@ -3,29 +3,17 @@
 Owns the precedence at module level (one Definitions, else all repositories, else the loose
 definitions), the warnings about what that hides, and the checks across definitions: unique names,
 existing targets. Jobs are one namespace, schedules and sensors together another, assets,
-partition sets and resources one each; per repository, as in Dagster. Constructs a lazy entry only
-in ``describe``.
+partition sets and resources one each; per repository. Constructs a lazy entry only in ``describe``.
 """
 
 import sys
 
 from runner_shim import plain_data
-from runner_shim.definitions.base import Definition
+from runner_shim.frameworks.adapter import Adapter
+from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception
 
-__all__ = [
-    "NAME",
-    "autoload",
-    "collect",
-    "describe",
-    "discover",
-    "from_attribute",
-    "loaded",
-    "prepare",
-    "version",
-]
-
-NAME = "native"
+__all__ = ["Native"]
 
 # Kinds that may not share a name -> what the namespace is called.
 _NAMESPACES = {
@@ -58,14 +46,141 @@ class _Roots:
         self.named = named
 
 
-def loaded():
-    """True when the target has imported a native definition class."""
-    return "runner_shim.definitions.base" in sys.modules
+class Native(Adapter):
+    """Definitions of ``runner_shim`` itself; they can be read in any process that has imported them."""
 
+    name = "native"
 
-def version():
-    """The version of the native API."""
-    return sys.modules["runner_shim"].__version__
+    def loaded(self):
+        """True when the target has imported a native definition class."""
+        return "runner_shim.definitions.base" in sys.modules
+
+    def version(self):
+        """The version of the native API."""
+        return sys.modules["runner_shim"].__version__
+
+    def discover(self, members, module_name, warn):
+        """The roots among the members of a module, or None when nothing is native."""
+        definitions_class, repository_class, loose_classes = _classes()
+        containers = _distinct(members, definitions_class)
+        repositories = _distinct(members, repository_class)
+        loose = _distinct(members, loose_classes)
+        if len(containers) > 1:
+            raise _ambiguous(containers, module_name)
+        if containers:
+            name, chosen = containers[0]
+            if repositories:
+                _warn_repositories(repositories, name, chosen, warn)
+            _warn_loose(loose, [chosen], "Definitions object %s" % name, warn)
+            return _Roots([chosen], False)
+        if repositories:
+            chosen = _unique_repositories(repositories, warn)
+            _warn_loose(loose, chosen, "a repository", warn)
+            return _Roots(chosen, True)
+        # A module that has resources only has nothing that could run.
+        if any(not isinstance(value, loose_classes[-1]) for _name, value in loose):
+            return _Roots([_loose([value for _name, value in loose], module_name)], False)
+        return None
+
+    def from_attribute(self, value, name, module_name, warn):
+        """The roots in one object (or a list of definitions), or None when it is not native."""
+        definitions_class, repository_class, loose_classes = _classes()
+        if isinstance(value, definitions_class):
+            return _Roots([value], False)
+        if isinstance(value, repository_class):
+            return _Roots([value], True)
+        from runner_shim.definitions.graph import GraphDefinition
+
+        if isinstance(value, GraphDefinition):
+            value = value.to_job()
+        if isinstance(value, loose_classes):
+            return _Roots([_loose([value], name)], False)
+        if not isinstance(value, (list, tuple)) or not value:
+            return None
+        if not all(isinstance(each, loose_classes) for each in value):
+            return None
+        return _Roots([_loose(list(value), name)], False)
+
+    def autoload(self, module, warn):
+        """The roots of a module and all its imported submodules together, or None."""
+        members = []
+        for each in package_modules(module):
+            for name, value in sorted(vars(each).items()):
+                members.append(("%s.%s" % (each.__name__, name), value))
+        definitions_class, repository_class, loose_classes = _classes()
+        containers = _distinct(members, (definitions_class, repository_class))
+        loose = _distinct(members, loose_classes)
+        if not containers and all(isinstance(value, loose_classes[-1]) for _name, value in loose):
+            return None
+        return _Roots(
+            [_merged([value for _name, value in containers], loose, module.__name__)], False
+        )
+
+    def collect(self, roots, warn):
+        """``(repositories, definitions, sources)`` as in docs/snapshot.md; lazy entries by name only.
+
+        Raises LoadFailure for the first definition that is wrong and counts the others in its hint.
+        """
+        several = roots.named and len(roots.containers) > 1
+        repositories, definitions, sources, problems = [], [], {}, []
+        for container in roots.containers:
+            if roots.named:
+                repositories.append(_repository(container))
+            suffix = "@" + container.name if several else ""
+            everything = _everything(container, problems)
+            known = {name for kind, name in everything if kind == "asset"}
+            for (kind, name), thing in everything.items():
+                data = _data(kind, name, thing, known)
+                if several:
+                    data["repository"] = container.name
+                definitions.append(data)
+                source = getattr(thing, "source", None) or container.source
+                if source:
+                    sources["%s:%s%s" % (kind, name, suffix)] = source
+        if problems:
+            raise _first(problems)
+        return repositories, definitions, sources
+
+    def describe(self, roots, kind, name, repository=None):
+        """``(definition, [file, line])`` of one definition, made if lazy; None when there is none."""
+        several = roots.named and len(roots.containers) > 1
+        for container in roots.containers:
+            if repository is not None and (not roots.named or container.name != repository):
+                continue
+            everything = _everything(container, [])
+            thing = everything.get((kind, name))
+            if thing is None:
+                continue
+            if hasattr(thing, "make"):
+                thing = _make(thing, everything)
+            known = {each for other, each in everything if other == "asset"}
+            data = _data(kind, name, thing, known)
+            if several:
+                data["repository"] = container.name
+            return data, getattr(thing, "source", None)
+        return None
+
+    def prepare(self, roots, order):
+        """What can run an order: jobs and assets of one container."""
+        from runner_shim.execution import native
+
+        for container in roots.containers:
+            wanted = order.get("repository")
+            if wanted is not None and (not roots.named or container.name != wanted):
+                continue
+            everything = _everything(container, [])
+            if order.get("job"):
+                job = everything.get(("job", order["job"]))
+                if job is not None:
+                    job = _made(job, everything)
+                    return native.of_job(job, container.resources, order)
+                continue
+            keys = list(dict.fromkeys(order.get("assets") or ()))
+            assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
+            if keys and all(key in assets for key in keys):
+                assets.update((key, _made(assets[key], everything)) for key in keys)
+                return native.of_assets(keys, assets, container.resources, order)
+        return None
 
 
 def _classes():
@@ -84,30 +199,6 @@ def _classes():
             triggers.ResourceDefinition,
         ),
     )
-
-
-def discover(members, module_name, warn):
-    """The roots among the members of a module, or None when nothing is native."""
-    definitions_class, repository_class, loose_classes = _classes()
-    containers = _distinct(members, definitions_class)
-    repositories = _distinct(members, repository_class)
-    loose = _distinct(members, loose_classes)
-    if len(containers) > 1:
-        raise _ambiguous(containers, module_name)
-    if containers:
-        name, chosen = containers[0]
-        if repositories:
-            _warn_repositories(repositories, name, chosen, warn)
-        _warn_loose(loose, [chosen], "Definitions object %s" % name, warn)
-        return _Roots([chosen], False)
-    if repositories:
-        chosen = _unique_repositories(repositories, warn)
-        _warn_loose(loose, chosen, "a repository", warn)
-        return _Roots(chosen, True)
-    # A module that has resources only has nothing that could run.
-    if any(not isinstance(value, loose_classes[-1]) for _name, value in loose):
-        return _Roots([_loose([value for _name, value in loose], module_name)], False)
-    return None
 
 
 def _loose(values, name):
@@ -202,45 +293,6 @@ def _unique_repositories(repositories, warn):
     return [by_name[name] for name in sorted(by_name)]
 
 
-def from_attribute(value, name, module_name, warn):
-    """The roots in one object (or a list of definitions), or None when it is not native."""
-    definitions_class, repository_class, loose_classes = _classes()
-    if isinstance(value, definitions_class):
-        return _Roots([value], False)
-    if isinstance(value, repository_class):
-        return _Roots([value], True)
-    from runner_shim.definitions.graph import GraphDefinition
-
-    if isinstance(value, GraphDefinition):
-        value = value.to_job()
-    if isinstance(value, loose_classes):
-        return _Roots([_loose([value], name)], False)
-    if not isinstance(value, (list, tuple)) or not value:
-        return None
-    if not all(isinstance(each, loose_classes) for each in value):
-        return None
-    return _Roots([_loose(list(value), name)], False)
-
-
-def autoload(module, warn):
-    """The roots of a module and all its imported submodules together, or None."""
-    prefix = module.__name__ + "."
-    modules = [module]
-    for name in sorted(sys.modules):
-        if name.startswith(prefix) and isinstance(sys.modules[name], type(sys)):
-            modules.append(sys.modules[name])
-    members = []
-    for each in modules:
-        for name, value in sorted(vars(each).items()):
-            members.append(("%s.%s" % (each.__name__, name), value))
-    definitions_class, repository_class, loose_classes = _classes()
-    containers = _distinct(members, (definitions_class, repository_class))
-    loose = _distinct(members, loose_classes)
-    if not containers and all(isinstance(value, loose_classes[-1]) for _name, value in loose):
-        return None
-    return _Roots([_merged([value for _name, value in containers], loose, module.__name__)], False)
-
-
 def _merged(containers, loose, name):
     """One container of everything in a folder: there, each module adds its part."""
     result = _loose([value for _name, value in loose], name)
@@ -262,32 +314,6 @@ def _merged(containers, loose, name):
 
 
 # --- data
-
-
-def collect(roots, warn):
-    """``(repositories, definitions, sources)`` as in docs/snapshot.md; lazy entries by name only.
-
-    Raises LoadFailure for the first definition that is wrong and counts the others in its hint.
-    """
-    several = roots.named and len(roots.containers) > 1
-    repositories, definitions, sources, problems = [], [], {}, []
-    for container in roots.containers:
-        if roots.named:
-            repositories.append(_repository(container))
-        suffix = "@" + container.name if several else ""
-        everything = _everything(container, problems)
-        known = {name for kind, name in everything if kind == "asset"}
-        for (kind, name), thing in everything.items():
-            data = _data(kind, name, thing, known)
-            if several:
-                data["repository"] = container.name
-            definitions.append(data)
-            source = getattr(thing, "source", None) or container.source
-            if source:
-                sources["%s:%s%s" % (kind, name, suffix)] = source
-    if problems:
-        raise _first(problems)
-    return repositories, definitions, sources
 
 
 def _repository(container):
@@ -392,55 +418,14 @@ def _data(kind, name, thing, known):
     if hasattr(thing, "make"):
         return {"kind": kind, "name": plain_data.text(name), "lazy": True}
     if kind == "resource":
+        from runner_shim.definitions.base import Definition
+
         if isinstance(thing, Definition):
             return thing.data(name)
         return plain_data.definition("resource", name, type=plain_data.dotted_name(thing))
     if kind == "asset":
         return thing.data(known)
     return thing.data()
-
-
-def describe(roots, kind, name, repository=None):
-    """``(definition, [file, line])`` of one definition, made if lazy; None when there is none."""
-    several = roots.named and len(roots.containers) > 1
-    for container in roots.containers:
-        if repository is not None and (not roots.named or container.name != repository):
-            continue
-        everything = _everything(container, [])
-        thing = everything.get((kind, name))
-        if thing is None:
-            continue
-        if hasattr(thing, "make"):
-            thing = _make(thing, everything)
-        known = {each for other, each in everything if other == "asset"}
-        data = _data(kind, name, thing, known)
-        if several:
-            data["repository"] = container.name
-        return data, getattr(thing, "source", None)
-    return None
-
-
-def prepare(roots, order):
-    """What can run an order (runner_shim.execution): it has ``run(emit)``. None: nothing of that name."""
-    from runner_shim.execution import native
-
-    for container in roots.containers:
-        wanted = order.get("repository")
-        if wanted is not None and (not roots.named or container.name != wanted):
-            continue
-        everything = _everything(container, [])
-        if order.get("job"):
-            job = everything.get(("job", order["job"]))
-            if job is not None:
-                job = _made(job, everything)
-                return native.of_job(job, container.resources, order)
-            continue
-        keys = list(dict.fromkeys(order.get("assets") or ()))
-        assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
-        if keys and all(key in assets for key in keys):
-            assets.update((key, _made(assets[key], everything)) for key in keys)
-            return native.of_assets(keys, assets, container.resources, order)
-    return None
 
 
 def _made(thing, everything):

@@ -46,7 +46,7 @@ def missing_module(name, filename, from_user_code, target):
         if package is not None and not paths:
             return Verdict("import_error", "%s is a module, not a package: no %s" % (parent, name))
         hint = _near(last, _modules_in(paths))
-        if not any(imported.is_user(os.path.join(path, "x")) for path in paths):
+        if not any(imported.is_user_directory(path) for path in paths):
             hint = hint or "another version of %s may have it" % parent.split(".")[0]
         return Verdict("import_error", "module %s does not exist" % name, hint)
     beside = os.path.dirname(filename) if filename else ""

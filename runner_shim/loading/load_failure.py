@@ -23,7 +23,7 @@ FIRST_FRAMES = 10  # of a deep recursion the beginning says how it came, the end
 LAST_FRAMES = 40
 
 
-# Until frameworks/ says which there are: it imports this module, which so does not import it.
+# Until the registry says which there are: it imports this module, which so does not import it.
 _adapters = tuple
 
 
@@ -65,8 +65,7 @@ class LoadFailure(Exception):
         if target.get("kind") == "python_file":
             files.append(target["name"])
         for adapter in _adapters():
-            if hasattr(adapter, "failure_files"):
-                files.extend(adapter.failure_files(target["working_directory"]))
+            files.extend(adapter.failure_files(target["working_directory"]))
         for error in _chain(self.exception):
             files.extend(frame[0] for frame in _frames(error))
             if isinstance(error, SyntaxError) and isinstance(error.filename, str):
@@ -163,8 +162,7 @@ def _judge_definition(error, target):
 def _judge_framework(error, target):
     """What a framework itself raises about a definition."""
     for adapter in _adapters():
-        judge = getattr(adapter, "judge", None)
-        verdict = judge(error) if judge is not None else None
+        verdict = adapter.judge(error)
         if verdict is not None:
             kind, said = verdict
             where = _where(error)
@@ -312,7 +310,7 @@ def _module_paths(error):
                 if getattr(module, "__file__", None) is None:  # the package's own may come yet
                     found.extend(os.path.join(entry, "__init__.py") for entry in entries)
             for entry in entries:
-                if imported.is_user(os.path.join(entry, "x")):
+                if imported.is_user_directory(entry):
                     place = os.path.join(entry, parts[count - 1])
                     found.append(place)
                     found.extend(place + suffix for suffix in all_suffixes())

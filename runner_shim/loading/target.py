@@ -1,8 +1,7 @@
 """File, module, package or defs folder: the imported module and the definitions in it.
 
-Owns how a target is imported (Dagster's rules where they are rules, ours where Dagster is known
-to hurt), what the process looks like to user code meanwhile (working directory, ``sys.path``,
-``sys.argv``, ``__main__``) and the document, sources and report of docs/snapshot.md. Refuses, with
+Owns how a target is imported, what the process looks like to user code meanwhile (working
+directory, ``sys.path``, ``sys.argv``, ``__main__``) and the document, sources and report of docs/snapshot.md. Refuses, with
 LoadFailure and nothing else, whatever cannot be loaded. Knows no framework: frameworks/ does.
 
 The working directory is entered and put first on ``sys.path`` for good: an import inside a sensor
@@ -17,7 +16,8 @@ import time
 from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 
-from runner_shim import frameworks, imported, masking, plain_data
+from runner_shim import imported, masking, plain_data
+from runner_shim.frameworks import findings, registry
 from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
 __all__ = ["Loaded", "load"]
@@ -120,10 +120,12 @@ def _judged(error, target, before, warn):
 def _load(target, before, warn):
     started = time.monotonic()
     _enter(target["working_directory"])
+    for adapter in registry.early("before_import"):
+        adapter.before_import(target)
     module = _import(target, warn)
     attribute = target.get("attribute")
-    findings = _find(target, module, attribute, warn)
-    document, sources = _collect(findings, warn)
+    found = _find(target, module, attribute, warn)
+    document, sources = _collect(found, warn)
     report = {
         "python": "%d.%d.%d" % sys.version_info[:3],
         "implementation": {"cpython": "CPython"}.get(
@@ -132,25 +134,25 @@ def _load(target, before, warn):
         "executable": plain_data.text(sys.executable or ""),
         "prefix": plain_data.text(sys.prefix),
         "platform": "%s-%s" % (sys.platform, os.uname().machine),
-        "frameworks": findings.frameworks(),
+        "frameworks": found.frameworks(),
         "module": plain_data.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
-        "files": imported.source_files(before, [_file_of(module)] + findings.files()),
+        "files": imported.source_files(before, [_file_of(module)] + found.files()),
         "installed": imported.installed_modules(before),
         "preloaded": list(imported.asked),
         "warnings": warn.items,
     }
     if attribute:
         report["attribute"] = plain_data.text(attribute)
-    return Loaded(findings, document, sources, report)
+    return Loaded(found, document, sources, report)
 
 
-def _collect(findings, warn):
+def _collect(found, warn):
     # Plain data without cycles, and much of it: the collector would only look at it again and again.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        repositories, definitions, sources = findings.collect(warn)
+        repositories, definitions, sources = found.collect(warn)
         document = {
             "format": 1,
             "repositories": [masking.definition(one) for one in repositories],
@@ -242,7 +244,7 @@ def _look_anew():
         if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
             finder.invalidate_caches()
     for entry in sys.path:
-        if isinstance(entry, str) and imported.is_user(os.path.join(entry, "x")):
+        if isinstance(entry, str) and imported.is_user_directory(entry):
             sys.path_importer_cache.pop(entry, None)
 
 
@@ -346,18 +348,23 @@ def _namesake(name, path):
 
 def _find(target, module, attribute, warn):
     kind = target["kind"]
+    members = _members(module)
     if attribute:
-        findings = _find_attribute(module, attribute, warn)
+        found = _find_attribute(module, attribute, warn)
     elif kind == "autoload_defs_module":
-        findings = frameworks.autoload(module, warn)
+        found = findings.autoload(module, warn)
+        if not found:
+            from runner_shim.loading.autoload import package_modules
+
+            members = [member for each in package_modules(module) for member in _members(each)]
     else:
-        findings = frameworks.discover(_members(module), module.__name__, warn)
-    if findings:
-        return findings
+        found = findings.discover(members, module.__name__, warn)
+    if found:
+        return found
     filename = _file_of(module)
     raise LoadFailure(
         "no_definitions",
-        "no definitions found in %s" % module.__name__,
+        "no definitions found in %s%s" % (module.__name__, _unread(members, ": %s")),
         hint="define a Definitions object, a repository, or jobs, assets, schedules or sensors "
         "at module level",
         file=None if filename == "<none>" else _shown(filename),
@@ -377,6 +384,14 @@ def _members(module):
     )
 
 
+def _unread(members, form):
+    """What was found of frameworks that are not read, in ``form``, or ""."""
+    from runner_shim.frameworks import unread
+
+    found = unread.sentence(members)
+    return form % found if found else ""
+
+
 def _find_attribute(module, attribute, warn):
     try:
         value = getattr(module, attribute)
@@ -390,20 +405,23 @@ def _find_attribute(module, attribute, warn):
             file=None if filename == "<none>" else _shown(filename),
             line=None if filename == "<none>" else 1,
         )
-    findings = frameworks.from_attribute(value, attribute, module.__name__, warn)
-    if findings:
-        return findings
-    if callable(value) and not isinstance(value, type):
+    found = findings.from_attribute(value, attribute, module.__name__, warn)
+    if found:
+        return found
+    # An app of a framework that is not read may be callable; to call it would serve nobody.
+    unread = _unread([(attribute, value)], " (%s)")
+    if not unread and callable(value) and not isinstance(value, type):
         _refuse_arguments(value, attribute)
         value = value()
-        findings = frameworks.from_attribute(value, attribute, module.__name__, warn)
-        if findings:
-            return findings
+        found = findings.from_attribute(value, attribute, module.__name__, warn)
+        if found:
+            return found
+        unread = _unread([(attribute, value)], " (%s)")
     place = plain_data.source_of(value) if callable(value) else None
     raise LoadFailure(
         "bad_attribute",
-        "attribute %s of %s is of type %s, which is no definition"
-        % (attribute, module.__name__, plain_data.dotted_name(type(value))),
+        "attribute %s of %s is of type %s, which is no definition%s"
+        % (attribute, module.__name__, plain_data.dotted_name(type(value)), unread),
         hint="name a Definitions object, a repository, a job, or a function without arguments "
         "that returns one",
         file=place and place[0],

@@ -42,9 +42,7 @@ class Checks(object):
         self._find = find
         self._libraries = libraries
         self.keep_finders()
-        self._known = [
-            one for one in sys.path if not imported.is_user(os.path.join(_text(one), "x"))
-        ]
+        self._known = [one for one in sys.path if not imported.is_user_directory(_text(one))]
         self._times = [_changed(one) for one in self._known]
         self._importers = [type(sys.path_importer_cache.get(one)) for one in self._known]
         self._same_files = set()
@@ -108,7 +106,7 @@ class Checks(object):
             distributions = {_distribution(name) for name in files if name.endswith(_METADATA)}
             found = self._listed[directory] = changed, names, distributions
         self.seen.names |= found[1]
-        if imported.is_user(os.path.join(directory, "x")):  # not what a library brings along
+        if imported.is_user_directory(directory):  # not what a library brings along
             self.seen.distributions |= found[2]
 
     # --- modules

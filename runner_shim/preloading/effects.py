@@ -34,7 +34,7 @@ class Effects(object):
         self._quick = self._all = []
 
     def begin(self, path):
-        import atexit  # noqa: F401  # recorded, as what anybody else imports
+        import atexit  # noqa: F401  # recorded, as other imports are
         import gc
         import locale
         import resource  # noqa: F401
@@ -218,21 +218,25 @@ class Fetched(object):
 # --- what can be taken back
 
 
-class _List(object):
-    def __init__(self, name, get, changed=None):
-        self.name, self._get, self._changed = name, get, changed
+class _Followed(object):
+    """State that is remembered as it was ``first`` and at the ``last`` look."""
 
     def begin(self):
         self.first = self.last = self._now()
-
-    def _now(self):
-        found = self._get()
-        return [] if found is None else list(list.__iter__(found))
 
     def look(self):
         now = self._now()
         before, self.last = self.last, now
         return before, now
+
+
+class _List(_Followed):
+    def __init__(self, name, get, changed=None):
+        self.name, self._get, self._changed = name, get, changed
+
+    def _now(self):
+        found = self._get()
+        return [] if found is None else list(list.__iter__(found))
 
     def changes(self):
         found = self._get()
@@ -272,24 +276,16 @@ class _List(object):
             self._changed()
 
 
-class _Dict(object):
+class _Dict(_Followed):
     """``first`` is what there is in the beginning where that is not there yet."""
 
     def __init__(self, name, get, put=None, remove=None, first=()):
         self.name, self._get, self._put, self._remove = name, get, put, remove
         self._begins_with = dict(first)
 
-    def begin(self):
-        self.first = self.last = self._now()
-
     def _now(self):
         found = self._get()
         return dict(self._begins_with) if found is None else dict(dict.items(found))
-
-    def look(self):
-        now = self._now()
-        before, self.last = self.last, now
-        return before, now
 
     def changes(self):
         found = self._get()
@@ -319,16 +315,12 @@ class _Dict(object):
             self._get()[name] = value
 
 
-class _Value(object):
+class _Value(_Followed):
     def __init__(self, name, get, put):
         self.name, self._get, self._put = name, get, put
 
-    def begin(self):
-        self.first = self.last = self._get()
-
-    def look(self):
-        before, self.last = self.last, self._get()
-        return before, self.last
+    def _now(self):
+        return self._get()
 
     def changes(self):
         before, now = self.look()

@@ -11,7 +11,8 @@ import os
 import sys
 
 # All that a fresh process has imported when it begins to load.
-from runner_shim import frameworks, imported, masking
+from runner_shim import imported, masking
+from runner_shim.frameworks import registry
 from runner_shim.loading import load_failure, target  # noqa: F401
 from runner_shim.preloading import checking, entries, hiding, recording
 from runner_shim.process import request_loop  # noqa: F401
@@ -120,7 +121,8 @@ class Preload(object):
         """
         self._recorder.look_at_all()
         try:
-            frameworks.rehearse()
+            for framework in registry.rehearse():
+                self._recorder.rehearsed(framework)
         except recording.LeftOut:
             pass
         found = self._recorder.unfit()
@@ -172,7 +174,7 @@ def _is_installed(library):
 def _collect_rarely():
     """Look for cycles a few times while libraries are imported, not hundreds; the thresholds so far.
 
-    Nearly all that an import makes stays: looking for what does not is an eighth of `import dagster`.
+    Nearly all that an import makes stays: looking for what does not is an eighth of a large import.
     """
     import gc
 

@@ -328,17 +328,20 @@ class Recorder(object):
             if not entry.standard and entry.loader is not None:
                 self.left_out.setdefault(top(entry.name), reason)
 
+    def rehearsed(self, library):
+        """Leave out ``library`` for what has been left since the last look, if anything has."""
+        reason = self.effects.why_unfit()
+        if reason:
+            self.left_out.setdefault(library, reason)
+
     def unfit(self):
         """All libraries that have to be left out, those that import one included: {name: reason}."""
-        reason = self.effects.why_unfit()
         for entry in self.entries:
             if not entry.standard and entry.loader is not None:
                 if entry.path:
                     self.left_out.setdefault(top(entry.name), "reads sys.path when it is imported")
                 elif self._remembers_place(entry):
                     self.left_out.setdefault(top(entry.name), "remembers the working directory")
-        if reason:
-            self.left_out.setdefault("dagster", reason)
         libraries = {top(entry.name) for entry in self.entries if not entry.standard}
         todo = list(self.left_out)
         while todo:

@@ -21,9 +21,9 @@ what is left of its session, its process id must not be given to anybody else.
 Single-threaded, so that every fork is a clean one; what a child must not share with its siblings
 (random state, session, title, descriptors) is made anew. Linux only.
 
-What differs from a fresh process, by its nature, docs/start-methods.md says. Where Dagster is
-preloaded, a small location of it was made, read and dropped (frameworks' rehearsal): what Dagster
-sets up at the first definition is there at a location's first.
+What differs from a fresh process, by its nature, docs/start-methods.md says. Of a framework that is
+preloaded, a small location was made, read and dropped (``rehearse`` of its adapter): what it sets up
+at the first definition is there at a location's first.
 """
 
 import array

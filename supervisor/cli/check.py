@@ -22,9 +22,9 @@ from supervisor.cli.outcome import outcome_line
 from supervisor.cli.session import Session
 from supervisor.cli.status import warning_lines
 from supervisor.cli.terminal import Terminal
-from supervisor.client.requests import UNDER_WAY
 from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean
+from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.client.client import AsyncClient

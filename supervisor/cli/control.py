@@ -19,6 +19,7 @@ from supervisor.cli.options import LOCATION, SECONDS, json_option, locating
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.session import Session
 from supervisor.presentation import words
+from supervisor.states import UNDER_WAY
 from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
@@ -104,13 +105,10 @@ def _give(
     if as_json:
         terminal.data({"locations": results})
     if not well and timeout is not None:
-        late = [name for name, one in results.items() if one["state"] in _UNFINISHED]
+        late = [name for name, one in results.items() if one["state"] in UNDER_WAY]
         if late:
             terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
     return 0 if well else 1
-
-
-_UNFINISHED = frozenset({"starting", "loading", "backoff", "stopping"})
 
 
 def _wait(
@@ -211,7 +209,7 @@ def wait_(
         if not as_json:
             terminal.say(f"{words.plural(len(waited['locations']), 'location')} ready")
         return 0
-    late = [name for name, state in waited["locations"].items() if state in _UNFINISHED]
+    late = [name for name, state in waited["locations"].items() if state in UNDER_WAY]
     if late:
         terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
     return 1

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.presentation import words
+from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument
 
 __all__ = ["Event", "Seen", "events"]
-
-_FAILURES = frozenset({"failed", "crashed", "backoff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _of_location(old: _SeenLocation | None, new: LocationStatus, *, known: bool)
         had = old.serving if old is not None else None
         wants = frozenset({"diff"}) if had is not None else frozenset({"detail"})
         return [Event(name, wants=wants, before=had, notable=had is not None)]
-    if state in _FAILURES:
+    if state in TROUBLED:
         return [Event(name, wants=frozenset({"failure"}), notable=True)]
     if state == "loading":
         return []  # a moment between two lines that say more
@@ -124,8 +123,8 @@ def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     earlier = before.problems if before is not None else []
     if problems and problems != earlier:
         lines = [f"  {words.problem(row)}" for row in problems]
-        text = "the edited workspace cannot be read; the last good one stays in force:"
+        text = "the workspace has problems: what these entries ran goes on, all others count:"
         found.append(Event(None, "\n".join([text, *lines]), notable=True))
     elif earlier and not problems:
-        found.append(Event(None, "the workspace can be read again", notable=True))
+        found.append(Event(None, "the workspace has no problems any more", notable=True))
     return found

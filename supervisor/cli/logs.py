@@ -6,7 +6,7 @@ Owns the form of a log line. Reads through the client alone, so it works for who
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -16,10 +16,12 @@ from supervisor.cli.insist import insist
 from supervisor.cli.options import LOCATION, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
+from supervisor.errors import SupervisorError
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.documents import LogLine
+    from supervisor.client.client import Client
+    from supervisor.documents import LogChunk, LogLine
 
 __all__ = ["logs_"]
 
@@ -43,17 +45,43 @@ def logs_(session: Session, location: str, follow: bool, lines: int, as_json: bo
     terminal = session.terminal
     with session.client() as client:
         chunk = client.logs(location, lines=lines)
+        _show(terminal, chunk, as_json)
+        if not follow:
+            return 0
+        following = _Following(client, location, chunk["next"])
         while True:
-            for line in chunk["lines"]:
-                if as_json:
-                    terminal.row(line)
-                else:
-                    terminal.print(_text(terminal, line))
-            if not follow:
-                return 0
-            terminal.out.flush()
-            behind = partial(client.logs, location, after=chunk["next"])
-            chunk = insist(behind, terminal.say)
+            _show(terminal, insist(following.chunk, terminal.say), as_json)
+
+
+class _Following:
+    """The log of ``location`` behind a cursor; asked again after an error, it goes on where it was."""
+
+    def __init__(self, client: Client, location: str, after: int) -> None:
+        self._client = client
+        self._location = location
+        self._after = after
+        self._stream: Iterator[LogChunk] | None = None
+
+    def chunk(self) -> LogChunk:
+        """The next lines, once there are any. Raises what the client does."""
+        if self._stream is None:
+            self._stream = self._client.follow(self._location, after=self._after)
+        try:
+            chunk = next(self._stream)
+        except SupervisorError:
+            self._stream = None
+            raise
+        self._after = chunk["next"]
+        return chunk
+
+
+def _show(terminal: Terminal, chunk: LogChunk, as_json: bool) -> None:
+    for line in chunk["lines"]:
+        if as_json:
+            terminal.row(line)
+        else:
+            terminal.print(_text(terminal, line))
+    terminal.out.flush()
 
 
 def _text(terminal: Terminal, line: LogLine) -> str:

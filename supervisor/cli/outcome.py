@@ -1,7 +1,7 @@
 """What became of a location, as one line and what belongs below it.
 
 Owns the sentence that orders, waits and the foreground supervisor's plain output share, for example
-``risk: ready in 0.4s - 3 jobs, 2 schedules (python 3.7.16, dagster 0.9.22)``. Pure.
+``risk: ready in 0.4s - 3 jobs, 2 schedules (python 3.7.16, native 0.1.0)``. Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean, paint
+from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
     from supervisor.documents import Diff, LocationStatus
@@ -37,7 +38,7 @@ def outcome_line(
         return f"{head} — {clean(words.summary(location))}"
     detail = failures.headline(location) if state == "failed" else location["reason"]
     kept = ""
-    if serving is not None and state in ("failed", "crashed", "backoff"):
+    if serving is not None and state in TROUBLED:
         kept = f"; generation {serving['generation']} is still served"
     return f"{head} — {clean(detail)}{kept}" if detail else head + kept
 
@@ -52,7 +53,7 @@ def outcome_lines(
 ) -> list[str]:
     """The line, and below it the failure in short."""
     lines = [outcome_line(location, colour=colour, diff=diff)]
-    if location["state"] in ("failed", "crashed", "backoff") and location["failure"] is not None:
+    if location["state"] in TROUBLED and location["failure"] is not None:
         rendered = failures.render(
             location, colour=colour, traceback=traceback, log_lines=log_lines, with_headline=False
         )

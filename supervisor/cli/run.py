@@ -30,7 +30,7 @@ from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
-from supervisor.client.requests import LONGEST_HOLD
+from supervisor.methods import LONGEST_HOLD
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 

@@ -19,7 +19,7 @@ from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.documents import Condition, LocationStatus, Serving, StatusDocument, Warning_
+    from supervisor.documents import Condition, LoadWarning, LocationStatus, Serving, StatusDocument
 
 __all__ = ["HEADS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
 
@@ -133,14 +133,14 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     lines += _conditions(terminal, "", supervisor["conditions"])
     problems = supervisor["configuration_problems"]
     if problems:
-        head = "the workspace was edited and cannot be read; the last good one stays in force:"
+        head = "the workspace has problems: what these entries ran goes on, all others count:"
         lines.append(f"{terminal.paint('✗', 'red')} {head}")
         lines += [f"  {clean(words.problem(row))}" for row in problems]
     if lines:
         terminal.print("", *lines)
 
 
-def _prefixed(terminal: Terminal, name: str, warnings: list[Warning_]) -> list[str]:
+def _prefixed(terminal: Terminal, name: str, warnings: list[LoadWarning]) -> list[str]:
     lines = [f"{name}: {line}" for one in warnings[:1] for line in warning_lines(terminal, one)[:1]]
     if len(warnings) > 1:
         lines.append(f"{name}: {len(warnings) - 1} more warnings: supervise status {name}")
@@ -157,7 +157,7 @@ def _conditions(terminal: Terminal, head: str, conditions: list[Condition]) -> l
     return lines
 
 
-def warning_lines(terminal: Terminal, warning: Warning_) -> list[str]:
+def warning_lines(terminal: Terminal, warning: LoadWarning) -> list[str]:
     """A warning's sentence with its place, and its hint."""
     place = warning.get("file") or ""
     if place and warning.get("line"):

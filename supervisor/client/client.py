@@ -1,8 +1,8 @@
 """Clients of a running supervisor: ``Client`` blocks, ``AsyncClient`` awaits.
 
 Owns the socket, the deadline of every request, and the noticing that the supervisor died while it
-was asked. What is sent and what a reply means is in ``supervisor.client.requests``; which supervisor is meant
-in ``supervisor.client.locate``. Touches no process and no file of the supervisor.
+was asked. What can be asked is in ``supervisor.client.operations``, what is sent and what a
+reply means in ``supervisor.client.requests``, which supervisor is meant in ``supervisor.client.locate``. Touches no process and no file of the supervisor.
 
 Every method has a deadline: ``timeout`` of the client (seconds, 10 by default) beyond the time that
 the request itself may be held back. When it passes, ``RequestTimeoutError``; when the supervisor is
@@ -16,18 +16,21 @@ where any number of requests may be under way. Neither survives a fork.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import zmq
 
-from supervisor import parameters
-from supervisor.client import requests
+from supervisor.client import operations
 from supervisor.client.connection import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
-from supervisor.client.requests import Call
+from supervisor.client.operations import Order, Plan
+from supervisor.client.requests import Call, Stream
+from supervisor.methods import LONGEST_HOLD
 from supervisor.running_time import RunningTime, limit
 
 if TYPE_CHECKING:
@@ -36,16 +39,75 @@ if TYPE_CHECKING:
     import zmq.asyncio
 
     from supervisor import documents
-    from supervisor.snapshots.snapshot import Snapshot
 
 __all__ = ["AsyncClient", "Client", "Order"]
 
-Order = Literal["reload", "restart", "stop", "start"]
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # A poll counts milliseconds in an int of C (seconds).
 _LONGEST_LOOK = 86_400.0
+
+
+def _looks_like(method: Any, operation: Callable[..., Any]) -> None:
+    """Give ``method`` the name, the documentation and the parameters of ``operation``."""
+    functools.update_wrapper(method, operation)
+    del method.__wrapped__
+    signature = inspect.signature(operation)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()])
+
+
+def _blocking(operation: Callable[P, Plan[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        plan = operation(*args, **kwargs)
+        call = next(plan)
+        while True:
+            answer = client._call(call)
+            try:
+                call = plan.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # what a plan returns is its T
+
+    _looks_like(method, operation)
+    return method
+
+
+def _awaiting(
+    operation: Callable[P, Plan[T]],
+) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
+    async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        plan = operation(*args, **kwargs)
+        call = next(plan)
+        while True:
+            answer = await client._call(call)
+            try:
+                call = plan.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # what a plan returns is its T
+
+    _looks_like(method, operation)
+    return method
+
+
+def _stream(operation: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return client._answers(operation(*args, **kwargs))
+
+    _looks_like(method, operation)
+    return method
+
+
+def _async_stream(
+    operation: Callable[P, Call[T]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]]:
+    def method(
+        client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[T, None]:
+        return client._answers(operation(*args, **kwargs))
+
+    _looks_like(method, operation)
+    return method
 
 
 class Client(Endpoint):
@@ -64,7 +126,10 @@ class Client(Endpoint):
     """
 
     def _open(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # a stream that is collected in the middle of a call ends itself
+        self._streams: dict[int, Stream[Any]] = {}
         self._context = zmq.Context()
         try:
             self._socket = self._dealer(self._context)
@@ -90,109 +155,24 @@ class Client(Endpoint):
             self._context.term()
             self._close_pidfd()
 
-    # -- what is asked --------------------------------------------------------------------------
-
-    def status(
-        self, location: str | None = None, *, since: int | None = None, timeout: float = 30.0
-    ) -> documents.StatusDocument:
-        """The status document, of all locations or of one (then with memory and last log lines).
-
-        With ``since`` it comes when its ``revision`` is another, or after at most ``timeout``
-        (and 30) seconds. Raises ``UnknownLocationError``.
-        """
-        return self._call(requests.status(location, since, timeout))
-
-    def definitions(
-        self, kind: str | None = None, *, location: str | None = None
-    ) -> list[documents.DefinitionRow]:
-        """One row a definition, of all kinds and locations or of one. ``UnknownLocationError``."""
-        return self._call(requests.listing(kind, location))["definitions"]
-
-    def show(
-        self,
-        location: str,
-        name: str,
-        *,
-        kind: str | None = None,
-        repository: str | None = None,
-    ) -> documents.Shown:
-        """One definition in full; a lazy one is constructed in its shim now.
-
-        Raises ``UnknownLocationError``, ``UnknownDefinitionError``, and ``RequestError`` when the
-        name is that of several (give ``kind`` or ``repository``) or constructing it fails.
-        """
-        return self._call(requests.show(location, name, kind, repository))
-
-    def snapshot(self, location: str, *, generation: int | None = None) -> Snapshot:
-        """The snapshot being served, or that of ``generation``: bytes, decoded when looked at."""
-        return self._call(requests.snapshot(location, generation))
-
-    def diff(
-        self, location: str, before: int | None = None, after: int | None = None
-    ) -> documents.Diff:
-        """What changed between two generations; without numbers, the last two that loaded."""
-        return self._call(requests.diff(location, before, after))
-
-    def reload(self, *locations: str) -> dict[str, str]:
-        """Load the locations again (all, when none is named) beside what they serve now.
-
-        Returns at once with what was begun for each; ``wait`` for the outcome.
-        """
-        return self.order("reload", locations)
-
-    def restart(self, *locations: str) -> dict[str, str]:
-        """Stop the locations and start them afresh, environment included. As ``reload``."""
-        return self.order("restart", locations)
-
-    def stop(self, *locations: str) -> dict[str, str]:
-        """Stop the locations until they are started. As ``reload``."""
-        return self.order("stop", locations)
-
-    def start(self, *locations: str) -> dict[str, str]:
-        """Start the locations that do not run. As ``reload``."""
-        return self.order("start", locations)
-
-    def order(self, order: Order, locations: Sequence[str]) -> dict[str, str]:
-        """One of the four orders by name. No locations means all. ``UnknownLocationError``."""
-        return self._call(requests.order(order, locations))["locations"]
-
-    def wait(self, *locations: str, timeout: float | None = None) -> documents.Waited:
-        """Until nothing is under way in the locations (all, when none is named).
-
-        Returns whether all are ready, and their states. ``timeout`` in seconds, None for ever;
-        when it passes, what is the case then is returned: the caller sees it in the states.
-        """
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
-        while True:
-            left = requests.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
-            waited = self._call(requests.wait(locations, left))
-            if requests.settled(waited) or (deadline is not None and time.monotonic() >= deadline):
-                return waited
-
-    def history(self, location: str) -> documents.History:
-        """The generations of ``location`` that are kept, oldest first, without their definitions."""
-        return self._call(requests.history(location))
-
-    def environments(self, location: str | None = None) -> list[documents.EnvironmentRow]:
-        """The environments in use, or that of one location, and what is installed in each."""
-        return self._call(requests.environments(location))["environments"]
-
-    def logs(
-        self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
-    ) -> documents.LogChunk:
-        """The last ``lines`` lines, and the cursor behind them.
-
-        With ``after`` (such a cursor) the lines behind it, as soon as there are any or after at most
-        ``timeout`` (and 30) seconds.
-        """
-        if after is not None:
-            return self._call(requests.follow(location, after, timeout))
-        chunk = self._call(requests.logs(location, lines))
-        while (more := requests.earlier(chunk, location, lines)) is not None:
-            chunk = requests.joined(self._call(more), chunk)
-        return chunk
+    status = _blocking(operations.status)
+    watch = _stream(operations.watch)
+    definitions = _blocking(operations.definitions)
+    show = _blocking(operations.show)
+    snapshot = _blocking(operations.snapshot)
+    diff = _blocking(operations.diff)
+    reload = _blocking(operations.reload)
+    restart = _blocking(operations.restart)
+    stop = _blocking(operations.stop)
+    start = _blocking(operations.start)
+    order = _blocking(operations.order)
+    wait = _blocking(operations.wait)
+    history = _blocking(operations.history)
+    environments = _blocking(operations.environments)
+    logs = _blocking(operations.logs)
+    follow = _stream(operations.follow)
+    shutdown = _blocking(operations.shutdown)
+    call_method = _blocking(operations.call_method)
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -203,18 +183,10 @@ class Client(Endpoint):
         """
         if after is None:
             chunk = self.logs(location, lines=lines)
-        else:
-            chunk = self._call(requests.follow(location, after))
-        while True:
             yield from chunk["lines"]
-            chunk = self._call(requests.follow(location, chunk["next"]))
-
-    def shutdown(self, *, at_once: bool = False) -> int:
-        """Ask the supervisor to stop everything and end; returns its pid, at once.
-
-        ``at_once`` kills the locations' processes instead of asking them to end.
-        """
-        return self._call(requests.shutdown(at_once))
+            after = chunk["next"]
+        for chunk in self.follow(location, after=after):
+            yield from chunk["lines"]
 
     # -- how ------------------------------------------------------------------------------------
 
@@ -225,12 +197,50 @@ class Client(Endpoint):
             self._socket.send_multipart(frames)
             time_left = RunningTime(seconds)
             while True:
-                if not self._readable(time_left):
-                    raise self._late(call, seconds)
-                answer = self._socket.recv_multipart()
-                answered, header = self._conversation.number_of(answer)
-                if answered == number:  # else the late answer to a request given up before
-                    return self._conversation.result(call, header, answer[1:])
+                header, payload = self._receive(call, time_left, seconds)
+                if header["id"] == number:  # else the late answer to a request given up before
+                    return self._conversation.result(call, header, payload)
+
+    def _answers(self, call: Call[T]) -> Iterator[T]:
+        with self._lock:
+            number, frames = self._request(call)
+            stream = self._streams[number] = self._conversation.stream(number, call)
+            self._socket.send_multipart(frames)
+        try:
+            while True:
+                with self._lock:
+                    seconds = self._timeout + LONGEST_HOLD  # it says so often that it is alive
+                    time_left = RunningTime(seconds)
+                    while stream.waits:
+                        header, _ = self._receive(call, time_left, seconds)
+                        if header["id"] == number:
+                            time_left = RunningTime(seconds)
+                    taken = stream.take()
+                if taken is None:
+                    return
+                yield taken[0]
+                with self._lock:
+                    self._socket.send_multipart(stream.grant())
+        finally:
+            with self._lock:
+                del self._streams[number]
+                if not self._socket.closed:
+                    with contextlib.suppress(zmq.ZMQError):
+                        self._socket.send_multipart(stream.cancel(), zmq.NOBLOCK)
+
+    def _receive(
+        self, call: Call[Any], time_left: RunningTime, seconds: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The next message; one of a stream is fed to it, whoever reads."""
+        if not self._readable(time_left):
+            raise self._late(call, seconds)
+        frames = self._socket.recv_multipart()
+        number, header = self._conversation.number_of(frames)
+        payload = frames[1:]
+        stream = self._streams.get(number)
+        if stream is not None:
+            stream.feed(header, payload)
+        return header, payload
 
     def _readable(self, time_left: RunningTime) -> bool:
         """True when a message is there; False when the time was used up."""
@@ -263,6 +273,7 @@ class AsyncClient(Endpoint):
         self._reader: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._pending: dict[int, asyncio.Future[list[Any]]] = {}
+        self._streams: dict[int, tuple[Stream[Any], asyncio.Event]] = {}
         self._ended = False
 
     async def __aenter__(self) -> Self:
@@ -293,96 +304,24 @@ class AsyncClient(Endpoint):
             self._context = self._socket = None
             self._close_pidfd()
 
-    async def status(
-        self,
-        location: str | None = None,
-        *,
-        since: int | None = None,
-        timeout: float = 30.0,
-    ) -> documents.StatusDocument:
-        """As ``Client.status``."""
-        return await self._call(requests.status(location, since, timeout))
-
-    async def definitions(
-        self, kind: str | None = None, *, location: str | None = None
-    ) -> list[documents.DefinitionRow]:
-        """As ``Client.definitions``."""
-        return (await self._call(requests.listing(kind, location)))["definitions"]
-
-    async def show(
-        self,
-        location: str,
-        name: str,
-        *,
-        kind: str | None = None,
-        repository: str | None = None,
-    ) -> documents.Shown:
-        """As ``Client.show``."""
-        return await self._call(requests.show(location, name, kind, repository))
-
-    async def snapshot(self, location: str, *, generation: int | None = None) -> Snapshot:
-        """As ``Client.snapshot``."""
-        return await self._call(requests.snapshot(location, generation))
-
-    async def diff(
-        self, location: str, before: int | None = None, after: int | None = None
-    ) -> documents.Diff:
-        """As ``Client.diff``."""
-        return await self._call(requests.diff(location, before, after))
-
-    async def reload(self, *locations: str) -> dict[str, str]:
-        """As ``Client.reload``."""
-        return await self.order("reload", locations)
-
-    async def restart(self, *locations: str) -> dict[str, str]:
-        """As ``Client.restart``."""
-        return await self.order("restart", locations)
-
-    async def stop(self, *locations: str) -> dict[str, str]:
-        """As ``Client.stop``."""
-        return await self.order("stop", locations)
-
-    async def start(self, *locations: str) -> dict[str, str]:
-        """As ``Client.start``."""
-        return await self.order("start", locations)
-
-    async def order(self, order: Order, locations: Sequence[str]) -> dict[str, str]:
-        """As ``Client.order``."""
-        return (await self._call(requests.order(order, locations)))["locations"]
-
-    async def wait(
-        self,
-        *locations: str,
-        timeout: float | None = None,
-    ) -> documents.Waited:
-        """As ``Client.wait``."""
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + parameters.seconds("timeout", timeout)
-        while True:
-            left = requests.LONGEST_HOLD if deadline is None else deadline - time.monotonic()
-            waited = await self._call(requests.wait(locations, left))
-            if requests.settled(waited) or (deadline is not None and time.monotonic() >= deadline):
-                return waited
-
-    async def history(self, location: str) -> documents.History:
-        """As ``Client.history``."""
-        return await self._call(requests.history(location))
-
-    async def environments(self, location: str | None = None) -> list[documents.EnvironmentRow]:
-        """As ``Client.environments``."""
-        return (await self._call(requests.environments(location)))["environments"]
-
-    async def logs(
-        self, location: str, *, lines: int = 50, after: int | None = None, timeout: float = 30.0
-    ) -> documents.LogChunk:
-        """As ``Client.logs``."""
-        if after is not None:
-            return await self._call(requests.follow(location, after, timeout))
-        chunk = await self._call(requests.logs(location, lines))
-        while (more := requests.earlier(chunk, location, lines)) is not None:
-            chunk = requests.joined(await self._call(more), chunk)
-        return chunk
+    status = _awaiting(operations.status)
+    watch = _async_stream(operations.watch)
+    definitions = _awaiting(operations.definitions)
+    show = _awaiting(operations.show)
+    snapshot = _awaiting(operations.snapshot)
+    diff = _awaiting(operations.diff)
+    reload = _awaiting(operations.reload)
+    restart = _awaiting(operations.restart)
+    stop = _awaiting(operations.stop)
+    start = _awaiting(operations.start)
+    order = _awaiting(operations.order)
+    wait = _awaiting(operations.wait)
+    history = _awaiting(operations.history)
+    environments = _awaiting(operations.environments)
+    logs = _awaiting(operations.logs)
+    follow = _async_stream(operations.follow)
+    shutdown = _awaiting(operations.shutdown)
+    call_method = _awaiting(operations.call_method)
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -390,16 +329,12 @@ class AsyncClient(Endpoint):
         """As ``Client.follow_logs``."""
         if after is None:
             chunk = await self.logs(location, lines=lines)
-        else:
-            chunk = await self._call(requests.follow(location, after))
-        while True:
             for line in chunk["lines"]:
                 yield line
-            chunk = await self._call(requests.follow(location, chunk["next"]))
-
-    async def shutdown(self, *, at_once: bool = False) -> int:
-        """As ``Client.shutdown``."""
-        return await self._call(requests.shutdown(at_once))
+            after = chunk["next"]
+        async for chunk in self.follow(location, after=after):
+            for line in chunk["lines"]:
+                yield line
 
     # -- how ------------------------------------------------------------------------------------
 
@@ -421,6 +356,37 @@ class AsyncClient(Endpoint):
             self._pending.pop(number, None)
             answer.cancel()
         return self._conversation.result(call, header, payload)
+
+    async def _answers(self, call: Call[T]) -> AsyncGenerator[T, None]:
+        import asyncio
+
+        socket = self._connected()
+        number, frames = self._request(call)
+        stream, came = self._conversation.stream(number, call), asyncio.Event()
+        self._streams[number] = stream, came
+        seconds = self._timeout + LONGEST_HOLD  # it says so often that it is alive
+        try:
+            await socket.send_multipart(frames)
+            while True:
+                while stream.waits:
+                    came.clear()
+                    async with limit(seconds):
+                        await came.wait()
+                taken = stream.take()
+                if taken is None:
+                    return
+                yield taken[0]
+                await socket.send_multipart(stream.grant())
+        except TimeoutError:
+            raise self._late(call, seconds) from None
+        finally:
+            del self._streams[number]
+            if not socket.closed:
+                with contextlib.suppress(zmq.ZMQError):
+                    # Never waits: the plain socket below, and what does not fit is dropped.
+                    zmq.Socket.shadow(socket.underlying).send_multipart(
+                        stream.cancel(), zmq.NOBLOCK
+                    )
 
     def _connected(self) -> zmq.asyncio.Socket:
         import asyncio
@@ -444,10 +410,13 @@ class AsyncClient(Endpoint):
     def _take(self, frames: list[bytes]) -> None:
         try:
             number, header = self._conversation.number_of(frames)
-        except Exception as error:  # whoever waits must hear of it
-            for waiting in self._pending.values():
-                if not waiting.done():
-                    waiting.set_exception(error)
+        except Exception as error:  # all that wait must hear of it
+            self._fail(error)
+            return
+        if number in self._streams:
+            stream, came = self._streams[number]
+            stream.feed(header, frames[1:])
+            came.set()
             return
         answer = self._pending.get(number)
         if answer is not None and not answer.done():
@@ -474,6 +443,12 @@ class AsyncClient(Endpoint):
 
     def _fail_all(self) -> None:
         self._ended = True
+        self._fail(self._gone())
+
+    def _fail(self, error: Exception) -> None:
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(self._gone())
+                waiting.set_exception(error)
+        for stream, came in self._streams.values():
+            stream.fail(error)
+            came.set()

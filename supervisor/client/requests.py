@@ -1,19 +1,20 @@
 """The client's half of the control protocol, without a socket.
 
-Owns how a request is built, how a reply is judged and which error a refusal becomes
-(docs/protocol.md, "Clients"). Both clients, the one that blocks and the one that awaits, feed it
-frames and do nothing else, so there is one copy of every rule. No I/O, no clock.
+Owns how a request is built, how a reply is judged, which error a refusal becomes, and the credit of
+streams (docs/protocol.md, "Clients"). Both clients, the one that blocks and the one that awaits, feed
+it frames and do nothing else, so there is one copy of every rule. No I/O, no clock. What the methods
+are is declared in ``supervisor.methods``.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from runner_shim import wire
-from supervisor import parameters
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
@@ -25,66 +26,64 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
+from supervisor.methods import LONGEST_HOLD, METHODS
 from supervisor.specs import SourcePosition
 
-if TYPE_CHECKING:
-    from supervisor import documents
-    from supervisor.snapshots.snapshot import Snapshot
+__all__ = ["VERSION", "Call", "Conversation", "Stream", "call", "error_from"]
 
-__all__ = [
-    "LONGEST_HOLD",
-    "ORDERS",
-    "UNDER_WAY",
-    "VERSION",
-    "Call",
-    "Conversation",
-    "diff",
-    "earlier",
-    "environments",
-    "error_from",
-    "follow",
-    "history",
-    "joined",
-    "listing",
-    "logs",
-    "order",
-    "settled",
-    "show",
-    "shutdown",
-    "snapshot",
-    "status",
-    "wait",
-]
-
-VERSION = 1
+VERSION = 2
 """Version of the control protocol; the shim protocol counts its own."""
 
 T = TypeVar("T")
 
-# How long one request may be held back by the supervisor: longer waits are made of several, so
-# that a lost reply costs no more than this.
-LONGEST_HOLD = 30.0
-
-ORDERS = frozenset({"reload", "restart", "stop", "start", "wait", "shutdown"})
-"""Handlers that change something, or wait for a change: they act on a supervisor that was meant."""
-
-UNDER_WAY = frozenset({"starting", "loading", "backoff", "stopping"})
-"""States that end by themselves (supervisor/locations/lifecycle.py; a test compares)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request. ``hold`` is how many seconds the supervisor may keep the answer back on purpose."""
+    """One request. ``hold`` is how many seconds the supervisor may keep the answer back on purpose.
+
+    ``parse(result, frames)`` makes the value of an answer. ``is_order`` is True for what is meant for
+    one workspace and no other: it is not sent on a guess. ``credit`` is that of a stream.
+    """
 
     method: str
     params: Mapping[str, Any]
     parse: Callable[[Any, list[bytes]], T]
     hold: float = 0.0
+    is_order: bool = False
+    credit: int = 0
 
-    @property
-    def is_order(self) -> bool:
-        """True for what is meant for one workspace and no other: it is not sent on a guess."""
-        return self.method in ORDERS
+
+def call(
+    name: str,
+    params: Mapping[str, Any],
+    parse: Callable[[Any, list[bytes]], T] | None = None,
+    credit: int = 0,
+) -> Call[T]:
+    """A request for the method ``name``. ``params`` that are None are left out.
+
+    ``credit`` is how many answers of a stream may be on their way.
+
+    Raises ``InvalidParameterError`` for a parameter that is out of its bounds.
+    """
+    method = METHODS[name]
+    given = {key: value for key, value in params.items() if value is not None}
+    method.read(given)
+    if method.waits and "timeout" in given:
+        given["timeout"] = min(given["timeout"], LONGEST_HOLD)
+    return Call(
+        name,
+        given,
+        _document if parse is None else parse,
+        given.get("timeout", 0.0) if method.waits else method.hold,
+        method.is_order,
+        credit,
+    )
+
+
+def _document(result: Any, _payload: list[bytes]) -> Any:
+    if not isinstance(result, dict):
+        raise TypeError(f"{type(result).__name__} where a map is expected")
+    return result
 
 
 class Conversation:
@@ -98,7 +97,13 @@ class Conversation:
         """The number of a new request, and its frames."""
         number = next(self._numbers)
         header = {"v": VERSION, "id": number, "method": call.method, "params": dict(call.params)}
+        if call.credit:
+            header["credit"] = call.credit
         return number, [wire.pack(header)]
+
+    def stream(self, number: int, call: Call[T]) -> Stream[T]:
+        """The stream that request ``number`` began."""
+        return Stream(self, number, call)
 
     @staticmethod
     def number_of(frames: Sequence[bytes]) -> tuple[int, dict[str, Any]]:
@@ -130,6 +135,56 @@ class Conversation:
                 f"the supervisor's answer to {call.method!r} cannot be read: {error!r}",
                 hint="are the command and the supervisor of the same version?",
             ) from error
+
+
+class Stream(Generic[T]):
+    """The answers to one streaming request, in order.
+
+    ``feed`` each reply that has its number, ``take`` the next answer, and send ``grant()`` once there
+    is room for another: the supervisor sends no more than it was granted.
+    """
+
+    def __init__(self, conversation: Conversation, number: int, call: Call[T]) -> None:
+        self.number = number
+        self._conversation = conversation
+        self._call = call
+        self._waiting: deque[tuple[dict[str, Any], list[bytes]]] = deque()
+        self._error: Exception | None = None
+
+    def feed(self, header: dict[str, Any], payload: list[bytes]) -> None:
+        """A reply came. One without answer or error says that the stream is alive."""
+        if "result" in header or "error" in header or header.get("end"):
+            self._waiting.append((header, payload))
+
+    def fail(self, error: Exception) -> None:
+        """No reply will come any more, for this reason; what has come is given first."""
+        self._error = error
+
+    @property
+    def waits(self) -> bool:
+        """True while ``take`` has nothing to give."""
+        return not self._waiting and self._error is None
+
+    def take(self) -> tuple[T] | None:
+        """The next answer, in a tuple; None at the end of the stream.
+
+        Raises the error that the supervisor answered, or with which the stream failed.
+        """
+        if not self._waiting:
+            assert self._error is not None  # the caller looks whether it waits
+            raise self._error
+        header, payload = self._waiting.popleft()
+        if header.get("end"):
+            return None
+        return (self._conversation.result(self._call, header, payload),)
+
+    def grant(self) -> list[bytes]:
+        """The frames that grant one more answer."""
+        return [wire.pack({"v": VERSION, "id": self.number, "credit": 1})]
+
+    def cancel(self) -> list[bytes]:
+        """The frames that end it early."""
+        return [wire.pack({"v": VERSION, "id": self.number, "cancel": True})]
 
 
 def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> SupervisorError:
@@ -164,168 +219,3 @@ def _problem(row: Mapping[str, Any]) -> ConfigurationProblem:
     )
     texts = [str(row.get(name) or "") for name in ("path", "message", "expected", "suggestion")]
     return ConfigurationProblem(position, *texts)
-
-
-# -- the methods --------------------------------------------------------------------------------
-
-
-def _present(**params: Any) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
-
-
-def _name(name: str, value: str | None) -> str | None:
-    return None if value is None else parameters.text(name, value)
-
-
-def _location(value: str) -> str:
-    return parameters.text("location", value)
-
-
-def _generation(value: int | None) -> int | None:
-    return None if value is None else parameters.whole("generation", value, 1)
-
-
-def _document(result: Any, _payload: list[bytes]) -> Any:
-    if not isinstance(result, dict):
-        raise TypeError(f"{type(result).__name__} where a map is expected")
-    return result
-
-
-def status(
-    location: str | None, since: int | None, timeout: float
-) -> Call[documents.StatusDocument]:
-    """The status document, at once or when its revision is another than ``since``."""
-    if since is not None:
-        parameters.whole("since", since, -1)
-    seconds = parameters.seconds("timeout", timeout)
-    hold = min(seconds, LONGEST_HOLD) if since is not None else 0.0
-    params = _present(
-        location=_name("location", location),
-        since=since,
-        timeout=hold if since is not None else None,
-    )
-    return Call("status", params, _status, hold)
-
-
-def _status(result: Any, payload: list[bytes]) -> documents.StatusDocument:
-    document = _document(result, payload)
-    if document["format"] != 1:
-        raise ProtocolError(
-            f"the status document has format {document['format']!r}, this client knows 1"
-        )
-    document["revision"], document["supervisor"], document["locations"]
-    return cast("documents.StatusDocument", document)
-
-
-def listing(kind: str | None, location: str | None) -> Call[documents.DefinitionRows]:
-    """Definitions of one kind or all, of one location or all."""
-    params = _present(kind=_name("kind", kind), location=_name("location", location))
-    return Call("list", params, _document)
-
-
-def show(
-    location: str, name: str, kind: str | None, repository: str | None
-) -> Call[documents.Shown]:
-    """One definition in full; a lazy one is constructed for it."""
-    params = _present(
-        location=_name("location", location),
-        name=parameters.text("name", name),
-        kind=_name("kind", kind),
-        repository=_name("repository", repository),
-    )
-    # The shim may be busy with another request, and user code runs: give it time of its own.
-    return Call("show", params, _document, LONGEST_HOLD)
-
-
-def snapshot(location: str, generation: int | None) -> Call[Snapshot]:
-    """A whole snapshot: the newest one that loaded, or that of ``generation``."""
-    params = _present(location=_location(location), generation=_generation(generation))
-    return Call("snapshot", params, _snapshot)
-
-
-def _snapshot(result: Any, payload: list[bytes]) -> Snapshot:
-    from supervisor.snapshots.snapshot import Snapshot
-
-    definitions, sources = payload
-    return Snapshot(
-        location=result["location"],
-        generation=result["generation"],
-        fingerprint=result["fingerprint"],
-        loaded_at=result["loaded_at"],
-        definitions=definitions,
-        sources=sources,
-        report=result["report"],
-        counts=result["counts"],
-    )
-
-
-def diff(location: str, before: int | None, after: int | None) -> Call[documents.Diff]:
-    """The difference between two generations, by default the last two that loaded."""
-    generations = {"from": _generation(before), "to": _generation(after)}
-    return Call("diff", _present(location=_location(location), **generations), _document)
-
-
-def history(location: str) -> Call[documents.History]:
-    """The generations of one location that are kept."""
-    return Call("history", {"location": _location(location)}, _document)
-
-
-def environments(location: str | None) -> Call[documents.EnvironmentRows]:
-    """The environments in use and what is installed in each; or that of one location."""
-    # A look at every metadata directory of every environment: give it time of its own.
-    return Call(
-        "environments", _present(location=_name("location", location)), _document, LONGEST_HOLD
-    )
-
-
-def order(method: str, locations: Sequence[str]) -> Call[documents.Orders]:
-    """``reload``, ``restart``, ``stop`` or ``start``; no locations means all."""
-    return Call(method, {"locations": parameters.texts("locations", locations)}, _document)
-
-
-def wait(locations: Sequence[str], timeout: float) -> Call[documents.Waited]:
-    """Until none of the locations is under way any more, or ``timeout`` seconds passed."""
-    hold = max(0.0, min(timeout, LONGEST_HOLD))
-    names = parameters.texts("locations", locations)
-    return Call("wait", {"locations": names, "timeout": hold}, _document, hold)
-
-
-def settled(waited: documents.Waited) -> bool:
-    """True when nothing is under way any more: the answer to a ``wait`` is final."""
-    return waited["ready"] or not UNDER_WAY & set(waited["locations"].values())
-
-
-def logs(location: str, lines: int, before: int | None = None) -> Call[documents.LogChunk]:
-    """The last ``lines`` lines of a location's log, or those before a cursor; not all may come at once."""
-    parameters.whole("lines", lines, 0, parameters.MOST_LINES)
-    if before is not None:
-        parameters.whole("before", before)
-    return Call(
-        "logs", _present(location=_location(location), lines=lines, before=before), _document
-    )
-
-
-def earlier(
-    chunk: documents.LogChunk, location: str, lines: int
-) -> Call[documents.LogChunk] | None:
-    """Asks for what ``chunk`` lacks of the last ``lines`` lines; None when it has all that are kept."""
-    missing, before = lines - len(chunk["lines"]), chunk.get("before")
-    return logs(location, missing, before) if missing > 0 and before is not None else None
-
-
-def joined(older: documents.LogChunk, chunk: documents.LogChunk) -> documents.LogChunk:
-    """Two parts of a log as one."""
-    return {**chunk, "lines": [*older["lines"], *chunk["lines"]], "before": older.get("before")}
-
-
-def follow(location: str, after: int, timeout: float = LONGEST_HOLD) -> Call[documents.LogChunk]:
-    """Lines after a cursor, as soon as there are any."""
-    timeout = min(parameters.seconds("timeout", timeout), LONGEST_HOLD)
-    after = parameters.whole("after", after)
-    params = {"location": _location(location), "after": after, "timeout": timeout}
-    return Call("logs", params, _document, timeout)
-
-
-def shutdown(at_once: bool) -> Call[int]:
-    """Asks the supervisor to stop everything and end; gives its pid."""
-    return Call("shutdown", {"at_once": at_once}, lambda result, _payload: int(result["pid"]))

@@ -261,9 +261,9 @@ class Fleet:
         else:
             same = location.spec == spec
             location.update(spec, "its entry in the workspace changed")
-            outdated = self._outdated.pop(name, None)
-            if same and outdated is not None:
-                location.reload(outdated)
+            if same and name in self._outdated:
+                location.reload(self._outdated[name])
+        self._outdated.pop(name, None)
 
     def _add(self, spec: LocationSpec, reason: str) -> None:
         if spec.remote is not None:
@@ -302,8 +302,8 @@ class Fleet:
             else:
                 location.conditions.set(
                     _REFUSED,
-                    f"it goes on as it was: its entry is refused: {problem}",
-                    "mend the entry: no change of it counts until then",
+                    f"it goes on as it was: its entry is refused, because of {problem.position}",
+                    "mend what is wrong there: no change of the entry counts until then",
                 )
         if merged.missing:
             names = list(merged.missing)

@@ -7,7 +7,6 @@ fleet's business.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -41,18 +40,17 @@ class Following:
         self.busy = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        source.listen(self.ask)
 
     def start(self) -> None:
         """Read it whenever it has changed, also for changes that came before."""
-        self.source.listen(self.ask)
         self._task = asyncio.create_task(self._run(), name=f"following {self.source.title}")
 
     async def close(self) -> None:
         """Read no more."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     def ask(self) -> None:
         """Have it read again, whether or not it is known to have changed."""
@@ -66,6 +64,7 @@ class Following:
         except ConfigurationError as error:
             await self._took(None, error.problems)
         except Exception as error:  # a defect of one source must not hold back the others
+            _log.exception("reading %s", self.source.title)
             what = f"it cannot be read: {type(error).__name__}: {error}"
             problem = ConfigurationProblem(SourcePosition(self.source.title), "", what)
             await self._took(None, (problem,))

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from supervisor.desired import Desired
-from supervisor.errors import ConfigurationError
-from supervisor.specs import WorkspaceSpec
+from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.specs import SourcePosition, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
 from supervisor.watching.file_watch import FileWatch
 from supervisor.workspace_files import Selection, reread
@@ -35,6 +35,7 @@ class WorkspaceFiles:
         self._cwd = cwd
         self._environ = environ
         self._read_ns = time.time_ns()
+        self._file: tuple[Path, ...] = ()  # the first, where a search found it
         self.spec: WorkspaceSpec
         self.spec, first = self._reread()
         if first.problems:
@@ -88,12 +89,29 @@ class WorkspaceFiles:
             # What a broken entry names may be known to the last good reading alone.
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
             self.spec = replace(spec, files=(*spec.files, *more))
-            return replace(desired, outdated=_outdated(spec, touched))
+            outdated = _outdated(spec, touched)
+            if (
+                self._broken
+            ):  # a broken entry may be made from the others: it is told once it is sound
+                used = (path for one in spec.locations for path in one.environment.inputs)
+                self._touched |= touched - set(map(str, used))
+            return replace(desired, outdated=outdated)
         finally:
             self._watch(began)
 
     def _reread(self) -> tuple[WorkspaceSpec, Desired]:
-        return reread(self._selection, cwd=self._cwd, environ=self._environ)
+        found = reread(self._selection, cwd=self._cwd, environ=self._environ)
+        searched, (before, now) = not self._selection.files, (self._file, found[0].files[:1])
+        if searched and now != (before or now):
+            problem = ConfigurationProblem(
+                SourcePosition(str(before[0])),
+                "",
+                f"the workspace was read from this file, and a search finds {now[0]} now",
+                "this file again, or a supervisor that is started anew",
+            )
+            raise ConfigurationError([problem])
+        self._file = now
+        return found
 
     def _watch(self, wall_ns: int) -> None:
         """Watch its files, which were read after ``wall_ns``, by whatever links."""

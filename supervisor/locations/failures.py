@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import runner_shim
 from envs import EnvError
@@ -20,6 +20,9 @@ from supervisor.processes.limits import memory_text
 from supervisor.processes.process import Exit
 from supervisor.snapshots.snapshot import checked_warnings
 from supervisor.specs import Limits
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = [
     "Failure",
@@ -37,13 +40,12 @@ __all__ = [
 ]
 
 _DUMPED_FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d{1,9}) in (?P<function>.+)')
-_LIBRARY = re.compile(
-    r"/(?:site|dist)-packages/|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<"
-)
+_IN_PACKAGES = r"/(?:site|dist)-packages/"
+_LIBRARY = re.compile(_IN_PACKAGES + r"|/lib/python3[^/]*/|/overlays/[^/]+/(?:zmq|msgpack)/|^<")
 _SHIM = str(Path(runner_shim.__file__).parent) + "/"
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]annot allocate memory|failed to map segment|bad_alloc")
 _NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable")
-_INSTALLED = re.compile(r"^.*/(?:site|dist)-packages/")
+_INSTALLED = re.compile(r"^.*" + _IN_PACKAGES)
 # What the source says, or our own side of the process: a fresh one would fail alike.
 _FAILS_ALIKE = frozenset(
     {
@@ -81,13 +83,18 @@ class Failure:
     hint: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_data(self, *, brief: bool = False) -> dict[str, Any]:
+    def as_data(self, generation: int, *, brief: bool = False) -> documents.Failure:
         """As the status document has it; ``brief`` leaves the details out."""
-        data: dict[str, Any] = {"kind": self.kind, "message": self.message}
+        data: documents.Failure = {
+            "kind": self.kind,
+            "message": self.message,
+            "generation": generation,
+        }
         if self.hint:
             data["hint"] = self.hint
         if not brief:
-            data.update({k: v for k, v in self.details.items() if k not in ("files", "missing")})
+            told = {k: v for k, v in self.details.items() if k not in ("files", "missing")}
+            data.update(cast("documents.Failure", told))
         return data
 
 
@@ -281,14 +288,16 @@ def how_it_ended(
     return f"was ended by the supervisor: {because} ({how})"
 
 
-def _dumped_frames(dumped: Sequence[str], *, any_thread: bool = False) -> list[dict[str, Any]]:
+def _dumped_frames(
+    dumped: Sequence[str], *, any_thread: bool = False
+) -> list[documents.StackFrame]:
     """The frames of the thread that was running, outermost first, the shim's own left out.
 
     With ``any_thread``, when that one runs no code of the team's, those of the first other thread
     that does: it may hold the interpreter.
     """
-    threads: list[list[dict[str, Any]]] = []
-    frames: list[dict[str, Any]] = []
+    threads: list[list[documents.StackFrame]] = []
+    frames: list[documents.StackFrame] = []
     for line in dumped:
         found = _DUMPED_FRAME.match(line)
         if found is None:

@@ -25,28 +25,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from supervisor.states import State
+
 __all__ = [
-    "RESTING",
-    "UNDER_WAY",
     "Event",
     "IllegalTransitionError",
     "State",
     "allowed",
     "next_state",
 ]
-
-
-class State(StrEnum):
-    """Where the newest attempt stands."""
-
-    STOPPED = "stopped"
-    STARTING = "starting"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    BACKOFF = "backoff"
-    CRASHED = "crashed"
-    STOPPING = "stopping"
 
 
 class Event(StrEnum):
@@ -94,12 +81,6 @@ _TABLE: dict[tuple[State, Event], State] = {
     (State.CRASHED, Event.STOP): State.STOPPING,
     (State.STOPPING, Event.GONE): State.STOPPED,
 }
-
-RESTING = frozenset({State.STOPPED, State.READY, State.FAILED, State.CRASHED})
-"""States that last until something from outside happens."""
-
-UNDER_WAY = frozenset(State) - RESTING
-"""States that end by themselves."""
 
 
 class IllegalTransitionError(Exception):

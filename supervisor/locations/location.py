@@ -1,9 +1,8 @@
 """One location: drives its life cycle by starting attempts and hearing how they end.
 
 Owns the state of the newest attempt, the attempt that serves, the last good snapshot and the
-failure beside it. Every event is handled in the event loop's thread, one at a time, and goes
-through the table in ``lifecycle``; an attempt that is not the newest one any more cannot move it.
-Starts no process itself (``attempt`` does) and knows nothing of clients.
+failure beside it. Every event is handled in the event loop's thread, one at a time, and goes through
+the table in ``lifecycle``; an attempt that is not the newest any more cannot move it. Starts no process.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from supervisor.locations.attempt import Attempt, AttemptDiedError, AttemptFaile
 from supervisor.locations.constructed import constructed
 from supervisor.locations.failures import Failure
 from supervisor.locations.fork_fallback import ForkFallback, Verdict
-from supervisor.locations.lifecycle import UNDER_WAY, Event, State, allowed, next_state
+from supervisor.locations.lifecycle import Event, allowed, next_state
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.locations.source_lines import lacks_code, quoted
@@ -36,6 +35,7 @@ from supervisor.processes.process import Exit
 from supervisor.running_time import RunningTime
 from supervisor.snapshots.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
+from supervisor.states import UNDER_WAY, State
 from supervisor.time_slices import in_turns
 from supervisor.watching.dependencies import Looked, after_death, after_failure, after_load
 from supervisor.watching.file_watch import Disk, FileWatch

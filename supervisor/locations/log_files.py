@@ -26,9 +26,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from supervisor.conditions import Tell
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = [
     "MOST_BYTES",
@@ -66,7 +69,7 @@ class LogLine:
     stream: str
     text: str
 
-    def as_data(self) -> dict[str, float | str]:
+    def as_data(self) -> documents.LogLine:
         """As the control protocol sends it."""
         return {"time": self.time, "stream": self.stream, "text": self.text}
 
@@ -82,7 +85,7 @@ class LogChunk:
     next: int
     before: int | None = None
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> documents.LogChunk:
         """As the control protocol sends it."""
         lines = [line.as_data() for line in self.lines]
         return {"lines": lines, "next": self.next, "before": self.before}

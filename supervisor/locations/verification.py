@@ -27,6 +27,8 @@ from supervisor.specs import LocationSpec
 from supervisor.watching.site_packages import fingerprint
 
 if TYPE_CHECKING:
+    from supervisor import documents
+    from supervisor.documents import VerificationState
     from supervisor.locations.verifier import Verifier
 
 __all__ = ["Case", "ChangedError", "Host", "Outcome", "Verification", "case_of"]
@@ -102,7 +104,7 @@ class Outcome:
     """What a verification came to. ``state`` as in docs/protocol.md; ``reason`` is one sentence;
     ``again`` says why the location has to be loaded again, "" when it need not."""
 
-    state: str
+    state: VerificationState
     reason: str = ""
     again: str = ""
 
@@ -113,7 +115,7 @@ class Verification:
     def __init__(self, host: Host, verifier: Verifier | None, changed: Callable[[], None]) -> None:
         self.host = host
         self._changed = changed
-        self.state = "off"
+        self.state: VerificationState = "off"
         self.reason = "nothing has been loaded"
         self.at: float | None = None
         self._verifier = verifier
@@ -121,7 +123,7 @@ class Verification:
         self._recent: dict[str, tuple[Outcome, float]] = {}
         self._harms, self._harmed, self._harmed_at = 0, False, 0.0
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> documents.Verification:
         """As the status document has it."""
         reason = self.reason
         if self.state == "pending" and self._verifier is not None:
@@ -287,7 +289,7 @@ class Verification:
         self.host.conditions.clear("differs")
         self.host.conditions.clear("verify_failed")
 
-    def _note(self, state: str, reason: str = "", *, at: float | None = None) -> None:
+    def _note(self, state: VerificationState, reason: str = "", *, at: float | None = None) -> None:
         self.state, self.reason, self.at = state, reason, at
 
     def _forget(self) -> None:

@@ -156,7 +156,8 @@ def render(
 
 def _said(location: LocationStatus) -> list[LogLine]:
     """What the newest process said itself: the supervisor's remarks say again what stands above."""
-    tail: list[LogLine] = (location["log"] or {}).get("tail") or []
+    log = location["log"]
+    tail = [] if log is None else log.get("tail", [])
     for position in range(len(tail) - 1, -1, -1):
         if tail[position]["stream"] == "sup" and " started as pid " in tail[position]["text"]:
             tail = tail[position:]

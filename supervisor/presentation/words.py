@@ -129,7 +129,7 @@ def python_of(location: LocationStatus) -> str:
 
 
 def framework_of(serving: Serving | Generation | None) -> str:
-    """``dagster 0.9.22``, ``native``, or several."""
+    """``native 0.1.0``, or several, or nothing."""
     frameworks = serving["frameworks"] if serving is not None else []
     return ", ".join(f"{one['name']} {one['version']}".strip() for one in frameworks)
 
@@ -147,7 +147,7 @@ def environment_of(location: LocationStatus) -> str:
 
 
 def summary(location: LocationStatus) -> str:
-    """``3 jobs, 2 schedules (python 3.7.16, dagster 0.9.22)``."""
+    """``3 jobs, 2 schedules (python 3.7.16, native 0.1.0)``."""
     serving = location["serving"]
     if serving is None:
         return ""

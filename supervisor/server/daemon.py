@@ -69,8 +69,8 @@ class Daemon:
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``started`` is set when clients can connect. ``run`` returns after
-    ``shutdown``.
+    nobody from elsewhere is. ``sources`` say what should run beside the workspace. ``started`` is set
+    when clients can connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(

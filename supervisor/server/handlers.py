@@ -1,26 +1,31 @@
-"""What clients may ask of the supervisor: the method table of docs/protocol.md.
+"""What the methods of the control protocol do; what they are is declared in ``supervisor.methods``.
 
-Owns the reading of parameters and the shape of results. Every face (command line, Python client,
-web page) comes through here. Changes locations only by giving them the orders they know.
+Owns the shape of results. A handler gets the parameters of its method, checked. Every face (command
+line, Python client, web page) comes through here. Changes locations only by giving them the orders
+they know.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.installed import distributions
 from runner_shim import masking, wire
-from supervisor import __version__, parameters
-from supervisor.errors import InvalidParameterError, RequestError, UnknownDefinitionError
+from supervisor import __version__
+from supervisor.errors import RequestError, UnknownDefinitionError
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
-from supervisor.server.rpc import Method, Packed, Reply
+from supervisor.locations.location_log import LocationLog
+from supervisor.methods import METHODS
+from supervisor.server import rpc
+from supervisor.server.rpc import Packed, Reply
 from supervisor.server.status import (
     Usage,
     environment_status,
@@ -54,35 +59,40 @@ class Handlers:
         self._daemon = daemon
         self._usage = Usage()
 
-    def table(self) -> Mapping[str, Method]:
-        """Handlers by name."""
+    def table(self) -> rpc.Handlers:
+        """Each method and its handler, which has the same name but where that is a type of Python."""
         return {
-            "status": self.status,
-            "list": self.definitions,
-            "show": self.show,
-            "snapshot": self.snapshot,
-            "diff": self.diff,
-            "history": self.history,
-            "environments": self.environments,
-            "reload": self.reload,
-            "restart": self.restart,
-            "start": self.start,
-            "stop": self.stop,
-            "wait": self.wait,
-            "logs": self.logs,
-            "shutdown": self.shutdown,
+            name: (method, getattr(self, {"list": "definitions"}.get(name, name)))
+            for name, method in METHODS.items()
         }
 
     async def status(self, params: Mapping[str, Any]) -> Reply:
         """The status document, at once or when the revision is another than ``since``."""
-        daemon = self._daemon
-        name = _text(params, "location", optional=True)
-        since = params.get("since")
+        since = params["since"]
         if since is not None:
-            parameters.whole("since", since, -1)
-            seconds = _seconds(params, 30)
-            async with held():
-                await daemon.fleet.news.wait(lambda: daemon.fleet.revision != since, seconds)
+            await self._revised(since, _bounded(params))
+        return await self._status(params["location"]), []
+
+    async def watch(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
+        """The status document, and again when it has changed."""
+        refresh = params["refresh"]
+        while True:
+            document = await self._status(params["location"])
+            seen = document["revision"]
+            yield document, []
+            await self._revised(seen, math.inf if refresh is None else refresh)
+
+    async def _revised(self, seen: int, seconds: float) -> None:
+        fleet = self._daemon.fleet
+        async with held():
+            await fleet.news.wait(lambda: fleet.revision != seen, seconds)
+
+    async def _written(self, log: LocationLog, after: int, seconds: float) -> None:
+        async with held():
+            await self._daemon.fleet.news.wait(lambda: log.cursor > after, seconds)
+
+    async def _status(self, name: str | None) -> dict[str, Any]:
+        daemon = self._daemon
         await self._usage.ready(detail=name is not None)
         revision = daemon.fleet.revision  # what changes meanwhile is news
         if name is None:
@@ -103,13 +113,11 @@ class Handlers:
             "revision": revision,
             "supervisor": self._supervisor(),
             "locations": locations,
-        }, []
+        }
 
     async def definitions(self, params: Mapping[str, Any]) -> Reply:
         """All definitions, of one kind or one location if asked."""
-        kind = _text(params, "kind", optional=True)
-        name = _text(params, "location", optional=True)
-        chosen = [self._daemon.fleet.location(name)] if name else self._daemon.fleet.ordered()
+        kind, chosen = params["kind"], self._one_or_all(params["location"])
         pieces = [b""]
         number = await in_turns(_all_listed(chosen, kind, pieces))
         # Packed at once, very many rows would hold up everybody else.
@@ -118,10 +126,8 @@ class Handlers:
 
     async def show(self, params: Mapping[str, Any]) -> Reply:
         """One definition; a lazy one is constructed by the shim."""
-        location = self._daemon.fleet.location(_text(params, "location"))
-        name = _text(params, "name")
-        kind = _text(params, "kind", optional=True)
-        repository = _text(params, "repository", optional=True)
+        location = self._daemon.fleet.location(params["location"])
+        name, kind, repository = params["name"], params["kind"], params["repository"]
         snapshot = self._serving(location)
         found = _matching(await in_turns(snapshot.named(name)), kind, repository)
         if not found:
@@ -148,8 +154,8 @@ class Handlers:
 
     async def snapshot(self, params: Mapping[str, Any]) -> Reply:
         """A whole snapshot, as bytes."""
-        location = self._daemon.fleet.location(_text(params, "location"))
-        snapshot = await self._generation(location, params.get("generation"))
+        location = self._daemon.fleet.location(params["location"])
+        snapshot = await self._generation(location, params["generation"])
         return {
             "location": location.spec.name,
             "generation": snapshot.generation,
@@ -161,9 +167,9 @@ class Handlers:
 
     async def diff(self, params: Mapping[str, Any]) -> Reply:
         """What changed between two generations; by default the last two."""
-        location = self._daemon.fleet.location(_text(params, "location"))
-        after = await self._generation(location, params.get("to"))
-        wanted = params.get("from")
+        location = self._daemon.fleet.location(params["location"])
+        after = await self._generation(location, params["to"])
+        wanted = params["from"]
         if wanted is None:
             kept = await self._daemon.store.generations(location.spec.name)
             earlier = [one for one in kept if one < after.generation]
@@ -194,7 +200,7 @@ class Handlers:
 
     async def history(self, params: Mapping[str, Any]) -> Reply:
         """The generations of one location that are kept."""
-        location = self._daemon.fleet.location(_text(params, "location"))
+        location = self._daemon.fleet.location(params["location"])
         kept = await self._daemon.store.history(location.spec.name)
         snapshot = location.snapshot
         return {
@@ -205,9 +211,7 @@ class Handlers:
 
     async def environments(self, params: Mapping[str, Any]) -> Reply:
         """The environments in use, by whom, and what is installed in each."""
-        name = _text(params, "location", optional=True)
-        chosen = [self._daemon.fleet.location(name)] if name else self._daemon.fleet.ordered()
-        found = await in_turns(_environments(chosen))
+        found = await in_turns(_environments(self._one_or_all(params["location"])))
         for entry in found:
             # Directories of many entries, perhaps on a slow disk: not in the event loop.
             entry["packages"] = None
@@ -237,15 +241,14 @@ class Handlers:
     async def wait(self, params: Mapping[str, Any]) -> Reply:
         """Wait until no chosen location is under way."""
         remotes = self._daemon.fleet.remotes
-        asked = self._asked(params)
+        asked = params["locations"]
         here = [one for one in asked if one not in remotes]
         # Nothing here can make a remote one ready: it is not waited for.
         names = here if asked else list(self._daemon.fleet.locations)
         locations = [self._daemon.fleet.location(name) for name in names]
-        seconds = _seconds(params, 60)
         async with held():
             await self._daemon.fleet.news.wait(
-                lambda: not any(one.under_way for one in locations), seconds
+                lambda: not any(one.under_way for one in locations), _bounded(params)
             )
         return {
             "ready": all(one.state is State.READY for one in locations),
@@ -257,31 +260,32 @@ class Handlers:
 
     async def logs(self, params: Mapping[str, Any]) -> Reply:
         """The last lines of a log, or those after a cursor as soon as there are any."""
-        location = self._daemon.fleet.location(_text(params, "location"))
+        location = self._daemon.fleet.location(params["location"])
         log = location.log
-        after, before = params.get("after"), params.get("before")
+        after = params["after"]
         if after is not None:
-            parameters.whole("after", after)
-            seconds = _seconds(params, 30)
-            async with held():
-                await self._daemon.fleet.news.wait(lambda: log.cursor > after, seconds)
+            await self._written(log, after, _bounded(params))
             answer = await log.answer(after=after)
         else:
-            count = parameters.whole("lines", params.get("lines", 50), 0, parameters.MOST_LINES)
-            if before is not None:
-                parameters.whole("before", before)
-            answer = await log.answer(lines=count, before=before)
+            answer = await log.answer(lines=params["lines"], before=params["before"])
         return Packed([answer]), []
+
+    async def follow(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
+        """The lines of a log as they are written."""
+        log = self._daemon.fleet.location(params["location"]).log
+        after = log.cursor if params["after"] is None else params["after"]
+        while True:
+            await self._written(log, after, math.inf)
+            answer = await log.answer(after=after)
+            yield Packed([answer]), []
+            after = wire.unpack(answer, wire.MAX_MESSAGE_BYTES)["next"]
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        at_once = params.get("at_once", False)
-        if not isinstance(at_once, bool):
-            raise InvalidParameterError("at_once must be true or false")
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, at_once)
+        asyncio.get_running_loop().call_soon(self._daemon.shutdown, params["at_once"])
         return {"pid": os.getpid()}, []
 
-    def _brief(self, locations: list[Location]) -> Steps[list[dict[str, Any]]]:
+    def _brief(self, locations: list[Location]) -> Steps[list[Any]]:
         found = []
         for one in locations:
             found.append(location_status(one, self._usage, detail=False))
@@ -309,21 +313,18 @@ class Handlers:
             "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
         }
 
-    @staticmethod
-    def _asked(params: Mapping[str, Any]) -> list[str]:
-        return parameters.texts("locations", params.get("locations") or [])
-
-    def _chosen(self, params: Mapping[str, Any]) -> list[str]:
-        names = self._asked(params)
-        for name in names:
-            self._daemon.fleet.location(name)
-        return names or list(self._daemon.fleet.locations)
+    def _one_or_all(self, name: str | None) -> list[Location]:
+        fleet = self._daemon.fleet
+        return fleet.ordered() if name is None else [fleet.location(name)]
 
     async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
-        names = self._chosen(params)
+        fleet = self._daemon.fleet
+        for name in params["locations"]:
+            fleet.location(name)
+        names = params["locations"] or list(fleet.locations)
         if self._daemon.stopping:  # of none, too
             raise RequestError("the supervisor is stopping")
-        return {"locations": await in_turns(self._daemon.fleet.ordering(names, order))}, []
+        return {"locations": await in_turns(fleet.ordering(names, order))}, []
 
     @staticmethod
     def _serving(location: Location) -> Snapshot:
@@ -335,8 +336,6 @@ class Handlers:
         return location.snapshot
 
     async def _generation(self, location: Location, wanted: Any) -> Snapshot:
-        if wanted is not None:
-            parameters.whole("generation", wanted, 1)
         serving = self._serving(location)
         if wanted is None or wanted == serving.generation:
             return serving
@@ -434,12 +433,5 @@ def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
     return hint
 
 
-def _text(params: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:
-    value = params.get(name)
-    if value is None and optional:
-        return None
-    return parameters.text(name, value)
-
-
-def _seconds(params: Mapping[str, Any], default: float) -> float:
-    return min(parameters.seconds("timeout", params.get("timeout", default)), _MAX_WAIT)
+def _bounded(params: Mapping[str, Any]) -> float:
+    return min(float(params["timeout"]), _MAX_WAIT)

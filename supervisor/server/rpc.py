@@ -1,9 +1,9 @@
 """The control socket: takes requests from clients, answers them, bounds what they may send.
 
-Owns the ROUTER that clients connect to, the framing of requests and replies, and what one client may
-have under way. What a method does is the method table's business (``methods``); whose request is
-computed next that of ``turns``. An error becomes a reply; nothing a client sends ends the
-supervisor.
+Owns the ROUTER that clients connect to, the framing of requests and replies, the credit of streams, and
+what one client may have under way. Which methods there are is declared in ``supervisor.methods``, what
+they do in ``handlers``, whose request is computed next in ``turns``. An error becomes a reply; nothing
+that a client sends ends the supervisor.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import zmq
 import zmq.asyncio
@@ -29,15 +29,26 @@ from supervisor.errors import (
     ProtocolError,
     SupervisorError,
 )
+from supervisor.methods import LONGEST_HOLD, Method
 from supervisor.server.status import problem_data
 from supervisor.server.tcp_front import Front
-from supervisor.server.turns import Place, Turns
+from supervisor.server.turns import Place, Turns, held
 from supervisor.specs import SourcePosition
 from supervisor.time_slices import TURN
 
-__all__ = ["VERSION", "Control", "Method", "Packed", "RemoteControl", "Reply"]
+__all__ = [
+    "VERSION",
+    "Control",
+    "Handler",
+    "Handlers",
+    "Packed",
+    "RemoteControl",
+    "Reply",
+    "StreamHandler",
+    "read_request",
+]
 
-VERSION = 1
+VERSION = 2
 _MAX_REQUEST = 1024 * 1024
 # Of one client: requests under way, their bytes, those that are computed or answered at the same
 # time, replies that it has not taken yet (a snapshot may be large), and messages not read here yet.
@@ -49,6 +60,11 @@ _MOST_REFUSALS = 32
 _UNREAD = 64
 # Within this one with keys has shown them (ms).
 _HANDSHAKE = 10_000
+# A grant of credit, or the end of a stream, has so many bytes; a stream has so much credit at most.
+_SMALL = 128
+_MOST_CREDIT = 64
+# So often a stream that has nothing to say says that it is alive (seconds).
+_ALIVE = LONGEST_HOLD / 2
 # How long a reply waits for a client to take those before it, and how long between two looks (s).
 _PATIENCE = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
@@ -62,7 +78,9 @@ class Packed:
 
 
 Reply = tuple[dict[str, Any] | Packed, list[bytes]]
-Method = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+StreamHandler = Callable[[Mapping[str, Any]], AsyncGenerator[Reply, None]]
+Handlers = Mapping[str, tuple[Method, Handler | StreamHandler]]
 
 _log = logging.getLogger(__name__)
 
@@ -79,22 +97,44 @@ class _Client:
     refusals: int = 0
     listening: bool = True
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    streams: dict[int, _Stream] = field(default_factory=dict)
+
+
+class _Stream:
+    """How many more answers a stream may send; ``task`` sends them."""
+
+    def __init__(self, credit: int, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self._credit = min(credit, _MOST_CREDIT)
+        self._granted = asyncio.Event()
+
+    def grant(self, credit: int) -> None:
+        """So many more."""
+        self._credit = min(self._credit + credit, _MOST_CREDIT)
+        self._granted.set()
+
+    async def spend(self) -> None:
+        """Wait until one more may be sent."""
+        while not self._credit:
+            self._granted.clear()
+            await self._granted.wait()
+        self._credit -= 1
 
 
 class Control:
-    """Serves ``methods`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
+    """Serves ``handlers`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
 
     def __init__(
         self,
         context: zmq.asyncio.Context,
         address: str,
-        methods: Mapping[str, Method],
+        handlers: Handlers,
         gate: Gate | None = None,
     ) -> None:
         if not address.startswith("ipc:"):
             raise ValueError(f"{address} is no local address: others connect through a front")
         self._gate = gate
-        self._methods = methods
+        self._handlers = handlers
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
         self._socket.setsockopt(zmq.LINGER, 1000)  # ms, for the reply to a shutdown
@@ -111,6 +151,8 @@ class Control:
             raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._task: asyncio.Task[None] | None = None
+        self._streaming = 0
+        self._alive: asyncio.TimerHandle | None = None
         # For what is sent and received between two receptions only: pyzmq hears of events itself.
         self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
         self._clients: dict[bytes, _Client] = {}
@@ -137,6 +179,8 @@ class Control:
         if self._door is not None:
             await self._door.close()
         self._turns.close()
+        if self._alive is not None:
+            self._alive.cancel()
         tasks = [task for client in self._clients.values() for task in client.tasks]
         if self._task is not None:
             tasks.append(self._task)
@@ -157,6 +201,8 @@ class Control:
 
     def _take(self, message: list[bytes]) -> None:
         identity, *frames = message
+        if len(frames) == 1 and len(frames[0]) <= _SMALL and self._steers(identity, frames[0]):
+            return
         client = self._clients.setdefault(identity, _Client())
         size = sum(map(len, frames))
         if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
@@ -165,6 +211,27 @@ class Control:
         client.requests += 1
         client.size += size
         self._turns.ask(identity, partial(self._begin, identity, client, frames, size))
+
+    def _steers(self, identity: bytes, frame: bytes) -> bool:
+        """True for a grant of credit, or the end of a stream: no request, and never waits its turn."""
+        try:
+            header = wire.unpack(frame, _SMALL, wire.MAX_CONTAINERS)
+        except wire.WireError:
+            return False
+        if not isinstance(header, dict) or "method" in header:
+            return False
+        client = self._clients.get(identity)
+        number: Any = header.get("id")
+        if client is None or not isinstance(number, int):
+            stream = None
+        else:
+            stream = client.streams.get(number)
+        credit = header.get("credit")
+        if stream is not None and header.get("cancel"):
+            stream.task.cancel()
+        elif stream is not None and type(credit) is int and credit > 0:
+            stream.grant(credit)
+        return stream is not None or "credit" in header or "cancel" in header
 
     def _begin(self, identity: bytes, client: _Client, frames: list[bytes], size: int) -> bool:
         if not client.listening:
@@ -187,7 +254,7 @@ class Control:
     ) -> None:
         place = Place(self._turns, identity)
         try:
-            await self._deliver(client, [identity, *await self._reply(frames)])
+            await self._reply(identity, client, frames)
         finally:
             place.give_back()
             self._forget(identity, client, size)
@@ -202,20 +269,25 @@ class Control:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_PAUSE)
 
-    async def _reply(self, frames: list[bytes]) -> list[bytes]:
+    async def _reply(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
         number: Any = None
         payload: list[bytes] = []
         try:
-            request = self._parse(frames)
+            request = read_request(frames)
             number = request.get("id")
-            method = self._methods.get(request["method"])
-            if method is None:
-                known = ", ".join(sorted(self._methods))
-                raise ProtocolError(
-                    f"no method is named {request['method'][:100]!r}; there are {known}"
-                )
-            result, payload = await method(request.get("params") or {})
-            head = _header(number, result)
+            name, params = request["method"], request.get("params") or {}
+            if name not in self._handlers:
+                known = ", ".join(sorted(self._handlers))
+                raise ProtocolError(f"no method is named {name[:100]!r}; there are {known}")
+            declared, handler = self._handlers[name]
+            given = declared.read(params)
+            if declared.streaming:
+                answers = cast("StreamHandler", handler)(given)
+                await self._stream(identity, client, request, answers)
+                head = wire.pack({"v": VERSION, "id": number, "end": True})
+            else:
+                result, payload = await cast("Handler", handler)(given)
+                head = _header(number, result)
         except SupervisorError as error:
             head = wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})
         except asyncio.CancelledError:
@@ -225,7 +297,57 @@ class Control:
             text = "the supervisor could not answer; its log has the details"
             failed = {"code": "internal", "message": text}
             head = wire.pack({"v": VERSION, "id": number, "error": failed})
-        return [head, *payload]
+        await self._deliver(client, [identity, head, *payload])
+
+    async def _stream(
+        self,
+        identity: bytes,
+        client: _Client,
+        request: Mapping[str, Any],
+        answers: AsyncGenerator[Reply, None],
+    ) -> None:
+        number, credit = request.get("id"), request.get("credit")
+        if type(number) is not int or number in client.streams:
+            raise ProtocolError("a stream needs a number of its own as its id")
+        if type(credit) is not int or credit < 1:
+            raise ProtocolError("a stream needs credit, from 1: how many answers may be under way")
+        task = asyncio.current_task()
+        assert task is not None
+        stream = client.streams[number] = _Stream(credit, task)
+        self._streaming += 1
+        if self._alive is None:
+            self._alive = asyncio.get_running_loop().call_later(_ALIVE, self._tell_alive)
+        try:
+            async with contextlib.aclosing(answers):
+                while client.listening:
+                    # Nothing is made before there is room for it: a slow client gets the newest.
+                    async with held():
+                        await stream.spend()
+                    answer = await anext(answers, None)
+                    if answer is None:
+                        break
+                    result, payload = answer
+                    await self._deliver(client, [identity, _header(number, result), *payload])
+        finally:
+            self._streaming -= 1
+            del client.streams[number]
+
+    def _tell_alive(self) -> None:
+        """Tell the client of each stream that it is alive; which also finds clients that are gone."""
+        self._alive = None
+        for identity, client in list(self._clients.items()):
+            for number, stream in list(client.streams.items()):
+                head = wire.pack({"v": VERSION, "id": number, "alive": True})
+                try:
+                    self._plain.send_multipart([identity, head], zmq.DONTWAIT)
+                except zmq.Again:
+                    pass  # it has enough to read
+                except zmq.ZMQError:
+                    client.listening = False
+                if not client.listening:
+                    stream.task.cancel()
+        if self._streaming:
+            self._alive = asyncio.get_running_loop().call_later(_ALIVE, self._tell_alive)
 
     def _refuse(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
         if not client.listening:
@@ -235,7 +357,7 @@ class Control:
             "way already"
         )
         try:
-            number = self._parse(frames).get("id")
+            number = read_request(frames).get("id")
         except ProtocolError:
             return
         reply = [identity, wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})]
@@ -273,25 +395,6 @@ class Control:
             client.listening = False
         return True
 
-    @staticmethod
-    def _parse(frames: list[bytes]) -> dict[str, Any]:
-        if len(frames) != 1:
-            raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
-        try:
-            request = wire.unpack(frames[0], _MAX_REQUEST, wire.MAX_CONTAINERS)
-        except wire.WireError as error:
-            raise ProtocolError(f"the request is {error}") from None
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            raise ProtocolError("the request names no method")
-        if request.get("v") != VERSION:
-            raise ProtocolError(
-                f"the client speaks control protocol {request.get('v')!r}, this supervisor {VERSION}",
-                hint="install the same version of workspace-supervisor on both sides",
-            )
-        if not isinstance(request.get("params") or {}, dict):
-            raise ProtocolError("the request's params are no map")
-        return request
-
 
 class RemoteControl:
     """A ``Control`` at a TCP address, for clients that have keys; made in a running event loop.
@@ -300,7 +403,7 @@ class RemoteControl:
     cannot be had. It has a context of its own: its gate concerns nobody else's sockets.
     """
 
-    def __init__(self, address: str, methods: Mapping[str, Method], keys: KeyDirectory) -> None:
+    def __init__(self, address: str, handlers: Handlers, keys: KeyDirectory) -> None:
         host, port = check_address(address)
         with contextlib.ExitStack() as undoing:
             self._context = zmq.asyncio.Context()
@@ -311,7 +414,7 @@ class RemoteControl:
             try:
                 self._front = Front(host, port)
                 undoing.callback(self._front.abandon)
-                self._control = Control(self._context, self._front.inner, methods, self._gate)
+                self._control = Control(self._context, self._front.inner, handlers, self._gate)
             except OSError as error:  # a ZMQError is one
                 text = f"{address} cannot be had: {error.strerror}".lower()
                 raise ConfigurationError(
@@ -355,3 +458,23 @@ def _error_data(error: SupervisorError) -> dict[str, Any]:
     if isinstance(name, str):
         data["name"] = name
     return data
+
+
+def read_request(frames: list[bytes]) -> dict[str, Any]:
+    """The header of a request. Raises ``ProtocolError`` for what is none."""
+    if len(frames) != 1:
+        raise ProtocolError(f"a request has 1 frame, this one has {len(frames)}")
+    try:
+        request = wire.unpack(frames[0], _MAX_REQUEST, wire.MAX_CONTAINERS)
+    except wire.WireError as error:
+        raise ProtocolError(f"the request is {error}") from None
+    if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+        raise ProtocolError("the request names no method")
+    if request.get("v") != VERSION:
+        raise ProtocolError(
+            f"the client speaks control protocol {request.get('v')!r}, this supervisor {VERSION}",
+            hint="install the same version of workspace-supervisor on both sides",
+        )
+    if not isinstance(request.get("params") or {}, dict):
+        raise ProtocolError("the request's params are no map")
+    return request

@@ -12,9 +12,9 @@ import importlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner_shim.masking import masked
 from supervisor import procfs
@@ -22,6 +22,10 @@ from supervisor.errors import ConfigurationProblem
 from supervisor.locations.attempt import Attempt
 from supervisor.locations.location import Location
 from supervisor.specs import Limits, LocationSpec
+from supervisor.states import ELSEWHERE
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
 
@@ -42,27 +46,25 @@ class Usage:
             with contextlib.suppress(RuntimeError):  # no thread can be started
                 await asyncio.to_thread(importlib.import_module, "psutil")
 
-    def read(self, pid: int, *, detail: bool) -> dict[str, Any]:
-        """``memory {rss, uss}`` in bytes, ``cpu_seconds`` and ``cpu_percent`` of one core.
+    def read(self, pid: int, *, detail: bool) -> documents.Usage:
+        """What a process uses, each null where it cannot be read.
 
         ``uss`` needs the kernel to walk the memory map: only with ``detail``.
         """
-        found: dict[str, Any] = {"memory": {}}
         try:
             # psutil takes seven times as long, for each location at each status.
             rss, seconds, age = procfs.usage(pid) if _LINUX else _usage(pid)
         except (OSError, IndexError, ValueError):
-            return found
-        found["memory"]["rss"] = rss
+            return {"memory": None, "cpu_seconds": None, "cpu_percent": None}
+        memory: documents.Memory = {"rss": rss}
         if detail:
-            found["memory"].update(_unshared(pid))
+            memory["uss"] = _unshared(pid)
         now = time.time()
         then, before = self._last.get(pid, (now - age, 0.0))
-        found["cpu_seconds"] = seconds
-        found["cpu_percent"] = round(100 * max(seconds - before, 0) / max(now - then, 0.01), 1)
+        percent = round(100 * max(seconds - before, 0) / max(now - then, 0.01), 1)
         if now - then > 1.0:
             self._last[pid] = (now, seconds)
-        return found
+        return {"memory": memory, "cpu_seconds": seconds, "cpu_percent": percent}
 
     def forget_all_but(self, pids: set[int]) -> None:
         """Drop what was remembered of processes that are gone."""
@@ -84,16 +86,16 @@ def _usage(pid: int) -> tuple[int, float, float]:
         raise OSError(str(error)) from error
 
 
-def _unshared(pid: int) -> dict[str, int]:
+def _unshared(pid: int) -> int | None:
     import psutil
 
     try:
-        return {"uss": psutil.Process(pid).memory_full_info().uss}
+        return int(psutil.Process(pid).memory_full_info().uss)
     except (psutil.Error, OSError):
-        return {}
+        return None
 
 
-def problem_data(problem: ConfigurationProblem) -> dict[str, Any]:
+def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
     """A configuration problem as plain data."""
     return {
         "file": problem.position.file,
@@ -106,38 +108,33 @@ def problem_data(problem: ConfigurationProblem) -> dict[str, Any]:
     }
 
 
-def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[str, Any]:
+def location_status(location: Location, usage: Usage, *, detail: bool) -> documents.LocationStatus:
     """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure."""
     spec = location.spec
     snapshot, failure = location.snapshot, location.failure
     serving = location.serving
     newest = location.newest or serving
-    entry = _base(spec)
-    entry.update(
-        {
-            "state": location.state.value,
-            "reason": location.reason,
-            "since": location.since,
-            "generation": location.generation,
-            "restarts": location.restarts,
-            "next_restart": location.next_restart,
-            "limits": _limits(spec),
-            "strays": [asdict(one) for one in location.strays],
-            "failure": None,
-            "process": _process(serving or newest, usage, detail=detail),
-            "environment": environment_status(spec, newest),
-            "verification": location.verification.as_data(),
-            "serving": None,
-            "warnings": [],
-            "conditions": [one.as_data() for one in location.conditions],
-            "log": {"path": str(location.log.path)},
-        }
-    )
+    entry: documents.LocationStatus = {
+        **_base(spec),
+        "state": location.state.value,
+        "reason": location.reason,
+        "since": location.since,
+        "generation": location.generation,
+        "restarts": location.restarts,
+        "next_restart": location.next_restart,
+        "limits": _limits(spec),
+        "strays": [{"pid": one.pid, "command": one.command} for one in location.strays],
+        "failure": None,
+        "process": _process(serving or newest, usage, detail=detail),
+        "environment": environment_status(spec, newest),
+        "verification": location.verification.as_data(),
+        "serving": None,
+        "warnings": [],
+        "conditions": [one.as_data() for one in location.conditions],
+        "log": {"path": str(location.log.path)},
+    }
     if failure is not None:
-        entry["failure"] = {
-            **failure.as_data(brief=not detail),
-            "generation": location.generation,
-        }
+        entry["failure"] = failure.as_data(location.generation, brief=not detail)
     if snapshot is not None:
         report = snapshot.report
         entry["warnings"] = snapshot.warnings
@@ -154,15 +151,16 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> dict[s
             "frameworks": report.get("frameworks", []),
         }
     if detail:
-        entry["log"]["tail"] = [line.as_data() for line in location.log.tail]
+        tail = [line.as_data() for line in location.log.tail]
+        entry["log"] = {"path": str(location.log.path), "tail": tail}
     return entry
 
 
-def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
+def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:
     """The entry of a location that somebody else serves."""
     return {
         **_base(spec),
-        "state": "elsewhere",
+        "state": ELSEWHERE,
         "reason": f"served elsewhere, at {spec.remote}: neither started nor watched here",
         "since": since,
         "generation": 0,
@@ -181,7 +179,7 @@ def remote_status(spec: LocationSpec, since: float) -> dict[str, Any]:
     }
 
 
-def _base(spec: LocationSpec) -> dict[str, Any]:
+def _base(spec: LocationSpec) -> documents.Configured:
     target = spec.target
     return {
         "name": spec.name,
@@ -200,7 +198,7 @@ def _base(spec: LocationSpec) -> dict[str, Any]:
     }
 
 
-def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str, Any] | None:
+def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> documents.Process | None:
     if attempt is None or not attempt.alive or attempt.placed is None:
         return None
     pid = attempt.placed.pid
@@ -215,32 +213,25 @@ def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> dict[str
     }
 
 
-def environment_status(spec: LocationSpec, attempt: Attempt | None) -> dict[str, Any]:
+def environment_status(spec: LocationSpec, attempt: Attempt | None) -> documents.Environment:
     """What a location runs in: as prepared for ``attempt``, or as far as ``spec`` tells."""
-    prepared = attempt.prepared if attempt is not None else None
-    sources = {
-        "requirements_file": _path(spec.environment.requirements_file),
-        "project": _path(spec.environment.project),
+    wanted = spec.environment
+    found: documents.Environment = {
+        "name": wanted.name or wanted.executable_path or "default",
+        "python": "",
+        "executable": wanted.executable_path or "",
+        "prefix": "",
+        "managed": wanted.managed,
+        "requirements_file": _path(wanted.requirements_file),
+        "project": _path(wanted.project),
     }
-    if prepared is None:
-        wanted = spec.environment
-        return {
-            **sources,
-            "name": wanted.name or wanted.executable_path or "default",
-            "python": "",
-            "executable": wanted.executable_path or "",
-            "prefix": "",
-            "managed": wanted.managed,
-        }
-    environment = prepared.environment
-    return {
-        **sources,
-        "name": environment.name,
-        "python": environment.interpreter.version_text,
-        "executable": str(environment.interpreter.executable),
-        "prefix": str(environment.prefix),
-        "managed": environment.managed,
-    }
+    if attempt is not None and attempt.prepared is not None:
+        made = attempt.prepared.environment
+        found["name"], found["managed"] = made.name, made.managed
+        found["python"] = made.interpreter.version_text
+        found["executable"] = str(made.interpreter.executable)
+        found["prefix"] = str(made.prefix)
+    return found
 
 
 def _limits(spec: LocationSpec) -> dict[str, float]:

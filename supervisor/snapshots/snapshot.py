@@ -13,11 +13,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner_shim import wire
 from supervisor.snapshots import msgpack_reader
 from supervisor.time_slices import Steps, at_once
+
+if TYPE_CHECKING:
+    from supervisor.documents import LoadWarning
 
 __all__ = [
     "Change",
@@ -71,7 +74,7 @@ class Snapshot:
         return len(self.definitions) + len(self.sources)
 
     @property
-    def warnings(self) -> list[dict[str, Any]]:
+    def warnings(self) -> list[LoadWarning]:
         """What the shim found worth a warning, as the report has it."""
         return list(self.report.get("warnings", ()))
 
@@ -236,7 +239,7 @@ _REPORT_TEXT = (
     "module",
     "attribute",
 )
-_REPORT_LISTS = ("files", "installed", "preloaded", "watch")
+_REPORT_LISTS = ("files", "installed", "preloaded")
 
 
 def _checked_report(report: Any) -> dict[str, Any]:

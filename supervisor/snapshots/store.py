@@ -27,11 +27,14 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner_shim import wire
 from supervisor.snapshots.database_files import DatabaseFiles
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
+
+if TYPE_CHECKING:
+    from supervisor import documents
 
 __all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
 
@@ -138,12 +141,8 @@ class SnapshotStore:
         """The generations that are kept, oldest first."""
         return await self._run(lambda: self._reading(lambda: self._generations(location), []))
 
-    async def history(self, location: str) -> list[dict[str, Any]]:
-        """What is kept of ``location``, oldest first, without its definitions.
-
-        Each has ``generation``, ``loaded_at``, ``fingerprint``, ``size``, ``counts`` (empty for one
-        kept by a version that did not note them), ``python``, ``frameworks`` and ``load_seconds``.
-        """
+    async def history(self, location: str) -> list[documents.Generation]:
+        """What is kept of ``location``, oldest first, without its definitions."""
         return await self._run(lambda: self._reading(lambda: self._history(location), []))
 
     def close(self) -> None:
@@ -262,7 +261,7 @@ class SnapshotStore:
         )
         return [row[0] for row in rows]
 
-    def _history(self, location: str) -> list[dict[str, Any]]:
+    def _history(self, location: str) -> list[documents.Generation]:
         assert self._database is not None
         rows = self._database.execute(
             "SELECT generation, loaded_at, fingerprint, report, "
@@ -270,7 +269,7 @@ class SnapshotStore:
             "WHERE location = ? ORDER BY generation",
             (location,),
         )
-        found = []
+        found: list[documents.Generation] = []
         for generation, loaded_at, fingerprint, packed, size in rows:
             try:
                 report = dict(wire.unpack(packed))

@@ -47,9 +47,9 @@ class Looked:
 def after_load(spec: LocationSpec, report: Mapping[str, Any]) -> Looked:
     """What a load that succeeded looked at, by the shim's ``report``."""
     files = tuple(dict.fromkeys((*report.get("files", ()), *_own_files(spec.target))))
-    folders = set(report.get("watch", ()))
+    folders: set[str] = set()
     if spec.target is not None and spec.target.kind is TargetKind.AUTOLOAD:
-        folders |= {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
+        folders = {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
     return Looked(files, tuple(folders), _places(spec))
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from supervisor import parameters
 from supervisor.errors import InvalidParameterError
+from supervisor.methods import METHODS, Method
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
@@ -237,14 +238,29 @@ async def logs(request: Request) -> Any:
     return await client.logs(name, lines=50 if lines is None else lines)
 
 
-async def order(request: Request) -> Any:
-    """Give an order."""
+async def _body(request: Request) -> dict[str, Any]:
     try:
         sent = json.loads(await request.body())
     except (ValueError, RecursionError):
         raise _InvalidError("the body is no JSON") from None
     if not isinstance(sent, dict):
         raise _InvalidError("the body must be an object")
+    return sent
+
+
+def _served(method: Method) -> Any:
+    async def served(request: Request) -> Any:
+        link = _link(request)
+        client = link.ordering_client if method.is_order else link.client
+        return await client.call_method(method.name, await _body(request))
+
+    served.__name__ = method.name
+    return served
+
+
+async def order(request: Request) -> Any:
+    """Give an order."""
+    sent = await _body(request)
     names = sent.get("locations", [])
     if sent.get("order") not in _ORDERS:
         raise _InvalidError(f"'order' must be one of {', '.join(_ORDERS)}")
@@ -280,6 +296,11 @@ _TABLE: Mapping[str, Any] = {
 
 ROUTES = [
     *(Route(f"/api/v1{path}", _answered(handler)) for path, handler in _TABLE.items()),
+    *(
+        Route(f"/api/v1/methods/{one.name}", _answered(_served(one)), methods=["POST"])
+        for one in METHODS.values()
+        if one.over_http
+    ),
     Route("/api/v1/orders", _answered(order), methods=["POST"]),
     Route("/api/v1/openapi.json", openapi),
 ]

@@ -24,7 +24,7 @@ from supervisor.errors import (
 from supervisor.snapshots import msgpack_reader
 from supervisor.snapshots.snapshot import Snapshot, definition_key
 from supervisor.web.render import kind_key
-from supervisor.web.shapes import checked
+from supervisor.web.shapes import LISTED, checked, is_external
 
 if TYPE_CHECKING:
     from supervisor.documents import Diff, History
@@ -39,9 +39,6 @@ _AT_ONCE = 4
 _LARGE = 256 * 1024
 _DIFFS = 8
 _NONE = "none"
-_LISTED = frozenset(
-    {"kind", "name", "repository", "description", "tags", "owners", "group", "lazy"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +286,7 @@ def _shelf(snapshot: Snapshot) -> Shelf:
 
 
 def _row(location: str, sent: Mapping[str, Any], start: int, place: int | None) -> Row:
-    one = checked(sent, _LISTED)
+    one = checked(sent, LISTED)
     pairs = tuple(f"{key}={value}" for key, value in one.get("tags", {}).items())
     people = tuple(one.get("owners", ()))
     description = one.get("description", "")
@@ -306,7 +303,7 @@ def _row(location: str, sent: Mapping[str, Any], start: int, place: int | None) 
         tags=pairs,
         lazy=bool(one.get("lazy")),
         text="\n".join(words).lower(),
-        external=_is_source(sent),
+        external=is_external(sent),
         start=start,
         place=place,
     )
@@ -324,10 +321,6 @@ def search(rows: Iterable[Row], text: str, *, kind: str = "", location: str = ""
     ]
 
 
-def _is_source(one: Mapping[str, Any]) -> bool:
-    return bool(one.get("is_source")) or one.get("execution_type") == "external"
-
-
 def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
     found: dict[str, Asset] = {}
 
@@ -337,7 +330,7 @@ def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
     for shelf in sorted(shelves, key=lambda one: one.location):
         for one in shelf.of_kind("asset"):
             node = asset(one["name"])
-            places = node.seen_in if _is_source(one) else node.homes
+            places = node.seen_in if is_external(one) else node.homes
             if shelf.location not in places:  # several repositories may have it
                 places.append(shelf.location)
             node.group = node.group or one.get("group")

@@ -20,7 +20,7 @@ from supervisor.web import timing
 from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
-from supervisor.web.shapes import checked
+from supervisor.web.shapes import LAUNCHED, PLACED, checked
 
 __all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
 
@@ -28,14 +28,6 @@ _MOST_NEAR = 60
 _MOST_DRAWN = 300
 _MOST_NODES = 200
 _MOST_GRAPHS = 20
-
-# Shown in a place of their own, or of no interest to people.
-_SHOWN = frozenset(
-    {
-        "kind", "name", "repository", "description", "tags", "owners", "metadata", "lazy", "graph",
-        "config", "dependencies", "cron_schedule", "execution_timezone", "job", "jobs", "asset_key",
-    }
-)  # fmt: skip
 
 
 async def definition(request: Request) -> Response:
@@ -69,7 +61,7 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs_of(one),
         others=others,
-        rest={key: one[key] for key in sorted(one.keys() - _SHOWN)},
+        rest={key: one[key] for key in sorted(one.keys() - PLACED)},
         **context,
     )
 
@@ -78,14 +70,14 @@ def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> s
     """The kind of the job ``name`` in the repository of ``one``."""
     for row in shelf.rows if shelf is not None else ():
         here = (row.name, row.repository) == (name, one.get("repository"))
-        if here and row.kind in ("job", "pipeline"):
+        if here and row.kind in LAUNCHED:
             return row.kind
     return None
 
 
 def _launchers(shelf: Shelf | None, one: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schedules and sensors of a job."""
-    if shelf is None or one["kind"] not in ("job", "pipeline"):
+    if shelf is None or one["kind"] not in LAUNCHED:
         return []
     return [
         other

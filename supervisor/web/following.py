@@ -54,7 +54,7 @@ class Following:
         await asyncio.wait([wait], timeout=timeout)
         if wait.done() and not wait.cancelled():
             return wait.result()
-        return {"lines": [], "next": cursor}, ""
+        return {"lines": [], "next": cursor, "before": None}, ""
 
     def close(self) -> None:
         """Let all go who wait."""

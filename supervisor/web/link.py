@@ -26,23 +26,12 @@ from supervisor.errors import (
     SupervisorError,
     UnknownLocationError,
 )
+from supervisor.states import TROUBLED, UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, Memory, StatusDocument
 
 __all__ = ["Link", "chosen_locations"]
-
-# What is wrong comes first.
-_STATE_ORDER = (
-    "failed",
-    "crashed",
-    "backoff",
-    "starting",
-    "loading",
-    "stopping",
-    "ready",
-    "stopped",
-)
 
 _log = logging.getLogger(__name__)
 
@@ -203,14 +192,13 @@ class Link:
             AsyncClient(found=found) as client,
             AsyncClient(found=found) as ordering,
             AsyncClient(found=found) as following,
+            contextlib.aclosing(client.watch(refresh=_REFRESH)) as documents,
         ):
-            document = await client.status()
-            self._clients = (client, ordering, following)
             try:
-                while True:
+                async for document in documents:
+                    self._clients = (client, ordering, following)
                     self._take(document)
                     await asyncio.sleep(_PAUSE + _PAUSE_EACH * len(document["locations"]))
-                    document = await client.status(since=document["revision"], timeout=_REFRESH)
             finally:
                 self._clients = None
 
@@ -263,8 +251,9 @@ def _text(one: LocationStatus) -> str:
     return "\n".join([*(str(part or "") for part in parts), *frameworks]).lower()
 
 
-def _rank(state: str) -> int:
-    return _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
+def _rank(state: str) -> tuple[bool, bool, str]:
+    """What is wrong comes first, what is under way second."""
+    return state not in TROUBLED, state not in UNDER_WAY, state
 
 
 _SORTS: Mapping[str, Any] = {

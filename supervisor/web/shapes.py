@@ -1,6 +1,7 @@
 """Definitions as the pages may rely on them, whatever a shim sent.
 
-Owns one check. The supervisor looks at the frame of a snapshot (kind, name, keys) and passes on the
+Owns the fields that pages take apart, each declared once with its shape and its place, and one check.
+The supervisor looks at the frame of a snapshot (kind, name, keys) and passes on the
 rest as it came from user code's process; here every field that a page takes apart has the shape that
 docs/snapshot.md promises, or is left out. Fields that are only printed stay as they are.
 """
@@ -8,9 +9,10 @@ docs/snapshot.md promises, or is left out. Fields that are only printed stay as 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["checked"]
+__all__ = ["FIELDS", "LAUNCHED", "LISTED", "PLACED", "Field", "checked", "is_external"]
 
 _DEEPEST = 20
 
@@ -21,8 +23,8 @@ def checked(definition: Mapping[str, Any], only: Collection[str] | None = None) 
     for name, value in definition.items():
         if only is not None and name not in only:
             continue
-        shape = _SHAPES.get(name)
-        kept = value if shape is None else shape(value)
+        field = FIELDS.get(name)
+        kept = value if field is None else field.shape(value)
         if kept is not None:
             found[name] = kept
     return found
@@ -108,25 +110,49 @@ def _graph(value: Any, depth: int = 0) -> dict[str, Any] | None:
     return {"nodes": found}
 
 
-_SHAPES: Mapping[str, Callable[[Any], Any]] = {
-    "kind": _text,
-    "name": _text,
-    "repository": _text,
-    "description": _text,
-    "tags": _tags,
-    "owners": _texts,
-    "metadata": _map,
-    "lazy": bool,
-    "graph": _graph,
-    "config": _config,
-    "dependencies": _texts,
-    "group": _text,
-    "is_source": bool,
-    "execution_type": _text,
-    "cron_schedule": _text_or_texts,
-    "execution_timezone": _text,
-    "default_status": _text,
-    "job": _text,
-    "jobs": _texts,
-    "asset_key": _texts,
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a definition that a page takes apart.
+
+    ``listed``: a row of a list has it. ``placed``: the page of a definition has a place for it, and
+    does not print it among the others.
+    """
+
+    shape: Callable[[Any], Any]
+    listed: bool = False
+    placed: bool = True
+
+
+FIELDS: Mapping[str, Field] = {
+    "kind": Field(_text, listed=True),
+    "name": Field(_text, listed=True),
+    "repository": Field(_text, listed=True),
+    "description": Field(_text, listed=True),
+    "tags": Field(_tags, listed=True),
+    "owners": Field(_texts, listed=True),
+    "metadata": Field(_map),
+    "lazy": Field(bool, listed=True),
+    "graph": Field(_graph),
+    "config": Field(_config),
+    "dependencies": Field(_texts),
+    "group": Field(_text, listed=True, placed=False),
+    "is_source": Field(bool, placed=False),
+    "execution_type": Field(_text, placed=False),
+    "cron_schedule": Field(_text_or_texts),
+    "execution_timezone": Field(_text),
+    "default_status": Field(_text, placed=False),
+    "job": Field(_text),
+    "jobs": Field(_texts),
+    "asset_key": Field(_texts),
 }
+"""The fields that pages take apart (docs/snapshot.md); all others are printed as they are."""
+
+LISTED = frozenset(name for name, field in FIELDS.items() if field.listed)
+PLACED = frozenset(name for name, field in FIELDS.items() if field.placed)
+LAUNCHED = frozenset({"job", "pipeline"})
+"""The kinds that schedules and sensors launch."""
+
+
+def is_external(definition: Mapping[str, Any]) -> bool:
+    """True for an asset that is known here and made elsewhere."""
+    return bool(definition.get("is_source")) or definition.get("execution_type") == "external"

@@ -20,7 +20,8 @@ from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
-from supervisor.workspace_files.schema import MAX_COMPARED, Reading, Record, near
+from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.schema import MAX_COMPARED, Record, near
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 

@@ -58,7 +58,8 @@ class Node:
 
     ``value`` is a str, int, float, bool or None for a scalar (in TOML also a date), a list of nodes for a list and a
     dict of nodes by key for a map. ``text`` is a scalar as it was written, ``keys`` where each key
-    of a map stands, ``size`` the number of nodes in the expanded tree.
+    of a map stands, ``size`` the number of nodes in the expanded tree. ``flaw`` is what is wrong with
+    the text of a list or map, or of a scalar in it: then not all in it is as it was meant.
     """
 
     kind: Kind
@@ -67,6 +68,7 @@ class Node:
     text: str = ""
     keys: dict[str, SourcePosition] = field(default_factory=dict)
     size: int = 1
+    flaw: ConfigurationProblem | None = None
 
     def describe(self) -> str:
         """What stands here, in words short enough for a sentence."""
@@ -84,6 +86,12 @@ class Node:
         if isinstance(self.value, bool):
             return f"{shown} (true or false)"
         return f"the {'number' if isinstance(self.value, int | float) else 'date'} {shown}"
+
+    def first_flaw(self) -> ConfigurationProblem | None:
+        """That of this node, or of one below it."""
+        children = self.value.values() if self.kind == "map" else self.value
+        below = (child.first_flaw() for child in children) if self.kind != "scalar" else ()
+        return self.flaw or next((one for one in below if one is not None), None)
 
     def plain(self) -> Any:
         """The value as plain data that JSON and msgpack can carry, without positions."""
@@ -162,10 +170,11 @@ def _position_at(file: str, text: str, offset: int) -> SourcePosition:
     return SourcePosition(file, line, offset - (text.rfind("\n", 0, offset) + 1) + 1)
 
 
-def parse_yaml(text: str, file: str) -> Node | None:
-    """The tree of the one YAML document in ``text``; None when there is none.
+def parse_yaml(text: str, file: str) -> tuple[Node | None, list[ConfigurationProblem]]:
+    """The tree of the one YAML document in ``text``, None when there is none, and all its flaws.
 
-    Raises DocumentError. All duplicate keys and bad scalars come at once, a syntax error alone.
+    Flaws are duplicate keys, bad scalars and the like: the rest can be read. Raises DocumentError for
+    what is no YAML.
     """
     import yaml
 
@@ -219,12 +228,12 @@ class _Composer:
         self._yaml = yaml
         self._loader = loader(text)
         self._file = file
-        self._problems: list[ConfigurationProblem] = []
+        self._flaws: list[ConfigurationProblem] = []
         self._anchors: dict[str, Node] = {}
         self._stack: list[_Frame] = []
         self._root: Node | None = None
 
-    def document(self) -> Node | None:
+    def document(self) -> tuple[Node | None, list[ConfigurationProblem]]:
         yaml = self._yaml
         documents = 0
         while self._loader.check_event():
@@ -245,16 +254,22 @@ class _Composer:
                 self._open(event, "map", {}, ("map",))
             elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
                 self._close()
-        if self._problems:
-            raise DocumentError(*self._problems)
-        return self._root
+        return self._root, self._flaws
 
     def _place(self, event: Any) -> SourcePosition:
         return SourcePosition(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def _add(self, position: SourcePosition, message: str, **more: str) -> None:
-        if len(self._problems) < 100:
-            self._problems.append(ConfigurationProblem(position, "", message, **more))
+    def _add(
+        self, position: SourcePosition, message: str, node: Node | None = None, **more: str
+    ) -> None:
+        """A flaw of ``node``, by default of what is open."""
+        flaw = ConfigurationProblem(position, "", message, **more)
+        if node is None and self._stack:
+            node = self._stack[-1].node
+        if node is not None:
+            node.flaw = node.flaw or flaw
+        if len(self._flaws) < 100:
+            self._flaws.append(flaw)
 
     def _tag(self, event: Any, allowed: tuple[str, ...]) -> None:
         tag = event.tag
@@ -286,9 +301,13 @@ class _Composer:
             for base in bases:
                 if base.kind != "map":
                     self._add(
-                        place, f"<< merges {base.describe()}", expected="a map or a list of maps"
+                        place,
+                        f"<< merges {base.describe()}",
+                        frame.node,
+                        expected="a map or a list of maps",
                     )
                     continue
+                frame.node.flaw = frame.node.flaw or base.flaw
                 for key, child in base.value.items():
                     if key not in frame.node.value:
                         frame.node.value[key] = child

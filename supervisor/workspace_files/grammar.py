@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
 from supervisor.workspace_files.schema import (
     AnyMap,
@@ -21,7 +22,6 @@ from supervisor.workspace_files.schema import (
     MapOf,
     Named,
     OneOrMore,
-    Reading,
     Record,
     RecordShape,
     Shape,

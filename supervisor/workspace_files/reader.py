@@ -18,8 +18,9 @@ from supervisor.workspace_files.discovery import COMMAND_LINE, locate
 from supervisor.workspace_files.document import DocumentError, Node, parse_yaml, read_text
 from supervisor.workspace_files.grammar import ATTRIBUTE, MODULE, PATH
 from supervisor.workspace_files.locations import WorkspaceFile
+from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.projects import build_toml_file
-from supervisor.workspace_files.schema import Invalid, Reading, Record, Shape
+from supervisor.workspace_files.schema import Invalid, Record, Shape
 from supervisor.workspace_files.toml import TomlDocument
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
                     build_toml_file(TomlDocument(text, str(path)), path, assembly)
                     others += 1
                     continue
-                node = parse_yaml(text, str(path))
+                node, flaws = parse_yaml(text, str(path))
             except DocumentError as error:
                 assembly.document_problems(error.problems)
                 assembly.incomplete = error.problems[0]
                 continue
+            with assembly.reading.apart():  # each concerns the part that it is in
+                assembly.reading.flaws(flaws)
             if node is None or node.value is None:
                 assembly.reading.problem(
                     SourcePosition(str(path), 1, 1),

@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any
 
 from supervisor.workspace_files.document import UNUSABLE, Node, shorten
-from supervisor.workspace_files.schema import INVALID, Invalid, Reading, Shape, either, near
+from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.schema import INVALID, Invalid, Shape, either, near
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
 

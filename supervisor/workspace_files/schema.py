@@ -7,22 +7,21 @@ at once. Refuses to know any key of any file, to touch the file system or to rai
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.errors import ConfigurationProblem
 from supervisor.specs import SourcePosition
 from supervisor.workspace_files.document import Node, shorten
+from supervisor.workspace_files.problems import Reading
 
 __all__ = [
     "INVALID",
     "MAX_COMPARED",
-    "MAX_PROBLEMS",
     "AnyMap",
     "Choice",
     "FalseOr",
@@ -33,10 +32,8 @@ __all__ = [
     "MapOf",
     "Named",
     "OneOrMore",
-    "Reading",
     "Record",
     "RecordShape",
-    "Scope",
     "Shape",
     "either",
     "near",
@@ -46,9 +43,6 @@ __all__ = [
 MAX_COMPARED = 500
 """Names that a misspelling is compared with; more would make a hostile file slow to refuse."""
 
-MAX_PROBLEMS = 1000
-"""More than anybody reads; a bound for files that are not what they seem."""
-
 
 class Invalid:
     def __repr__(self) -> str:
@@ -57,53 +51,6 @@ class Invalid:
 
 INVALID: Final = Invalid()
 """What a shape gives back when it found no usable value; the problem is told already."""
-
-
-@dataclass(slots=True)
-class Scope:
-    """A part of a file that stands alone; ``problem`` is the first thing wrong with it."""
-
-    problem: ConfigurationProblem | None = None
-
-
-@dataclass(slots=True)
-class Reading:
-    """One pass over the files: the environment for ``{env: …}``, and the problems found so far."""
-
-    environ: Mapping[str, str]
-    problems: list[ConfigurationProblem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    _told: set[tuple[SourcePosition, str]] = field(default_factory=set)
-    _scope: Scope = field(default_factory=Scope)
-
-    @contextlib.contextmanager
-    def apart(self) -> Iterator[Scope]:
-        """A scope for what is read meanwhile: its problems concern it, and not what it is part of."""
-        outer, self._scope = self._scope, Scope()
-        try:
-            yield self._scope
-        finally:
-            self._scope = outer
-
-    def blame(self, problem: ConfigurationProblem | None) -> None:
-        """What is read now depends on what has ``problem``, which is told elsewhere."""
-        self._scope.problem = self._scope.problem or problem
-
-    def problem(
-        self,
-        position: SourcePosition,
-        path: str,
-        message: str,
-        *,
-        expected: str = "",
-        suggestion: str = "",
-    ) -> None:
-        """Notes one problem; the same one is noted once, however many aliases lead to it."""
-        found = ConfigurationProblem(position, path, message, expected, suggestion)
-        self.blame(found)
-        if (position, message) not in self._told and len(self._told) < MAX_PROBLEMS:
-            self._told.add((position, message))
-            self.problems.append(found)
 
 
 @dataclass(slots=True)
@@ -207,6 +154,7 @@ class ListOf(Shape):
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         if node.kind != "list" or not (node.value or self._empty):
             return self.wrong(node, path, reading)
+        reading.blame(node.flaw)
         read = self._item.apart if self._apart else self._item.read
         values = [read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)]
         return [value for value in values if not isinstance(value, Invalid)]
@@ -240,6 +188,7 @@ class OneOrMore(Shape):
         self.expected = expected
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
+        reading.blame(node.flaw)
         children = node.value if node.kind == "list" else [node]
         pairs = []
         for index, child in enumerate(children):
@@ -276,6 +225,7 @@ class MapOf(Shape):
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         if node.kind != "map":
             return self.wrong(node, path, reading)
+        reading.blame(node.flaw)
         values = {}
         for key, child in node.value.items():
             bad = self._check(key) if self._check else None
@@ -299,6 +249,7 @@ class AnyMap(Shape):
     expected = "a map of names to values"
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
+        reading.blame(node.first_flaw())
         return node.plain() if node.kind == "map" else self.wrong(node, path, reading)
 
     def schema(self) -> dict[str, Any]:
@@ -366,6 +317,7 @@ class RecordShape(Shape):
             return value if isinstance(value, Invalid) else Record(node, path, {short: value})
         if node.kind != "map":
             return self.wrong(node, path, reading)
+        reading.blame(node.flaw)
         record = Record(node, path, {})
         usable = True
         meant = set()
@@ -448,6 +400,7 @@ class Choice(Shape):
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         if node.kind != "map":
             return self.wrong(node, path, reading)
+        reading.blame(node.flaw)
         chosen = [key for key in node.value if key in self.fields]
         meant: dict[str, str] = {}
         for key in node.value:

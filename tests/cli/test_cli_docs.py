@@ -10,8 +10,8 @@ from places import ROOT
 
 from supervisor import AsyncClient, Client, errors
 from supervisor.cli.app import supervise
-from supervisor.locations.lifecycle import State
 from supervisor.presentation.words import SYMBOLS
+from supervisor.states import STATES
 
 DOCS = ROOT / "docs"
 
@@ -41,7 +41,9 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 
 def test_every_state_is_in_the_reference() -> None:
     text = (DOCS / "cli.md").read_text()
-    assert set(SYMBOLS) == {*map(str, State), "elsewhere"}
+    assert set(SYMBOLS) == set(STATES)
+    styles = (ROOT / "supervisor" / "web" / "static" / "page.css").read_text()
+    assert set(STATES) - {"stopped"} == set(re.findall(r"\.state\.(\w+)", styles))
     for state, (symbol, _) in SYMBOLS.items():
         assert f"`{symbol}` `{state}`" in text
 

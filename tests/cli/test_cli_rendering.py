@@ -399,7 +399,7 @@ def test_events_of_the_workspace() -> None:
     assert first.text.splitlines()[1] == "  /w.yaml:2:5: x: is unknown"
     assert events(Seen(broken), broken) == []
     assert [one.text for one in events(Seen(broken), document())] == [
-        "the workspace can be read again"
+        "the workspace has no problems any more"
     ]
     condition = {"key": "disk", "message": "the disk is full", "hint": "make room", "since": 1.0}
     full = document(warnings=["the disk is full"], conditions=[condition])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runner_shim import wire
-from supervisor.client import requests
-from supervisor.client.requests import Conversation
+from supervisor.client import operations, requests
+from supervisor.client.requests import Call, Conversation
 from supervisor.errors import (
     ConfigurationError,
     NotRunningError,
@@ -16,17 +18,22 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.locations.lifecycle import UNDER_WAY
+from supervisor.methods import LONGEST_HOLD
+
+
+def first(plan: operations.Plan[Any]) -> Call[Any]:
+    """The first call that an operation makes."""
+    return next(plan)
 
 
 def test_requests_are_numbered_and_carry_what_was_given() -> None:
     conversation = Conversation("w.yaml")
-    first, frames = conversation.request(requests.listing("job", None))
-    second, _ = conversation.request(requests.shutdown(False))
-    assert second == first + 1
+    number, frames = conversation.request(first(operations.definitions("job")))
+    second, _ = conversation.request(first(operations.shutdown()))
+    assert second == number + 1
     assert wire.unpack(frames[0]) == {
-        "v": 1,
-        "id": first,
+        "v": 2,
+        "id": number,
         "method": "list",
         "params": {"kind": "job"},
     }
@@ -56,7 +63,7 @@ def test_what_is_no_reply_is_a_protocol_error(frames: list[bytes]) -> None:
 )
 def test_each_code_becomes_its_error(code: str, kind: type[Exception]) -> None:
     conversation = Conversation("w.yaml")
-    call = requests.show("risk", "nightly", None, None)
+    call = first(operations.show("risk", "nightly"))
     header = {"error": {"code": code, "message": "it went wrong", "hint": "do this"}}
     with pytest.raises(kind) as caught:
         conversation.result(call, header, [])
@@ -83,11 +90,11 @@ def test_configuration_problems_come_back_whole() -> None:
 @pytest.mark.parametrize(
     ("call", "result", "payload"),
     [
-        (requests.status(None, None, 1), {"format": 2}, []),
-        (requests.status(None, None, 1), [], []),
-        (requests.snapshot("a", None), {"location": "a"}, [b"", b""]),
-        (requests.snapshot("a", None), {}, []),
-        (requests.shutdown(False), {"pid": None}, []),
+        (first(operations.status()), {"format": 2}, []),
+        (first(operations.status()), [], []),
+        (first(operations.snapshot("a")), {"location": "a"}, [b"", b""]),
+        (first(operations.snapshot("a")), {}, []),
+        (first(operations.shutdown()), {"pid": None}, []),
     ],
 )
 def test_an_answer_of_another_shape_is_a_protocol_error(
@@ -98,10 +105,7 @@ def test_an_answer_of_another_shape_is_a_protocol_error(
 
 
 def test_a_wait_is_held_back_for_a_bounded_time_only() -> None:
-    assert requests.wait([], 3600).hold == requests.LONGEST_HOLD
-    assert requests.wait([], -1).hold == 0
-    assert requests.status(None, None, 30).hold == 0
-
-
-def test_the_states_under_way_are_those_of_the_life_cycle() -> None:
-    assert set(UNDER_WAY) == requests.UNDER_WAY
+    assert first(operations.wait(timeout=3600)).hold == LONGEST_HOLD
+    assert first(operations.wait(timeout=0)).hold == 0
+    assert first(operations.status(timeout=30)).hold == 0
+    assert first(operations.status(since=1, timeout=3600)).hold == LONGEST_HOLD

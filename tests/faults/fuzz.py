@@ -28,7 +28,8 @@ with atheris.instrument_imports(include=["supervisor", "runner_shim"]):
     from runner_shim import wire
     from supervisor.errors import ConfigurationError, ProtocolError
     from supervisor.locations.failures import from_shim, scene_of
-    from supervisor.server.rpc import Control
+    from supervisor.methods import METHODS
+    from supervisor.server.rpc import VERSION, read_request
     from supervisor.snapshots.snapshot import SnapshotError, accept, compare
     from supervisor.workspace_files import Selection, projects, reader, resolve  # noqa: F401
 
@@ -75,7 +76,7 @@ def messages(data: bytes) -> None:
     message, (definitions, sources) = wire.decode(parts)
     failure = from_shim(message["failure"])
     scene_of(failure)
-    json.dumps(failure.as_data())
+    json.dumps(failure.as_data(1))
     with contextlib.suppress(SnapshotError):
         snapshot = accept(
             "a",
@@ -110,7 +111,9 @@ def snapshots(data: bytes) -> None:
 def requests(data: bytes) -> None:
     """What a client asks."""
     with contextlib.suppress(ProtocolError):
-        Control._parse([data])
+        request = read_request([data])
+        if request["method"] in METHODS:
+            METHODS[request["method"]].read(request.get("params") or {})
 
 
 @functools.cache
@@ -154,7 +157,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "snapshots": (snapshots, [_DEFINITIONS]),
     "requests": (
         requests,
-        [wire.pack({"v": 1, "id": 1, "method": "status", "params": {"locations": ["a"]}})],
+        [wire.pack({"v": VERSION, "id": 1, "method": "status", "params": {"location": "a"}})],
     ),
     "yaml": (_workspace("workspace.yaml"), [(EXAMPLES / "workspace.yaml").read_bytes()]),
     "toml": (

@@ -21,6 +21,7 @@ import zmq
 from scene import Scene, place
 
 from runner_shim import wire
+from supervisor.client.requests import VERSION
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -162,7 +163,7 @@ def asking(scene: Counted, request: dict[str, Any], times: int) -> None:
     with greedy(place(scene).control_address) as socket:
         for _ in range(times):
             with contextlib.suppress(zmq.Again):  # it may be held up: that is one way to be bounded
-                socket.send(wire.pack({"v": 1, "id": 1, **request}))
+                socket.send(wire.pack({"v": VERSION, "id": 1, **request}))
         for _ in range(5):
             expect_answers(scene)
             time.sleep(0.2)  # it is busy with them

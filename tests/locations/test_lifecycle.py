@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.locations.lifecycle import (
-    RESTING,
-    UNDER_WAY,
     Event,
     IllegalTransitionError,
-    State,
     allowed,
     next_state,
 )
+from supervisor.states import RESTING, UNDER_WAY, State
 
 PAIRS = list(itertools.product(State, Event))
 

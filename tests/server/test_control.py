@@ -14,12 +14,13 @@ import zmq.asyncio
 
 from runner_shim import wire
 from supervisor.errors import RequestError, UnknownLocationError
+from supervisor.methods import Method, Parameter, Role
 from supervisor.server.rpc import VERSION, Control
 from supervisor.server.turns import held
 
 
 async def echo(params):
-    return {"params": dict(params)}, [b"more"]
+    return {"params": {name: one for name, one in params.items() if one is not None}}, [b"more"]
 
 
 async def hang(params):
@@ -41,7 +42,7 @@ async def broken(params):
 
 async def work(params):
     """Computed without a pause, as a status document is; counts for ``params["by"]``."""
-    if params.get("gate"):
+    if params["gate"]:
         async with held():
             await GATES[params["gate"]].wait()
     COMPUTED[params["by"]] += 1
@@ -53,13 +54,23 @@ async def work(params):
 
 COMPUTED: Counter[str] = Counter()
 GATES: dict[str, asyncio.Event] = {}
-METHODS = {
+HANDLERS = {
     "work": work,
     "echo": echo,
     "hang": hang,
     "unknown": unknown,
     "refuse": refuse,
     "broken": broken,
+}
+
+
+ANY = [
+    Parameter(name, "anything", "any", {}, lambda name, value: value)
+    for name in ("a", "by", "gate", "more")
+]
+METHODS = {
+    name: (Method(name, "A method.", Role.VIEWER, "Any", tuple(ANY)), handler)
+    for name, handler in HANDLERS.items()
 }
 
 
@@ -141,11 +152,17 @@ async def test_a_defect_of_ours_is_a_reply_and_is_logged(runtime, caplog):
         (b"\xc1", "the request is not msgpack"),
         (b"", "the request is not msgpack"),
         ([1], "the request names no method"),
-        ({"v": 1, "id": 1}, "the request names no method"),
-        ({"v": 1, "id": 1, "method": 3}, "the request names no method"),
+        ({"v": VERSION, "id": 1}, "the request names no method"),
+        ({"v": VERSION, "id": 1, "method": 3}, "the request names no method"),
         ({"v": 9, "id": 1, "method": "echo"}, "the client speaks control protocol 9"),
-        ({"v": 1, "id": 1, "method": "echo", "params": [1]}, "the request's params are no map"),
-        ({"v": 1, "id": 1, "method": "ech"}, "no method is named 'ech'; there are broken, echo"),
+        (
+            {"v": VERSION, "id": 1, "method": "echo", "params": [1]},
+            "the request's params are no map",
+        ),
+        (
+            {"v": VERSION, "id": 1, "method": "ech"},
+            "no method is named 'ech'; there are broken, echo",
+        ),
     ],
 )
 async def test_what_is_no_request_says_why_and_ends_nothing(runtime, request_, message):

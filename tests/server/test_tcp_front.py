@@ -19,6 +19,7 @@ from supervised import environ, job, make_workspace, poll
 
 from runner_shim import wire
 from supervisor.client.client import Client
+from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.runtime_dir import running_supervisors
 from supervisor.server import tcp_front
@@ -112,7 +113,7 @@ async def serving(tmp_path: Path, told=lambda text: None):
 
 
 async def asked(one: zmq.asyncio.Socket) -> bytes:
-    await one.send(wire.pack({"v": 1, "id": 1, "method": "status"}))
+    await one.send(wire.pack({"v": VERSION, "id": 1, "method": "status"}))
     _header, payload = await asyncio.wait_for(one.recv_multipart(), 60)
     return payload
 

@@ -328,7 +328,7 @@ def test_what_is_wrong_with_the_workspace_is_at_the_top_of_every_page(tmp_path: 
             problems = list(document["supervisor"]["configuration_problems"])
             if not problems:
                 made.client.status(since=document["revision"], timeout=5)
-        poll_now(lambda: "cannot be read" in made.page.get("/").text, "the page knows")
+        poll_now(lambda: "The workspace has a problem" in made.page.get("/").text, "the page knows")
         for path, params in (
             ("/", {}),
             ("/location", {"name": "one"}),

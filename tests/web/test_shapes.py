@@ -13,7 +13,7 @@ from supervisor.web import timing
 from supervisor.web.catalogue import _assets, _shelf, search
 from supervisor.web.definitions import graphs_of
 from supervisor.web.render import _templates
-from supervisor.web.shapes import _SHAPES, checked
+from supervisor.web.shapes import FIELDS, checked
 
 values = st.recursive(
     st.none()
@@ -35,7 +35,7 @@ KINDS = st.sampled_from(["job", "asset", "schedule", "sensor", "resource", "odd"
 
 
 @settings(max_examples=150, deadline=None)
-@given(kind=KINDS, fields=st.dictionaries(st.sampled_from(sorted(_SHAPES)), values))
+@given(kind=KINDS, fields=st.dictionaries(st.sampled_from(sorted(FIELDS)), values))
 def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) -> None:
     given_definition = {**fields, "kind": kind, "name": "it"}
     given_definition.pop("repository", None)

@@ -99,6 +99,36 @@ load_from:
 {GOOD}""",
         {"b.py": BROKEN, "c.py": BROKEN, "good.py": SOUND},
     ),
+    "a key that stands twice in an entry": (
+        f"load_from:\n- python_file: {{relative_path: b.py, env: {{}}, env: {{A: b}}}}\n{GOOD}",
+        {"b.py": BROKEN, "good.py": SOUND},
+    ),
+    "a key that stands twice in its metadata": (
+        f"load_from:\n- python_file: {{relative_path: b.py, metadata: {{a: {{b: 1, b: 2}}}}}}\n{GOOD}",
+        {"b.py": BROKEN, "good.py": SOUND},
+    ),
+    "a scalar that cannot be": (
+        f"load_from:\n- python_file: {{relative_path: b.py, env: {{A: !!int x}}}}\n{GOOD}",
+        {"b.py": BROKEN, "good.py": SOUND},
+    ),
+    "a key that stands twice in an environment": (
+        f"""environments: {{e: {{python: "3.8", python: "3.9"}}}}
+load_from:
+- python_file: {{relative_path: b.py, environment: e}}
+{GOOD}""",
+        {"b.py": BROKEN, "good.py": SOUND},
+    ),
+    "a key that stands twice at the top": (
+        f"load_from: []\nload_from:\n{GOOD}",
+        {None: BROKEN},
+    ),
+    "a merge of what has a flaw": (
+        f"""load_from:
+- python_file: &a {{relative_path: b.py, env: {{}}, env: {{}}}}
+- python_file: {{<<: *a, location_name: c}}
+{GOOD}""",
+        {"b.py": BROKEN, "c": BROKEN, "good.py": SOUND},
+    ),
     "no port": (
         f"load_from:\n- grpc_server: {{location_name: b}}\n{GOOD}",
         {"b": BROKEN, "good.py": SOUND},

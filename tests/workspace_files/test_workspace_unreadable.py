@@ -22,8 +22,8 @@ from supervisor.workspace_files import Selection, resolve
         (b"x: " + b"[" * 60, 1, 53, "deeper than 50"),
         (b"[" * 900, 1, 51, "deeper than 50"),
         (b"- " * 100_000, 1, 101, "deeper than 50"),
-        (b'x: "' + b"y" * 200_000 + b'"', 1, 4, "too long"),
-        (b"x: " + b"9" * 10_000, 1, 4, "cannot be read as int"),
+        (b'load_from: "' + b"y" * 200_000 + b'"', 1, 12, "too long"),
+        (b"load_from: " + b"9" * 10_000, 1, 12, "cannot be read as int"),
     ],
 )
 def test_hostile_bytes(tmp_path: Path, data: bytes, line: int, column: int, message: str) -> None:

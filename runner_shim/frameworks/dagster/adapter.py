@@ -10,24 +10,10 @@ Nothing but this module is imported before a Dagster object was found.
 
 import sys
 
+from runner_shim.frameworks.adapter import Adapter
 from runner_shim.loading.load_failure import LoadFailure
 
-__all__ = [
-    "NAME",
-    "autoload",
-    "collect",
-    "describe",
-    "discover",
-    "failure_files",
-    "files",
-    "from_attribute",
-    "judge",
-    "loaded",
-    "prepare",
-    "version",
-]
-
-NAME = "dagster"
+__all__ = ["Dagster"]
 
 _ASSETS = (
     "AssetsDefinition",
@@ -51,154 +37,164 @@ class Roots:
         self.repositories = None
 
 
-def loaded():
-    """True when the user's code has imported Dagster."""
-    return hasattr(sys.modules.get("dagster"), "RepositoryDefinition")
+class Dagster(Adapter):
+    """Dagster's definitions, of any version from 0.9 on."""
 
+    name = "dagster"
 
-def version():
-    """Dagster's version, as it says itself."""
-    return str(getattr(sys.modules.get("dagster"), "__version__", ""))
+    def loaded(self):
+        """True when the user's code has imported Dagster."""
+        return hasattr(sys.modules.get("dagster"), "RepositoryDefinition")
 
+    def version(self):
+        """Dagster's version, as it says itself."""
+        return str(getattr(sys.modules.get("dagster"), "__version__", ""))
 
-def judge(exception):
-    """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
+    def discover(self, members, module_name, warn):
+        """The roots of a module by Dagster's precedence, or None when it has nothing of Dagster.
 
-    Dagster raises while the module is imported (old versions check a repository there) or when a
-    repository is made of what was found; the caller of this adapter judges both alike.
-    """
-    from runner_shim.frameworks.dagster import repository as contents
+        One ``@definitions`` function, else one Definitions, else all repositories, else exactly one
+        job, else exactly one graph, else all assets. Two names for one object count as one. Raises
+        LoadFailure ``ambiguous_definitions`` where Dagster wants exactly one and finds more.
+        """
+        from runner_shim.frameworks.dagster.read import is_a
 
-    return contents.judge(exception)
-
-
-def discover(members, module_name, warn):
-    """The roots of a module by Dagster's precedence, or None when it has nothing of Dagster.
-
-    One ``@definitions`` function, else one Definitions, else all repositories, else exactly one
-    job, else exactly one graph, else all assets. Two names for one object count as one. Raises
-    LoadFailure ``ambiguous_definitions`` where Dagster wants exactly one and finds more.
-    """
-    from runner_shim.frameworks.dagster.read import is_a
-
-    found = _Members(members)
-    single = (
-        ("@definitions functions", found.named("LazyDefinitions"), "keep one of them"),
-        (
-            "Definitions objects",
-            found.named("Definitions"),
-            "join them with Definitions.merge, or name one with `attribute`",
-        ),
-    )
-    for what, values, hint in single:
-        if len(values) > 1:
-            raise _ambiguous(what, values, module_name, hint)
-        if values:
-            _warn_shadowed_roots(found, values[0], module_name, warn)
-            return Roots(values, found.others(values), module_name)
-    repositories = found.named("RepositoryDefinition", "PendingRepositoryDefinition")
-    if repositories:
-        return Roots(repositories, found.others(repositories), module_name)
-    jobs = found.jobs()
-    if len(jobs) > 1:
-        raise _ambiguous(
-            "jobs" if any(is_a(job, "JobDefinition") for _, job in jobs) else "pipelines",
-            jobs,
-            module_name,
-            "put them into a repository or Definitions, or name one with `attribute`",
+        found = _Members(members)
+        single = (
+            ("@definitions functions", found.named("LazyDefinitions"), "keep one of them"),
+            (
+                "Definitions objects",
+                found.named("Definitions"),
+                "join them with Definitions.merge, or name one with `attribute`",
+            ),
         )
-    if jobs:
-        return Roots(jobs, found.others(jobs), module_name)
-    graphs = found.graphs()
-    if len(graphs) > 1:
-        raise _ambiguous(
-            "graphs",
-            graphs,
-            module_name,
-            "put them into a repository or Definitions, or name one with `attribute`",
-        )
-    if graphs:
-        return Roots(graphs, found.others(graphs), module_name)
-    return _all_assets(found, members, module_name)
+        for what, values, hint in single:
+            if len(values) > 1:
+                raise _ambiguous(what, values, module_name, hint)
+            if values:
+                _warn_shadowed_roots(found, values[0], module_name, warn)
+                return Roots(values, found.others(values), module_name)
+        repositories = found.named("RepositoryDefinition", "PendingRepositoryDefinition")
+        if repositories:
+            return Roots(repositories, found.others(repositories), module_name)
+        jobs = found.jobs()
+        if len(jobs) > 1:
+            raise _ambiguous(
+                "jobs" if any(is_a(job, "JobDefinition") for _, job in jobs) else "pipelines",
+                jobs,
+                module_name,
+                "put them into a repository or Definitions, or name one with `attribute`",
+            )
+        if jobs:
+            return Roots(jobs, found.others(jobs), module_name)
+        graphs = found.graphs()
+        if len(graphs) > 1:
+            raise _ambiguous(
+                "graphs",
+                graphs,
+                module_name,
+                "put them into a repository or Definitions, or name one with `attribute`",
+            )
+        if graphs:
+            return Roots(graphs, found.others(graphs), module_name)
+        return _all_assets(found, members, module_name)
 
+    def from_attribute(self, value, name, module_name, warn):
+        """The roots that one named object makes, or None when it is nothing that Dagster loads."""
+        from runner_shim.frameworks.dagster.jobs import is_job
+        from runner_shim.frameworks.dagster.read import is_a
 
-def from_attribute(value, name, module_name, warn):
-    """The roots that one named object makes, or None when it is nothing that Dagster loads."""
-    from runner_shim.frameworks.dagster.jobs import is_job
-    from runner_shim.frameworks.dagster.read import is_a
-
-    if (
-        is_a(
-            value,
-            "LazyDefinitions",
-            "Definitions",
-            "RepositoryDefinition",
-            "PendingRepositoryDefinition",
-            "AssetGroup",
-        )
-        or is_job(value)
-        or _is_graph(value)
-    ):
-        return Roots([(name, value)], (), module_name)
-    return None
-
-
-def autoload(module, warn):
-    """The roots of a defs folder given as its package, or None where Dagster cannot load one."""
-    import importlib
-
-    try:
-        components = importlib.import_module("dagster.components")
-        load = components.load_defs
-    except (ImportError, AttributeError):
+        if (
+            is_a(
+                value,
+                "LazyDefinitions",
+                "Definitions",
+                "RepositoryDefinition",
+                "PendingRepositoryDefinition",
+                "AssetGroup",
+            )
+            or is_job(value)
+            or _is_graph(value)
+        ):
+            return Roots([(name, value)], (), module_name)
         return None
-    return Roots([("", load(module))])
 
+    def load_folder(self, module, warn):
+        """The roots of a defs folder, loaded by Dagster; None where it cannot load one.
 
-def collect(roots, warn):
-    """(repositories, definitions, sources) of docs/snapshot.md."""
-    from runner_shim.frameworks.dagster import repository as contents
+        A folder that does not speak of Dagster is none of its: it would cost a native location
+        100 MB.
+        """
+        from runner_shim.frameworks.dagster.read import COMPONENT_FILES
+        from runner_shim.loading.autoload import folders_of, speaks_of
 
-    repositories, definitions, sources = contents.collect(_repositories(roots, warn), warn)
-    _warn_left_out(roots, definitions, warn)
-    _find_assignments(roots, definitions, sources)
-    return repositories, definitions, sources
+        if not speaks_of(folders_of(module), self.name, COMPONENT_FILES):
+            return None
+        import importlib
 
+        importlib.import_module("dagster")
+        try:
+            load = importlib.import_module("dagster.components").load_defs
+        except (ImportError, AttributeError):
+            return None
+        return Roots([("", load(module))])
 
-def describe(roots, kind, name, repository=None):
-    """(definition, source) of one name, constructed when it is lazy; None when there is none."""
-    from runner_shim.frameworks.dagster import repository as contents
+    def collect(self, roots, warn):
+        """(repositories, definitions, sources) of docs/snapshot.md."""
+        from runner_shim.frameworks.dagster import repository as contents
 
-    repositories = _repositories(roots, _ignore)
-    return contents.describe(repositories, kind, name, repository, _ignore)
+        repositories, definitions, sources = contents.collect(_repositories(roots, warn), warn)
+        _warn_left_out(roots, definitions, warn)
+        _find_assignments(roots, definitions, sources)
+        return repositories, definitions, sources
 
+    def describe(self, roots, kind, name, repository=None):
+        """(definition, source) of one name, constructed when it is lazy; None when there is none."""
+        from runner_shim.frameworks.dagster import repository as contents
 
-def prepare(roots, order):
-    """What can run an order (runner_shim.execution): it has ``run(emit)``. None: nothing of that name."""
-    from runner_shim.frameworks.dagster import running
+        repositories = _repositories(roots, _ignore)
+        return contents.describe(repositories, kind, name, repository, _ignore)
 
-    return running.prepare(_repositories(roots, _ignore), order)
+    def prepare(self, roots, order):
+        """What can run an order, by Dagster's own execution in this process."""
+        from runner_shim.frameworks.dagster import running
 
+        return running.prepare(_repositories(roots, _ignore), order)
 
-def files(roots):
-    """Absolute paths of files that are no modules and yet decide what is defined."""
-    from runner_shim.frameworks.dagster.partitions import component_files
-    from runner_shim.frameworks.dagster.read import Reader
+    def files(self, roots):
+        """Absolute paths of files that are no modules and yet decide what is defined."""
+        from runner_shim.frameworks.dagster.partitions import component_files
+        from runner_shim.frameworks.dagster.read import Reader
 
-    reader = Reader(_ignore)
-    found = []
-    for repository in _repositories(roots, _ignore):
-        found.extend(component_files(reader, repository))
-    return found
+        reader = Reader(_ignore)
+        found = []
+        for repository in _repositories(roots, _ignore):
+            found.extend(component_files(reader, repository))
+        return found
 
+    def judge(self, exception):
+        """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
 
-def failure_files(directory):
-    """What may be at fault beside modules when a load fails: the components' files below there."""
-    if "dagster.components" not in sys.modules:
-        return []
-    from runner_shim.frameworks.dagster.partitions import yaml_files
+        Dagster raises while the module is imported (old versions check a repository there) or when a
+        repository is made of what was found; the caller of this adapter judges both alike.
+        """
+        from runner_shim.frameworks.dagster import repository as contents
 
-    return yaml_files(directory)
+        return contents.judge(exception)
+
+    def failure_files(self, directory):
+        """What may be at fault beside modules when a load fails: the components' files below there."""
+        if "dagster.components" not in sys.modules:
+            return []
+        from runner_shim.frameworks.dagster.partitions import yaml_files
+
+        return yaml_files(directory)
+
+    def rehearse(self):
+        """Make and read one small location."""
+        from runner_shim.frameworks.dagster import rehearsal
+
+        rehearsal.rehearse(self)
 
 
 def _ignore(code, message, hint=None, file=None, line=None):
@@ -265,7 +261,8 @@ class _Members:
         from runner_shim.frameworks.dagster.read import is_a
 
         for _, value in self._everything:
-            values = value if isinstance(value, (list, tuple)) else (value,)
+            # type(): an instance check may run code of a lazy proxy
+            values = value if issubclass(type(value), (list, tuple)) else (value,)
             if any(is_a(item, *_ASSETS) for item in values):
                 return True
         return False

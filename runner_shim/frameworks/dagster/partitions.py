@@ -8,7 +8,7 @@ user's code, and those of dynamic partitions live in Dagster's database; none of
 import os
 
 from runner_shim.frameworks.dagster.jobs import bound_config_fields
-from runner_shim.frameworks.dagster.read import enum_word, is_a, peek
+from runner_shim.frameworks.dagster.read import COMPONENT_FILES, enum_word, is_a, peek
 from runner_shim.plain_data import definition, dotted_name, place, plain, text
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
 _MAX_KEYS = 1000
 _MAX_FILES = 10000
 _MAX_FOLDERS = 2000
-_COMPONENT_FILES = ("defs.yaml", "component.yaml")
 _PARTITION_SET_SUFFIX = "_partition_set"
 
 
@@ -199,7 +198,7 @@ def _component_tree(reader, repository):
 def _component_place(folder, key):
     """The file of a component: its key is a path below the defs folder, perhaps with ``[n]``."""
     path = os.path.join(folder, key.split("[")[0])
-    for candidate in [path] + [os.path.join(path, name) for name in _COMPONENT_FILES]:
+    for candidate in [path] + [os.path.join(path, name) for name in COMPONENT_FILES]:
         if folder and os.path.isfile(candidate):
             return place(candidate, 1)
     return None
@@ -212,7 +211,7 @@ def component_files(reader, repository):
     return yaml_files(str(folder), (".yaml", ".yml")) if folder is not None else []
 
 
-def yaml_files(folder, endings=_COMPONENT_FILES):
+def yaml_files(folder, endings=COMPONENT_FILES):
     """Files below ``folder`` whose names end so; hidden folders and virtualenvs are left out."""
     found = []
     for visited, (directory, folders, names) in enumerate(os.walk(folder)):

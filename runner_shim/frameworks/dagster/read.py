@@ -12,6 +12,7 @@ from runner_shim.plain_data import plain, source_of, text
 
 __all__ = [
     "CODE_REFERENCES",
+    "COMPONENT_FILES",
     "Reader",
     "asset_name",
     "enum_word",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 _PACKAGES = ("dagster", "dagster_shared")  # the latter split off in 1.10
+
+# What a folder of components is made from.
+COMPONENT_FILES = ("defs.yaml", "component.yaml", "defs.yml", "component.yml")
 
 # Jobs that Dagster makes by itself and hides from people: one that holds every asset, and one for
 # each schedule or sensor that targets assets without naming a job.

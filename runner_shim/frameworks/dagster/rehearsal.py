@@ -15,10 +15,10 @@ import sys
 __all__ = ["rehearse"]
 
 
-def rehearse(discover):
-    """Make one definition of each common kind and read them all; what fails is left to the loads.
+def rehearse(adapter):
+    """Make one definition of each common kind, read them all, and run a job of two steps.
 
-    ``discover`` is the function of that name in frameworks.
+    What fails is left to the loads and runs.
     """
     import warnings
 
@@ -27,18 +27,18 @@ def rehearse(discover):
         warnings.simplefilter("ignore")
         for rehearsed in (_load, _run):
             try:
-                rehearsed(sys.modules["dagster"], discover)
+                rehearsed(sys.modules["dagster"], adapter)
             except Exception:
                 pass
 
 
-def _load(dagster, discover):
+def _load(dagster, adapter):
     from runner_shim.frameworks.dagster import repository  # noqa: F401
 
-    discover([("defs", _definitions(dagster))], __name__, _ignore).collect(_ignore)
+    adapter.collect(adapter.discover([("defs", _definitions(dagster))], __name__, _ignore), _ignore)
 
 
-def _run(dagster, _discover):
+def _run(dagster, _adapter):
     """Run one job. Dagster leaves SIGTERM to the handler of SIGINT, and a run ignores late ones."""
     from runner_shim.frameworks.dagster import running
 

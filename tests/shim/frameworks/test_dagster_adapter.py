@@ -6,15 +6,14 @@ Real releases are in tests/real/test_dagster_*.py.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from places import ROOT
 
-from runner_shim.frameworks.dagster import adapter, read
+from runner_shim.frameworks.dagster import read
+from runner_shim.frameworks.dagster.adapter import Dagster
 from runner_shim.frameworks.dagster.jobs import config_fields, is_job
 from runner_shim.frameworks.dagster.partitions import partitions_data
 
@@ -47,40 +46,11 @@ def warned() -> Warned:
 
 
 def test_without_dagster_nothing_is_found_and_nothing_imported() -> None:
-    assert not adapter.loaded()
-    assert adapter.discover([("number", 1), ("text", "x")], "module", Warned()) is None
-    assert adapter.from_attribute(object(), "thing", "module", Warned()) is None
-    assert adapter.judge(ValueError("x")) is None
+    assert not Dagster().loaded()
+    assert Dagster().discover([("number", 1), ("text", "x")], "module", Warned()) is None
+    assert Dagster().from_attribute(object(), "thing", "module", Warned()) is None
+    assert Dagster().judge(ValueError("x")) is None
     assert "dagster" not in sys.modules
-
-
-def test_importing_the_adapter_costs_no_other_module() -> None:
-    program = (
-        "import sys; import runner_shim.loading.load_failure, runner_shim.frameworks.dagster\n"
-        "before = set(sys.modules)\n"
-        "import runner_shim.frameworks.dagster.adapter\n"
-        "print(sorted(set(sys.modules) - before))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == "['runner_shim.frameworks.dagster.adapter']"
-
-
-def test_public_functions_are_the_adapter_protocol() -> None:
-    assert sorted(adapter.__all__) == [
-        "NAME",
-        "autoload",
-        "collect",
-        "describe",
-        "discover",
-        "failure_files",
-        "files",
-        "from_attribute",
-        "judge",
-        "loaded",
-        "version",
-    ]
 
 
 def test_a_class_is_known_by_its_name_and_package_and_so_are_its_subclasses() -> None:
@@ -256,21 +226,21 @@ def test_no_config_schema_is_no_config(warned: Warned) -> None:
 )
 def test_what_dagster_refuses_is_judged_by_its_own_words(message: str, kind: str) -> None:
     error = class_of("dagster._core.errors", "DagsterError", Exception)
-    verdict = adapter.judge(error(message))
+    verdict = Dagster().judge(error(message))
     assert verdict == (kind, message.replace("Invariant failed. Description: ", ""))
 
 
 def test_an_error_of_user_code_inside_dagster_is_not_dagsters() -> None:
     base = class_of("dagster._core.errors", "DagsterError", Exception)
     wrapped = class_of("dagster._core.errors", "DagsterUserCodeExecutionError", base)
-    assert adapter.judge(wrapped("boom")) is None
+    assert Dagster().judge(wrapped("boom")) is None
 
 
 def test_the_cause_completes_the_sentence() -> None:
     error = class_of("dagster._core.errors", "DagsterError", Exception)
     outer = error("Failed to resolve asset job x")
     outer.__cause__ = error("no asset is named\n   y")
-    assert adapter.judge(outer) == (
+    assert Dagster().judge(outer) == (
         "invalid_definition",
         "Failed to resolve asset job x: no asset is named y",
     )

@@ -1,0 +1,40 @@
+"""The states of a location: the one list that the supervisor, its clients and the pages share.
+
+Owns names and the sets that they form. How a location goes from one to another is
+``supervisor.locations.lifecycle``. Pure.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["ELSEWHERE", "RESTING", "STATES", "TROUBLED", "UNDER_WAY", "State"]
+
+
+class State(StrEnum):
+    """Where the newest attempt stands."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    BACKOFF = "backoff"
+    CRASHED = "crashed"
+    STOPPING = "stopping"
+
+
+ELSEWHERE = "elsewhere"
+"""The state of a location that another program serves: it has no process here, and no lifecycle."""
+
+STATES: tuple[str, ...] = (*(one.value for one in State), ELSEWHERE)
+"""All that ``state`` can be in a document."""
+
+RESTING = frozenset({State.STOPPED, State.READY, State.FAILED, State.CRASHED})
+"""States that last until something from outside happens."""
+
+UNDER_WAY = frozenset(State) - RESTING
+"""States that end by themselves."""
+
+TROUBLED = frozenset({State.FAILED, State.CRASHED, State.BACKOFF})
+"""States of a location that did not load, or whose process died."""

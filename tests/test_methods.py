@@ -1,0 +1,60 @@
+"""The declarations of the control methods, and that everything else follows them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from supervisor import AsyncClient, Client, documents
+from supervisor.client import operations
+from supervisor.errors import InvalidParameterError
+from supervisor.methods import METHODS, Role
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_says_what_it_needs(method):
+    assert isinstance(method.role, Role)
+    assert method.sentence.endswith(".")
+    assert hasattr(documents, method.result)
+    assert not (method.streaming and (method.waits or method.frames))
+    assert method.waits == any(one.name == "timeout" for one in method.parameters)
+
+
+def test_roles_include_those_before_them():
+    assert Role.ADMIN.includes(Role.VIEWER)
+    assert Role.EDITOR.includes(Role.EDITOR)
+    assert not Role.VIEWER.includes(Role.LAUNCHER)
+
+
+def test_what_only_looks_is_for_viewers():
+    assert {one.name for one in METHODS.values() if one.role is not Role.VIEWER} == {
+        *("reload", "restart", "stop", "start", "shutdown")
+    }
+
+
+def test_what_is_not_declared_is_refused():
+    with pytest.raises(InvalidParameterError, match="'history' has no parameter 'lines'") as raised:
+        METHODS["history"].read({"location": "a", "lines": 3})
+    assert raised.value.hint == "it has location"
+    with pytest.raises(InvalidParameterError, match="location must be a text"):
+        METHODS["history"].read({})
+    assert METHODS["status"].read({"since": None}) == {
+        "location": None,
+        "since": None,
+        "timeout": 30.0,
+    }
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_both_clients_have_every_operation_as_it_is_declared(kind):
+    names = [one for one in operations.__all__ if inspect.isfunction(getattr(operations, one))]
+    assert {"list" if one == "definitions" else one for one in names} - {
+        "order",
+        "call_method",
+    } == set(METHODS)
+    for name in names:
+        operation, method = getattr(operations, name), getattr(kind, name)
+        assert method.__doc__ == operation.__doc__
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        assert parameters == list(inspect.signature(operation).parameters.values())
