@@ -8,14 +8,15 @@ An *order* is a plain dict::
 
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
-     "instance": a DAGSTER_HOME directory or None, "repository": name or None}
+     "instance": the framework's directory or None, "repository": name or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 
     {"type": str, "step": name or None, "time": seconds since 1970, "message": str, "data": dict or None}
 
-with the names of Dagster's event types, PIPELINE_* as RUN_*, whatever the framework; a line that user
-code logs through its context is of the type LOGS.
+with the same types whatever the framework: RUN_START, STEP_START, STEP_OUTPUT, ASSET_MATERIALIZATION,
+STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
+beside them; a line that user code logs through its context is of the type LOGS.
 """
 
 __all__ = ["execute", "validate"]
