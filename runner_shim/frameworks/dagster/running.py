@@ -141,7 +141,7 @@ class _Run:
             if key not in keys:
                 hint = near(key, keys[-_MOST_KEYS:])
                 raise Refusal("partition", "%s has no partition %r" % (what, key), hint=hint)
-        config, tags = _of_partition(self._whole, partitioned[0][1], key, self._keys)
+        config, tags = _of_partition(self._whole, partitioned[0][1], key)
         self._config = self._config or config
         self._tags = dict(tags, **self._tags)
         self._tags["dagster/partition"] = key
@@ -357,7 +357,7 @@ def _nodes(job):
     return ()
 
 
-def _of_partition(job, partitions, key, assets):
+def _of_partition(job, partitions, key):
     """(config, tags) of one partition of a job or of assets."""
     config = getattr(job, "partitioned_config", None)
     if hasattr(config, "get_tags_for_partition_key"):
