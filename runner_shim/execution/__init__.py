@@ -8,14 +8,15 @@ An *order* is a plain dict::
 
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
-     "instance": a DAGSTER_HOME directory or None, "repository": name or None}
+     "instance": the framework's directory or None, "repository": name or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 
     {"type": str, "step": name or None, "time": seconds since 1970, "message": str, "data": dict or None}
 
-with the names of Dagster's event types, PIPELINE_* as RUN_*, whatever the framework; a line that user
-code logs through its context is of the type LOGS.
+with the same types whatever the framework: RUN_START, STEP_START, STEP_OUTPUT, ASSET_MATERIALIZATION,
+STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
+beside them; a line that user code logs through its context is of the type LOGS.
 """
 
 __all__ = ["execute", "validate"]
@@ -26,10 +27,23 @@ def execute(loaded, order, emit):
 
     ``emit(event)`` is called in this thread. Returns ``{"state": "success" or "failure", "failure":
     data or None}``; the data has the shape of a load failure (docs/snapshot.md), and ``step``. Raises
-    LoadFailure as ``validate`` does, before anything has run. ``KeyboardInterrupt`` ends the run: the
-    op that runs is left by it as by any exception, and what would come after it is not run.
+    LoadFailure as ``validate`` does, before anything has run, and nothing else. ``KeyboardInterrupt``
+    ends the run: the op that runs is left by it as by any exception, and nothing after it begins.
     """
-    return _prepare(loaded, order).run(emit)
+    from runner_shim import masking
+    from runner_shim.execution import interrupts, run_failure
+    from runner_shim.execution.events import Events
+
+    prepared = _prepare(loaded, order)
+    try:
+        outcome = prepared.run(emit)
+    except BaseException as error:
+        interrupts.too_late()
+        failure = getattr(error, "failure_of_step", None) or run_failure.of_step(error, None)
+        end = "RUN_CANCELED" if isinstance(error, KeyboardInterrupt) else "RUN_FAILURE"
+        Events(emit)(end, None, failure["message"], {"failure": failure})
+        outcome = {"state": "failure", "failure": failure}
+    return masking.masked(outcome)
 
 
 def validate(loaded, order):
@@ -52,8 +66,14 @@ def _prepare(loaded, order):
         return prepared
     wanted, kinds = ("job", ("job", "pipeline")) if order.get("job") else ("asset", ("asset",))
     names = loaded.names(kinds)
-    missing = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
-    missing = [name for name in missing if name not in names] or missing
+    asked = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
+    missing = [name for name in asked if name not in names]
+    if not missing:
+        raise LoadFailure(
+            "not_supported",
+            "%s %s cannot be run: it is made elsewhere, or not together with the others"
+            % (wanted, ", ".join(asked[:10])),
+        )
     raise LoadFailure(
         "unknown_" + wanted,
         "no %s is named %s" % (wanted, ", ".join(repr(name) for name in missing[:10])),

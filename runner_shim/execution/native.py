@@ -10,7 +10,7 @@ from time import time
 from runner_shim.definitions.base import CONTEXT_NAMES
 from runner_shim.definitions.plan import Constant, NodeOutput
 from runner_shim.definitions.triggers import ResourceDefinition
-from runner_shim.execution import partitions, run_failure, steps
+from runner_shim.execution import interrupts, partitions, run_failure, steps
 from runner_shim.execution.config import Checker
 from runner_shim.execution.context import Context, Log, Resources
 from runner_shim.execution.events import Events
@@ -122,6 +122,12 @@ class _Run:
                 needed[key] = resources[key]
         for key, resource in needed.items():
             if isinstance(resource, ResourceDefinition):
+                if resource.resource_fn is None:
+                    raise Refusal(
+                        "missing_resource",
+                        "resource %s has no function that makes its value" % key,
+                        place=resource.source,
+                    )
                 steps.runs_at_once(resource.resource_fn, "resource %s" % key, resource.source)
         return needed
 
@@ -132,9 +138,8 @@ class _Run:
         for key, resource in self._resources.items():
             here = path + (key,)
             one = checker.keys(config.get(key), {"config"}, here)
-            schema = getattr(resource, "config_schema", None)
-            if not isinstance(resource, ResourceDefinition):
-                schema = None
+            is_defined = isinstance(resource, ResourceDefinition)
+            schema = resource.config_schema if is_defined else None
             found[key] = checker.config(schema, one.get("config"), here + ("config",))
         return found
 
@@ -146,26 +151,19 @@ class _Run:
         events("RUN_START", None, "%s begins" % self._job_name)
         values, failed, first = {}, {}, None
         users = self._users()
-        try:
-            for step in self._steps:
-                lost = sorted(key for key in step.waits if key in failed)
-                if lost:
-                    failed[step.key] = True
-                    events(
-                        "STEP_SKIPPED",
-                        step.key,
-                        "%s is skipped: %s" % (step.key, _lost(lost, failed)),
-                        {"because_of": lost},
-                    )
-                    continue
-                failure = self._step(step, values, events)
-                if failure is not None:
-                    failed[step.key] = False
-                    first = first or failure
-                self._let_go(step, values, users)
-        except KeyboardInterrupt as error:
-            failure = run_failure.of_step(error, None)
-            return self._canceled(events, getattr(error, "failure_of_step", None) or failure)
+        for step in self._steps:
+            lost = sorted(key for key in step.waits if key in failed)
+            if lost:
+                failed[step.key] = True
+                message = "%s is skipped: %s" % (step.key, _lost(lost, failed))
+                events("STEP_SKIPPED", step.key, message, {"because_of": lost})
+                continue
+            failure = self._step(step, values, events)
+            if failure is not None:
+                failed[step.key] = False
+                first = first or failure
+            self._let_go(step, values, users)
+        interrupts.too_late()
         if first is None:
             events("RUN_SUCCESS", None, "%s has succeeded" % self._job_name)
             return {"state": "success", "failure": None}
@@ -177,10 +175,6 @@ class _Run:
             {"failed": names, "skipped": [key for key in failed if failed[key]]},
         )
         return {"state": "failure", "failure": first}
-
-    def _canceled(self, events, failure):
-        events("RUN_CANCELED", None, "%s was interrupted" % self._job_name)
-        return {"state": "failure", "failure": failure}
 
     def _users(self):
         """How many steps take values of each step."""
@@ -200,7 +194,10 @@ class _Run:
             values.pop(step.key, None)
 
     def _step(self, step, values, events):
-        """Run one step; None, or its failure. Raises KeyboardInterrupt once it has been told."""
+        """Run one step; None, or its failure.
+
+        Raises KeyboardInterrupt once it has been told, with the failure as ``failure_of_step``.
+        """
         events("STEP_START", step.key, "%s begins" % step.key)
         begun = time()
         try:

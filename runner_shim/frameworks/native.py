@@ -161,7 +161,7 @@ class Native(Adapter):
         return None
 
     def prepare(self, roots, order):
-        """What can run an order (runner_shim.execution), or None when nothing has that name."""
+        """What can run an order: jobs and assets of one container."""
         from runner_shim.execution import native
 
         for container in roots.containers:

@@ -21,7 +21,7 @@ def attempt(function, *arguments):
     try:
         return function(*arguments)
     except LoadFailure as failure:
-        return {"failure": failure.as_data(1)}
+        return {"failure": failure.as_data()}
 
 
 stdout = sys.stdout
