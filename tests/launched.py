@@ -13,6 +13,7 @@ from monitored import FOREVER, HEAD, one_op
 from supervised import DEADLINE, Supervised, make_workspace, poll, supervising
 
 from supervisor.runs.journal import Journal
+from supervisor.server.handlers import Handlers
 
 # Goes on until the file ``go`` is there.
 UNTIL_GO = """
@@ -29,7 +30,7 @@ class Launched:
 
     def __init__(self, running: Supervised) -> None:
         self.running = running
-        self.methods = running.methods.table()
+        self.methods = Handlers(running.daemon).table()
 
     async def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a method of the control socket."""

@@ -57,13 +57,13 @@ class Loaded:
             "grace": 5.0, "timeout": None, "notify": str(self.folder / "nobody"), **more,
         }  # fmt: skip
         journal.create(order)
-        mark = orphans.mark_of("\0monitor", name)
+        token = orphans.token_of("\0monitor", name)
         request = {
             "order": order,
             "directory": str(journal.path),
             "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), f"team {name}"],
-            "environ": {"SUPERVISE_PROCESS": mark, "WS_TEST_MARKER": self.marker},
-            "marks": {"monitor": mark, "run": orphans.mark_of("team", name)},
+            "environ": {"SUPERVISE_PROCESS": token, "WS_TEST_TOKENER": self.marker},
+            "tokens": {"monitor": token, "run": orphans.token_of("team", name)},
         }
         return journal, request
 
@@ -108,7 +108,7 @@ def loaded(folder: Path, module: str) -> Iterator[Loaded]:
         [sys.executable, str(PROGRAMS / "start_run.py"), str(ROOT), json.dumps(target)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "SUPERVISE_PROCESS": orphans.UNMARKED, "WS_TEST_MARKER": marker},
+        env={**os.environ, "SUPERVISE_PROCESS": orphans.NO_TOKEN, "WS_TEST_TOKENER": marker},
     ) as process:
         one = Loaded(folder, process, marker)
         try:

@@ -55,7 +55,7 @@ from runner_shim import records, wire
 
 __all__ = ["Ends", "available", "start"]
 
-_MARK = b"SUPERVISE_PROCESS="
+_TOKEN = b"SUPERVISE_PROCESS="
 _F_SETSIG = 10  # see lifeline
 _PR_SET_CHILD_SUBREAPER = 36
 # Those between are the C library's own.
@@ -110,7 +110,7 @@ def _monitor(request, private, become):
         directory = open(request["directory"], O_RDONLY | O_DIRECTORY)
         trouble = open("trouble", O_WRONLY | O_CREAT | O_APPEND, 0o600, dir_fd=directory)
         spare = _Spare()
-        _remark(request["marks"]["monitor"])
+        _take_token(request["tokens"]["monitor"])
         lock = open("monitor.lock", O_RDWR | O_CREAT, 0o600, dir_fd=directory)
         if not _take_on(directory, lock):
             _exit(0)
@@ -122,7 +122,7 @@ def _monitor(request, private, become):
             ours = [pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
             for one in [directory, trouble, lock] + ours + sorted(private) + spare.taken:
                 _close(one)
-            _begin_run(request["marks"]["run"], theirs[3])
+            _begin_run(request["tokens"]["run"], theirs[3])
             if collecting:
                 _enable_gc()
             pthread_sigmask(SIG_SETMASK, mask)
@@ -184,7 +184,7 @@ def _take_on(directory, lock):
     return True
 
 
-def _begin_run(mark, line):
+def _begin_run(token, line):
     """Be a process of its own that dies with its monitor (see runner_shim/lifeline.py)."""
     setsid()
     fcntl(line, F_SETOWN, -getpgrp())
@@ -195,7 +195,7 @@ def _begin_run(mark, line):
             _exit(1)
     except OSError:
         pass  # the writing end is open
-    _remark(mark)
+    _take_token(token)
 
 
 def _close(descriptor):
@@ -221,10 +221,10 @@ def _say(directory, text):
         pass
 
 
-# Where the kernel shows the mark, looked up once: a fork has it in the same place.
+# Where the kernel shows the token, looked up once: a fork has it in the same place.
 
 
-def _place_of_mark():
+def _place_of_token():
     try:
         one = open("/proc/self/environ", O_RDONLY)
         data = b""
@@ -239,18 +239,18 @@ def _place_of_mark():
         close(one)
     except (OSError, ValueError, IndexError):
         return 0
-    place = (b"\0" + data).find(b"\0" + _MARK)
-    return start_of + place + len(_MARK) if place >= 0 else 0
+    place = (b"\0" + data).find(b"\0" + _TOKEN)
+    return start_of + place + len(_TOKEN) if place >= 0 else 0
 
 
-def _remark(mark):
-    """Be known by ``mark`` (see runner_shim/preloading/renewing.py)."""
+def _take_token(token):
+    """Be known by ``token`` (see runner_shim/preloading/renewing.py)."""
     if not _PLACE:
         return
     try:
         memory = open("/proc/self/mem", O_RDWR)
         lseek(memory, _PLACE, 0)
-        write(memory, mark.encode("ascii"))
+        write(memory, token.encode("ascii"))
         close(memory)
     except OSError:
         pass
@@ -321,4 +321,4 @@ def _python_fork(_fork=os.fork):
 
 
 _LIBRARY = _bind()
-_PLACE = _place_of_mark()
+_PLACE = _place_of_token()

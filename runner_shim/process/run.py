@@ -63,7 +63,7 @@ def become(ends, request, load, module=lambda name: None):
     events = Events(ends.events)
     status = 1
     try:
-        _renew(request["order"], request["marks"]["run"], module)
+        _renew(request["order"], request["tokens"]["run"], module)
         outcome = _outcome(events, request["order"], load)
         events.send({"outcome": outcome})
         status = 0 if outcome["state"] == "success" else 1
@@ -71,9 +71,9 @@ def become(ends, request, load, module=lambda name: None):
         _end(status)
 
 
-def _renew(order, mark, module):
+def _renew(order, token, module):
     """Have of its own what a fresh process has; where the team has replaced what that needs, less."""
-    os.environ["SUPERVISE_PROCESS"] = mark
+    os.environ["SUPERVISE_PROCESS"] = token
     try:
         if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,41 +14,42 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.processes import orphans
-from supervisor.processes.launcher import BOOT, LaunchError, LaunchRequest
+from supervisor.processes.launcher import LaunchError, LaunchSpec
+from supervisor.processes.spawn import BOOT
 
 __all__ = ["start_fresh"]
 
 
-async def start_fresh(request: LaunchRequest, run: Mapping[str, Any], directory: Path) -> None:
-    """Start ``run`` with the environment and the target of ``request``; raises ``LaunchError``.
+async def start_fresh(spec: LaunchSpec, run: Mapping[str, Any], directory: Path) -> None:
+    """Start ``run`` with the environment and the target of ``spec``; raises ``LaunchError``.
 
     What the interpreter writes before the run has its streams is in ``trouble`` in ``directory``.
     """
-    await asyncio.to_thread(_start, request, run, directory)
+    await asyncio.to_thread(_start, spec, run, directory)
 
 
-def _start(request: LaunchRequest, run: Mapping[str, Any], directory: Path) -> None:
-    assert request.target is not None
+def _start(spec: LaunchSpec, run: Mapping[str, Any], directory: Path) -> None:
+    assert spec.target is not None
     start = {
         "v": 1,
-        "overlay": None if request.overlay is None else str(request.overlay),
+        "overlay": None if spec.prepared.overlay is None else str(spec.prepared.overlay),
         "run": run,
-        "target": request.target.as_data(),
+        "target": spec.target.as_data(),
     }
     try:
         with (directory / "trouble").open("ab") as trouble:
             child = subprocess.Popen(
-                [str(request.executable), "-u", str(BOOT), f"run of {request.name}"],
+                [str(spec.prepared.executable), "-u", str(BOOT), f"run of {spec.name}"],
                 stdin=subprocess.PIPE,
                 stdout=trouble,
                 stderr=trouble,
-                env={**request.environ, orphans.VARIABLE: run["marks"]["monitor"]},
+                env={**spec.environ, orphans.VARIABLE: run["tokens"]["monitor"]},
                 cwd="/",
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         raise LaunchError(
-            f"{request.executable} cannot be started: {(text or str(error)).lower()}"
+            f"{spec.prepared.executable} cannot be started: {(text or str(error)).lower()}"
         ) from None
     child.communicate(json.dumps(start).encode() + b"\n")

@@ -14,10 +14,12 @@ from typing import Any
 
 from supervisor.errors import SupervisorError
 from supervisor.fleet.fleet import Fleet
-from supervisor.locations.attempt import Attempt
 from supervisor.locations.failures import from_shim
+from supervisor.locations.generation import Generation
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
+from supervisor.locations.phases import launched
+from supervisor.locations.shim_connection import Answer
 from supervisor.processes import orphans
 from supervisor.processes.fresh_run import start_fresh
 from supervisor.processes.launcher import LaunchError
@@ -45,20 +47,23 @@ class Placer:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
         serving = await self._serving(run)
         request = _request(run)
-        answer = await serving.quickly({"type": "start_run", "run": request}, _PATIENCE)
-        if isinstance(answer, dict) and answer["type"] == "run_started":
+        answer = await serving.quickly("start_run", _PATIENCE, run=request)
+        if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
         # It may still fork one later: a run's journal lets only one of two monitors begin.
-        reason = answer if isinstance(answer, str) else from_shim(answer.get("failure")).message
+        reason = (
+            answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
+        )
         if reason:
-            assert serving.request is not None
+            spec = launched(serving.phase)
+            assert spec is not None  # it serves, or did
             try:
-                await start_fresh(serving.request, request, run.journal.path)
+                await start_fresh(spec, request, run.journal.path)
             except LaunchError as error:
                 raise CannotStartError(str(error)) from None
         return reason
 
-    async def _serving(self, run: Run) -> Attempt:
+    async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
         name = run.location
         while True:
@@ -94,10 +99,10 @@ def _request(run: Run) -> dict[str, Any]:
         "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), title],
         "environ": {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-            orphans.VARIABLE: orphans.mark_of("\0monitor", run.id),
+            orphans.VARIABLE: orphans.token_of("\0monitor", run.id),
         },
-        "marks": {
-            "monitor": orphans.mark_of("\0monitor", run.id),
-            "run": orphans.mark_of(run.location, run.id),
+        "tokens": {
+            "monitor": orphans.token_of("\0monitor", run.id),
+            "run": orphans.token_of(run.location, run.id),
         },
     }

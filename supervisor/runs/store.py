@@ -2,7 +2,7 @@
 
 Owns the directory of journals and the set of runs made from it. A run's monitor is what ends it and
 writes how; this learns of it by the monitor's end (pidfd_open(2)) and, in between, by datagrams on a
-socket. Where a monitor is gone without a final record, what the run has left is killed by its mark and
+socket. Where a monitor is gone without a final record, what the run has left is killed by its token and
 the record is written here: ``lost``. How a run's process comes to life is the argument ``place``.
 
 Files are read and written in threads; everything about locks in one, because closing any descriptor
@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
+from supervisor.processes.reaper import clear
 from supervisor.running_time import RunningTime
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.run import Run, new_id
@@ -274,8 +275,8 @@ class Runs:
 
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
-        mark = orphans.mark_of(run.location, run.id)
-        await self._in_thread(partial(orphans.end_marked, mark))
+        token = orphans.token_of(run.location, run.id)
+        await self._in_thread(partial(clear, (), (token,)))
         if not self._same_machine(run):
             reason = "ended with its machine"
         elif str(run.order.get("namespace")) != self._here:

@@ -19,6 +19,7 @@ from supervisor.errors import (
     UnknownDefinitionError,
 )
 from supervisor.locations.failures import from_shim
+from supervisor.locations.shim_connection import Answer
 from supervisor.nearest import nearest
 from supervisor.runs.run import Run
 from supervisor.runs.wanted import order_of
@@ -160,9 +161,9 @@ class RunHandlers:
         order = order_of(params, found[0])
         order["location"], order["generation"] = name, snapshot.generation
         if serving is not None and serving.alive:  # else its process will refuse it
-            answer = await serving.quickly({"type": "validate_run", "order": order}, _PATIENCE)
-            if isinstance(answer, dict) and answer["type"] == "failed":
-                failure = from_shim(answer.get("failure"))
+            answer = await serving.quickly("validate_run", _PATIENCE, order=order)
+            if isinstance(answer, Answer) and answer.type == "failed":
+                failure = from_shim(answer.message.get("failure"))
                 kind = UnfitOrderError if failure.kind in _MISTAKES else RequestError
                 raise kind(failure.message, hint=failure.hint)
         return order

@@ -1,6 +1,6 @@
 """Loads a target as a shim does and forks runs of it: one for each line of standard input.
 
-A line is a JSON object ``{"order", "directory", "monitor", "environ", "marks"}``; the answer is a line
+A line is a JSON object ``{"order", "directory", "monitor", "environ", "tokens"}``; the answer is a line
 of JSON: what ``birth.start`` returned. The first argument is the checkout, the second a target.
 """
 
