@@ -13,7 +13,6 @@ from monitored import FOREVER, HEAD, one_op
 from supervised import DEADLINE, Supervised, make_workspace, poll, supervising
 
 from supervisor.runs.journal import Journal
-from supervisor.server.handlers import Handlers
 
 # Goes on until the file ``go`` is there.
 UNTIL_GO = """
@@ -30,18 +29,16 @@ class Launched:
 
     def __init__(self, running: Supervised) -> None:
         self.running = running
-        self.methods = Handlers(running.daemon).table()
 
     async def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a method of the control socket."""
-        declared, handler = self.methods[method]
-        result, _ = await handler(declared.read(params))
-        return result
+        result, _ = await getattr(self.running.methods, method)(params)
+        found: dict[str, Any] = result
+        return found
 
     async def news(self, run: str, **cursors: int) -> AsyncIterator[dict[str, Any]]:
         """What is new of a run until it has ended."""
-        declared, handler = self.methods["follow_run"]
-        async for news, _ in handler(declared.read({"run": run, **cursors})):
+        async for news, _ in self.running.methods.follow_run({"run": run, **cursors}):
             yield news
 
     async def written(self, run: str, stream: str = "out") -> str:
