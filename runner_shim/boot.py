@@ -12,6 +12,10 @@ Expects:
 
       {"v": 1, "control": 5, "overlay": "/path" | null}
 
+  or, for a run in a fresh process (runner_shim/process/fresh.py)::
+
+      {"v": 1, "run": {...}, "target": {...}, "overlay": "/path" | null}
+
   With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
@@ -41,7 +45,8 @@ def _read_start():
         start = json.loads(data.decode("utf-8"))
         if start.get("seeded"):
             os.environ.pop("PYTHONHASHSEED", None)
-        return start["overlay"], start.get("control"), start.get("address"), start.get("instance")
+        start["overlay"]
+        return start
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write("the start message cannot be understood: %s\n" % error)
         sys.stderr.flush()
@@ -84,14 +89,16 @@ def _leave_no_trace(directory):
 def main():
     """Become the shim. Returns its exit status."""
     directory = os.path.dirname(os.path.realpath(__file__))
-    overlay, control, address, instance = _read_start()
+    start = _read_start()
+    overlay, control = start.get("overlay"), start.get("control")
     lifeline = _take_lifeline()
     _leave_no_trace(directory)
     _import_package(directory)
 
-    from runner_shim import lifeline as lifelines
+    if "run" not in start:
+        from runner_shim import lifeline as lifelines
 
-    lifelines.arm(lifeline)
+        lifelines.arm(lifeline)
 
     from runner_shim.process import channel
 
@@ -104,7 +111,13 @@ def main():
         sys.stderr.flush()
         os._exit(69)
 
-    hidden = None
+    from runner_shim.process import birth  # noqa: F401  # before anything of the team's is imported
+
+    if "run" in start:
+        from runner_shim.process import fresh
+
+        return fresh.start(start["run"], start["target"], lifeline)
+    address, instance, hidden = start.get("address"), start.get("instance"), None
     if control is not None:
         from runner_shim.preloading.preload import Preload
 

@@ -8,7 +8,9 @@ SupervisorError
 ├── StartError              the machine or its limits do not let one start (exit status 1)
 ├── UnknownLocationError    no location of that name (exit status 4)
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
+├── UnknownRunError         no run of that id (exit status 4)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
+│   └── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -36,8 +38,10 @@ __all__ = [
     "RequestTimeoutError",
     "StartError",
     "SupervisorError",
+    "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownRunError",
     "UnreachableError",
 ]
 
@@ -181,6 +185,13 @@ class UnknownDefinitionError(_UnknownError):
         return f"no definition is named {self.name!r}"
 
 
+class UnknownRunError(_UnknownError):
+    code = "unknown_run"
+
+    def __str__(self) -> str:
+        return f"no run has the id {self.name!r}"
+
+
 class _SentenceError(SupervisorError):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -197,6 +208,11 @@ class StartError(_SentenceError):
 
 class RequestError(_SentenceError):
     code = "refused"
+
+
+class UnfitOrderError(RequestError):
+    exit_status = 2
+    code = "unfit_order"
 
 
 class RequestTimeoutError(_SentenceError):

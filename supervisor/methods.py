@@ -166,6 +166,19 @@ _LOCATIONS = _texts("locations", "their names; none means all")
 _KIND = _text("kind", "only this kind")
 
 
+_RUN = _text("run", "its id, or the beginning or the end of it", required=True)
+
+
+def _map(name: str, sentence: str, values: Mapping[str, Any]) -> Parameter:
+    schema = {"type": "object", "additionalProperties": values}
+    return Parameter(name, sentence, "map", schema, parameters.mapping)
+
+
+def _seconds(name: str, sentence: str, default: float | None = None) -> Parameter:
+    schema = {"type": "number", "minimum": 0, "maximum": parameters.MOST_SECONDS}
+    return Parameter(name, sentence, "seconds", schema, parameters.seconds, default=default)
+
+
 def _order(name: str, sentence: str) -> Method:
     return Method(name, sentence, Role.EDITOR, "Orders", (_LOCATIONS,), is_order=True)
 
@@ -298,11 +311,88 @@ _ALL = (
         streaming=True,
     ),
     Method(
+        "launch",
+        "Run a job of what a location serves; what cannot be run is refused before anything starts.",
+        Role.LAUNCHER,
+        "Launched",
+        (
+            _LOCATION,
+            _text("job", "the job", required=True),
+            _text("repository", "its repository, where several have the job"),
+            _map("config", "the configuration of the run", {}),
+            _map("tags", "tags of the run", _SENDABLE),
+            _text("op_selection", "only these ops, as `load,+clean*`"),
+            _seconds("timeout", "end it after this time"),
+            _seconds("grace", "how long it may take to end once it is asked to", 10.0),
+            _flag("dry_run", "answer what would be run, and run nothing"),
+        ),
+        is_order=True,
+        hold=LONGEST_HOLD,  # its shim judges the configuration
+    ),
+    Method(
+        "runs",
+        "The newest runs.",
+        Role.VIEWER,
+        "RunRows",
+        (
+            _OF_LOCATION,
+            _texts("states", "only runs in these states; none means all"),
+            _seconds("since", "only those launched at this time (Unix seconds) or later", 0.0),
+            _whole("limit", "how many", 0, 1000, 20),
+        ),
+    ),
+    Method(
+        "run",
+        "One run in full, at once or when it has ended.",
+        Role.VIEWER,
+        "RunDetail",
+        (_RUN, _timeout("wait so long for its end", 0.0)),
+        waits=True,
+    ),
+    Method(
+        "follow_run",
+        "What is new of a run behind each cursor that is given, until it has ended.",
+        Role.VIEWER,
+        "RunNews",
+        (
+            _RUN,
+            _whole("events", "the cursor of its events; 0 is the first"),
+            _whole("out", "the cursor of its standard output"),
+            _whole("err", "the cursor of its standard error"),
+            _flag("no_wait", "end when there is no more for now"),
+        ),
+        streaming=True,
+    ),
+    Method(
+        "cancel_run",
+        "Ask a run to end, or kill it. Nothing happens to one that has ended.",
+        Role.LAUNCHER,
+        "RunRow",
+        (
+            _RUN,
+            _flag("now", "kill it at once"),
+            _text("who", "who asks, for its reason"),
+        ),
+        is_order=True,
+    ),
+    Method(
+        "retry_run",
+        "Run the same again, with the code that is served now.",
+        Role.LAUNCHER,
+        "Launched",
+        (_RUN,),
+        is_order=True,
+        hold=LONGEST_HOLD,
+    ),
+    Method(
         "shutdown",
         "Stop everything and end; the process ends after the reply.",
         Role.ADMIN,
         "Ending",
-        (_flag("at_once", "kill the processes of locations instead of asking them to end"),),
+        (
+            _flag("at_once", "kill the processes of locations instead of asking them to end"),
+            _flag("leave_runs", "leave runs to the next supervisor"),
+        ),
         is_order=True,
     ),
 )

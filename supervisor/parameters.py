@@ -18,6 +18,7 @@ __all__ = [
     "MOST_LINES",
     "MOST_SECONDS",
     "flag",
+    "mapping",
     "seconds",
     "text",
     "texts",
@@ -58,6 +59,13 @@ def flag(name: str, value: Any) -> bool:
     """``value``, which must be true or false; raises ``InvalidParameterError``."""
     if not isinstance(value, bool):
         raise InvalidParameterError(f"{name} must be true or false, not {_shown(value)}")
+    return value
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """``value``, which must be a map with texts for keys; raises ``InvalidParameterError``."""
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value):
+        raise InvalidParameterError(f"{name} must be a map, not {_shown(value)}")
     return value
 
 

@@ -1,14 +1,24 @@
-"""The states of a location: the one list that the supervisor, its clients and the pages share.
+"""The states of a location and of a run: the lists that the supervisor, its clients and the pages share.
 
 Owns names and the sets that they form. How a location goes from one to another is
-``supervisor.locations.lifecycle``. Pure.
+``supervisor.locations.lifecycle``; what becomes of a run ``supervisor.runs``. Pure.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["ELSEWHERE", "RESTING", "STATES", "TROUBLED", "UNDER_WAY", "State"]
+__all__ = [
+    "ELSEWHERE",
+    "RESTING",
+    "RUN_ENDED",
+    "RUN_STATES",
+    "STATES",
+    "TROUBLED",
+    "UNDER_WAY",
+    "RunState",
+    "State",
+]
 
 
 class State(StrEnum):
@@ -38,3 +48,29 @@ UNDER_WAY = frozenset(State) - RESTING
 
 TROUBLED = frozenset({State.FAILED, State.CRASHED, State.BACKOFF})
 """States of a location that did not load, or whose process died."""
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+
+
+RUN_STATES: tuple[str, ...] = tuple(one.value for one in RunState)
+"""All that the ``state`` of a run can be in a document."""
+
+RUN_ENDED = frozenset(RunState) - {
+    RunState.QUEUED,
+    RunState.STARTING,
+    RunState.RUNNING,
+    RunState.CANCELLING,
+}
+"""States that a run does not leave."""

@@ -27,6 +27,7 @@ FOLDERS = (
     "presentation",
     "client",
     "server",
+    "runs",
     "fleet",
     "locations",
     "watching",
@@ -36,15 +37,16 @@ FOLDERS = (
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.
-BEHIND_THE_SOCKET = ("server", "fleet", "locations", "watching", "processes")
+BEHIND_THE_SOCKET = ("server", "runs", "fleet", "locations", "watching", "processes")
 RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
 SHIM_FOLDERS = {
     # A folder, and those of the others that it may import; all may import runner_shim itself.
     "definitions": ("loading",),
     "loading": ("frameworks",),
-    "frameworks": ("definitions", "loading"),
-    "process": ("loading", "frameworks", "preloading"),
+    "execution": ("definitions", "loading"),
+    "frameworks": ("definitions", "execution", "loading"),
+    "process": ("execution", "loading", "frameworks", "preloading"),
     "preloading": ("loading", "frameworks", "process"),
 }
 
@@ -158,7 +160,7 @@ def test_packages_import_one_way(name):
         if package == "runner_shim":
             assert top not in ("supervisor", "envs"), other
         if package == "supervisor" and top == "runner_shim":
-            shared = ("", ".wire", ".lifeline", ".masking")
+            shared = ("", ".wire", ".lifeline", ".masking", ".records")
             assert other in [f"runner_shim{one}" for one in shared], other
 
 

@@ -66,6 +66,7 @@ class AssetDefinition(Definition):
         self.path = prefix + [plain_data.text(name)]
         self.name = "/".join(self.path)
         self.compute_fn = compute_fn
+        self.partitions_def = partitions_def
         self.deps = []
         if isinstance(deps, str) or not hasattr(deps or (), "__iter__"):
             refuse(self, "has deps that are not a list of assets")
@@ -81,14 +82,21 @@ class AssetDefinition(Definition):
         self.resource_keys = check_resource_keys(self, required_resource_keys)
         self.parameters = [each for each in self.parameters if each not in self.resource_keys]
         self.config = check_config(self, config_schema)
+        self.config_schema = config_schema
         self.io_manager_key = io_manager_key
+
+    def sources(self, known):
+        """The asset that each parameter is the value of; ``known`` are the names of all assets."""
+        named = {}
+        for parameter in self.parameters:
+            beside = "/".join(self.path[:-1] + [parameter])
+            named[parameter] = beside if beside in known else parameter
+        return named
 
     def data(self, known=()):
         """The definition as in docs/snapshot.md; ``known`` are the names of all assets."""
         dependencies = set(self.deps)
-        for parameter in self.parameters:
-            beside = "/".join(self.path[:-1] + [parameter])
-            dependencies.add(beside if beside in known else parameter)
+        dependencies.update(self.sources(known).values())
         return plain_data.definition(
             "asset",
             self.name,

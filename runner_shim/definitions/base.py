@@ -11,6 +11,7 @@ from runner_shim import plain_data
 from runner_shim.imported import standard
 
 __all__ = [
+    "CONTEXT_NAMES",
     "Definition",
     "Field",
     "InvalidDefinitionError",
@@ -36,7 +37,7 @@ _BUILTIN_TYPES = {
     type(None): "Nothing",
 }
 
-_CONTEXT_NAMES = ("context", "_context", "_", "__")
+CONTEXT_NAMES = ("context", "_context", "_", "__")
 
 
 class InvalidDefinitionError(Exception):
@@ -190,7 +191,7 @@ def function_parameters(function):
     if code is None:
         return []
     names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    if names and (names[0] in _CONTEXT_NAMES or names[0] == "self"):
+    if names and (names[0] in CONTEXT_NAMES or names[0] == "self"):
         del names[0]
     return names
 

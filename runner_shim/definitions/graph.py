@@ -18,6 +18,7 @@ from runner_shim.definitions.base import (
     refuse,
     type_name,
 )
+from runner_shim.definitions.plan import Constant, GraphInput, Node, NodeOutput, Plan, Several
 
 __all__ = ["GraphDefinition", "In", "JobDefinition", "OpDefinition", "Out", "graph", "job", "op"]
 
@@ -82,11 +83,12 @@ class _Handles(tuple):
 
 
 class _Composition:
-    """The nodes that one body has recorded."""
+    """The nodes that one body has recorded: their data, and the plan of them."""
 
     def __init__(self, owner):
         self.owner = owner
         self.nodes = {}
+        self.plan = Plan()
 
     def add(self, definition, alias, positional, named, after):
         name = alias or definition.name
@@ -100,14 +102,33 @@ class _Composition:
                 number += 1
             name = "%s_%d" % (name, number)
         node = definition._node(name)
-        self._connect(definition, name, node, positional, named)
+        given = self._connect(definition, node, positional, named)
+        waits = []
         if after is not None:
             node["after"] = sorted(self._sources(definition, "after", after))
+            waits.append(self.source(after))
         self.nodes[name] = node
+        inputs = {key: self.source(value) for key, value in given.items()}
+        self.plan.nodes.append(Node(name, definition, inputs, waits))
         handles = _Handles(_Handle(self, name, output) for output in definition.output_names)
         return handles[0] if len(handles) == 1 else handles
 
-    def _connect(self, definition, name, node, positional, named):
+    def source(self, value, depth=3):
+        """Where a value that the body gives comes from; handles are found in lists and dicts, too."""
+        if isinstance(value, _Handle):
+            if value.node is None:
+                return GraphInput(value.name)
+            return NodeOutput(value.node, value.name)
+        if depth and type(value) in (list, tuple, dict, _Handles):
+            keys = list(value) if isinstance(value, dict) else None
+            items = value.values() if isinstance(value, dict) else value
+            sources = [self.source(one, depth - 1) for one in items]
+            if not all(isinstance(one, Constant) for one in sources):
+                return Several(sources, keys)
+        return Constant(value)
+
+    def _connect(self, definition, node, positional, named):
+        """Connect the inputs in the node's data; what they are given, by name."""
         inputs = definition.input_names
         if len(positional) > len(inputs):
             raise InvalidDefinitionError(
@@ -130,6 +151,7 @@ class _Composition:
                 sources = self._sources(definition, item["name"], given[item["name"]])
                 if sources:
                     item["from"] = sources
+        return given
 
     def _sources(self, definition, name, value):
         values = value if isinstance(value, (list, tuple)) else [value]
@@ -201,11 +223,22 @@ class OpDefinition(_Node):
         self.compute_fn = compute_fn
         self.resource_keys = check_resource_keys(self, required_resource_keys)
         self.config = check_config(self, config_schema)
+        self.config_schema = config_schema
         annotations = annotations_of(compute_fn)
         self._inputs = self._make_inputs(ins or {}, annotations)
         self._outputs = self._make_outputs(out, annotations)
         self.input_names = [item["name"] for item in self._inputs]
         self.output_names = [item["name"] for item in self._outputs]
+
+    @property
+    def data_inputs(self):
+        """Names of the inputs that carry a value: those of the type Nothing only order."""
+        return [item["name"] for item in self._inputs if item["type"] != "Nothing"]
+
+    @property
+    def dynamic_outputs(self):
+        """Names of the outputs that are dynamic."""
+        return [item["name"] for item in self._outputs if item.get("dynamic")]
 
     def _make_inputs(self, ins, annotations):
         inputs = []
@@ -269,7 +302,7 @@ class GraphDefinition(_Node):
         description = description or getattr(compose_fn, "__doc__", None)
         Definition.__init__(self, name, source, description, tags)
         self.input_names = function_parameters(compose_fn)
-        self.nodes, self.output_names = _compose(self, compose_fn, self.input_names)
+        self.nodes, self.output_names, self.plan = _compose(self, compose_fn, self.input_names)
 
     def graph(self):
         """The graph as in docs/snapshot.md."""
@@ -299,7 +332,7 @@ class GraphDefinition(_Node):
 
 
 def _compose(owner, function, names):
-    """Run a body; returns its nodes by name and the names of its outputs."""
+    """Run a body; returns its nodes by name, the names of its outputs, and its plan."""
     composition = _Composition("%s %r" % (owner.KIND, owner.name))
     _compositions.append(composition)
     try:
@@ -307,12 +340,14 @@ def _compose(owner, function, names):
     finally:
         _compositions.pop()
     if isinstance(result, dict):
-        outputs = [plain_data.text(name) for name in result]
+        outputs = {plain_data.text(name): value for name, value in result.items()}
     elif isinstance(result, _Handles):
-        outputs = [handle.name for handle in result]
+        outputs = {handle.name: handle for handle in result}
     else:
-        outputs = ["result"]
-    return composition.nodes, outputs
+        outputs = {"result": result}
+    plan = composition.plan
+    plan.outputs = {name: composition.source(value) for name, value in outputs.items()}
+    return composition.nodes, list(outputs), plan
 
 
 class JobDefinition(Definition):
@@ -343,6 +378,8 @@ class JobDefinition(Definition):
     ):
         Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
         nodes = dict(graph.nodes) if graph is not None else {}
+        self.plan = Plan()
+        self.plan.nodes.extend(graph.plan.nodes if graph is not None else ())
         if ops:
             composition = _Composition("job %r" % name)
             for each in ops:
@@ -350,8 +387,12 @@ class JobDefinition(Definition):
                     refuse(self, "has %s among its ops, which is no op" % plain_data.plain(each))
                 composition.add(each, None, (), {}, None)
             nodes.update(composition.nodes)
+            self.plan.nodes.extend(composition.plan.nodes)
         self.nodes = nodes
         self.config = check_config(self, config_schema)
+        self.config_schema = config_schema
+        self.resource_defs = resource_defs if isinstance(resource_defs, dict) else {}
+        self.partitions_def = partitions_def
         keys = set(check_resource_keys(self, required_resource_keys))
         keys.update(check_resource_keys(self, list(resource_defs or ())))
         _gather_resource_keys(nodes.values(), keys)

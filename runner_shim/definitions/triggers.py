@@ -296,6 +296,7 @@ class ResourceDefinition(Definition):
         Definition.__init__(self, name, source or caller(), description, None, None, metadata)
         self.resource_fn = resource_fn
         self.config = check_config(self, config_schema)
+        self.config_schema = config_schema
 
     def data(self, name=None):
         """The definition as in docs/snapshot.md, under its key."""

@@ -53,6 +53,14 @@ class Findings(object):
                 return found
         return None
 
+    def prepare(self, order):
+        """What the first adapter that has the order's job or assets makes of it, or None."""
+        for adapter, roots in self._found:
+            prepared = adapter.prepare(roots, order) if adapter.prepare is not None else None
+            if prepared is not None:
+                return prepared
+        return None
+
 
 def _refuse_twice_defined(definitions):
     seen = set()

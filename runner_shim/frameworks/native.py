@@ -159,6 +159,28 @@ class Native(Adapter):
             return data, getattr(thing, "source", None)
         return None
 
+    def prepare(self, roots, order):
+        """What can run an order: jobs and assets of one container."""
+        from runner_shim.execution import native
+
+        for container in roots.containers:
+            wanted = order.get("repository")
+            if wanted is not None and (not roots.named or container.name != wanted):
+                continue
+            everything = _everything(container, [])
+            if order.get("job"):
+                job = everything.get(("job", order["job"]))
+                if job is not None:
+                    job = _made(job, everything)
+                    return native.of_job(job, container.resources, order)
+                continue
+            keys = list(dict.fromkeys(order.get("assets") or ()))
+            assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
+            if keys and all(key in assets for key in keys):
+                assets.update((key, _made(assets[key], everything)) for key in keys)
+                return native.of_assets(keys, assets, container.resources, order)
+        return None
+
 
 def _classes():
     """The class of Definitions, of repositories, and those of loose definitions."""
@@ -403,6 +425,10 @@ def _data(kind, name, thing, known):
     if kind == "asset":
         return thing.data(known)
     return thing.data()
+
+
+def _made(thing, everything):
+    return _make(thing, everything) if hasattr(thing, "make") else thing
 
 
 def _make(entry, everything):

@@ -59,6 +59,15 @@ class Loaded:
         shown = plain_data.ordered(masking.definition(found[0]))
         return {"definition": shown, "source": found[1]}
 
+    def prepare(self, order):
+        """What can run ``order`` (see runner_shim.execution), or None where nothing has that name."""
+        return self._findings.prepare(order)
+
+    def names(self, kinds):
+        """Names of all definitions of the given kinds."""
+        _repositories, definitions, _sources = self._findings.collect(_Warnings())
+        return [each["name"] for each in definitions if each["kind"] in kinds]
+
 
 class _Warnings:
     """Collects what ``warn(code, message, hint, file, line)`` is told, each thing once."""

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 
-__all__ = ["compare", "find", "from_the_start", "put_right"]
+__all__ = ["compare", "descriptors_and_threads", "find", "from_the_start", "of_a_load", "put_right"]
 
 _HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random")
 _SHARED = re.compile(rb"^\S+ ..[-x]s \S+ \S+ \S+ *(.*)$", re.M)
@@ -76,6 +76,48 @@ def from_the_start(found, numbers):
     return ""
 
 
+def of_a_load(private):
+    """What of the kinds is there in a shim that has loaded its target, in words, or "".
+
+    A run cannot be forked from it then. ``private`` are the shim's own descriptors and threads, as
+    ``descriptors_and_threads`` gave them before the load. Files that are open are shared with a run, and
+    do no harm: logs, for the most part.
+    """
+    own, own_threads = private
+    found = {
+        "threads": _threads(),
+        "native threads": _native_threads(own_threads),
+        "processes": _processes(),
+        "descriptors": [
+            target
+            for number, target in _descriptors().items()
+            if number > 2 and number not in own and not target.startswith("/")
+        ],
+        "timers": _timers(),
+        "tracing": _tracing(),
+    }
+    for kind, text in _KINDS:
+        if found.get(kind):
+            return "its import " + _said(text, found[kind])
+    return ""
+
+
+def descriptors_and_threads():
+    """The numbers of this process's descriptors and of its threads, as the kernel knows them."""
+    descriptors, threads = (
+        frozenset(int(name) for name in os.listdir("/proc/self/" + kind)) for kind in ("fd", "task")
+    )
+    return descriptors, threads
+
+
+def _timers():
+    return [str(number) for number in (0, 1, 2) if _signal.getitimer(number)[0]]
+
+
+def _tracing():
+    return [repr(one) for one in (sys.gettrace(), sys.getprofile()) if one is not None]
+
+
 def _said(text, found):
     return text % ((", ".join(found),) if "%s" in text else ())
 
@@ -102,10 +144,10 @@ def find(before=None, native=0):
         "processes": _processes(),
         "descriptors": list(_descriptors().values()),
         "memory": before["memory"] if known else _shared_maps(),
-        "timers": [str(number) for number in (0, 1, 2) if _signal.getitimer(number)[0]],
+        "timers": _timers(),
         "limits": _limits(),
         "native handlers": _native_handlers(status),
-        "tracing": [repr(one) for one in (sys.gettrace(), sys.getprofile()) if one is not None],
+        "tracing": _tracing(),
     }
 
 
@@ -122,11 +164,11 @@ def _threads():
     return sorted(names.get(one, "unnamed") for one in others)
 
 
-def _native_threads():
-    """Names of the other threads, less those of linear algebra libraries: they see to forks."""
+def _native_threads(known=()):
+    """Names of the other threads that are not ``known``, less those of linear algebra libraries: they see to forks."""
     names = []
     for task in os.listdir("/proc/self/task"):
-        if int(task) != os.getpid():
+        if int(task) != os.getpid() and int(task) not in known:
             try:
                 with open("/proc/self/task/%s/comm" % task) as file:
                     names.append(file.read().strip())

@@ -1,6 +1,6 @@
 """The shim as a process: its requests, its socket, and the forkserver.
 
-May import loading/, frameworks/ and preloading/.
+May import execution/, loading/, frameworks/ and preloading/.
 """
 
 __all__ = []

@@ -5,8 +5,10 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
+``validate_run {request, order}``,
+``start_run {request, run}``, ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
+``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``pong {request}``. A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -15,9 +17,11 @@ import os
 import sys
 
 from runner_shim import wire
+from runner_shim.preloading import leftovers
+from runner_shim.process import birth
 from runner_shim.process.channel import Channel
 
-__all__ = ["run"]
+__all__ = ["arm_stack_dump", "run"]
 
 # Dumps all Python stacks to stderr without running Python code: the last real-time signal but two,
 # which neither the C library nor anything we know of uses.
@@ -29,7 +33,7 @@ def run(address, instance, lifeline, hidden=None):
 
     ``hidden`` holds the preloaded modules of a forked process.
     """
-    _arm_stack_dump()
+    arm_stack_dump()
     channel = Channel(address, instance, lifeline)
     if hidden is not None:
         hidden.leave = lambda reason: _leave(channel, reason)
@@ -46,7 +50,7 @@ def run(address, instance, lifeline, hidden=None):
             }
         )
     )
-    session = _Session()
+    session = _Session(hidden)
     while True:
         frames = channel.receive()
         if frames is None:
@@ -67,14 +71,20 @@ def run(address, instance, lifeline, hidden=None):
 class _Session(object):
     """What has been loaded, and the answers to requests about it."""
 
-    def __init__(self):
+    def __init__(self, hidden):
+        self._hidden = hidden
+        self._private = None
         self._loaded = None
 
     def answer(self, message):
         """The frames that answer ``message``; never raises what user code raised."""
-        handler = {"load": self._load, "describe": self._describe, "ping": self._ping}.get(
-            message["type"]
-        )
+        handler = {
+            "load": self._load,
+            "describe": self._describe,
+            "validate_run": self._validate_run,
+            "start_run": self._start_run,
+            "ping": self._ping,
+        }.get(message["type"])
         if handler is None:
             return _failed(message, "protocol", "no request is named %r" % message["type"])
         return handler(message)
@@ -85,6 +95,8 @@ class _Session(object):
         from runner_shim.loading import target
         from runner_shim.loading.load_failure import LoadFailure
 
+        # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
+        self._private = leftovers.descriptors_and_threads() if birth.available() else None
         try:
             loaded = target.load(message.get("target") or {})
         except LoadFailure as failure:
@@ -123,6 +135,41 @@ class _Session(object):
             }
         )
 
+    def _validate_run(self, message):
+        """Whether what is loaded can run an order, before anything of it is written or run."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        from runner_shim import execution
+        from runner_shim.loading.load_failure import LoadFailure
+
+        try:
+            execution.validate(self._loaded, message["order"])
+        except LoadFailure as failure:
+            return wire.encode(
+                {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
+            )
+        return wire.encode({"type": "run_valid", "request": message.get("request")})
+
+    def _start_run(self, message):
+        """Fork a run of what is loaded, with its monitor (docs/runs.md)."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        from runner_shim.process import run
+
+        unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
+        if unfit:
+            return _failed(message, "unfit", unfit)
+        module = (lambda name: None) if self._hidden is None else self._hidden.module
+        _flush()  # what is buffered is not the run's to print
+        failed = birth.start(
+            message["run"],
+            self._private[0] - {0, 1, 2},
+            lambda ends: run.become(ends, message["run"], lambda: self._loaded, module),
+        )
+        if failed:
+            return _failed(message, "unfit", failed)
+        return wire.encode({"type": "run_started", "request": message.get("request")})
+
     def _ping(self, message):
         return wire.encode({"type": "pong", "request": message.get("request")})
 
@@ -156,7 +203,8 @@ def _flush():
             pass
 
 
-def _arm_stack_dump():
+def arm_stack_dump():
+    """Have the stacks of all threads written to standard error at a signal."""
     try:
         import faulthandler
 

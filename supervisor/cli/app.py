@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "check", "web", "ps", "shutdown"),
+    "Run": ("run", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
+    "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "keys", "schema", "completion"),
 }
@@ -34,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "web": "web",
     "ps": "inspect",
     "shutdown": "control",
+    "upgrade": "control",
     "status": "status",
     "list": "inspect",
     "show": "inspect",
@@ -47,6 +49,8 @@ HOMES: Mapping[str, str] = {
     "stop": "control",
     "start": "control",
     "wait": "control",
+    "launch": "launch",
+    "runs": "runs",
     "env": "environments",
     "keys": "keys",
     "schema": "setup",

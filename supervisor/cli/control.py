@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from supervisor.client.client import Client, Order
     from supervisor.documents import Diff, LocationStatus, Waited
 
-__all__ = ["reload_", "restart_", "shutdown_", "start_", "stop_", "wait_"]
+__all__ = ["reload_", "restart_", "shutdown_", "start_", "stop_", "upgrade_", "wait_"]
 
 # How long `wait` gives a supervisor that was only just started to answer.
 _APPEAR_SECONDS = 10.0
@@ -243,6 +243,25 @@ def shutdown_(session: Session, now: bool, timeout: float, as_json: bool) -> int
     Exit status 0 also when none was running; 3 where it is not plain which one is meant: no
     workspace was named, none that is supervised stands here, and others run.
     """
+    return _end(session, timeout, as_json, at_once=now)
+
+
+@click.command("upgrade", short_help="Stop the supervisor, and leave its runs to the next.")
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, metavar="SECONDS",
+    help="Wait no longer than this for its end.",
+)  # fmt: skip
+@json_option
+@locating
+def upgrade_(session: Session, timeout: float, as_json: bool) -> int:
+    """Stop the supervisor and its locations, but not its runs: the next supervisor adopts them.
+
+    As SIGUSR2 does. Exit status as of `shutdown`.
+    """
+    return _end(session, timeout, as_json, leave_runs=True)
+
+
+def _end(session: Session, timeout: float, as_json: bool, **how: bool) -> int:
     from supervisor.client.client import Client
     from supervisor.client.connection import wait_for_end
     from supervisor.errors import NotRunningError
@@ -259,7 +278,7 @@ def shutdown_(session: Session, now: bool, timeout: float, as_json: bool) -> int
         return 0
     # It may end by itself in this moment, which is what is wanted.
     with Client(found=found) as client, contextlib.suppress(NotRunningError):
-        client.shutdown(at_once=now)
+        client.shutdown(**how)
     ended = wait_for_end(found, timeout)
     if as_json:
         terminal.data({"pid": found.pid, "ended": ended})

@@ -2,8 +2,8 @@
 
 Owns the event loop, the signals and what is told. What is shown comes through the control socket,
 from the same documents that every other client gets: this process's own supervisor is not looked
-into. Ctrl-C, SIGTERM or a terminal that hangs up once stops everything cleanly, twice at once; any
-other SIGHUP has the workspace read again. Nothing else ends the supervisor: its display, a client
+into. Ctrl-C, SIGTERM or a terminal that hangs up once stops everything cleanly, twice at once; SIGUSR2
+does so but for runs, which go on; any other SIGHUP has the workspace read again. Nothing else ends the supervisor: its display, a client
 like any other, may get no answer or fail, and tries again.
 """
 
@@ -177,9 +177,15 @@ def _on_signals(daemon: Daemon, screen: Screen) -> Callable[[], None]:
             screen.tell(["supervise: reading the workspace again"])
             daemon.reread()
 
+    def leave() -> None:
+        screen.tell(["supervise: ending; runs go on, and the next supervisor adopts them"])
+        daemon.shutdown(leave_runs=True)
+
     numbers = [signal.SIGINT, signal.SIGTERM]
     for number in numbers:
         loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGUSR2, leave)
+    numbers.append(signal.SIGUSR2)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup has us ignore it
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         numbers.append(signal.SIGHUP)

@@ -30,6 +30,7 @@ from supervisor.client import operations
 from supervisor.client.connection import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 from supervisor.client.operations import Order, Plan
 from supervisor.client.requests import Call, Stream
+from supervisor.client.runs import AsyncRunCalls, RunCalls
 from supervisor.methods import LONGEST_HOLD
 from supervisor.running_time import RunningTime, limit
 
@@ -110,7 +111,7 @@ def _async_stream(
     return method
 
 
-class Client(Endpoint):
+class Client(Endpoint, RunCalls):
     """A blocking client of the supervisor of ``workspace``.
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
@@ -261,7 +262,7 @@ class Client(Endpoint):
         return False
 
 
-class AsyncClient(Endpoint):
+class AsyncClient(Endpoint, AsyncRunCalls):
     """The same for asyncio: methods, results and errors are those of ``Client``.
 
     Made and used in one event loop. An asynchronous context manager.

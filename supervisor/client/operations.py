@@ -226,12 +226,13 @@ def call_method(name: str, params: Mapping[str, Any]) -> Plan[dict[str, Any]]:
     return found
 
 
-def shutdown(*, at_once: bool = False) -> Plan[int]:
+def shutdown(*, at_once: bool = False, leave_runs: bool = False) -> Plan[int]:
     """Ask the supervisor to stop everything and end; returns its pid, at once.
 
-    ``at_once`` kills the locations' processes instead of asking them to end.
+    ``at_once`` kills the locations' processes instead of asking them to end. With ``leave_runs``
+    runs go on, and the next supervisor adopts them.
     """
-    pid: int = yield call("shutdown", {"at_once": at_once}, _pid)
+    pid: int = yield call("shutdown", {"at_once": at_once, "leave_runs": leave_runs}, _pid)
     return pid
 
 

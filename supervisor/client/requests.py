@@ -23,8 +23,10 @@ from supervisor.errors import (
     RequestError,
     RequestTimeoutError,
     SupervisorError,
+    UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
+    UnknownRunError,
 )
 from supervisor.methods import LONGEST_HOLD, METHODS
 from supervisor.specs import SourcePosition
@@ -203,7 +205,9 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
     if code == ConfigurationError.code:
         problems = [_problem(one) for one in data.get("problems") or ({"message": message},)]
         return ConfigurationError(problems, hint=hint)
-    kinds = {RequestTimeoutError.code: RequestTimeoutError, ProtocolError.code: ProtocolError}
+    if code == UnknownRunError.code:
+        return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
+    kinds = {one.code: one for one in (RequestTimeoutError, ProtocolError, UnfitOrderError)}
     return kinds.get(str(code), RequestError)(message, hint=hint)
 
 

@@ -280,6 +280,20 @@ class Generation:
         message = answer.message
         return {"definition": message.get("definition"), "source": message.get("source")}
 
+    async def quickly(self, kind: str, patience: float, **fields: Any) -> Answer | str:
+        """The answer to a request, or why there is none within ``patience`` seconds.
+
+        What was asked may still be done later, when the process gets to it.
+        """
+        asked = await self.conversation.ask(kind, **fields)
+        if not await RunningTime(patience).wait([asked]):
+            return f"the process that serves did not answer within {patience:g} s"
+        try:
+            answer: Answer | Unfit = await asked
+        except (LoadFailedError, ProcessDiedError) as error:
+            return f"the process that serves has ended: {error}"
+        return answer.reason if isinstance(answer, Unfit) else answer
+
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""
         with contextlib.suppress(TimeoutError):

@@ -94,6 +94,9 @@ REQUESTS: Mapping[str, Kind] = MappingProxyType(
     {
         "load": Kind({"loaded": 2, "failed": 0}, frozenset({Phase.GREETED}), turn=True),
         "describe": Kind({"described": 0, "failed": 0}, frozenset({Phase.LOADED}), turn=True),
+        # Either waits its turn in the shim. What they have of user code run does not run long.
+        "validate_run": Kind({"run_valid": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        "start_run": Kind({"run_started": 0, "failed": 0}, frozenset({Phase.LOADED})),
         "ping": Kind(
             {"pong": 0},
             frozenset({Phase.GREETED, Phase.LOADING, Phase.LOADED, Phase.FAILED}),

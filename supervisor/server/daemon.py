@@ -42,6 +42,8 @@ from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.runs.placing import Placer
+from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
 from supervisor.server.preflight import claim, preflight, starting
@@ -61,6 +63,8 @@ __all__ = ["Daemon"]
 
 _log = logging.getLogger("supervisor")
 
+# How long runs go on by themselves when the supervisor is told to stop (seconds).
+_RUN_GRACE = 5.0
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 
 
@@ -92,7 +96,7 @@ class Daemon:
         self.started = asyncio.Event()
         self.started_at = time.time()
         self._stop = asyncio.Event()
-        self._at_once = False
+        self._at_once = self._leave_runs = False
         self._background: set[asyncio.Task[None]] = set()
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
@@ -105,6 +109,12 @@ class Daemon:
         self.runtime_directory = RuntimeDirectory.for_workspace(directory, key, self._environ)
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
+        )
+        self.runs = Runs(
+            self.state.path / "runs",
+            self.runtime_directory.path / "runs.sock",
+            Placer(self.fleet),
+            self.fleet.changed,
         )
 
     async def run(self) -> None:
@@ -130,8 +140,10 @@ class Daemon:
             closing.callback(self.runtime_directory.close)
             await self._serve()
 
-    def shutdown(self, at_once: bool = False) -> None:
-        """Stop everything; ``at_once`` kills instead of asking."""
+    def shutdown(self, at_once: bool = False, *, leave_runs: bool = False) -> None:
+        """Stop everything; ``at_once`` kills instead of asking. With ``leave_runs`` runs go on, and the
+        next supervisor adopts them."""
+        self._leave_runs = leave_runs and not at_once
         self.fleet.refuse()
         if at_once and not self._at_once:
             self._at_once = True
@@ -164,6 +176,7 @@ class Daemon:
                 self._workspace.watch(self.files)
             await self._verifier.open()
             await self.fleet.start(await self.store.open(await self.fleet.read()))
+            await self.runs.open()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
@@ -240,6 +253,7 @@ class Daemon:
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
+        closing.push_async_callback(self._end_runs)
         liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self.services = Services(
@@ -269,6 +283,11 @@ class Daemon:
     def _cancel_background(self) -> None:
         for task in self._background:
             task.cancel()
+
+    async def _end_runs(self) -> None:
+        if not self._leave_runs:
+            await self.runs.end(0.0 if self._at_once else _RUN_GRACE, at_once=self._at_once)
+        await self.runs.close()
 
     async def _end_locations(self) -> None:
         self.fleet.stop("the supervisor is stopping", at_once=self._at_once)

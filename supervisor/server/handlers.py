@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.server import rpc
 from supervisor.server.rpc import Packed, Reply
+from supervisor.server.run_handlers import RunHandlers
 from supervisor.server.status import (
     environment_status,
     location_status,
@@ -53,11 +55,11 @@ _PORTION = 64 * 1024
 _MAX_WAIT = 60.0
 
 
-class Handlers:
+class Handlers(RunHandlers):
     """The methods of ``daemon``."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+        super().__init__(daemon)
         self._meter = UsageMeter(os.getpid())
 
     def table(self) -> rpc.Handlers:
@@ -321,7 +323,8 @@ class Handlers:
 
     async def shutdown(self, params: Mapping[str, Any]) -> Reply:
         """End the supervisor, after this reply."""
-        asyncio.get_running_loop().call_soon(self._daemon.shutdown, params["at_once"])
+        ending = partial(self._daemon.shutdown, params["at_once"], leave_runs=params["leave_runs"])
+        asyncio.get_running_loop().call_soon(ending)
         return {"pid": os.getpid()}, []
 
     def _supervisor(self, usage: Usage | None) -> dict[str, Any]:

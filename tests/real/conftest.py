@@ -36,6 +36,8 @@ RELEASES = {
     "1.1.7-py3.10": Release("3.10", ("dagster==1.1.7", *_OLD_PINS)),
     "current-py3.13": Release("3.13", ("dagster",)),
 }
+# Where running differs from the releases before and after; definitions do not.
+BETWEEN = {"1.5.14-py3.11": Release("3.11", ("dagster==1.5.14", *_OLD_PINS))}
 
 
 def find_interpreter(version: str) -> Path | None:
@@ -92,7 +94,7 @@ def dagster_environment(
 ) -> Callable[[str], Path]:
     """``dagster_environment(name)``: the python of an environment with that Dagster release.
 
-    ``name`` is a key of RELEASES. Made on the first call of a session, shared by its workers; the
+    ``name`` is a key of RELEASES or BETWEEN. Made on the first call of a session, shared by its workers; the
     test is skipped where the interpreter is not on this machine.
     """
     shared = tmp_path_factory.getbasetemp()
@@ -105,7 +107,7 @@ def dagster_environment(
     def environment(name: str) -> Path:
         if name in made:
             return made[name]
-        release = RELEASES[name]
+        release = {**RELEASES, **BETWEEN}[name]
         interpreter = find_interpreter(release.python)
         if interpreter is None:
             pytest.skip(f"no CPython {release.python} on this machine")

@@ -155,6 +155,12 @@ class Dagster(Adapter):
         repositories = _repositories(roots, _ignore)
         return contents.describe(repositories, kind, name, repository, _ignore)
 
+    def prepare(self, roots, order):
+        """What can run an order, by Dagster's own execution in this process."""
+        from runner_shim.frameworks.dagster import running
+
+        return running.prepare(_repositories(roots, _ignore), order)
+
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
         from runner_shim.frameworks.dagster.partitions import component_files

@@ -23,7 +23,7 @@ from runner_shim.frameworks.dagster.read import (
 )
 from runner_shim.plain_data import definition, plain, text
 
-__all__ = ["asset_check_definitions", "asset_definitions"]
+__all__ = ["asset_check_definitions", "asset_definitions", "assets_by_key", "partitions_of"]
 
 # Where the framework's own listing was, newest first.
 _MODULES = (
@@ -47,7 +47,7 @@ _CHECK_LISTINGS = (
 def asset_definitions(reader, repository, jobs):
     """All assets as a list of (definition, source). ``jobs`` are the constructed jobs."""
     graph = _asset_graph(repository)
-    assets_defs = _assets_by_key(repository, jobs)
+    assets_defs = assets_by_key(repository, jobs)
     source_assets = peek(repository, "source_assets_by_key") or {}
     try:
         listed = _listing(_ASSET_LISTINGS, repository, jobs)
@@ -128,7 +128,16 @@ def _graph_node(graph, key):
         return None
 
 
-def _assets_by_key(repository, jobs):
+def partitions_of(repository, jobs, key):
+    """The partitions definition of the asset ``key``, or None."""
+    found = assets_by_key(repository, jobs).get(key)
+    return getattr(_graph_node(_asset_graph(repository), key), "partitions_def", None) or getattr(
+        found, "partitions_def", None
+    )
+
+
+def assets_by_key(repository, jobs):
+    """Dagster's definitions of assets, by key; ``jobs`` are asked where the repository does not know."""
     found = peek(repository, "assets_defs_by_key", "_assets_defs_by_key")
     if found is None:
         found = {}

@@ -1,0 +1,81 @@
+"""Running what is loaded: what happens inside the process of a run.
+
+Owns the executor of native jobs and assets, the check of a run's config, and the events and failures
+that all frameworks tell alike. What only one framework knows of running is in frameworks/. May import
+definitions/ and loading/. Starts no process: runs are single-threaded, in the process that calls.
+
+An *order* is a plain dict::
+
+    {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
+     "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
+     "instance": the framework's directory or None, "repository": name or None}
+
+What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
+
+    {"type": str, "step": name or None, "time": seconds since 1970, "message": str, "data": dict or None}
+
+with the same types whatever the framework: RUN_START, STEP_START, STEP_OUTPUT, ASSET_MATERIALIZATION,
+STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
+beside them; a line that user code logs through its context is of the type LOGS.
+"""
+
+__all__ = ["execute", "validate"]
+
+
+def execute(loaded, order, emit):
+    """Run what ``order`` says of ``loaded`` (``loading.target.load`` returns it) to its end.
+
+    ``emit(event)`` is called in this thread. Returns ``{"state": "success" or "failure", "failure":
+    data or None}``; the data has the shape of a load failure (docs/snapshot.md), and ``step``. Raises
+    LoadFailure as ``validate`` does, before anything has run, and nothing else. ``KeyboardInterrupt``
+    ends the run: the op that runs is left by it as by any exception, and nothing after it begins.
+    """
+    from runner_shim import masking
+    from runner_shim.execution import interrupts, run_failure
+    from runner_shim.execution.events import Events
+
+    prepared = _prepare(loaded, order)
+    try:
+        outcome = prepared.run(emit)
+    except BaseException as error:
+        interrupts.too_late()
+        failure = getattr(error, "failure_of_step", None) or run_failure.of_step(error, None)
+        end = "RUN_CANCELED" if isinstance(error, KeyboardInterrupt) else "RUN_FAILURE"
+        Events(emit)(end, None, failure["message"], {"failure": failure})
+        outcome = {"state": "failure", "failure": failure}
+    return masking.masked(outcome)
+
+
+def validate(loaded, order):
+    """Raise LoadFailure for an order that cannot be run: nothing runs, no event, nothing is left.
+
+    Its kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
+    ``unknown_asset``, ``unknown_op``, ``partition``, ``missing_resource`` or ``not_supported``.
+    """
+    _prepare(loaded, order)
+
+
+def _prepare(loaded, order):
+    from runner_shim.loading.load_failure import LoadFailure, from_exception, near
+
+    try:
+        prepared = loaded.prepare(order)
+    except BaseException as error:
+        raise from_exception(error, None)
+    if prepared is not None:
+        return prepared
+    wanted, kinds = ("job", ("job", "pipeline")) if order.get("job") else ("asset", ("asset",))
+    names = loaded.names(kinds)
+    asked = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
+    missing = [name for name in asked if name not in names]
+    if not missing:
+        raise LoadFailure(
+            "not_supported",
+            "%s %s cannot be run: it is made elsewhere, or not together with the others"
+            % (wanted, ", ".join(asked[:10])),
+        )
+    raise LoadFailure(
+        "unknown_" + wanted,
+        "no %s is named %s" % (wanted, ", ".join(repr(name) for name in missing[:10])),
+        hint=near(missing[0], names),
+    )

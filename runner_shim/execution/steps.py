@@ -1,0 +1,236 @@
+"""The steps of a native job or of assets: the plan without its graphs, in the order of running.
+
+Owns the flattening of nested graphs, what each step takes from which other, and what of a selection is
+left. Refuses, with one sentence, what a run cannot do. Runs nothing.
+"""
+
+from runner_shim.definitions.graph import GraphDefinition
+from runner_shim.definitions.plan import GraphInput, NodeOutput, Several
+from runner_shim.execution.refusal import Refusal, not_supported
+from runner_shim.execution.selection import select
+from runner_shim.loading.load_failure import near
+
+__all__ = [
+    "Step",
+    "defaults",
+    "of_assets",
+    "of_job",
+    "only",
+    "parameters",
+    "runs_at_once",
+    "sources_of",
+]
+
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
+class Step:
+    """One call of a function.
+
+    ``sources`` are Constant, NodeOutput (of a step's key) or Several, by input; ``waits`` the keys of
+    the steps that must have succeeded; ``path`` is where its config stands. ``outputs`` are names.
+    ``injected`` are the parameters that get a resource, ``asset`` the definition of an asset or None.
+    """
+
+    def __init__(self, key, definition, sources, waits, path, asset=None):
+        self.key = key
+        self.definition = definition
+        self.sources = sources
+        self.waits = waits
+        self.path = path
+        self.asset = asset
+        self.outputs = ["result"] if asset is not None else definition.output_names
+        self.cut_off = {}  # input -> key of the step that would give it, and is not selected
+
+    @property
+    def inputs(self):
+        """The names of the function's inputs that carry data."""
+        if self.asset is not None:
+            return list(self.asset.parameters)
+        return self.definition.data_inputs
+
+
+def sources_of(source):
+    """All NodeOutputs in a source."""
+    if isinstance(source, NodeOutput):
+        return [source]
+    if isinstance(source, Several):
+        return [one for each in source.sources for one in sources_of(each)]
+    return []
+
+
+# --- jobs
+
+
+def of_job(job):
+    """The steps of a job, in topological order. Raises Refusal."""
+    steps = []
+    _flatten(job.plan, "", (), {}, set(), steps)
+    return steps
+
+
+def _flatten(plan, prefix, path, given, outer_waits, steps):
+    """Append the steps of a plan; the sources of its outputs, and the keys of its steps."""
+    outputs, members = {}, {}
+
+    def resolve(source):
+        if isinstance(source, GraphInput):
+            return given.get(source.name)
+        if isinstance(source, NodeOutput):
+            return outputs[source.node].get(source.output)
+        if isinstance(source, Several):
+            found = [resolve(one) for one in source.sources]
+            return None if None in found else Several(found, source.keys)
+        return source
+
+    def waits_of(source):
+        if isinstance(source, NodeOutput) and not sources_of(resolve(source)):
+            return members[source.node]  # a graph that returns nothing: it is waited for as a whole
+        if isinstance(source, Several):
+            return {key for one in source.sources for key in waits_of(one)}
+        return {one.node for one in sources_of(resolve(source))}
+
+    for node in plan.nodes:
+        key = prefix + node.name
+        waits = set(outer_waits)
+        for source in node.after:
+            waits |= waits_of(source)
+        sources = {name: resolve(source) for name, source in node.inputs.items()}
+        where = path + ("ops", node.name)
+        if isinstance(node.definition, GraphDefinition):
+            first = len(steps)
+            inner = node.definition.plan
+            outputs[node.name] = _flatten(inner, key + ".", where, sources, waits, steps)
+            members[node.name] = {step.key for step in steps[first:]}
+            continue
+        for source in node.inputs.values():
+            waits |= waits_of(source)
+        op = node.definition
+        sources = {name: source for name, source in sources.items() if source is not None}
+        step = Step(key, op, sources, waits, where)
+        runs_at_once(op.compute_fn, "op %s" % key, op.source)
+        for output in op.dynamic_outputs:
+            raise not_supported(
+                "op %s has the dynamic output %s, which runs do not have yet" % (key, output),
+                op.source,
+                "return a list, and work on it in one op",
+            )
+        steps.append(step)
+        outputs[node.name] = {name: NodeOutput(key, name) for name in op.output_names}
+        members[node.name] = {key}
+    return {name: resolve(source) for name, source in plan.outputs.items()}
+
+
+def runs_at_once(function, what, place):
+    """Refuse a function whose call only begins it: a generator, a coroutine."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & (_COROUTINE | _ASYNC_GENERATOR):
+        raise not_supported(
+            "%s is an async function, which runs do not await" % what,
+            place,
+            "call asyncio.run() in a plain function",
+        )
+    if flags & _GENERATOR:
+        raise not_supported(
+            "%s yields, which runs do not support yet" % what,
+            place,
+            "return the value; a tuple for several outputs",
+        )
+
+
+def only(steps, clauses, what):
+    """The steps that a selection leaves. Raises Refusal ``unknown_op``."""
+    selected, unknown = select(clauses, {step.key: step.waits for step in steps})
+    if unknown:
+        names = [step.key for step in steps]
+        raise Refusal(
+            "unknown_op",
+            "%s has no op named %s" % (what, ", ".join(repr(name) for name in unknown[:10])),
+            hint=near(unknown[0], names),
+        )
+    kept = [step for step in steps if step.key in selected]
+    for step in kept:
+        for name, source in list(step.sources.items()):
+            missing = [one.node for one in sources_of(source) if one.node not in selected]
+            if missing:
+                step.cut_off[name] = missing[0]
+                del step.sources[name]
+        step.waits &= selected
+    return kept
+
+
+# --- assets
+
+
+def of_assets(keys, assets):
+    """The steps of the assets ``keys``, in topological order. Raises Refusal.
+
+    ``assets`` are all definitions, by name.
+    """
+    steps = {}
+    for key in keys:
+        asset = assets[key]
+        if asset.compute_fn is None:
+            raise not_supported(
+                "asset %s is external: it has no function that makes it" % key, asset.source
+            )
+        if asset.io_manager_key:
+            raise not_supported(
+                "asset %s names the io manager %s: runs do not keep values yet"
+                % (key, asset.io_manager_key),
+                asset.source,
+                "have its function keep the value, and others name it in deps",
+            )
+        runs_at_once(asset.compute_fn, "asset %s" % key, asset.source)
+        named = asset.sources(assets)
+        for parameter, other in named.items():
+            if other not in keys and parameter not in defaults(asset.compute_fn):
+                raise not_supported(
+                    "asset %s takes the value of %s, which this run does not make: values are not "
+                    "kept from run to run yet" % (key, other),
+                    asset.source,
+                    "select %s as well, or name it in deps and read it in the function" % other,
+                )
+        waits = {other for other in list(asset.deps) + list(named.values()) if other in keys}
+        sources = {name: NodeOutput(other, "result") for name, other in named.items()}
+        sources = {name: one for name, one in sources.items() if one.node in keys}
+        steps[key] = Step(key, asset, sources, waits, ("ops", key), asset)
+    return _sorted(steps)
+
+
+def _sorted(steps):
+    """In topological order; among those that could run, in the order given."""
+    done, result = set(), []
+    left = list(steps.values())
+    while left:
+        ready = [step for step in left if step.waits <= done]
+        if not ready:
+            raise Refusal(
+                "invalid_definition",
+                "the assets %s depend on each other in a circle"
+                % ", ".join(sorted(step.key for step in left)[:10]),
+                place=left[0].definition.source,
+            )
+        result.extend(ready)
+        done.update(step.key for step in ready)
+        left = [step for step in left if step.key not in done]
+    return result
+
+
+def defaults(function):
+    """Names of the parameters of a function that have a default."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return set()
+    positional = code.co_varnames[: code.co_argcount]
+    count = len(function.__defaults__ or ())
+    found = set(positional[len(positional) - count :]) if count else set()
+    return found | set(function.__kwdefaults__ or ())
+
+
+def parameters(function):
+    """Names of all parameters of a function that can be given by name."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ()
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

@@ -1,0 +1,220 @@
+"""``supervise runs``: the runs that there are and were.
+
+Owns the list and the commands about one run. Reads through the client alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli.launch import DURATION, follow_to_end
+from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.session import Session
+from supervisor.presentation import runs as words
+from supervisor.presentation import words as general
+from supervisor.presentation.text import clean
+
+if TYPE_CHECKING:
+    from supervisor.run_documents import RunRow
+
+__all__ = ["runs_"]
+
+
+def _complete_run(
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from supervisor.errors import SupervisorError
+
+    try:
+        with Session().client(timeout=1.0, quiet=True) as client:
+            rows = client.runs()
+    except (SupervisorError, OSError):
+        return []
+    return [
+        CompletionItem(one["run"], help=f"{one['job']}: {one['state']}")
+        for one in rows
+        if one["run"].startswith(incomplete)
+    ]
+
+
+_RUN: dict[str, Any] = {"metavar": "RUN", "shell_complete": _complete_run}
+
+
+class _Group(click.Group):
+    """What is no name of a command is the location whose runs are listed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("runs", cls=_Group, short_help="List runs, look at one, cancel or retry it.")
+def runs_() -> None:
+    """List the newest runs, of all locations or of one: `supervise runs [LOCATION]`.
+
+    RUN is a run's id, or the beginning or the end of one.
+    """
+
+
+@runs_.command("list", short_help="List the newest runs (the default).")
+@click.argument("location", required=False, **LOCATION)
+@click.option("--state", "states", multiple=True, metavar="STATE", help="Only runs in this state.")
+@click.option("--since", type=DURATION, help="Only those launched within this time, such as 1d.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(0, 1000), default=20, show_default=True,
+    help="How many.",
+)  # fmt: skip
+@json_option
+@locating
+def list_(
+    session: Session,
+    location: str | None,
+    states: tuple[str, ...],
+    since: float | None,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List the newest runs, newest first."""
+    begin = 0.0 if since is None else time.time() - since
+    with session.client() as client:
+        rows = client.runs(location, states=states, since=begin, limit=limit)
+    if as_json:
+        session.terminal.data({"runs": rows})
+    elif rows:
+        _table(session, rows)
+    else:
+        session.terminal.say("there are no runs", "dim")
+    return 0
+
+
+def _table(session: Session, rows: list[RunRow]) -> None:
+    terminal, now = session.terminal, time.time()
+    terminal.table(
+        ("RUN", "LOCATION", "JOB", "STATE", "AGO", "TOOK", "REASON"),
+        [
+            (
+                one["run"],
+                clean(one["location"]),
+                clean(str(one["job"])),
+                terminal.paint(one["state"].replace("_", " "), words.STYLES.get(one["state"], "")),
+                general.ago(one["created"], now),
+                words.took(one, now),
+                clean(one["reason"] or ""),
+            )
+            for one in rows
+        ],
+        spare=(1, 4),
+    )
+
+
+@runs_.command("show", short_help="Show one run.")
+@click.argument("run", **_RUN)
+@json_option
+@locating
+def show(session: Session, run: str, as_json: bool) -> int:
+    """Show RUN: its state, its configuration and why it failed."""
+    terminal = session.terminal
+    with session.client() as client:
+        detail: Any = client.run(run).row
+    if as_json:
+        terminal.data(detail)
+        return 0
+    terminal.print(words.summary(detail, time.time(), colour=terminal.colour))
+    facts = {
+        "launched": general.moment(detail["created"]) if detail["created"] else None,
+        "generation": detail["generation"],
+        "ops": ", ".join(detail["op_selection"] or []),
+        "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
+        "config": detail["config"] or None,
+        "last step": detail["step"],
+        "fresh process": detail["fresh_because"],
+        "retry of": detail["retry_of"],
+        "events not kept": detail["dropped"],
+        "output lost": general.size(detail["lost_output"]) if detail["lost_output"] else None,
+        "journal": detail["journal"],
+    }
+    terminal.print(*(f"  {name}: {clean(str(value))}" for name, value in facts.items() if value))
+    terminal.print(*(f"  {line}" for line in words.failure_lines(detail)))
+    return 0
+
+
+@runs_.command("events", short_help="Print the events of a run.")
+@click.argument("run", **_RUN)
+@click.option("-f", "--follow", is_flag=True, help="Go on until it has ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@locating
+def events(session: Session, run: str, follow: bool, as_json: bool) -> int:
+    """Print the events of RUN, with Dagster's names whatever the framework."""
+    terminal = session.terminal
+    with session.client() as client:
+        for event in client.run(run).events(wait=follow):
+            if as_json:
+                terminal.row(event)
+                continue
+            moment = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+            stamp = f"{moment}.{int(event['time'] % 1 * 1000):03d}"
+            terminal.print(f"{terminal.paint(stamp, 'dim')}  {words.event_line(event)}")
+            terminal.out.flush()
+    return 0
+
+
+@runs_.command("logs", short_help="Print what a run wrote.")
+@click.argument("run", **_RUN)
+@click.option("-f", "--follow", is_flag=True, help="Go on until it has ended.")
+@locating
+def logs(session: Session, run: str, follow: bool) -> int:
+    """Print what RUN wrote, its standard output to ours and its errors to ours."""
+    terminal = session.terminal
+    with session.client() as client:
+        for news in client.run(run).follow({"out": 0, "err": 0}, wait=follow):
+            terminal.out.write(news.get("out", ""))
+            terminal.err.write(news.get("err", ""))
+            terminal.out.flush()
+            terminal.err.flush()
+    return 0
+
+
+@runs_.command("cancel", short_help="Ask a run to end.")
+@click.argument("run", **_RUN)
+@click.option("--now", is_flag=True, help="Kill it at once.")
+@click.option("--no-wait", is_flag=True, help="Return at once.")
+@json_option
+@locating
+def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
+    """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
+    terminal = session.terminal
+    with session.client(order=True) as client:
+        found = client.run(run)
+        if found.row["ended"] is None:
+            found.cancel(now=now, who="supervise runs cancel")
+            if not no_wait:
+                found.wait()
+        if as_json:
+            terminal.data(found.row)
+        else:
+            terminal.print(words.summary(found.row, time.time(), colour=terminal.colour))
+    return 0
+
+
+@runs_.command("retry", short_help="Run the same again.")
+@click.argument("run", **_RUN)
+@click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
+@json_option
+@locating
+def retry(session: Session, run: str, detach: bool, as_json: bool) -> int:
+    """Run the job of RUN again with the same configuration, tags and ops, on the code that is served now."""
+    with session.client(order=True) as client:
+        found = client.retry(run)
+        if not detach:
+            return follow_to_end(session, found, as_json=as_json)
+        if as_json:
+            session.terminal.data(found.row)
+        else:
+            session.terminal.print(found.id)
+    return 0

@@ -1,0 +1,93 @@
+"""Runs in words: a line for an event, a line for how a run ended, the user's frames of a failure.
+
+Owns the one rendering of runs that the commands share. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.presentation import words
+from supervisor.presentation.text import clean, paint
+
+if TYPE_CHECKING:
+    from supervisor.run_documents import RunDetail, RunEvent, RunRow
+
+__all__ = ["STYLES", "Steps", "event_line", "failure_lines", "summary", "took"]
+
+STYLES = {
+    "queued": "dim",
+    "starting": "yellow",
+    "running": "blue",
+    "cancelling": "yellow",
+    "success": "green",
+    "failure": "red",
+    "cancelled": "yellow",
+    "timed_out": "red",
+    "lost": "bold red",
+}
+"""State to style."""
+
+_MAX_FRAMES = 6
+
+
+class Steps:
+    """Remembers when steps began, to tell how long they took."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+
+    def line(self, event: RunEvent, *, everything: bool = False) -> str | None:
+        """The event in a line; None for one that says nothing new to a reader who follows."""
+        step, kind = event["step"], event["type"]
+        if kind == "STEP_START" and step is not None:
+            self._began[step] = event["time"]
+        if everything:
+            return event_line(event)
+        if step is not None and kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"):
+            took = words.seconds(max(event["time"] - self._began.get(step, event["time"]), 0.0))
+            word = {"STEP_SUCCESS": "done in", "STEP_FAILURE": "failed after"}.get(kind, "skipped")
+            return f"{clean(step)}: {word} {took}" if kind != "STEP_SKIPPED" else f"{step}: skipped"
+        if kind in ("LOGS", "ENGINE_EVENT", "RUN_CANCELING"):
+            return f"{clean(step)}: {clean(event['message'])}" if step else clean(event["message"])
+        return None
+
+
+def event_line(event: RunEvent) -> str:
+    """Type, step and message."""
+    parts = [event["type"], event["step"] or "", event["message"] or ""]
+    return "  ".join(clean(one) for one in parts if one)
+
+
+def took(run: RunRow, now: float) -> str:
+    """How long it has run, in words."""
+    if run["began"] is None:
+        return ""
+    return words.seconds(max((run["ended"] or now) - run["began"], 0.0))
+
+
+def summary(run: RunRow, now: float, *, colour: bool = False) -> str:
+    """``run 2026… of settle in payments: success in 1.2s``, with the reason where there is one."""
+    state = paint(run["state"].replace("_", " "), STYLES.get(run["state"], ""), colour)
+    head = f"run {run['run']} of {clean(str(run['job']))} in {clean(run['location'])}: {state}"
+    time = took(run, now)
+    head += (
+        f" after {time}" if time and run["state"] != "success" else f" in {time}" if time else ""
+    )
+    return f"{head} — {clean(run['reason'])}" if run["reason"] else head
+
+
+def failure_lines(run: RunDetail) -> list[str]:
+    """The user's own frames of why it failed, the causes and the remedy."""
+    failure: Any = run["failure"] or {}
+    lines = []
+    for frame in (failure.get("frames") or [])[-_MAX_FRAMES:]:
+        lines.append(f"{frame.get('file')}, line {frame.get('line')}, in {frame.get('function')}")
+        if frame.get("code"):
+            lines.append(f"    {frame['code']}")
+    for problem in failure.get("problems") or []:
+        lines.append(f"{problem.get('path')}: {problem.get('message')}")
+    lines += [f"caused by {cause.get('message')}" for cause in failure.get("causes") or []]
+    if failure.get("hint"):
+        lines.append(f"hint: {failure['hint']}")
+    return [clean(one) for one in lines]

@@ -1,0 +1,82 @@
+"""The documents about runs, beside those of ``supervisor.documents``.
+
+Owns their shapes; the rules are the same. Holds no behaviour; only what makes schemas imports it to run.
+"""
+
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from supervisor.document_schema import Keywords
+from supervisor.documents import Count, Failure
+from supervisor.states import RUN_STATES
+
+__all__ = ["Launched", "RunDetail", "RunEvent", "RunNews", "RunRow", "RunRows"]
+
+_RunState = Annotated[str, Keywords(enum=list(RUN_STATES))]
+
+
+class RunRow(TypedDict):
+    """One run."""
+
+    run: Annotated[str, "its id"]
+    location: Annotated[str, "the location whose code it runs"]
+    job: Annotated[str | None, "the job; null where its order cannot be read"]
+    state: Annotated[_RunState, "see [runs.md](runs.md)"]
+    reason: Annotated[str | None, "why, in one sentence"]
+    created: Annotated[float | None, "when it was launched"]
+    began: Annotated[float | None, "when its process began"]
+    ended: Annotated[float | None, "when it ended"]
+    generation: Annotated[int | None, "the generation that was served when it was launched"]
+    tags: Annotated[dict[str, str], "as they were given"]
+    op_selection: Annotated[list[str] | None, "the ops that are run; null: all"]
+    timeout: Annotated[float | None, "how long it may take"]
+    step: Annotated[str | None, "the step that began last, once it has ended"]
+    status: Annotated[int | None, "the exit status of its process"]
+    signal: Annotated[int | None, "the signal that ended its process"]
+    retry_of: Annotated[str | None, "the id of the run that it repeats"]
+    fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
+    adopted: Annotated[bool, "true when an earlier supervisor began it"]
+    monitor: Annotated[int | None, "the process id of its monitor, while that lives"]
+
+
+class RunDetail(RunRow):
+    """One run in full."""
+
+    config: Annotated[dict[str, Any] | None, "its configuration, secrets hidden"]
+    failure: Annotated[Failure | None, "why it failed"]
+    events: Annotated[Count | None, "how many were kept, once it has ended"]
+    dropped: Annotated[Count | None, "how many were not"]
+    lost_output: Annotated[Count | None, "bytes of output that the disk did not take"]
+    journal: Annotated[str, "the directory that says all of it"]
+
+
+class RunRows(TypedDict):
+    """Runs, newest first."""
+
+    runs: Annotated[list[RunRow], "one row for each"]
+
+
+class Launched(TypedDict):
+    """What is run."""
+
+    run: Annotated[RunRow | None, "the run; null for a dry run"]
+    order: Annotated[dict[str, Any], "what it does, as it lies in its journal; secrets hidden"]
+
+
+class RunEvent(TypedDict):
+    """Something that happened in a run."""
+
+    type: Annotated[str, "one of Dagster's event types, whatever the framework"]
+    step: Annotated[str | None, "the step that it concerns"]
+    time: Annotated[float, "when"]
+    message: Annotated[str, "in words"]
+    data: Annotated[dict[str, Any] | None, "more, by the type"]
+
+
+class RunNews(TypedDict):
+    """What is new of a run."""
+
+    events: NotRequired[Annotated[list[RunEvent], "events, in order"]]
+    out: NotRequired[Annotated[str, "what it wrote to standard output"]]
+    err: NotRequired[Annotated[str, "what it wrote to standard error"]]
+    next: Annotated[dict[str, int], "the cursors behind them, by the same names"]
+    run: Annotated[RunRow, "where it stands"]

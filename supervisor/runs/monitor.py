@@ -1,0 +1,500 @@
+"""The monitor of one run: holds its pipes, its time limit and its end, and needs no other process.
+
+A program of its own. The shim that the run is forked from executes it in the process that is the
+run's parent (runner_shim/process/birth.py), so it has the run as a child, the journal's lock and the
+reading ends of the pipes. It writes the events and the output into the journal (``journal`` says what
+lies there), ends the run when a file ``cancel`` says so or its time is over, kills all that the run
+has left, and writes the one ``final`` record. It goes on without the supervisor and without the shim.
+
+It runs with ``-I -S`` and imports the standard library and ``runner_shim.records``; what it holds in
+memory is bounded.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+if __name__ == "__main__":  # with -I nothing of ours is on the path
+    sys.path.append(__file__.rpartition("/supervisor/runs/")[0])
+
+from runner_shim import records  # noqa: E402
+
+__all__ = ["FINAL_ROOM", "MOST_EVENTS", "OUTPUT_PART"]
+
+FINAL_ROOM = 64 * 1024
+"""Bytes on the disk that are taken for the final record before the run begins."""
+MOST_EVENTS = 100_000
+"""After so many only failures and states are kept."""
+OUTPUT_PART = 8 * 1024 * 1024
+"""Bytes of one file of output; two are kept of each stream."""
+
+_MOST_EVENT_BYTES = 64 * 1024 * 1024
+_HELD = 1024 * 1024  # of records that a full disk does not take
+_BLOCK = 64 * 1024
+_LOOK = 1.0
+_STACK_SIGNAL, _STACK_SECONDS = 62, 0.5  # see runner_shim/process/request_loop.py
+_EXIT_SECONDS, _SWEEP_SECONDS = (
+    30.0,
+    10.0,
+)  # of exit functions once the outcome is known, of the rest
+_KEPT_TYPES = ("RUN_", "PIPELINE_")
+
+
+class Output:
+    """A stream of the run, in files that are named by the number of their first byte."""
+
+    def __init__(self, directory: int, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self.size = self._begin = 0
+        self.lost = 0
+        self._parts: list[str] = []
+        self._file = -1
+
+    def write(self, data: bytes) -> None:
+        """Append; what the disk does not take is counted and dropped."""
+        try:
+            if self._file < 0 or self.size - self._begin >= OUTPUT_PART:
+                self._next()
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        self.size += written
+        self.lost += len(data) - written
+
+    def _next(self) -> None:
+        name = f"{self._name}.{self.size}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(name, flags, 0o600, dir_fd=self._directory)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._begin = file, self.size
+        self._parts.append(name)
+        if len(self._parts) > 2:
+            os.unlink(self._parts.pop(0), dir_fd=self._directory)
+
+
+class Events:
+    """The file of events: whole records only, whatever the disk does."""
+
+    def __init__(self, directory: int) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._file = os.open("events", flags, 0o600, dir_fd=directory)
+        self.size = 0
+        self.count = self.dropped = 0
+        self.step = ""
+        self.outcome: dict[str, Any] | None = None
+        self.ended = False  # an event said so
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def take(self, payload: bytes) -> None:
+        """What the run sent: an event, or its outcome."""
+        try:
+            event = records.unpack(payload)
+        except records.RecordError:
+            self.dropped += 1
+            return
+        if not isinstance(event, dict) or self.size >= 2 * _MOST_EVENT_BYTES:
+            self.dropped += 1
+            return
+        if "outcome" in event:
+            if isinstance(event["outcome"], dict):
+                self.outcome = event["outcome"]
+            return
+        kind = str(event.get("type"))
+        if kind == "STEP_START":
+            self.step = str(event.get("step") or "")[:1000]
+        if kind in ("RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED"):
+            self.ended = True
+        room = self.count < MOST_EVENTS and self.size < _MOST_EVENT_BYTES
+        if not room and not kind.startswith(_KEPT_TYPES) and not kind.endswith("FAILURE"):
+            if not self.dropped:
+                self.say("ENGINE_EVENT", f"after {self.count} events only failures are kept")
+            self.dropped += 1
+            return
+        self._append(records.framed(payload))
+
+    def say(self, kind: str, message: str) -> None:
+        """An event of the monitor's own."""
+        event = {"type": kind, "step": None, "time": time.time(), "message": message, "data": None}
+        self._append(records.framed(records.pack(event)))
+
+    def _append(self, record: bytes) -> None:
+        if self._held_bytes + len(record) > _HELD:
+            self.dropped += 1
+            return
+        self.count += 1
+        self._held.append(record)
+        self._held_bytes += len(record)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is held; a full disk has it stay."""
+        while self._held:
+            record = self._held[0]
+            try:
+                written = os.pwrite(self._file, record, self.size)
+                if written < len(record):
+                    os.ftruncate(self._file, self.size)
+                    return
+            except OSError:
+                return
+            self.size += written
+            self._held_bytes -= written
+            del self._held[0]
+
+    def close(self) -> None:
+        """Have all of it on the disk."""
+        self.flush()
+        self.dropped += len(self._held)
+        try:
+            os.fsync(self._file)
+        except OSError:
+            return
+
+
+class Ladder:
+    """How the run is ended: by what and when, one rung after the other."""
+
+    def __init__(self, kill: Callable[[int], None], grace: float) -> None:
+        self._kill = kill
+        self._grace = grace
+        self._rungs: list[tuple[float, int]] = []
+
+    def begin(self, now: float, *, after: float = 0.0) -> None:
+        """Ask; kill what does not heed that within the grace."""
+        if not self._rungs:
+            first = now + after
+            self._rungs = [
+                (first, signal.SIGINT),
+                (first + self._grace, signal.SIGTERM),
+                (first + self._grace * 1.5, signal.SIGKILL),
+            ]
+
+    def hurry(self, now: float) -> None:
+        """Kill now."""
+        self._rungs = [(now, signal.SIGKILL)]
+
+    def climb(self, now: float) -> float:
+        """Do what is due; seconds until the next rung."""
+        while self._rungs and self._rungs[0][0] <= now:
+            _, number = self._rungs[0]
+            # The last stays: what it does not end at once waits for a disk, and is killed again.
+            self._rungs = self._rungs[1:] or [(now + _LOOK, signal.SIGKILL)]
+            self._kill(number)
+        return self._rungs[0][0] - now if self._rungs else _LOOK
+
+
+class Monitor:
+    """The monitor of the run ``pid``; the rest are descriptors."""
+
+    def __init__(
+        self, pid: int, directory: int, lock: int, events: int, out: int, err: int, line: int
+    ) -> None:
+        self._pid = pid
+        self._directory = directory
+        self._began = time.monotonic()
+        self._started = time.time()
+        os.set_inheritable(lock, False)
+        os.set_inheritable(line, False)
+        self._order = self._read_order()
+        self._room = self._take_room()
+        self._events = Events(directory)
+        self._streams = {out: Output(directory, "out"), err: Output(directory, "err")}
+        self._pipe = events
+        self._unread, self._damaged = b"", False
+        self._ladder = Ladder(self._kill, float(self._order.get("grace") or 10.0))
+        self._cancel: dict[str, Any] | None = None
+        self._hurried = self._over = self._timed_out = False
+        self._notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        self._notify.setblocking(False)
+        timeout = self._order.get("timeout")
+        self._until = self._began + timeout if isinstance(timeout, int | float) else None
+        self._poll = select.poll()
+        for descriptor in (events, out, err):
+            os.set_blocking(descriptor, False)
+            os.set_inheritable(descriptor, False)
+            self._poll.register(descriptor, select.POLLIN)
+        self._open = {events, out, err}
+
+    def watch(self, woken: int) -> None:
+        """Until the run has ended, and then to the final record; ``woken`` is readable at a signal."""
+        self._poll.register(woken, select.POLLIN)
+        looked = 0.0
+        while not self._has_ended():
+            now = time.monotonic()
+            if now - looked >= _LOOK:
+                looked = now
+                self._look(now)
+            wait = min(self._ladder.climb(now), looked + _LOOK - now)
+            if self._until is not None and not self._over:
+                wait = min(wait, self._until - now)
+            for descriptor, _ in self._poll.poll(max(0, int(wait * 1000) + 1)):
+                if descriptor == woken:
+                    os.read(woken, 4096)
+                    self._look(time.monotonic())
+                else:
+                    self._read(descriptor)
+        self._finish()
+
+    def _read(self, descriptor: int) -> bool:
+        """True when something came."""
+        try:
+            data = os.read(descriptor, _BLOCK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._poll.unregister(descriptor)
+            self._open.discard(descriptor)
+            return False
+        if descriptor == self._pipe:
+            if not self._damaged:
+                payloads, end, self._damaged = records.split(self._unread + data)
+                self._unread = (self._unread + data)[end:]
+                for payload in payloads:
+                    self._events.take(payload)
+                if self._damaged:  # something else writes to it: what comes now cannot be read
+                    self._events.say(
+                        "ENGINE_EVENT", "the run sent what is no event: no more is kept"
+                    )
+            if self._events.outcome is not None and self._until is None:
+                self._until = time.monotonic() + _EXIT_SECONDS
+        else:
+            self._streams[descriptor].write(data)
+        self._tell()
+        return True
+
+    def _drain(self) -> None:
+        """What is still in the pipes; at most what they hold, for others may write to them."""
+        for descriptor in sorted(self._open):
+            left = 32
+            while left and self._read(descriptor):
+                left -= 1
+
+    def _look(self, now: float) -> None:
+        """At what is asked of it, and at the clock."""
+        self._events.flush()
+        if self._until is not None and now >= self._until and not self._over:
+            self._over = True
+            self._timed_out = self._events.outcome is None
+            if self._timed_out:
+                self._events.say(
+                    "ENGINE_EVENT", f"the {self._order['timeout']:g} s that it may take are over"
+                )
+                self._kill(_STACK_SIGNAL, alone=True)
+            self._ladder.begin(now, after=_STACK_SECONDS)
+        asked = self._asked()
+        if asked is None:
+            return
+        if self._cancel is None:
+            self._events.say("RUN_CANCELING", f"cancelled by {asked.get('who') or 'a client'}")
+            self._tell()
+            self._ladder.begin(now)
+        self._cancel = asked
+        if asked.get("how") == "now" and not self._hurried:
+            self._hurried = True
+            self._ladder.hurry(now)
+
+    def _asked(self) -> dict[str, Any] | None:
+        try:
+            file = os.open("cancel", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        except OSError:
+            return None
+        try:
+            payloads, _, _ = records.split(os.read(file, 4096))
+            found = records.unpack(payloads[0])
+        except (OSError, IndexError, records.RecordError):
+            found = {}
+        finally:
+            os.close(file)
+        return found if isinstance(found, dict) else {}
+
+    def _kill(self, number: int, *, alone: bool = False) -> None:
+        try:
+            (os.kill if alone else os.killpg)(self._pid, number)
+        except OSError:
+            return
+        if number == signal.SIGKILL:
+            self._kill_children()
+
+    def _has_ended(self) -> bool:
+        # What the run has left and has ended is ours, too.
+        while True:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return False
+            if found.si_pid == self._pid:
+                return True
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+    def _finish(self) -> None:
+        # It is a zombie yet: its process id is nobody else's.
+        try:  # noqa: SIM105  # contextlib is large
+            os.killpg(self._pid, signal.SIGKILL)
+        except OSError:
+            pass
+        _, status = os.waitpid(self._pid, 0)
+        self._drain()
+        self._sweep()
+        self._drain()
+        final = self._final(status)
+        if not self._events.ended:
+            kind = {"success": "RUN_SUCCESS", "cancelled": "RUN_CANCELED"}.get(final["state"])
+            self._events.say(kind or "RUN_FAILURE", final["reason"])
+        self._events.close()
+        final["events"], final["dropped"] = self._events.count, self._events.dropped
+        self._write_final(records.framed(records.pack(final)))
+        self._tell()
+
+    def _sweep(self) -> None:
+        """Kill what the run has left, wherever it went: we are its subreaper."""
+        until = time.monotonic() + _SWEEP_SECONDS
+        while time.monotonic() < until:
+            self._kill_children()
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            self._drain()
+            time.sleep(0.01)
+
+    def _kill_children(self) -> None:
+        with open("/proc/thread-self/children", "rb") as file:  # noqa: PTH123  # pathlib is large
+            for pid in map(int, file.read().split()):
+                if pid != self._pid:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except OSError:
+                        continue
+
+    def _final(self, status: int) -> dict[str, Any]:
+        outcome = self._events.outcome
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        step, failure = self._events.step, None
+        in_step = f" in step {step!r}" if step else ""
+        how = f"was killed by {_signal_name(number)}" if number else f"exited with status {code}"
+        if outcome is not None and outcome.get("state") == "success":
+            state, reason = "success", ""
+        elif self._cancel is not None:
+            state, reason = "cancelled", f"cancelled by {self._cancel.get('who') or 'a client'}"
+        elif self._timed_out:
+            state, reason = (
+                "timed_out",
+                f"it took longer than {self._order['timeout']:g} s{in_step}",
+            )
+        else:
+            state, reason = "failure", f"its process {how}{in_step}"
+        if outcome is not None and state == "failure":
+            failure = outcome.get("failure")
+            text = failure.get("message") if isinstance(failure, dict) else None
+            reason = str(text or reason)[:2000]
+        return {
+            "state": state,
+            "reason": reason,
+            "step": step or None,
+            "status": code,
+            "signal": number,
+            "failure": _bounded(failure),
+            "began": self._started,
+            "ended": time.time(),
+            "lost_output": sum(one.lost for one in self._streams.values()),
+        }
+
+    def _read_order(self) -> dict[str, Any]:
+        with os.fdopen(os.open("order", os.O_RDONLY, dir_fd=self._directory), "rb") as file:
+            payloads, _, _ = records.split(file.read())
+        order = records.unpack(payloads[0])
+        assert isinstance(order, dict)
+        return order
+
+    def _take_room(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        room = os.open("final.room", flags, 0o600, dir_fd=self._directory)
+        try:
+            os.posix_fallocate(room, 0, FINAL_ROOM)
+        except OSError:
+            return room  # a file system that cannot, or a full disk: it must have room at the end
+        return room
+
+    def _write_final(self, record: bytes) -> None:
+        while True:
+            try:
+                os.pwrite(self._room, record, 0)
+                os.ftruncate(self._room, len(record))
+                os.fsync(self._room)
+                os.link(
+                    "final.room", "final", src_dir_fd=self._directory, dst_dir_fd=self._directory
+                )
+                os.unlink("final.room", dir_fd=self._directory)
+                os.fsync(self._directory)
+                return
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                time.sleep(_LOOK)
+
+    def _tell(self) -> None:
+        """Have the supervisor hear that there is more to read; it need not listen."""
+        try:
+            self._notify.sendto(str(self._order["run"]).encode(), str(self._order["notify"]))
+        except OSError:
+            return  # there is no supervisor, or it looks by itself
+
+
+def _bounded(failure: Any) -> Any:
+    """A failure that fits into the room of the final record."""
+    if not isinstance(failure, dict):
+        return None
+    for left_out in ((), ("traceback",), ("traceback", "causes", "frames")):
+        kept = {name: value for name, value in failure.items() if name not in left_out}
+        if len(records.pack(kept)) < FINAL_ROOM - 8192:
+            return kept
+    return {"kind": "exception", "message": str(failure.get("message"))[:2000]}
+
+
+def _signal_name(number: int | None) -> str:
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _main() -> None:
+    os.chdir("/")
+    numbers = [int(one) for one in sys.argv[-1].split(":")]
+    lock = numbers[2]
+    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held since before the exec
+    woken, wakes = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    monitor = Monitor(*numbers)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    monitor.watch(woken)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,108 @@
+"""One run as the supervisor knows it: its order, where it stands, and how it ended.
+
+Owns the row that clients get. What is true lies in its journal; this is what
+was read of it last. Starts nothing and reads nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor.runs.journal import Journal
+from supervisor.states import RunState
+
+__all__ = ["Run", "new_id"]
+
+
+def new_id() -> str:
+    """An id that sorts by time, to the second in UTC."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+@dataclass(eq=False)
+class Run:
+    """``order`` is as it lies in the journal. Times are Unix seconds.
+
+    ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``news`` counts what
+    was heard of it.
+    """
+
+    order: Mapping[str, Any]
+    journal: Journal
+    state: RunState = RunState.QUEUED
+    reason: str = ""
+    began: float | None = None
+    final: Mapping[str, Any] | None = None
+    monitor: int = 0
+    fresh_because: str = ""
+    adopted: bool = False
+    news: int = 0
+    size: int = field(default=0, repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return str(self.order["run"])
+
+    @property
+    def location(self) -> str:
+        """The location whose code it runs."""
+        return str(self.order["location"])
+
+    @property
+    def ended(self) -> bool:
+        """True once it has its final record."""
+        return self.final is not None
+
+    def finished(self, final: Mapping[str, Any]) -> None:
+        """Take the final record."""
+        self.final = final
+        try:
+            self.state = RunState(str(final.get("state")))
+        except ValueError:
+            self.state = RunState.LOST
+        self.reason = str(final.get("reason") or "")
+        if isinstance(final.get("began"), float):
+            self.began = final["began"]
+
+    def row(self) -> dict[str, Any]:
+        """The document ``Run`` (supervisor/documents.py)."""
+        final = self.final or {}
+        return {
+            "run": self.id,
+            "location": self.location,
+            "job": self.order.get("job"),
+            "state": self.state.value,
+            "reason": self.reason or None,
+            "created": self.order.get("created"),
+            "began": self.began,
+            "ended": final.get("ended"),
+            "generation": self.order.get("generation"),
+            "tags": self.order.get("tags") or {},
+            "op_selection": self.order.get("op_selection"),
+            "timeout": self.order.get("timeout"),
+            "step": final.get("step"),
+            "status": final.get("status"),
+            "signal": final.get("signal"),
+            "retry_of": self.order.get("retry_of"),
+            "fresh_because": self.fresh_because or None,
+            "adopted": self.adopted,
+            "monitor": self.monitor or None,
+        }
+
+    def detail(self) -> dict[str, Any]:
+        """The row with the order's configuration and the failure."""
+        final = self.final or {}
+        return {
+            **self.row(),
+            "config": self.order.get("config"),
+            "failure": final.get("failure"),
+            "events": final.get("events"),
+            "dropped": final.get("dropped"),
+            "lost_output": final.get("lost_output"),
+            "journal": str(self.journal.path),
+        }

@@ -1,0 +1,163 @@
+"""``supervise launch`` and ``supervise runs``, as people type them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import COMMAND, Foreground, foreground, supervise, supervise_json, variables
+from launched import journals
+from monitored import HEAD, started
+from supervised import DEADLINE, make_workspace
+
+TEAM = (
+    HEAD
+    + """
+@op(config_schema={"n": int})
+def load(context):
+    print("loading", context.op_config["n"])
+    print("a warning", file=sys.stderr)
+    return context.op_config["n"]
+
+@op
+def publish(rows):
+    if rows == 13:
+        raise ValueError("no such table")
+    print("published", rows)
+
+@op
+def wait():
+    print("running", flush=True)
+    try:
+        time.sleep(1000)
+    finally:
+        print("cleaned up", flush=True)
+
+@job
+def nightly():
+    publish(load())
+
+@job
+def endless():
+    wait()
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
+    import shutil
+    import tempfile
+
+    folder = tmp_path_factory.mktemp("launch")
+    runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
+    make_workspace(folder, {"team.py": TEAM})
+    with foreground(folder, runtime) as one:
+        supervise("wait", cwd=folder, runtime=runtime)
+        yield one
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+def run(running: Foreground, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return supervise(*arguments, cwd=running.cwd, runtime=running.runtime)
+
+
+def test_a_run_in_the_foreground(running):
+    done = run(running, "launch", "team", "nightly", "--set", "ops.load.config.n=3", "--tag", "a=b")
+    assert done.returncode == 0, done.stderr
+    *printed, last = done.stdout.splitlines()
+    assert printed == ["loading 3", "published 3"]
+    assert last.startswith("run ")
+    assert " of nightly in team: success in " in last
+    assert "a warning" in done.stderr
+    assert "publish: done in" in done.stderr
+    rows = supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"]
+    assert rows[0]["tags"] == {"a": "b"}
+    name = rows[0]["run"]
+    shown = run(running, "runs", "show", name).stdout
+    assert "config: {'ops': {'load': {'config': {'n': 3}}}}" in shown
+    events = run(running, "runs", "events", name[-6:], "--json").stdout.splitlines()
+    assert json.loads(events[0])["type"] == "RUN_START"
+    assert run(running, "runs", "logs", name).stdout == "loading 3\npublished 3\n"
+    assert name in run(running, "runs", "team").stdout
+
+
+def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("ops: {load: {config: {n: 13}}}\n")
+    done = run(running, "launch", "team", "nightly", "--config", str(config))
+    assert done.returncode == 1
+    assert "failure after" in done.stdout.splitlines()[-1]
+    assert "no such table" in done.stdout.splitlines()[-1]
+    assert "in publish" in done.stderr
+    name = supervise_json("runs", "--state", "failure", cwd=running.cwd, runtime=running.runtime)
+    again = run(running, "runs", "retry", name["runs"][0]["run"], "--json")
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["retry_of"] == name["runs"][0]["run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["team", "nightli"], 4, "did you mean nightly?"),
+        (["tem", "nightly"], 4, "did you mean team?"),
+        (["team", "nightly"], 2, "ops.load.config.n"),
+        (["team", "nightly", "--set", "ops.load.config.n=x"], 2, "ops.load.config.n"),
+        (["team", "nightly", "--select", "lod"], 2, "did you mean load?"),
+        (["team", "nightly", "--tag", "x"], 2, "--tag 'x' has no '='"),
+        (["team", "nightly", "--config", "{"], 2, "--config is no JSON"),
+        (["team", "nightly", "--config", "/none"], 2, "no such file"),
+        (["team", "nightly", "--config", "[1]"], 2, "--config"),
+        (["team", "nightly", "--timeout", "soon"], 2, "'soon' is no duration"),
+    ],
+    ids=lambda one: " ".join(one)[:40] if isinstance(one, list) else str(one)[:20],
+)
+def test_what_cannot_be_run_leaves_no_run(running, arguments, status, text):
+    before = supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"]
+    done = run(running, "launch", *arguments)
+    assert done.returncode == status, done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"] == before
+
+
+def test_a_dry_run_runs_nothing(running):
+    done = run(
+        running, "launch", "team", "nightly", "--set", "ops.load.config.n=1", "--select", "*publish",
+        "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout == "would run ops load, publish of nightly in team, generation 1\n"
+
+
+def test_ctrl_c_cancels_a_run(running):
+    with subprocess.Popen(
+        [*COMMAND, "launch", "team", "endless"],
+        cwd=running.cwd,
+        env=variables(running.runtime),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "running\n"
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=DEADLINE)
+    assert command.returncode == 1, err
+    assert "cleaned up" in out
+    assert out.splitlines()[-1].endswith("— cancelled by Ctrl-C")
+
+
+def test_a_detached_run_is_cancelled_by_its_id(running):
+    name = run(running, "launch", "team", "endless", "--detach").stdout.strip()
+    started(journals(running.cwd)[name])
+    assert name in run(running, "runs", "--state", "running").stdout
+    done = run(running, "runs", "cancel", name)
+    assert done.returncode == 0
+    assert "cancelled" in done.stdout
+    assert run(running, "runs", "show", "none").returncode == 4

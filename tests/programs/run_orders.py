@@ -1,0 +1,49 @@
+"""Runs orders of one target as a run would: ``python run_orders.py ROOT JSON`` prints what happened.
+
+JSON is ``{"target": target, "orders": [order, …], "validate": bool}``; printed is a list of
+``{"events", "outcome"}`` or ``{"refused": failure, "events"}`` for each order, in this process. When
+user code logs ``asleep``, this process is sent SIGINT. Needs Python 3.6 and nothing else.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+root, request = sys.argv[1], json.loads(sys.argv[2])
+del sys.path[0]
+sys.path.insert(0, root)
+from runner_shim import execution  # noqa: E402
+from runner_shim.loading import target  # noqa: E402
+from runner_shim.loading.load_failure import LoadFailure  # noqa: E402
+
+sys.path.remove(root)
+stdout, sys.stdout = sys.stdout, sys.stderr  # what user code prints is not the answer
+
+
+def run(loaded, order):
+    events = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a run that has ended ignores it
+
+    def emit(event):
+        events.append(event)
+        if event["type"] == "LOGS" and event["message"] == "asleep":
+            subprocess.Popen(["kill", "-INT", str(os.getpid())])
+
+    try:
+        if request.get("validate"):
+            return {"refused": execution.validate(loaded, order), "events": events}
+        return {"outcome": execution.execute(loaded, order, emit), "events": events}
+    except LoadFailure as failure:
+        return {"refused": failure.as_data(), "events": events}
+
+
+try:
+    loaded = target.load(request["target"])
+except LoadFailure as failure:
+    answer = {"failure": failure.as_data()}
+else:
+    answer = {"runs": [run(loaded, order) for order in request["orders"]]}
+stdout.write(json.dumps(answer) + "\n")
+stdout.flush()

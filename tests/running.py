@@ -1,0 +1,86 @@
+"""Runs orders of a target in a real interpreter, as a run would, for the tests of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from places import PROGRAMS, ROOT
+
+__all__ = ["execute", "failure", "shown", "told", "validate"]
+
+
+def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, **also: Any) -> Any:
+    request = {
+        "target": {
+            "kind": "python_file",
+            "name": str(target),
+            "working_directory": str(target.parent),
+        },
+        "orders": orders,
+        **also,
+    }
+    environ = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "VIRTUAL_ENV", "DAGSTER"))
+    }
+    done = subprocess.run(
+        [python or sys.executable, PROGRAMS / "run_orders.py", ROOT, json.dumps(request)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=environ,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert " - dagster - DEBUG - " not in done.stderr  # events are told once, as events
+    answer = json.loads(done.stdout)
+    assert "failure" not in answer, answer["failure"]
+    return answer["runs"]
+
+
+def execute(
+    target: Path, orders: list[dict[str, Any]], python: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """For each order ``{"events", "outcome"}``, or ``{"events", "refused"}`` where it is refused."""
+    found: list[dict[str, Any]] = _ask(target, orders, python)
+    return found
+
+
+def validate(
+    target: Path, orders: list[dict[str, Any]], python: str | Path | None = None
+) -> list[dict[str, Any] | None]:
+    """For each order why it is refused, or None; none is run."""
+    found = _ask(target, orders, python, validate=True)
+    assert all(one["events"] == [] for one in found)
+    return [one["refused"] for one in found]
+
+
+def told(run: dict[str, Any], *prefixes: str) -> list[tuple[str, str | None]]:
+    """(type, step) of the events of a run, of those types alone that begin with one of ``prefixes``."""
+    assert "outcome" in run, run["refused"]
+    return [
+        (event["type"], event["step"])
+        for event in run["events"]
+        if not prefixes or event["type"].startswith(prefixes)
+    ]
+
+
+def shown(run: dict[str, Any]) -> list[str]:
+    """``step: message`` of the lines that user code has logged."""
+    return [
+        f"{event['step']}: {event['message']}" for event in run["events"] if event["type"] == "LOGS"
+    ]
+
+
+def failure(run: dict[str, Any]) -> dict[str, Any]:
+    """The failure of a run that has failed."""
+    assert run["outcome"]["state"] == "failure", run
+    found: dict[str, Any] = run["outcome"]["failure"]
+    return found
