@@ -201,7 +201,7 @@ async def test_every_answer_is_the_document_that_is_declared(
         save(workspace, json.dumps(text))
         running.daemon.reread()
         await in_states(running, RESTLESS)
-        address = running.daemon.rendezvous.control_address
+        address = running.daemon.runtime_directory.control_address
         async with Client(address, checked) as client:
             await looks(client, [*own, "far"])
             # An entry is refused, another is not there any more, or may be the one without a name.
