@@ -21,7 +21,8 @@ from supervisor.methods import METHODS, Method
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
-from supervisor.web.link import Link, chosen_locations
+from supervisor.web.link import Link
+from supervisor.web.locations import chosen_locations
 from supervisor.web.openapi import document
 
 if TYPE_CHECKING:
