@@ -49,14 +49,7 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
     def one_of(name: str, mine: envs.Interpreter, other: envs.Interpreter) -> Callable[[], Sample]:
         modules = {one: _LOCATION.format(library="sqlalchemy") for one in names}
         modules["arrows"] = _LOCATION.format(library="pyarrow")
-        workspace = setting.workspace(name, mine, modules, "auto")
-        text = workspace.read_text()
-        head, _, tail = text.partition("location_name: arrows")
-        workspace.write_text(
-            head
-            + "location_name: arrows"
-            + tail.replace(str(mine.executable), str(other.executable))
-        )
+        workspace = setting.workspace(name, mine, modules, "auto", {"arrows": other})
 
         def taken() -> Sample:
             with setting.supervised(workspace, anew=False) as (client, _started):

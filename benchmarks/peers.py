@@ -27,6 +27,7 @@ from pathlib import Path
 
 import envs
 from envs.interpreters import cache_directory
+from supervisor import procfs
 
 __all__ = ["main"]
 
@@ -142,7 +143,7 @@ class Run:
                 place = Path("/proc", name)
                 if wanted not in (place / "environ").read_bytes().split(b"\0"):
                     continue
-                if (place / "stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                if procfs.state(int(name)) in "ZX":
                     continue
                 line = (place / "cmdline").read_bytes().replace(b"\0", b" ")
                 yield int(name), line.decode(errors="replace")

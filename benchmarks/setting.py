@@ -135,10 +135,11 @@ class Setting:
         interpreter: envs.Interpreter,
         modules: Mapping[str, str],
         start_method: str,
+        own: Mapping[str, envs.Interpreter] | None = None,
     ) -> Path:
         """A workspace of one location for each module, named like it, in ``interpreter``.
 
-        ``start_method`` as in the workspace file: ``spawn`` or ``auto``.
+        ``own`` are the interpreters of modules that have another one. ``start_method`` as in the workspace file: ``spawn`` or ``auto``.
         """
         folder = self.root / name
         folder.mkdir()
@@ -149,7 +150,7 @@ class Setting:
                 "  - python_file:",
                 f"      relative_path: {module}.py",
                 f"      location_name: {module}",
-                f"      executable_path: {interpreter.executable}",
+                f"      executable_path: {(own or {}).get(module, interpreter).executable}",
                 f"      start_method: {start_method}",
             ]
         path = folder / "workspace.yaml"

@@ -23,11 +23,11 @@ from typing import Final
 
 from .errors import EnvError
 
-__all__ = ["Completed", "run", "tool_environ"]
+__all__ = ["TERM_GRACE", "Completed", "run", "tool_environ"]
 
 # The cancel event has no descriptor to wait on; this is how late a cancellation may be noticed.
 _TICK: Final = 0.1
-_TERM_GRACE: Final = 1.0
+TERM_GRACE: Final = 1.0
 # A timeout is waited for in steps of this many seconds: a pause of our own costs no more than one.
 _STEP: Final = 1.0
 _CHUNK: Final = 65536
@@ -273,7 +273,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """End the child's whole session: asked first when it still runs, then killed; reap it."""
     if process.returncode is None and not _has_exited(process):
         _signal_group(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _TERM_GRACE
+        deadline = time.monotonic() + TERM_GRACE
         while time.monotonic() < deadline and not _has_exited(process):
             time.sleep(0.02)
     # Not reaped yet, so the number cannot belong to anyone else.

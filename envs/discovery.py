@@ -26,10 +26,13 @@ from .interpreters import Interpreter, probe, remembered
 
 __all__ = [
     "FoundInterpreter",
+    "Wanted",
     "default_interpreter",
     "find_command",
     "find_interpreter",
+    "installation",
     "list_interpreters",
+    "parse_wanted",
 ]
 
 _OR = re.compile(r"\s+or\s+")
@@ -112,7 +115,7 @@ def find_interpreter(
         raise _nothing_matches(text, environ, search_dirs)
     if "/" in text:
         return probe(text, environ=environ)
-    wanted = _parse(text)
+    wanted = parse_wanted(text)
     if _COMMAND.match(text):
         try:
             return probe(find_command(text, environ=environ), environ=environ)
@@ -226,7 +229,7 @@ def _candidates(
             yield from _in_directory(directory, "PATH")
     for root, source in _managers(environ):
         for home in _subdirectories(root):
-            yield from _installation(home, source)
+            yield from installation(home, source)
     yield Path(sys.executable), "running", tuple(sys.version_info[:3])
 
 
@@ -243,7 +246,7 @@ def _in_directory(directory: Path, source: str) -> Iterator[tuple[Path, str, tup
         yield path, source, promised
 
 
-def _installation(home: Path, source: str) -> Iterator[tuple[Path, str, tuple[int, ...]]]:
+def installation(home: Path, source: str) -> Iterator[tuple[Path, str, tuple[int, ...]]]:
     match = _RELEASE.search(home.name)
     promised = tuple(int(part) for part in match.groups() if part) if match else ()
     # A bare "3.12" directory is a link or a virtualenv whose patch release is not in its name, and
@@ -322,7 +325,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """A parsed spec: an implementation name or empty, and clauses that all must hold."""
 
     implementation: str
@@ -369,7 +372,7 @@ def _holds(version: tuple[int, ...], operator: str, release: tuple[int, ...]) ->
             return version > padded and prefix != release
 
 
-def _parse(text: str) -> _Wanted | None:
+def parse_wanted(text: str) -> Wanted | None:
     match = _IMPLEMENTATION.match(text)
     if match is None:
         return None
@@ -377,14 +380,14 @@ def _parse(text: str) -> _Wanted | None:
     rest = (match.group("rest") or "").strip()
     implementation = "" if name in {"", "python", "cpython"} else name
     if not rest:
-        return _Wanted(implementation, ()) if name else None
+        return Wanted(implementation, ()) if name else None
     clauses: list[tuple[str, tuple[int, ...]]] = []
     for part in rest.split(","):
         clause = _clause(part.strip())
         if clause is None:
             return None
         clauses.append(clause)
-    return _Wanted(implementation, tuple(clauses))
+    return Wanted(implementation, tuple(clauses))
 
 
 def _clause(text: str) -> tuple[str, tuple[int, ...]] | None:

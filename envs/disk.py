@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import EnvError
+from .sizes import size
 
 __all__ = ["refused", "refused_in", "working_places"]
 
@@ -141,7 +142,7 @@ def _told(number: int, path: Path, what: str, detail: str) -> EnvError:
     at = f"the file system at {system.mount}"
     # A tool that failed may have removed what it began.
     is_, free = ("is", "free") if system.share_free < _HARDLY else ("was", "free again")
-    room = f"{_size(system.free)} of {_size(system.size)} are"
+    room = f"{size(system.free)} of {size(system.size)} are"
     if number == errno.EDQUOT:
         why = f"the disk quota on {at} is used up ({room} free for others)"
         hint = f"remove files of this user below {system.mount}, or have the quota raised"
@@ -155,7 +156,7 @@ def _told(number: int, path: Path, what: str, detail: str) -> EnvError:
         if limit == resource.RLIM_INFINITY:
             why, hint = f"a file is too large for {at}", "use a file system that takes larger files"
         else:
-            why = f"no file may be larger than {_size(limit)} here"
+            why = f"no file may be larger than {size(limit)} here"
             hint = "raise the limit of file sizes (ulimit -f) that the supervisor was started with"
     elif system.lacks_inodes:
         numbers = f"{system.inodes_free} of {system.inodes} are {free}"
@@ -165,11 +166,3 @@ def _told(number: int, path: Path, what: str, detail: str) -> EnvError:
         why = f"{at} {is_} full ({room} {free})"
         hint = f"make room below {system.mount}"
     return EnvError("storage", f"{what} cannot be written: {why}", hint=hint, detail=detail)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"

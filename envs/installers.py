@@ -306,7 +306,7 @@ def failure(
 
 
 def _index_hint(environ: Mapping[str, str]) -> str | None:
-    """uv does not read pip's settings; whoever relies on them meets a puzzling failure."""
+    """uv does not read pip's settings: a team that relies on them is told so when an install fails."""
     ours = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
     pips = [name for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL") if name in environ]
     if not pips or any(name in environ for name in ours):

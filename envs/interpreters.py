@@ -25,12 +25,22 @@ from typing import Any, Final
 from .children import Completed, run, tool_environ
 from .errors import EnvError
 
-__all__ = ["OLDEST_SUPPORTED", "Interpreter", "cache_directory", "own_abi", "probe", "remembered"]
+__all__ = [
+    "OLDEST_SUPPORTED",
+    "TIMEOUT",
+    "Interpreter",
+    "cache_directory",
+    "forget",
+    "own_abi",
+    "probe",
+    "remembered",
+]
 
 OLDEST_SUPPORTED: Final = (3, 6)
 """The oldest Python that the shim is written for."""
 
-_TIMEOUT: Final = 10.0
+TIMEOUT: Final = 10.0
+"""How long one may take to answer (seconds)."""
 _OUTPUT_LIMIT: Final = 65536
 _MARK: Final = "interpreter-probe:"
 _SCHEMA: Final = 1  # of the cached answer; raise it when the probe's questions change
@@ -166,6 +176,13 @@ _too_old: dict[str, tuple[list[Any], EnvError]] = {}  # a Python 2 on PATH is me
 _memory_lock = threading.Lock()
 
 
+def forget() -> None:
+    """Ask every interpreter once more; what is on disk stays."""
+    with _memory_lock:
+        _memory.clear()
+        _too_old.clear()
+
+
 def cache_directory(environ: Mapping[str, str]) -> Path:
     """Where what can be made again is kept: ``$XDG_CACHE_HOME/workspace-supervisor``."""
     base = environ.get("XDG_CACHE_HOME", "")
@@ -285,7 +302,7 @@ def _ask(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         done = run(
             [path, "-E", "-s", "-S", "-c", _PROBE_SOURCE],
             environ=tool_environ(environ),
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
             limit=_OUTPUT_LIMIT,
             stop_on_overflow=True,
             lifeline=False,
@@ -315,7 +332,7 @@ def _no_answer(path: Path, done: Completed) -> EnvError:
     if done.timed_out:
         return EnvError(
             "not_python",
-            f"{path} did not answer within {_TIMEOUT:.0f} s: it is not a working python interpreter",
+            f"{path} did not answer within {TIMEOUT:.0f} s: it is not a working python interpreter",
             detail=done.output,
         )
     said = done.stderr
@@ -347,7 +364,7 @@ def _not_python(path: Path, detail: str) -> EnvError:
 
 def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
     try:
-        major, minor, micro = (int(part) for part in answer["version"])
+        major, minor, _ = (int(part) for part in answer["version"])
         text = str(answer["version_text"])
         if major < 3:
             raise EnvError(
@@ -370,20 +387,9 @@ def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
             str(answer["sys_version"]),
             str(answer["soabi"]),
         ]
-        return Interpreter(
-            executable=path,
-            real_executable=real,
-            version=(major, minor, micro),
-            version_text=text,
-            implementation=str(answer["implementation"]),
-            soabi=str(answer["soabi"]),
-            platform=str(answer["platform"]),
-            libc=str(answer["libc"]),
-            prefix=Path(answer["prefix"]),
-            base_prefix=Path(answer["base_prefix"]),
-            is_virtualenv=bool(answer["virtual"]),
-            key=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32],
-        )
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+        own = {"executable": path, "real_executable": real, "key": key}
+        return Interpreter.from_dict({**answer, **own, "is_virtualenv": answer["virtual"]})
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise _not_python(path, f"its answer cannot be read: {error}") from error
 

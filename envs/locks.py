@@ -1,7 +1,7 @@
 """Mutual exclusion between threads and between processes, by ``flock`` on a file.
 
 Owns one context manager. The kernel drops the lock with the process that holds it, so a killed
-sync blocks nobody. Refuses to wait without looking at the caller's cancel event.
+sync blocks no other one. Refuses to wait without looking at the caller's cancel event.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def exclusive(
 ) -> Iterator[bool]:
     """Hold ``path``'s lock. Yields False, without the lock, when ``wait`` is off and it is taken.
 
-    ``waiting`` is called once, when somebody else holds it. Raises ``EnvError``: ``cancelled``
+    ``waiting`` is called once, when another process or thread holds it. Raises ``EnvError``: ``cancelled``
     when ``cancel`` is set before the lock is had, ``storage`` when the file cannot be made.
     """
     never = threading.Event()

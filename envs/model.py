@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .interpreters import Interpreter
+if TYPE_CHECKING:
+    from .interpreters import Interpreter
 
 __all__ = [
     "Environment",
@@ -48,22 +50,32 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentRequest:
-    """What a location needs. The forms are those of the workspace file:
+    """The Python environment that a location needs. Three forms, told apart by what is set:
 
-    * ``executable_path``: this interpreter as it is (a path, a virtualenv's directory, or a command
-      to be found on PATH);
-    * any of ``python``, ``requirements``, ``requirements_file``, ``project``: a virtualenv that is
-      made and kept here. Paths are absolute; a relative path within ``requirements`` is relative
-      to the workspace's directory;
-    * nothing: the default interpreter as it is.
+    * ``executable_path``: an interpreter that exists already, used as it is: an absolute path, a
+      virtualenv's directory, or a bare command name (``python3.8``) to be found on PATH.
+    * ``python`` and/or ``requirements``, ``requirements_file``, ``project``: a virtualenv that is
+      made and kept here. ``python`` is a version (``3.8``), a specifier (``>=3.8,<3.11``), a command
+      name or an absolute path; None takes the default interpreter. Paths are absolute; a relative
+      path within ``requirements`` is relative to the workspace's directory.
+    * nothing: the default interpreter, used as it is (the active virtualenv, else our own).
+
+    ``name`` is the name in the workspace file's ``environments``, or None for an anonymous one.
     """
 
     name: str | None = None
-    python: str | None = None
     executable_path: str | None = None
+    python: str | None = None
     requirements: tuple[str, ...] = ()
     requirements_file: Path | None = None
     project: Path | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that a virtualenv of ours is made from."""
+        project = self.project
+        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
+        return found if self.requirements_file is None else [*found, self.requirements_file]
 
     @property
     def managed(self) -> bool:

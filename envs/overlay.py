@@ -28,7 +28,7 @@ from .interpreters import Interpreter, cache_directory, own_abi
 from .locks import exclusive
 from .model import Progress, ProgressCallback, Stage
 
-__all__ = ["OVERLAY_REQUIREMENTS", "ensure_overlay", "overlay_key"]
+__all__ = ["OVERLAY_REQUIREMENTS", "copy_installed", "ensure_overlay", "overlay_key"]
 
 OVERLAY_REQUIREMENTS: Final = ("pyzmq>=22.3", "msgpack>=1.0.3")
 """Oldest versions that the shim's wire was written for; the installer takes the newest that fit."""
@@ -169,7 +169,7 @@ def _fill(
     interpreter: Interpreter, building: Path, tools: Toolbox, installer: Choice, copy_own: bool
 ) -> str:
     """Put the two packages into ``building``; returns where they came from."""
-    if copy_own and _same_abi(interpreter) and _copy_own(building):
+    if copy_own and _same_abi(interpreter) and copy_installed(building):
         return "own environment"
     found = find_installer(tools.environ, interpreter, installer)
     done = found.install_target(interpreter.executable, building, OVERLAY_REQUIREMENTS, tools)
@@ -200,7 +200,7 @@ def _same_abi(interpreter: Interpreter) -> bool:
     )
 
 
-def _copy_own(building: Path) -> bool:
+def copy_installed(building: Path) -> bool:
     """Copy the two distributions from the running environment, file by file as they list them."""
     from importlib.metadata import PackageNotFoundError, distribution
 

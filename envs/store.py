@@ -58,7 +58,7 @@ _SCHEMA: Final = 1
 _CURRENT: Final = "current"
 _TRASH: Final = ".trash-"
 _KEY: Final = re.compile(r"^[0-9a-f]{32}$")
-# An anonymous environment nobody uses may just have been made by another process, for a location
+# An anonymous environment without a user may just have been made by another process, for a location
 # that is about to start.
 _ANONYMOUS_GRACE: Final = 600.0
 _BUILDS: Final = 3
@@ -241,12 +241,12 @@ class EnvironmentStore:
         return chosen
 
     def collect(self, in_use: Iterable[Path] = ()) -> tuple[EnvironmentInfo, ...]:
-        """Remove what nobody needs; returns what was removed.
+        """Remove what is not needed; returns what was removed.
 
         Goes: what an interrupted build left, a key that its name no longer stands for, and an
         anonymous environment that is not in ``in_use`` and was made more than ten minutes ago.
         Stays: the current environment of every name, every prefix in ``in_use``, every one that a
-        live process runs in, and every name that somebody syncs right now.
+        live process runs in, and every name that is being synced right now.
         """
         wanted = {Path(os.path.realpath(path)) for path in in_use}
         doomed: list[EnvironmentInfo] = []
@@ -330,7 +330,7 @@ class EnvironmentStore:
         return self.root / f".{home.name}.lock"
 
     def _discard(self, prefix: Path) -> None:
-        """Take ``prefix`` away at once, then delete it: nobody sees half an environment, and a
+        """Take ``prefix`` away at once, then delete it: no process sees half an environment, and a
         dying installer of an earlier sync finds no directory to write to."""
         trash = self.root / f"{_TRASH}{uuid.uuid4().hex}"
         try:

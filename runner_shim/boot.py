@@ -1,4 +1,4 @@
-"""The contract with whoever launches a shim; run as a script in the team's interpreter.
+"""The contract with the launcher of a shim; run as a script in the team's interpreter.
 
 Expects:
 
@@ -32,7 +32,7 @@ import sys
 
 
 def _read_start():
-    """The start message (dict), or exit: without one nobody wants this process."""
+    """The start message (dict), or exit: without one there is no use for this process."""
     data = b""
     while not data.endswith(b"\n"):
         block = os.read(0, 65536)

@@ -17,6 +17,7 @@ __all__ = [
     "definition",
     "dotted_name",
     "field",
+    "key_of",
     "ordered",
     "place",
     "plain",
@@ -233,6 +234,12 @@ def definition(kind, name, **fields):
         if not _is_empty(value):
             result[key] = value
     return result
+
+
+def key_of(definition):
+    """``kind:name``, with ``@repository`` where the definition names one (docs/snapshot.md)."""
+    key = "%s:%s" % (definition["kind"], definition["name"])
+    return key + "@" + definition["repository"] if "repository" in definition else key
 
 
 def _is_empty(value):

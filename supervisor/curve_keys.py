@@ -2,7 +2,7 @@
 
 Owns ``keys/`` in the workspace's state directory (0700): ``server.key`` (0600, made with the first
 use) and ``clients/NAME.pub``, one public key a file, which ``supervise keys`` adds. A client's own
-file holds its pair and the supervisor's public key, is 0600, and is given to whoever may connect.
+file holds its pair and the supervisor's public key, is 0600, and is given to the client that may connect.
 Keys are 40 characters of Z85, as ZeroMQ has them. Opens no socket; a secret is never in a message.
 """
 
@@ -113,7 +113,7 @@ class KeyDirectory:
 
 
 class Gate:
-    """Lets clients of ``keys`` through, and nobody else; for the sockets of one context."""
+    """Lets clients of ``keys`` through, and no others; for the sockets of one context."""
 
     def __init__(self, context: zmq.asyncio.Context, keys: KeyDirectory) -> None:
         from zmq.auth.asyncio import AsyncioAuthenticator

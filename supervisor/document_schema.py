@@ -21,13 +21,18 @@ from typing import (
     is_typeddict,
 )
 
-from supervisor.documents import Keywords
-
-__all__ = ["Schema", "components"]
+__all__ = ["Keywords", "Schema", "components"]
 
 Schema = dict[str, Any]
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+
+
+class Keywords:
+    """Further keywords of JSON Schema for the type that they stand beside."""
+
+    def __init__(self, **keywords: Any) -> None:
+        self.keywords = keywords
 
 
 def components(*modules: ModuleType) -> dict[str, Schema]:

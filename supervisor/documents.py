@@ -13,6 +13,7 @@ schemas imports it to run.
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from supervisor.document_schema import Keywords
 from supervisor.states import STATES
 
 # Documents; what is only a part that several begin with is not one.
@@ -35,7 +36,6 @@ __all__ = [
     "Generation",
     "GenerationName",
     "History",
-    "Keywords",
     "LoadWarning",
     "LocationStatus",
     "Log",
@@ -52,6 +52,7 @@ __all__ = [
     "Shown",
     "SnapshotHeader",
     "StackFrame",
+    "Stacks",
     "StatusDocument",
     "SupervisorStatus",
     "Target",
@@ -59,13 +60,6 @@ __all__ = [
     "VerificationState",
     "Waited",
 ]
-
-
-class Keywords:
-    """Further keywords of JSON Schema for the type that they stand beside."""
-
-    def __init__(self, **keywords: Any) -> None:
-        self.keywords = keywords
 
 
 _TEXT = {"type": "string"}
@@ -144,7 +138,7 @@ class SupervisorStatus(Usage):
 class Framework(TypedDict):
     """A framework that defined something."""
 
-    name: Annotated[str, "`dagster`, `native`"]
+    name: Annotated[str, "as its adapter names it"]
     version: Annotated[str, "may be empty"]
 
 
@@ -457,6 +451,16 @@ class EnvironmentRows(TypedDict):
     """The environments in use."""
 
     environments: Annotated[list[EnvironmentRow], "each once"]
+
+
+class Stacks(TypedDict):
+    """Where the threads of a process are."""
+
+    location: Annotated[str, "its name"]
+    generation: Annotated[int, "of the process: the newest that has one"]
+    lines: Annotated[
+        list[str], "as faulthandler(3) writes them: each thread, the innermost call first"
+    ]
 
 
 class Orders(TypedDict):

@@ -268,6 +268,13 @@ _ALL = (
         (_OF_LOCATION,),
         hold=LONGEST_HOLD,  # a look at every metadata directory of every environment
     ),
+    Method(
+        "stacks",
+        "The Python stacks of a location's process as it runs now, whatever it is doing.",
+        Role.EDITOR,
+        "Stacks",
+        (_LOCATION,),
+    ),
     _order("reload", "Load anew beside what serves."),
     _order("restart", "End the processes and start new ones, environments included."),
     _order("stop", "End the processes until they are started."),

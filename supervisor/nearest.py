@@ -1,24 +1,64 @@
-"""What somebody who mistyped a name may have meant.
+"""Which of some names a mistyped one may have stood for.
 
-Owns the comparing of one name with those that there are, in bounded time. Knows no locations.
+Owns the comparison and its bounds: comparing long names with many takes long. Knows no locations,
+keys or definitions.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 
-__all__ = ["nearest"]
+from supervisor.time_slices import Steps, at_once
 
-# With how many names one that is unknown is compared, and how far their lengths may differ.
-_MOST_COMPARED, _MISTYPED, _LONGEST_NEAR = 200, 4, 200
+__all__ = ["hint", "near", "near_in_steps"]
+
+# A similarity as difflib defines it: one wrong letter of four, three of ten.
+_ALIKE = 0.7
+# How many names of a similar length are compared: at once, and a step at a time.
+_MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
+_LONGEST = 100
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The hint for a location that is not there, of those that are."""
-    # Comparing takes long: a typing error changes a name's length by little.
-    alike = [one for one in names if abs(len(one) - len(name)) <= _MISTYPED]
-    near = difflib.get_close_matches(name[:_LONGEST_NEAR], alike[:_MOST_COMPARED], n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+def near(word: str, words: Iterable[str]) -> str:
+    """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
+    return at_once(near_in_steps(word, words, _MOST_AT_ONCE))
+
+
+def near_in_steps(word: str, words: Iterable[str], most: int = _MOST_IN_STEPS) -> Steps[str]:
+    """As ``near``, a step for each of the words. Case, hyphens, dots and underscores do not count."""
+    bare, best, found = _folded(word), _ALIKE, ""
+    if len(bare) > _LONGEST:
+        return ""
+    matcher = SequenceMatcher(None, "", bare)
+    compared = 0
+    for one in words:
+        yield
+        other = _folded(one)
+        if other == bare:
+            return one
+        # Lengths alone may say that the ratio is too low.
+        if 2 * min(len(other), len(bare)) < best * (len(other) + len(bare)):
+            continue
+        compared += 1
+        if compared > most:
+            break
+        matcher.set_seq1(other)
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
+            ratio = matcher.ratio()
+            if ratio >= best:
+                best, found = ratio, one
+    return found
+
+
+def hint(name: str, names: Sequence[str]) -> str:
+    """The hint for a location that does not exist, where ``names`` do."""
+    meant = near(name, names)
+    if meant:
+        return f"did you mean {meant}?"
     return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
+
+
+def _folded(word: str) -> str:
+    return re.sub(r"[-_ .]", "", word.lower())

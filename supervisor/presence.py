@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Holder", "Identity", "Presence", "believed", "holder_of", "holders"]
+__all__ = ["Holder", "Identity", "Presence", "believed", "holder_of", "holders", "socket_name"]
 
 Identity = tuple[Path, str]
 """The directory (absolute) and the key of a workspace."""
@@ -125,7 +125,7 @@ def holder_of(identity: Identity) -> Holder | None:
     """The supervisor of this user that holds ``identity``, None when none does."""
     if sys.platform != "linux":
         return None
-    return believed(_ask(_name(identity)), identity[0])
+    return believed(_ask(socket_name(identity)), identity[0])
 
 
 def holders(known: Container[int] = ()) -> list[Holder]:
@@ -140,7 +140,7 @@ def holders(known: Container[int] = ()) -> list[Holder]:
     return list(found.values())
 
 
-def _name(identity: Identity) -> str:
+def socket_name(identity: Identity) -> str:
     root = os.stat("/")  # noqa: PTH116  # of another container it is another
     directory, key = identity
     text = f"{root.st_dev}:{root.st_ino}\0{directory}\0{key}"
@@ -159,7 +159,7 @@ def _bound_names() -> Iterator[str]:
 
 
 def _bind(identity: Identity) -> socket.socket | Holder:
-    name = _name(identity)
+    name = socket_name(identity)
     for _ in range(_ATTEMPTS):
         taken = _try_to_bind(name)
         if taken is not None:

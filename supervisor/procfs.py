@@ -10,7 +10,17 @@ import os
 import time
 from collections.abc import Iterator
 
-__all__ = ["children", "cpu_seconds", "parent", "pids", "read", "sessions", "state", "usage"]
+__all__ = [
+    "children",
+    "cpu_seconds",
+    "parent",
+    "pids",
+    "read",
+    "sessions",
+    "stat",
+    "state",
+    "usage",
+]
 
 
 def read(path: str) -> bytes:
@@ -29,24 +39,27 @@ def children() -> list[int]:
     return found
 
 
-def _stat(pid: int) -> list[bytes]:
-    """/proc/PID/stat from its third field on, which is the state; raises OSError.
+def stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat behind the program's name: state, parent, …; raises OSError.
 
-    Source: proc(5). The second field is a name that may hold anything, spaces and brackets too.
+    Field n of proc(5) is at n - 3. A process that ends while it is read has none: ProcessLookupError.
     """
-    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if not fields:
+        raise ProcessLookupError(pid)
+    return fields
 
 
 def parent(pid: int) -> int:
     """The parent of a process; raises OSError."""
-    return int(_stat(pid)[1])
+    return int(stat(pid)[1])
 
 
 def state(pid: int) -> str:
     """The letter of a process's state, "" when there is none to be had."""
     try:
-        return _stat(pid)[0].decode("ascii")
-    except (OSError, IndexError, UnicodeDecodeError):
+        return stat(pid)[0].decode("ascii")
+    except OSError:
         return ""
 
 
@@ -55,7 +68,7 @@ def usage(pid: int) -> tuple[int, float, float]:
 
     Source: fields 14, 15, 22 and 24 of /proc/PID/stat in proc(5).
     """
-    fields = _stat(pid)
+    fields = stat(pid)
     ticks = os.sysconf("SC_CLK_TCK")
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / ticks
     seconds = (int(fields[11]) + int(fields[12])) / ticks
@@ -83,6 +96,6 @@ def cpu_seconds(session: int) -> float:
     ticks = 0
     for pid, its in sessions():
         if its == session:
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                ticks += sum(map(int, _stat(pid)[11:15]))  # utime, stime, cutime, cstime
+            with contextlib.suppress(OSError):
+                ticks += sum(map(int, stat(pid)[11:15]))  # utime, stime, cutime, cstime
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
 """Where a supervisor and its clients meet: runtime directory, sockets, who is running.
 
 Owns the private runtime directory (0700, ours, no symlink) with one subdirectory a workspace, the
-names of the sockets in it, and ``supervisor.json``, which tells clients whom they talk to. Notices
+names of the sockets in it, and ``supervisor.json``, which tells clients which supervisor they talk to. Notices
 when any of it was taken away, and makes anew what it can; the sockets themselves are bound by who
 holds them. Light: clients import it, so it imports nothing that is slow. Never deletes what a live
 supervisor uses.
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from supervisor import procfs
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL",
     "SHIMS",
-    "Rendezvous",
+    "RuntimeDirectory",
     "living",
     "process_birth",
     "reachable",
@@ -50,7 +51,7 @@ _APPLICATION = "workspace-supervisor"
 _LONGEST_BASE = 103 - 1 - 16 - len("/control.sock")
 
 
-class Rendezvous:
+class RuntimeDirectory:
     """The meeting place of one workspace, named by its directory and key."""
 
     def __init__(self, base: Path, directory: Path, key: str) -> None:
@@ -58,24 +59,26 @@ class Rendezvous:
         name = hashlib.sha256(f"{directory}\0{key}".encode()).hexdigest()[:16]
         self.workspace_directory = directory
         self.key = key
-        self.runtime_directory = base / name
+        self.path = base / name
         self.info: dict[str, Any] = {}
         self._bound: dict[str, tuple[int, int, int]] = {}
 
     @classmethod
-    def for_workspace(cls, directory: Path, key: str, environ: Mapping[str, str]) -> Rendezvous:
+    def for_workspace(
+        cls, directory: Path, key: str, environ: Mapping[str, str]
+    ) -> RuntimeDirectory:
         """The place for the workspace ``key`` in ``directory`` (absolute); creates nothing."""
         return cls(_base_directory(environ), directory, key)
 
     @property
     def control_address(self) -> str:
         """The ZeroMQ address clients connect to."""
-        return f"ipc://{self.runtime_directory}/{CONTROL}"
+        return f"ipc://{self.path}/{CONTROL}"
 
     @property
     def shim_address(self) -> str:
         """The ZeroMQ address shims connect to."""
-        return f"ipc://{self.runtime_directory}/{SHIMS}"
+        return f"ipc://{self.path}/{SHIMS}"
 
     @property
     def base_info(self) -> dict[str, Any]:
@@ -89,15 +92,15 @@ class Rendezvous:
 
     def running(self) -> dict[str, Any] | None:
         """What ``supervisor.json`` says of the live supervisor, or None when none lives."""
-        return _read_info(self.runtime_directory)
+        return _read_info(self.path)
 
     def open(self) -> None:
         """Create the directories and clear what a dead supervisor left; for the supervisor only."""
-        for directory in (self._base, self.runtime_directory):
+        for directory in (self._base, self.path):
             _private_directory(directory)
         for name in (CONTROL, SHIMS, _INFO):
             with contextlib.suppress(FileNotFoundError):
-                (self.runtime_directory / name).unlink()
+                (self.path / name).unlink()
 
     def announce(self, info: Mapping[str, Any]) -> None:
         """Write ``supervisor.json`` in one step, for when the sockets are bound; ``pid`` and
@@ -114,7 +117,7 @@ class Rendezvous:
     def note(self, *names: str) -> None:
         """Sockets of these names were bound: they are what has to be there from now on."""
         for name in names:
-            found = _identity(self.runtime_directory / name)
+            found = _identity(self.path / name)
             if found is None:
                 self._bound.pop(name, None)
             else:
@@ -130,7 +133,7 @@ class Rendezvous:
             return []
         with contextlib.suppress(FileExistsError):
             self._base.parent.mkdir(mode=0o700)  # of a user who logged out
-        for directory in (self._base, self.runtime_directory):
+        for directory in (self._base, self.path):
             _private_directory(directory)
         lost = [name for name in (CONTROL, SHIMS) if not self._is_there(name)]
         if not self._is_there(_INFO):
@@ -140,7 +143,7 @@ class Rendezvous:
 
     def close(self) -> None:
         """Remove everything of this workspace; for the supervisor that opened it."""
-        if not _is_private(self.runtime_directory):
+        if not _is_private(self.path):
             return  # it was taken away, and what stands there is not ours
         for name in (CONTROL, SHIMS, _INFO):
             for path in self._places(name):
@@ -148,12 +151,12 @@ class Rendezvous:
                     with contextlib.suppress(OSError):
                         path.unlink()
         with contextlib.suppress(OSError):
-            self.runtime_directory.rmdir()
+            self.path.rmdir()
 
     def _write_info(self) -> None:
-        temporary = self.runtime_directory / f"{_INFO}.new"
+        temporary = self.path / f"{_INFO}.new"
         temporary.write_text(json.dumps(self.info))
-        temporary.replace(self.runtime_directory / _INFO)
+        temporary.replace(self.path / _INFO)
         self.note(_INFO)
 
     def _is_there(self, name: str) -> bool:
@@ -162,7 +165,7 @@ class Rendezvous:
 
     def _places(self, name: str) -> tuple[Path, Path]:
         """Where a file may be: a socket is hidden for a while when descriptors are scarce."""
-        return self.runtime_directory / name, self.runtime_directory / f".{name}"
+        return self.path / name, self.path / f".{name}"
 
 
 def supervised(
@@ -174,7 +177,7 @@ def supervised(
     """
     names = list(identities)
     for directory, key in names:
-        info = Rendezvous.for_workspace(directory, key, environ).running()
+        info = RuntimeDirectory.for_workspace(directory, key, environ).running()
         if info is not None:
             return info
     places = {(os.path.realpath(directory), key) for directory, key in names}
@@ -267,15 +270,14 @@ def process_birth(pid: int) -> str | None:
     On Linux the start time in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)).
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        fields = procfs.stat(pid)
     except FileNotFoundError:
         if not Path("/proc/self/stat").exists():
             return _birth_elsewhere(pid)
         return None
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else fields[19]
+    return None if fields[0] in b"ZX" else fields[19].decode("ascii")
 
 
 def _birth_elsewhere(pid: int) -> str | None:
@@ -333,7 +335,7 @@ def _is_private(path: Path) -> bool:
 
 
 def _private_directory(path: Path) -> None:
-    """Make ``path`` 0700 and ours, or refuse: sockets in a shared directory are anybody's."""
+    """Make ``path`` 0700 and ours, or refuse: in a shared directory any user could connect."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     if not _is_private(path):

@@ -14,7 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from envs import EnvironmentRequest
+
 __all__ = [
+    "STATE_DIRECTORY",
     "EnvironmentSpec",
     "KillScope",
     "Limits",
@@ -28,6 +31,9 @@ __all__ = [
     "TargetKind",
     "WorkspaceSpec",
 ]
+
+STATE_DIRECTORY = ".supervise"
+"""The name of the directory, beside the workspace file, in which a supervisor keeps what it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,42 +86,10 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentSpec:
-    """The Python environment a location is loaded in.
+class EnvironmentSpec(EnvironmentRequest):
+    """The Python environment a location is loaded in, and where the workspace file asks for it."""
 
-    Three forms, told apart by what is set:
-
-    * ``executable_path``: an interpreter that exists already, used as it is. Absolute, or a bare
-      command name (``python3.8``) to be found on PATH.
-    * ``python`` and/or ``requirements``, ``requirements_file``, ``project``: a virtualenv that we
-      make and keep under ``.supervise/envs``. ``python`` is a version (``3.8``), a specifier
-      (``>=3.8,<3.11``), a command name or an absolute path; None takes the default interpreter.
-    * nothing: the default interpreter, used as it is (the active virtualenv, else our own).
-
-    ``name`` is the name in the workspace file's ``environments``, or None for an anonymous one.
-    """
-
-    name: str | None = None
-    executable_path: str | None = None
-    python: str | None = None
-    requirements: tuple[str, ...] = ()
-    requirements_file: Path | None = None
-    project: Path | None = None
     origin: SourcePosition | None = field(default=None, compare=False)
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The files that a virtualenv of ours is made from."""
-        project = self.project
-        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
-        return found if self.requirements_file is None else [*found, self.requirements_file]
-
-    @property
-    def managed(self) -> bool:
-        """True when we create and fill the virtualenv ourselves."""
-        return self.executable_path is None and bool(
-            self.python or self.requirements or self.requirements_file or self.project
-        )
 
 
 class RestartPolicy(StrEnum):
@@ -181,7 +155,7 @@ class LocationSpec:
     """One code location. Exactly one of ``target`` and ``remote`` is set.
 
     ``env`` holds the merged ``env_file`` and ``env`` values: secrets, never shown.
-    ``preload`` names the modules of the forkserver; None means that they are learned. ``verify``:
+    ``preload`` names the modules of the forkserver; None: those that locations import. ``verify``:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
@@ -237,4 +211,4 @@ class WorkspaceSpec:
     @property
     def state_directory(self) -> Path:
         """``.supervise`` beside the workspace file: environments, logs and snapshots."""
-        return self.directory / ".supervise"
+        return self.directory / STATE_DIRECTORY

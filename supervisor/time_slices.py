@@ -21,14 +21,14 @@ TURN = 0.0005
 """How long the loop is held up between two of its turns, by all such work (seconds)."""
 
 _under_way = 0
-# A turn of the loop shorter than this did nothing for anybody; and for how long others go first,
+# A turn of the loop shorter than this did no work; and for how long others go first,
 # turn after turn, while they have something to do (seconds).
 _IDLE = 0.00005
 _PATIENCE = 0.004
 
 
 def at_once(steps: Steps[_T]) -> _T:
-    """What ``steps`` return, where nobody waits."""
+    """What ``steps`` return; for callers outside an event loop."""
     while True:
         try:
             next(steps)

@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -140,7 +141,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run ``async def`` tests in an event loop of their own, which must have nothing to complain of."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
     complaints: list[dict[str, Any]] = []
 
     async def run() -> None:
@@ -187,6 +189,17 @@ def runtime() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def marker() -> Iterator[str]:
+    """A word that no other test's processes carry; what still carries it at the end is killed."""
+    from supervised import marked
+
+    word = uuid.uuid4().hex
+    yield word
+    for pid in marked(word):
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ def run_pytest(
     shutil.copy(TESTS / "conftest.py", folder)
     inherited = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull]
+    # It rewrites all of hypothesis, which takes longer than such a run.
+    command += ["-p", "no:hypothesispytest"]
     return subprocess.run(
         [*command, *options, file],
         cwd=folder,

@@ -224,7 +224,7 @@ class Supervised:
         chosen = names or tuple(self.daemon.fleet.locations)
 
         def armed() -> bool:
-            files = [self.daemon._files, *(self[name].files for name in chosen)]
+            files = [self.daemon.files, *(self[name].files for name in chosen)]
             return all(one is not None and one.watched for one in files)
 
         await poll(armed, "watched")
@@ -294,11 +294,7 @@ def poll_now(true: Callable[[], Any], what: str, timeout: float = DEADLINE) -> N
 
 def alive(pid: int) -> bool:
     """True while ``pid`` runs; a zombie has ended, whoever has yet to collect it."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text[text.rindex(")") + 2] not in "ZX"
+    return procfs.state(pid) not in ("", "Z", "X")
 
 
 def is_stopped(pid: int) -> bool:

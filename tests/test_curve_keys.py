@@ -239,7 +239,7 @@ async def test_the_whole_way(tmp_path, runtime):
     try:
         await asyncio.wait_for(daemon.started.wait(), DEADLINE)
         await Supervised(daemon).ready()
-        address = daemon.rendezvous.running()["listen"]
+        address = daemon.runtime_directory.running()["listen"]
 
         def ask() -> tuple[str, int]:
             with Client(address=address, keys=file) as client:

@@ -74,7 +74,7 @@ async def test_a_holder_that_is_stopped_is_told_of_and_one_that_was_killed_is_no
                     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                     waiting.append(one)
                     one.setblocking(False)
-                    one.connect(f"\0{presence._name((tmp_path, 'w'))}")
+                    one.connect(f"\0{presence.socket_name((tmp_path, 'w'))}")
             assert (await asked(tmp_path)).pid == -1
         finally:
             for one in waiting:
@@ -91,7 +91,7 @@ async def test_another_users_name_is_not_believed(tmp_path):
         "one = socket.socket(socket.AF_UNIX); one.bind(chr(0) + sys.argv[1]); one.listen(8)\n"
         "print(flush=True)\ninput()\n"
     )
-    name = presence._name((tmp_path, "w"))
+    name = presence.socket_name((tmp_path, "w"))
     with child_process(
         [sys.executable, "-c", code, name], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     ) as squatter:
@@ -125,7 +125,7 @@ async def test_those_that_ask_wait_while_no_descriptor_is_left(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     one = Presence(lambda: {"pid": os.getpid()})
     assert await one.hold([(tmp_path, "w")]) == {}
-    name = presence._name((tmp_path, "w"))
+    name = presence.socket_name((tmp_path, "w"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.setblocking(False)
         client.connect(f"\0{name}")

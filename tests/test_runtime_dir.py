@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import ConfigurationError
-from supervisor.runtime_dir import Rendezvous, process_birth, running_supervisors
+from supervisor.runtime_dir import RuntimeDirectory, process_birth, running_supervisors
 
 
-def place(runtime: Path, key: str = "workspace.yaml") -> Rendezvous:
-    return Rendezvous.for_workspace(Path("/srv/team"), key, {"XDG_RUNTIME_DIR": str(runtime)})
+def place(runtime: Path, key: str = "workspace.yaml") -> RuntimeDirectory:
+    return RuntimeDirectory.for_workspace(Path("/srv/team"), key, {"XDG_RUNTIME_DIR": str(runtime)})
 
 
 def test_a_workspace_has_one_place_and_others_have_others(runtime):
@@ -31,7 +31,7 @@ def test_a_workspace_has_one_place_and_others_have_others(runtime):
     "value", ["", "relative/dir", "/does/not/exist", "/tmp/" + "x" * 90], ids=lambda one: one[:10]
 )
 def test_a_runtime_directory_that_will_not_do_is_not_used(value):
-    address = Rendezvous.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": value})
+    address = RuntimeDirectory.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": value})
     assert f"/tmp/workspace-supervisor-{os.getuid()}/" in address.control_address
 
 
@@ -60,14 +60,14 @@ def test_who_runs_is_known_from_announce_to_close(runtime):
     assert running_supervisors(environ) == [info]
     meeting.close()
     assert meeting.running() is None
-    assert not meeting.runtime_directory.exists()
+    assert not meeting.path.exists()
 
 
 def test_directories_are_private(runtime):
     meeting = place(runtime)
     (runtime / "workspace-supervisor").mkdir(mode=0o755)
     meeting.open()
-    for directory in (meeting.runtime_directory, meeting.runtime_directory.parent):
+    for directory in (meeting.path, meeting.path.parent):
         assert directory.stat().st_mode & 0o777 == 0o700
     meeting.close()
 
@@ -85,7 +85,7 @@ def test_directories_are_private_from_their_first_moment(runtime, monkeypatch):
     try:
         meeting.open()
         meeting.announce({"workspace": "workspace.yaml", "files": []})
-        for directory in (meeting.runtime_directory, meeting.runtime_directory.parent):
+        for directory in (meeting.path, meeting.path.parent):
             assert directory.stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(before)
@@ -108,9 +108,9 @@ def test_what_a_dead_supervisor_left_is_not_believed_and_cleared(runtime):
         gone.wait()
     meeting = place(runtime)
     meeting.open()
-    info = meeting.runtime_directory / "supervisor.json"
+    info = meeting.path / "supervisor.json"
     info.write_text(json.dumps({"pid": gone.pid, "create_time": "1"}))
-    (meeting.runtime_directory / "control.sock").touch()
+    (meeting.path / "control.sock").touch()
     assert meeting.running() is None
     # Another process with the same id is another process.
     info.write_text(json.dumps({"pid": os.getpid(), "create_time": "1"}))
@@ -119,7 +119,7 @@ def test_what_a_dead_supervisor_left_is_not_believed_and_cleared(runtime):
         info.write_text(text)
         assert meeting.running() is None
     meeting.open()
-    assert list(meeting.runtime_directory.iterdir()) == []
+    assert list(meeting.path.iterdir()) == []
     meeting.close()
 
 

@@ -5,6 +5,7 @@ of a month, ``#`` for the nth weekday) and the ``@daily`` words. Computes no tim
 """
 
 from runner_shim.imported import standard
+from runner_shim.nearest import nearest
 
 __all__ = ["cron_problem", "timezone_problem"]
 
@@ -127,5 +128,5 @@ def _unknown_zone(zoneinfo, name):
     known = zoneinfo.available_timezones()
     if not known:  # no time zone data on this machine: nothing can be said
         return None
-    close = standard("difflib").get_close_matches(name, sorted(known), 1, 0.7)
-    return "is not known here" + ("; did you mean %s?" % close[0] if close else "")
+    meant = nearest(name, known)
+    return "is not known here" + ("; did you mean %s?" % meant if meant else "")

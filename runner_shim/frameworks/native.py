@@ -126,7 +126,6 @@ class Native(Adapter):
         for container in roots.containers:
             if roots.named:
                 repositories.append(_repository(container))
-            suffix = "@" + container.name if several else ""
             everything = _everything(container, problems)
             known = {name for kind, name in everything if kind == "asset"}
             for (kind, name), thing in everything.items():
@@ -136,7 +135,7 @@ class Native(Adapter):
                 definitions.append(data)
                 source = getattr(thing, "source", None) or container.source
                 if source:
-                    sources["%s:%s%s" % (kind, name, suffix)] = source
+                    sources[plain_data.key_of(data)] = source
         if problems:
             raise _first(problems)
         return repositories, definitions, sources

@@ -9,6 +9,7 @@ import os
 import sys
 
 from runner_shim import imported, plain_data
+from runner_shim.nearest import nearest
 
 __all__ = [
     "Verdict",
@@ -88,8 +89,8 @@ def _missing_target(name, wanted, target):
 
 
 def _near(name, names, prefix=""):
-    close = imported.standard("difflib").get_close_matches(name, sorted(names), 1, 0.6)
-    return "did you mean %s%s?" % (prefix, close[0]) if close else None
+    meant = nearest(name, names)
+    return "did you mean %s%s?" % (prefix, meant) if meant else None
 
 
 def _module_at(directory, name):

@@ -11,6 +11,7 @@ import sys
 from importlib.machinery import all_suffixes
 
 from runner_shim import imported, plain_data
+from runner_shim.nearest import nearest
 
 __all__ = ["LoadFailure", "ask", "from_exception", "near"]
 
@@ -107,9 +108,9 @@ class LoadFailure(Exception):
 def near(name, names):
     """``did you mean X?`` for the nearest of ``names``, else a list of some, else None."""
     names = sorted({each for each in names if isinstance(each, str)})
-    close = imported.standard("difflib").get_close_matches(name, names, 1, 0.6)
-    if close:
-        return "did you mean %s?" % close[0]
+    meant = nearest(name, names)
+    if meant:
+        return "did you mean %s?" % meant
     if names:
         shown = ", ".join(names[:10])
         return "there is %s" % (shown if len(names) <= 10 else shown + ", …")

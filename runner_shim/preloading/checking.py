@@ -204,7 +204,7 @@ class Checks(object):
         return comes
 
     def why_native_differs(self):
-        """Why native code would go another way: it reads variables where nobody sees it."""
+        """Why native code would go another way: it reads variables without being seen."""
         for name in self.note_variables():
             if self._is_mentioned(name):
                 return "sets the variable %s before it imports " % os.fsdecode(name)

@@ -177,7 +177,7 @@ def _native_threads(known=()):
     if not names:
         return []
     with open("/proc/self/comm") as file:
-        own = file.read().strip()  # what a thread is called that nobody has named
+        own = file.read().strip()  # the name of a thread that was not given one
     with open("/proc/self/maps", "rb") as file:
         algebra = any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
     return sorted(name for name in names if name != own or not algebra)

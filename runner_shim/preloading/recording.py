@@ -1,4 +1,4 @@
-"""Watches what is imported in a forkserver: who brought whom, and what each import asked and changed.
+"""Watches what is imported in a forkserver: which import brought which, and what each one asked and changed.
 
 Owns the record that hiding.py hands modules out by. While it records, the import machinery, the
 variables, ``sys.path`` and the functions that look at files tell it what the module that is being
@@ -373,7 +373,7 @@ class Recorder(object):
             whose.effects.extend(self.effects.changes(thorough=entry is not None))
 
     def _registered(self, change):
-        if self._stack:  # else it was nobody's import
+        if self._stack:  # else no import is under way
             self._stack[-1].effects.append(change)
 
     def _unregistered(self, function):

@@ -124,6 +124,6 @@ class Channel(object):
             self._context.term()
 
     def _check_process(self):
-        # User code forked while it was imported and its child came back to us: it is nobody's shim.
+        # User code forked while it was imported and its child came back to us: it is no shim.
         if os.getpid() != self._pid:
             os._exit(0)

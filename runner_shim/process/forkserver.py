@@ -16,7 +16,7 @@ Asked over an inherited socket (``SOCK_SEQPACKET``, one msgpack map a message), 
 One that is judged with a reason, or with libraries that are to be left out, is not asked to fork.
 
 A child that ended stays a zombie until it is asked for: as long as the supervisor has not killed
-what is left of its session, its process id must not be given to anybody else.
+what is left of its session, its process id must not be given to another process.
 
 Single-threaded, so that every fork is a clean one; what a child must not share with its siblings
 (random state, session, title, descriptors) is made anew. Linux only.
@@ -45,7 +45,7 @@ def serve(control, line, preload):
 
     ``line`` is the lifeline of this process. Returns None in this process when there is nothing
     more to do, and in a forked child what its shim is to run with: address, instance, lifeline and
-    the hidden modules. It is run by whoever called, so that user code has the stack of a fresh
+    the hidden modules. The caller runs it, so that user code has the stack of a fresh
     process below it.
     """
     connection = socket.socket(fileno=control)

@@ -1,6 +1,6 @@
 """The ``supervise`` command.
 
-Owns ``main``: what an error, an interrupt, a closed pipe or a defect looks like to whoever typed the
+Owns ``main``: what an error, an interrupt, a closed pipe or a defect looks like to the user who typed the
 command, and the exit status (docs/cli.md). The commands are in the modules of this package, each
 imported when it is used.
 
@@ -45,7 +45,7 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         status = _run(list(arguments), terminal)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has enough
+    except BrokenPipeError:  # the reader of our output has enough
         _abandon_output()
         return PIPE_CLOSED
     except OSError as error:

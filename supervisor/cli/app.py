@@ -18,18 +18,18 @@ from supervisor.cli.session import Session
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
 
-__all__ = ["supervise"]
+__all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "check", "web", "ps", "shutdown", "upgrade"),
-    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs"),
+    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "keys", "schema", "completion"),
 }
 
 # Command -> module of this package; the object there is named like the command, with an underscore.
-_HOMES: Mapping[str, str] = {
+HOMES: Mapping[str, str] = {
     "run": "run",
     "check": "check",
     "web": "web",
@@ -43,6 +43,7 @@ _HOMES: Mapping[str, str] = {
     "history": "inspect",
     "diff": "inspect",
     "logs": "logs",
+    "stacks": "inspect",
     "reload": "control",
     "restart": "control",
     "stop": "control",
@@ -64,7 +65,7 @@ class _Commands(click.Group):
         return [name for names in _SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        home = _HOMES.get(cmd_name)
+        home = HOMES.get(cmd_name)
         if home is None:
             return None
         import importlib
@@ -77,11 +78,11 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in _HOMES:
-            import difflib
+        if name and not name.startswith("-") and name not in HOMES:
+            from supervisor.nearest import near
 
-            near = difflib.get_close_matches(name, _HOMES, n=1)
-            meant = f": did you mean {near[0]!r}?" if near else ""
+            meant = near(name, HOMES)
+            meant = f": did you mean {meant!r}?" if meant else ""
             file = Path(name).suffix in (".yaml", ".yml", ".py", ".toml")
             flag = "-f" if name.endswith(".py") else "-w"
             raise click.UsageError(

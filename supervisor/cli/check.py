@@ -121,7 +121,7 @@ async def _load(selection: Selection, session: Session, quiet: bool) -> StatusDo
 
     async def look() -> StatusDocument:
         await daemon.started.wait()
-        info = daemon.rendezvous.running()
+        info = daemon.runtime_directory.running()
         if info is None:
             raise NotRunningError(daemon.spec.title)
         async with AsyncClient(found=Found(info), timeout=60.0) as client:

@@ -1,7 +1,7 @@
 """``supervise env``: the virtualenvs of a workspace, made and looked at without a supervisor.
 
 Owns which environments are meant, the progress that is shown and the form of the lists. How an
-environment is made and when it may go is ``envs``' business. Needs no running supervisor; one that
+environment is made and when it may go is decided in ``envs``. Needs no running supervisor; one that
 runs shares what is made here.
 """
 
@@ -20,12 +20,13 @@ import click
 from supervisor.cli.options import json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
+from supervisor.nearest import near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from envs import EnvError, Environment, EnvironmentInfo, EnvironmentRequest, EnvironmentStore
-    from supervisor.specs import WorkspaceSpec
+    from envs import EnvError, Environment, EnvironmentInfo, EnvironmentStore
+    from supervisor.specs import EnvironmentSpec, WorkspaceSpec
 
 __all__ = ["env_"]
 
@@ -73,10 +74,8 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentRequest]:
-    """What to make, each once, in the order of the workspace. Raises for a name nobody has."""
-    from supervisor.locations.environments import request_of
-
+def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec]:
+    """What to make, each once, in the order of the workspace. Raises for an unknown name."""
     named = {one.name: one for one in spec.environments if one.name}
     located = {one.name: one.environment for one in spec.locations if one.remote is None}
     if not names:
@@ -85,13 +84,11 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentRequ
         chosen = []
         for name in names:
             if name not in named and name not in located:
-                import difflib
-
-                near = difflib.get_close_matches(name, [*named, *located], n=1)
-                meant = f"; did you mean {near[0]}?" if near else ""
+                meant = near(name, [*named, *located])
+                meant = f"; did you mean {meant}?" if meant else ""
                 raise click.UsageError(f"no environment or location is named {name!r}{meant}")
             chosen.append(named[name] if name in named else located[name])
-    return list(dict.fromkeys(request_of(one) for one in chosen))
+    return list(dict.fromkeys(chosen))
 
 
 def _store(directory: Path, state_directory: Path) -> EnvironmentStore:
@@ -104,7 +101,7 @@ _Result = tuple["Environment | None", "EnvError | None"]
 
 
 def _sync_all(
-    terminal: Terminal, store: EnvironmentStore, requests: Sequence[EnvironmentRequest]
+    terminal: Terminal, store: EnvironmentStore, requests: Sequence[EnvironmentSpec]
 ) -> list[_Result]:
     """Make them side by side; progress, with the name in front, goes to standard error."""
     from concurrent.futures import ThreadPoolExecutor
@@ -122,7 +119,7 @@ def _sync_all(
                 clean(f"{passed:>6}  {step.environment}: {step.stage}: {step.text}"), "dim"
             )
 
-    def make(request: EnvironmentRequest) -> _Result:
+    def make(request: EnvironmentSpec) -> _Result:
         try:
             made = store.sync(request, progress=told, cancel=cancel)
             _provide_runtime(made, told, cancel)
@@ -166,10 +163,11 @@ def _made(one: Environment) -> dict[str, Any]:
 
 def _existing(session: Session) -> EnvironmentStore:
     """The store of the workspace, whether or not its files can be read."""
+    from supervisor.specs import STATE_DIRECTORY
     from supervisor.workspace_files import identify
 
     directory, _ = identify(session.selection, cwd=session.cwd)
-    return _store(directory, directory / ".supervise")
+    return _store(directory, directory / STATE_DIRECTORY)
 
 
 @env_.command("list", short_help="List the environments on disk.")

@@ -20,7 +20,7 @@ from supervisor.cli.terminal import Terminal
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
-__all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot_"]
+__all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot_", "stacks_"]
 
 
 @click.command("list", short_help="List definitions, of one kind or all.")
@@ -206,6 +206,25 @@ def snapshot_(
     else:
         terminal.out.flush()
         terminal.out.buffer.write(data)
+    return 0
+
+
+@click.command("stacks", short_help="Show where the process of a location is right now.")
+@click.argument("location", **LOCATION)
+@json_option
+@locating
+def stacks_(session: Session, location: str, as_json: bool) -> int:
+    """Show the Python stacks of LOCATION's process as it runs now: what is it waiting for?
+
+    Works while it imports, hangs or computes; the process goes on.
+    """
+    with session.client() as client:
+        found = client.call_method("stacks", {"location": location})
+    if as_json:
+        session.terminal.data(found)
+    else:
+        for line in found["lines"]:
+            session.terminal.print(clean(line))
     return 0
 
 

@@ -33,10 +33,11 @@ def keys_(session: Session, name: str, output: Path | None) -> int:
     keys/clients/NAME.pub exists in the workspace's state directory: remove that to revoke.
     """
     from supervisor.curve_keys import KeyDirectory
+    from supervisor.specs import STATE_DIRECTORY
     from supervisor.workspace_files import identify
 
     directory, key = identify(session.selection, cwd=session.cwd)
     file = session.cwd / (output if output is not None else f"{name}.keys")
-    KeyDirectory(directory / ".supervise" / key).add_client(name, file)
+    KeyDirectory(directory / STATE_DIRECTORY / key).add_client(name, file)
     session.terminal.print(str(file))
     return 0

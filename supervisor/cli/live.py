@@ -89,14 +89,14 @@ class _View:
         now = time.time()
         yield Text("")
         room = max(options.size.height - _LEAVE_ROWS, 3)
-        shown = _most_interesting(locations, room)
+        shown = _most_notable(locations, room)
         yield _table(shown, options.max_width, now)
         if len(shown) < len(locations):
             yield Text(f"… and {len(locations) - len(shown)} more ready", style="dim")
         yield _footer(self.document, now)
 
 
-def _most_interesting(locations: list[LocationStatus], room: int) -> list[LocationStatus]:
+def _most_notable(locations: list[LocationStatus], room: int) -> list[LocationStatus]:
     """All, or as many as fit: those that are not ready come first, in their own order."""
     if len(locations) <= room:
         return locations

@@ -1,6 +1,6 @@
 """``supervise logs``: what a location printed.
 
-Owns the form of a log line. Reads through the client alone, so it works for whoever may ask.
+Owns the form of a log line. Reads through the client alone, so it works for every client.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ _log = logging.getLogger("supervisor")
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a display asks, in seconds: it is content with an old answer for ``lines`` where it tells
-    of news alone, and for ``table`` where times and memory are shown, which change without any
-    news; ``timeout`` is how long an answer may take beyond that."""
+    of a change alone, and for ``table`` where times and memory are shown, which change without any
+    change; ``timeout`` is how long an answer may take beyond that."""
 
     lines: float = LONGEST_HOLD
     table: float = 1.0
@@ -207,7 +207,7 @@ async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
         screen.tell([clean(line) for line in lines])
 
     await daemon.started.wait()
-    meant = daemon.rendezvous
+    meant = daemon.runtime_directory
     try:
         await run_beside(web, meant.workspace_directory, meant.key, tell)
     except OSError as error:
@@ -225,7 +225,7 @@ async def _show(daemon: Daemon, screen: Screen, colour: bool, pace: Pace) -> Non
     told = ""
     while True:
         try:
-            info = daemon.rendezvous.running()
+            info = daemon.runtime_directory.running()
             if info is None:
                 raise NotRunningError(daemon.spec.title)
             async with AsyncClient(found=Found(info), timeout=pace.timeout) as client:

@@ -107,7 +107,7 @@ def _definitions(location: LocationStatus, serving: Serving | None) -> str:
 
 
 def print_problems(terminal: Terminal, document: StatusDocument) -> None:
-    """What needs somebody's attention, below the table: reasons, warnings, broken edits."""
+    """What needs attention, below the table: reasons, warnings, broken edits."""
     lines: list[str] = []
     for one in document["locations"]:
         mark, style = words.symbol(one["state"])

@@ -39,7 +39,7 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """True when somebody looks at standard output as it changes."""
+        """True when standard output is a terminal, on which changes are seen."""
         return (
             _is_terminal(self.out)
             and self._environ.get("TERM") != "dumb"

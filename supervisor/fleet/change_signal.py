@@ -1,6 +1,6 @@
 """Waiting for something to become true: the seam between what happens and who waits for it.
 
-Owns the waiters. ``tell`` costs next to nothing when nobody waits, which is nearly always.
+Owns the waiters. ``tell`` costs almost nothing without a waiter, which is nearly always so.
 """
 
 from __future__ import annotations

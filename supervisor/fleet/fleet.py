@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from supervisor import nearest
 from supervisor.conditions import Conditions
 from supervisor.desired import Desired, Entry
 from supervisor.errors import (
@@ -27,7 +28,6 @@ from supervisor.fleet.following import Following
 from supervisor.fleet.merge import Claim, Merged, merge
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
-from supervisor.nearest import nearest
 from supervisor.processes.orphans import Orphan, location_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import LocationSpec
@@ -112,7 +112,9 @@ class Fleet:
             raise RequestError(f"{name} is served elsewhere: it has no process here")
         found = self.locations.get(name)
         if found is None:
-            raise UnknownLocationError(name, hint=nearest(name, [*self.locations, *self.remotes]))
+            raise UnknownLocationError(
+                name, hint=nearest.hint(name, [*self.locations, *self.remotes])
+            )
         return found
 
     def files_of(self, name: str) -> FileWatch | None:

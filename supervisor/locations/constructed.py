@@ -10,9 +10,9 @@ from typing import Any
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
 from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError
 
-__all__ = ["constructed"]
+__all__ = ["TIMEOUT", "constructed"]
 
-_TIMEOUT = 60.0
+TIMEOUT = 60.0
 
 
 async def constructed(
@@ -25,7 +25,7 @@ async def constructed(
             hint=f"use `supervise start {location}`",
         )
     try:
-        return await serving.describe(kind, name, repository, _TIMEOUT)
+        return await serving.describe(kind, name, repository, TIMEOUT)
     except LoadFailedError as error:
         if error.failure.kind == "unknown_definition":
             raise UnknownDefinitionError(name) from None

@@ -141,7 +141,7 @@ class Environments:
                 f"{workspace} is gone: no environment is made in it",
                 hint="move the workspace's directory back, or supervise it where it is now",
             )
-        environment = self._store().sync(request_of(spec), progress=progress, cancel=self._cancel)
+        environment = self._store().sync(spec, progress=progress, cancel=self._cancel)
         overlay: Path | None
         try:
             overlay = envs.ensure_overlay(

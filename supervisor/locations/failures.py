@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import runner_shim
 from envs import EnvError
+from envs.sizes import size
 from supervisor.processes.launcher import Exit
-from supervisor.processes.limits import memory_text
 from supervisor.snapshots.snapshot import checked_warnings
 from supervisor.specs import Limits
 
@@ -185,10 +185,7 @@ def at_a_limit(failure: Failure, limits: Limits) -> Failure:
 def _limit_met(text: str, limits: Limits) -> str | None:
     """Which of ``limits`` an error speaks of that has ``text`` in it."""
     if limits.memory is not None and _NO_MEMORY.search(text):
-        return (
-            f"its limit of memory is {memory_text(limits.memory)}: raise limits.memory if it needs "
-            "more"
-        )
+        return f"its limit of memory is {size(limits.memory)}: raise limits.memory if it needs more"
     if limits.open_files is not None and "Too many open files" in text:
         return f"it may have {limits.open_files} open files: raise limits.open_files"
     if limits.processes is not None and _NO_PROCESS.search(text):
@@ -211,7 +208,7 @@ def died(
         hint = met
     elif limits is not None and limits.memory is not None and ended.signal in (6, 7, 11):
         hint = (
-            f"its limit of memory is {memory_text(limits.memory)}, and native code may not survive "
+            f"its limit of memory is {size(limits.memory)}, and native code may not survive "
             "that there is no more: raise limits.memory, or see the last lines of the log"
         )
     elif ended.signal == 9:

@@ -345,6 +345,12 @@ class Generation:
             self.sources = (await asyncio.to_thread(sources_of, self._target)).files
         return await quoted(failure)
 
+    async def stacks(self) -> list[str]:
+        """The Python stacks of its threads as they are now, as lines; none where it does not tell."""
+        if not isinstance(self.phase, Running) or await self.phase.process.stopped():
+            return []
+        return await self._dumped(self.phase)
+
     async def _dumped(self, running: Running) -> list[str]:
         """Have the shim write its stacks to its log, whatever it is doing; the lines of it."""
         if not self.conversation.greeted:  # it may not know how to yet

@@ -60,6 +60,11 @@ class LivenessProbe(Generic[_P]):
         self._asking: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def watched(self) -> list[_P]:
+        """Those that are asked."""
+        return list(self._due)
+
     def watch(self, patient: _P, unresponsive: Callable[[_P], Awaitable[None]]) -> None:
         """Ask ``patient`` every ``ping_interval`` seconds, until it ends; never if that is 0."""
         if patient.ping_interval > 0:

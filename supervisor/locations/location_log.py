@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from envs.sizes import size
 from runner_shim import wire
 from supervisor.locations.log_files import MOST_BYTES, LogChunk, LogFile, LogFiles, LogLine, stamped
 
@@ -166,7 +167,7 @@ class LocationLog:
         if self._suppressed:
             amount, self._suppressed = self._suppressed, 0
             self.remark(
-                f"{_human(amount)} of output suppressed: more than {_human(FLOOD_RATE)} a second"
+                f"{size(amount)} of output suppressed: more than {size(FLOOD_RATE)} a second"
             )
 
     def _add(self, stream: str, lines: list[bytes]) -> None:
@@ -193,7 +194,7 @@ class LocationLog:
         self._failed = error is not None
         if self._lost and error is None:
             amount, self._lost = self._lost, 0
-            self.remark(f"{_human(amount)} of output lost: the disk did not take it in time")
+            self.remark(f"{size(amount)} of output lost: the disk did not take it in time")
         self._on_write()
 
     def _keep(self, lines: Iterable[LogLine]) -> None:
@@ -259,11 +260,3 @@ class MarkedLog:
         """Write what is left of unfinished lines."""
         for stream in list(self._partial):
             self.output(stream, b"\n")
-
-
-def _human(size: int) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size} {unit}"
-        size //= 1024
-    return f"{size} GiB"

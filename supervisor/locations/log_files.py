@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_BYTES",
     "MOST_LINES",
+    "MOST_WAITING_OF_ONE",
     "LogChunk",
     "LogFile",
     "LogFiles",
@@ -52,7 +53,7 @@ MOST_BYTES = 256 * 1024
 _MAX_FILE_BYTES = 5 * 1024 * 1024
 _FIRST_LOOK = 16 * 1024
 # What waits to be written: of one log, of all logs (bytes), and records of ours.
-_MOST_WAITING_OF_ONE = 8 * 1024 * 1024
+MOST_WAITING_OF_ONE = 8 * 1024 * 1024
 _MOST_WAITING = 32 * 1024 * 1024
 _MOST_RECORDS = 10_000
 # So often it is tried again whether a log can be written (seconds).
@@ -254,7 +255,7 @@ class LogFiles:
         size = len(data)
         with self._ready:
             if (
-                file.waiting + size > _MOST_WAITING_OF_ONE
+                file.waiting + size > MOST_WAITING_OF_ONE
                 or self._waiting_bytes + size > _MOST_WAITING
                 or self._closing
             ):

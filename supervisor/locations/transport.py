@@ -54,7 +54,7 @@ class Transport:
             self._socket.close(0)
             raise
         self.address = address
-        self._receivers: dict[bytes, Received] = {}
+        self.receivers: dict[bytes, Received] = {}
         self._task: asyncio.Task[None] | None = None
         self._door: Door | None = None
 
@@ -72,11 +72,11 @@ class Transport:
 
     def expect(self, instance: str, receiver: Received) -> None:
         """Let ``instance`` speak; each message is given to ``receiver`` in order."""
-        self._receivers[instance.encode()] = receiver
+        self.receivers[instance.encode()] = receiver
 
     def forget(self, instance: str) -> None:
         """Drop whatever ``instance`` still sends."""
-        self._receivers.pop(instance.encode(), None)
+        self.receivers.pop(instance.encode(), None)
 
     async def send(self, instance: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for ``instance``; dropped when it is not connected."""
@@ -106,7 +106,7 @@ class Transport:
 
     def _take(self, frames: list[bytes]) -> None:
         identity, *rest = frames
-        receiver = self._receivers.get(identity)
+        receiver = self.receivers.get(identity)
         if receiver is None:
             return
         try:

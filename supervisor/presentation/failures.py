@@ -3,7 +3,7 @@
 Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
 supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
 the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
-reads no file; whoever wants the whole traceback asks for it.
+reads no file. The whole traceback is shown on request only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
 _MAX_DETAIL = 40
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
-# What an environment without a name is called (envs.Environment.name); nobody can ask for it so.
+# What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
@@ -78,7 +78,7 @@ def headline(location: LocationStatus) -> str:
 
 
 def remedy(location: LocationStatus) -> str | None:
-    """What to do about the newest generation's failure, or None when nobody can tell."""
+    """What to do about the newest generation's failure, or None when that is not known."""
     failure = location["failure"]
     if failure is None:
         return None

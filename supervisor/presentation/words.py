@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from envs import sizes
+
 if TYPE_CHECKING:
     from supervisor.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
 
@@ -110,13 +112,7 @@ def moment(then: float) -> str:
 
 def size(value: float | None) -> str:
     """``512 B``, ``31.2 MiB``."""
-    if value is None:
-        return ""
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
+    return "" if value is None else sizes.size(value)
 
 
 def python_of(location: LocationStatus) -> str:

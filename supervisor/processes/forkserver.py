@@ -92,7 +92,7 @@ class Forkserver:
         self.left_out = dict(left_out or {})
         self._seeded = "PYTHONHASHSEED" not in spec.environ
         self.hash_seed = spec.environ.get("PYTHONHASHSEED") or _any_seed()
-        self._waiting = 0
+        self.waiting = 0
         self._warmed = False
         self._modules = modules
         self._tried = set(modules)
@@ -135,7 +135,7 @@ class Forkserver:
 
         Raises ``UnfitError``, ``UnfitLibrariesError`` or ``ForkserverGoneError``.
         """
-        self._waiting += 1
+        self.waiting += 1
         try:
             await asyncio.shield(self._starting)
         except asyncio.CancelledError:
@@ -143,7 +143,7 @@ class Forkserver:
                 raise ForkserverGoneError("the forkserver was told to end") from None
             raise
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def fork(self, spec: LaunchSpec, cold: SpawnLauncher) -> Process:
         """Fork one shim; raises ``UnfitError``, ``ForkserverGoneError`` or ``LaunchError``."""
@@ -176,7 +176,7 @@ class Forkserver:
 
     async def _warm_up(self, spec: LaunchSpec, slots: StartLimiter) -> None:
         # The one that most locations wait for goes first.
-        async with slots.take(lambda: float(self._waiting)):
+        async with slots.take(lambda: float(self.waiting)):
             self._start(spec)
             await self._preload()
             self._warmed = True

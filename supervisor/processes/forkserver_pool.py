@@ -78,7 +78,7 @@ class ForkserverPool(Launcher):
         self._cold = cold
         self._learned = learned
         self._log = log
-        self._servers: dict[Key, Forkserver] = {}
+        self.servers: dict[Key, Forkserver] = {}
         self._unfit: dict[Key, str] = {}
         self._refused: dict[Key, dict[str, str]] = {}
         self._packages: dict[Path, str] = {}
@@ -138,7 +138,7 @@ class ForkserverPool(Launcher):
         """A location of this environment imported the modules that its report names."""
         installed, preloaded = report.get("installed", ()), report.get("preloaded", ())
         self._learned.add(spec.prepared.environment.key, spec.name, [*preloaded, *installed])
-        server = self._servers.get(_key(spec))
+        server = self.servers.get(_key(spec))
         if server is not None:
             server.has(preloaded)
         if spec.preload is None:
@@ -147,7 +147,7 @@ class ForkserverPool(Launcher):
     def _look_outgrown(self, spec: LaunchSpec) -> None:
         """Have the forkserver of ``spec`` replaced soon when it lacks some of what is known."""
         key = _key(spec)
-        server = self._servers.get(key)
+        server = self.servers.get(key)
         known = self._learned.modules(spec.prepared.environment.key, ())
         if server is None or server.knows(set(known)):
             return
@@ -158,7 +158,7 @@ class ForkserverPool(Launcher):
 
     def warm(self, spec: LaunchSpec) -> None:
         """Start the forkserver in the background if there is none: the next reload will want it."""
-        server = self._servers.get(_key(spec))
+        server = self.servers.get(_key(spec))
         if self._why_cold(spec) is None and (server is None or not server.usable):
             _keep(self._warming, self.prepare(spec))
 
@@ -180,22 +180,22 @@ class ForkserverPool(Launcher):
             task.cancel()
         if self._warming:
             await asyncio.wait(self._warming)
-        self._forget(list(self._servers))
+        self._forget(list(self.servers))
         if self._closing:
             await asyncio.wait(self._closing)
         await self._learned.close()
 
     def _keys(self) -> set[Key]:
-        return {*self._servers, *self._unfit, *self._refused}
+        return {*self.servers, *self._unfit, *self._refused}
 
     def _server(self, spec: LaunchSpec) -> Forkserver:
         key = _key(spec)
-        server = self._servers.get(key)
+        server = self.servers.get(key)
         if server is not None and not server.usable:
             self._drop(key, server)
             server = None
         if server is None:
-            server = self._servers[key] = self._new(spec)
+            server = self.servers[key] = self._new(spec)
         return server
 
     def _new(self, spec: LaunchSpec) -> Forkserver:
@@ -269,7 +269,7 @@ class ForkserverPool(Launcher):
     def _grow(self) -> None:
         self._calm = None
         for key, spec in self._outgrown.items():
-            server = self._servers.get(key)
+            server = self.servers.get(key)
             if server is not None and server.usable:
                 _keep(self._warming, self._outgrow(key, spec, server))
         self._outgrown.clear()
@@ -284,17 +284,17 @@ class ForkserverPool(Launcher):
                 await self._look(spec)
                 new = self._new(spec)
             # Unless things went on meanwhile.
-            if self._servers.get(key) is old:
+            if self.servers.get(key) is old:
                 self._drop(key, old)
-                self._servers[key] = new
+                self.servers[key] = new
             self._look_outgrown(spec)  # more may have been learned while it was warmed up
         except ForkserverGoneError:
             return
         except UnfitError as error:
-            if self._servers.get(key) is old:
+            if self.servers.get(key) is old:
                 self._give_up(key, str(error))
         finally:
-            if self._servers.get(key) is not new:
+            if self.servers.get(key) is not new:
                 self._retire(new)
 
     def _why_cold(self, spec: LaunchSpec) -> str | None:
@@ -312,8 +312,8 @@ class ForkserverPool(Launcher):
         self._unfit[key] = reason
 
     def _drop(self, key: Key, server: Forkserver) -> None:
-        if self._servers.get(key) is server:
-            del self._servers[key]
+        if self.servers.get(key) is server:
+            del self.servers[key]
             self._retire(server)
 
     def _forget(self, keys: list[Key]) -> None:
@@ -321,7 +321,7 @@ class ForkserverPool(Launcher):
             self._unfit.pop(key, None)
             self._refused.pop(key, None)
             self._outgrown.pop(key, None)
-            server = self._servers.pop(key, None)
+            server = self.servers.pop(key, None)
             if server is not None:
                 self._retire(server)
 

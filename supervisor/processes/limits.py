@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from envs.sizes import size
 from supervisor import procfs
 from supervisor.specs import Limits
 
-__all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine", "memory_text"]
+__all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine"]
 
 CGROUP = "cgroup"
 RLIMIT = "rlimit"
@@ -64,14 +65,6 @@ _V1: Mapping[str, Callable[[float], list[tuple[str, str]]]] = {
 _OOM_EVENTS = ("memory.events", "memory.oom_control")
 
 
-def memory_text(size: int) -> str:
-    """A size as people write limits: ``512 MiB``, ``1.5 GiB``."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.4g} {unit}"
-    return f"{size} bytes"
-
-
 @dataclass(slots=True, eq=False)
 class Confinement:
     """The limits of one process: ``how`` maps each that was asked for to what enforces it."""
@@ -89,7 +82,7 @@ class Confinement:
                     for line in (group / name).read_text().splitlines():
                         event, _, count = line.partition(" ")
                         if event == "oom_kill" and int(count) and self._limits.memory:
-                            return f"{memory_text(self._limits.memory)} memory limit"
+                            return f"{size(self._limits.memory)} memory limit"
         return ""
 
     def release(self) -> None:
@@ -126,7 +119,7 @@ class Cgroups:
         wanted = {name: value for name, value in wanted.items() if value is not None}
         if not wanted:
             return
-        places = self._found()
+        places = self.available()
         self._tidy()
         title = f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
         for name, value in wanted.items():
@@ -164,7 +157,8 @@ class Cgroups:
                 one.release()
         self._made = [one for one in self._made if one._groups or not one._released]
 
-    def _found(self) -> dict[str, _Place]:
+    def available(self) -> Mapping[str, _Place]:
+        """Where there are cgroups, by the limit that they enforce."""
         if self._places is None:
             self._places = {}
             try:

@@ -31,7 +31,7 @@ _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
 _LEAST_LIFE = 0.1
 # How long one may take to clear up and end (seconds).
-_PATIENCE = 5.0
+PATIENCE = 5.0
 
 
 class Reaper:
@@ -104,7 +104,7 @@ class _Keeper:
 
             child.stdin.close()
             try:
-                child.wait(_PATIENCE)
+                child.wait(PATIENCE)
             except subprocess.TimeoutExpired:  # somebody stopped it
                 child.kill()
                 child.wait()

@@ -44,7 +44,7 @@ from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
-from supervisor.runtime_dir import CONTROL, SHIMS, Rendezvous
+from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.rpc import Control, RemoteControl
@@ -53,7 +53,7 @@ from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
-from supervisor.specs import LocationSpec, WorkspaceSpec
+from supervisor.specs import STATE_DIRECTORY, LocationSpec, WorkspaceSpec
 from supervisor.watching.file_watch import Disk, FileWatch, Watching
 from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
@@ -102,15 +102,17 @@ class Daemon:
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
         directory, key = self._names[0]
-        self.state = StateDirectory(directory / ".supervise", key, temporary=once)
+        self.state = StateDirectory(directory / STATE_DIRECTORY, key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
         database = None if once else self.state.path / "snapshots.db"
         self.store = SnapshotStore(database, self._hear, self.state.ensure)
-        self.rendezvous = Rendezvous.for_workspace(directory, key, self._environ)
-        self._presence = Presence(lambda: {**self.rendezvous.base_info, **self.rendezvous.info})
+        self.runtime_directory = RuntimeDirectory.for_workspace(directory, key, self._environ)
+        self._presence = Presence(
+            lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
+        )
         self.runs = Runs(
             self.state.path / "runs",
-            self.rendezvous.runtime_directory / "runs.sock",
+            self.runtime_directory.path / "runs.sock",
             Placer(self.fleet),
             self.fleet.changed,
         )
@@ -134,8 +136,8 @@ class Daemon:
             _log.setLevel(logging.INFO)
             _log.info("%s: pid %d, version %s", self.spec.title, os.getpid(), __version__)
             with starting():
-                self.rendezvous.open()
-            closing.callback(self.rendezvous.close)
+                self.runtime_directory.open()
+            closing.callback(self.runtime_directory.close)
             await self._serve()
 
     def shutdown(self, at_once: bool = False, *, leave_runs: bool = False) -> None:
@@ -168,10 +170,10 @@ class Daemon:
         # Whatever fails on the way, and whatever fails to close, the rest is closed.
         async with contextlib.AsyncExitStack() as closing:
             controls = self._open(closing)
-            self._services.transport.start(self.fleet.conditions.tell("open_files_shims"))
+            self.services.transport.start(self.fleet.conditions.tell("open_files_shims"))
             if not self._once:
                 self._watcher.start()
-                self._workspace.watch(self._files)
+                self._workspace.watch(self.files)
             await self._verifier.open()
             await self.fleet.start(await self.store.open(await self.fleet.read()))
             await self.runs.open()
@@ -179,7 +181,7 @@ class Daemon:
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
             with starting():
-                self.rendezvous.announce(
+                self.runtime_directory.announce(
                     {
                         "workspace": self.spec.title,
                         "files": [str(path) for path in self.spec.files],
@@ -201,7 +203,7 @@ class Daemon:
         closing.callback(self.store.close)
         closing.callback(self._cancel_background)
         with starting():
-            transport = Transport(context, self.rendezvous.shim_address)
+            transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
         environments = Environments(self.state.root / "envs", self._environ)
         closing.callback(environments.close)
@@ -212,19 +214,19 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self._packages = Packages(self._watcher, self._disk, self._packages_changed)
-        closing.callback(self._packages.close)
-        self._files = FileWatch(
+        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
+        closing.callback(self.packages.close)
+        self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
         )
-        routing.owners.update({_WORKSPACE_OWNER: self._files, Packages.OWNER: self._packages})
+        routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
         with starting():
-            control = Control(context, self.rendezvous.control_address, methods)
+            control = Control(context, self.runtime_directory.control_address, methods)
         closing.push_async_callback(control.close)
         controls: list[Control | RemoteControl] = [control]
         kept = Kept(
-            self._names[0], self.state, self.rendezvous, self._presence, self.store,
+            self._names[0], self.state, self.runtime_directory, self._presence, self.store,
             {CONTROL: control.rebind, SHIMS: transport.rebind},
         )  # fmt: skip
         self._upkeep = Upkeep(
@@ -254,18 +256,18 @@ class Daemon:
         closing.push_async_callback(self._end_runs)
         liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
-        self._services = Services(
+        self.services = Services(
             launcher,
             transport,
             environments,
             slots,
             liveness,
-            uses=_not_watched if self._once else self._packages.add,
+            uses=_not_watched if self._once else self.packages.add,
         )
-        self._verifier = Verifier(self._services, self.state.path, self._under_way)
+        self._verifier = Verifier(self.services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
         self._use = EnvironmentUse(
-            self.fleet.all, launcher, self._packages.use, environments.collect
+            self.fleet.all, launcher, self.packages.use, environments.collect
         )
         closing.callback(self._use.close)
         closing.callback(routing.close)
@@ -304,7 +306,7 @@ class Daemon:
         )
         return Location(
             spec,
-            self._services,
+            self.services,
             log,
             self._location_changed,
             watching=None if self._once else Watching(self._disk, self._watcher.watch),

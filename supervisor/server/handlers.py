@@ -8,7 +8,6 @@ they know.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import math
 import os
 import time
@@ -25,6 +24,7 @@ from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
 from supervisor.methods import METHODS
+from supervisor.nearest import near_in_steps
 from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.server import rpc
@@ -51,9 +51,6 @@ __all__ = ["Handlers"]
 
 # Rows of a list are put together in pieces of about so many bytes.
 _PORTION = 64 * 1024
-# What a name that is unknown is compared with: so many names, none longer than this.
-_MOST_COMPARED = 5000
-_LONGEST_NEAR = 200
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
 
@@ -151,7 +148,10 @@ class Handlers(RunHandlers):
         snapshot = self._serving(location)
         found = _matching(await in_turns(snapshot.named(name)), kind, repository)
         if not found:
-            hint = await in_turns(_nearest(name, snapshot))
+            names = (one["name"] for one in snapshot.each())
+            meant = await in_turns(near_in_steps(name, names))
+            see = f"see `supervise list --location {snapshot.location}`"
+            hint = f"did you mean {meant}?" if meant else see
             raise UnknownDefinitionError(name, hint=hint)
         if len(found) > 1:
             keys = ", ".join(definition_key(one) for one in found)
@@ -241,6 +241,27 @@ class Handlers(RunHandlers):
                         distributions, Path(entry["prefix"]), entry["python"]
                     )
         return {"environments": found}, []
+
+    async def stacks(self, params: Mapping[str, Any]) -> Reply:
+        """Where the threads of one location's process are."""
+        location = self._daemon.fleet.location(params["location"])
+        running = [
+            one for one in (location.newest, location.serving) if one is not None and one.alive
+        ]
+        name = location.spec.name
+        if not running:
+            raise RequestError(
+                f"{name} has no process: it is {location.state}, {location.reason}",
+                hint=f"use `supervise status {name}` to see why",
+            )
+        async with held():
+            lines = await running[0].stacks()
+        if not lines:
+            raise RequestError(
+                f"the process of {name} does not tell where it is",
+                hint="its interpreter is still starting, or a signal or a debugger holds it",
+            )
+        return {"location": name, "generation": running[0].number, "lines": lines}, []
 
     async def reload(self, params: Mapping[str, Any]) -> Reply:
         """Load anew beside what serves."""
@@ -424,29 +445,6 @@ def _matching(
         for one in found
         if kind in (None, one["kind"]) and repository in (None, one.get("repository"))
     ]
-
-
-def _nearest(name: str, snapshot: Snapshot) -> Steps[str]:
-    hint, best = f"see `supervise list --location {snapshot.location}`", 0.6
-    if len(name) > _LONGEST_NEAR:
-        return hint
-    matcher = difflib.SequenceMatcher()
-    matcher.set_seq2(name)
-    compared = 0
-    for one in snapshot.each():
-        yield
-        # Its length alone may say that it is another, and two long names take long to compare.
-        if not 0.4 * len(name) < len(one["name"]) < min(2.5 * len(name), _LONGEST_NEAR):
-            continue
-        compared += 1
-        if compared > _MOST_COMPARED:
-            break
-        matcher.set_seq1(one["name"])
-        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best:
-            ratio = matcher.ratio()
-            if ratio >= best:
-                hint, best = f"did you mean {one['name']}?", ratio
-    return hint
 
 
 def _bounded(params: Mapping[str, Any]) -> float:

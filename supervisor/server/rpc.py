@@ -37,6 +37,7 @@ from supervisor.specs import SourcePosition
 from supervisor.time_slices import TURN
 
 __all__ = [
+    "ALIVE",
     "VERSION",
     "Control",
     "Handler",
@@ -64,7 +65,7 @@ _HANDSHAKE = 10_000
 _SMALL = 128
 _MOST_CREDIT = 64
 # So often a stream that has nothing to say says that it is alive (seconds).
-_ALIVE = LONGEST_HOLD / 2
+ALIVE = LONGEST_HOLD / 2
 # How long a reply waits for a client to take those before it, and how long between two looks (s).
 _PATIENCE = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 0.25
@@ -316,7 +317,7 @@ class Control:
         stream = client.streams[number] = _Stream(credit, task)
         self._streaming += 1
         if self._alive is None:
-            self._alive = asyncio.get_running_loop().call_later(_ALIVE, self._tell_alive)
+            self._alive = asyncio.get_running_loop().call_later(ALIVE, self._tell_alive)
         try:
             async with contextlib.aclosing(answers):
                 while client.listening:
@@ -347,7 +348,7 @@ class Control:
                 if not client.listening:
                     stream.task.cancel()
         if self._streaming:
-            self._alive = asyncio.get_running_loop().call_later(_ALIVE, self._tell_alive)
+            self._alive = asyncio.get_running_loop().call_later(ALIVE, self._tell_alive)
 
     def _refuse(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
         if not client.listening:

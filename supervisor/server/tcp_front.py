@@ -19,18 +19,18 @@ from pathlib import Path
 from supervisor.conditions import Tell
 from supervisor.descriptors import descriptor_limit, room_for
 
-__all__ = ["Front"]
+__all__ = ["HANDSHAKE", "MOST", "Front"]
 
 # Descriptors of one connection: its own, and both ends of the one that leads on.
 _EACH = 3
 # All of them have at most one of so many of the descriptors; the most there may be in any case, and
 # the part of them that may be unproven.
-_SHARE, _MOST, _UNPROVEN = 4, 4096, 4
+_SHARE, MOST, _UNPROVEN = 4, 4096, 4
 _BACKLOG = 128
 # Accepted between two pauses, so that connections without end leave the event loop to others (s).
 _AT_ONCE, _PAUSE = 16, 0.01
 # Within this a client has to be known (seconds).
-_HANDSHAKE = 10.0
+HANDSHAKE = 10.0
 _AGAIN = 1.0
 _LAST_WORDS = 1.0
 _CHUNK = 64 * 1024
@@ -159,7 +159,7 @@ class Front:
         """Wait until there is room for another connection; the unproven make some."""
         told = False
         while True:
-            most = min(descriptor_limit() // _SHARE // _EACH, _MOST)
+            most = min(descriptor_limit() // _SHARE // _EACH, MOST)
             unproven, known = len(self._unproven), len(self._known)
             enough = unproven + known < most and room_for(_EACH)
             if enough and unproven < max(most // _UNPROVEN, 1):
@@ -190,7 +190,7 @@ class Front:
         with outer, contextlib.suppress(OSError, TimeoutError):
             outer.setblocking(False)
             _tune(outer)
-            async with asyncio.timeout(_HANDSHAKE) as limit:
+            async with asyncio.timeout(HANDSHAKE) as limit:
                 greeting = b""
                 while len(greeting) < _SIGNATURE:
                     more = await loop.sock_recv(outer, _CHUNK)

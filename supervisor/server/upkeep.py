@@ -24,7 +24,7 @@ import zmq
 from supervisor.conditions import Conditions
 from supervisor.errors import ConfigurationError
 from supervisor.presence import Identity, Presence, believed
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 from supervisor.server.state_directory import StateDirectory, TakenError
 from supervisor.snapshots.store import SnapshotStore
 
@@ -56,11 +56,11 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept. ``name`` is the workspace as it was named; ``sockets`` bind those of
-    ``meeting`` again, by file name."""
+    ``runtime`` again, by file name."""
 
     name: Identity
     state: StateDirectory
-    meeting: Rendezvous
+    runtime: RuntimeDirectory
     presence: Presence
     store: SnapshotStore
     sockets: Mapping[str, Callable[[], None]]
@@ -157,7 +157,7 @@ class Upkeep:
     def _places(self) -> dict[Path, set[str]]:
         """What must not go from which directory."""
         kept = self._kept
-        directory, state, runtime = kept.name[0], kept.state, kept.meeting.runtime_directory
+        directory, state, runtime = kept.name[0], kept.state, kept.runtime.path
         return {
             directory.parent: {directory.name},
             directory: {state.root.name},
@@ -169,20 +169,20 @@ class Upkeep:
         }
 
     async def _meeting(self) -> None:
-        meeting, key = self._kept.meeting, "runtime_directory"
+        runtime, key = self._kept.runtime, "runtime_directory"
         try:
-            lost = await asyncio.to_thread(meeting.mend)
+            lost = await asyncio.to_thread(runtime.mend)
             for name in lost:
                 bind = self._kept.sockets.get(name)
                 if bind is not None:
                     bind()
-                    await asyncio.to_thread(meeting.note, name)
+                    await asyncio.to_thread(runtime.note, name)
         except ConfigurationError as error:
             self._conditions.set(key, f"clients cannot connect: {error}", error.hint or "")
         except (OSError, zmq.ZMQError) as error:
             self._conditions.set(
                 key,
-                f"clients cannot connect: {meeting.runtime_directory} was taken away and cannot be "
+                f"clients cannot connect: {runtime.path} was taken away and cannot be "
                 f"made anew: {_words(error)}",
                 f"log in again (see `loginctl enable-linger`), or `kill {os.getpid()}` and start it "
                 "anew with XDG_RUNTIME_DIR set to a directory that lasts",
@@ -191,7 +191,7 @@ class Upkeep:
             self._conditions.clear(key)
             if lost:
                 what = ", ".join(lost)
-                _log.warning("%s: %s made anew", meeting.runtime_directory, _were(what, len(lost)))
+                _log.warning("%s: %s made anew", runtime.path, _were(what, len(lost)))
 
     async def _state(self) -> None:
         state, directory = self._kept.state, self._kept.name[0]

@@ -33,7 +33,7 @@ class DatabaseFiles:
         self._known = {suffix: self._look(suffix) for suffix in ("", _LOG, _INDEX)}
 
     def in_place(self, *, written: bool = False) -> bool:
-        """True while they are those that were noted, and nobody else wrote to them.
+        """True while they are those that were noted, and no other program wrote to them.
 
         ``written``: SQLite itself has written to them since.
         """

@@ -2,7 +2,7 @@
 
 Owns the reading of a msgpack map whose values may be long, under the rules of ``runner_shim.wire``:
 one value of it, or one item of one of its lists, is decoded at a time. A document of any size then
-costs its largest piece, and whoever reads it can turn to others between two of them. ``Places`` keeps
+costs its largest piece, and the reader can do other work between two of them. ``Places`` keeps
 where pieces begin, so that one of very many is read without those before it. Raises
 ``WireError`` for whatever breaks the rules. Knows no meaning.
 """

@@ -36,7 +36,9 @@ from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
 if TYPE_CHECKING:
     from supervisor import documents
 
-__all__ = ["FORGET_SECONDS", "KEPT_GENERATIONS", "SnapshotStore"]
+__all__ = [
+    "COMPLETE", "FORGET_SECONDS", "KEPT_GENERATIONS", "RETRY", "SnapshotStore", "open_database",
+]  # fmt: skip
 
 KEPT_GENERATIONS = 20
 FORGET_SECONDS = 30 * 86400.0
@@ -72,9 +74,9 @@ CREATE TABLE IF NOT EXISTS snapshots (
 )
 """
 # Says that a new database holds all that it is to hold (its ``user_version``).
-_COMPLETE = 1
+COMPLETE = 1
 # How long it is left alone when none can be made (seconds); copying it may take long.
-_RETRY = 5.0
+RETRY = 5.0
 _COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report, checksum"
 _INSERT = f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 
@@ -150,6 +152,11 @@ class SnapshotStore:
         self._thread.submit(self._finish).result()
         self._thread.shutdown()
 
+    @property
+    def _open_one(self) -> sqlite3.Connection:
+        assert self._database is not None
+        return self._database
+
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -189,7 +196,7 @@ class SnapshotStore:
         self._close()
         self._on_disk = self._merged = False
         self._unwritable(error)
-        database = self._database = _database(":memory:")
+        database = self._database = open_database(":memory:")
         for way in ("mode=ro", "immutable=1"):
             try:
                 database.execute("ATTACH ? AS disk", (f"{self._path.as_uri()}?{way}",))
@@ -206,7 +213,7 @@ class SnapshotStore:
 
     def _connect(self) -> dict[str, Snapshot]:
         target = ":memory:" if self._path is None else str(self._path)
-        self._database = _database(target)
+        self._database = open_database(target)
         self._on_disk = self._path is not None
         found = self._newest()
         self._note()
@@ -214,8 +221,7 @@ class SnapshotStore:
 
     def _newest(self) -> dict[str, Snapshot]:
         """The newest snapshot of each location that passes the checks."""
-        assert self._database is not None
-        keys = self._database.execute(
+        keys = self._open_one.execute(
             "SELECT location, generation FROM snapshots ORDER BY location, generation DESC"
         ).fetchall()
         found: dict[str, Snapshot] = {}
@@ -227,43 +233,38 @@ class SnapshotStore:
         return found
 
     def _forget(self, strangers: list[str]) -> None:
-        assert self._database is not None
-        self._database.executemany(
+        self._open_one.executemany(
             "DELETE FROM snapshots WHERE location = ?1 AND "
             "(SELECT max(loaded_at) FROM snapshots WHERE location = ?1) < ?2",
             [(name, time.time() - FORGET_SECONDS) for name in strangers],
         )
 
     def _save(self, snapshot: Snapshot, keep: int) -> None:
-        assert self._database is not None
         row = _row(snapshot)
         self._newest_saved[snapshot.location] = snapshot
-        self._database.execute(_INSERT, row)
-        self._database.execute(
-            # By count: failed generations have numbers, too, and must not cost history.
+        self._open_one.execute(_INSERT, row)
+        self._open_one.execute(
+            # By count: failed loads have numbers, too, and must not cost history.
             "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
             "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
             (snapshot.location, keep),
         )
 
     def _get(self, location: str, generation: int) -> Snapshot | None:
-        assert self._database is not None
-        row = self._database.execute(
+        row = self._open_one.execute(
             f"SELECT {_COLUMNS} FROM snapshots WHERE location = ? AND generation = ?",  # noqa: S608
             (location, generation),
         ).fetchone()
         return None if row is None else _snapshot(row)
 
     def _generations(self, location: str) -> list[int]:
-        assert self._database is not None
-        rows = self._database.execute(
+        rows = self._open_one.execute(
             "SELECT generation FROM snapshots WHERE location = ? ORDER BY generation", (location,)
         )
         return [row[0] for row in rows]
 
     def _history(self, location: str) -> list[documents.Generation]:
-        assert self._database is not None
-        rows = self._database.execute(
+        rows = self._open_one.execute(
             "SELECT generation, loaded_at, fingerprint, report, "
             "length(definitions) + length(sources) FROM snapshots "
             "WHERE location = ? ORDER BY generation",
@@ -335,7 +336,7 @@ class SnapshotStore:
             whole = self._fill(files)
             files.put(keep=not (whole and (self._on_disk or self._merged)))
         except (OSError, *_TROUBLE) as error:
-            self._again = time.monotonic() + _RETRY
+            self._again = time.monotonic() + RETRY
             with contextlib.suppress(OSError):
                 files.remove_fresh()
             self._unwritable(error)
@@ -362,7 +363,7 @@ class SnapshotStore:
         """Make ``fresh``; whether all could be read that was kept."""
         files.remove_fresh()
         whole = True
-        with contextlib.closing(_database(str(files.fresh))) as database:
+        with contextlib.closing(open_database(str(files.fresh))) as database:
             database.execute("BEGIN")
             rows = self._rows()
             while True:
@@ -379,21 +380,20 @@ class SnapshotStore:
                     whole = False
             for snapshot in self._newest_saved.values():
                 database.execute(_INSERT, _row(snapshot))
-            database.execute(f"PRAGMA user_version={_COMPLETE}")
+            database.execute(f"PRAGMA user_version={COMPLETE}")
             database.execute("COMMIT")
         return whole
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        assert self._database is not None
-        yield from self._database.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
+        yield from self._open_one.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
 
     def _adopt(self) -> None:
         """Finish a ``_restore`` that the end of its process interrupted."""
         files = self._files
         if files is None or not files.fresh.exists():
             return
-        with contextlib.closing(_database(str(files.fresh))) as database:
-            complete = database.execute("PRAGMA user_version").fetchone() == (_COMPLETE,)
+        with contextlib.closing(open_database(str(files.fresh))) as database:
+            complete = database.execute("PRAGMA user_version").fetchone() == (COMPLETE,)
         if complete:
             files.put(keep=True)
         else:
@@ -437,7 +437,8 @@ class SnapshotStore:
             self._database = None
 
 
-def _database(target: str) -> sqlite3.Connection:
+def open_database(target: str) -> sqlite3.Connection:
+    """A database with the tables of a store; raises ``sqlite3.Error``."""
     database = sqlite3.connect(target, isolation_level=None, uri=True)
     # Damaged text is no reason to raise: its checksum says what it is worth.
     database.text_factory = lambda data: data.decode("utf-8", "replace")

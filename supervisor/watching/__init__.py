@@ -1,4 +1,4 @@
-"""Which files changed, and whom that concerns.
+"""Which files changed, and which locations that concerns.
 
 Owns the kernel's watches, what locations depend on, and when a change is acted on. May import snapshots/
 and what is below it, never processes/.

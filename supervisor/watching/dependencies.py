@@ -35,7 +35,7 @@ class Looked:
     ``files`` were read, or looked for and not found. In ``folders`` anything new matters.
     ``places`` have to lead where they did. ``good`` says that it succeeded; one
     that did not saw fewer than the last good one, whose files matter on. ``known`` is False when
-    nobody knows what it looked at: then what the one before looked for matters on as well.
+    it is not known what it looked at: then what the one before looked for matters on as well.
     """
 
     files: tuple[str, ...]

@@ -56,7 +56,7 @@ class Digests:
         return self._shared.setdefault(paths, paths)
 
     def keep(self, owner: str, paths: frozenset[str]) -> None:
-        """``owner`` asks for these from now on; what nobody asks for any more is forgotten."""
+        """``owner`` asks for these from now on; what no owner asks for any more is forgotten."""
         with self._turn:
             before = self._owners.pop(owner, frozenset())
             if paths:
@@ -106,7 +106,7 @@ def _digest(path: str) -> str:
     try:
         return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
     except (OSError, ValueError):
-        return ABSENT  # nobody's to read, or gone meanwhile
+        return ABSENT  # not readable, or removed meanwhile
 
 
 def modified_ns(path: str) -> int | None:

@@ -21,7 +21,7 @@ from supervisor.watching.dependencies import Dependencies, Looked
 from supervisor.watching.digests import Digests
 from supervisor.watching.settling import NOTHING, Burst
 
-__all__ = ["Disk", "FileWatch", "Watching"]
+__all__ = ["PATIENCE", "Disk", "FileWatch", "Watching"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -31,7 +31,7 @@ _THREADS = 4
 # After a load whose files were written while it went on, the next begins so much later (seconds):
 # at once for an edit that came too late, ever later for code that writes its own files whenever it
 # is loaded, which in the end is believed. A change at another time has it begin anew.
-_PATIENCE = (0.0, 0.0, 0.0, 2.0, 8.0, 32.0)
+PATIENCE = (0.0, 0.0, 0.0, 2.0, 8.0, 32.0)
 
 
 class Disk:
@@ -100,9 +100,30 @@ class FileWatch:
     """
 
     __slots__ = (
-        "_armed", "_burst", "_busy", "_changed", "_closed", "_directories", "_disk", "_folders",
-        "_found", "_heard", "_interest", "_late", "_load", "_looking", "_loop", "_not_before",
-        "_noted", "_owner", "_points", "_row", "_since", "_taking", "_timer", "_watch",
+        "_armed",
+        "_burst",
+        "_busy",
+        "_changed",
+        "_closed",
+        "_dependencies",
+        "_directories",
+        "_disk",
+        "_folders",
+        "_found",
+        "_heard",
+        "_late",
+        "_load",
+        "_looking",
+        "_loop",
+        "_not_before",
+        "_noted",
+        "_owner",
+        "_points",
+        "_row",
+        "_since",
+        "_taking",
+        "_timer",
+        "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +137,7 @@ class FileWatch:
         self._disk = disk
         self._watch = watch
         self._changed = changed
-        self._interest = Dependencies(owner, disk.digests)
+        self._dependencies = Dependencies(owner, disk.digests)
         self._burst = Burst()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -189,7 +210,7 @@ class FileWatch:
         self._closed = True
         self._drop()
         if not self._busy:
-            self._disk.submit(self._interest.forget, lambda _: None)
+            self._disk.submit(self._dependencies.forget, lambda _: None)
 
     def _next(self) -> None:
         if self._busy or self._closed:
@@ -197,20 +218,22 @@ class FileWatch:
         if self._taking is not None:
             (looked, since_ns, noted, load), self._taking = self._taking, None
             took = partial(self._took, load)
-            self._run(lambda interest: interest.take(looked, since_ns, noted), took)
+            self._run(lambda dependencies: dependencies.take(looked, since_ns, noted), took)
         elif self._looking:
             self._looking = False
-            self._judge(lambda interest, loading: interest.outdated(loading=loading))
+            self._judge(lambda dependencies, loading: dependencies.outdated(loading=loading))
         elif self._heard:
             paths, self._heard = self._heard, NOTHING
-            self._judge(lambda interest, loading: interest.concerned(paths, loading=loading))
+            self._judge(
+                lambda dependencies, loading: dependencies.concerned(paths, loading=loading)
+            )
 
     def _judge(self, look: Callable[[Dependencies, bool], set[str]]) -> None:
         since = self._since
 
-        def job(interest: Dependencies) -> set[str]:
-            found = look(interest, since is not None)
-            return found if since is None else interest.missed(found, since())
+        def job(dependencies: Dependencies) -> set[str]:
+            found = look(dependencies, since is not None)
+            return found if since is None else dependencies.missed(found, since())
 
         self._run(job, partial(self._judged, self._load, since is not None))
 
@@ -218,13 +241,18 @@ class FileWatch:
         self, job: Callable[[Dependencies], set[str]], told: Callable[[set[str]], None]
     ) -> None:
         def work() -> tuple[set[str], frozenset[str], frozenset[str], frozenset[str]]:
-            interest = self._interest
-            return job(interest), interest.directories, interest.points, interest.folders
+            dependencies = self._dependencies
+            return (
+                job(dependencies),
+                dependencies.directories,
+                dependencies.points,
+                dependencies.folders,
+            )
 
         def done(result: Any) -> None:
             self._busy = False
             if self._closed:
-                self._disk.submit(self._interest.forget, lambda _: None)
+                self._disk.submit(self._dependencies.forget, lambda _: None)
             elif result is not None:
                 found, directories, self._points, self._folders = result
                 if directories != self._directories:
@@ -241,8 +269,8 @@ class FileWatch:
         if load != self._load:
             return  # another load is under way, which reads what is there now
         self._row = self._row + 1 if found else 0
-        if found and self._row <= len(_PATIENCE):
-            self._not_before = self._loop.time() + _PATIENCE[self._row - 1]
+        if found and self._row <= len(PATIENCE):
+            self._not_before = self._loop.time() + PATIENCE[self._row - 1]
             self._late = True
             self._tell(found)
 

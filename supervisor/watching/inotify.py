@@ -26,7 +26,16 @@ from supervisor.conditions import Tell
 if TYPE_CHECKING:
     from inotify_simple import INotify
 
-__all__ = ["DirectoryWatch", "Heard", "InotifyWatch", "WatchfilesWatch", "directory_watch"]
+__all__ = [
+    "RETRY",
+    "DirectoryWatch",
+    "Heard",
+    "InotifyWatch",
+    "WatchfilesWatch",
+    "directory_watch",
+    "existing",
+    "find_inotify",
+]
 
 # What comes within a step is told together, and held back for no longer than this (seconds).
 _STEP = 0.010
@@ -34,12 +43,12 @@ _BURST = 0.05
 # So many bytes are taken at a time: a full queue, 16,384 events, would hold the event loop up.
 _MOST_READ = 16 * 1024
 # How long to leave it alone when the system cannot watch (seconds).
-_RETRY = 10.0
+RETRY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Whom a watch tells, in the event loop's thread.
+    """The receiver of what a watch reports, in the event loop's thread.
 
     ``changed(paths)`` once a burst, ``armed(directories)`` once what was asked for last is watched,
     and which of it, ``lost(directories)`` when these are gone, ``lost(None)`` when changes may have
@@ -69,13 +78,13 @@ async def directory_watch(heard: Heard, platform: str = sys.platform) -> Directo
         return WatchfilesWatch(heard)
     while True:
         try:
-            await asyncio.to_thread(_find_inotify)
+            await asyncio.to_thread(find_inotify)
             watch = InotifyWatch(_inotify(), heard)
             heard.trouble(None)
             return watch
         except (OSError, RuntimeError) as error:  # no thread can be started
             heard.trouble(f"files cannot be watched: {_why(error)}")
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(RETRY)
 
 
 class InotifyWatch:
@@ -138,7 +147,7 @@ class InotifyWatch:
             except (OSError, RuntimeError) as error:
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY):
+                    async with asyncio.timeout(RETRY):
                         await self._again.wait()
                 self._again.set()
                 continue
@@ -151,7 +160,7 @@ class InotifyWatch:
 
         def add() -> None:
             for path in paths:
-                # It went away meanwhile, or is nobody's to look into.
+                # It was removed meanwhile, or cannot be read.
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                     numbers.append((path, self._inotify.add_watch(path, self._mask)))
 
@@ -185,7 +194,7 @@ class InotifyWatch:
             with contextlib.suppress(OSError):  # the directory is gone, and its watch with it
                 self._inotify.rm_watch(number)
 
-    # Reading. Between two looks at a burst the descriptor is left alone: whoever writes without
+    # Reading. Between two looks at a burst the descriptor is left alone: a program that writes without
     # end costs a look every step.
 
     def _listen(self) -> None:
@@ -261,7 +270,7 @@ class WatchfilesWatch:
         loop = asyncio.get_running_loop()
         while True:
             self._again.clear()
-            directories = await asyncio.to_thread(_existing, self._wanted)
+            directories = await asyncio.to_thread(existing, self._wanted)
             if not directories:
                 self._heard.armed(directories)
                 await self._again.wait()
@@ -286,18 +295,18 @@ class WatchfilesWatch:
                     continue
                 self._heard.trouble(f"files cannot be watched: {_why(error)}")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY):
+                    async with asyncio.timeout(RETRY):
                         await self._again.wait()
 
 
-def _existing(paths: frozenset[str]) -> frozenset[str]:
+def existing(paths: frozenset[str]) -> frozenset[str]:
     return frozenset(path for path in paths if os.path.isdir(path))  # noqa: PTH112  # False, too, where we may not look
 
 
-def _find_inotify() -> None:
+def find_inotify() -> None:
     """What takes as long as a reload, for a thread: the import, and the search for libc."""
     with _inotify():
-        pass  # nothing is handed over: whoever waits may have been cancelled
+        pass  # nothing is handed over: the waiter may have been cancelled
 
 
 def _inotify() -> INotify:

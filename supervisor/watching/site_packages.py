@@ -1,4 +1,4 @@
-"""Installed packages: when those of an environment change, everybody who uses it must know.
+"""Installed packages: when those of an environment change, all locations that use it are told.
 
 Owns the list of installed distributions of each environment in use (by their metadata directories
 and ``.pth`` files) and the waiting for an installation to be over. Watches through the watcher,

@@ -24,7 +24,7 @@ _NONE: frozenset[str] = frozenset()
 class Watcher:
     """Tells each owner of the changes in its directories: ``changed(owner, paths)``.
 
-    ``watch`` sets the directories one owner is interested in; the kernel watches their union.
+    ``watch`` sets the directories that one owner wants; the kernel watches their union.
     The set may be another owner's, too. ``armed(owner)`` is called once what the owner asked for is really watched, and again when
     something of it had been lost: what changed before that moment is not told of, so that the
     owner must look for itself. ``trouble`` is told while the system cannot watch (its limit of

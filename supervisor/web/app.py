@@ -83,7 +83,7 @@ def application(
         closing(close)
         running = asyncio.create_task(link.run(), name="link")
         try:
-            # The first page that somebody opens should not say that nothing is known yet.
+            # The first page that is opened should not say that nothing is known yet.
             await link.heard(_FIRST_WORDS)
             yield
         finally:

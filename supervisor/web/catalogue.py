@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from supervisor.documents import Diff, History
     from supervisor.web.link import Link
 
-__all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "search"]
+__all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "assets_of", "search", "shelf_of"]
 
 GROUPINGS = ("kind", "location", "team", "tag", "group")
 """What rows can be grouped by; a row is in each of its tags."""
@@ -127,7 +127,7 @@ class Asset:
 
     @property
     def location(self) -> str | None:
-        """Where its page is, or None when nobody defines it."""
+        """Where its page is, or None when no location defines it."""
         return next(iter([*self.homes, *self.seen_in]), None)
 
 
@@ -186,7 +186,7 @@ class Catalogue:
         """All assets by name, with their edges across locations."""
         shelves = await self.fresh()
         if self._assets is None:
-            self._assets = _assets(shelves.values())
+            self._assets = assets_of(shelves.values())
         return self._assets
 
     async def defined_twice(self) -> dict[tuple[str, str], list[str]]:
@@ -257,10 +257,10 @@ class Catalogue:
             except (RequestError, UnknownLocationError):
                 self._shelves.pop(name, None)
             except SupervisorError:
-                return  # nobody answered: what was last had stays
+                return  # no answer: what was last received stays
             else:
                 large = snapshot.size > _LARGE
-                made = await asyncio.to_thread(_shelf, snapshot) if large else _shelf(snapshot)
+                made = await asyncio.to_thread(shelf_of, snapshot) if large else shelf_of(snapshot)
                 self._shelves[name] = made
             self._forget()
 
@@ -269,7 +269,7 @@ class Catalogue:
         self.changes += 1
 
 
-def _shelf(snapshot: Snapshot) -> Shelf:
+def shelf_of(snapshot: Snapshot) -> Shelf:
     places = {key: start for key, _place, start in msgpack_reader.entries(snapshot.sources)}
     rows = (
         _row(snapshot.location, masking.definition(one), start, places.get(definition_key(one)))
@@ -321,7 +321,7 @@ def search(rows: Iterable[Row], text: str, *, kind: str = "", location: str = ""
     ]
 
 
-def _assets(shelves: Iterable[Shelf]) -> dict[str, Asset]:
+def assets_of(shelves: Iterable[Shelf]) -> dict[str, Asset]:
     found: dict[str, Asset] = {}
 
     def asset(name: str) -> Asset:

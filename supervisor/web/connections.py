@@ -15,16 +15,16 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["MAX_HEAD", "Connections", "protocol"]
+__all__ = ["BODY", "HEAD", "LOOK", "MAX_HEAD", "STALLED", "Connections", "protocol"]
 
 MAX_HEAD = 32 * 1024
 """Bytes of a request line and its headers."""
 
 # Within this a request's head has come, within that its body, and an answer is read so fast or faster
 # (seconds, and bytes in them).
-_HEAD, _BODY = 10.0, 30.0
-_STALLED, _PROGRESS = 60.0, 8192
-_LOOK = 1.0
+HEAD, BODY = 10.0, 30.0
+STALLED, _PROGRESS = 60.0, 8192
+LOOK = 1.0
 _RETRY_AFTER = 5
 
 
@@ -34,33 +34,33 @@ class Connections:
     def __init__(self, most: int) -> None:
         self._most = most
         self._most_silent = max(most // 4, 8)
-        self._open: set[_Protocol] = set()
-        self._silent: dict[_Protocol, None] = {}  # the one that is so for the longest time first
+        self.open: set[_Protocol] = set()
+        self.silent: dict[_Protocol, None] = {}  # the one that is so for the longest time first
 
     def enter(self, one: _Protocol) -> bool:
         """Let ``one`` in. The oldest without a whole request makes room; False when there is none."""
-        full = len(self._open) >= self._most
-        if self._silent and (full or len(self._silent) >= self._most_silent):
-            oldest = next(iter(self._silent))
+        full = len(self.open) >= self._most
+        if self.silent and (full or len(self.silent) >= self._most_silent):
+            oldest = next(iter(self.silent))
             self.leave(oldest)
             oldest.drop()
         elif full:
             return False
-        self._open.add(one)
-        self._silent[one] = None
+        self.open.add(one)
+        self.silent[one] = None
         return True
 
     def leave(self, one: _Protocol) -> None:
         """``one`` is gone."""
-        self._open.discard(one)
-        self._silent.pop(one, None)
+        self.open.discard(one)
+        self.silent.pop(one, None)
 
     def mark(self, one: _Protocol, *, silent: bool) -> None:
         """``one`` has sent a whole request that is being answered, or none any more."""
-        if one in self._open:
-            self._silent.pop(one, None)
+        if one in self.open:
+            self.silent.pop(one, None)
             if silent:
-                self._silent[one] = None
+                self.silent[one] = None
 
 
 class _Requests(h11.Connection):
@@ -145,12 +145,12 @@ class _Protocol(H11Protocol):
     def _look(self) -> None:
         now = time.monotonic()
         waited = now - self.conn.since
-        if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE and waited > _HEAD:
-            self._say(408, f"the request did not come within {_HEAD:g} seconds")
-        elif (self.conn.their_state is h11.SEND_BODY and waited > _BODY) or self._is_stalled(now):
+        if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE and waited > HEAD:
+            self._say(408, f"the request did not come within {HEAD:g} seconds")
+        elif (self.conn.their_state is h11.SEND_BODY and waited > BODY) or self._is_stalled(now):
             self.transport.abort()
         else:
-            self._timer = self.loop.call_later(_LOOK, self._look)
+            self._timer = self.loop.call_later(LOOK, self._look)
 
     def _is_stalled(self, now: float) -> bool:
         waiting = self.transport.get_write_buffer_size()
@@ -159,7 +159,7 @@ class _Protocol(H11Protocol):
             self._least = waiting
         elif waiting > self._least:
             self._least = waiting
-        return waiting > 0 and now - self._progress > _STALLED
+        return waiting > 0 and now - self._progress > STALLED
 
     def _say(self, status: int, text: str) -> None:
         """The whole answer, past the state machine, and the end of the connection."""

@@ -6,7 +6,8 @@ makes schemas imports it to run.
 
 from typing import Annotated, TypedDict
 
-from supervisor.documents import Count, DefinitionName, Keywords, LocationStatus, StatusDocument
+from supervisor.document_schema import Keywords
+from supervisor.documents import Count, DefinitionName, LocationStatus, StatusDocument
 
 __all__ = [
     "ApiError",

@@ -21,7 +21,7 @@ _GAP_X, _GAP_Y = 56, 14
 _MARGIN = 12
 _CHARACTERS = 23
 _SWEEPS = 6
-# Where there are more, nobody could follow the edges anyway.
+# With more, the edges could not be followed anyway.
 _MOST_BENDS = 2000
 
 

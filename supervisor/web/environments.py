@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["END_OF_LIFE", "PackageRow", "compared", "end_of_life", "environments", "known"]
 
-# More side by side than this nobody reads.
+# More columns than this are not read side by side.
 _MOST_COLUMNS = 12
 
 END_OF_LIFE: Mapping[str, date] = {

@@ -96,5 +96,5 @@ async def _lines(
                 if text:
                     await queue.put(text)
         except SupervisorError:
-            pass  # the page says so; the lines go on when somebody has them
+            pass  # the page says so; the lines go on when there is a supervisor again
         await link.changed(link.version, _RETRY)

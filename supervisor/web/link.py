@@ -35,7 +35,7 @@ __all__ = ["Link", "chosen_locations"]
 
 _log = logging.getLogger(__name__)
 
-# Memory and CPU change without news: so often (seconds) the document is had anyway.
+# Memory and CPU change without an event: so often (seconds) the document is had anyway.
 _REFRESH = 5.0
 # Many locations that start make many changes: a few looks a second are enough, and less than that
 # where a document takes long to make and to read.
@@ -153,7 +153,7 @@ class Link:
         return self.version != version
 
     def close(self) -> None:
-        """Let everybody go who waits."""
+        """End every wait."""
         self.closing = True
         self._tell()
 

@@ -182,7 +182,7 @@ async def login(request: Request) -> Response:
             # A proxy in front may speak HTTPS where we do not: the form's origin tells.
             secure = request.headers.get("origin", "").startswith("https:")
             answer.set_cookie(
-                # Not "strict": a link in somebody's message would lead to the form every time.
+                # Not "strict": a link in a message would lead to the form every time.
                 name,
                 value,
                 httponly=True,

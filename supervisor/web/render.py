@@ -2,7 +2,7 @@
 
 Owns the one template environment: everything is escaped, and a field that a document leaves out is
 empty, as the documents mean it. Addresses carry names as query parameters, because a location or an asset may be named anything, ``..`` and slashes
-included. Asks nobody anything.
+included. Makes no request.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "numbered",
     "page",
     "plural_kind",
+    "templates",
     "whole",
 ]
 
@@ -175,7 +176,7 @@ def _environment() -> Environment:
     return made
 
 
-_templates = _environment()
+templates = _environment()
 
 
 def page(
@@ -184,7 +185,7 @@ def page(
     """``template`` as an answer.
 
     ``live`` says when an open page fetches itself again: at every ``change``, or also at every
-    ``tick`` of figures that change without news.
+    ``tick`` of figures that change without an event.
     """
     link: Link = request.app.state.link
     shown: Mapping[str, Any] = {
@@ -198,4 +199,4 @@ def page(
         "logged_in": request.app.state.policy.token is not None,
         **context,
     }
-    return HTMLResponse(_templates.get_template(template).render(shown), status)
+    return HTMLResponse(templates.get_template(template).render(shown), status)

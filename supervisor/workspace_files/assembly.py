@@ -18,10 +18,11 @@ from pathlib import Path
 
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
 from supervisor.workspace_files.problems import Reading
-from supervisor.workspace_files.schema import MAX_COMPARED, Record, near
+from supervisor.workspace_files.schema import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
@@ -196,7 +197,7 @@ class Assembly:
         if found is None or name in self.flawed:
             self.reading.blame(self.flawed.get(name, self.incomplete))
         if found is None and name not in self.environment_names and not self.incomplete:
-            known = sorted(self.environment_names)[:MAX_COMPARED]
+            known = sorted(self.environment_names)
             self.reading.problem(
                 position,
                 at,

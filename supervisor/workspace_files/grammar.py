@@ -141,7 +141,7 @@ OWN_KEYS = {
     "preload": Field(
         FalseOr(ListOf(MODULE, "a list of installed modules")),
         "Installed modules that the environment's forkserver imports once for all; false for "
-        "none. Without it they are learned.",
+        "none. Without it, what locations import.",
     ),
     "verify": Field(
         Boolean(),

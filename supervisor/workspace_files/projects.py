@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute, is_directory
 from supervisor.workspace_files.document import DocumentError, Node, read_text, shorten
 from supervisor.workspace_files.grammar import DAGSTER_TABLE, DG_TABLE
-from supervisor.workspace_files.schema import Invalid, Record, near
+from supervisor.workspace_files.schema import Invalid, Record
 from supervisor.workspace_files.toml import TomlDocument
 
 __all__ = ["build_toml_file"]

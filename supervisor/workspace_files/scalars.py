@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from supervisor.nearest import near
 from supervisor.workspace_files.document import UNUSABLE, Node, shorten
 from supervisor.workspace_files.problems import Reading
-from supervisor.workspace_files.schema import INVALID, Invalid, Shape, either, near
+from supervisor.workspace_files.schema import INVALID, Invalid, Shape, either
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
 

@@ -7,21 +7,19 @@ at once. Refuses to know any key of any file, to touch the file system or to rai
 
 from __future__ import annotations
 
-import difflib
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import SourcePosition
 from supervisor.workspace_files.document import Node, shorten
 from supervisor.workspace_files.problems import Reading
 
 __all__ = [
     "INVALID",
-    "MAX_COMPARED",
     "AnyMap",
     "Choice",
     "FalseOr",
@@ -36,12 +34,7 @@ __all__ = [
     "RecordShape",
     "Shape",
     "either",
-    "near",
 ]
-
-
-MAX_COMPARED = 500
-"""Names that a misspelling is compared with; more would make a hostile file slow to refuse."""
 
 
 class Invalid:
@@ -92,19 +85,6 @@ class Item:
     problem: ConfigurationProblem | None
 
 
-def near(word: str, words: Iterable[str]) -> str:
-    """The one of ``words`` that ``word`` was probably meant to be, or an empty text."""
-    candidates = list(words)
-    if len(candidates) > MAX_COMPARED:
-        return ""
-    folded = {re.sub(r"[-_ .]", "", w.lower()): w for w in reversed(candidates)}
-    bare = re.sub(r"[-_ .]", "", word.lower())[:80]
-    if bare in folded:
-        return folded[bare]
-    matches = difflib.get_close_matches(bare, folded, n=1, cutoff=0.7)
-    return folded[matches[0]] if matches else ""
-
-
 def either(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
 
@@ -146,7 +126,7 @@ class ListOf(Shape):
     def __init__(
         self, item: Shape, expected: str, *, empty: bool = True, apart: bool = False
     ) -> None:
-        self._item = item
+        self.item = item
         self._empty = empty
         self._apart = apart
         self.expected = expected
@@ -155,12 +135,12 @@ class ListOf(Shape):
         if node.kind != "list" or not (node.value or self._empty):
             return self.wrong(node, path, reading)
         reading.blame(node.flaw)
-        read = self._item.apart if self._apart else self._item.read
+        read = self.item.apart if self._apart else self.item.read
         values = [read(child, f"{path}[{i}]", reading) for i, child in enumerate(node.value)]
         return [value for value in values if not isinstance(value, Invalid)]
 
     def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "array", "items": self._item.schema()}
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
         return schema if self._empty else {**schema, "minItems": 1}
 
 
@@ -184,7 +164,7 @@ class OneOrMore(Shape):
     """One value or a list of them. Gives back a list of (value, position)."""
 
     def __init__(self, item: Shape, expected: str) -> None:
-        self._item = item
+        self.item = item
         self.expected = expected
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
@@ -193,13 +173,13 @@ class OneOrMore(Shape):
         pairs = []
         for index, child in enumerate(children):
             at = f"{path}[{index}]" if node.kind == "list" else path
-            value = self._item.read(child, at, reading)
+            value = self.item.read(child, at, reading)
             if not isinstance(value, Invalid):
                 pairs.append((value, child.position))
         return pairs
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._item.schema(), {"type": "array", "items": self._item.schema()}]}
+        return {"anyOf": [self.item.schema(), {"type": "array", "items": self.item.schema()}]}
 
 
 class MapOf(Shape):
@@ -217,7 +197,7 @@ class MapOf(Shape):
         check: Callable[[str], tuple[str, str] | None] | None = None,
         apart: bool = False,
     ) -> None:
-        self._item = item
+        self.item = item
         self._check = check
         self._apart = apart
         self.expected = expected
@@ -233,14 +213,14 @@ class MapOf(Shape):
                 reading.problem(
                     node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
                 )
-            read = self._item.apart if self._apart else self._item.read
+            read = self.item.apart if self._apart else self.item.read
             value = read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:
                 values[key] = value
         return values
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": self._item.schema()}
+        return {"type": "object", "additionalProperties": self.item.schema()}
 
 
 class AnyMap(Shape):

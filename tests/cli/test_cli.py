@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from commands import BROKEN, COMMAND, TEAM, Foreground, foreground, supervise, variables
 from supervised import child_process, make_workspace, save
 
@@ -278,12 +279,13 @@ def test_ps_and_shutdown_of_nothing_are_well(tmp_path: Path, runtime: Path) -> N
 
 
 def test_help_lists_every_command(tmp_path: Path, runtime: Path) -> None:
-    from supervisor.cli.app import _HOMES
+    from supervisor.cli import app
 
     text = supervise("--help", cwd=tmp_path, runtime=runtime).stdout
-    for name in _HOMES:
+    for name in app.HOMES:
         assert f"\n  {name} " in text
-        assert supervise(name, "-h", cwd=tmp_path, runtime=runtime).returncode == 0
+        done = CliRunner().invoke(app.supervise, [name, "-h"])
+        assert done.exit_code == 0 and f" {name} " in done.output.splitlines()[0]
 
 
 def test_version_schema_and_completion(tmp_path: Path, runtime: Path) -> None:

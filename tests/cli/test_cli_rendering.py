@@ -117,7 +117,7 @@ def test_ago_is_in_the_largest_unit_and_never_negative() -> None:
 
 def test_size() -> None:
     assert [words.size(n) for n in (0, 1023, 2048, 32715571, 3 << 30, None)] == [
-        "0 B", "1023 B", "2.0 KiB", "31.2 MiB", "3.0 GiB", "",
+        "0 B", "1023 B", "2 KiB", "31.2 MiB", "3 GiB", "",
     ]  # fmt: skip
 
 

@@ -7,15 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from envs_support import interpreter_path, private_environ
+from envs_support import interpreter_path
 
 import envs
 from envs import Interpreter, activate, probe
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return private_environ(tmp_path / "home")
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_time_limit() -> None:
 
 
 def test_one_that_ignores_the_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "_TERM_GRACE", 0.1)
+    monkeypatch.setattr(children, "TERM_GRACE", 0.1)
     done = children.run(
         ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
         environ=ENVIRON,

@@ -77,7 +77,7 @@ def pyenv(environ: dict[str, str], *versions: str) -> Path:
     ],
 )
 def test_version_rules(text: str, version: str, holds: bool, environ: dict[str, str]) -> None:
-    wanted = discovery._parse(text)
+    wanted = discovery.parse_wanted(text)
     assert wanted is not None
     found = probe(sys.executable, environ=environ)
     parts = tuple(int(part) for part in version.split("."))
@@ -92,7 +92,7 @@ def test_version_rules(text: str, version: str, holds: bool, environ: dict[str, 
 
 
 def test_a_name_that_promises_another_version_is_not_probed() -> None:
-    wanted = discovery._parse("3.8")
+    wanted = discovery.parse_wanted("3.8")
     assert wanted is not None
     assert not wanted.may_be((3, 9))
     assert not wanted.may_be((2,))

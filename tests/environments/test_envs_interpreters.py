@@ -9,20 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from envs_support import VERSIONS, interpreter_path, private_environ, script
+from envs_support import VERSIONS, interpreter_path, script
 
 from envs import EnvError, Interpreter, interpreters, probe
 
 
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return private_environ(tmp_path / "home")
-
-
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    interpreters._memory.clear()
-    interpreters._too_old.clear()
+    interpreters.forget()
 
 
 def fault(path: str | Path, environ: dict[str, str]) -> EnvError:
@@ -148,7 +142,7 @@ def test_scripts_that_only_look_like_python(
 def test_one_that_hangs_is_given_up_with_all_that_it_started(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreters, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(interpreters, "TIMEOUT", 0.3)
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     # Whoever lives holds the write end of the fifo; reading it to the end waits for their deaths.
@@ -249,7 +243,7 @@ def test_the_answer_is_remembered_across_processes(
 ) -> None:
     path = interpreter_path("3.8")
     first = probe(path, environ=environ)
-    interpreters._memory.clear()
+    interpreters.forget()
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
@@ -276,7 +270,7 @@ def test_a_damaged_cache_is_ignored(damage: str, environ: dict[str, str]) -> Non
     first = probe(path, environ=environ)
     (cached,) = (interpreters.cache_directory(environ) / "interpreters").glob("*.json")
     cached.write_text(damage)
-    interpreters._memory.clear()
+    interpreters.forget()
     assert probe(path, environ=environ) == first
 
 

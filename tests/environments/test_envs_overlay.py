@@ -150,7 +150,7 @@ def test_wheels_that_do_not_load_are_not_kept(
         (building / "zmq.py").write_text("raise ImportError('wrong ELF class')")
         return True
 
-    monkeypatch.setattr(overlay, "_copy_own", broken)
+    monkeypatch.setattr(overlay, "copy_installed", broken)
     with pytest.raises(EnvError) as caught:
         ensure_overlay(own, environ=environ, cache_dir=tmp_path / "o")
     assert caught.value.kind == "overlay"

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from scene import COMMAND, TEAM, Scene, SceneError, place
-from supervised import environ, save
+from supervised import environ, is_stopped, save
 
 from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, RequestError, SupervisorError, UnreachableError
@@ -339,14 +339,14 @@ def _kill(day: Day, victim: str, figures: DayFigures, stopped: Sequence[int] = (
     if pids:
         belongings = day.belongings(pids[0]) if victim == "shim" else {pids[0]}
         day.send(pids[0], signal.SIGKILL)
-        if victim == "shim" and not _is_stopped(day.pid):
+        if victim == "shim" and not is_stopped(day.pid):
             day.expect_gone(belongings)
 
 
 def _lose(day: Day, loss: str) -> None:
     """Take something away that the supervisor keeps; what is gone already stays so."""
     database = day.state / "snapshots.db"
-    runtime = place(day).runtime_directory
+    runtime = place(day).path
 
     def remove(*paths: Path) -> None:
         for path in paths:
@@ -469,12 +469,6 @@ def _connect_silently(day: Day) -> list[socket.socket]:
             one.connect(("127.0.0.1", day.port))
         found.append(one)
     return found
-
-
-def _is_stopped(pid: int) -> bool:
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    return False
 
 
 def _free_port() -> int:

@@ -22,9 +22,10 @@ from typing import Any, Self
 
 from supervised import alive, environ, make_workspace, marked, save
 
+from supervisor import procfs
 from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 
 COMMAND = [sys.executable, str(Path(__file__).parent.parent / "programs" / "supervise.py")]
 # A promise: what is ours, and what user code started in its session, is gone so soon (seconds).
@@ -398,8 +399,8 @@ class Scene:
     def _look(self, pid: int) -> Seen | None:
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
+            parent = int(procfs.stat(pid)[1])
+        except OSError:
             return None
         arguments = [word.decode(errors="replace") for word in words if word]
         if self.process is not None and pid == self.process.pid:
@@ -430,16 +431,16 @@ def playing(folder: Path, runtime: Path, *arguments: Any, **keys: Any) -> Iterat
 def session(pid: int) -> int | None:
     """The session of a process."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
-    except (OSError, IndexError):
+        return os.getsid(pid)
+    except OSError:
         return None
 
 
 def born(pid: int) -> int:
     """When a process began, in ticks of the kernel's clock; -1 when it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError):
+        return int(procfs.stat(pid)[19])
+    except OSError:
         return -1
 
 
@@ -464,7 +465,7 @@ def listening() -> list[str]:
     return found
 
 
-def place(scene: Scene) -> Rendezvous:
+def place(scene: Scene) -> RuntimeDirectory:
     """Where the scene's supervisor and its clients meet."""
     environment = {"XDG_RUNTIME_DIR": str(scene.runtime)}
-    return Rendezvous.for_workspace(scene.folder, scene.workspace.name, environment)
+    return RuntimeDirectory.for_workspace(scene.folder, scene.workspace.name, environment)

@@ -16,7 +16,7 @@ from scene import place, playing
 from supervised import make_workspace, poll, supervising
 
 from supervisor.errors import ConfigurationError
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -70,7 +70,7 @@ def test_another_user_reaches_nothing(tmp_path, runtime):
         parent.chmod(0o755)
     with playing(tmp_path, runtime) as scene:
         scene.expect_ready()
-        directory = place(scene).runtime_directory
+        directory = place(scene).path
         assert (directory / "control.sock").exists()
         assert set(stranger(directory).values()) == {"PermissionError"}
         # Even of what is not secret by its directory.
@@ -83,16 +83,16 @@ def test_a_directory_of_somebody_else_is_refused(runtime):
     base = runtime / "workspace-supervisor"
     base.mkdir(mode=0o700)
     os.chown(base, NOBODY, NOBODY)
-    meeting = Rendezvous.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
+    meeting = RuntimeDirectory.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
     with pytest.raises(ConfigurationError, match="is not a directory of yours"):
         meeting.open()
     assert list(base.iterdir()) == []
 
 
 def test_one_that_was_there_as_a_link_is_refused_one_level_down(runtime, tmp_path):
-    meeting = Rendezvous.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
-    meeting.runtime_directory.parent.mkdir(mode=0o700)
-    meeting.runtime_directory.symlink_to(tmp_path)
+    meeting = RuntimeDirectory.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
+    meeting.path.parent.mkdir(mode=0o700)
+    meeting.path.symlink_to(tmp_path)
     with pytest.raises(ConfigurationError, match="is not a directory of yours"):
         meeting.open()
     assert list(tmp_path.iterdir()) == []
@@ -100,13 +100,13 @@ def test_one_that_was_there_as_a_link_is_refused_one_level_down(runtime, tmp_pat
 
 def test_there_is_no_moment_in_which_it_is_open(runtime):
     """Whatever the umask: another thread looks all the while."""
-    meeting = Rendezvous.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
+    meeting = RuntimeDirectory.for_workspace(Path("/srv"), "key", {"XDG_RUNTIME_DIR": str(runtime)})
     seen: set[int] = set()
     done = threading.Event()
 
     def look() -> None:
         while not done.is_set():
-            for path in (meeting.runtime_directory.parent, meeting.runtime_directory):
+            for path in (meeting.path.parent, meeting.path):
                 try:
                     seen.add(path.stat().st_mode & 0o777)
                 except OSError:
@@ -119,7 +119,7 @@ def test_there_is_no_moment_in_which_it_is_open(runtime):
         for _ in range(200):
             meeting.open()
             meeting.close()
-            meeting.runtime_directory.parent.rmdir()
+            meeting.path.parent.rmdir()
     finally:
         os.umask(before)
         done.set()

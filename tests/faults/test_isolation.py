@@ -20,6 +20,7 @@ import pytest
 from scene import Scene, playing
 from supervised import is_stopped
 
+from supervisor import procfs
 from supervisor.client.client import Client
 from supervisor.errors import SupervisorError
 from supervisor.processes.limits import Cgroups
@@ -167,7 +168,7 @@ HOSTILE: dict[str, Hostile] = {
 
 def bounded(keys: dict[str, Any]) -> dict[str, Any] | None:
     """``keys`` with a limit of processes that means what it says; None where there can be none."""
-    if "processes" not in keys.get("limits", {}) or "processes" in Cgroups()._found():
+    if "processes" not in keys.get("limits", {}) or "processes" in Cgroups().available():
         return keys
     # Without a cgroup the limit counts all processes of the user: above what runs now. And root may
     # start as many as it likes (setrlimit(2)): a bomb without a limit is one.
@@ -222,8 +223,8 @@ class Watch:
     def _ticks(self) -> int:
         total = 0
         for pid in self._scene.pids("shim", self._name):
-            with contextlib.suppress(OSError, IndexError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            with contextlib.suppress(OSError):
+                fields = procfs.stat(pid)
                 total += int(fields[11]) + int(fields[12])
         return total
 

@@ -258,7 +258,7 @@ async def test_a_shim_that_lies_costs_itself_alone(tmp_path, runtime):
         running["liar"].start("the truth")
         await running.ready("liar")
         assert running.definitions("liar") == ["job:honest"]
-        receivers = running.daemon._services.transport._receivers
+        receivers = running.daemon.services.transport.receivers
         await poll(lambda: len(receivers) == 2, "nothing is kept of the liars")
 
 
@@ -284,7 +284,7 @@ async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
     collect()
     async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready("a")
-        address = running.daemon._services.transport.address
+        address = running.daemon.services.transport.address
         before = running["a"].serving.instance
         pid = running.pid("a")
         identities = [b"stranger", b"1-0000", b"\0", b"x" * 255, before[:-1].encode()]
@@ -375,7 +375,7 @@ async def test_whatever_is_asked_is_answered(tmp_path, runtime):
         await running.ready()
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(running.daemon.rendezvous.control_address)
+        socket.connect(running.daemon.runtime_directory.control_address)
         for frames in harmless:
             await socket.send_multipart(frames)
             try:
@@ -396,7 +396,7 @@ async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_p
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
     async with zmq_context() as context, supervising(workspace, runtime) as running:
         await running.ready()
-        address = running.daemon.rendezvous.control_address
+        address = running.daemon.runtime_directory.control_address
         greedy, modest = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
         for socket in (greedy, modest):
             socket.setsockopt(zmq.LINGER, 0)

@@ -58,8 +58,8 @@ class Heard:
 
     def __init__(self, running: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
         self.identities: list[bytes] = []
-        transport = running.daemon._services.transport
-        real = transport._receivers
+        transport = running.daemon.services.transport
+        real = transport.receivers
 
         class Noting(dict):  # type: ignore[type-arg]
             def get(noted, identity, default=None):  # noqa: N805
@@ -72,7 +72,7 @@ class Heard:
             def pop(noted, key, default=None):  # noqa: N805
                 return real.pop(key, default)
 
-        monkeypatch.setattr(transport, "_receivers", Noting())
+        monkeypatch.setattr(transport, "receivers", Noting())
 
     async def all_of(self, instance: str, count: int) -> None:
         """Wait until so many messages of ``instance`` have come."""
@@ -99,7 +99,7 @@ async def test_an_instance_that_was_replaced_is_not_heard(
         await poll(lambda: not alive(old_pid), "the old one is gone")
         pid, generation = running.pid("a"), running["a"].generation
         heard = Heard(running, monkeypatch)
-        with speaking_as(old, running.daemon._services.transport.address) as socket:
+        with speaking_as(old, running.daemon.services.transport.address) as socket:
             for lie in lies:
                 await socket.send_multipart(lie)
             await heard.all_of(old, len(lies))

@@ -132,7 +132,7 @@ async def test_a_busy_process_is_left_alone(tmp_path, runtime):
 
 
 async def test_a_request_that_is_never_answered_costs_its_process(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.locations.constructed._TIMEOUT", 1.0)
+    monkeypatch.setattr("supervisor.locations.constructed.TIMEOUT", 1.0)
     workspace = make_workspace(tmp_path, {"a.py": SLOW.format(seconds=1000)})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -155,8 +155,8 @@ async def test_pings_can_be_turned_off(tmp_path, runtime):
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        liveness = running.daemon._services.liveness
-        assert [one.spec.name for one in liveness._due] == ["b"]
+        liveness = running.daemon.services.liveness
+        assert [one.spec.name for one in liveness.watched] == ["b"]
 
 
 async def test_an_edited_interval_counts_without_a_reload(tmp_path, runtime):
@@ -166,25 +166,26 @@ async def test_an_edited_interval_counts_without_a_reload(tmp_path, runtime):
         await running.watched()
         save(workspace, workspace.read_text().replace("ping_interval: 0", "ping_interval: 0.1"))
         await running.until(lambda: running["a"].spec.ping_interval == 0.1, "read")
-        liveness = running.daemon._services.liveness
-        assert [one.ping_interval for one in liveness._due] == [0.1]
+        liveness = running.daemon.services.liveness
+        assert [one.ping_interval for one in liveness.watched] == [0.1]
         assert running["a"].generation == 1
 
 
 async def test_what_ended_is_not_asked_any_more(tmp_path, runtime):
-    workspace = make_workspace(tmp_path, {"a.py": GOOD}, {"a": ASKED_OFTEN})
+    workspace = make_workspace(
+        tmp_path, {"a.py": GOOD}, {"a": {**ASKED_OFTEN, "restart": {"initial_delay": 0.01}}}
+    )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        liveness = running.daemon._services.liveness
+        liveness = running.daemon.services.liveness
         for _ in range(3):
             generation = running["a"].generation
             os.kill(running.pid("a"), signal.SIGKILL)
             await running.until(lambda: running["a"].generation > generation, "replaced")  # noqa: B023
             await running.ready()
-            running["a"]._deaths = ()
         running["a"].stop()
         await running.until(lambda: running["a"].state == "stopped", "stopped")
-        await poll(lambda: not liveness._due, "nobody is watched")
+        await poll(lambda: not liveness.watched, "nobody is watched")
 
 
 class _Patient:

@@ -304,7 +304,7 @@ async def test_a_disk_that_takes_nothing_costs_only_the_file(tmp_path, clock):
 
 async def test_a_disk_that_hangs_holds_nobody(tmp_path, clock, monkeypatch):
     """A FIFO that nobody reads stands for it: opening it blocks the thread for ever."""
-    monkeypatch.setattr("supervisor.locations.log_files._MOST_WAITING_OF_ONE", 1024 * 1024)
+    monkeypatch.setattr("supervisor.locations.log_files.MOST_WAITING_OF_ONE", 1024 * 1024)
     os.mkfifo(tmp_path / "risk.log")
     files = LogFiles()
     log = LocationLog(files, tmp_path / "risk.log", clock=clock, later=clock.later)
@@ -330,14 +330,14 @@ async def test_a_disk_that_hangs_holds_nobody(tmp_path, clock, monkeypatch):
 
 
 async def test_what_was_lost_is_counted(tmp_path, clock, monkeypatch):
-    monkeypatch.setattr("supervisor.locations.log_files._MOST_WAITING_OF_ONE", 1000)
+    monkeypatch.setattr("supervisor.locations.log_files.MOST_WAITING_OF_ONE", 1000)
     async with logging_to(tmp_path / "risk.log", clock) as log:
         log.output("out", b"x" * 2000 + b"\n")
         log.output("out", b"short\n")
         await read(log)
         assert await read(log) == [
             "short",
-            "1 KiB of output lost: the disk did not take it in time",
+            "2 KiB of output lost: the disk did not take it in time",
         ]
 
 

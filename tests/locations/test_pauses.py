@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 
 import pytest
-from supervised import BEGUN, is_stopped, job, make_workspace, marked, poll_now, supervisor_process
+from supervised import BEGUN, is_stopped, job, make_workspace, poll_now, supervisor_process
 
 from supervisor.client.client import Client
 
@@ -21,15 +20,6 @@ PAUSE = 6.0
 # On a busy machine one that is well may need seconds to answer.
 PING_TIMEOUT = 3.0
 PINGS = {"ping_interval": "0.2s", "ping_timeout": f"{PING_TIMEOUT}s"}
-
-
-@pytest.fixture
-def marker():
-    """A word that no other test's processes carry; whoever still does at the end is ended."""
-    word = uuid.uuid4().hex
-    yield word
-    for pid in marked(word):
-        os.kill(pid, signal.SIGKILL)
 
 
 def deaths_and_pids(client: Client) -> dict[str, tuple[str, int, int]]:

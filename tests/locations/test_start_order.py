@@ -10,12 +10,12 @@ import sys
 import uuid
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
+from forkservers import launcher, method, scratch_environment
 from supervised import job, make_workspace, poll, supervising, supervisor_process
-from warmth import launcher, method, scratch_environment
 
+from supervisor import procfs
 from supervisor.processes.forkserver import Forkserver
 from supervisor.processes.start_limiter import StartLimiter
 
@@ -32,13 +32,13 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
-def born(pid: int | None) -> int:
+def born(pid: int) -> int:
     """When a process was started, in clock ticks."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(procfs.stat(pid)[19])
 
 
 @pytest.mark.parametrize("order", [("few", "many"), ("many", "few")])
-async def test_the_environment_that_most_wait_for_is_warmed_first(
+async def test_the_environment_that_most_wait_for_gets_its_forkserver_first(
     tmp_path, runtime, one_core, order
 ):
     """While the only slot is taken, one location waits for an environment and five for another."""
@@ -68,12 +68,12 @@ async def test_the_environment_that_most_wait_for_is_warmed_first(
 
         def server(kind: str) -> Forkserver | None:
             wanted = ("KIND", kind)
-            found = [one for key, one in launcher(running)._servers.items() if wanted in key[2]]
+            found = [one for key, one in launcher(running).servers.items() if wanted in key[2]]
             return found[0] if found else None
 
         def all_wait() -> bool:
             few, many = server("few"), server("many")
-            return few is not None and many is not None and (few._waiting, many._waiting) == (1, 5)
+            return few is not None and many is not None and (few.waiting, many.waiting) == (1, 5)
 
         await poll(lambda: (one := server("first")) and one.pid, "the slot is taken")
         make_workspace(tmp_path / "w", {}, {name: keys[name] for name in names})

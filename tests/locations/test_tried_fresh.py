@@ -6,8 +6,8 @@ import asyncio
 import sys
 
 import pytest
+from forkservers import FORKED, method, scratch_environment, workspace_of
 from supervised import job, make_workspace, poll, save, supervising
-from warmth import FORKED, method, scratch_environment, workspace_of
 
 from supervisor.locations.failures import Failure, scene_of
 

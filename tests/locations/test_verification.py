@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -10,11 +9,10 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
+from forkservers import FORKED, method, scratch_environment, workspace_of
 from supervised import (
-    Supervised,
     alive,
     job,
     make_workspace,
@@ -24,23 +22,13 @@ from supervised import (
     supervising,
     supervisor_process,
 )
-from warmth import FORKED, method, scratch_environment, workspace_of
-
-from supervisor.locations.verified import GivenUp, Verified
-from supervisor.locations.verifier import Verifier
-from supervisor.processes.spare_time import Pace
+from verifying import COUNTED, WHERE, conditions, pace, state_of
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux"),
 ]
 
-# Sets ``forked``. A lie that no check of a forkserver can know of.
-WHERE = """\
-import os
-with open("/proc/%d/cmdline" % os.getppid()) as file:
-    forked = "boot.py" in file.read()
-"""
 LIES = (
     WHERE
     + """\
@@ -51,7 +39,6 @@ work.__name__ = "forked" if forked else "fresh"
 work = job(work)
 """
 )
-COUNTED = "open('%s.loads', 'a').write('x')\n" + job("one")
 # Fresh, it says so and waits to be let go on.
 WAITS = (
     WHERE
@@ -70,25 +57,6 @@ if not forked:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is: it is calm at once."""
     pace(monkeypatch)
-
-
-def pace(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
-    """Verifiers that are made from now on have this pace."""
-    given = {"patience": 0.0, "every": 0.01, "calm": lambda: True, **more}
-    monkeypatch.setattr(Verifier, "pace", Pace(**given))
-
-
-async def state_of(running: Supervised, name: str) -> str:
-    """The state of its verification once it is not pending any more."""
-    one = running[name]
-    await running.until(
-        lambda: one.state == "ready" and one.verification.state != "pending", "verified or not"
-    )
-    return one.verification.state
-
-
-def conditions(running: Supervised, name: str) -> dict[str, str]:
-    return {one.key: one.message for one in running[name].conditions}
 
 
 async def test_what_agrees_is_verified_once_and_for_the_next_supervisor_too(tmp_path, runtime):
@@ -397,63 +365,6 @@ async def test_code_that_ends_its_predecessor_does_not_die_for_ever(tmp_path, ru
         assert one.restarts <= 3
 
 
-# Spare time.
-
-
-async def test_no_more_than_the_budget_is_used(tmp_path, runtime, monkeypatch):
-    now = 1000.0
-    pace(monkeypatch, allowance=1.0, clock=lambda: now)  # halfway through the second
-    burns = "import time\nwhile time.process_time() < %s: pass\n"
-    workspace = make_workspace(
-        tmp_path,
-        {"a.py": burns % 1.0 + job("one"), "b.py": burns % 1.0 + job("two")},
-    )
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        one, other = running["a"].verification, running["b"].verification
-        await running.until(
-            lambda: {one.state, other.state} == {"verified", "pending"}, "one of the two"
-        )
-        late = other if other.state == "pending" else one
-        waits = "the processor time for verifying is used up for now"
-        await poll(lambda: late.as_data()["reason"] == waits, "cut short")
-        now += 3600
-        await running.until(lambda: late.state == "verified", "in the next hour")
-
-
-async def test_what_takes_more_than_the_whole_budget_is_not_tried_for_ever(
-    tmp_path, runtime, monkeypatch
-):
-    pace(monkeypatch, allowance=0.5)
-    text = WHERE + "if not forked:\n    while True: pass\n" + job("one")
-    workspace = make_workspace(tmp_path, {"a.py": text})
-    async with supervising(workspace, runtime) as running:
-        assert await state_of(running, "a") == "failed"
-        assert "more than 0.5 s of processor time" in conditions(running, "a")["verify_failed"]
-        log = running["a"].log
-        await poll(lambda: any("SIGKILL" in line.text for line in log.tail), "ended")
-
-
-async def test_nothing_is_verified_on_a_busy_machine(tmp_path, runtime, monkeypatch):
-    busy, looks = True, 0
-
-    def calm() -> bool:
-        nonlocal looks
-        looks += 1
-        return not busy
-
-    pace(monkeypatch, calm=calm)
-    workspace = make_workspace(tmp_path, {"a.py": COUNTED % "a"})
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        await poll(lambda: looks > 20, "looked at")
-        assert (tmp_path / "a.loads").read_text() == "x"
-        reason = (await running.status("a"))["verification"]["reason"]
-        assert reason == "it waits until the machine has been idle for a while"
-        busy = False
-        assert await state_of(running, "a") == "verified"
-
-
 # Configuration.
 
 
@@ -521,40 +432,3 @@ async def test_a_fresh_process_hashes_as_the_forkserver_did(tmp_path, runtime, m
         started = True
         assert await state_of(running, "a") == "verified"
         assert f"verification: seed {hashed('7')} None\nverification: 0\n" in await running.log("a")
-
-
-def test_the_memory_is_bounded_and_survives_what_cannot_be_written(tmp_path):
-    async def use() -> tuple[int, int]:
-        known = Verified(tmp_path / "verified.json")
-        await known.open()
-        try:
-            for number in range(6000):
-                known.agree(str(number), 1.0)
-            for number in range(1200):
-                known.give_up(str(number), GivenUp("s", "because", 1.0))
-            known.give_up("for now", GivenUp("s", "because", 1.0, kept=False))
-            known.forgive("1199")
-            assert known.agreed("5999") == 1.0
-            assert known.agreed("0") is None
-            assert known.given_up("for now")
-        finally:
-            known.close()
-        later = Verified(tmp_path / "verified.json")
-        await later.open()
-        later.close()
-        assert later.given_up("for now") is None
-        assert later.given_up("1199") is None
-        return len(later._agreed), len(later._given_up)
-
-    agreed, given_up = asyncio.run(use())
-    assert (agreed, given_up) == (5000, 998)
-    # A disk that takes nothing: it is known in memory.
-    gone = Verified(tmp_path / "nowhere" / "verified.json")
-
-    async def use_gone() -> None:
-        await gone.open()
-        gone.agree("a", 1.0)
-        gone.close()
-
-    asyncio.run(use_gone())
-    assert gone.agreed("a") == 1.0

@@ -13,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import alive, poll
-from warmth import (
+from forkservers import (
     BAD_LIBRARIES,
     bad_environment,
+    children,
     elsewhere,
     scratch_environment,
     site_packages,
     warm_spec,
 )
+from supervised import alive, poll
 
 from supervisor.processes.forkserver import (
     Forkserver,
@@ -383,15 +384,3 @@ async def test_forks_that_nobody_waits_for_leave_no_process(scratch, tmp_path):
             shim.terminate()
             assert (await shim.wait()).signal == signal.SIGTERM
         assert children(server.pid or 0) == []
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process, zombies included."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid:
-                    found.append(int(entry))
-    return sorted(found)

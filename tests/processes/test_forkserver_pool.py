@@ -9,19 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from supervised import GOOD, alive, job, make_workspace, poll, save, supervising
-from warmth import (
+from forkservers import (
     FORKED,
     bad_environment,
+    children,
     forkservers,
     method,
     methods,
     site_packages,
     using,
     workspace_of,
-    zombies,
 )
+from supervised import GOOD, alive, job, make_workspace, poll, save, supervising
 
+from supervisor import procfs
 from supervisor.processes.forkserver import Patience
 from supervisor.processes.forkserver_pool import ForkserverPool
 
@@ -31,7 +32,7 @@ scratch = pytest.fixture(bad_environment, scope="module")
 
 
 def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(procfs.stat(pid)[1])
 
 
 # Which are forked.
@@ -340,7 +341,7 @@ async def test_what_fails_in_its_own_code_convicts_no_library(tmp_path, runtime,
 
 
 async def test_the_first_start_guesses_and_the_next_one_knows(tmp_path, runtime, scratch):
-    before = set(zombies(os.getpid()))
+    before = set(children(os.getpid(), "Z"))
     text = """\
         import importlib, os
         part = importlib.import_module("good_" + "library.part")
@@ -372,7 +373,7 @@ async def test_the_first_start_guesses_and_the_next_one_knows(tmp_path, runtime,
         os.kill(running.pid("a"), 0)
         state = running.daemon.state.path / "preload.json"
         assert {"good_library.part"} <= learned(state)["a"].keys()
-        await poll(lambda: not set(zombies(os.getpid())) - before, "no zombie is left")
+        await poll(lambda: not set(children(os.getpid(), "Z")) - before, "no zombie is left")
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert await method(running, "a") == FORKED

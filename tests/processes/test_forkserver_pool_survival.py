@@ -7,17 +7,17 @@ import signal
 import sys
 
 import pytest
-from supervised import GOOD, Supervised, alive, job, poll, poll_now, supervising, supervisor_process
-from warmth import (
+from forkservers import (
     FORKED,
     bad_environment,
+    children,
     forkservers,
     launcher,
     method,
     using,
     workspace_of,
-    zombies,
 )
+from supervised import GOOD, Supervised, alive, job, poll, poll_now, supervising, supervisor_process
 
 from supervisor.processes.forkserver import Patience
 from supervisor.processes.forkserver_pool import ForkserverPool
@@ -28,7 +28,7 @@ scratch = pytest.fixture(bad_environment, scope="module")
 
 
 async def test_children_survive_a_killed_forkserver(tmp_path, runtime, scratch):
-    before = set(zombies(os.getpid()))
+    before = set(children(os.getpid(), "Z"))
     names = ["a", "b", "c"]
     workspace = workspace_of(
         tmp_path,
@@ -59,7 +59,7 @@ async def test_children_survive_a_killed_forkserver(tmp_path, runtime, scratch):
         assert running.pid("c") == pids["c"]
         running["c"].stop()
         await running["c"].stopped()
-        await poll(lambda: not set(zombies(os.getpid())) - before, "no zombie is left")
+        await poll(lambda: not set(children(os.getpid(), "Z")) - before, "no zombie is left")
 
 
 async def test_a_forkserver_killed_while_it_preloads(tmp_path, runtime, scratch):
@@ -78,7 +78,7 @@ async def test_a_forkserver_killed_while_it_preloads(tmp_path, runtime, scratch)
 
 async def test_a_stopped_forkserver_holds_nothing_up(tmp_path, runtime, scratch, monkeypatch):
     monkeypatch.setattr(ForkserverPool, "patience", Patience(answer=3.0))
-    before = set(zombies(os.getpid()))
+    before = set(children(os.getpid(), "Z"))
     workspace = workspace_of(tmp_path, scratch, {"a.py": GOOD, "b.py": GOOD})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -92,7 +92,7 @@ async def test_a_stopped_forkserver_holds_nothing_up(tmp_path, runtime, scratch,
         assert await method(running, "b") == FORKED
         running["b"].stop()
         await running["b"].stopped()
-        await poll(lambda: not set(zombies(os.getpid())) - before, "no zombie is left")
+        await poll(lambda: not set(children(os.getpid(), "Z")) - before, "no zombie is left")
 
 
 async def test_a_child_that_closes_all_descriptors(tmp_path, runtime, scratch):
@@ -146,15 +146,16 @@ def test_a_killed_supervisor_takes_all_with_it(tmp_path, runtime, scratch):
 
 async def test_the_launcher_is_closed_with_nothing_left(tmp_path, runtime, scratch):
     workspace = workspace_of(tmp_path, scratch, {"a.py": using("good_library"), "b.py": GOOD})
+    # What others left is given to us, too, and may end only now.
+    others = set(children(os.getpid()))
     async with supervising(workspace, runtime) as running:
         await running.ready()
         servers = forkservers(running)
-        # What others left is given to us, too, and may end only now.
-        own = {*servers, *running.daemon._reaper.pids, running.pid("a"), running.pid("b")}
+        own = set(children(os.getpid())) - others
         used: Supervised = running
     assert not any(alive(server) for server in servers)
-    assert not launcher(used)._servers
-    assert not own & set(zombies(os.getpid()))
+    assert not launcher(used).servers
+    assert not own & set(children(os.getpid(), "Z"))
 
 
 async def test_a_child_of_a_forkserver_that_was_killed_in_the_middle_is_nobody(
@@ -166,7 +167,7 @@ async def test_a_child_of_a_forkserver_that_was_killed_in_the_middle_is_nobody(
         await running.ready("a")
         serving = running["a"].serving
         before = serving.instance
-        heard = running.daemon._services.transport._receivers
+        heard = running.daemon.services.transport.receivers
         assert serving.phase.launch.anew() != before
         assert before.encode() not in heard
         assert serving.instance.encode() in heard

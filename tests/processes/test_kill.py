@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import time
-import uuid
 from pathlib import Path
 from textwrap import dedent
 
@@ -24,7 +23,6 @@ from supervised import (
     alive,
     job,
     make_workspace,
-    marked,
     poll_now,
     supervisor_process,
 )
@@ -32,15 +30,6 @@ from supervised import (
 from supervisor.client.client import Client
 
 LIMIT = 2.0
-
-
-@pytest.fixture
-def marker():
-    """A word that no other test's processes carry; whoever still does at the end is ended."""
-    word = uuid.uuid4().hex
-    yield word
-    for pid in marked(word):
-        os.kill(pid, signal.SIGKILL)
 
 
 def kill_and_expect_nobody(running: SupervisorProcess) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zmq
 import zmq.asyncio
+from forkservers import elsewhere, warm_spec
 from supervised import alive, poll
-from warmth import elsewhere, warm_spec
 
 from runner_shim import wire
 from supervisor import procfs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import uuid
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from supervised import (
     alive,
     job,
     make_workspace,
-    marked,
     poll,
     poll_now,
     supervising,
@@ -39,15 +37,6 @@ daemon(lambda: os.execvp("sleep", ["sleep", "1000"]))
 daemon(lambda: time.sleep(1000))
 """
 METHODS = ["spawn", "auto"]
-
-
-@pytest.fixture
-def marker():
-    """A word that no other test's processes carry; whoever still does at the end is ended."""
-    word = uuid.uuid4().hex
-    yield word
-    for pid in marked(word):
-        os.kill(pid, signal.SIGKILL)
 
 
 def daemons(folder: Path, count: int = 2) -> list[int]:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from loading import write
 
-from envs.discovery import _installation
+from envs.discovery import installation
 from supervisor.processes.preload_guess import sources_of
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.specs import Target, TargetKind
-from supervisor.watching.inotify import _existing
+from supervisor.watching.inotify import existing
 
 
 def target(folder: Path, name: str = "defs.py", kind: str = "python_file") -> Target:
@@ -188,8 +188,8 @@ def nobody() -> Iterator[Path]:
 
 def test_what_may_not_be_entered_is_nobodys_module(nobody):
     assert imports_of(target(nobody, "closed.m", "python_module")) == ()
-    assert list(_installation(nobody / "closed", "pyenv")) == []
-    assert _existing([str(nobody / "closed" / "below"), str(nobody)]) == {str(nobody)}
+    assert list(installation(nobody / "closed", "pyenv")) == []
+    assert existing([str(nobody / "closed" / "below"), str(nobody)]) == {str(nobody)}
 
 
 # What is kept.
@@ -277,7 +277,7 @@ async def test_without_a_file_it_is_known_in_memory():
     ],
     ids=["empty", "cut", "binary", "deep", "list", "older", "text", "modules", "names"],
 )
-async def test_a_damaged_file_is_learned_again(tmp_path, data):
+async def test_a_damaged_file_is_made_again(tmp_path, data):
     path = tmp_path / "preload.json"
     path.write_bytes(data)
     learned = await opened(path)

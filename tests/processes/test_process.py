@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import found_environment, launch_spec
 from supervised import alive, poll
-from warmth import found_environment, launch_spec
 
 from supervisor.processes import spawn
 from supervisor.processes.launcher import Exit, LaunchError

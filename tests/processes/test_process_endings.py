@@ -143,7 +143,7 @@ async def test_shutdown_ends_everything_and_leaves_nothing(tmp_path, runtime):
     )
     await poll((tmp_path / "loading").exists, "loading")
     pids = [daemon.fleet.locations[name].newest.process.pid for name in ("ready", "loading")]
-    socket = Path(daemon.rendezvous.control_address.removeprefix("ipc://"))
+    socket = Path(daemon.runtime_directory.control_address.removeprefix("ipc://"))
     await poll(socket.exists, "the socket is there")
     daemon.shutdown()
     await asyncio.wait_for(run, 30)

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from forkservers import method
 from supervised import Supervised, make_workspace, supervising
-from warmth import method
 
 from .conftest import find_interpreter, find_uv
 

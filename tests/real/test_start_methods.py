@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forkservers import method
 from supervised import make_workspace, supervising
-from warmth import method
 
 from .conftest import PROGRAMS
 from .eras import ERAS

@@ -201,7 +201,7 @@ async def test_every_answer_is_the_document_that_is_declared(
         save(workspace, json.dumps(text))
         running.daemon.reread()
         await in_states(running, RESTLESS)
-        address = running.daemon.rendezvous.control_address
+        address = running.daemon.runtime_directory.control_address
         async with Client(address, checked) as client:
             await looks(client, [*own, "far"])
             # An entry is refused, another is not there any more, or may be the one without a name.
@@ -217,7 +217,7 @@ async def test_every_answer_is_the_document_that_is_declared(
             await client.ask("Ending", "shutdown", at_once=True)
     unsent = checked.unsent(
         *("StatusDocument", "DefinitionRows", "Shown", "SnapshotHeader", "Diff", "History"),
-        *("EnvironmentRows", "Orders", "Waited", "LogChunk", "Ending", "ErrorData"),
+        *("EnvironmentRows", "Stacks", "Orders", "Waited", "LogChunk", "Ending", "ErrorData"),
     )
     # No environment here is made from a project; no request here meets an error of configuration.
     assert unsent == {"Environment.project", "EnvironmentRow.project", "ErrorData.problems"}
@@ -244,6 +244,9 @@ async def looks(client: Client, names: list[str]) -> None:
     for location in ("ready", "nowhere"):
         await client.ask("LogChunk", "logs", location=location)
     await client.ask("LogChunk", "logs", location="ready", lines=1)
+    stacks = await client.ask("Stacks", "stacks", location="team")
+    assert any("request_loop" in line for line in stacks["lines"])
+    await client.refused("stacks", location="nowhere")
     await client.refused("status", location="nobody")
     await client.refused("show", location="team", name="nightli")
     await client.refused("snapshot", location="failed")

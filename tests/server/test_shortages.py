@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import launcher, method, scratch_environment
 from supervised import alive, job, make_workspace, poll, save, supervising
-from warmth import launcher, method, scratch_environment
 
 from supervisor.errors import RequestError
 from supervisor.processes import reaper as reapers
@@ -82,7 +82,7 @@ async def test_an_end_is_told_when_no_thread_can_be_started(
 
 
 def test_a_reaper_that_is_held_holds_nobody(monkeypatch):
-    monkeypatch.setattr(reapers, "_PATIENCE", 0.2)
+    monkeypatch.setattr(reapers, "PATIENCE", 0.2)
     reaper = Reaper()
     try:
         reaper.add(2**22)
@@ -123,7 +123,9 @@ async def test_without_pidfds_processes_are_fresh_and_their_ends_are_told(
         has_pidfds.cache_clear()
 
 
-async def test_every_forkserver_of_an_environment_learns(tmp_path, runtime, scratch):
+async def test_every_forkserver_of_an_environment_has_the_preload_profile(
+    tmp_path, runtime, scratch
+):
     # Neither is named by an import, so both are learned, and by one location after the other.
     late = '__import__("late_" + "library")\n__import__("good_" + "library")\n'
     workspace = workspace_of(
@@ -134,7 +136,7 @@ async def test_every_forkserver_of_an_environment_learns(tmp_path, runtime, scra
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        servers = launcher(running)._servers
+        servers = launcher(running).servers
         assert len(servers) == 2
         await poll(
             lambda: (

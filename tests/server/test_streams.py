@@ -157,7 +157,7 @@ async def test_a_grant_for_no_stream_is_passed_over(header, runtime):
 
 
 async def test_the_stream_of_a_client_that_is_gone_ends(runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.server.rpc._ALIVE", 0.05)
+    monkeypatch.setattr("supervisor.server.rpc.ALIVE", 0.05)
     async with serving(runtime) as (peer, made, control):
         context = zmq.asyncio.Context()
         socket = context.socket(zmq.DEALER)

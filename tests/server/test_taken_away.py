@@ -16,7 +16,7 @@ from commands import Foreground, foreground, supervise
 from supervised import job, make_workspace, poll_now, save
 
 from supervisor import Client
-from supervisor.runtime_dir import Rendezvous
+from supervisor.runtime_dir import RuntimeDirectory
 
 pytestmark = pytest.mark.slow
 
@@ -218,9 +218,9 @@ def test_the_runtime_directory_and_its_files_are_made_anew(tmp_path, runtime):
     xdg.mkdir(mode=0o700)
     with foreground(tmp_path, xdg) as running:
         running.until(lambda line: line.startswith("a: ready"))
-        meeting = Rendezvous.for_workspace(
+        meeting = RuntimeDirectory.for_workspace(
             tmp_path, "workspace.yaml", {"XDG_RUNTIME_DIR": str(xdg)}
-        ).runtime_directory
+        ).path
         with Client(tmp_path / "workspace.yaml", environ={"XDG_RUNTIME_DIR": str(xdg)}) as client:
             pid = client.status("a")["locations"][0]["process"]["pid"]
             for gone in ("control.sock", "shims.sock", "supervisor.json", "files", meeting,

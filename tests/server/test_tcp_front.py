@@ -135,7 +135,7 @@ async def test_what_is_passed_on_is_what_was_sent(tmp_path):
 
 
 async def test_silent_ones_are_ended_and_known_ones_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(tcp_front, "_HANDSHAKE", 0.5)
+    monkeypatch.setattr(tcp_front, "HANDSHAKE", 0.5)
     async with serving(tmp_path) as (remote, client):
         one = client()
         await asked(one)
@@ -165,7 +165,7 @@ async def test_silent_ones_are_ended_and_known_ones_stay(tmp_path, monkeypatch):
 
 
 async def test_when_no_more_can_be_connected_it_is_said_until_it_is_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(tcp_front, "_MOST", 2)
+    monkeypatch.setattr(tcp_front, "MOST", 2)
     told: list[str | None] = []
     async with serving(tmp_path, told.append) as (_remote, client):
         first, second = client(), client()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forkservers import method, scratch_environment
 from loading import every_interpreter, interpreter
 from places import PROGRAMS
 from supervised import Supervised, alive, make_workspace, supervising
-from warmth import method, scratch_environment
 
 PROGRAM = PROGRAMS / "conformance_location.py"
 QUICK = [version for version in ("3.11", "3.13", "3.12", "3.10") if interpreter(version)][:1]

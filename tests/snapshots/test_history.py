@@ -6,12 +6,10 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import replace
 
 import pytest
@@ -62,14 +60,6 @@ async def test_a_second_supervisor_knows_what_the_first_one_kept(tmp_path, runti
         difference, _ = await running.methods.diff({"location": "a"})
         assert (difference["added"], difference["removed"]) == (["job:two"], ["job:one"])
         assert (difference["from"]["generation"], difference["to"]["generation"]) == (1, 2)
-
-
-@pytest.fixture
-def marker():
-    word = uuid.uuid4().hex
-    yield word
-    for pid in marked(word):
-        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("round_", range(3))

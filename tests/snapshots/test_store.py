@@ -14,7 +14,7 @@ from stores import reopened, snapshot
 import supervisor.snapshots.store
 from runner_shim import wire
 from supervisor.snapshots.snapshot import Snapshot
-from supervisor.snapshots.store import KEPT_GENERATIONS, SnapshotStore
+from supervisor.snapshots.store import COMPLETE, KEPT_GENERATIONS, SnapshotStore
 
 
 def test_newest_of_each_location_outlives_the_store(tmp_path):
@@ -174,29 +174,36 @@ def test_rows_and_tables_that_are_not_as_they_were_left(tmp_path, statement):
 def test_what_goes_wrong_in_memory_is_not_held_against_the_file(tmp_path, monkeypatch):
     async def scenario():
         await _three(tmp_path / "s.db")
-        real = supervisor.snapshots.store._database
+        real = supervisor.snapshots.store.open_database
+        broken = False
+
+        def authorize(action, *_):
+            insert = broken and action == sqlite3.SQLITE_INSERT
+            return sqlite3.SQLITE_DENY if insert else sqlite3.SQLITE_OK
 
         def unwritable(target):
             if target != ":memory:":
                 error = sqlite3.OperationalError("attempt to write a readonly database")
                 error.sqlite_errorcode = sqlite3.SQLITE_READONLY
                 raise error
-            return real(target)
+            database = real(target)
+            database.set_authorizer(authorize)
+            return database
 
-        monkeypatch.setattr(supervisor.snapshots.store, "_database", unwritable)
+        monkeypatch.setattr(supervisor.snapshots.store, "open_database", unwritable)
         troubles = []
         store, found = await reopened(
             tmp_path / "s.db", lambda key, text: troubles.append(text or "")
         )
         assert found
-        await store._run(lambda: store._database.execute("DROP TABLE snapshots"))
+        broken = True
         store.save(snapshot("risk", 9, "c"))
         await store.history("risk")
         store.close()
         told = dict.fromkeys(text.partition(" (")[0] for text in troubles)
         assert list(told)[:2] == [
             f"the snapshot store {tmp_path / 's.db'} cannot be written",
-            "a snapshot could not be kept on disk: no such table: snapshots",
+            "a snapshot could not be kept on disk: not authorized",
         ]
         monkeypatch.undo()
         assert [path.name for path in tmp_path.glob("*damaged*")] == []
@@ -241,11 +248,29 @@ def test_a_save_into_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch, w
     folder = tmp_path / "state"
     folder.mkdir()
 
+    real = supervisor.snapshots.store.open_database
+    written_to = False
+
     def remove():
         for path in folder.iterdir():
             path.unlink()
 
+    def authorize(action, *_):
+        nonlocal written_to
+        if written_to and action == sqlite3.SQLITE_DELETE:  # the row has been written
+            written_to = False
+            remove()
+        return sqlite3.SQLITE_OK
+
+    def watched(target):
+        database = real(target)
+        database.set_authorizer(authorize)
+        return database
+
+    monkeypatch.setattr(supervisor.snapshots.store, "open_database", watched)
+
     async def scenario():
+        nonlocal written_to
         troubles = []
         store, _ = await reopened(folder / "s.db", lambda key, text: troubles.append(text))
         for number in (1, 2):
@@ -254,13 +279,7 @@ def test_a_save_into_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch, w
         if when == "before":
             remove()
         else:
-            write = SnapshotStore._save
-
-            def removed_meanwhile(self, snapshot, keep):
-                write(self, snapshot, keep)
-                remove()
-
-            monkeypatch.setattr(SnapshotStore, "_save", removed_meanwhile)
+            written_to = True
         await asyncio.wrap_future(store.save(snapshot("risk", 3, "b")))
         assert on_disk(folder / "s.db", tmp_path / "copy") == ["3", "1 2 3"]
         assert troubles == []
@@ -269,7 +288,8 @@ def test_a_save_into_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch, w
     asyncio.run(scenario())
 
 
-def test_what_cannot_be_put_in_place_is_kept_until_it_can_be(tmp_path):
+def test_what_cannot_be_put_in_place_is_kept_until_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor.snapshots.store, "RETRY", 0.0)
     folder = tmp_path / "state"
     folder.mkdir()
     told: dict[str, str | None] = {}
@@ -291,7 +311,6 @@ def test_what_cannot_be_put_in_place_is_kept_until_it_can_be(tmp_path):
         assert "cannot be written (no space left on device)" in told["store_unwritable"]
         assert await store.generations("risk") == [1, 2]
         (tmp_path / "no").unlink()
-        store._again = 0.0
         await store.check()
         assert told == {"store_unwritable": None}
         assert on_disk(folder / "s.db", tmp_path / "copy") == ["2", "1 2"]
@@ -337,13 +356,16 @@ def test_a_new_database_that_was_not_put_in_place_is_found(tmp_path, complete):
         store, _ = await reopened(folder / "s.db")
         store.save(snapshot("risk", 1, "a"))
         await store.check()
-        store.save(snapshot("risk", 2, "b"))
-        await store._run(lambda: store._fill(store._files))
-        if not complete:
-            with contextlib.closing(sqlite3.connect(folder / "s.db.new")) as database:
-                database.execute("PRAGMA user_version=0")
-                database.execute("DELETE FROM snapshots")
-                database.commit()
+        await asyncio.wrap_future(store.save(snapshot("risk", 2, "b")))
+        with (
+            contextlib.closing(sqlite3.connect(folder / "s.db")) as database,
+            contextlib.closing(sqlite3.connect(folder / "s.db.new")) as fresh,
+        ):
+            database.backup(fresh)
+            fresh.execute(f"PRAGMA user_version={COMPLETE if complete else 0}")
+            if not complete:
+                fresh.execute("DELETE FROM snapshots")
+            fresh.commit()
         (folder / "s.db").unlink() if complete else None
         expected = ["2", "1 2"]
         assert on_disk(folder / "s.db", tmp_path / "copy") == expected

@@ -26,7 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def new_interest() -> Dependencies:
+def new_dependencies() -> Dependencies:
     return Dependencies("risk", Digests())
 
 
@@ -35,14 +35,14 @@ def looked(folder, *names, folders=(), good=True, known=True) -> Looked:
     return Looked(files, tuple(map(str, folders)), (), good, known)
 
 
-def loaded(folder, *names, interest=None, **more):
-    interest = interest or new_interest()
-    interest.take(looked(folder, *names, **more), None)
-    return interest
+def loaded(folder, *names, dependencies=None, **more):
+    dependencies = dependencies or new_dependencies()
+    dependencies.take(looked(folder, *names, **more), None)
+    return dependencies
 
 
-def hears(interest, *paths):
-    found = interest.concerned({str(path) for path in paths})
+def hears(dependencies, *paths):
+    found = dependencies.concerned({str(path) for path in paths})
     return {Path(path).name for path in found}
 
 
@@ -55,87 +55,89 @@ EARLIER = 1  # and one after which
 
 
 def test_only_files_that_were_loaded_and_only_content_that_differs(folder):
-    interest = loaded(folder, "defs.py", "lib.py")
+    dependencies = loaded(folder, "defs.py", "lib.py")
     (folder / "other.py").write_text("x = 1\n")
-    assert hears(interest, folder / "defs.py", folder / "other.py") == set()
+    assert hears(dependencies, folder / "defs.py", folder / "other.py") == set()
     os.utime(folder / "lib.py")
-    assert hears(interest, folder / "lib.py") == set()
+    assert hears(dependencies, folder / "lib.py") == set()
     (folder / "lib.py").write_text("# lib.py\n")
-    assert hears(interest, folder / "lib.py") == set(), "saved unchanged"
+    assert hears(dependencies, folder / "lib.py") == set(), "saved unchanged"
     (folder / "lib.py").write_text("# changed\n")
-    assert hears(interest, folder / "lib.py") == {"lib.py"}
-    assert hears(interest, folder / "lib.py") == set(), "told once"
+    assert hears(dependencies, folder / "lib.py") == {"lib.py"}
+    assert hears(dependencies, folder / "lib.py") == set(), "told once"
     (folder / "lib.py").unlink()
-    assert hears(interest, folder / "lib.py") == {"lib.py"}
+    assert hears(dependencies, folder / "lib.py") == {"lib.py"}
 
 
 def test_a_failed_load_keeps_the_files_of_the_last_good_one(folder):
-    interest = loaded(folder, "defs.py", "lib.py")
-    loaded(folder, "defs.py", good=False, interest=interest)
+    dependencies = loaded(folder, "defs.py", "lib.py")
+    loaded(folder, "defs.py", good=False, dependencies=dependencies)
     (folder / "lib.py").write_text("# changed\n")
-    assert hears(interest, folder / "lib.py") == {"lib.py"}
+    assert hears(dependencies, folder / "lib.py") == {"lib.py"}
 
 
 def test_a_good_load_forgets_what_it_no_longer_imports(folder):
-    interest = loaded(folder, "defs.py", "lib.py")
-    loaded(folder, "defs.py", interest=interest)
+    dependencies = loaded(folder, "defs.py", "lib.py")
+    loaded(folder, "defs.py", dependencies=dependencies)
     (folder / "lib.py").write_text("# changed\n")
-    assert hears(interest, folder / "lib.py") == set()
+    assert hears(dependencies, folder / "lib.py") == set()
 
 
 def test_what_was_looked_for_matters_and_what_lies_beside_it_does_not(folder):
     wanted = ("helpers", "helpers.py", "helpers.abi3.so", "data/rates.csv")
-    interest = loaded(folder, "defs.py", *wanted, good=False)
+    dependencies = loaded(folder, "defs.py", *wanted, good=False)
     for name in ("other.py", "new.yaml", "native.so", "helpers2.py", ".helpers.py", "help"):
         (folder / name).touch()
-        assert hears(interest, folder / name) == set()
+        assert hears(dependencies, folder / name) == set()
     (folder / "data").mkdir()
-    assert hears(interest, folder / "data") == set()
-    assert str(folder / "data") in interest.directories, "watched now"
+    assert hears(dependencies, folder / "data") == set()
+    assert str(folder / "data") in dependencies.directories, "watched now"
     (folder / "data" / "rates.csv").touch()
-    assert hears(interest, folder / "data" / "rates.csv") == {"rates.csv"}
+    assert hears(dependencies, folder / "data" / "rates.csv") == {"rates.csv"}
     (folder / "helpers.py").touch()
-    assert hears(interest, folder / "helpers.py") == {"helpers.py"}
+    assert hears(dependencies, folder / "helpers.py") == {"helpers.py"}
     (folder / "helpers").mkdir()
-    assert hears(interest, folder / "helpers") == {"helpers"}
+    assert hears(dependencies, folder / "helpers") == {"helpers"}
 
 
 def test_what_is_missing_may_come_with_its_folder(folder):
-    interest = loaded(folder, "deep/down/python", good=False)
-    assert interest.directories == {str(folder)}
+    dependencies = loaded(folder, "deep/down/python", good=False)
+    assert dependencies.directories == {str(folder)}
     (folder / "deep" / "down").mkdir(parents=True)
-    assert hears(interest, folder / "deep") == set()
-    assert interest.directories == {str(folder / "deep" / "down")}
+    assert hears(dependencies, folder / "deep") == set()
+    assert dependencies.directories == {str(folder / "deep" / "down")}
     (folder / "deep" / "down" / "python").touch()
-    assert interest.outdated() == {str(folder / "deep" / "down" / "python")}
+    assert dependencies.outdated() == {str(folder / "deep" / "down" / "python")}
 
 
 def test_a_defs_folder_hears_of_new_files_in_any_of_its_folders(folder):
     (folder / "defs" / "inner").mkdir(parents=True)
     (folder / "defs" / "inner" / "a.py").touch()
     of = spec(folder, TargetKind.AUTOLOAD, "defs")
-    interest = new_interest()
-    interest.take(after_load(of, {"files": [str(folder / "defs" / "inner" / "a.py")]}), None)
+    dependencies = new_dependencies()
+    dependencies.take(after_load(of, {"files": [str(folder / "defs" / "inner" / "a.py")]}), None)
     (folder / "defs" / "inner" / "b.py").touch()
-    assert hears(interest, folder / "defs" / "inner" / "b.py") == {"b.py"}
+    assert hears(dependencies, folder / "defs" / "inner" / "b.py") == {"b.py"}
     for name in ("c.pyc", ".d.py", "e.py~", "notes.txt"):
         (folder / "defs" / "inner" / name).touch()
-        assert hears(interest, folder / "defs" / "inner" / name) == set()
+        assert hears(dependencies, folder / "defs" / "inner" / name) == set()
 
 
 def test_what_was_written_while_it_loaded_is_told_of_once(folder):
-    interest = new_interest()
-    late = interest.take(looked(folder, "defs.py", "lib.py"), EARLIER)
+    dependencies = new_dependencies()
+    late = dependencies.take(looked(folder, "defs.py", "lib.py"), EARLIER)
     assert {Path(path).name for path in late} == {"defs.py", "lib.py"}
-    assert interest.take(looked(folder, "defs.py", "lib.py"), EARLIER) == set(), "not twice"
+    assert dependencies.take(looked(folder, "defs.py", "lib.py"), EARLIER) == set(), "not twice"
     (folder / "lib.py").write_text("# longer than it was\n")
-    assert interest.take(looked(folder, "defs.py", "lib.py"), EARLIER) == {str(folder / "lib.py")}
+    assert dependencies.take(looked(folder, "defs.py", "lib.py"), EARLIER) == {
+        str(folder / "lib.py")
+    }
 
 
 def test_what_was_written_before_it_loaded_is_believed(folder):
-    interest = new_interest()
-    assert interest.take(looked(folder, "defs.py", "lib.py"), later()) == set()
-    assert interest.outdated() == set()
+    dependencies = new_dependencies()
+    assert dependencies.take(looked(folder, "defs.py", "lib.py"), later()) == set()
+    assert dependencies.outdated() == set()
 
 
 def test_a_file_that_was_put_there_while_it_loaded_counts_however_old_it_is(folder):
@@ -145,7 +147,7 @@ def test_a_file_that_was_put_there_while_it_loaded_counts_however_old_it_is(fold
     while (folder / "lib.py").stat().st_ctime_ns <= since:  # past a tick of the clock
         (folder / "lib.py").rename(folder / "moved.py")
         (folder / "moved.py").rename(folder / "lib.py")
-    late = new_interest().take(looked(folder, "lib.py"), since)
+    late = new_dependencies().take(looked(folder, "lib.py"), since)
     assert late == {str(folder / "lib.py")}
 
 
@@ -156,65 +158,65 @@ def test_a_directory_that_was_replaced_while_it_loaded_is_late(folder):
         (folder / str(number) / "a.py").write_text(f"N = {number}\n")
     (folder / "1").rename(folder / "code")
     of = looked(folder, "code/a.py")
-    interest = new_interest()
-    assert interest.take(of, later()) == set()
+    dependencies = new_dependencies()
+    assert dependencies.take(of, later()) == set()
     (folder / "code").rename(folder / "1")
     (folder / "2").rename(folder / "code")
-    assert interest.outdated(loading=True) == {str(folder / "code" / "a.py")}
-    assert interest.take(of, later()) == {str(folder / "code")}
+    assert dependencies.outdated(loading=True) == {str(folder / "code" / "a.py")}
+    assert dependencies.take(of, later()) == {str(folder / "code")}
     (folder / "code").rename(folder / "2")
     (folder / "1").rename(folder / "code")
-    assert interest.outdated() == {str(folder / "code" / "a.py")}, "and then it is loaded"
-    assert interest.take(of, later()) == set()
+    assert dependencies.outdated() == {str(folder / "code" / "a.py")}, "and then it is loaded"
+    assert dependencies.take(of, later()) == set()
 
 
 def test_what_is_gone_by_the_end_of_a_load_and_was_heard_of_is_late(folder):
     gone = str(folder / "lib.py")
     (folder / "lib.py").unlink()
-    assert new_interest().take(looked(folder, "defs.py", "lib.py"), later()) == set()
-    assert new_interest().take(looked(folder, "defs.py", "lib.py"), later(), [gone]) == {gone}
+    assert new_dependencies().take(looked(folder, "defs.py", "lib.py"), later()) == set()
+    assert new_dependencies().take(looked(folder, "defs.py", "lib.py"), later(), [gone]) == {gone}
 
 
 def test_what_appeared_while_nobody_looked_is_found(folder):
-    interest = loaded(folder, "defs.py", "new.py", good=False)
-    assert interest.outdated() == set()
+    dependencies = loaded(folder, "defs.py", "new.py", good=False)
+    assert dependencies.outdated() == set()
     (folder / "new.py").touch()
-    assert interest.outdated() == {str(folder / "new.py")}
-    assert interest.outdated() == set()
+    assert dependencies.outdated() == {str(folder / "new.py")}
+    assert dependencies.outdated() == set()
 
 
 def test_one_that_died_waits_for_its_own_files_and_for_those_of_the_loads_before(folder):
-    interest = loaded(folder, "defs.py", "lib.py")
-    loaded(folder, "helpers.py", good=False, interest=interest)
+    dependencies = loaded(folder, "defs.py", "lib.py")
+    loaded(folder, "helpers.py", good=False, dependencies=dependencies)
     dead = after_death(spec(folder), {"frames": []}, [str(folder / "source.py")])
-    interest.take(dead, None)
+    dependencies.take(dead, None)
     for name in ("defs.py", "lib.py", "helpers.py", "source.py"):
         (folder / name).write_text("# something else\n")
-        assert hears(interest, folder / name) == {name}
+        assert hears(dependencies, folder / name) == {name}
     (folder / "neighbour.py").touch()
-    assert hears(interest, folder / "neighbour.py") == set()
+    assert hears(dependencies, folder / "neighbour.py") == set()
 
 
 def test_files_that_cannot_be_read_are_no_trouble(folder):
     names = ("gone.py", "defs.py/below.py", "\0.py", "x/" * 1000 + "y.py", "z" * 5000)
-    interest = loaded(folder, *names, "ring/a.py")
-    assert interest.outdated() == set()
-    assert hears(interest, folder / "gone.py") == set()
+    dependencies = loaded(folder, *names, "ring/a.py")
+    assert dependencies.outdated() == set()
+    assert hears(dependencies, folder / "gone.py") == set()
     (folder / "gone.py").touch()
-    assert hears(interest, folder / "gone.py") == {"gone.py"}
+    assert hears(dependencies, folder / "gone.py") == {"gone.py"}
     (folder / "ring").symlink_to("other")
     (folder / "other").symlink_to("ring")
-    assert interest.outdated() == set()
+    assert dependencies.outdated() == set()
 
 
 def test_a_file_that_becomes_readable_differs(folder):
     """Its content and the time of its writing stay what they were."""
     before = (folder / "lib.py").stat()
-    interest = loaded(folder, "lib.py")
+    dependencies = loaded(folder, "lib.py")
     (folder / "lib.py").chmod(0o600)
     after = (folder / "lib.py").stat()
     assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
-    assert hears(interest, folder / "lib.py") == set(), "here it was readable all the time"
+    assert hears(dependencies, folder / "lib.py") == set(), "here it was readable all the time"
 
 
 # Links.
@@ -238,31 +240,31 @@ def releases(folder: Path) -> None:
 def test_a_swapped_release_is_a_change_of_all_that_is_reached_through_it(folder):
     releases(folder)
     path = str(folder / "current" / "a.py")
-    interest = new_interest()
-    interest.take(Looked((path,)), later())
-    assert interest.directories == {str(folder), str(folder / "releases" / "1")}
+    dependencies = new_dependencies()
+    dependencies.take(Looked((path,)), later())
+    assert dependencies.directories == {str(folder), str(folder / "releases" / "1")}
     swap(folder / "current", "releases/2")
-    assert path in interest.concerned({str(folder / "current")})
-    assert interest.directories == {str(folder), str(folder / "releases" / "2")}
+    assert path in dependencies.concerned({str(folder / "current")})
+    assert dependencies.directories == {str(folder), str(folder / "releases" / "2")}
     (folder / "releases" / "2" / "a.py").write_text("N = 22\n")
-    assert interest.concerned({str(folder / "releases" / "2" / "a.py")}) == {path}
+    assert dependencies.concerned({str(folder / "releases" / "2" / "a.py")}) == {path}
     swap(folder / "current", "releases/3")
-    assert path in interest.concerned({str(folder / "current")})
+    assert path in dependencies.concerned({str(folder / "current")})
     releases_3 = folder / "releases" / "3"
     releases_3.mkdir()
-    assert interest.concerned({str(releases_3)}) == set()
+    assert dependencies.concerned({str(releases_3)}) == set()
     (releases_3 / "a.py").touch()
-    assert path in interest.concerned({str(releases_3 / "a.py")})
+    assert path in dependencies.concerned({str(releases_3 / "a.py")})
 
 
 def test_another_directory_under_the_same_name_is_a_change_whatever_is_in_it(folder):
     releases(folder)
-    interest = new_interest()
-    interest.take(Looked((str(folder / "current" / "same.py"),)), None)
+    dependencies = new_dependencies()
+    dependencies.take(Looked((str(folder / "current" / "same.py"),)), None)
     swap(folder / "current", "releases/2")
-    assert interest.concerned({str(folder / "current")}) == {str(folder / "current")}
+    assert dependencies.concerned({str(folder / "current")}) == {str(folder / "current")}
     swap(folder / "current", "./releases/2")
-    assert interest.concerned({str(folder / "current")}) == set()
+    assert dependencies.concerned({str(folder / "current")}) == set()
 
 
 def test_a_mounted_file_behind_two_links(folder):
@@ -273,12 +275,12 @@ def test_a_mounted_file_behind_two_links(folder):
     (folder / "..data").symlink_to("..1")
     (folder / "mounted.py").symlink_to("..data/mounted.py")
     path = str(folder / "mounted.py")
-    interest = new_interest()
-    assert interest.take(Looked((path,)), later()) == set()
-    assert interest.directories == {str(folder), str(folder / "..1")}
+    dependencies = new_dependencies()
+    assert dependencies.take(Looked((path,)), later()) == set()
+    assert dependencies.directories == {str(folder), str(folder / "..1")}
     swap(folder / "..data", "..2")
-    assert interest.concerned({str(folder / "..data")}) == {path}
-    assert interest.directories == {str(folder), str(folder / "..2")}
+    assert dependencies.concerned({str(folder / "..data")}) == {path}
+    assert dependencies.directories == {str(folder), str(folder / "..2")}
 
 
 def test_a_link_that_was_swapped_while_it_loaded_is_late(folder):
@@ -288,18 +290,18 @@ def test_a_link_that_was_swapped_while_it_loaded_is_late(folder):
     while (folder / "current").lstat().st_ctime_ns <= since:
         swap(folder / "current", "releases/2")
     path = str(folder / "current" / "a.py")
-    assert path in new_interest().take(Looked((path,)), since)
+    assert path in new_dependencies().take(Looked((path,)), since)
 
 
 def test_a_file_that_gives_way_to_a_link(folder):
-    interest = loaded(folder, "lib.py")
+    dependencies = loaded(folder, "lib.py")
     (folder / "far").mkdir()
     (folder / "lib.py").rename(folder / "far" / "lib.py")
     (folder / "lib.py").symlink_to("far/lib.py")
-    assert hears(interest, folder / "lib.py") == set(), "the text is the same"
-    assert str(folder / "far") in interest.directories
+    assert hears(dependencies, folder / "lib.py") == set(), "the text is the same"
+    assert str(folder / "far") in dependencies.directories
     (folder / "far" / "lib.py").write_text("# changed\n")
-    assert hears(interest, folder / "far" / "lib.py") == {"lib.py"}
+    assert hears(dependencies, folder / "far" / "lib.py") == {"lib.py"}
 
 
 # The cache.
@@ -336,8 +338,8 @@ def test_two_writings_in_one_tick_are_told_apart(folder):
     """The file system's clock is coarse: the same size and times say little at first."""
     path, missed = folder / "tick.py", 0
     path.write_text("a")
-    interest = loaded(folder, "tick.py")
+    dependencies = loaded(folder, "tick.py")
     for number in range(200):
         path.write_text("ab"[number % 2 == 0])
-        missed += hears(interest, path) != {"tick.py"}
+        missed += hears(dependencies, path) != {"tick.py"}
     assert missed == 0

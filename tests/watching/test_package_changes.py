@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import forkservers, launcher, method, scratch_environment, site_packages
 from supervised import Supervised, job, make_workspace, poll, supervising
-from warmth import forkservers, method, scratch_environment, site_packages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -54,9 +54,7 @@ def workspace_in(folder: Path, environment: Path, **more: str) -> Path:
 
 async def packages_watched(running: Supervised, environment: Path) -> None:
     """Wait until a change of what is installed would be noticed."""
-    packages = running.daemon._packages
-    await poll(lambda: environment in packages._known, "packages are listed")
-    await poll(lambda: packages.watched, "watched, and were looked at")
+    await poll(lambda: running.daemon.packages.watched, "watched, and were looked at")
 
 
 async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime, environment):
@@ -66,7 +64,7 @@ async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime
         assert await method(running, "one") == FORKED
         (ours,) = (
             server
-            for key, server in running.daemon._launcher._servers.items()
+            for key, server in launcher(running).servers.items()
             if str(environment) in key[0]
         )
         before, pid_of_other = ours.pid, running.pid("other")
@@ -128,7 +126,7 @@ async def test_what_is_no_package_changes_nothing(tmp_path, runtime, environment
         (tmp_path / "w" / "other.py").write_text(job("hourly"))
         await running.until(lambda: running.definitions("other") == ["job:hourly"], "seen")
         assert {running["one"].generation, running["two"].generation} == {1}
-        assert running.daemon._packages._timer is None, "nor is it looked into"
+        assert running.daemon.packages.watched, "nor is it looked into"
         assert sorted(forkservers(running)) == servers
 
 

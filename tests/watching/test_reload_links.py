@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forkservers import scratch_environment, site_packages
 from supervised import job, make_workspace, poll, reloaded, save, supervising
-from warmth import scratch_environment, site_packages
 
 
 def swap(link: Path, target: str) -> None:
@@ -165,7 +165,7 @@ async def test_a_requirements_file_behind_a_link_is_an_input(tmp_path, runtime):
         environments={"own": {"requirements_file": "requirements.txt"}},
     )
     async with supervising(workspace, runtime) as running:
-        await poll(lambda: running.daemon._files.watched, "the workspace's files are watched")
+        await poll(lambda: running.daemon.files.watched, "the workspace's files are watched")
         before = running["a"].generation
         swap(tmp_path / "requirements.txt", "requirements.2")
         await running.until(lambda: running["a"].generation > before, "begun anew")
@@ -189,8 +189,7 @@ async def test_an_environment_behind_a_link_is_another_one_after_a_swap(tmp_path
     async with supervising(workspace, runtime) as running:
         await reloaded(running, "a", "job:v1")
         await running.ready()
-        packages = running.daemon._packages
-        await poll(lambda: packages._known and packages.watched, "packages are watched")
+        await poll(lambda: running.daemon.packages.watched, "packages are watched")
         swap(tmp_path / ".venv", "venvs/2")
         await reloaded(running, "a", "job:v2")
         assert running["a"].generation == 2

@@ -28,27 +28,27 @@ class Told:
         self.by_owner: dict[str, set[str]] = {}
         self.armed: list[str] = []
         self.troubles: list[str] = []
-        self._more = asyncio.Event()
+        self.more = asyncio.Event()
 
     def changed(self, owner: str, paths: set[str]) -> None:
         self.paths |= paths
         self.by_owner.setdefault(owner, set()).update(paths)
-        self._more.set()
+        self.more.set()
 
     def is_armed(self, owner: str) -> None:
         self.armed.append(owner)
-        self._more.set()
+        self.more.set()
 
     def trouble(self, text: str | None) -> None:
         if text is not None:
             self.troubles.append(text)
-            self._more.set()
+            self.more.set()
 
     async def wait(self, true) -> None:
         async with asyncio.timeout(30):
             while not true():
-                self._more.clear()
-                await self._more.wait()
+                self.more.clear()
+                await self.more.wait()
 
     def heard(self, path: Path) -> bool:
         return str(path) in self.paths
@@ -253,7 +253,7 @@ async def test_writing_without_end_does_not_hold_back_what_changed(folders):
             nonlocal number
             number += 1
             (a / f"{number}.log").touch()
-            told._more.set()
+            told.more.set()
             return told.heard(a / "x.py")
 
         (a / "x.py").touch()

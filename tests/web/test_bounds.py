@@ -263,9 +263,9 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 async def test_heads_and_bodies_that_do_not_come_are_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_HEAD", 0.2)
-    monkeypatch.setattr(connections, "_BODY", 0.2)
-    monkeypatch.setattr(connections, "_LOOK", 0.05)
+    monkeypatch.setattr(connections, "HEAD", 0.2)
+    monkeypatch.setattr(connections, "BODY", 0.2)
+    monkeypatch.setattr(connections, "LOOK", 0.05)
     async with serving(100) as (_, port):
         for sent, said in (
             (b"", b"HTTP/1.1 408 "),
@@ -299,10 +299,10 @@ async def test_the_oldest_silent_ones_make_room(monkeypatch: pytest.MonkeyPatch)
             assert (await rest(reader)).startswith(b"HTTP/1.1 200 ")
             for _, one in [*half, (reader, writer)]:
                 one.close()
-        await poll(lambda: not bounds._open, "they are gone")
+        await poll(lambda: not bounds.open, "they are gone")
         held = HEAD.replace(b"/healthz", b"/held") + b"\r\n"
         busy = [await connected(port, held) for _ in range(32)]
-        await poll(lambda: not bounds._silent, "they have asked")
+        await poll(lambda: not bounds.silent, "they have asked")
         reader, writer = await connected(port, HEAD + b"\r\n")
         found = await rest(reader)
         assert found.startswith(b"HTTP/1.1 503 ") or not found
@@ -361,13 +361,13 @@ async def test_each_kind_has_room_of_its_own() -> None:
 
 
 async def test_who_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_STALLED", 0.3)
-    monkeypatch.setattr(connections, "_LOOK", 0.05)
+    monkeypatch.setattr(connections, "STALLED", 0.3)
+    monkeypatch.setattr(connections, "LOOK", 0.05)
     async with serving(10) as (bounds, port):
         with socket.create_connection(("127.0.0.1", port)) as one:
             one.sendall(HEAD.replace(b"/healthz", b"/large") + b"\r\n")
-            await poll(lambda: bounds._open, "it has come")
-            await poll(lambda: not bounds._open, "it was ended")
+            await poll(lambda: bounds.open, "it has come")
+            await poll(lambda: not bounds.open, "it was ended")
         # One that reads is given all of it.
         reader, writer = await connected(
             port, HEAD.replace(b"/healthz", b"/large") + b"Connection: close\r\n\r\n"

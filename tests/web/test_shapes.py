@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from runner_shim import wire
 from supervisor.snapshots.snapshot import accept
 from supervisor.web import timing
-from supervisor.web.catalogue import _assets, _shelf, search
+from supervisor.web.catalogue import assets_of, search, shelf_of
 from supervisor.web.definitions import graphs_of
-from supervisor.web.render import _templates
+from supervisor.web.render import templates
 from supervisor.web.shapes import FIELDS, checked
 
 values = st.recursive(
@@ -47,16 +47,16 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
         sources=wire.pack({}),
         loaded_at=1.0,
     )
-    shelf = _shelf(snapshot)
+    shelf = shelf_of(snapshot)
     assert len(search(shelf.rows, "it")) == 1
     for by in ("kind", "location", "team", "tag", "group"):
         assert shelf.rows[0].groups(by)
-    _assets([shelf])
+    assets_of([shelf])
     one = checked(shelf.definition(shelf.rows[0]))
     graphs = graphs_of(one)
     crons = timing.crons_of(one)
     ticks = timing.next_ticks(one, 1_700_000_000.0)
-    text = _templates.get_template("definition.html").render(
+    text = templates.get_template("definition.html").render(
         one=one,
         location="here",
         source=None,

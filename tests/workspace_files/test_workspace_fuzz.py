@@ -25,7 +25,7 @@ bounded = settings(
 
 KEYS = [
     *WORKSPACE.fields,
-    *WORKSPACE_LIST._item.shape.fields,  # type: ignore[attr-defined]
+    *WORKSPACE_LIST.item.shape.fields,  # type: ignore[attr-defined]
     *OWN_KEYS,
     *("relative_path", "module_name", "package_name", "attribute", "location_name", "target"),
     *("working_directory", "executable_path", "name", "python", "requirements", "project", "host"),

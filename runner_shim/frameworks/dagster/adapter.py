@@ -313,16 +313,17 @@ def _ambiguous(what, values, module_name, hint):
 
 def _find_assignments(roots, definitions, sources):
     """Sources of what has no function of the user's: the line where a module assigns it."""
+    from runner_shim.plain_data import key_of, place
+
     missing = {}
     for item in definitions:
         if item["kind"] in ("job", "schedule", "sensor", "asset"):
             key = "%s:%s" % (item["kind"], item["name"])
-            full = key + "@" + item["repository"] if "repository" in item else key
+            full = key_of(item)
             if full not in sources:
                 missing.setdefault(key, []).append(full)
     if not missing:
         return
-    from runner_shim.plain_data import place
 
     for filename, members in _user_modules(roots.module_name):
         for variable, value in sorted(members.items()):

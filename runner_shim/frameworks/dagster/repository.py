@@ -29,7 +29,7 @@ from runner_shim.frameworks.dagster.read import (
 )
 from runner_shim.frameworks.dagster.triggers import schedule_definition, sensor_definition
 from runner_shim.loading.load_failure import LoadFailure
-from runner_shim.plain_data import definition, text
+from runner_shim.plain_data import definition, key_of, text
 
 __all__ = [
     "as_repository",
@@ -237,13 +237,11 @@ def collect(repositories, warn):
     listed, definitions, sources = [], [], {}
     for repository in repositories:
         for item, place in _definitions(reader, repository):
-            key = "%s:%s" % (item["kind"], item["name"])
             if several:
                 item["repository"] = text(repository.name)
-                key += "@" + text(repository.name)
             definitions.append(item)
             if place is not None:
-                sources[key] = place
+                sources[key_of(item)] = place
         listed.append(_repository_data(reader, repository))
     return listed, definitions, sources
 

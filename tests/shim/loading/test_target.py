@@ -364,6 +364,7 @@ def test_same_definitions_same_bytes_in_every_python(tmp_path):
     assert len(set(sources.values())) == 1, sources
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter()[::7])
 def test_fifty_thousand_jobs(tmp_path, python):
     answer = load(

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from fork_scenarios import EVERYTHING, LIBRARIES, NEIGHBOUR, SCENARIOS, make_folder, mixture
+from forkservers import method, scratch_environment
 from loading import ROOT, every_interpreter, interpreter
 from supervised import Supervised, job, make_workspace, supervising
-from warmth import method, scratch_environment
 
-from supervisor.processes import forkserver, launcher
+from supervisor.processes import forkserver, spawn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 
@@ -57,7 +57,7 @@ def careless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     shutil.copytree(ROOT / "runner_shim", copy, ignore=shutil.ignore_patterns("__pycache__"))
     with (copy / "preloading" / "preload.py").open("a") as file:
         file.write(CARELESS)
-    for module in (launcher, forkserver):
+    for module in (spawn, forkserver):
         monkeypatch.setattr(module, "BOOT", copy / "boot.py")
 
 
@@ -183,6 +183,7 @@ async def test_mixtures(first, tmp_path, runtime):
 RIGHT_ANYWAY = {"inserted_too_late", "reload_and_specs", "space"}
 
 
+@pytest.mark.slow
 async def test_each_is_seen_to_differ_without_the_checks(tmp_path, runtime, careless):
     """Else the tests above would show nothing."""
     workspace = workspace_of(tmp_path, QUICK, SCENARIOS, told=True)

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from forkservers import FORKED, method, methods, scratch_environment
 from supervised import Supervised, job, make_workspace, poll, save, supervising
-from warmth import FORKED, method, methods, scratch_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 

@@ -16,6 +16,7 @@ from loading import write
 from supervised import Supervised, job, make_workspace
 
 import envs
+from supervisor import procfs
 from supervisor.locations.environments import Environments
 from supervisor.processes.forkserver_pool import ForkserverPool
 from supervisor.processes.launcher import LaunchSpec, PreparedEnvironment
@@ -53,12 +54,12 @@ def site_packages(folder: Path) -> Path:
 
 def launcher(running: Supervised) -> ForkserverPool:
     """The launcher of a running supervisor."""
-    return running.daemon._launcher
+    return running.daemon.services.launcher
 
 
 def forkservers(running: Supervised) -> list[int]:
     """Process ids of the forkservers that would be used next."""
-    servers = launcher(running)._servers.values()
+    servers = launcher(running).servers.values()
     return [one.pid for one in servers if one.usable and one.pid is not None]
 
 
@@ -93,16 +94,15 @@ def using(library: str, name: str = "one") -> str:
     return f"import {library}\n" + job(name)
 
 
-def zombies(parent: int) -> list[int]:
-    """The children of ``parent`` that nobody has collected."""
+def children(pid: int, state: str = "") -> list[int]:
+    """The children of a process, or those of them in ``state``; what ended uncollected is in Z."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] == "Z" and int(fields[1]) == parent:
-                    found.append(int(entry))
-    return found
+    for one in procfs.pids():
+        with contextlib.suppress(OSError):
+            fields = procfs.stat(one)
+            if int(fields[1]) == pid and fields[0].decode().startswith(state):
+                found.append(one)
+    return sorted(found)
 
 
 BAD_LIBRARIES = {
