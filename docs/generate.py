@@ -89,9 +89,11 @@ def _type(one: dict[str, Any]) -> str:
     if one.get("type") == "object":
         inner = one.get("additionalProperties")
         return f"map to {_type(inner)}" if inner else "map"
+    kinds = one.get("type", "anything")
     names = {"string": "text", "boolean": "bool"}
-    kind = one.get("type", "anything")
-    return names.get(kind, kind)
+    return " or ".join(
+        names.get(one, one) for one in ([kinds] if isinstance(kinds, str) else kinds)
+    )
 
 
 if __name__ == "__main__":

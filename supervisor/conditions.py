@@ -41,6 +41,8 @@ class Conditions:
     seconds.
     """
 
+    __slots__ = ("_changed", "_clock", "_held")
+
     def __init__(self, changed: Callable[[], None], clock: Callable[[], float]) -> None:
         self._changed = changed
         self._clock = clock

@@ -78,7 +78,7 @@ Definition = Annotated[
     dict[str, Any], Keywords(required=["kind", "name"], properties={"kind": _TEXT, "name": _TEXT})
 ]
 Place = Annotated[
-    list[Any], Keywords(prefixItems=[_TEXT, {"type": "integer"}], minItems=2, maxItems=2)
+    list[Any], Keywords(items={"type": ["string", "integer"]}, minItems=2, maxItems=2)
 ]
 VerificationState = Literal["verified", "pending", "off", "differs", "failed", "fork_condemned"]
 
@@ -202,7 +202,7 @@ class LoadWarning(TypedDict):
 
 
 class Failure(TypedDict):
-    """Why the newest attempt failed.
+    """Why the newest generation failed.
 
     Of all locations at once it has `kind`, `message`, `hint` and `generation` only.
     """
@@ -210,7 +210,7 @@ class Failure(TypedDict):
     kind: Annotated[str, "see [snapshot.md](snapshot.md#load-failures)"]
     message: Annotated[str, "one sentence; a syntax error has the source line below it"]
     hint: NotRequired[Annotated[str, "what to do"]]
-    generation: Annotated[Count, "the attempt that failed"]
+    generation: Annotated[Count, "the one that failed"]
     exception: NotRequired[Annotated[ExceptionData, "what was raised"]]
     frames: NotRequired[Annotated[list[StackFrame], "where"]]
     causes: NotRequired[Annotated[list[Cause], "what it was raised from"]]
@@ -218,15 +218,17 @@ class Failure(TypedDict):
     detail: NotRequired[Annotated[str, "a tool's own words"]]
     file: NotRequired[Annotated[str, "the file at fault"]]
     line: NotRequired[Annotated[int, "the line at fault"]]
-    code: NotRequired[Annotated[str, "the source line at fault"]]
     warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
+    signal: NotRequired[Annotated[int, "that the process died of"]]
+    status: NotRequired[Annotated[int, "that the process exited with"]]
+    environment_kind: NotRequired[Annotated[str, "what is wrong with the environment"]]
 
 
 class Process(Usage):
-    """The process that serves, or that of the newest attempt where none does."""
+    """The process that serves, or that of the newest generation where none does."""
 
     pid: Annotated[int, "its process id"]
-    generation: Annotated[Count, "the attempt that it was started for"]
+    generation: Annotated[Count, "the one that it was started for"]
     started: Annotated[float, "when"]
     start_method: Annotated[str, "`forkserver` or `spawn`"]
     start_method_reason: Annotated[str | None, "why, where it was not chosen by the operator"]
@@ -300,12 +302,12 @@ class Configured(TypedDict):
 class LocationStatus(Configured):
     """One code location."""
 
-    state: Annotated[State, "of the newest attempt; `elsewhere` where `remote` is set"]
+    state: Annotated[State, "of the newest generation; `elsewhere` where `remote` is set"]
     reason: Annotated[str, "one sentence without a capital or full stop; may be empty"]
     since: Annotated[float, "of that state"]
-    generation: Annotated[Count, "the newest attempt; 0 before the first"]
-    serving: Annotated[Serving | None, "what clients get, whatever became of newer attempts"]
-    failure: Annotated[Failure | None, "of the newest attempt"]
+    generation: Annotated[Count, "the newest; 0 before the first"]
+    serving: Annotated[Serving | None, "what clients get, whatever became of newer ones"]
+    failure: Annotated[Failure | None, "of the newest generation"]
     process: Annotated[Process | None, "null where none lives"]
     restarts: Annotated[Count, "how often a process that died was started again"]
     next_restart: Annotated[float | None, "when a process that died is started again"]

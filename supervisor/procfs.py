@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 
-__all__ = ["children", "cpu_seconds", "pids", "read", "sessions", "state", "usage"]
+__all__ = ["children", "cpu_seconds", "parent", "pids", "read", "sessions", "state", "usage"]
 
 
 def read(path: str) -> bytes:
@@ -29,10 +29,23 @@ def children() -> list[int]:
     return found
 
 
+def _stat(pid: int) -> list[bytes]:
+    """/proc/PID/stat from its third field on, which is the state; raises OSError.
+
+    Source: proc(5). The second field is a name that may hold anything, spaces and brackets too.
+    """
+    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def parent(pid: int) -> int:
+    """The parent of a process; raises OSError."""
+    return int(_stat(pid)[1])
+
+
 def state(pid: int) -> str:
     """The letter of a process's state, "" when there is none to be had."""
     try:
-        return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0].decode("ascii")
+        return _stat(pid)[0].decode("ascii")
     except (OSError, IndexError, UnicodeDecodeError):
         return ""
 
@@ -42,7 +55,7 @@ def usage(pid: int) -> tuple[int, float, float]:
 
     Source: fields 14, 15, 22 and 24 of /proc/PID/stat in proc(5).
     """
-    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    fields = _stat(pid)
     ticks = os.sysconf("SC_CLK_TCK")
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / ticks
     seconds = (int(fields[11]) + int(fields[12])) / ticks
@@ -71,6 +84,5 @@ def cpu_seconds(session: int) -> float:
     for pid, its in sessions():
         if its == session:
             with contextlib.suppress(OSError, IndexError, ValueError):
-                fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-                ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
+                ticks += sum(map(int, _stat(pid)[11:15]))  # utime, stime, cutime, cstime
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -8,10 +8,11 @@ which is after each of its system calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["TURN", "Steps", "at_once", "in_turns"]
+__all__ = ["TURN", "Steps", "at_once", "in_turns", "turns"]
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
@@ -53,6 +54,25 @@ async def in_turns(steps: Steps[_T]) -> _T:
     finally:
         _under_way -= 1
         steps.close()
+
+
+@contextmanager
+def turns() -> Iterator[Callable[[], Awaitable[None]]]:
+    """For long work that awaits others itself: what is to be awaited after each of its steps."""
+    global _under_way
+    _under_way += 1
+    end = time.perf_counter() + TURN / _under_way
+
+    async def step() -> None:
+        nonlocal end
+        if time.perf_counter() >= end:
+            await _others()
+            end = time.perf_counter() + TURN / _under_way
+
+    try:
+        yield step
+    finally:
+        _under_way -= 1
 
 
 async def _others() -> None:

@@ -23,11 +23,15 @@ from typing import Any
 import yaml
 from loading import write
 
+from runner_shim import wire
+from supervisor import procfs
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
+from supervisor.processes.launcher import ShimProcess
 from supervisor.server.daemon import Daemon
 from supervisor.server.handlers import Handlers
+from supervisor.server.rpc import Packed
 from supervisor.workspace_files import Selection
 
 DRIVER = Path(__file__).parent / "programs" / "run_supervisor.py"
@@ -124,12 +128,23 @@ def save(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+class Methods:
+    """The methods of ``daemon``, asked as the control socket does: parameters are checked, and filled."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._table = Handlers(daemon).table()
+
+    def __getattr__(self, name: str) -> Callable[[Mapping[str, Any]], Any]:
+        method, handler = self._table[{"definitions": "list"}.get(name, name)]
+        return lambda params: handler(method.read(params))
+
+
 class Supervised:
     """A running ``daemon`` and its methods."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self.methods = Handlers(daemon)
+        self.methods = Methods(daemon)
 
     def __getitem__(self, name: str) -> Location:
         return self.daemon.fleet.locations[name]
@@ -155,8 +170,16 @@ class Supervised:
     async def status(self, name: str) -> dict[str, Any]:
         """The whole entry of one location."""
         document, _ = await self.methods.status({"location": name})
+        assert isinstance(document, dict)
         entry: dict[str, Any] = document["locations"][0]
         return entry
+
+    async def document(self) -> dict[str, Any]:
+        """The status document of all locations."""
+        packed, _ = await self.methods.status({})
+        assert isinstance(packed, Packed)
+        document: dict[str, Any] = wire.unpack(b"".join(packed.pieces))
+        return document
 
     async def failure(self, name: str) -> dict[str, Any]:
         """The failure of one location, which must be there."""
@@ -188,9 +211,13 @@ class Supervised:
 
     def pid(self, name: str) -> int:
         """The process that serves ``name``, or that tries to."""
-        attempt = self[name].serving or self[name].newest
-        assert attempt is not None and attempt.placed is not None
-        return attempt.placed.pid
+        return self.process(name).pid
+
+    def process(self, name: str) -> ShimProcess:
+        """The process that serves ``name``, or that tries to."""
+        generation = self[name].serving or self[name].newest
+        assert generation is not None and generation.process is not None
+        return generation.process
 
     async def watched(self, *names: str) -> None:
         """Wait until the files of these locations and of the workspace are really watched."""
@@ -272,6 +299,11 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return text[text.rindex(")") + 2] not in "ZX"
+
+
+def is_stopped(pid: int) -> bool:
+    """True while a signal or a debugger holds ``pid``."""
+    return procfs.state(pid) in ("T", "t")
 
 
 def marked(marker: str) -> list[int]:

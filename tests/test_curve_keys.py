@@ -21,6 +21,7 @@ from supervisor.client.client import AsyncClient, Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.errors import ConfigurationError, RequestTimeoutError
+from supervisor.methods import METHODS
 from supervisor.server.daemon import Daemon
 from supervisor.server.rpc import Control, RemoteControl
 from supervisor.workspace_files import Selection
@@ -31,12 +32,12 @@ SILENCE = 1.0
 
 
 async def echo(params):
-    return {"params": dict(params)}, []
+    return {"params": {name: one for name, one in params.items() if one is not None}}, []
 
 
 @contextlib.asynccontextmanager
 async def serving(keys: KeyDirectory):
-    remote = RemoteControl(LOOPBACK, {"status": echo}, keys)
+    remote = RemoteControl(LOOPBACK, {"status": (METHODS["status"], echo)}, keys)
     remote.start()
     try:
         yield remote
@@ -69,7 +70,7 @@ async def test_a_client_with_keys_is_answered(tmp_path):
         keys.add_client("laptop", tmp_path / "laptop.keys")
         mine = ClientKeys.read(tmp_path / "laptop.keys")
         assert mine.server == remote.public
-        assert (await asked(remote.address, mine.apply))["result"] == {"params": {}}
+        assert (await asked(remote.address, mine.apply))["result"] == {"params": {"timeout": 30.0}}
 
 
 @pytest.mark.slow

@@ -54,10 +54,11 @@ PURE = (
     "supervisor.fleet.merge",
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",
+    "supervisor.locations.shim_connection",
     "supervisor.snapshots.msgpack_reader",
     "supervisor.snapshots.snapshot",
 )
-NOT_PURE = {"asyncio", "os", "random", "socket", "time"}
+NOT_PURE = {"asyncio", "os", "random", "secrets", "socket", "time"}
 
 
 def imported(path: Path, *, everywhere: bool = True) -> set[str]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from loading import write
 from supervised import Supervised, job, make_workspace
 
+import envs
 from supervisor.locations.environments import Environments
 from supervisor.processes.forkserver_pool import ForkserverPool
-from supervisor.processes.launcher import LaunchRequest
+from supervisor.processes.launcher import LaunchSpec, PreparedEnvironment
 from supervisor.specs import EnvironmentSpec, Limits
 
 # What ``method`` says of a process that is forked as it should be.
@@ -163,26 +165,43 @@ BAD_LIBRARIES = {
 }
 
 
-async def warm_request(
+async def warm_spec(
     executable: Path, folder: Path, environ: Mapping[str, str] | None = None, **more: Any
-) -> LaunchRequest:
-    """A request for a shim of that interpreter, which nobody will answer."""
+) -> LaunchSpec:
+    """How to launch a shim of that interpreter, which nobody will answer."""
     environments = Environments(folder / "envs", os.environ)
     spec = EnvironmentSpec(executable_path=str(executable))
     try:
         prepared = await environments.prepare(spec, lambda text: None)
     finally:
         environments.close()
-    return LaunchRequest(
-        name="warm",
-        instance="1-warm",
-        address=f"ipc://{folder}/nobody",
-        executable=executable,
-        overlay=prepared.overlay,
-        environ={**prepared.environ, **(environ or {})},
-        limits=Limits(),
-        output=lambda stream, data: None,
-        environment_name="scratch",
-        environment_key="scratch",
-        **more,
+    fields = {"address": f"ipc://{folder}/nobody", "variables": environ or {}, **more}
+    return launch_spec(prepared, **fields)
+
+
+def launch_spec(prepared: PreparedEnvironment, **more: Any) -> LaunchSpec:
+    """How to launch a shim that nobody will answer, with some more fields."""
+    fields: dict[str, Any] = {
+        "name": "risk",
+        "instance": "1-abc",
+        "address": "ipc:///nowhere",
+        "limits": Limits(),
+        "output": lambda stream, data: None,
+    }
+    return LaunchSpec(prepared=prepared, **{**fields, **more})
+
+
+def found_environment(executable: Path, environ: Mapping[str, str]) -> PreparedEnvironment:
+    """An environment without an overlay, whatever is at ``executable``."""
+    place = executable.parent
+    found = envs.Interpreter(
+        executable, executable, (3, 11, 0), "3.11.0", "cpython", "", "", "", place, place, False, ""
     )
+    environment = envs.Environment("scratch", "scratch", found, place, managed=False)
+    return PreparedEnvironment(environment, None, environ)
+
+
+def elsewhere(prepared: PreparedEnvironment, executable: Path) -> PreparedEnvironment:
+    """``prepared`` with another interpreter, which need not be one."""
+    interpreter = replace(prepared.environment.interpreter, executable=executable)
+    return replace(prepared, environment=replace(prepared.environment, interpreter=interpreter))

@@ -1,13 +1,13 @@
 """What a forked process must have of its own: made anew after the fork, or when it is handed out.
 
-Owns random state, identities that the standard library keeps of its process, the title and the mark.
+Owns random state, identities that the standard library keeps of its process, the title and the process token.
 Where a kernel does not allow one of them, that one is left out. Linux only.
 """
 
 import os
 import sys
 
-__all__ = ["AFTER_IMPORT", "remark", "renew", "retitle"]
+__all__ = ["AFTER_IMPORT", "renew", "retitle", "take_token"]
 
 
 def renew(module):
@@ -69,10 +69,10 @@ AFTER_IMPORT = {
 }
 
 
-def remark(mark):
-    """Have what user code starts carry ``mark``: through exec, and as the kernel shows it."""
+def take_token(token):
+    """Have what user code starts carry ``token``: through exec, and as the kernel shows it."""
     name = "SUPERVISE_PROCESS"
-    os.environ[name] = mark
+    os.environ[name] = token
     wanted = (name + "=").encode("ascii")
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -82,7 +82,7 @@ def remark(mark):
         if place >= 0:
             with open("/proc/self/mem", "r+b", 0) as memory:
                 memory.seek(start + place + len(wanted))
-                memory.write(mark.encode("ascii"))
+                memory.write(token.encode("ascii"))
     except (OSError, ValueError, IndexError):
         pass  # only a child that is no other program cannot be told from the forkserver's own
 

@@ -9,7 +9,7 @@ Asked over an inherited socket (``SOCK_SEQPACKET``, one msgpack map a message), 
                                                   "gone": [...]}
     {"type": "judge"}                          -> {"type": "judged", "unfit": reason or "",
                                                   "left_out": {library: reason}}
-    {"type": "fork", "name", "instance", "address", "mark"} + 3 descriptors (lifeline, output, errors)
+    {"type": "fork", "name", "instance", "address", "token"} + 3 descriptors (lifeline, output, errors)
                                                -> {"type": "forked", "pid"} or {"type": "failed", "error"}
     {"type": "reap", "pid"}                    -> {"type": "reaped", "pid", "status"}
 
@@ -22,7 +22,7 @@ Single-threaded, so that every fork is a clean one; what a child must not share 
 (random state, session, title, descriptors) is made anew. Linux only.
 
 What differs from a fresh process, by its nature, docs/start-methods.md says. Of a framework that is
-preloaded, a small location was made, read, run and dropped (``rehearse`` of its adapter): what it sets up
+preloaded, a small location was made, read and dropped (``rehearse`` of its adapter): what it sets up
 at the first definition is there at a location's first.
 """
 
@@ -134,7 +134,7 @@ def _become_child(request, descriptors, hidden):
     if hasattr(sys, "orig_argv"):  # from Python 3.10
         sys.orig_argv[-1] = request["name"]
     renewing.retitle(request["name"])
-    renewing.remark(request["mark"])
+    renewing.take_token(request["token"])
     renewing.renew(hidden.module)
     hidden.checks.begin()
     lifeline.arm(line)

@@ -95,7 +95,7 @@ def _report_configuration(terminal: Terminal, error: ConfigurationError, as_json
 
 
 def _load_once(session: Session, *, quiet: bool) -> StatusDocument | None:
-    """The status of everything after one attempt; None when interrupted."""
+    """The status of everything after one load; None when interrupted."""
     return asyncio.run(_load(session.selection, session, quiet))
 
 

@@ -260,7 +260,7 @@ def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
     if not serving["alive"]:
         text += terminal.paint(" (its process is gone)", "yellow")
     elif one["state"] != "ready":
-        text += terminal.paint(" (older than the newest attempt)", "yellow")
+        text += terminal.paint(" (older than the newest generation)", "yellow")
     return text
 
 

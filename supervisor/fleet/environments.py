@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from supervisor.locations.attempt import Attempt
 from supervisor.locations.location import Location
+from supervisor.locations.phases import launched, prepared
 from supervisor.processes.forkserver_pool import ForkserverPool
 
 __all__ = ["EnvironmentUse"]
@@ -56,30 +56,25 @@ class EnvironmentUse:
     def packages_changed(self, prefix: Path) -> None:
         """Other packages are installed in the environment at ``prefix``."""
         for location in self._locations():
-            attempt = location.newest or location.serving
-            if attempt is None or attempt.prepared is None:
-                continue
-            environment = attempt.prepared.environment
-            if environment.prefix == prefix:
-                self._launcher.replace(environment.interpreter.executable)
-                location.reload(f"other packages were installed into {environment.name}")
-
-    def _attempts(self) -> list[Attempt]:
-        found = (
-            one for location in self._locations() for one in (location.newest, location.serving)
-        )
-        return [one for one in found if one is not None]
+            generation = location.newest or location.serving
+            found = None if generation is None else prepared(generation.phase)
+            if found is not None and found.environment.prefix == prefix:
+                self._launcher.replace(found.executable)
+                location.reload(f"other packages were installed into {found.environment.name}")
 
     def _look(self) -> None:
         self._timer = None
         if any(location.under_way for location in self._locations()):
             self.changed()
             return
-        attempts = self._attempts()
-        requests = [one.request for one in attempts if one.request is not None]
-        self._launcher.keep_only(requests)
-        for request in requests:
-            self._launcher.warm(request)
-        used = {one.prepared.environment.prefix for one in attempts if one.prepared is not None}
+        generations = (
+            one for location in self._locations() for one in (location.newest, location.serving)
+        )
+        found = (launched(one.phase) for one in generations if one is not None)
+        launches = [one for one in found if one is not None]
+        self._launcher.keep_only(launches)
+        for launch in launches:
+            self._launcher.warm(launch)
+        used = {one.prepared.environment.prefix for one in launches}
         self._use(used)
         self._collecting = asyncio.ensure_future(self._collect(used))

@@ -28,7 +28,7 @@ from supervisor.fleet.merge import Claim, Merged, merge
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.nearest import nearest
-from supervisor.processes.orphans import Stray, location_of
+from supervisor.processes.orphans import Orphan, location_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import LocationSpec
 from supervisor.time_slices import Steps
@@ -57,7 +57,7 @@ class Host(Protocol):
     def calm(self) -> None:
         """All sources that have changed are read, and what followed is done."""
 
-    def strays(self) -> Mapping[str, list[Stray]]:
+    def find_orphans(self) -> Mapping[str, list[Orphan]]:
         """What ``orphans.look`` finds."""
 
 
@@ -155,12 +155,12 @@ class Fleet:
         if self.stopping:
             raise RequestError("the supervisor is stopping")
 
-    def look_for_strays(self) -> None:
+    def look_for_orphans(self) -> None:
         """Have every location know which of its processes left their session."""
-        found = self._host.strays()
+        found = self._host.find_orphans()
         for name, location in self.locations.items():
-            if found or location.strays:
-                location.strays_seen(found.get(location_of(name), []))
+            if found or location.orphans:
+                location.orphans_seen(found.get(location_of(name), []))
 
     # Its life.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
-from supervisor.locations.attempt import Attempt, AttemptDiedError, AttemptFailedError
+from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError
 
 __all__ = ["constructed"]
 
@@ -16,7 +16,7 @@ _TIMEOUT = 60.0
 
 
 async def constructed(
-    location: str, serving: Attempt | None, kind: str, name: str, repository: str | None
+    location: str, serving: Generation | None, kind: str, name: str, repository: str | None
 ) -> dict[str, Any]:
     """``{"definition", "source"}`` of one definition of ``location``; raises ``RequestError``."""
     if serving is None or not serving.alive:
@@ -26,7 +26,7 @@ async def constructed(
         )
     try:
         return await serving.describe(kind, name, repository, _TIMEOUT)
-    except AttemptFailedError as error:
+    except LoadFailedError as error:
         if error.failure.kind == "unknown_definition":
             raise UnknownDefinitionError(name) from None
         if error.failure.kind == "unresponsive":
@@ -37,5 +37,5 @@ async def constructed(
         raise RequestError(
             f"{name!r} cannot be constructed: {error.failure.message}", hint=error.failure.hint
         ) from None
-    except AttemptDiedError as error:
+    except ProcessDiedError as error:
         raise RequestError(f"the process {error.ended} while it constructed {name!r}") from None

@@ -2,7 +2,7 @@
 
 Owns the worker threads in which environments are made, so that a slow install blocks nobody else,
 and sees to it that locations which need the same environment wait for one making of it. Turns a
-spec into ``Prepared``: what to launch and with which variables. Decides nothing about locations.
+spec into a ``PreparedEnvironment``: what to launch and with which variables. Decides nothing about locations.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import envs
 from envs.children import run
+from supervisor.processes.launcher import PreparedEnvironment
 from supervisor.specs import EnvironmentSpec
 
-__all__ = ["Environments", "Prepared", "request_of"]
+__all__ = ["Environments", "request_of"]
 
 # Installs wait for the network and the disk, probes for a process: a few of each side by side.
 _THREADS = 4
@@ -29,15 +30,6 @@ _THREADS = 4
 _LOOK_TIMEOUT = 20.0
 
 Told = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An environment a shim can be launched in; ``environ`` is the base without the location's own."""
-
-    environment: envs.Environment
-    overlay: Path | None
-    environ: Mapping[str, str] = field(repr=False)
 
 
 def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
@@ -55,7 +47,7 @@ def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
 class _Making:
     """One making of an environment, and who hears of it; ``reading`` once files may be read."""
 
-    task: asyncio.Task[Prepared]
+    task: asyncio.Task[PreparedEnvironment]
 
     def __init__(self) -> None:
         self.listeners: list[Told] = []
@@ -73,8 +65,10 @@ class Environments:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
         self._cancel = threading.Event()
         self._under_way: dict[EnvironmentSpec, _Making] = {}
+        self._known: WeakValueDictionary[EnvironmentSpec, PreparedEnvironment]
+        self._known = WeakValueDictionary()
 
-    async def prepare(self, spec: EnvironmentSpec, told: Told) -> Prepared:
+    async def prepare(self, spec: EnvironmentSpec, told: Told) -> PreparedEnvironment:
         """Make sure that ``spec`` exists; ``told`` hears of progress. Raises ``envs.EnvError``.
 
         Callers that come together share one making. One that comes later waits for it and has it
@@ -103,12 +97,12 @@ class Environments:
             making.task.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, spec: EnvironmentSpec, task: asyncio.Task[Prepared]) -> None:
+    def _done(self, spec: EnvironmentSpec, task: asyncio.Task[PreparedEnvironment]) -> None:
         del self._under_way[spec]
         if not task.cancelled():
             task.exception()  # it was delivered to whoever still waits
 
-    async def _make(self, spec: EnvironmentSpec, making: _Making) -> Prepared:
+    async def _make(self, spec: EnvironmentSpec, making: _Making) -> PreparedEnvironment:
         loop = asyncio.get_running_loop()
         making.reading = True
 
@@ -116,7 +110,12 @@ class Environments:
             text = f"{step.stage}: {step.text}" if step.text else str(step.stage)
             loop.call_soon_threadsafe(self._tell, making.listeners, text)
 
-        return await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
+        made = await loop.run_in_executor(self._pool, partial(self._make_now, spec, progress))
+        known = self._known.get(spec)
+        if known == made:  # one object for all who use it: its variables take some room
+            return known
+        self._known[spec] = made
+        return made
 
     @staticmethod
     def _tell(listeners: list[Told], text: str) -> None:
@@ -134,7 +133,7 @@ class Environments:
 
     def _make_now(
         self, spec: EnvironmentSpec, progress: Callable[[envs.Progress], None]
-    ) -> Prepared:
+    ) -> PreparedEnvironment:
         workspace = self._root.parent.parent
         if spec.managed and not workspace.is_dir():
             raise envs.EnvError(
@@ -156,7 +155,10 @@ class Environments:
             if not _has_own_runtime(environment.interpreter.executable):
                 raise
             overlay = None
-        return Prepared(environment, overlay, envs.activate(environment, self._environ))
+        executable = environment.interpreter.executable
+        return PreparedEnvironment(
+            environment, overlay, envs.activate(environment, self._environ), _place(executable)
+        )
 
 
 def _has_own_runtime(executable: Path) -> bool:
@@ -167,3 +169,8 @@ def _has_own_runtime(executable: Path) -> bool:
     except OSError:
         return False
     return done.returncode == 0 and not done.timed_out
+
+
+def _place(executable: Path) -> str:
+    # A virtualenv's interpreter is a link, most often to one that others share.
+    return f"{os.path.realpath(executable.parent)}:{os.path.realpath(executable)}"

@@ -1,4 +1,4 @@
-"""Why an attempt failed, as data that people and programs can read.
+"""Why a generation failed, as data that people and programs can read.
 
 Owns the frozen ``Failure``, the making of one from each source (a shim's answer, an environment
 that cannot be prepared, a death, a deadline) and the words. What a shim says is untrusted: only
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import runner_shim
 from envs import EnvError
+from supervisor.processes.launcher import Exit
 from supervisor.processes.limits import memory_text
-from supervisor.processes.process import Exit
 from supervisor.snapshots.snapshot import checked_warnings
 from supervisor.specs import Limits
 
@@ -113,7 +113,7 @@ def from_shim(data: Any) -> Failure:
         for one in _list(data.get("causes"))[:8]
         if isinstance(one, dict)
     ]
-    details.update(_texts(data, ("traceback", "file", "code")))
+    details.update(_texts(data, ("traceback", "file")))
     if isinstance(data.get("line"), int):
         details["line"] = data["line"]
     for name in ("files", "missing"):
@@ -326,7 +326,7 @@ def _dumped_frames(
 
 
 def internal(error: BaseException) -> Failure:
-    """A defect of the supervisor, met while it ran an attempt."""
+    """A defect of the supervisor, met while it ran a generation."""
     return Failure(
         "internal",
         f"the supervisor failed: {type(error).__name__}: {error}",

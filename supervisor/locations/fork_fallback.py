@@ -1,22 +1,22 @@
 """Whether a failed load is to be blamed on the fork: a fresh process is the judge.
 
 Owns, for one location, what a forked load did that a fresh one might not do, what a fresh one was
-seen to do as well, and the verdict about the fork. Decides nothing else about attempts and
+seen to do as well, and the verdict about the fork. Decides nothing else about generations and
 starts none. An order or a changed file ends a case: what another text does convicts nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from supervisor.locations import failures
-from supervisor.locations.attempt import Attempt
 from supervisor.locations.failures import Failure, Scene
-from supervisor.processes.process import Exit
+from supervisor.locations.generation import Generation
+from supervisor.processes.launcher import Exit
+from supervisor.watching.digests import modified_ns
 
 __all__ = ["ForkFallback", "Verdict"]
 
@@ -33,7 +33,11 @@ class Verdict:
 
 
 class ForkFallback:
-    """``because`` says why the next attempt has to be a fresh process, "" when it need not."""
+    """``because`` says why the next generation has to be a fresh process, "" when it need not."""
+
+    __slots__ = (
+        "_dies_fresh_too", "_environment", "_innocent", "_since", "_suspected", "because",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.because = ""
@@ -48,7 +52,7 @@ class ForkFallback:
         """The case is closed without a verdict."""
         self.because, self._dies_fresh_too = "", False
 
-    def failed(self, attempt: Attempt, failure: Failure) -> str:
+    def failed(self, generation: Generation, failure: Failure) -> str:
         """What to try because of this failure, "" for nothing.
 
         What was imported before the fork may be to blame for anything that user code raised, and
@@ -58,30 +62,33 @@ class ForkFallback:
         if self.because:
             self._failed_fresh(scene)
             return ""
-        if scene is None or not attempt.forked or attempt.placed is None:
+        process = generation.process
+        if scene is None or process is None or not process.forked:
             return ""
-        if (attempt.placed.profile, scene) in self._innocent:
+        if (process.profile, scene) in self._innocent:
             return ""
-        self._suspected = attempt.placed.profile, scene
+        self._suspected = process.profile, scene
         because = f"a forked load failed: {scene.text}; a fresh process loads it"
-        self._suspect(attempt, because, environment=scene.library)
+        self._suspect(generation, because, environment=scene.library)
         return f"the forked load failed ({scene.text}): trying a fresh process"
 
-    def died(self, attempt: Attempt, ended: Exit, doing: str) -> str:
+    def died(self, generation: Generation, ended: Exit, doing: str) -> str:
         """What to try because of this death, which is none to count then; "" for nothing.
 
         A SIGKILL or SIGTERM came from elsewhere, and one that dies fresh too is not asked again.
         """
+        process = generation.process
         if (
-            attempt.forked
+            process is not None
+            and process.forked
             and doing in ("starting", "loading")
-            and attempt.refused is None
+            and generation.refused is None
             and ended.signal not in (signal.SIGKILL, signal.SIGTERM)
             and not self._dies_fresh_too
         ):
             because = f"a forked load {ended}; a fresh process loads it"
             self._suspected = None
-            self._suspect(attempt, because, environment=True)
+            self._suspect(generation, because, environment=True)
             return f"the forked process {ended}: trying a fresh one"
         self._dies_fresh_too = self._dies_fresh_too or bool(self.because)
         self.because = ""
@@ -95,9 +102,9 @@ class ForkFallback:
             return Verdict()
         return Verdict(environment=because) if environment else Verdict(location=because)
 
-    def _suspect(self, attempt: Attempt, because: str, *, environment: bool) -> None:
+    def _suspect(self, generation: Generation, because: str, *, environment: bool) -> None:
         self.because, self._environment = because, environment
-        self._since = attempt.created_ns
+        self._since = generation.created_ns
 
     def _failed_fresh(self, scene: Scene | None) -> None:
         self.because = ""
@@ -109,7 +116,5 @@ class ForkFallback:
 
 
 def _any_changed(files: Sequence[str], since_ns: int) -> bool:
-    try:
-        return any(os.stat(path).st_mtime_ns > since_ns for path in files)  # noqa: PTH116  # of text, as reported
-    except (OSError, ValueError):
-        return True
+    times = (modified_ns(path) for path in files)
+    return any(one is None or one > since_ns for one in times)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from supervisor.running_time import RunningTime
 
@@ -46,18 +46,21 @@ class Patient(Protocol):
         """Ask; the future is done when it has answered, or has ended."""
 
 
-class LivenessProbe:
+_P = TypeVar("_P", bound=Patient)
+
+
+class LivenessProbe(Generic[_P]):
     """Asks those it watches; ``unresponsive`` of each is awaited when it does not answer."""
 
     def __init__(self) -> None:
-        self._due: dict[Patient, float] = {}
-        self._unresponsive: dict[Patient, Callable[[], Awaitable[None]]] = {}
+        self._due: dict[_P, float] = {}
+        self._unresponsive: dict[_P, Callable[[_P], Awaitable[None]]] = {}
         self._next = 0.0  # when the task looks again
         self._earlier = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def watch(self, patient: Patient, unresponsive: Callable[[], Awaitable[None]]) -> None:
+    def watch(self, patient: _P, unresponsive: Callable[[_P], Awaitable[None]]) -> None:
         """Ask ``patient`` every ``ping_interval`` seconds, until it ends; never if that is 0."""
         if patient.ping_interval > 0:
             self._unresponsive[patient] = unresponsive
@@ -69,7 +72,7 @@ class LivenessProbe:
             elif due < self._next:
                 self._earlier.set()
 
-    def forget(self, patient: Patient) -> None:
+    def forget(self, patient: _P) -> None:
         """Ask it no more."""
         self._due.pop(patient, None)
         self._unresponsive.pop(patient, None)
@@ -93,7 +96,7 @@ class LivenessProbe:
             except TimeoutError:
                 pass
             now = loop.time()
-            groups: dict[float, list[Patient]] = {}
+            groups: dict[float, list[_P]] = {}
             for patient, due in list(self._due.items()):
                 if not patient.alive:
                     self.forget(patient)
@@ -106,10 +109,10 @@ class LivenessProbe:
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, patients: list[Patient], timeout: float) -> None:
+    async def _ask(self, patients: list[_P], timeout: float) -> None:
         asked = {patient: await patient.ping() for patient in patients}
         await RunningTime(timeout).wait(asked.values())
         silent = [patient for patient, answer in asked.items() if not answer.done()]
         await asyncio.gather(
-            *(self._unresponsive[one]() for one in silent if one in self._unresponsive)
+            *(self._unresponsive[one](one) for one in silent if one in self._unresponsive)
         )

@@ -1,8 +1,8 @@
-"""One location: drives its life cycle by starting attempts and hearing how they end.
+"""One location: drives its life cycle by starting generations and hearing how they end.
 
-Owns the state of the newest attempt, the attempt that serves, the last good snapshot and the
-failure beside it. Every event is handled in the event loop's thread, one at a time, and goes through
-the table in ``lifecycle``; an attempt that is not the newest any more cannot move it. Starts no process.
+Owns the state of the newest generation, the one that serves, the last good snapshot and the failure
+beside it. Every event is handled in the event loop's thread, one at a time, and goes through the
+table in ``lifecycle``; a generation that is not the newest any more cannot move it. Starts no process.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from supervisor.conditions import Conditions
 from supervisor.locations import failures
-from supervisor.locations.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
 from supervisor.locations.constructed import constructed
 from supervisor.locations.failures import Failure
 from supervisor.locations.fork_fallback import ForkFallback, Verdict
+from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError, Services
 from supervisor.locations.lifecycle import Event, allowed, next_state
 from supervisor.locations.location_log import LocationLog
+from supervisor.locations.phases import Serving
 from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
 from supervisor.locations.source_lines import lacks_code, quoted
 from supervisor.locations.verification import Verification
 from supervisor.locations.verifier import Verifier
-from supervisor.processes.orphans import Stray, told_of
-from supervisor.processes.process import Exit
+from supervisor.processes.launcher import Exit
+from supervisor.processes.orphans import Orphan, told_of
 from supervisor.running_time import RunningTime
 from supervisor.snapshots.snapshot import Snapshot, comparing
 from supervisor.specs import KillScope, LocationSpec
 from supervisor.states import UNDER_WAY, State
 from supervisor.time_slices import in_turns
 from supervisor.watching.dependencies import Looked, after_death, after_failure, after_load
-from supervisor.watching.file_watch import Disk, FileWatch
+from supervisor.watching.file_watch import FileWatch, Watching
 from supervisor.watching.settling import Floor
 
-__all__ = ["Location", "Watching"]
+__all__ = ["Location"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +49,6 @@ _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
 # A disk that hangs keeps nobody from being served (seconds).
 _KEEP_TIMEOUT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """How a location looks at files, and has them watched: ``watch(name, directories)``."""
-
-    disk: Disk
-    watch: Callable[[str, frozenset[str]], None]
 
 
 class Location:
@@ -68,6 +60,13 @@ class Location:
     loaded forked; without one nothing is verified. ``files`` is None without ``watching``: then no
     change of a file reloads anything.
     """
+
+    __slots__ = (
+        "_changed", "_deaths", "_ending", "_floor", "_fork_fallback", "_keep", "_quoting",
+        "_restarts_allowed", "_services", "_start_again", "_task", "_timer", "conditions",
+        "failure", "files", "generation", "log", "newest", "next_restart", "orphans", "reason",
+        "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -92,10 +91,10 @@ class Location:
         self.next_restart: float | None = None
         self.snapshot = earlier
         self.failure: Failure | None = None
-        self.strays: list[Stray] = []
+        self.orphans: list[Orphan] = []
         self.conditions = Conditions(changed, time.time)
-        self.serving: Attempt | None = None
-        self.newest: Attempt | None = None
+        self.serving: Generation | None = None
+        self.newest: Generation | None = None
         self._services = services
         self._changed = changed
         self._restarts_allowed = restarts
@@ -103,7 +102,7 @@ class Location:
         self._floor = Floor()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ending: dict[asyncio.Task[None], Attempt] = {}
+        self._ending: dict[asyncio.Task[None], Generation] = {}
         self._deaths: tuple[float, ...] = ()
         self._fork_fallback = ForkFallback()
         self.verification = Verification(self, verifier, changed)
@@ -173,13 +172,13 @@ class Location:
         """A definition that the snapshot only names, constructed by the shim."""
         return await constructed(self.spec.name, self.serving, kind, name, repository)
 
-    def strays_seen(self, found: list[Stray]) -> None:
+    def orphans_seen(self, found: list[Orphan]) -> None:
         """``found`` are what lives of its processes outside any session of ours."""
-        if found == self.strays:
+        if found == self.orphans:
             return
-        for text in told_of(found, self.strays, tree=self.spec.kill is KillScope.TREE):
+        for text in told_of(found, self.orphans, tree=self.spec.kill is KillScope.TREE):
             self.log.remark(text)
-        self.strays = found
+        self.orphans = found
         self._changed()
 
     @property
@@ -200,28 +199,27 @@ class Location:
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         reason = f"{min(paths).rpartition('/')[2]}{more} changed"
         if self.state in (State.STARTING, State.LOADING):
-            assert self.newest is not None
-            if self._timer is None:
-                left = self.newest.reading_since + self._floor.seconds - time.monotonic()
+            if self.newest is not None and self._timer is None:
+                since = self.newest.reading_since
+                left = since + self._floor.seconds - time.monotonic()
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(max(0.0, left), self._supersede, reason)
+                self._timer = loop.call_later(max(0.0, left), self._supersede, since, reason)
             return
         if not late:
             self._forget_deaths()
         self.verification.disturbed(paths)
         self._begin(reason)
 
-    def _supersede(self, reason: str) -> None:
+    def _supersede(self, since: float, reason: str) -> None:
         """The load under way has had its time: it may be hanging on what was mended meanwhile."""
-        assert self.newest is not None
-        self._floor.cut(time.monotonic() - self.newest.reading_since)
+        self._floor.cut(time.monotonic() - since)
         self._begin(reason)
 
-    def _take(self, attempt: Attempt, looked: Looked) -> None:
+    def _take(self, generation: Generation, looked: Looked) -> None:
         if self.files is not None:
-            self.files.take(looked, attempt.reading_since_ns or attempt.created_ns)
+            self.files.take(looked, generation.reading_since_ns or generation.created_ns)
 
-    # The life of attempts.
+    # The life of generations.
 
     def _forget_deaths(self) -> None:
         """It was ordered, or its own files changed: it has all its chances again."""
@@ -240,8 +238,8 @@ class Location:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        for attempt in self._attempts():
-            self._end(attempt, reason, at_once=at_once)
+        for generation in self._generations():
+            self._end(generation, reason, at_once=at_once)
         self.newest = self.serving = self.failure = None
         self._check_gone()
 
@@ -249,9 +247,9 @@ class Location:
         """Load anew beside what serves: verification found that something else should serve."""
         self._begin(reason)
 
-    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+    def end_beside(self, generation: Generation, *, at_once: bool) -> None:
         """End a process of verification; ``stopped`` waits for it, too."""
-        self._track(attempt, attempt.stop("its verification is over", at_once=at_once))
+        self._track(generation, generation.stop("its verification is over", at_once=at_once))
 
     def _begin(self, reason: str) -> None:
         self._cancel_timer()
@@ -262,51 +260,52 @@ class Location:
         if self.newest is not None and self.newest is not self.serving:
             self._end(self.newest, f"a newer one begins ({reason})", at_once=True)
         self.generation += 1
-        self.newest = Attempt(
-            self.spec, self.generation, self._services, self.log, self._fork_fallback.because
-        )
+        since = self._run_new(self.generation)
         if self.files is not None:
-            self.files.begun(partial(getattr, self.newest, "reading_since_ns"))
-        self._move(Event.ATTEMPT, reason)
-        self._task = asyncio.create_task(
-            self._run(self.newest), name=f"{self.spec.name} generation {self.generation}"
-        )
+            self.files.begun(since)
+        self._move(Event.BEGIN, reason)
 
     def _try_fresh(self, trying: str) -> None:
         """Load in a fresh process beside the failure, which is told until that has loaded."""
         self.log.remark(trying)
-        self.newest = Attempt(
-            self.spec, self.generation + 1, self._services, self.log, self._fork_fallback.because
-        )
-        self._task = asyncio.create_task(
-            self._run(self.newest), name=f"{self.spec.name} beside generation {self.generation}"
-        )
+        self._run_new(self.generation + 1)
 
-    async def _run(self, attempt: Attempt) -> None:
+    def _run_new(self, number: int) -> Callable[[], int | None]:
+        """Begin generation ``number``; gives since when it reads files (ns), None before that."""
+        new = self.newest = Generation(self.spec, number, self._services, self.log)
+        self._task = asyncio.create_task(
+            self._run(new, self._fork_fallback.because),
+            name=f"{self.spec.name} generation {number}",
+        )
+        return lambda: new.reading_since_ns
+
+    async def _run(self, generation: Generation, fresh_because: str) -> None:
         why = self.reason
         outcome: Callable[[], None]
         try:
-            await attempt.prepare(self._tell)
+            prepared = await generation.prepare(self._tell)
             self._tell(why)
-            if not attempt.fresh_because:
-                attempt.fresh_because = await self.verification.given_up(attempt)
-            snapshot = await attempt.load(partial(self._move, Event.HELLO, why))
-            difference = await _difference(self.snapshot, snapshot)
-            await self._on_disk(snapshot)
-            convicted = await self._fork_fallback.loaded(snapshot.report.get("files", ()))
-        except AttemptFailedError as error:
-            outcome = partial(self._failed, attempt, await attempt.looked_into(error.failure))
-        except AttemptDiedError as error:
-            failure = await attempt.looked_into(attempt.cause(error.ended, error.doing))
-            outcome = partial(self._died, attempt, error.ended, error.doing, failure)
+            fresh_because = fresh_because or await self.verification.given_up(prepared)
+            serving = await generation.load(
+                prepared, partial(self._move, Event.HELLO, why), fresh_because=fresh_because
+            )
+            difference = await _difference(self.snapshot, serving.snapshot)
+            await self._on_disk(serving.snapshot)
+            files = serving.snapshot.report.get("files", ())
+            convicted = await self._fork_fallback.loaded(files)
+        except LoadFailedError as error:
+            outcome = partial(self._failed, generation, await generation.looked_into(error.failure))
+        except ProcessDiedError as error:
+            failure = await generation.looked_into(generation.cause(error.ended, error.doing))
+            outcome = partial(self._died, generation, error.ended, error.doing, failure)
         except Exception as error:
             # A defect of ours must not leave a location waiting for ever.
-            _log.exception("generation %d of %s", attempt.generation, self.spec.name)
-            outcome = partial(self._failed, attempt, failures.internal(error))
+            _log.exception("generation %d of %s", generation.number, self.spec.name)
+            outcome = partial(self._failed, generation, failures.internal(error))
         else:
-            outcome = partial(self._loaded, attempt, snapshot, difference, convicted)
+            outcome = partial(self._loaded, generation, serving, difference, convicted)
         # It may have come to an end in the very moment in which it was cancelled.
-        if attempt is self.newest:
+        if generation is self.newest:
             outcome()
 
     async def _on_disk(self, snapshot: Snapshot) -> None:
@@ -317,52 +316,50 @@ class Location:
             await RunningTime(_KEEP_TIMEOUT).wait([written])
 
     def _loaded(
-        self, attempt: Attempt, snapshot: Snapshot, difference: str, convicted: Verdict
+        self, generation: Generation, loaded: Serving, difference: str, convicted: Verdict
     ) -> None:
         self._over()
-        self._floor.loaded(time.monotonic() - attempt.reading_since)
-        retired, self.serving = self.serving, attempt
-        self.generation = attempt.generation
-        self.snapshot = snapshot
+        self._floor.loaded(time.monotonic() - generation.reading_since)
+        retired, self.serving = self.serving, generation
+        self.generation = generation.number
+        self.snapshot = loaded.snapshot
         self.failure = None
-        assert attempt.placed is not None
-        attempt.placed.exited.add_done_callback(partial(self._serving_exited, attempt))
-        self._ask_after(attempt)
-        seconds = float(snapshot.report.get("load_seconds", 0.0))
+        loaded.process.exited.add_done_callback(self._serving_exited)
+        self._ask_after(generation)
+        report = loaded.snapshot.report
+        seconds = float(report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
         if retired is not None:
-            self._retire(retired, attempt)
-        report = snapshot.report
-        self._take(attempt, after_load(self.spec, report))
-        assert attempt.request is not None
+            self._retire(retired, generation)
+        self._take(generation, after_load(self.spec, report))
         if convicted.environment:
-            self._services.launcher.condemn(attempt.request, convicted.environment)
-        self.verification.loaded(attempt, snapshot, give_up=convicted.location)
-        self._services.launcher.learn(attempt.request, report)
+            self._services.launcher.condemn(loaded.launch, convicted.environment)
+        self.verification.loaded(generation, loaded, give_up=convicted.location)
+        self._services.launcher.learn(loaded.launch, report)
 
     def _over(self) -> None:
         """The load under way is."""
         self._task = None
         self._cancel_timer()
 
-    def _failed(self, attempt: Attempt, failure: Failure) -> None:
+    def _failed(self, generation: Generation, failure: Failure) -> None:
         self._over()
         told, self.failure = self.failure, failure
-        self._end(attempt, "its load failed")
+        self._end(generation, "its load failed")
         if self.state is not State.FAILED or told is None or told.message != failure.message:
             self._move(Event.FAILED, failure.message.partition("\n")[0])
-        self.log.remark(f"generation {attempt.generation} failed: {failure.message}")
+        self.log.remark(f"generation {generation.number} failed: {failure.message}")
         self._take(
-            attempt, after_failure(self.spec, failure.details, attempt.sources, failure.kind)
+            generation, after_failure(self.spec, failure.details, generation.sources, failure.kind)
         )
-        trying = self._fork_fallback.failed(attempt, failure)
+        trying = self._fork_fallback.failed(generation, failure)
         if trying:
             self._try_fresh(trying)
         self._changed()
 
-    def _died_serving(self, attempt: Attempt, ended: Exit) -> None:
-        failure = attempt.cause(ended, "serving")
-        self._died(attempt, ended, "serving", failure)
+    def _died_serving(self, generation: Generation, ended: Exit) -> None:
+        failure = generation.cause(ended, "serving")
+        self._died(generation, ended, "serving", failure)
         if lacks_code(failure):  # another process need not wait for it
             self._quoting = asyncio.create_task(self._quote(failure))
 
@@ -372,41 +369,44 @@ class Location:
             self.failure = found
             self._changed()
 
-    def _ask_after(self, attempt: Attempt) -> None:
+    def _ask_after(self, generation: Generation) -> None:
         """Have it asked from time to time whether it answers, as the spec now says."""
-        attempt.ping_interval = self.spec.ping_interval
-        attempt.ping_timeout = self.spec.ping_timeout
-        self._services.liveness.forget(attempt)
-        self._services.liveness.watch(attempt, partial(self._unresponsive, attempt))
+        generation.ping_interval = self.spec.ping_interval
+        generation.ping_timeout = self.spec.ping_timeout
+        self._services.liveness.forget(generation)
+        self._services.liveness.watch(generation, self._unresponsive)
 
-    async def _unresponsive(self, attempt: Attempt) -> None:
-        await attempt.unresponsive("idle", attempt.ping_timeout)
-        assert attempt.placed is not None
-        await RunningTime(_KILL_TIMEOUT).wait([attempt.placed.exited])
-        if not attempt.placed.exited.done() and attempt is self.serving:
+    async def _unresponsive(self, generation: Generation) -> None:
+        process = generation.process
+        await generation.unresponsive("idle", generation.ping_timeout)
+        if process is not None:
+            await RunningTime(_KILL_TIMEOUT).wait([process.exited])
+        if generation.alive and generation is self.serving:
             # A killed process that waits for a disk ends when the disk answers: it runs no code
             # of anybody's any more, so another one may take its place.
-            self._end(attempt, "it did not answer", at_once=True)
-            if attempt is self.newest and self.state is State.READY:
-                self._died_serving(attempt, Exit(None, signal.SIGKILL))
+            self._end(generation, "it did not answer", at_once=True)
+            if generation is self.newest and self.state is State.READY:
+                self._died_serving(generation, Exit(None, signal.SIGKILL))
 
-    def _serving_exited(self, attempt: Attempt, exited: asyncio.Future[Exit]) -> None:
-        if attempt is not self.serving:
+    def _serving_exited(self, exited: asyncio.Future[Exit]) -> None:
+        generation = self.serving
+        process = None if generation is None else generation.process
+        if generation is None or process is None or process.exited is not exited:
             return
         self.serving = None
-        if attempt is self.newest and self.state is State.READY:
-            self._died_serving(attempt, exited.result())
+        if generation is self.newest and self.state is State.READY:
+            self._died_serving(generation, exited.result())
         else:
             self._changed()
 
-    def _died(self, attempt: Attempt, ended: Exit, doing: str, failure: Failure) -> None:
+    def _died(self, generation: Generation, ended: Exit, doing: str, failure: Failure) -> None:
         self._over()
         self.verification.disturbed()
         if self.state is State.FAILED:  # beside a failure, which stays told
             self._fork_fallback.drop()
             self._changed()
             return
-        trying = self._fork_fallback.died(attempt, ended, doing)
+        trying = self._fork_fallback.died(generation, ended, doing)
         if trying:
             self._begin(trying)
             return
@@ -415,7 +415,7 @@ class Location:
         self._deaths = (*recent(self._deaths, now, rules.window), now)
         self.failure = failure
         if doing != "serving":  # else what its load left behind stays true
-            self._take(attempt, after_death(self.spec, failure.details, attempt.sources))
+            self._take(generation, after_death(self.spec, failure.details, generation.sources))
         clean = ended.clean and doing == "serving"
         if not self._restarts_allowed:
             self._move(Event.GAVE_UP, failure.message)
@@ -438,21 +438,21 @@ class Location:
                 again = f"restart {number} after the process {ended}"
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)
 
-    def _retire(self, attempt: Attempt, successor: Attempt) -> None:
+    def _retire(self, generation: Generation, successor: Generation) -> None:
         async def drain_and_end() -> None:
-            await attempt.finish_requests(_DRAIN_TIMEOUT)
-            await attempt.stop(f"generation {successor.generation} took its place")
+            await generation.finish_requests(_DRAIN_TIMEOUT)
+            await generation.stop(f"generation {successor.number} took its place")
 
-        self._track(attempt, drain_and_end())
+        self._track(generation, drain_and_end())
 
-    def _end(self, attempt: Attempt, because: str, *, at_once: bool = False) -> None:
-        if attempt is self.serving:
+    def _end(self, generation: Generation, because: str, *, at_once: bool = False) -> None:
+        if generation is self.serving:
             self.serving = None
-        self._track(attempt, attempt.stop(because, at_once=at_once))
+        self._track(generation, generation.stop(because, at_once=at_once))
 
-    def _track(self, attempt: Attempt, ending: Coroutine[Any, Any, None]) -> None:
+    def _track(self, generation: Generation, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(ending)
-        self._ending[task] = attempt
+        self._ending[task] = generation
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -468,7 +468,7 @@ class Location:
                 reason, self._start_again = self._start_again, None
                 self._begin(reason)
 
-    def _attempts(self) -> set[Attempt]:
+    def _generations(self) -> set[Generation]:
         """All that may have a process, those that are ending included: they may have to hurry."""
         found = {self.newest, self.serving, *self._ending.values()}
         return {one for one in found if one is not None}

@@ -230,7 +230,7 @@ class LastWords:
 class MarkedLog:
     """A part of ``log`` for a process beside the one that serves: each line begins with ``MARK``.
 
-    Has what an attempt needs of a log.
+    Has what a generation needs of a log.
     """
 
     MARK = "verification: "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from supervisor.locations.location import Location
+from supervisor.locations.phases import prepared
 
 __all__ = ["Prefixes"]
 
@@ -24,25 +25,22 @@ class Prefixes:
 
     def used(self) -> set[Path]:
         """All of them."""
-        attempts = (one.serving for one in self._locations())
-        return {
-            one.prepared.environment.prefix
-            for one in attempts
-            if one is not None and one.prepared is not None
-        }
+        serving = (one.serving for one in self._locations())
+        found = (prepared(one.phase) for one in serving if one is not None)
+        return {one.environment.prefix for one in found if one is not None}
 
     def gone(self, prefixes: set[Path]) -> None:
         """These are not there, the others are."""
         for location in self._locations():
             serving = location.serving
-            prepared = None if serving is None else serving.prepared
-            if prepared is None or prepared.environment.prefix not in prefixes:
+            found = None if serving is None else prepared(serving.phase)
+            if found is None or found.environment.prefix not in prefixes:
                 location.conditions.clear(_KEY)
                 continue
-            managed = prepared.environment.managed
+            managed = found.environment.managed
             location.conditions.set(
                 _KEY,
-                f"its environment {prepared.environment.prefix} was removed: what is imported from "
+                f"its environment {found.environment.prefix} was removed: what is imported from "
                 "now on fails",
                 f"`supervise reload {location.spec.name}` makes it anew"
                 if managed

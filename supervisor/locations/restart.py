@@ -23,10 +23,10 @@ _JITTER = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start again after ``delay`` seconds; this is restart number ``attempt`` in the window."""
+    """Start again after ``delay`` seconds; this is restart ``number`` in the window."""
 
     delay: float
-    attempt: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor import __version__
 from supervisor.conditions import Conditions
-from supervisor.locations.attempt import Attempt
+from supervisor.locations.generation import Generation
 from supervisor.locations.location_log import LocationLog
+from supervisor.locations.phases import Serving
 from supervisor.locations.verified import GivenUp
+from supervisor.processes.launcher import LaunchSpec, PreparedEnvironment
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import LocationSpec
+from supervisor.watching.digests import modified_ns
 from supervisor.watching.site_packages import fingerprint
 
 if TYPE_CHECKING:
@@ -62,40 +65,43 @@ class Host(Protocol):
     spec: LocationSpec
     log: LocationLog
     conditions: Conditions
-    serving: Attempt | None
+    serving: Generation | None
     snapshot: Snapshot | None
 
     def load_again(self, reason: str) -> None:
         """Load anew beside what serves."""
 
-    def end_beside(self, attempt: Attempt, *, at_once: bool) -> None:
+    def end_beside(self, generation: Generation, *, at_once: bool) -> None:
         """End a process of verification, and wait for it where its own are waited for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A forked load to verify. ``key`` is a digest of all that may make it another one, ``subject``
-    of the location's target and environment. ``fresh`` are the fresh loads so far."""
+    """A forked load of ``spec`` to verify, which is what ``serving`` has. ``key`` is a digest of all
+    that may make it another one, ``subject`` of the location's target and environment. ``fresh`` are
+    the fresh loads so far."""
 
-    attempt: Attempt
-    snapshot: Snapshot
+    spec: LocationSpec
+    serving: Serving
     key: str
     subject: str
     fresh: list[Snapshot] = field(default_factory=list)
 
     @property
+    def snapshot(self) -> Snapshot:
+        """What was loaded."""
+        return self.serving.snapshot
+
+    @property
     def profile(self) -> str:
         """What was preloaded where it was forked."""
-        assert self.attempt.placed is not None
-        return self.attempt.placed.profile
+        return self.serving.process.profile
 
     @property
     def hash_seed(self) -> str:
         """The seed that it hashed strings with, "" when it is not known."""
-        placed, request = self.attempt.placed, self.attempt.request
-        assert placed is not None
-        assert request is not None
-        seed = request.environ.get(_SEED_VARIABLE) or placed.hash_seed
+        given = self.serving.launch.environ.get(_SEED_VARIABLE)
+        seed = given or self.serving.process.hash_seed
         return seed if _SEED.fullmatch(seed) else ""  # "random" is none
 
 
@@ -111,6 +117,11 @@ class Outcome:
 
 class Verification:
     """What is known of the fork of one location, its ``host``; ``changed()`` hears of news."""
+
+    __slots__ = (
+        "_changed", "_harmed", "_harmed_at", "_harms", "_opening", "_recent", "_verifier", "at",
+        "host", "reason", "state",
+    )  # fmt: skip
 
     def __init__(self, host: Host, verifier: Verifier | None, changed: Callable[[], None]) -> None:
         self.host = host
@@ -130,26 +141,26 @@ class Verification:
             reason = self._verifier.waiting_for(self) or reason
         return {"state": self.state, "at": self.at, "reason": reason}
 
-    def loaded(self, attempt: Attempt, snapshot: Snapshot, *, give_up: str = "") -> None:
-        """``attempt`` serves. ``give_up`` says why it must not be forked again, "" if it may be."""
+    def loaded(self, generation: Generation, serving: Serving, *, give_up: str = "") -> None:
+        """``generation`` is ``serving``. ``give_up`` says why it must not be forked again, "" if it may be."""
         self._forget()
         if self._verifier is None:
             self._note("off", "this supervisor does not verify")
-        elif attempt.forked and not self.host.spec.verify:
+        elif serving.process.forked and not self.host.spec.verify:
             self._note("off", "verify: false")
-        elif not attempt.forked and not give_up:
-            self._not_forked(attempt)
+        elif not serving.process.forked and not give_up:
+            self._not_forked(serving.launch)
         else:
             self._note("pending", "what was loaded is being looked at")
             self._opening = asyncio.create_task(
-                self._open(self._verifier, attempt, snapshot, give_up)
+                self._open(self._verifier, generation.spec, serving, give_up)
             )
 
     def configured(self) -> None:
         """The spec says something else about ``verify``."""
-        serving, snapshot = self.host.serving, self.host.snapshot
-        if serving is not None and snapshot is not None and serving.snapshot is not None:
-            self.loaded(serving, snapshot)
+        generation = self.host.serving
+        if generation is not None and isinstance(generation.phase, Serving):
+            self.loaded(generation, generation.phase)
         if not self.host.spec.verify:
             self._clear()
 
@@ -167,7 +178,7 @@ class Verification:
         if span is not None:
             now = time.time_ns()
             begun, ended = span[0], span[1] or now
-            times = [_changed_ns(path) for path in paths]
+            times = [modified_ns(path) or 0 for path in paths]
             died = not times and now <= ended + _HEARD_LATE
             if died or any(begun <= one <= ended for one in times):
                 self._harms += not self._harmed
@@ -180,15 +191,15 @@ class Verification:
         """A verification begins, whose harm is not known."""
         self._harmed = False
 
-    async def given_up(self, attempt: Attempt) -> str:
-        """Why ``attempt``, which is prepared, must be a fresh process; "" when nothing says so."""
+    async def given_up(self, prepared: PreparedEnvironment) -> str:
+        """Why a load in ``prepared`` must be a fresh process; "" when nothing says so."""
         if self._verifier is None:
             return ""
         name = self.host.spec.name
         why = self._verifier.verified.given_up(name)
         if why is None:
             return ""
-        if why.subject == await asyncio.to_thread(_subject, attempt):
+        if why.subject == await asyncio.to_thread(_subject, self.host.spec, prepared):
             return why.reason
         self._verifier.verified.forgive(name)
         return ""
@@ -214,14 +225,14 @@ class Verification:
             self.host.load_again(outcome.again)
 
     async def _open(
-        self, verifier: Verifier, attempt: Attempt, snapshot: Snapshot, give_up: str
+        self, verifier: Verifier, spec: LocationSpec, serving: Serving, give_up: str
     ) -> None:
-        """Find out what is known already of what ``attempt`` has loaded."""
+        """Find out what is known already of what ``serving`` has loaded."""
         try:
             if give_up:
-                case = await asyncio.to_thread(case_of, attempt, snapshot)
+                case = await asyncio.to_thread(case_of, spec, serving)
             else:
-                case = await verifier.look_into(attempt, snapshot)
+                case = await verifier.look_into(spec, serving)
         except RuntimeError:  # no thread can be started
             self._note("pending", "there are too few threads to look at what was loaded")
             return
@@ -234,7 +245,7 @@ class Verification:
             verifier.verified.give_up(
                 self.host.spec.name, GivenUp(case.subject, give_up, now, kept=False)
             )
-            self._not_forked(attempt, give_up)
+            self._not_forked(serving.launch, give_up)
             self._changed()
             return
         agreed = verifier.verified.agreed(case.key)
@@ -254,14 +265,14 @@ class Verification:
             return  # as before: no news
         self._changed()
 
-    def _not_forked(self, attempt: Attempt, because: str = "") -> None:
+    def _not_forked(self, launch: LaunchSpec, because: str = "") -> None:
         self._clear()
         why = (
             None
             if self._verifier is None
             else self._verifier.verified.given_up(self.host.spec.name)
         )
-        if why is not None and why.reason == (because or attempt.fresh_because):
+        if why is not None and why.reason == (because or launch.start_method_reason):
             self._note("fork_condemned", why.reason, at=why.at)
         else:
             self._note("off", "its process is a fresh one")
@@ -304,42 +315,31 @@ class ChangedError(Exception):
     """What was loaded is not what stands in the files any more."""
 
 
-def case_of(attempt: Attempt, snapshot: Snapshot) -> Case:
+def case_of(spec: LocationSpec, serving: Serving) -> Case:
     """What is to be verified; reads files, for a thread. Raises ``ChangedError``."""
-    subject = _subject(attempt)
-    assert attempt.placed is not None
-    files = snapshot.report.get("files", ())
-    loaded, now = int(snapshot.loaded_at * 1e9), time.time_ns()
-    if any(loaded < _changed_ns(path) <= now for path in files):
+    subject = _subject(spec, serving.launch.prepared)
+    report = serving.snapshot.report
+    files = report.get("files", ())
+    loaded, now = int(serving.snapshot.loaded_at * 1e9), time.time_ns()
+    if any(loaded < (modified_ns(path) or 0) <= now for path in files):
         raise ChangedError
     parts = [
         subject,
-        attempt.placed.profile,
-        sorted(attempt.spec.env.items()),
+        serving.process.profile,
+        sorted(spec.env.items()),
         [[path, _digest(path)] for path in files],
-        sorted({*snapshot.report.get("installed", ()), *snapshot.report.get("preloaded", ())}),
+        sorted({*report.get("installed", ()), *report.get("preloaded", ())}),
     ]
-    return Case(attempt, snapshot, _hashed(parts), subject)
+    return Case(spec, serving, _hashed(parts), subject)
 
 
-def _changed_ns(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116  # of text, as reported
-    except OSError:
-        return 0
-
-
-def _subject(attempt: Attempt) -> str:
-    """A digest of the target and the environment of ``attempt``; lists packages, for a thread."""
-    spec, prepared = attempt.spec, attempt.prepared
-    assert spec.target is not None
-    assert prepared is not None
+def _subject(spec: LocationSpec, prepared: PreparedEnvironment) -> str:
+    """A digest of the target of ``spec`` and the environment; lists packages, for a thread."""
     environment = prepared.environment
-    target = spec.target
     parts = [
         __version__,
         spec.name,
-        [target.kind, target.name, target.attribute, str(target.working_directory)],
+        None if spec.target is None else spec.target.as_data(),
         [environment.key, str(environment.prefix), fingerprint(environment.prefix)],
         [spec.start_method, spec.preload],
     ]

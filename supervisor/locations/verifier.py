@@ -3,7 +3,7 @@
 Owns when that is done (one at a time in the whole supervisor, in spare time), and the judgement. A
 fork is given up only when two fresh loads agree, two forked ones agree, and the one are not as the
 other; what differs from load to load is news for the team, and changes nothing. A fresh load that
-fails serves nothing and convicts nothing. Runs attempts of its own and never touches a location's:
+fails serves nothing and convicts nothing. Runs generations of its own and never touches a location's:
 the location is asked to load again.
 """
 
@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from supervisor import procfs
-from supervisor.locations.attempt import Attempt, AttemptDiedError, AttemptFailedError, Services
+from supervisor.locations.conversation import retrieve
 from supervisor.locations.failures import Failure
+from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError, Services
 from supervisor.locations.location_log import MarkedLog
+from supervisor.locations.phases import Serving
 from supervisor.locations.verification import (
     Case,
     ChangedError,
@@ -34,7 +34,7 @@ from supervisor.locations.verified import Verified
 from supervisor.processes.spare_time import Pace, SpareTime
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.snapshots.snapshot import Snapshot, SnapshotDiff, comparing
-from supervisor.specs import KillScope
+from supervisor.specs import KillScope, LocationSpec
 from supervisor.time_slices import in_turns
 
 __all__ = ["Verifier"]
@@ -80,7 +80,7 @@ class Verifier:
         self._why = ""
         self._wanted = asyncio.Event()
         self._current: tuple[Verification, Case] | None = None
-        self._attempt: Attempt | None = None
+        self._generation: Generation | None = None
         self._job: asyncio.Task[Outcome] | None = None
         self._latest: Verification | None = None
         self._span: tuple[int, int | None] = (0, None)
@@ -90,12 +90,12 @@ class Verifier:
         """Read what an earlier supervisor found out."""
         await self.verified.open()
 
-    async def look_into(self, attempt: Attempt, snapshot: Snapshot) -> Case:
+    async def look_into(self, spec: LocationSpec, serving: Serving) -> Case:
         """``case_of`` these, once nothing starts or loads; one at a time."""
         async with self._looking:
             while self._busy():  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(_LOOK)
-            return await asyncio.to_thread(case_of, attempt, snapshot)
+            return await asyncio.to_thread(case_of, spec, serving)
 
     def want(self, verification: Verification, case: Case) -> None:
         """Verify ``case`` when there is time."""
@@ -137,15 +137,15 @@ class Verifier:
         self.verified.close()
 
     def _cancel(self) -> None:
-        self._end_attempt(at_once=True)
+        self._end_generation(at_once=True)
         self._current = None
         if self._job is not None:
             self._job.cancel()
 
-    def _end_attempt(self, *, at_once: bool) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None and self._current is not None:
-            self._current[0].host.end_beside(attempt, at_once=at_once)
+    def _end_generation(self, *, at_once: bool) -> None:
+        generation, self._generation = self._generation, None
+        if generation is not None and self._current is not None:
+            self._current[0].host.end_beside(generation, at_once=at_once)
 
     async def _run(self) -> None:
         while True:
@@ -209,9 +209,9 @@ class Verifier:
             await self._unchanged(case)
         except _DroppedError as why:
             return Outcome("pending", str(why))
-        except AttemptFailedError as error:
+        except LoadFailedError as error:
             return Outcome("failed", error.failure.message.partition("\n")[0])
-        except AttemptDiedError as error:
+        except ProcessDiedError as error:
             return Outcome("failed", f"the process {error.ended} while {error.doing}")
         return outcome
 
@@ -242,7 +242,7 @@ class Verifier:
 
     async def _unchanged(self, case: Case) -> None:
         try:
-            now = await asyncio.to_thread(case_of, case.attempt, case.snapshot)
+            now = await asyncio.to_thread(case_of, case.spec, case.serving)
         except ChangedError:
             now = None
         if now is None or now.key != case.key:
@@ -251,56 +251,53 @@ class Verifier:
     async def _fresh(self, host: Host, case: Case, count: int) -> Snapshot:
         """The fresh load number ``count``; those that were made before are not made again."""
         while len(case.fresh) < count:
-            attempt = self._new(host, case, fresh_because=_FRESH, hash_seed=case.hash_seed)
-            case.fresh.append(await self._load(case, attempt))
+            fresh = await self._load(host, case, _FRESH)
+            case.fresh.append(fresh.snapshot)
         return case.fresh[count - 1]
 
     async def _forked(self, host: Host, case: Case) -> tuple[Snapshot, str]:
         """Another forked load, and what was preloaded where it was forked."""
-        attempt = self._new(host, case)
-        snapshot = await self._load(case, attempt)
-        if not attempt.forked:
+        forked = await self._load(host, case)
+        if not forked.process.forked:
             raise _DroppedError("it cannot be forked any more")
-        assert attempt.placed is not None
-        return snapshot, attempt.placed.profile
+        return forked.snapshot, forked.process.profile
 
-    def _new(self, host: Host, case: Case, **more: str) -> Attempt:
-        spec = case.attempt.spec
-        spec = replace(
-            spec, limits=replace(spec.limits, nice=_NICE), kill=KillScope.TREE
-        )  # what it starts as a daemon must not be there twice
-        log = MarkedLog(host.log)
-        attempt = Attempt(spec, case.snapshot.generation, self._services, log, **more)
-        attempt.prepared = case.attempt.prepared
-        return attempt
-
-    async def _load(self, case: Case, attempt: Attempt) -> Snapshot:
+    async def _load(self, host: Host, case: Case, fresh_because: str = "") -> Serving:
         """Load and end it; raises ``_DroppedError`` when that takes more time than there is."""
-        self._attempt = attempt
+        spec = replace(
+            case.spec, limits=replace(case.spec.limits, nice=_NICE), kill=KillScope.TREE
+        )  # what it starts as a daemon must not be there twice
+        generation = self._generation = Generation(
+            spec, case.snapshot.generation, self._services, MarkedLog(host.log)
+        )
+        seed = case.hash_seed if fresh_because else ""
         whole = self._spare.left >= self.pace.allowance
-        loading = asyncio.create_task(attempt.load(lambda: None))
-        loading.add_done_callback(_retrieve)
+        loading = asyncio.create_task(
+            generation.load(
+                case.serving.launch.prepared, fresh_because=fresh_because, hash_seed=seed
+            )
+        )
+        loading.add_done_callback(retrieve)
         used, finished = 0.0, False
         try:
             while not loading.done():
                 await asyncio.wait([loading], timeout=_SAMPLE)
-                used = self._charge(attempt, used)
+                used = await self._charge(generation, used)
                 if self._spare.left <= 0 and not loading.done():
                     self._too_large(case, whole=whole)
-            snapshot, finished = loading.result(), True
+            serving, finished = loading.result(), True
         finally:
             loading.cancel()
-            self._charge(attempt, used)
-            self._end_attempt(at_once=not finished)
-        if attempt.placed is not None:
-            await asyncio.wait([attempt.placed.exited])
-        return snapshot
+            await self._charge(generation, used)
+            self._end_generation(at_once=not finished)
+        await asyncio.wait([serving.process.exited])
+        return serving
 
-    def _charge(self, attempt: Attempt, charged: float) -> float:
+    async def _charge(self, generation: Generation, charged: float) -> float:
         """Put what it used beyond ``charged`` to the account; what it used in all."""
-        if attempt.placed is None or not attempt.alive:
+        if generation.process is None or not generation.alive:
             return charged
-        used = max(procfs.cpu_seconds(attempt.placed.pid), charged)
+        used = max(await generation.process.spent(), charged)
         self._spare.spend(used - charged)
         return used
 
@@ -308,7 +305,7 @@ class Verifier:
         seconds = f"{self.pace.allowance:g} s of processor time"
         if whole:
             failure = Failure("timeout", f"loading it takes more than {seconds}")
-            raise AttemptFailedError(failure)
+            raise LoadFailedError(failure)
         self._large.add(case.key)
         raise _DroppedError(f"it waits until it may use {seconds}")
 
@@ -334,9 +331,3 @@ def _names(difference: SnapshotDiff, first: str = "") -> str:
     shown = [f"{key[:_MAX_SHOWN]} ({what})" for key, what in found[:_SHOWN]]
     more = len(found) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    # Nobody may be left to collect it.
-    if not task.cancelled():
-        task.exception()

@@ -78,7 +78,7 @@ def headline(location: LocationStatus) -> str:
 
 
 def remedy(location: LocationStatus) -> str | None:
-    """What to do about the newest attempt's failure, or None when nobody can tell."""
+    """What to do about the newest generation's failure, or None when nobody can tell."""
     failure = location["failure"]
     if failure is None:
         return None
@@ -116,7 +116,7 @@ def render(
     log_lines: int = 0,
     with_headline: bool = True,
 ) -> list[str]:
-    """The lines of the newest attempt's failure, without indentation; empty when it has none.
+    """The lines of the newest generation's failure, without indentation; empty when it has none.
 
     ``traceback`` gives the whole of it instead of the user's own frames; ``log_lines`` that many
     last lines of the log, when the document has them.

@@ -22,19 +22,10 @@ from typing import Any
 
 from runner_shim import wire
 from supervisor.processes import orphans
-from supervisor.processes.launcher import (
-    BOOT,
-    LaunchError,
-    LaunchRequest,
-    Pipes,
-    Placed,
-    SpawnLauncher,
-    open_pipes,
-    spawn,
-    tell_start,
-)
-from supervisor.processes.process import Output, Process
+from supervisor.processes.launcher import FORKED, LaunchError, LaunchSpec, Output
+from supervisor.processes.process import Process
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.spawn import BOOT, Pipes, SpawnLauncher, open_pipes, spawn, tell_start
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.running_time import RunningTime, limit
 
@@ -78,7 +69,7 @@ class Patience:
 class Forkserver:
     """A forkserver that preloads ``modules``; it is started in a slot of its own.
 
-    ``request`` is the first of those that it is for: its interpreter, overlay and variables count.
+    ``spec`` is the first of those that it is for: its interpreter, overlay and variables count.
     ``left_out`` maps libraries that cannot be preloaded to the reasons; what imports them is not
     preloaded either. ``output`` gets what the process prints. ``preloaded`` and ``gone`` (modules
     that the libraries do not have any more) are complete once ``ready`` has returned.
@@ -88,7 +79,7 @@ class Forkserver:
 
     def __init__(
         self,
-        request: LaunchRequest,
+        spec: LaunchSpec,
         modules: list[str],
         slots: StartLimiter,
         output: Output,
@@ -99,8 +90,8 @@ class Forkserver:
         self.preloaded: list[str] = []
         self.gone: list[str] = []
         self.left_out = dict(left_out or {})
-        self._seeded = "PYTHONHASHSEED" not in request.environ
-        self.hash_seed = request.environ.get("PYTHONHASHSEED") or _any_seed()
+        self._seeded = "PYTHONHASHSEED" not in spec.environ
+        self.hash_seed = spec.environ.get("PYTHONHASHSEED") or _any_seed()
         self._waiting = 0
         self._warmed = False
         self._modules = modules
@@ -112,8 +103,11 @@ class Forkserver:
         self._control: socket.socket | None = None
         self._lock = asyncio.Lock()
         self._closing = False
+        self._reaping = (
+            self._reap
+        )  # one object for all its children, of which there may be very many
         self._unwanted: set[asyncio.Task[None]] = set()
-        self._starting = asyncio.create_task(self._warm_up(request, slots))
+        self._starting = asyncio.create_task(self._warm_up(spec, slots))
         self._starting.add_done_callback(_retrieve)
 
     @property
@@ -151,9 +145,9 @@ class Forkserver:
         finally:
             self._waiting -= 1
 
-    async def fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Placed:
+    async def fork(self, spec: LaunchSpec, cold: SpawnLauncher) -> Process:
         """Fork one shim; raises ``UnfitError``, ``ForkserverGoneError`` or ``LaunchError``."""
-        forking = asyncio.create_task(self._fork(request, cold))
+        forking = asyncio.create_task(self._fork(spec, cold))
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
@@ -173,41 +167,41 @@ class Forkserver:
             await asyncio.wait(self._unwanted)
         async with self._lock:
             if self._process is not None and not self._process.exited.done():
-                self._process.kill_leader(signal.SIGKILL)
+                self._process.kill_leader()
                 await asyncio.shield(self._process.exited)
             if self._control is not None:
                 self._control.close()
 
     # Starting.
 
-    async def _warm_up(self, request: LaunchRequest, slots: StartLimiter) -> None:
+    async def _warm_up(self, spec: LaunchSpec, slots: StartLimiter) -> None:
         # The one that most locations wait for goes first.
         async with slots.take(lambda: float(self._waiting)):
-            self._start(request)
+            self._start(spec)
             await self._preload()
             self._warmed = True
 
-    def _start(self, request: LaunchRequest) -> None:
+    def _start(self, spec: LaunchSpec) -> None:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:  # a shortage that passes
             raise ForkserverGoneError(f"it cannot be started: {error}") from None
         ours.setblocking(False)
         self._control = ours
-        title = f"forkserver {request.environment_name}"
-        command = [str(request.executable), "-u", str(BOOT), title.ljust(_TITLE_WIDTH)]
+        title = f"forkserver {spec.prepared.environment.name}"
+        command = [str(spec.prepared.executable), "-u", str(BOOT), title.ljust(_TITLE_WIDTH)]
         with theirs:
             try:
                 self._process, lifeline = spawn(
                     command,
                     {
-                        **request.environ,
-                        orphans.VARIABLE: orphans.UNMARKED,
+                        **spec.environ,
+                        orphans.VARIABLE: orphans.NO_TOKEN,
                         "PYTHONHASHSEED": self.hash_seed,
                     },
                     output=self._output,
                     reaper=self._reaper,
-                    method="forkserver",
+                    method=FORKED,
                     pass_fds=(theirs.fileno(),),
                 )
             except LaunchError as error:
@@ -216,7 +210,9 @@ class Forkserver:
                 if isinstance(error, OSError) and error.errno in _SHORTAGES:
                     raise ForkserverGoneError(f"it cannot be started: {error}") from None
                 raise UnfitError(f"the forkserver cannot be started: {error}") from None
-            tell_start(lifeline, request.overlay, control=theirs.fileno(), seeded=self._seeded)
+            tell_start(
+                lifeline, spec.prepared.overlay, control=theirs.fileno(), seeded=self._seeded
+            )
 
     async def _preload(self) -> None:
         module = ""
@@ -230,6 +226,7 @@ class Forkserver:
                         if answer["type"] == "preloaded":
                             break
                         module = str(answer.get("module"))
+                        await asyncio.sleep(0)  # very many may lie there already
                     self.preloaded.extend(answer.get("modules", ()))
                     self.gone.extend(answer.get("gone", ()))
                     module = ""
@@ -271,47 +268,48 @@ class Forkserver:
 
     # Forking.
 
-    async def _fork(self, request: LaunchRequest, cold: SpawnLauncher) -> Process:
+    async def _fork(self, spec: LaunchSpec, cold: SpawnLauncher) -> Process:
         message = {
             "type": "fork",
-            "name": request.name,
-            "instance": request.instance,
-            "address": request.address,
-            "mark": request.mark,
+            "name": spec.name,
+            "instance": spec.instance,
+            "address": spec.address,
+            "token": spec.token,
         }
         with open_pipes() as pipes:
             answer = await self._ask(message, pipes.theirs)
             pid = answer.get("pid")
             if answer["type"] != "forked" or not isinstance(pid, int):
                 raise LaunchError(f"the forkserver cannot fork: {answer.get('error')}")
-        process = self._child(pid, pipes, request)
+        process = self._child(pid, pipes, spec)
         process.hash_seed = self.hash_seed
         process.profile = self._profile()
-        process.limit(request.limits, cold.descriptors, cold.cgroups)
+        process.limit(spec.limits, cold.descriptors, cold.cgroups)
         return process
 
     def _profile(self) -> str:
         """A digest of what it has preloaded, in that order."""
         return hashlib.sha256("\0".join(self.preloaded).encode()).hexdigest()
 
-    def _child(self, pid: int, pipes: Pipes, request: LaunchRequest) -> Process:
-        async def reap() -> int | None:
-            try:
-                status = (await self._ask({"type": "reap", "pid": pid})).get("status")
-            except (UnfitError, ForkserverGoneError):
-                return await self._reap_adopted(pid)
-            return status if isinstance(status, int) else None
-
+    def _child(self, pid: int, pipes: Pipes, spec: LaunchSpec) -> Process:
         return Process(
             pid,
-            pipes={pipes.output: "out", pipes.errors: "err"},
+            pipes=(pipes.output, pipes.errors),
             lifeline=pipes.lifeline,
-            output=request.output,
-            reap=reap,
-            method="forkserver",
+            output=spec.output,
+            reap=self._reaping,
+            method=FORKED,
             reaper=self._reaper,
-            tree=request.tree,
+            tree=spec.tree,
         )
+
+    async def _reap(self, pid: int) -> int | None:
+        """The wait status of a child of it that has ended."""
+        try:
+            status = (await self._ask({"type": "reap", "pid": pid})).get("status")
+        except (UnfitError, ForkserverGoneError):
+            return await self._reap_adopted(pid)
+        return status if isinstance(status, int) else None
 
     async def _reap_adopted(self, pid: int) -> int | None:
         """The wait status of a child that outlived the forkserver; ours if we are its subreaper."""
@@ -328,7 +326,7 @@ class Forkserver:
 
     def _abandon(self) -> None:
         if self._process is not None:
-            self._process.kill(signal.SIGKILL)
+            self._process.kill()
 
     async def _ask(
         self, message: dict[str, Any], descriptors: tuple[int, ...] = ()
@@ -385,7 +383,7 @@ class Forkserver:
 async def _discard(forking: asyncio.Task[Process]) -> None:
     with contextlib.suppress(UnfitError, ForkserverGoneError, LaunchError):
         process = await forking
-        process.kill(signal.SIGKILL)
+        process.kill()
         await asyncio.shield(process.exited)
 
 

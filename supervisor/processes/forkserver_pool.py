@@ -28,10 +28,15 @@ from supervisor.processes.forkserver import (
     UnfitError,
     UnfitLibrariesError,
 )
-from supervisor.processes.launcher import LaunchRequest, Placed, SpawnLauncher
+from supervisor.processes.launcher import (
+    Launcher,
+    LaunchSpec,
+    Output,
+)
 from supervisor.processes.preload_guess import sources_of
 from supervisor.processes.preload_profile import PreloadProfile
-from supervisor.processes.process import Output, has_pidfds
+from supervisor.processes.process import Process, has_pidfds
+from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.specs import StartMethod
 
@@ -51,7 +56,7 @@ _SHOWN = 3
 Key = tuple[str, str, frozenset[tuple[str, str]], tuple[str, ...] | None, str]
 
 
-class ForkserverPool:
+class ForkserverPool(Launcher):
     """Forks where that is safe, and starts fresh processes (``cold``) where it is not.
 
     ``log(name)`` gives the output of a forkserver somewhere to go. ``installed(prefix)`` is a
@@ -79,33 +84,33 @@ class ForkserverPool:
         self._packages: dict[Path, str] = {}
         self._guesses: dict[str, tuple[str, ...]] = {}
         self._looking = asyncio.Lock()
-        self._outgrown: dict[Key, LaunchRequest] = {}
+        self._outgrown: dict[Key, LaunchSpec] = {}
         self._calm: asyncio.TimerHandle | None = None
         self._warming: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def prepare(self, request: LaunchRequest) -> None:
-        """Have the request's forkserver started and warm; concurrent callers wait for one start."""
-        if self._why_cold(request) is None:
+    async def prepare(self, spec: LaunchSpec) -> None:
+        """Have the spec's forkserver started and warm; concurrent callers wait for one start."""
+        if self._why_cold(spec) is None:
             try:
-                await self._ready(request)
+                await self._ready(spec)
             except ForkserverGoneError:
                 return  # whoever starts next tries another one
             except UnfitError as error:
-                self._give_up(_key(request), str(error))
+                self._give_up(_key(spec), str(error))
 
-    async def start(self, request: LaunchRequest) -> Placed:
+    async def start(self, spec: LaunchSpec) -> Process:
         """Place one shim; raises ``LaunchError``."""
         for _ in range(_TRIES):
-            why = self._why_cold(request)
+            why = self._why_cold(spec)
             if why is not None:
                 break
             try:
-                server = await self._ready(request)
+                server = await self._ready(spec)
                 try:
-                    forked = await server.fork(request, self._cold)
+                    forked = await server.fork(spec, self._cold)
                 except ForkserverGoneError:  # it may not know so itself yet
-                    self._drop(_key(request), server)
+                    self._drop(_key(spec), server)
                     raise
                 forked.reason = _without(server.left_out)
                 return forked
@@ -113,53 +118,53 @@ class ForkserverPool:
                 why = f"the forkserver ended {_TRIES} times in a row"
             except UnfitError as error:
                 why = str(error)
-                self._give_up(_key(request), why)
+                self._give_up(_key(spec), why)
             # It may have forked before it ended: that child must not be taken for the next one.
-            if request.anew is not None:
-                request = replace(request, instance=request.anew())
-        placed = await self._cold.start(request)
-        placed.reason = why or ""
-        return placed
+            if spec.anew is not None:
+                spec = replace(spec, instance=spec.anew())
+        process = await self._cold.start(spec)
+        process.reason = why or ""
+        return process
 
-    def condemn(self, request: LaunchRequest, reason: str) -> None:
-        """Fork no more for the environment of ``request``."""
-        self._give_up(_key(request), reason)
+    def condemn(self, spec: LaunchSpec, reason: str) -> None:
+        """Fork no more for the environment of ``spec``."""
+        self._give_up(_key(spec), reason)
 
-    def refuse(self, request: LaunchRequest, reason: str) -> None:
-        """Fork no more for the location of ``request``, until the environment changes."""
-        self._refused.setdefault(_key(request), {})[request.name] = reason
+    def refuse(self, spec: LaunchSpec, reason: str) -> None:
+        """Fork no more for the location of ``spec``, until the environment changes."""
+        self._refused.setdefault(_key(spec), {})[spec.name] = reason
 
-    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
+    def learn(self, spec: LaunchSpec, report: Mapping[str, Any]) -> None:
         """A location of this environment imported the modules that its report names."""
         installed, preloaded = report.get("installed", ()), report.get("preloaded", ())
-        self._learned.add(request.environment_key, request.name, [*preloaded, *installed])
-        server = self._servers.get(_key(request))
+        self._learned.add(spec.prepared.environment.key, spec.name, [*preloaded, *installed])
+        server = self._servers.get(_key(spec))
         if server is not None:
             server.has(preloaded)
-        if request.preload is None:
-            self._look_outgrown(request)
+        if spec.preload is None:
+            self._look_outgrown(spec)
 
-    def _look_outgrown(self, request: LaunchRequest) -> None:
-        """Have the forkserver of ``request`` replaced soon when it lacks some of what is known."""
-        key = _key(request)
+    def _look_outgrown(self, spec: LaunchSpec) -> None:
+        """Have the forkserver of ``spec`` replaced soon when it lacks some of what is known."""
+        key = _key(spec)
         server = self._servers.get(key)
-        known = self._learned.modules(request.environment_key, ())
+        known = self._learned.modules(spec.prepared.environment.key, ())
         if server is None or server.knows(set(known)):
             return
-        self._outgrown[key] = request
+        self._outgrown[key] = spec
         if self._calm is not None:
             self._calm.cancel()
         self._calm = asyncio.get_running_loop().call_later(_CALM, self._grow)
 
-    def warm(self, request: LaunchRequest) -> None:
+    def warm(self, spec: LaunchSpec) -> None:
         """Start the forkserver in the background if there is none: the next reload will want it."""
-        server = self._servers.get(_key(request))
-        if self._why_cold(request) is None and (server is None or not server.usable):
-            _keep(self._warming, self.prepare(request))
+        server = self._servers.get(_key(spec))
+        if self._why_cold(spec) is None and (server is None or not server.usable):
+            _keep(self._warming, self.prepare(spec))
 
-    def keep_only(self, requests: list[LaunchRequest]) -> None:
-        """End the forkservers that none of ``requests`` would use."""
-        wanted = {_key(one) for one in requests}
+    def keep_only(self, specs: list[LaunchSpec]) -> None:
+        """End the forkservers that none of ``specs`` would use."""
+        wanted = {_key(one) for one in specs}
         self._forget([key for key in self._keys() if key not in wanted])
 
     def replace(self, executable: Path) -> None:
@@ -183,103 +188,106 @@ class ForkserverPool:
     def _keys(self) -> set[Key]:
         return {*self._servers, *self._unfit, *self._refused}
 
-    def _server(self, request: LaunchRequest) -> Forkserver:
-        key = _key(request)
+    def _server(self, spec: LaunchSpec) -> Forkserver:
+        key = _key(spec)
         server = self._servers.get(key)
         if server is not None and not server.usable:
             self._drop(key, server)
             server = None
         if server is None:
-            server = self._servers[key] = self._new(request)
+            server = self._servers[key] = self._new(spec)
         return server
 
-    def _new(self, request: LaunchRequest) -> Forkserver:
-        key = request.environment_key
+    def _new(self, spec: LaunchSpec) -> Forkserver:
+        key = spec.prepared.environment.key
         modules = (
             self._learned.modules(key, self._guesses.get(key, ()))
-            if request.preload is None
-            else list(request.preload)
+            if spec.preload is None
+            else list(spec.preload)
         )
-        output = self._log(request.environment_name)
-        left_out = self._learned.left_out(key, self._packages.get(request.executable, ""))
+        output = self._log(spec.prepared.environment.name)
+        left_out = self._learned.left_out(key, self._packages.get(spec.prepared.executable, ""))
         return Forkserver(
-            request, modules, self._slots, output, self._cold.reaper, self.patience, left_out
+            spec, modules, self._slots, output, self._cold.reaper, self.patience, left_out
         )
 
-    async def _ready(self, request: LaunchRequest) -> Forkserver:
-        """The forkserver of ``request`` once it is warm: the first that needs to leave nothing out.
+    async def _ready(self, spec: LaunchSpec) -> Forkserver:
+        """The forkserver of ``spec`` once it is warm: the first that needs to leave nothing out.
 
         Raises ``UnfitError`` or ``ForkserverGoneError``.
         """
         for _ in range(_ROUNDS):
-            await self._look(request)
-            server = self._server(request)
+            await self._look(spec)
+            server = self._server(spec)
             try:
-                if await self._warm(request, server):
+                if await self._warm(spec, server):
                     return server
             except ForkserverGoneError:
-                self._drop(_key(request), server)
+                self._drop(_key(spec), server)
                 raise
-            self._drop(_key(request), server)
+            self._drop(_key(spec), server)
         raise UnfitError(f"libraries were found to be unfit {_ROUNDS} times in a row")
 
-    async def _warm(self, request: LaunchRequest, server: Forkserver) -> bool:
+    async def _warm(self, spec: LaunchSpec, server: Forkserver) -> bool:
         """False when some of its libraries are unfit, which is known then."""
-        key = request.environment_key
+        key = spec.prepared.environment.key
         try:
             await server.ready()
         except UnfitLibrariesError as error:
             if error.left_out.keys() <= server.left_out.keys():
                 raise UnfitError(str(error)) from None  # that was of no use
-            packages = self._packages.get(request.executable, "")
+            packages = self._packages.get(spec.prepared.executable, "")
             self._learned.leave_out(key, packages, error.left_out)
             return False
-        if request.preload is None:
+        if spec.preload is None:
             self._learned.forget(key, server.gone)
         return True
 
-    async def _look(self, request: LaunchRequest) -> None:
-        """Have what a forkserver for ``request`` is made from looked at."""
-        if self._looked(request):
+    async def _look(self, spec: LaunchSpec) -> None:
+        """Have what a forkserver for ``spec`` is made from looked at."""
+        if self._looked(spec):
             return
         async with self._looking:  # many that begin together look once
             await self._learned.opened()
-            if self._looked(request):
+            if self._looked(spec):
                 return
-            guess, packages = await asyncio.to_thread(self._found, request)
-            self._packages[request.executable] = packages
-            self._guesses[request.environment_key] = guess
+            guess, packages = await asyncio.to_thread(self._found, spec)
+            self._packages[spec.prepared.executable] = packages
+            self._guesses[spec.prepared.environment.key] = guess
 
-    def _found(self, request: LaunchRequest) -> tuple[tuple[str, ...], str]:
-        """What the source of ``request`` imports, and the fingerprint of the packages."""
-        guess = () if request.target is None else sources_of(request.target).imports
-        return guess, self._installed(request.executable.parent.parent)
+    def _found(self, spec: LaunchSpec) -> tuple[tuple[str, ...], str]:
+        """What the source of ``spec`` imports, and the fingerprint of the packages."""
+        guess = () if spec.target is None else sources_of(spec.target).imports
+        return guess, self._installed(spec.prepared.executable.parent.parent)
 
-    def _looked(self, request: LaunchRequest) -> bool:
-        return request.executable in self._packages and request.environment_key in self._guesses
+    def _looked(self, spec: LaunchSpec) -> bool:
+        return (
+            spec.prepared.executable in self._packages
+            and spec.prepared.environment.key in self._guesses
+        )
 
     def _grow(self) -> None:
         self._calm = None
-        for key, request in self._outgrown.items():
+        for key, spec in self._outgrown.items():
             server = self._servers.get(key)
             if server is not None and server.usable:
-                _keep(self._warming, self._outgrow(key, request, server))
+                _keep(self._warming, self._outgrow(key, spec, server))
         self._outgrown.clear()
 
-    async def _outgrow(self, key: Key, request: LaunchRequest, old: Forkserver) -> None:
+    async def _outgrow(self, key: Key, spec: LaunchSpec, old: Forkserver) -> None:
         """Put one that has preloaded all that is known in the place of ``old``."""
-        await self._look(request)
-        new = self._new(request)
+        await self._look(spec)
+        new = self._new(spec)
         try:
-            while not await self._warm(request, new):
+            while not await self._warm(spec, new):
                 self._retire(new)
-                await self._look(request)
-                new = self._new(request)
+                await self._look(spec)
+                new = self._new(spec)
             # Unless things went on meanwhile.
             if self._servers.get(key) is old:
                 self._drop(key, old)
                 self._servers[key] = new
-            self._look_outgrown(request)  # more may have been learned while it was warmed up
+            self._look_outgrown(spec)  # more may have been learned while it was warmed up
         except ForkserverGoneError:
             return
         except UnfitError as error:
@@ -289,15 +297,15 @@ class ForkserverPool:
             if self._servers.get(key) is not new:
                 self._retire(new)
 
-    def _why_cold(self, request: LaunchRequest) -> str | None:
-        if request.start_method is StartMethod.SPAWN:
-            return request.start_method_reason or "start_method: spawn"
+    def _why_cold(self, spec: LaunchSpec) -> str | None:
+        if spec.start_method is StartMethod.SPAWN:
+            return spec.start_method_reason or "start_method: spawn"
         if sys.platform != "linux":
             return "forkservers need Linux"
         if not has_pidfds():
             return "forkservers need pidfd_open(2), which is refused here"
-        key = _key(request)
-        return self._unfit.get(key) or self._refused.get(key, {}).get(request.name)
+        key = _key(spec)
+        return self._unfit.get(key) or self._refused.get(key, {}).get(spec.name)
 
     def _give_up(self, key: Key, reason: str) -> None:
         self._forget([key])
@@ -327,13 +335,13 @@ def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> No
     task.add_done_callback(tasks.discard)
 
 
-def _key(request: LaunchRequest) -> Key:
+def _key(spec: LaunchSpec) -> Key:
     return (
-        str(request.executable),
-        str(request.overlay),
-        frozenset(request.environ.items()),
-        request.preload,
-        request.place,
+        str(spec.prepared.executable),
+        str(spec.prepared.overlay),
+        frozenset(spec.environ.items()),
+        spec.preload,
+        spec.prepared.place,
     )
 
 

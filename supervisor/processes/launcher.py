@@ -1,48 +1,50 @@
-"""How a shim comes to life: the seam, and its first maker, fresh processes.
+"""The launcher's seam: how a shim comes to life and ends, whatever starts it and wherever that is.
 
-Owns the ``Launcher`` protocol and ``SpawnLauncher``. A started shim is a ``Placed``: its ``exited``
-future tells how it ended, and ``kill`` reaches its whole session, so what user code spawned goes
-with it (``process``). Decides nothing: when to start or kill is the location's business.
+Owns the contract: what a launcher is asked (``LaunchSpec``), what it gives back (``ShimProcess``) and
+what both promise. Starts nothing. Fresh processes are ``spawn``'s, forked ones ``forkserver_pool``'s;
+tests/processes/test_launchers.py holds each of them to this contract.
 
-The shim leads a session of its own. Its standard input carries one start message and then stays
-open as the lifeline (runner_shim/boot.py); its output goes to the capture that it was given.
+What the contract does not assume: that the process is a child of the supervisor, that it shares a
+disk or a clock with it, or that its process id means anything here. So orders (``terminate``, ``kill``,
+``dump``) return at once and need no answer, questions (``usage``, ``spent``, ``stopped``) are awaited,
+durations come as durations, and the paths of a ``PreparedEnvironment`` are those of the host where it
+was made: they are shown to people and handed back to that host, never opened here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import runner_shim
-from supervisor.descriptors import no_room
+import envs
 from supervisor.processes import orphans
-from supervisor.processes.limits import Cgroups
-from supervisor.processes.process import Exit, Output, Process
-from supervisor.processes.reaper import Reaper
 from supervisor.specs import KillScope, Limits, StartMethod, Target
 
 __all__ = [
-    "BOOT",
+    "FORKED",
+    "SPAWNED",
+    "Exit",
     "LaunchError",
-    "LaunchRequest",
+    "LaunchSpec",
     "Launcher",
-    "Pipes",
-    "Placed",
-    "SpawnLauncher",
-    "open_pipes",
-    "spawn",
-    "tell_start",
+    "Output",
+    "PreparedEnvironment",
+    "ShimProcess",
+    "Usage",
 ]
 
-BOOT = Path(runner_shim.__file__).with_name("boot.py")
+Output = Callable[[str, bytes], None]
+"""Gets what a process prints: the stream, ``out`` or ``err``, and the bytes."""
+
+SPAWNED = "spawn"
+FORKED = "forkserver"
+"""Values of ``ShimProcess.method``."""
 
 
 class LaunchError(Exception):
@@ -50,36 +52,100 @@ class LaunchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchRequest:
+class Exit:
+    """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
+
+    Both are None when nobody was left to tell. ``limit`` names the limit at which it was killed.
+    """
+
+    status: int | None
+    signal: int | None
+    limit: str = ""
+
+    @classmethod
+    def from_wait(cls, status: int | None) -> Exit:
+        """From what waitpid(2) says; None where it could not be asked."""
+        if status is None:
+            return cls(None, None)
+        if os.WIFSIGNALED(status):
+            return cls(None, os.WTERMSIG(status))
+        return cls(os.WEXITSTATUS(status), None)
+
+    @property
+    def clean(self) -> bool:
+        """True for exit status 0."""
+        return self.status == 0
+
+    def __str__(self) -> str:
+        if self.limit:
+            return f"was killed at its {self.limit}"
+        if self.signal is not None:
+            try:
+                name = signal.Signals(self.signal).name
+            except ValueError:
+                name = f"signal {self.signal}"
+            return f"was killed by {name}"
+        if self.status is None:
+            return "ended, nobody knows how"
+        return f"exited with status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process takes: ``rss`` and ``uss`` in bytes, processor seconds since it began, and per
+    cent of one core since the last look; ``uss`` is None where it was not asked for or is not told."""
+
+    rss: int
+    cpu_seconds: float
+    cpu_percent: float
+    uss: int | None = None
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class PreparedEnvironment:
+    """An environment that exists where processes are started.
+
+    ``environment.key`` is its fingerprint. ``overlay`` is the directory with pyzmq and msgpack, or
+    None when the environment has them itself; ``environ`` are the variables that processes get in
+    it. ``place`` is where its interpreter really is: it may be reached through links that lead
+    elsewhere one day.
+    """
+
+    environment: envs.Environment
+    overlay: Path | None
+    environ: Mapping[str, str] = field(repr=False)
+    place: str = ""
+
+    @property
+    def executable(self) -> Path:
+        """Its interpreter."""
+        return self.environment.interpreter.executable
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
     """Everything a launcher needs to bring one shim to life.
 
     ``name`` is the location's, shown in ``ps``. ``address`` and ``instance`` are for its hello.
-    ``overlay`` is the directory with pyzmq and msgpack, or None. ``environ`` is the whole
-    environment. ``output(stream, data)`` gets what it prints, ``stream`` being ``out`` or ``err``.
-    ``kill`` says what ends with it.
+    ``variables`` are the location's own, beside those of the ``prepared`` environment.
+    ``output(stream, data)`` gets what it prints. ``kill`` says what ends with it.
 
-    The rest is for launchers that keep environments warm: ``environment_key`` is the fingerprint of
-    the environment, ``place`` where the executable really is: it may be reached through links that
-    lead elsewhere one day, ``start_method`` what was asked for (and why, when it was not the operator),
-    ``target`` what is going to be loaded, whose source names libraries, ``preload`` what the operator
-    wants preloaded (None: what is learned). ``anew()`` gives another ``instance``, for a second try after
-    one of which nobody knows whether it came to life. ``hash_seed`` is what a fresh process has for
-    PYTHONHASHSEED while it starts, and not in the variables that user code sees; one of ``environ``
-    wins ("": none).
+    ``start_method`` is what was asked for, and ``start_method_reason`` why, when it was not the
+    operator. The rest is for launchers that keep environments warm: ``target`` is what is going to
+    be loaded, whose source names libraries, ``preload`` what the operator wants preloaded (None: what
+    is learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody
+    knows whether it came to life. ``hash_seed`` is what a fresh process has for PYTHONHASHSEED while
+    it starts, and not in the variables that user code sees; one of ``environ`` wins ("": none).
     """
 
     name: str
     instance: str
     address: str
-    executable: Path
-    overlay: Path | None
-    environ: Mapping[str, str] = field(repr=False)
+    prepared: PreparedEnvironment
     limits: Limits
     output: Output
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     kill: KillScope = KillScope.SESSION
-    environment_name: str = ""
-    environment_key: str = ""
-    place: str = ""
     start_method: StartMethod = StartMethod.AUTO
     start_method_reason: str = ""
     target: Target | None = None
@@ -88,201 +154,116 @@ class LaunchRequest:
     hash_seed: str = ""
 
     @property
-    def mark(self) -> str:
+    def environ(self) -> Mapping[str, str]:
+        """All its variables, but for the token."""
+        if not self.variables:
+            return self.prepared.environ
+        return {**self.prepared.environ, **self.variables}
+
+    @property
+    def token(self) -> str:
         """By which its descendants are known (``supervisor.processes.orphans``)."""
-        return orphans.mark_of(self.name, self.instance)
+        return orphans.token_of(self.name, self.instance)
 
     @property
     def tree(self) -> str:
-        """The mark of what is to end with it wherever that is, or ""."""
-        return self.mark if self.kill is KillScope.TREE else ""
+        """The token of what is to end with it wherever that is, or ""."""
+        return self.token if self.kill is KillScope.TREE else ""
 
 
-class Placed(Protocol):
-    """A shim's process as the supervisor sees it.
+class ShimProcess(ABC):
+    """A shim's process, from when it was started until long after it has ended.
 
-    ``limits`` maps each limit that it has to what enforces it (``supervisor.processes.limits``). Of a forked
-    one, ``profile`` is a digest of what was preloaded, and ``hash_seed`` the PYTHONHASHSEED that its
-    forkserver was given; "" where there is none.
+    ``pid`` is its process id on its host, to be shown and compared, never signalled. ``method`` says
+    how it was started and ``reason`` why so, "" when that is as it should be. ``limits`` maps each
+    limit in force to what enforces it (``supervisor.processes.limits``). Of a forked one, ``profile``
+    is a digest of what was preloaded, and ``hash_seed`` the PYTHONHASHSEED that its forkserver was
+    given; "" where there is none.
+
+    ``exited`` is done with an ``Exit`` once the process has ended and nothing is left of it that is
+    to end with it: its session, under ``kill: tree`` all its descendants. All that it printed has
+    been given to ``output`` by then. It is never cancelled and never fails.
+
+    A handle of runs will add to this, in its own class, ``start_run(order)``, ``read(offset)``,
+    ``cancel`` and ``lock_held``: a run outlives its shim and the supervisor, so it is known by its
+    journal and its lock, not by this handle.
     """
 
-    pid: int
-    method: str
-    reason: str
-    profile: str
-    hash_seed: str
-    limits: Mapping[str, str]
-    exited: asyncio.Future[Exit]
+    __slots__ = ("exited", "hash_seed", "limits", "method", "pid", "profile", "reason")
 
-    def kill(self, number: int) -> None:
-        """Send a signal to the whole session; no error when it is gone."""
+    def __init__(self, pid: int, method: str, reason: str = "") -> None:
+        self.pid = pid
+        self.method = method
+        self.reason = reason
+        self.profile = self.hash_seed = ""
+        self.limits: Mapping[str, str] = {}
+        self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
-    def kill_leader(self, number: int) -> None:
-        """Send a signal to the shim alone; no error when it is gone."""
+    @property
+    def forked(self) -> bool:
+        """True when it came out of a forkserver."""
+        return self.method == FORKED
+
+    async def wait(self) -> Exit:
+        """How it ended, once it has; to cancel this does nothing to the process."""
+        return await asyncio.shield(self.exited)
+
+    # Orders. None raises, and none does anything to a process that has ended.
+
+    @abstractmethod
+    def terminate(self) -> None:
+        """Ask it and its session to end (SIGTERM)."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it and its session (SIGKILL)."""
+
+    @abstractmethod
+    def dump(self) -> None:
+        """Have it write the stacks of its threads to its standard error, even if it hangs."""
+
+    # Questions. None raises; one about a process that has ended has an answer, too.
+
+    @abstractmethod
+    async def usage(self, *, detail: bool = False) -> Usage | None:
+        """What it takes, None when that is not to be had; ``uss`` only with ``detail``: it is dear."""
+
+    @abstractmethod
+    async def spent(self) -> float:
+        """Processor seconds of its session so far, children that were collected included."""
+
+    @abstractmethod
+    async def stopped(self) -> bool:
+        """True while a signal (SIGSTOP) or a debugger holds it."""
 
 
-class Launcher(Protocol):
-    """Brings shims to life."""
+class Launcher(ABC):
+    """Brings shims to life.
 
-    async def prepare(self, request: LaunchRequest) -> None:
-        """Do what takes long and is shared by many requests; never fails."""
+    A launcher decides how; when to start or to end one is the caller's business. All of it is used
+    from the event loop's thread, and nothing of it blocks.
+    """
 
-    async def start(self, request: LaunchRequest) -> Placed:
-        """Place one shim; raises ``LaunchError``."""
+    @abstractmethod
+    async def prepare(self, spec: LaunchSpec) -> None:
+        """Do what takes long and is shared by many shims; never fails."""
 
-    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
-        """The shim of ``request`` loaded, and reports what it imported (docs/snapshot.md)."""
+    @abstractmethod
+    async def start(self, spec: LaunchSpec) -> ShimProcess:
+        """Start one shim; raises ``LaunchError``.
 
-    def condemn(self, request: LaunchRequest, reason: str) -> None:
+        When the caller is cancelled meanwhile, nothing of the process remains. Its limits are in
+        force before user code runs.
+        """
+
+    @abstractmethod
+    def learn(self, spec: LaunchSpec, report: Mapping[str, Any]) -> None:
+        """The shim of ``spec`` loaded, and reports what it imported (docs/snapshot.md)."""
+
+    @abstractmethod
+    def condemn(self, spec: LaunchSpec, reason: str) -> None:
         """Shims of this environment must be fresh processes from now on."""
 
-    def refuse(self, request: LaunchRequest, reason: str) -> None:
+    @abstractmethod
+    def refuse(self, spec: LaunchSpec, reason: str) -> None:
         """Shims of this location must be fresh processes from now on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pipes:
-    """The ends of a shim's pipes: ``theirs`` (lifeline, output, errors) and ours."""
-
-    theirs: tuple[int, int, int]
-    lifeline: int
-    output: int
-    errors: int
-
-
-@contextmanager
-def open_pipes() -> Iterator[Pipes]:
-    """Make a shim's pipes; its own ends are closed afterwards, ours too when the body fails."""
-    room = no_room()
-    if room is not None:
-        raise LaunchError(room)
-    opened: list[int] = []
-    try:
-        for _ in range(3):
-            opened.extend(os.pipe())
-        line_read, line_write, out_read, out_write, err_read, err_write = opened
-    except OSError as error:
-        for descriptor in opened:
-            os.close(descriptor)
-        raise LaunchError(f"no pipe can be made: {(error.strerror or '').lower()}") from None
-    theirs = (line_read, out_write, err_write)
-    try:
-        yield Pipes(theirs, line_write, out_read, err_read)
-    except BaseException:
-        for descriptor in (line_write, out_read, err_read):
-            os.close(descriptor)
-        raise
-    finally:
-        for descriptor in theirs:
-            os.close(descriptor)
-
-
-class SpawnLauncher:
-    """A fresh process of the team's interpreter for every shim.
-
-    ``descriptors`` is the soft limit of open files that shims get where their location sets none.
-    ``reaper`` clears up after us. ``cgroups`` are for limits; without any they are rlimits.
-    """
-
-    def __init__(
-        self, reaper: Reaper, descriptors: int | None = None, cgroups: Cgroups | None = None
-    ) -> None:
-        self.reaper = reaper
-        self.descriptors = descriptors
-        self.cgroups = cgroups
-
-    async def prepare(self, request: LaunchRequest) -> None:
-        """Nothing is shared."""
-
-    def learn(self, request: LaunchRequest, report: Mapping[str, Any]) -> None:
-        """A fresh process starts from nothing each time."""
-
-    def condemn(self, request: LaunchRequest, reason: str) -> None:
-        """They are all fresh."""
-
-    def refuse(self, request: LaunchRequest, reason: str) -> None:
-        """They are all fresh."""
-
-    async def start(self, request: LaunchRequest) -> Placed:
-        """Start ``python boot.py NAME`` in a session of its own."""
-        command = [str(request.executable), "-u", str(BOOT), request.name]
-        seed = {"PYTHONHASHSEED": request.hash_seed} if request.hash_seed else {}
-        if request.environ.get("PYTHONHASHSEED"):
-            seed = {}  # the team's own, which its code may see
-        try:
-            placed, lifeline = spawn(
-                command,
-                {**request.environ, **seed, orphans.VARIABLE: request.mark},
-                output=request.output,
-                reaper=self.reaper,
-                method="spawn",
-                tree=request.tree,
-            )
-        except (OSError, ValueError) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            raise LaunchError(
-                f"{request.executable} cannot be started: {(text or str(error)).lower()}"
-            ) from None
-        placed.limit(request.limits, self.descriptors, self.cgroups)
-        tell_start(
-            lifeline,
-            request.overlay,
-            address=request.address,
-            instance=request.instance,
-            seeded=bool(seed),
-        )
-        return placed
-
-
-def spawn(
-    command: list[str],
-    environ: Mapping[str, str],
-    *,
-    output: Output,
-    reaper: Reaper,
-    method: str,
-    tree: str = "",
-    pass_fds: tuple[int, ...] = (),
-) -> tuple[Process, int]:
-    """Start ``command`` in a session of its own; it and the writing end of its lifeline.
-
-    Raises OSError or ValueError when it cannot be started, ``LaunchError`` when there are no pipes.
-    """
-    with open_pipes() as pipes:
-        line, out, errors = pipes.theirs
-        # In this, the main thread, and blocking: it returns once the child has called exec, and
-        # the event loop's own subprocess support would take a thread for each.
-        child = subprocess.Popen(
-            command,
-            stdin=line,
-            stdout=out,
-            stderr=errors,
-            env=environ,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
-        child.returncode = 0  # it is ours to reap
-
-    async def reap() -> int | None:
-        _pid, status = os.waitpid(child.pid, 0)  # noqa: ASYNC222  # it has ended: a zombie
-        return status
-
-    process = Process(
-        child.pid,
-        pipes={pipes.output: "out", pipes.errors: "err"},
-        lifeline=pipes.lifeline,
-        output=output,
-        reap=reap,
-        method=method,
-        reaper=reaper,
-        tree=tree,
-    )
-    return process, pipes.lifeline
-
-
-def tell_start(lifeline: int, overlay: Path | None, **more: object) -> None:
-    """Write the start message that runner_shim/boot.py waits for."""
-    start = {"v": 1, "overlay": None if overlay is None else str(overlay), **more}
-    with contextlib.suppress(OSError):  # it died already: its exit tells the story
-        os.write(lifeline, json.dumps(start).encode() + b"\n")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor import procfs
 from supervisor.specs import Limits
 
 __all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine", "memory_text"]
@@ -306,10 +307,9 @@ def _is_ours(pid: int) -> bool:
         if pid == os.getpid():
             return True
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
+            pid = procfs.parent(pid)
         except OSError:
             return True  # it has ended
-        pid = int(stat.rpartition(")")[2].split()[1])
     return False
 
 

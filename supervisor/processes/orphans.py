@@ -1,10 +1,11 @@
-"""Processes that user code started and that left their session: finding them, and ending them.
+"""Orphans: processes that user code started and that left their session. How they are found.
 
-Owns the mark by which a descendant is known wherever it went: a variable in the environment of
-every shim, which children inherit through fork and exec. It tells the location and the instance,
+Owns the process token by which a descendant is known wherever it went: a variable in the environment
+of every shim, which children inherit through fork and exec. It tells the location and the instance,
 and is no secret: only a digest of either. A process that leaves its session and its parent (a
-daemon) is adopted by the supervisor, which is a subreaper; so looking for strays is looking at the
-supervisor's own children. Linux only; elsewhere nothing is found. Decides about none of them.
+daemon) is adopted by the supervisor, which is a subreaper; so looking for orphans is looking at the
+supervisor's own children. Linux only; elsewhere nothing is found. Decides about none of them; what
+carries a token is ended by ``reaper.clear``.
 """
 
 from __future__ import annotations
@@ -12,68 +13,55 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import signal
-import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from supervisor import procfs
+from supervisor.processes.reaper import carried
 
-__all__ = [
-    "UNMARKED",
-    "VARIABLE",
-    "Stray",
-    "end_marked",
-    "location_of",
-    "look",
-    "mark_of",
-    "told_of",
-]
+__all__ = ["NO_TOKEN", "VARIABLE", "Orphan", "location_of", "look", "token_of", "told_of"]
 
 VARIABLE = "SUPERVISE_PROCESS"
 _HALF = 16
-UNMARKED = "0" * 2 * _HALF
-"""What a forkserver has until it becomes somebody; as long as a mark, to be overwritten in place."""
-
-_LOOKS = 50
-_BETWEEN_LOOKS = 0.02
+NO_TOKEN = "0" * 2 * _HALF
+"""What a forkserver has until it becomes somebody; as long as a token, to be overwritten in place."""
 
 
 def location_of(name: str) -> str:
-    """The first half of the marks of the location ``name``."""
+    """The first half of the tokens of the location ``name``."""
     return hashlib.sha256(name.encode()).hexdigest()[:_HALF]
 
 
-def mark_of(name: str, instance: str) -> str:
-    """The mark of one process of the location ``name``."""
+def token_of(name: str, instance: str) -> str:
+    """The token of one process of the location ``name``."""
     return location_of(name) + hashlib.sha256(instance.encode()).hexdigest()[:_HALF]
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class Orphan:
     """A process outside the session of its location; ``command`` as ps(1) shows it."""
 
     pid: int
     command: str
 
 
-def look(sessions: Collection[int]) -> dict[str, list[Stray]]:
-    """The strays among the children of this process, by the first half of their mark.
+def look(sessions: Collection[int]) -> dict[str, list[Orphan]]:
+    """The orphans among the children of this process, by the first half of their token.
 
     ``sessions`` are those of our own processes: what is in one of them ends with it.
     """
-    found: dict[str, list[Stray]] = {}
+    found: dict[str, list[Orphan]] = {}
     for pid in procfs.children():
         with contextlib.suppress(OSError):
             if pid in sessions or os.getsid(pid) in sessions:
                 continue
-            mark = _mark(pid)
-            if mark and mark != UNMARKED:
-                found.setdefault(mark[:_HALF], []).append(Stray(pid, _command(pid)))
+            token = carried(pid)
+            if token and token != NO_TOKEN:
+                found.setdefault(token[:_HALF], []).append(Orphan(pid, _command(pid)))
     return found
 
 
-def told_of(found: Iterable[Stray], known: Iterable[Stray], *, tree: bool) -> Iterator[str]:
+def told_of(found: Iterable[Orphan], known: Iterable[Orphan], *, tree: bool) -> Iterator[str]:
     """A sentence about each of ``found`` that is not among ``known``; ``tree``: they will be ended."""
     fate = (
         "it ends with the process"
@@ -84,29 +72,6 @@ def told_of(found: Iterable[Stray], known: Iterable[Stray], *, tree: bool) -> It
     for one in found:
         if one.pid not in pids:
             yield f"pid {one.pid} ({one.command}) left the session: {fate}"
-
-
-def end_marked(mark: str) -> None:
-    """SIGKILL whatever carries ``mark``, until two looks in a row find nothing; blocks meanwhile."""
-    quiet = 0
-    for _ in range(_LOOKS):
-        found = False
-        for pid in procfs.pids():
-            with contextlib.suppress(OSError):
-                # A zombie has no environment any more.
-                if _mark(pid) == mark:
-                    os.kill(pid, signal.SIGKILL)
-                    found = True
-        quiet = 0 if found else quiet + 1
-        if quiet == 2:
-            return
-        time.sleep(_BETWEEN_LOOKS)
-
-
-def _mark(pid: int) -> str:
-    variables = b"\0" + procfs.read(f"/proc/{pid}/environ")
-    _, found, rest = variables.partition(f"\0{VARIABLE}=".encode())
-    return rest.partition(b"\0")[0].decode("ascii", "replace") if found else ""
 
 
 def _command(pid: int) -> str:

@@ -15,113 +15,71 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Container
+from dataclasses import replace
 from functools import cache
 from threading import Thread
 from weakref import WeakKeyDictionary
 
 from supervisor import procfs
-from supervisor.processes import orphans
+from supervisor.processes.launcher import Exit, Output, ShimProcess, Usage
 from supervisor.processes.limits import Cgroups, Confinement, confine
-from supervisor.processes.reaper import Reaper
+from supervisor.processes.reaper import Reaper, clear
+from supervisor.processes.usage import UsageMeter
 from supervisor.specs import Limits
 
 __all__ = [
-    "Exit",
-    "Output",
     "Process",
     "adopt_orphans",
     "has_pidfds",
-    "is_stopped",
     "reap_orphans",
     "session_members",
 ]
 
-Output = Callable[[str, bytes], None]
-
+# The shim's, see runner_shim/process/request_loop.py: dumps the Python stack to its standard error.
+_STACK_SIGNAL = 62
 # Looking at all processes takes at most a quarter of our time.
 _REST = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
+class Process(ShimProcess):
+    """The process ``pid`` of this host, leader of a session of its own.
 
-    Both are None when nobody was left to tell. ``limit`` names the limit at which it was killed.
+    ``pipes`` are the read ends of its output and errors, ``lifeline`` is the write end of its input;
+    all are closed at its end. ``output`` gets what it prints. ``reap(pid)`` collects the zombie and
+    tells its wait status. ``reaper`` is told of its session. ``tree`` is the token of what is to end with
+    it wherever that went, or "".
     """
 
-    status: int | None
-    signal: int | None
-    limit: str = ""
-
-    @classmethod
-    def from_wait(cls, status: int | None) -> Exit:
-        """From what waitpid(2) says; None where it could not be asked."""
-        if status is None:
-            return cls(None, None)
-        if os.WIFSIGNALED(status):
-            return cls(None, os.WTERMSIG(status))
-        return cls(os.WEXITSTATUS(status), None)
-
-    @property
-    def clean(self) -> bool:
-        """True for exit status 0."""
-        return self.status == 0
-
-    def __str__(self) -> str:
-        if self.limit:
-            return f"was killed at its {self.limit}"
-        if self.signal is not None:
-            try:
-                name = signal.Signals(self.signal).name
-            except ValueError:
-                name = f"signal {self.signal}"
-            return f"was killed by {name}"
-        if self.status is None:
-            return "ended, nobody knows how"
-        return f"exited with status {self.status}"
-
-
-class Process:
-    """The process ``pid``, leader of a session of its own.
-
-    ``pipes`` maps the read ends of its output to ``out`` and ``err``, ``lifeline`` is the write end
-    of its input; all are closed at its end. ``output`` gets what it prints. ``reap`` collects the
-    zombie and tells its wait status. ``method`` and ``reason`` say how it was started and why so.
-    ``reaper`` is told of its session.
-    ``tree`` is the mark of what is to end with it wherever that went, or "".
-    """
+    __slots__ = (
+        "_confinement", "_ending", "_lifeline", "_loop", "_meter", "_output", "_pidfd", "_pipes",
+        "_reap", "_reaper", "_tree",
+    )  # fmt: skip
 
     def __init__(
         self,
         pid: int,
         *,
-        pipes: dict[int, str],
+        pipes: tuple[int, int],
         lifeline: int,
         output: Output,
-        reap: Callable[[], Awaitable[int | None]],
+        reap: Callable[[int], Awaitable[int | None]],
         method: str,
         reaper: Reaper,
-        reason: str = "",
         tree: str = "",
     ) -> None:
-        self.pid = pid
+        super().__init__(pid, method)
         self._reaper = reaper
         self._tree = tree
         reaper.add(pid, tree)
-        self.method = method
-        self.reason = reason
-        self.profile = self.hash_seed = ""  # for the maker of a forked one to tell
         self._output = output
         self._reap = reap
         self._pipes = pipes
         self._lifeline = lifeline
         self._loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self._ending: asyncio.Task[None] | None = None
-        self._confinement = Confinement()
-        self.limits: Mapping[str, str] = self._confinement.how
+        self._confinement: Confinement | None = None
+        self._meter: UsageMeter | None = None
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
             self._loop.add_reader(descriptor, self._read, descriptor)
@@ -134,18 +92,51 @@ class Process:
         else:  # a thread of its own: there may be more processes than a pool has threads
             Thread(target=self._wait, name=f"wait for {pid}", daemon=True).start()
 
-    def kill(self, number: int) -> None:
-        """Send a signal to the whole session; no error when it is gone."""
-        if self.exited.done() or self._ending is not None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-        if number == signal.SIGKILL:
+    def terminate(self) -> None:
+        """Ask it and its session to end (SIGTERM)."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and its session (SIGKILL)."""
+        if self._signal(signal.SIGKILL):
             _kill_sessions({self.pid})
 
-    def kill_leader(self, number: int) -> None:
-        """Send a signal to the process alone; no error when it is gone."""
-        if not self.exited.done() and self._ending is None:
+    def kill_leader(self) -> None:
+        """SIGKILL it, and nothing else of its session at once."""
+        self._signal_leader(signal.SIGKILL)
+
+    def dump(self) -> None:
+        """Have it write the stacks of its threads to its standard error."""
+        self._signal_leader(_STACK_SIGNAL)
+
+    async def usage(self, *, detail: bool = False) -> Usage | None:
+        """What it takes, None when it has ended."""
+        if self._meter is None:
+            self._meter = UsageMeter(self.pid)
+        return None if self._is_over else await self._meter.read(detail=detail)
+
+    async def spent(self) -> float:
+        """Processor seconds of its session so far."""
+        return procfs.cpu_seconds(self.pid)
+
+    async def stopped(self) -> bool:
+        """True while a signal (SIGSTOP) or a debugger holds it (Linux; elsewhere False)."""
+        return not self._is_over and procfs.state(self.pid) in ("T", "t")
+
+    @property
+    def _is_over(self) -> bool:
+        # From then on the process id may be another's.
+        return self.exited.done() or self._ending is not None
+
+    def _signal(self, number: int) -> bool:
+        if self._is_over:
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+        return True
+
+    def _signal_leader(self, number: int) -> None:
+        if not self._is_over:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, number)
 
@@ -156,7 +147,7 @@ class Process:
         try:
             self._confinement = confine(self.pid, limits, cgroups, descriptors)
         except BaseException:  # nobody will know of it
-            self.kill(signal.SIGKILL)
+            self.kill()
             raise
         self.limits = self._confinement.how
 
@@ -168,7 +159,7 @@ class Process:
         except OSError:
             data = b""
         if data:
-            self._output(self._pipes[descriptor], data)
+            self._output("out" if descriptor == self._pipes[0] else "err", data)
         else:
             self._loop.remove_reader(descriptor)
 
@@ -204,11 +195,11 @@ class Process:
                 await self._end_tree()
             self._reaper.discard(self.pid)
             with contextlib.suppress(ChildProcessError):
-                status = await self._reap()
+                status = await self._reap(self.pid)
         finally:
             # Whatever becomes of the status: it has ended, and somebody waits to hear so.
             os.close(self._lifeline)
-            for descriptor, stream in self._pipes.items():
+            for descriptor, stream in zip(self._pipes, ("out", "err"), strict=True):
                 self._loop.remove_reader(descriptor)
                 self._drain(descriptor, stream)
                 os.close(descriptor)
@@ -216,15 +207,16 @@ class Process:
 
     async def _end_tree(self) -> None:
         try:
-            await asyncio.to_thread(orphans.end_marked, self._tree)
+            await asyncio.to_thread(clear, (), {self._tree})
         except RuntimeError:  # no thread can be started: that is how a bomb of processes ends
-            orphans.end_marked(self._tree)
+            clear((), {self._tree})
 
     def _exit(self, status: int | None) -> Exit:
         ended = Exit.from_wait(status)
-        if ended.signal == signal.SIGKILL:
-            ended = replace(ended, limit=self._confinement.fatal())
-        self._confinement.release()
+        if self._confinement is not None:
+            if ended.signal == signal.SIGKILL:
+                ended = replace(ended, limit=self._confinement.fatal())
+            self._confinement.release()
         return ended
 
     def _drain(self, descriptor: int, stream: str) -> None:
@@ -294,11 +286,6 @@ def _zombies() -> set[int]:
             return found
         found.update(pid for pid in procfs.children() if procfs.state(pid) == "Z")
     return found
-
-
-def is_stopped(pid: int) -> bool:
-    """True while a signal (SIGSTOP) or a debugger holds it (Linux; elsewhere False)."""
-    return procfs.state(pid) in ("T", "t")
 
 
 def session_members(session: int) -> list[int]:

@@ -3,8 +3,9 @@
 Owns the one thing that no kernel arrangement does: when the supervisor is killed, the lifelines
 kill the process groups of shims, but what user code started in groups of its own lives on. The
 reaper is told of every session that begins and ends, one line each (``+PID``, ``-PID``), and when
-the pipe closes it kills what is left in those sessions. ``+PID MARK`` also has it kill whatever
-carries that mark in its environment (``supervisor.processes.orphans``). Linux only; elsewhere it is not started.
+the pipe closes it kills what is left in those sessions. ``+PID TOKEN`` also has it kill whatever carries
+that token in its environment (``supervisor.processes.orphans``). Linux only; elsewhere it is not
+started. ``clear`` does the same in the supervisor, for one process.
 
 There are two, so that one that is killed together with the supervisor is not missed.
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Collection
 
-__all__ = ["Reaper"]
+__all__ = ["Reaper", "carried", "clear"]
 
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.02
@@ -53,10 +54,10 @@ class Reaper:
         """Those that have begun and not ended."""
         return self._sessions.keys()
 
-    def add(self, session: int, mark: str = "") -> None:
-        """``session`` (the process id of its leader) has begun; ``mark`` is that of its tree."""
-        self._sessions[session] = mark
-        self._tell(f"+{session} {mark}\n")
+    def add(self, session: int, token: str = "") -> None:
+        """``session`` (the process id of its leader) has begun; ``token`` is that of its tree."""
+        self._sessions[session] = token
+        self._tell(f"+{session} {token}\n")
 
     def discard(self, session: int) -> None:
         """Nothing is left of ``session``."""
@@ -76,7 +77,7 @@ class Reaper:
 
 
 class _Keeper:
-    """One process that knows ``sessions`` with their marks, the reaper's own."""
+    """One process that knows ``sessions`` with their tokens, the reaper's own."""
 
     def __init__(self, sessions: dict[int, str]) -> None:
         self.child: subprocess.Popen[bytes] | None = None
@@ -131,7 +132,7 @@ class _Keeper:
             self.child = None  # out of processes: the next session tries again
             return
         assert self.child.stdin is not None
-        known = "".join(f"+{session} {mark}\n" for session, mark in self._sessions.items())
+        known = "".join(f"+{session} {token}\n" for session, token in self._sessions.items())
         try:  # noqa: SIM105  # a reaper imports as little as it can
             self.child.stdin.write(known.encode())
         except OSError:  # it was killed already, which will be noticed
@@ -177,21 +178,21 @@ def _nothing() -> None:
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    sessions: dict[int, bytes] = {}
+    sessions: dict[int, str] = {}
     for line in sys.stdin.buffer:
         if line.endswith(b"\n"):
-            session, *mark = line[1:].split()
+            session, *token = line[1:].decode("ascii", "replace").split()
             if line.startswith(b"+"):
-                sessions[int(session)] = mark[0] if mark else b""
+                sessions[int(session)] = token[0] if token else ""
             else:
                 sessions.pop(int(session), None)
     if sessions:
-        _clear(set(sessions), {mark for mark in sessions.values() if mark})
+        clear(sessions, {token for token in sessions.values() if token})
 
 
-def _clear(sessions: set[int], marks: set[bytes]) -> None:
-    """Kill what is in ``sessions`` or carries one of ``marks``, until two looks in a row find
-    nothing: some may be forking."""
+def clear(sessions: Collection[int], tokens: Collection[str]) -> None:
+    """SIGKILL what is in ``sessions`` or carries one of ``tokens``, until two looks in a row find
+    nothing: some may be forking. Blocks meanwhile."""
     quiet = 0
     for _ in range(_LOOKS):
         found = False
@@ -199,7 +200,7 @@ def _clear(sessions: set[int], marks: set[bytes]) -> None:
             if name.isdecimal():
                 try:
                     pid = int(name)
-                    there = os.getsid(pid) in sessions or (marks and _mark(pid) in marks)
+                    there = os.getsid(pid) in sessions or (tokens and carried(pid) in tokens)
                     if there and not _is_zombie(pid):
                         os.kill(pid, signal.SIGKILL)
                         found = True
@@ -211,9 +212,12 @@ def _clear(sessions: set[int], marks: set[bytes]) -> None:
         time.sleep(_BETWEEN_LOOKS)
 
 
-def _mark(pid: int) -> bytes:
+def carried(pid: int) -> str:
+    """The token in the environment of ``pid``, "" when there is none; raises OSError."""
     with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123  # pathlib is slow to import
-        return (b"\0" + file.read()).partition(b"\0SUPERVISE_PROCESS=")[2].partition(b"\0")[0]
+        variables = b"\0" + file.read()
+    token = variables.partition(b"\0SUPERVISE_PROCESS=")[2].partition(b"\0")[0]
+    return token.decode("ascii", "replace")
 
 
 def _is_zombie(pid: int) -> bool:

@@ -24,10 +24,10 @@ from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
 from supervisor.fleet.source import Source
 from supervisor.fleet.workspace import WorkspaceFiles
-from supervisor.locations.attempt import Services
 from supervisor.locations.environments import Environments
+from supervisor.locations.generation import Generation, Services
 from supervisor.locations.liveness import LivenessProbe
-from supervisor.locations.location import Location, Watching
+from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.log_files import LogFiles, LogHandler
 from supervisor.locations.prefixes import Prefixes
@@ -36,11 +36,11 @@ from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
-from supervisor.processes.launcher import SpawnLauncher
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.runtime_dir import CONTROL, SHIMS, Rendezvous
 from supervisor.server.handlers import Handlers
@@ -52,7 +52,7 @@ from supervisor.server.upkeep import Kept, Upkeep
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
 from supervisor.specs import LocationSpec, WorkspaceSpec
-from supervisor.watching.file_watch import Disk, FileWatch
+from supervisor.watching.file_watch import Disk, FileWatch, Watching
 from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 from supervisor.workspace_files import Selection, names
@@ -227,7 +227,7 @@ class Daemon:
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
         adopt_orphans()
-        self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_strays))
+        self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
             SpawnLauncher(reaper, self._descriptors, cgroups),
@@ -238,7 +238,7 @@ class Daemon:
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
-        liveness = LivenessProbe()
+        liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self._services = Services(
             launcher,
@@ -271,7 +271,7 @@ class Daemon:
     async def _end_locations(self) -> None:
         self.fleet.stop("the supervisor is stopping", at_once=self._at_once)
         await self.fleet.stopped()
-        self.fleet.look_for_strays()  # what goes on is in the logs
+        self.fleet.look_for_orphans()  # what goes on is in the logs
 
     # What the fleet asks and tells.
 
@@ -308,7 +308,7 @@ class Daemon:
         if not self.stopping:
             self._notifier.ready(f"supervising {self.spec.title}")
 
-    def strays(self) -> Mapping[str, list[orphans.Stray]]:
+    def find_orphans(self) -> Mapping[str, list[orphans.Orphan]]:
         """See ``Host``."""
         return orphans.look(self._reaper.sessions)
 

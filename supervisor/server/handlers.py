@@ -24,21 +24,25 @@ from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
 from supervisor.methods import METHODS
+from supervisor.processes.launcher import Usage
+from supervisor.processes.usage import UsageMeter
 from supervisor.server import rpc
 from supervisor.server.rpc import Packed, Reply
 from supervisor.server.status import (
-    Usage,
     environment_status,
     location_status,
     problem_data,
+    process_shown,
     remote_status,
+    usage_data,
 )
 from supervisor.server.turns import held
 from supervisor.snapshots import msgpack_reader
 from supervisor.snapshots.snapshot import Snapshot, comparing, definition_key
-from supervisor.time_slices import Steps, in_turns
+from supervisor.time_slices import Steps, in_turns, turns
 
 if TYPE_CHECKING:
+    from supervisor import documents
     from supervisor.server.daemon import Daemon
 
 __all__ = ["Handlers"]
@@ -57,7 +61,7 @@ class Handlers:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._usage = Usage()
+        self._meter = UsageMeter(os.getpid())
 
     def table(self) -> rpc.Handlers:
         """Each method and its handler, which has the same name but where that is a type of Python."""
@@ -71,14 +75,14 @@ class Handlers:
         since = params["since"]
         if since is not None:
             await self._revised(since, _bounded(params))
-        return await self._status(params["location"]), []
+        _, document = await self._status(params["location"])
+        return document, []
 
     async def watch(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """The status document, and again when it has changed."""
         refresh = params["refresh"]
         while True:
-            document = await self._status(params["location"])
-            seen = document["revision"]
+            seen, document = await self._status(params["location"])
             yield document, []
             await self._revised(seen, math.inf if refresh is None else refresh)
 
@@ -91,29 +95,43 @@ class Handlers:
         async with held():
             await self._daemon.fleet.news.wait(lambda: log.cursor > after, seconds)
 
-    async def _status(self, name: str | None) -> dict[str, Any]:
+    async def _status(self, name: str | None) -> tuple[int, dict[str, Any] | Packed]:
+        """The document, and its revision."""
         daemon = self._daemon
-        await self._usage.ready(detail=name is not None)
         revision = daemon.fleet.revision  # what changes meanwhile is news
-        if name is None:
-            locations = await in_turns(self._brief(daemon.fleet.ordered()))
-            locations += [
-                remote_status(one, daemon.started_at) for one in daemon.fleet.remotes.values()
-            ]
-            pids = {one["process"]["pid"] for one in locations if one["process"]}
-            self._usage.forget_all_but(pids | {os.getpid()})
-        elif name in daemon.fleet.remotes:
-            locations = [remote_status(daemon.fleet.remotes[name], daemon.started_at)]
-        else:
-            location = daemon.fleet.location(name)
-            daemon.fleet.look_for_strays()
-            locations = [location_status(location, self._usage, detail=True)]
-        return {
+        document: dict[str, Any] = {
             "format": 1,
             "revision": revision,
-            "supervisor": self._supervisor(),
-            "locations": locations,
+            "supervisor": self._supervisor(await self._meter.read()),
         }
+        if name is None:
+            return revision, Packed(await self._all_packed(document))
+        entry: documents.LocationStatus
+        if name in daemon.fleet.remotes:
+            entry = remote_status(daemon.fleet.remotes[name], daemon.started_at)
+        else:
+            location = daemon.fleet.location(name)
+            daemon.fleet.look_for_orphans()
+            usage = await _usage(location, detail=True)
+            entry = location_status(location, usage, detail=True)
+        return revision, {**document, "locations": [entry]}
+
+    async def _all_packed(self, document: dict[str, Any]) -> list[bytes]:
+        """``document`` with all locations, each packed at once: very many would take much room."""
+        fleet, since = self._daemon.fleet, self._daemon.started_at
+        locations, remotes = fleet.ordered(), list(fleet.remotes.values())
+        pieces = [bytes([0x80 | (len(document) + 1)])]  # a map with the locations beside the rest
+        pieces += [wire.pack(one) for item in document.items() for one in item]
+        pieces += [
+            wire.pack("locations"),
+            msgpack_reader.list_header(len(locations) + len(remotes)),
+        ]
+        with turns() as step:
+            for one in locations:
+                usage = await _usage(one)
+                pieces.append(wire.pack(location_status(one, usage, detail=False)))
+                await step()
+        return pieces + [wire.pack(remote_status(one, since)) for one in remotes]
 
     async def definitions(self, params: Mapping[str, Any]) -> Reply:
         """All definitions, of one kind or one location if asked."""
@@ -285,16 +303,8 @@ class Handlers:
         asyncio.get_running_loop().call_soon(self._daemon.shutdown, params["at_once"])
         return {"pid": os.getpid()}, []
 
-    def _brief(self, locations: list[Location]) -> Steps[list[Any]]:
-        found = []
-        for one in locations:
-            found.append(location_status(one, self._usage, detail=False))
-            yield
-        return found
-
-    def _supervisor(self) -> dict[str, Any]:
+    def _supervisor(self, usage: Usage | None) -> dict[str, Any]:
         daemon = self._daemon
-        usage = self._usage.read(os.getpid(), detail=False)
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -305,9 +315,7 @@ class Handlers:
             "directory": str(daemon.spec.directory),
             "state_directory": str(daemon.state.path),
             "stopping": daemon.stopping,
-            "memory": usage["memory"],
-            "cpu_seconds": usage.get("cpu_seconds", 0.0),
-            "cpu_percent": usage.get("cpu_percent", 0.0),
+            **usage_data(usage),
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
@@ -347,6 +355,11 @@ class Handlers:
                 f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
             )
         return found
+
+
+async def _usage(location: Location, *, detail: bool = False) -> Usage | None:
+    process = process_shown(location)
+    return None if process is None else await process.usage(detail=detail)
 
 
 def _generation_data(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,98 +1,37 @@
 """The status document: what clients are told about the supervisor and its locations.
 
-Owns the shape that docs/protocol.md promises, and reads memory and CPU of processes for it. A
-location's ``env`` never appears here. Changes nothing.
+Owns the shape that docs/protocol.md promises. A location's ``env`` never appears here. Changes nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import importlib
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim.masking import masked
-from supervisor import procfs
 from supervisor.errors import ConfigurationProblem
-from supervisor.locations.attempt import Attempt
+from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
+from supervisor.locations.phases import prepared
+from supervisor.processes.launcher import ShimProcess, Usage
 from supervisor.specs import Limits, LocationSpec
 from supervisor.states import ELSEWHERE
 
 if TYPE_CHECKING:
     from supervisor import documents
 
-__all__ = ["Usage", "environment_status", "location_status", "problem_data", "remote_status"]
+__all__ = [
+    "environment_status",
+    "location_status",
+    "problem_data",
+    "process_shown",
+    "remote_status",
+    "usage_data",
+]
 
-_LINUX = sys.platform == "linux"
 _LIMITS = tuple(one.name for one in fields(Limits))
-
-
-class Usage:
-    """CPU and memory of processes; remembers CPU times to tell a percentage since the last look."""
-
-    def __init__(self) -> None:
-        self._last: dict[int, tuple[float, float]] = {}
-
-    @staticmethod
-    async def ready(*, detail: bool) -> None:
-        """To be awaited before the first ``read``: imports what that needs, in a thread."""
-        if (detail or not _LINUX) and "psutil" not in sys.modules:
-            with contextlib.suppress(RuntimeError):  # no thread can be started
-                await asyncio.to_thread(importlib.import_module, "psutil")
-
-    def read(self, pid: int, *, detail: bool) -> documents.Usage:
-        """What a process uses, each null where it cannot be read.
-
-        ``uss`` needs the kernel to walk the memory map: only with ``detail``.
-        """
-        try:
-            # psutil takes seven times as long, for each location at each status.
-            rss, seconds, age = procfs.usage(pid) if _LINUX else _usage(pid)
-        except (OSError, IndexError, ValueError):
-            return {"memory": None, "cpu_seconds": None, "cpu_percent": None}
-        memory: documents.Memory = {"rss": rss}
-        if detail:
-            memory["uss"] = _unshared(pid)
-        now = time.time()
-        then, before = self._last.get(pid, (now - age, 0.0))
-        percent = round(100 * max(seconds - before, 0) / max(now - then, 0.01), 1)
-        if now - then > 1.0:
-            self._last[pid] = (now, seconds)
-        return {"memory": memory, "cpu_seconds": seconds, "cpu_percent": percent}
-
-    def forget_all_but(self, pids: set[int]) -> None:
-        """Drop what was remembered of processes that are gone."""
-        for pid in self._last.keys() - pids:
-            del self._last[pid]
-
-
-def _usage(pid: int) -> tuple[int, float, float]:
-    """What ``procfs.usage`` tells, where there is no /proc."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            times = process.cpu_times()
-            age = time.time() - process.create_time()
-            return process.memory_info().rss, times.user + times.system, age
-    except psutil.Error as error:
-        raise OSError(str(error)) from error
-
-
-def _unshared(pid: int) -> int | None:
-    import psutil
-
-    try:
-        return int(psutil.Process(pid).memory_full_info().uss)
-    except (psutil.Error, OSError):
-        return None
 
 
 def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
@@ -108,8 +47,19 @@ def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
     }
 
 
-def location_status(location: Location, usage: Usage, *, detail: bool) -> documents.LocationStatus:
-    """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure."""
+def process_shown(location: Location) -> ShimProcess | None:
+    """The process that the status tells of: the one that serves, else the newest, while it runs."""
+    generation = location.serving or location.newest
+    return None if generation is None or not generation.alive else generation.process
+
+
+def location_status(
+    location: Location, usage: Usage | None, *, detail: bool
+) -> documents.LocationStatus:
+    """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure.
+
+    ``usage`` is what the process takes that ``process_shown`` gives.
+    """
     spec = location.spec
     snapshot, failure = location.snapshot, location.failure
     serving = location.serving
@@ -123,9 +73,9 @@ def location_status(location: Location, usage: Usage, *, detail: bool) -> docume
         "restarts": location.restarts,
         "next_restart": location.next_restart,
         "limits": _limits(spec),
-        "strays": [{"pid": one.pid, "command": one.command} for one in location.strays],
+        "strays": [{"pid": one.pid, "command": one.command} for one in location.orphans],
         "failure": None,
-        "process": _process(serving or newest, usage, detail=detail),
+        "process": _process(location, usage),
         "environment": environment_status(spec, newest),
         "verification": location.verification.as_data(),
         "serving": None,
@@ -198,23 +148,37 @@ def _base(spec: LocationSpec) -> documents.Configured:
     }
 
 
-def _process(attempt: Attempt | None, usage: Usage, *, detail: bool) -> documents.Process | None:
-    if attempt is None or not attempt.alive or attempt.placed is None:
+def _process(location: Location, usage: Usage | None) -> documents.Process | None:
+    generation, process = location.serving or location.newest, process_shown(location)
+    if generation is None or process is None:
         return None
-    pid = attempt.placed.pid
     return {
-        "pid": pid,
-        "generation": attempt.generation,
-        "started": attempt.started_at,
-        "start_method": attempt.placed.method,
-        "start_method_reason": attempt.placed.reason,
-        "limits": dict(attempt.placed.limits),
-        **usage.read(pid, detail=detail),
+        "pid": process.pid,
+        "generation": generation.number,
+        "started": generation.started_at,
+        "start_method": process.method,
+        "start_method_reason": process.reason,
+        "limits": dict(process.limits),
+        **usage_data(usage),
     }
 
 
-def environment_status(spec: LocationSpec, attempt: Attempt | None) -> documents.Environment:
-    """What a location runs in: as prepared for ``attempt``, or as far as ``spec`` tells."""
+def usage_data(usage: Usage | None) -> documents.Usage:
+    """What a process takes, each null where it cannot be read."""
+    if usage is None:
+        return {"memory": None, "cpu_seconds": None, "cpu_percent": None}
+    memory: documents.Memory = {"rss": usage.rss}
+    if usage.uss is not None:
+        memory["uss"] = usage.uss
+    return {
+        "memory": memory,
+        "cpu_seconds": usage.cpu_seconds,
+        "cpu_percent": usage.cpu_percent,
+    }
+
+
+def environment_status(spec: LocationSpec, generation: Generation | None) -> documents.Environment:
+    """What a location runs in: as prepared for ``generation``, or as far as ``spec`` tells."""
     wanted = spec.environment
     found: documents.Environment = {
         "name": wanted.name or wanted.executable_path or "default",
@@ -225,8 +189,9 @@ def environment_status(spec: LocationSpec, attempt: Attempt | None) -> documents
         "requirements_file": _path(wanted.requirements_file),
         "project": _path(wanted.project),
     }
-    if attempt is not None and attempt.prepared is not None:
-        made = attempt.prepared.environment
+    ready = None if generation is None else prepared(generation.phase)
+    if ready is not None:
+        made = ready.environment
         found["name"], found["managed"] = made.name, made.managed
         found["python"] = made.interpreter.version_text
         found["executable"] = str(made.interpreter.executable)

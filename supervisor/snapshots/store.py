@@ -240,7 +240,7 @@ class SnapshotStore:
         self._newest_saved[snapshot.location] = snapshot
         self._database.execute(_INSERT, row)
         self._database.execute(
-            # By count: failed attempts have numbers, too, and must not cost history.
+            # By count: failed generations have numbers, too, and must not cost history.
             "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
             "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
             (snapshot.location, keep),

@@ -18,6 +18,7 @@ from typing import Any
 from supervisor.specs import LocationSpec, Target, TargetKind
 from supervisor.watching.digests import ABSENT, Digests, Seen
 from supervisor.watching.links import Place, Places
+from supervisor.watching.settling import NOTHING
 
 __all__ = ["Dependencies", "Looked", "after_death", "after_failure", "after_load"]
 
@@ -84,10 +85,13 @@ class Dependencies:
     above. Only changes of ``points``, and within ``folders``, can matter.
     """
 
+    __slots__ = (
+        "_digests", "_ends", "_entries", "_failed", "_files", "_folders", "_good", "_inodes",
+        "_owner", "_places", "_reached", "_turns", "_young", "directories", "folders", "points",
+    )  # fmt: skip
+
     def __init__(self, owner: str, digests: Digests) -> None:
-        self.directories: frozenset[str] = frozenset()
-        self.points: frozenset[str] = frozenset()
-        self.folders: frozenset[str] = frozenset()
+        self.directories = self.points = self.folders = NOTHING
         self._owner = owner
         self._digests = digests
         self._good: tuple[str, ...] = ()
@@ -102,8 +106,8 @@ class Dependencies:
         # Of each directory with files in it, when nothing was being loaded.
         self._inodes: dict[str, int] = {}
         # Something at one of these paths may change where others lead.
-        self._turns: frozenset[str] = frozenset()
-        self._young: frozenset[tuple[str, int]] = frozenset()
+        self._turns = NOTHING
+        self._young: tuple[tuple[str, int], ...] = ()
 
     def take(self, looked: Looked, since_ns: int | None, noted: Collection[str] = ()) -> set[str]:
         """Note what a load looked at, as it is now; returns what may have come too late for it.
@@ -133,8 +137,8 @@ class Dependencies:
         if since_ns is None:
             return set()
         young = {(path, ns) for path, ns in late.items() if ns > since_ns}
-        found = {path for path, _ in young - self._young}
-        self._young = frozenset(young)
+        found = {path for path, _ in young.difference(self._young)}
+        self._young = tuple(young)
         found |= {one for one in noted if self._files.get(one) == (None, ABSENT)}
         return found | {one for one, now in self._inodes.items() if inodes.get(one, now) != now}
 
@@ -197,7 +201,8 @@ class Dependencies:
     ) -> dict[str, Place]:
         """Take in what is there; returns where each file leads."""
         ends = {path: now.follow(path) for path in files}
-        self._digests.keep(self._owner, frozenset(place.path for place in ends.values()))
+        paths = frozenset(place.path for place in ends.values())
+        self._digests.keep(self._owner, paths)
         self._files = {
             path: self._digests.look(place.path, place.status) for path, place in ends.items()
         }
@@ -223,11 +228,12 @@ class Dependencies:
             self._folders[path] = end
             self._entries[path] = frozenset(_entries(end))
             watched.add(now.nearest(end)[0])
-        self._turns = frozenset(turns - {""})
-        self.folders = frozenset(self._folders.values())
-        self.points = frozenset({*self._turns, *(place.path for place in ends.values())})
+        share = self._digests.share
+        self._turns = share(frozenset(turns - {""}))
+        self.folders = share(frozenset(self._folders.values()))
+        self.points = paths | self._turns if self._turns else paths
         watched |= {os.path.dirname(link) for link in self._turns}  # noqa: PTH120  # text only
-        self.directories = frozenset(watched)
+        self.directories = share(frozenset(watched))
         return ends
 
     def _differs(self, path: str, place: Place) -> bool:

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-__all__ = ["ABSENT", "DIRECTORY", "Digests", "Seen", "Signature"]
+__all__ = ["ABSENT", "DIRECTORY", "Digests", "Seen", "Signature", "modified_ns"]
 
 # Larger files are judged by size and time alone.
 _MAX_HASHED = 4 * 1024 * 1024
@@ -23,6 +23,8 @@ _MAX_HASHED = 4 * 1024 * 1024
 # and of one that counts in seconds, or in two of them (ns).
 _TICK = 10_000_000
 _COARSE_TICK = 2_000_000_000
+
+_MAX_SHARED = 1000
 
 ABSENT = ""
 DIRECTORY = "directory"
@@ -41,10 +43,17 @@ class Digests:
         self._owners: dict[str, frozenset[str]] = {}
         self._uses: Counter[str] = Counter()
         self._busy: set[str] = set()
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._turn = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def share(self, paths: frozenset[str]) -> frozenset[str]:
+        """``paths``, the same object for all that have the same: very many owners do."""
+        if len(self._shared) > _MAX_SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(paths, paths)
 
     def keep(self, owner: str, paths: frozenset[str]) -> None:
         """``owner`` asks for these from now on; what nobody asks for any more is forgotten."""
@@ -98,3 +107,11 @@ def _digest(path: str) -> str:
         return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
     except (OSError, ValueError):
         return ABSENT  # nobody's to read, or gone meanwhile
+
+
+def modified_ns(path: str) -> int | None:
+    """When the file at ``path`` was last written (Unix nanoseconds), None where none can be seen."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  # of text, as reported
+    except (OSError, ValueError):
+        return None

@@ -13,14 +13,15 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from supervisor.watching.dependencies import Dependencies, Looked
 from supervisor.watching.digests import Digests
-from supervisor.watching.settling import Burst
+from supervisor.watching.settling import NOTHING, Burst
 
-__all__ = ["Dependencies", "Disk"]
+__all__ = ["Disk", "FileWatch", "Watching"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -80,6 +81,14 @@ class Disk:
             job()
 
 
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How a location looks at files, and has them watched: ``watch(name, directories)``."""
+
+    disk: Disk
+    watch: Callable[[str, frozenset[str]], None]
+
+
 class FileWatch:
     """What ``owner`` depends on.
 
@@ -89,6 +98,12 @@ class FileWatch:
     ``take`` told of. While a load is under way it is called at once, for each change that the load
     may have missed.
     """
+
+    __slots__ = (
+        "_armed", "_burst", "_busy", "_changed", "_closed", "_directories", "_disk", "_folders",
+        "_found", "_heard", "_interest", "_late", "_load", "_looking", "_loop", "_not_before",
+        "_noted", "_owner", "_points", "_row", "_since", "_taking", "_timer", "_watch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -107,17 +122,17 @@ class FileWatch:
         self._closed = False
         # What is to be looked at, one thing at a time.
         self._busy = False
-        self._taking: tuple[Looked, int | None, set[str], int] | None = None
+        self._taking: tuple[Looked, int | None, frozenset[str], int] | None = None
         self._looking = False
-        self._heard: set[str] = set()
+        self._heard = NOTHING
         self._directories: frozenset[str] | None = None
-        self._points = self._folders = frozenset[str]()
+        self._points = self._folders = NOTHING
         self._armed = True
         # What was found.
         self._since: Callable[[], int | None] | None = None
         self._load = 0
-        self._noted: set[str] = set()
-        self._found: set[str] = set()
+        self._noted = NOTHING
+        self._found = NOTHING
         self._late = False
         self._row = 0
         self._not_before = 0.0
@@ -136,7 +151,7 @@ class FileWatch:
         """
         self._load += 1
         self._since = since_ns
-        self._noted = set()
+        self._noted = NOTHING
         self._drop()
 
     def ended(self) -> None:
@@ -187,7 +202,7 @@ class FileWatch:
             self._looking = False
             self._judge(lambda interest, loading: interest.outdated(loading=loading))
         elif self._heard:
-            paths, self._heard = self._heard, set()
+            paths, self._heard = self._heard, NOTHING
             self._judge(lambda interest, loading: interest.concerned(paths, loading=loading))
 
     def _judge(self, look: Callable[[Dependencies, bool], set[str]]) -> None:
@@ -258,11 +273,11 @@ class FileWatch:
             return
         found, late = self._found, self._late
         self._drop()
-        self._changed(found, late)
+        self._changed(set(found), late)
 
     def _drop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._found = set()
+        self._found = NOTHING
         self._late, self._not_before = False, 0.0

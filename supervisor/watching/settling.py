@@ -10,8 +10,12 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import inf
 
-__all__ = ["Burst", "Floor"]
+__all__ = ["NOTHING", "Burst", "Floor"]
+
+NOTHING: frozenset[str] = frozenset()
+"""No path. The same object for all: there are very many owners of files, and an empty set has a size."""
 
 # What comes after so long a pause belongs to another burst.
 _APART = 1.0
@@ -35,16 +39,18 @@ _TIMES = 2.0
 class Burst:
     """The burst that is going on in the directories of one location, if there is one."""
 
+    __slots__ = ("_count", "_first", "_last", "_own")
+
     def __init__(self) -> None:
-        self._first = self._last = float("-inf")
-        self._own: set[str] = set()
+        self._first = self._last = -inf
+        self._own = NOTHING
         self._count = 0
 
     def heard(self, count: int, now: float) -> None:
         """``count`` files changed, whosever they are."""
         if now - self._last > _APART:
             self._first = now
-            self._own.clear()
+            self._own = NOTHING
             self._count = 0
         self._last = now
         self._count += count
@@ -52,7 +58,7 @@ class Burst:
     def concerned(self, paths: Collection[str]) -> None:
         """Of what was heard, ``paths`` are the location's own."""
         if len(self._own) < _OWN:
-            self._own.update(paths)
+            self._own |= frozenset(paths)
 
     def wait(self, now: float) -> float:
         """Seconds until it will be over if nothing more is heard; 0 when it is."""
@@ -66,6 +72,8 @@ class Burst:
 
 class Floor:
     """``seconds`` that a load has before a changed file may have another take its place."""
+
+    __slots__ = ("_cut", "_loaded")
 
     def __init__(self) -> None:
         self._loaded = self._cut = 0.0

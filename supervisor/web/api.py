@@ -25,7 +25,9 @@ from supervisor.web.link import Link, chosen_locations
 from supervisor.web.openapi import document
 
 if TYPE_CHECKING:
+    from supervisor import documents as control
     from supervisor.client.client import Order
+    from supervisor.web import documents
     from supervisor.web.following import Following
 
 __all__ = ["ROUTES", "error"]
@@ -82,7 +84,7 @@ def _link(request: Request) -> Link:
     return link
 
 
-async def status(request: Request) -> Any:
+async def status(request: Request) -> documents.ApiStatus:
     """The status document, and which workspace this page belongs to."""
     link = _link(request)
     assert link.document is not None  # one runs
@@ -97,7 +99,7 @@ async def status(request: Request) -> Any:
     }
 
 
-async def locations(request: Request) -> Any:
+async def locations(request: Request) -> documents.Locations:
     """Locations, those in a ``state`` and with all words of ``q``."""
     states = parameters.texts("state", request.query_params.getlist("state"))
     states = [one for one in states if one]
@@ -106,21 +108,21 @@ async def locations(request: Request) -> Any:
     return {"locations": found}
 
 
-async def location(request: Request) -> Any:
+async def location(request: Request) -> control.LocationStatus:
     """One location in detail."""
     name = _text(request, "name", required=True)
     found = await _link(request).client.status(name)
     return found["locations"][0]
 
 
-async def definitions(request: Request) -> Any:
+async def definitions(request: Request) -> documents.Definitions:
     """Rows of definitions."""
     catalogue: Catalogue = request.app.state.catalogue
     text, kind, place = (_text(request, name) or "" for name in ("q", "kind", "location"))
     offset = _number(request, "offset", 0, 10**9) or 0
     limit = _number(request, "limit", 1, _MOST_ROWS) or _MOST_ROWS
     found = search(await catalogue.rows(), text, kind=kind, location=place)
-    rows = [
+    rows: list[documents.FoundDefinition] = [
         {
             "location": row.location,
             "kind": row.kind,
@@ -137,7 +139,7 @@ async def definitions(request: Request) -> Any:
     return {"total": len(found), "offset": offset, "definitions": rows}
 
 
-async def definition(request: Request) -> Any:
+async def definition(request: Request) -> control.Shown:
     """One definition in full."""
     catalogue: Catalogue = request.app.state.catalogue
     place, name = (_text(request, one, required=True) or "" for one in ("location", "name"))
@@ -147,7 +149,7 @@ async def definition(request: Request) -> Any:
     return {"definition": one, "source": source, "generation": generation}
 
 
-async def duplicates(request: Request) -> Any:
+async def duplicates(request: Request) -> documents.Duplicates:
     """Names that more than one location defines."""
     catalogue: Catalogue = request.app.state.catalogue
     twice = await catalogue.defined_twice()
@@ -159,7 +161,7 @@ async def duplicates(request: Request) -> Any:
     }
 
 
-async def assets(request: Request) -> Any:
+async def assets(request: Request) -> documents.Assets:
     """The graph of assets over all locations."""
     catalogue: Catalogue = request.app.state.catalogue
     everyone = await catalogue.assets()
@@ -178,14 +180,14 @@ async def assets(request: Request) -> Any:
     }
 
 
-async def schedules(request: Request) -> Any:
+async def schedules(request: Request) -> documents.Schedules:
     """Schedules in words with their next ticks."""
     import time
 
     catalogue: Catalogue = request.app.state.catalogue
     shelves = await catalogue.fresh()
     place = _text(request, "location")
-    rows = []
+    rows: list[documents.Schedule] = []
     for name in sorted(shelves):
         for one in shelves[name].of_kind("schedule") if place in (None, name) else ():
             crons = timing.crons_of(one)
@@ -205,24 +207,24 @@ async def schedules(request: Request) -> Any:
     return {"schedules": rows}
 
 
-async def environments(request: Request) -> Any:
+async def environments(request: Request) -> control.EnvironmentRows:
     """Environments in use, with what is installed."""
     return {"environments": await environment_pages.known(_link(request))}
 
 
-async def history(request: Request) -> Any:
+async def history(request: Request) -> control.History:
     """The generations of a location that are kept."""
     return await _link(request).client.history(_text(request, "location", required=True) or "")
 
 
-async def diff(request: Request) -> Any:
+async def diff(request: Request) -> control.Diff:
     """What changed between two generations."""
     name = _text(request, "location", required=True) or ""
     before, after = (_number(request, key, 1, parameters.MOST) for key in ("from", "to"))
     return await _link(request).client.diff(name, before, after)
 
 
-async def logs(request: Request) -> Any:
+async def logs(request: Request) -> control.LogChunk:
     """Lines of a log, the last ones or those after a cursor."""
     name = _text(request, "location", required=True) or ""
     lines = _number(request, "lines", 0, 10_000)
@@ -258,7 +260,7 @@ def _served(method: Method) -> Any:
     return served
 
 
-async def order(request: Request) -> Any:
+async def order(request: Request) -> control.Orders:
     """Give an order."""
     sent = await _body(request)
     names = sent.get("locations", [])

@@ -19,11 +19,10 @@ from pathlib import Path
 import pytest
 from commands import COMMAND, TEAM, ended, foreground, in_terminal, supervise, variables
 from places import PROGRAMS
-from supervised import child_process, environ, make_workspace, marked, poll_now, save
+from supervised import child_process, environ, is_stopped, make_workspace, marked, poll_now, save
 
 from supervisor import Client
 from supervisor.cli.insist import insist
-from supervisor.processes.process import is_stopped
 
 QUICK = ("0.5", "0.5")  # the display's patience, far less than PAUSE
 PAUSE = 2.0

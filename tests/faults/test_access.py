@@ -211,7 +211,7 @@ async def test_a_secret_stays_where_it_belongs(tmp_path, runtime, method):
         told = json.dumps(
             [
                 [(await running.status(name)) for name in states],
-                (await running.methods.status({}))[0],
+                await running.document(),
                 (await running.methods.environments({}))[0],
                 [await running.log(name) for name in states],
                 await running.failure("fails"),

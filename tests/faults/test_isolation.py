@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 from scene import Scene, playing
+from supervised import is_stopped
 
 from supervisor.client.client import Client
 from supervisor.errors import SupervisorError
 from supervisor.processes.limits import Cgroups
-from supervisor.processes.process import is_stopped
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

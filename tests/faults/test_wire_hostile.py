@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,8 +22,8 @@ import zmq
 import zmq.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loading import ROOT
-from supervised import GOOD, child_process, job, make_workspace, poll, supervising
+from lying import FakeSupervisor, lying_supervisor
+from supervised import GOOD, job, make_workspace, poll, supervising
 
 from runner_shim import wire
 from supervisor.client.requests import VERSION
@@ -312,8 +310,8 @@ async def test_other_processes_at_the_socket_are_not_heard(tmp_path, runtime):
         thief.connect(address)
         for frames in talks[:50]:
             await thief.send_multipart(frames)
-        answer = await running["a"].serving._ask({"type": "ping"})
-        assert (await asyncio.wait_for(answer, 60))[0]["type"] == "pong"
+        answer = await running["a"].serving.ping()
+        assert (await asyncio.wait_for(answer, 60)).type == "pong"
         thief.close()
         assert running["a"].state == "ready"
         assert running.pid("a") == pid
@@ -415,47 +413,10 @@ async def test_a_request_that_is_too_large_costs_the_connection_it_came_on(tmp_p
 # A supervisor that lies to the shim.
 
 
-class FakeSupervisor:
-    """A ROUTER and one real shim."""
-
-    def __init__(self, socket: zmq.Socket, shim: subprocess.Popen[bytes]) -> None:
-        self.socket = socket
-        self.shim = shim
-
-    def receive(self):
-        identity, *frames = self.socket.recv_multipart()
-        assert identity == b"1-x"
-        return wire.decode(frames)
-
-    def send(self, frames: list[bytes]) -> None:
-        self.socket.send_multipart([b"1-x", *frames])
-
-
 @pytest.fixture
 def fake(runtime: Path) -> Iterator[FakeSupervisor]:
-    """The shim is one as ``runner_shim.boot`` starts it, and has said hello."""
-    address = f"ipc://{runtime}/fake.sock"
-    context = zmq.Context()
-    try:
-        socket = context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.RCVTIMEO, 60_000)
-        socket.bind(address)
-        with child_process(
-            [sys.executable, "-u", str(ROOT / "runner_shim" / "boot.py"), "fuzzed"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as shim:
-            start = {"v": 1, "address": address, "instance": "1-x", "overlay": None}
-            assert shim.stdin is not None
-            shim.stdin.write(json.dumps(start).encode() + b"\n")
-            shim.stdin.flush()
-            made = FakeSupervisor(socket, shim)
-            assert made.receive()[0]["type"] == "hello"
-            yield made
-    finally:
-        context.destroy(linger=0)
+    with lying_supervisor(runtime) as made:
+        yield made
 
 
 def stops(frames: list[bytes]) -> bool:

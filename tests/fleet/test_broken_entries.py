@@ -27,7 +27,7 @@ def rewrite(workspace: Path, locations: dict[str, dict[str, Any]], **top: Any) -
 
 async def told(running: Supervised) -> list[str]:
     """Which lines of the workspace have problems, by the status document."""
-    document, _ = await running.methods.status({})
+    document = await running.document()
     return [one["message"] for one in document["supervisor"]["configuration_problems"]]
 
 
@@ -85,7 +85,7 @@ async def test_an_entry_that_cannot_be_told_keeps_what_is_missing(tmp_path, runt
         pid = running.pid("b")
         save(workspace, "load_from:\n- 5\n- python_file: {relative_path: a.py, location_name: a}\n")
         await running.until(lambda: running.daemon.fleet.problems, "reported")
-        document, _ = await running.methods.status({})
+        document = await running.document()
         await running.until(lambda: "entries_missing" in running.daemon.fleet.conditions, "told")
         assert sorted(running.daemon.fleet.locations) == ["a", "b"]
         assert running.pid("b") == pid

@@ -113,7 +113,7 @@ async def test_a_name_in_both_is_refused_and_what_runs_goes_on(tmp_path, runtime
         table.put("a", "b.py")
         table.put("b", "b.py")
         await running.until(lambda: "b" in running.daemon.fleet.locations, "the other is added")
-        document, _ = await running.methods.status({})
+        document = await running.document()
         (problem,) = document["supervisor"]["configuration_problems"]
         assert (problem["file"], problem["line"]) == ("the table", 1)
         assert f"is taken already, at {workspace}:2" in problem["message"]

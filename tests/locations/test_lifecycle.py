@@ -22,14 +22,14 @@ PAIRS = list(itertools.product(State, Event))
 def test_a_whole_life():
     state = State.STOPPED
     for event, expected in [
-        (Event.ATTEMPT, "starting"),
+        (Event.BEGIN, "starting"),
         (Event.HELLO, "loading"),
         (Event.LOADED, "ready"),
         (Event.DIED, "backoff"),
-        (Event.ATTEMPT, "starting"),
+        (Event.BEGIN, "starting"),
         (Event.HELLO, "loading"),
         (Event.FAILED, "failed"),
-        (Event.ATTEMPT, "starting"),
+        (Event.BEGIN, "starting"),
         (Event.GAVE_UP, "crashed"),
         (Event.STOP, "stopping"),
         (Event.GONE, "stopped"),
@@ -60,11 +60,11 @@ def test_states_rest_or_are_under_way():
 )
 def test_everything_that_is_meant_to_run_can_be_stopped_and_tried_anew(state):
     assert next_state(state, Event.STOP) is State.STOPPING
-    assert next_state(state, Event.ATTEMPT) is State.STARTING
+    assert next_state(state, Event.BEGIN) is State.STARTING
 
 
 def test_only_an_order_leaves_stopped():
-    assert {event for event in Event if allowed(State.STOPPED, event)} == {Event.ATTEMPT}
+    assert {event for event in Event if allowed(State.STOPPED, event)} == {Event.BEGIN}
 
 
 def test_stopping_lasts_until_the_last_process_is_gone():
@@ -85,6 +85,6 @@ def test_from_everywhere_there_is_a_way_to_ready_and_to_stopped(events):
             state = next_state(state, event)
     if state is State.STOPPING:
         state = next_state(state, Event.GONE)
-    for event in (Event.ATTEMPT, Event.HELLO, Event.LOADED, Event.STOP, Event.GONE):
+    for event in (Event.BEGIN, Event.HELLO, Event.LOADED, Event.STOP, Event.GONE):
         state = next_state(state, event)
     assert state is State.STOPPED

@@ -11,10 +11,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from supervised import BEGUN, job, make_workspace, marked, poll_now, supervisor_process
+from supervised import BEGUN, is_stopped, job, make_workspace, marked, poll_now, supervisor_process
 
 from supervisor.client.client import Client
-from supervisor.processes.process import is_stopped
 
 PAUSES = 2
 # Far longer than a ping may take, and than it takes for every location to be asked.

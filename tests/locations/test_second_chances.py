@@ -11,7 +11,7 @@ from supervised import GOOD, alive, job, make_workspace, save, supervising
 
 from supervisor.locations.failures import Failure
 from supervisor.locations.fork_fallback import ForkFallback, Verdict
-from supervisor.processes.process import Exit
+from supervisor.processes.launcher import Exit
 
 DIES = "import os\nos._exit(7)\n"
 
@@ -84,18 +84,17 @@ RAISED = Failure(
 ABORTED = Exit(None, 6)
 
 
-def attempt(forked: bool = True) -> SimpleNamespace:
+def generation(forked: bool = True) -> SimpleNamespace:
     return SimpleNamespace(
-        forked=forked,
         refused=None,
         created_ns=time.time_ns(),
-        placed=SimpleNamespace(profile="numpy"),
+        process=SimpleNamespace(forked=forked, profile="numpy"),
     )
 
 
 async def test_a_fresh_process_that_loads_it_convicts_the_fork():
     suspicion = ForkFallback()
-    assert suspicion.failed(attempt(), RAISED)
+    assert suspicion.failed(generation(), RAISED)
     assert "RuntimeError raised in lib/core.py" in suspicion.because
     assert "RuntimeError raised in lib/core.py" in (await suspicion.loaded([])).environment
     assert suspicion.because == ""
@@ -104,19 +103,19 @@ async def test_a_fresh_process_that_loads_it_convicts_the_fork():
 
 def test_a_fresh_process_that_fails_alike_clears_it_for_good():
     suspicion = ForkFallback()
-    assert suspicion.failed(attempt(), RAISED)
-    assert suspicion.failed(attempt(forked=False), RAISED) == ""
-    assert suspicion.failed(attempt(), RAISED) == ""
+    assert suspicion.failed(generation(), RAISED)
+    assert suspicion.failed(generation(forked=False), RAISED) == ""
+    assert suspicion.failed(generation(), RAISED) == ""
 
 
 async def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
     suspicion = ForkFallback()
-    suspicion.failed(attempt(), RAISED)
+    suspicion.failed(generation(), RAISED)
     suspicion.drop()
     assert suspicion.because == ""
     assert await suspicion.loaded([]) == Verdict()
     # An edit of which nobody has told yet.
-    suspicion.died(attempt(), ABORTED, "loading")
+    suspicion.died(generation(), ABORTED, "loading")
     edited = tmp_path / "a.py"
     edited.write_text("")
     os.utime(edited, ns=(time.time_ns(), time.time_ns()))
@@ -125,11 +124,11 @@ async def test_an_order_or_an_edit_meanwhile_ends_the_case(tmp_path):
 
 def test_what_dies_fresh_too_is_not_asked_again():
     suspicion = ForkFallback()
-    assert suspicion.died(attempt(), ABORTED, "loading")
-    assert suspicion.died(attempt(forked=False), ABORTED, "loading") == ""
-    assert suspicion.died(attempt(), ABORTED, "loading") == ""
+    assert suspicion.died(generation(), ABORTED, "loading")
+    assert suspicion.died(generation(forked=False), ABORTED, "loading") == ""
+    assert suspicion.died(generation(), ABORTED, "loading") == ""
     suspicion.drop()
-    assert suspicion.died(attempt(), ABORTED, "loading")
+    assert suspicion.died(generation(), ABORTED, "loading")
 
 
 @pytest.mark.parametrize(
@@ -137,4 +136,4 @@ def test_what_dies_fresh_too_is_not_asked_again():
     [(Exit(None, 9), "loading"), (Exit(None, 15), "loading"), (ABORTED, "serving")],
 )
 def test_these_deaths_accuse_nobody(ended, doing):
-    assert ForkFallback().died(attempt(), ended, doing) == ""
+    assert ForkFallback().died(generation(), ended, doing) == ""

@@ -517,7 +517,7 @@ async def test_a_fresh_process_hashes_as_the_forkserver_did(tmp_path, runtime, m
     workspace = make_workspace(tmp_path, {"a.py": text + job("one")})
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        running["a"].serving.placed.hash_seed = "7"  # as its forkserver was given
+        running.process("a").hash_seed = "7"  # as its forkserver was given
         started = True
         assert await state_of(running, "a") == "verified"
         assert f"verification: seed {hashed('7')} None\nverification: 0\n" in await running.log("a")

@@ -6,6 +6,8 @@ Each test has a neighbour that must get ready, and expects a message that names 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -309,7 +311,7 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
     ],
 )
 async def test_a_shim_that_breaks_the_protocol(tmp_path, runtime, monkeypatch, what, expected):
-    monkeypatch.setattr("supervisor.processes.launcher.BOOT", HOSTILE_BOOT)
+    monkeypatch.setattr("supervisor.processes.spawn.BOOT", HOSTILE_BOOT)
     # Short only where it must run out; a fresh interpreter may take a while to start.
     timeout = {"silent": "3s", "stranger": "3s", "nothing": "5s"}.get(what, "30s")
     keys = {"env": {"HOSTILE": what}, "load_timeout": timeout, "start_method": "spawn"}
@@ -341,7 +343,7 @@ async def test_a_ready_shim_that_breaks_the_protocol_is_replaced(tmp_path, runti
     async with supervising(workspace, runtime) as running:
         assert await running.settled() == {"good": "ready", "bad": "ready"}
         first, good = running.pid("bad"), running.pid("good")
-        running["bad"].serving.placed.kill_leader(10)
+        os.kill(running.pid("bad"), signal.SIGUSR1)
         await running.until(
             lambda: running["bad"].generation == 2 and running["bad"].state == "ready", "replaced"
         )

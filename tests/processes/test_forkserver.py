@@ -9,11 +9,19 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from supervised import alive, poll
-from warmth import BAD_LIBRARIES, bad_environment, scratch_environment, site_packages, warm_request
+from warmth import (
+    BAD_LIBRARIES,
+    bad_environment,
+    elsewhere,
+    scratch_environment,
+    site_packages,
+    warm_spec,
+)
 
 from supervisor.processes.forkserver import (
     Forkserver,
@@ -22,8 +30,9 @@ from supervisor.processes.forkserver import (
     UnfitError,
     UnfitLibrariesError,
 )
-from supervisor.processes.launcher import LaunchRequest, SpawnLauncher
+from supervisor.processes.launcher import LaunchSpec
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
@@ -42,13 +51,13 @@ class Warmed:
 
     def start(
         self,
-        request: LaunchRequest,
+        spec: LaunchSpec,
         *modules: str,
         patience: Patience | None = None,
         left_out: Mapping[str, str] | None = None,
     ) -> Forkserver:
         server = Forkserver(
-            request,
+            spec,
             list(modules),
             StartLimiter(),
             self._hear,
@@ -83,7 +92,7 @@ async def unfit(
     """The libraries among ``modules`` that cannot be preloaded; the process is gone then."""
     async with warmed() as one:
         server = one.start(
-            await warm_request(scratch, folder), *modules, patience=Patience(preload=patience)
+            await warm_spec(scratch, folder), *modules, patience=Patience(preload=patience)
         )
         with pytest.raises(UnfitLibrariesError) as caught:
             await server.ready()
@@ -97,8 +106,8 @@ async def unfit(
 
 async def test_installed_and_standard_modules_are_preloaded(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request, "good_library.part", "decimal", "no_such_library")
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec, "good_library.part", "decimal", "no_such_library")
         await server.ready()
         assert server.preloaded == ["good_library.part", "decimal"]
         assert server.gone == []
@@ -108,8 +117,8 @@ async def test_installed_and_standard_modules_are_preloaded(scratch, tmp_path):
 
 async def test_a_module_that_its_library_has_lost_is_no_failure(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request, "good_library.lost", "good_library.part.deeper", "decimal")
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec, "good_library.lost", "good_library.part.deeper", "decimal")
         await server.ready()
         assert server.preloaded == ["decimal"]
         assert server.gone == ["good_library.lost", "good_library.part.deeper"]
@@ -118,7 +127,7 @@ async def test_a_module_that_its_library_has_lost_is_no_failure(scratch, tmp_pat
 async def test_as_many_names_as_there_are_fit(scratch, tmp_path):
     many = [f"good_library.{'x' * 80}{number}" for number in range(10_000)]
     async with warmed() as one:
-        server = one.start(await warm_request(scratch, tmp_path), *many, "decimal")
+        server = one.start(await warm_spec(scratch, tmp_path), *many, "decimal")
         await server.ready()
         assert server.gone == many
         assert server.preloaded == ["decimal"]
@@ -127,7 +136,7 @@ async def test_as_many_names_as_there_are_fit(scratch, tmp_path):
 async def test_what_a_preload_prints_is_the_forkservers_output(scratch, tmp_path):
     site_packages(scratch.parent.parent).joinpath("loud_library.py").write_text("print('hello')\n")
     async with warmed() as one:
-        await one.start(await warm_request(scratch, tmp_path), "loud_library").ready()
+        await one.start(await warm_spec(scratch, tmp_path), "loud_library").ready()
         await poll(lambda: one.printed == b"hello\n", "it was heard")
 
 
@@ -147,22 +156,22 @@ def team(tmp_path: Path) -> Path:
 
 async def test_nothing_is_imported_from_pythonpath(scratch, tmp_path, team):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path, {"PYTHONPATH": str(team)})
-        server = one.start(request, "team_plugin", "decimal", "good_library.part")
+        spec = await warm_spec(scratch, tmp_path, {"PYTHONPATH": str(team)})
+        server = one.start(spec, "team_plugin", "decimal", "good_library.part")
         await server.ready()
         assert server.preloaded == []
         assert not (team / "imported").exists()
         with pytest.raises(
             UnfitLibrariesError, match=r"imports team_plugin, which is the team's own"
         ):
-            await one.start(request, "plugin_library").ready()
+            await one.start(spec, "plugin_library").ready()
         assert not (team / "imported").exists()
 
 
 async def test_nothing_is_imported_from_the_working_directory(scratch, tmp_path, team, monkeypatch):
     monkeypatch.chdir(team)
     async with warmed() as one:
-        server = one.start(await warm_request(scratch, tmp_path), "team_plugin", "decimal")
+        server = one.start(await warm_spec(scratch, tmp_path), "team_plugin", "decimal")
         await server.ready()
         assert server.preloaded == ["decimal"]
         assert not (team / "imported").exists()
@@ -172,24 +181,24 @@ async def test_nothing_is_imported_from_an_editable_install(tmp_path, team):
     executable = scratch_environment(tmp_path / "environment", sys.executable, BAD_LIBRARIES)
     site_packages(tmp_path / "environment").joinpath("team.pth").write_text(f"{team}\n")
     async with warmed() as one:
-        request = await warm_request(executable, tmp_path)
-        server = one.start(request, "team_plugin", "decimal")
+        spec = await warm_spec(executable, tmp_path)
+        server = one.start(spec, "team_plugin", "decimal")
         await server.ready()
         assert server.preloaded == ["decimal"]
         assert not (team / "imported").exists()
         with pytest.raises(
             UnfitLibrariesError, match=r"imports team_plugin, which is the team's own"
         ):
-            await one.start(request, "plugin_library").ready()
+            await one.start(spec, "plugin_library").ready()
         assert not (team / "imported").exists()
 
 
 async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, tmp_path, team):
     (team / "sitecustomize.py").write_text("")
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path, {"PYTHONPATH": str(team)})
+        spec = await warm_spec(scratch, tmp_path, {"PYTHONPATH": str(team)})
         with pytest.raises(UnfitError, match=r"sitecustomize\.py, the team's own, is imported"):
-            await one.start(request).ready()
+            await one.start(spec).ready()
 
 
 # What makes an environment unfit.
@@ -250,8 +259,8 @@ async def test_all_unfit_libraries_are_found_at_once_with_those_that_import_them
         "timer_library": "leaves a timer running",
     }
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request, *names, left_out=found)
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec, *names, left_out=found)
         await server.ready()
         assert server.preloaded == ["good_library", "decimal"]
         assert server.left_out == found
@@ -260,8 +269,8 @@ async def test_all_unfit_libraries_are_found_at_once_with_those_that_import_them
 async def test_an_import_of_what_is_left_out_is_not_done(scratch, tmp_path):
     """Known of one library alone: what imports it is found, and it is never imported."""
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request, "thread_user", left_out={"thread_library": "is not wanted"})
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec, "thread_user", left_out={"thread_library": "is not wanted"})
         with pytest.raises(UnfitLibrariesError) as caught:
             await server.ready()
         reason = "imports thread_library, which is not wanted"
@@ -295,7 +304,7 @@ async def test_what_the_start_of_the_interpreter_leaves(tmp_path, text, reason):
         f"import sys; exec({text!r})\n"
     )
     async with warmed() as one:
-        server = one.start(await warm_request(executable, tmp_path), "decimal")
+        server = one.start(await warm_spec(executable, tmp_path), "decimal")
         if not reason:
             await server.ready()
             return
@@ -306,22 +315,15 @@ async def test_what_the_start_of_the_interpreter_leaves(tmp_path, text, reason):
 
 async def test_what_is_known_to_break_is_not_preloaded(scratch, tmp_path):
     async with warmed() as one:
-        server = one.start(await warm_request(scratch, tmp_path), "ray", "decimal")
+        server = one.start(await warm_spec(scratch, tmp_path), "ray", "decimal")
         await server.ready()
         assert server.preloaded == ["decimal"]
 
 
 async def test_an_interpreter_that_cannot_be_started(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        missing = LaunchRequest(
-            **{
-                name: getattr(request, name)
-                for name in LaunchRequest.__dataclass_fields__
-                if name != "executable"
-            },
-            executable=tmp_path / "gone",
-        )
+        spec = await warm_spec(scratch, tmp_path)
+        missing = replace(spec, prepared=elsewhere(spec.prepared, tmp_path / "gone"))
         with pytest.raises(UnfitError, match="the forkserver cannot be started"):
             await one.start(missing).ready()
 
@@ -331,7 +333,7 @@ async def test_an_interpreter_that_cannot_be_started(scratch, tmp_path):
 
 async def test_closing_does_not_wait_for_a_preload(scratch, tmp_path):
     async with warmed() as one:
-        server = one.start(await warm_request(scratch, tmp_path), "hanging_library")
+        server = one.start(await warm_spec(scratch, tmp_path), "hanging_library")
         waiting = asyncio.create_task(server.ready())
         await poll(lambda: server.pid, "it was started")
         await server.close()
@@ -343,43 +345,43 @@ async def test_closing_does_not_wait_for_a_preload(scratch, tmp_path):
 
 async def test_a_forkserver_that_was_killed_is_gone(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request)
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec)
         await server.ready()
         os.kill(server.pid or 0, signal.SIGKILL)
         with pytest.raises(ForkserverGoneError):
-            await server.fork(request, SpawnLauncher(one.reaper))
+            await server.fork(spec, SpawnLauncher(one.reaper))
 
 
 async def test_a_forkserver_that_is_stopped_is_given_up(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request, patience=Patience(answer=0.5))
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec, patience=Patience(answer=0.5))
         await server.ready()
         os.kill(server.pid or 0, signal.SIGSTOP)
         with pytest.raises(UnfitError, match="the forkserver does not answer"):
-            await server.fork(request, SpawnLauncher(one.reaper))
+            await server.fork(spec, SpawnLauncher(one.reaper))
         await poll(lambda: not alive(server.pid or 0), "it was killed")
 
 
 async def test_forks_that_nobody_waits_for_leave_no_process(scratch, tmp_path):
     async with warmed() as one:
-        request = await warm_request(scratch, tmp_path)
-        server = one.start(request)
+        spec = await warm_spec(scratch, tmp_path)
+        server = one.start(spec)
         await server.ready()
         cold = SpawnLauncher(one.reaper)
-        forks = [asyncio.create_task(server.fork(request, cold)) for _ in range(5)]
+        forks = [asyncio.create_task(server.fork(spec, cold)) for _ in range(5)]
         await asyncio.sleep(0)  # they have begun
         for fork in forks[::2]:
             fork.cancel()
         done = await asyncio.gather(*forks, return_exceptions=True)
-        placed = [one for one in done if not isinstance(one, BaseException)]
-        assert len(placed) == 2
+        shims = [one for one in done if not isinstance(one, BaseException)]
+        assert len(shims) == 2
         await poll(lambda: len(children(server.pid or 0)) == 2, "three are gone, and collected")
-        assert children(server.pid or 0) == sorted(one.pid for one in placed)
-        for one_placed in placed:
-            one_placed.kill(signal.SIGTERM)
-            assert (await one_placed.exited).signal == signal.SIGTERM
+        assert children(server.pid or 0) == sorted(one.pid for one in shims)
+        for shim in shims:
+            shim.terminate()
+            assert (await shim.wait()).signal == signal.SIGTERM
         assert children(server.pid or 0) == []
 
 

@@ -164,13 +164,13 @@ async def test_a_child_of_a_forkserver_that_was_killed_in_the_middle_is_nobody(
     workspace = workspace_of(tmp_path, scratch, {"a.py": GOOD})
     async with supervising(workspace, runtime) as running:
         await running.ready("a")
-        attempt = running["a"].serving
-        before = attempt.instance
+        serving = running["a"].serving
+        before = serving.instance
         heard = running.daemon._services.transport._receivers
-        assert attempt.request.anew() != before
+        assert serving.phase.launch.anew() != before
         assert before.encode() not in heard
-        assert attempt.instance.encode() in heard
-        assert not attempt._hello.done()
+        assert serving.instance.encode() in heard
+        assert not serving.conversation.greeted
         running["a"].reload("it was given another name")
-        await running.until(lambda: running["a"].serving is not attempt, "reloaded")
+        await running.until(lambda: running["a"].serving is not serving, "reloaded")
         await running.ready("a")

@@ -41,6 +41,17 @@ def groups_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text()
 
 
+def cgroup_of(pid: int, controller: str) -> Path:
+    """The directory of the cgroup that this controller has ``pid`` in."""
+    for line in groups_of(pid).splitlines():
+        _number, names, path = line.split(":", 2)
+        if controller in names.split(",") or not names:
+            found = [*Path("/sys/fs/cgroup").rglob(Path(path).name)]
+            if found:
+                return found[0]
+    raise AssertionError(groups_of(pid))
+
+
 # In cgroups.
 
 
@@ -91,7 +102,7 @@ async def test_cpu_is_shared_out(tmp_path, runtime, cgroups, method):
     async with supervising(workspace, runtime) as running:
         await running.ready()
         assert (await running.status("a"))["process"]["limits"] == {"cpu": CGROUP}
-        (group,) = running["a"].serving.placed._confinement._groups
+        group = cgroup_of(running.pid("a"), "cpu")
         quota = [group / name for name in ("cpu.max", "cpu.cfs_quota_us")]
         assert [one.read_text().split()[0] for one in quota if one.exists()] == ["25000"]
         assert str(running.pid("a")) in (group / "cgroup.procs").read_text().split()

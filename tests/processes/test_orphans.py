@@ -139,8 +139,8 @@ def test_a_tree_ends_with_a_supervisor_that_is_killed(tmp_path, runtime, marker,
         poll_now(lambda: not running.survivors(), "all are gone")
 
 
-def test_marks_tell_locations_and_instances_apart():
-    marks = {orphans.mark_of(name, instance) for name in "ab" for instance in ("1-x", "2-y")}
-    assert len(marks) == 4
-    assert {len(mark) for mark in marks} == {len(orphans.UNMARKED)}
-    assert {mark[:16] for mark in marks} == {orphans.location_of("a"), orphans.location_of("b")}
+def test_tokens_tell_locations_and_instances_apart():
+    tokens = {orphans.token_of(name, instance) for name in "ab" for instance in ("1-x", "2-y")}
+    assert len(tokens) == 4
+    assert {len(token) for token in tokens} == {len(orphans.NO_TOKEN)}
+    assert {token[:16] for token in tokens} == {orphans.location_of("a"), orphans.location_of("b")}

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from supervised import alive, poll
+from warmth import found_environment, launch_spec
 
-from supervisor.processes import launcher
-from supervisor.processes.launcher import LaunchError, LaunchRequest, SpawnLauncher
-from supervisor.processes.process import Exit, adopt_orphans, reap_orphans, session_members
+from supervisor.processes import spawn
+from supervisor.processes.launcher import Exit, LaunchError
+from supervisor.processes.process import adopt_orphans, reap_orphans, session_members
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.spawn import SpawnLauncher
 from supervisor.specs import Limits
 
 
@@ -38,26 +40,21 @@ def start(tmp_path, monkeypatch):
         boot = tmp_path / "boot.py"
         if not boot.exists() or boot.read_text() != code:  # one that starts may be reading it
             boot.write_text(code)
-        monkeypatch.setattr(launcher, "BOOT", boot)
+        monkeypatch.setattr(spawn, "BOOT", boot)
         output = Output()
-        request = LaunchRequest(
-            name="risk",
-            instance="1-abc",
-            address="ipc:///nowhere",
-            executable=Path(executable),
-            overlay=None,
-            environ={"PATH": "/usr/bin:/bin", "MINE": "1"},
+        spec = launch_spec(
+            found_environment(Path(executable), {"PATH": "/usr/bin:/bin", "MINE": "1"}),
             limits=Limits(**limits),
             output=output,
         )
-        return await SpawnLauncher(reaper).start(request), output
+        return await SpawnLauncher(reaper).start(spec), output
 
     yield started
     reaper.close()
 
 
 async def ended(process) -> Exit:
-    return await asyncio.wait_for(asyncio.shield(process.exited), 30)
+    return await asyncio.wait_for(process.wait(), 30)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +71,10 @@ async def test_how_it_ended(start, code, text):
     found = await ended(process)
     assert str(found) == text
     assert found.clean is (text == "exited with status 0")
-    process.kill(signal.SIGKILL)
-    process.kill_leader(signal.SIGKILL)
+    process.kill()
+    process.kill_leader()
+    process.terminate()
+    process.dump()
 
 
 async def test_what_it_is_given(start):
@@ -149,9 +148,9 @@ async def test_a_kill_reaches_the_whole_session(start, who):
     await poll(lambda: output.text["out"].count(b"\n") == 2, "the children run")
     children = [int(line) for line in output.text["out"].split()]
     assert set(session_members(process.pid)) == {process.pid, *children}
-    process.kill(signal.SIGTERM)
+    process.terminate()
     if who == "session":
-        process.kill(signal.SIGKILL)
+        process.kill()
     else:
         os.kill(process.pid, signal.SIGKILL)
     assert (await ended(process)).signal == signal.SIGKILL
@@ -171,7 +170,7 @@ async def test_many_that_end_together_leave_nothing(start):
         await ended(process)
     await poll(lambda: not any(alive(pid) for pid in children[:-2]), "the children are gone")
     assert all(alive(pid) for pid in children[-2:]), "whose leader lives, live"
-    started[-1][0].kill(signal.SIGKILL)
+    started[-1][0].kill()
     await ended(started[-1][0])
 
 
@@ -205,7 +204,7 @@ async def test_orphans_are_adopted_and_collected(start):
     reaping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await reaping
-    process.kill(signal.SIGKILL)
+    process.kill()
     await ended(process)
 
 

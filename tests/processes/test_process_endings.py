@@ -142,7 +142,7 @@ async def test_shutdown_ends_everything_and_leaves_nothing(tmp_path, runtime):
         60,
     )
     await poll((tmp_path / "loading").exists, "loading")
-    pids = [daemon.fleet.locations[name].newest.placed.pid for name in ("ready", "loading")]
+    pids = [daemon.fleet.locations[name].newest.process.pid for name in ("ready", "loading")]
     socket = Path(daemon.rendezvous.control_address.removeprefix("ipc://"))
     await poll(socket.exists, "the socket is there")
     daemon.shutdown()

@@ -40,7 +40,7 @@ async def main():
         print(json.dumps({
             "states": states,
             "failure": (await running.status("bomb"))["failure"],
-            "placed": dict(running["good"].serving.placed.limits),
+            "limits": dict(running.process("good").limits),
         }))
 
 asyncio.run(main())
@@ -98,7 +98,7 @@ def test_a_bomb_meets_its_limit_and_is_told_which(folder: Path, method: str) -> 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["states"] == {"good": "ready", "bomb": "failed"}
-    assert found["placed"] == {"processes": "rlimit"}
+    assert found["limits"] == {"processes": "rlimit"}
     failure = found["failure"]
     assert failure["exception"]["type"] == "BlockingIOError"
     assert failure["hint"] == (

@@ -62,7 +62,7 @@ async def test_a_broken_edit_of_the_workspace_changes_nothing_and_is_reported(tm
         good = workspace.read_text()
         save(workspace, good + "- python_fil: b.py\n")
         await running.until(lambda: running.daemon.fleet.problems, "reported")
-        document, _ = await running.methods.status({})
+        document = await running.document()
         (problem,) = document["supervisor"]["configuration_problems"]
         assert problem["file"] == str(workspace)
         assert problem["line"] == good.count("\n") + 1

@@ -21,6 +21,7 @@ from runner_shim import wire
 from supervisor.client.client import Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
+from supervisor.methods import METHODS
 from supervisor.runtime_dir import running_supervisors
 from supervisor.server import tcp_front
 from supervisor.server.rpc import RemoteControl
@@ -94,7 +95,7 @@ async def serving(tmp_path: Path, told=lambda text: None):
     directory = KeyDirectory(tmp_path)
     directory.add_client("me", tmp_path / "me.keys")
     keys = ClientKeys.read(tmp_path / "me.keys")
-    remote = RemoteControl("tcp://127.0.0.1:*", {"status": echo}, directory)
+    remote = RemoteControl("tcp://127.0.0.1:*", {"status": (METHODS["status"], echo)}, directory)
     remote.start(told)
     context = zmq.asyncio.Context()
 

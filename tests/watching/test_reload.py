@@ -144,7 +144,7 @@ async def test_a_newer_reload_supersedes_one_under_way(tmp_path, runtime):
         first = running.pid("a")
         save(tmp_path / "a.py", dedent(WAITS).format(name="two"))
         await poll(lambda: started(tmp_path) == 1, "the second imports")
-        second = running["a"].newest.placed.pid
+        second = running["a"].newest.process.pid
         save(tmp_path / "a.py", dedent(WAITS).format(name="three"))
         await poll(lambda: started(tmp_path) == 2, "the third imports")
         await poll(lambda: not alive(second), "the second is gone")

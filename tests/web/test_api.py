@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strict import Checked
+
+from supervisor.web import documents
 
 from .site import HOSTILE_NAME, Site, site
 
@@ -45,6 +48,34 @@ def test_it_says_what_the_control_socket_says(quiet: Site) -> None:
     chosen = page.api("/locations", state=["failed"])
     assert [one["name"] for one in chosen["locations"]] == ["broken"]
     assert page.api("/location", name=HOSTILE_NAME)["name"] == HOSTILE_NAME
+
+
+def test_answers_are_as_described_and_hold_nothing_else(quiet: Site) -> None:
+    page = quiet.page
+    described = page.api("/openapi.json")
+    checked = Checked(described["components"]["schemas"])
+
+    def ask(path: str, **params: Any) -> None:
+        content = described["paths"][path]["get"]["responses"]["200"]["content"]
+        name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        checked(name, page.api(path, **params))
+
+    for path in ("/status", "/locations", "/duplicates", "/assets", "/schedules", "/environments"):
+        ask(path)
+    ask("/definitions", q="s", limit=3)
+    for name in ("payments", "risk", "broken", HOSTILE_NAME):
+        ask("/location", name=name)
+        ask("/history", location=name)
+        ask("/logs", location=name)
+    ask("/definition", location="payments", name="settle", kind="job")
+    end = page.api("/logs", location="risk")["next"]
+    ask("/logs", location="risk", after=end)
+    ask("/logs", location="risk", after=end, timeout=1)
+    checked("ApiError", page.get("/api/v1/location", name="nobody").json())
+    checked("Orders", page.post("/api/v1/orders", {"order": "start", "locations": ["risk"]}).json())
+    names = ("ApiStatus", "ApiError", "Definitions", "Duplicates", "Assets", "Schedules", "Shown")
+    own = {one for one in checked.unsent(*names) if one.partition(".")[0] in documents.__all__}
+    assert own == {"FoundDefinition.repository", "Schedule.problem", "Schedule.repository"}
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,7 @@ async def test_forked_processes_have_the_hash_seed_that_is_told(tmp_path, runtim
         assert await methods(running, "abc") == {FORKED}
         seeds = {}
         for name in "abc":
-            attempt = running[name].serving
-            assert attempt is not None and attempt.placed is not None
-            seeds[name] = attempt.placed.hash_seed
+            seeds[name] = running.process(name).hash_seed
         assert seeds["a"] == seeds["b"] != "77"
         assert seeds["c"] == "77"
         assert described(running, "a") == described(running, "b")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from loading import interpreter
+from lying import lying_supervisor
 from places import PROGRAMS, ROOT
 from supervised import environ, job, make_workspace, supervising
 
+from runner_shim import wire
 from supervisor.errors import RequestError
 
 VERSIONS = [one for one in ("3.6", "3.8", "3.11", "3.13") if interpreter(one)]
@@ -64,7 +66,9 @@ async def test_user_code_sees_what_it_would_see_in_a_bare_python(tmp_path, runti
     async with supervising(workspace, runtime) as running:
         states = await running.settled()
         assert set(states.values()) == {"ready"}, running.states()
-        overlays = {name: str(running[name].serving.prepared.overlay) for name in names}
+        overlays = {
+            name: str(running[name].serving.phase.launch.prepared.overlay) for name in names
+        }
     given = environ(runtime)
     for name, (version, method) in names.items():
         seen = json.loads((tmp_path / f"{name}.json").read_text())
@@ -168,16 +172,22 @@ def _has_zmq(version: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-async def test_requests_are_answered_one_at_a_time_and_unknown_ones_refused(tmp_path, runtime):
-    workspace = make_workspace(tmp_path, {"a.py": job("one")})
-    async with supervising(workspace, runtime) as running:
-        await running.ready()
-        attempt = running["a"].serving
-        asked = [await attempt._ask({"type": one}) for one in ("ping", "dance", "load", "ping")]
-        answers = [(await one)[0] for one in asked]
-        assert [one["type"] for one in answers] == ["pong", "failed", "failed", "pong"]
-        assert answers[1]["failure"]["message"] == "no request is named 'dance'"
-        assert "has loaded its target already" in answers[2]["failure"]["message"]
+def test_requests_are_answered_one_at_a_time_and_unknown_ones_refused(tmp_path, runtime):
+    (tmp_path / "a.py").write_text(job("one"))
+    target = {
+        "kind": "python_file",
+        "name": str(tmp_path / "a.py"),
+        "attribute": None,
+        "working_directory": str(tmp_path),
+    }
+    with lying_supervisor(runtime) as supervisor:
+        for number, kind in enumerate(("load", "ping", "dance", "load", "ping")):
+            supervisor.send(wire.encode({"type": kind, "request": number, "target": target}))
+        answers = [supervisor.receive()[0] for _ in range(5)]
+        assert [one["type"] for one in answers] == ["loaded", "pong", "failed", "failed", "pong"]
+        assert [one["request"] for one in answers] == [0, 1, 2, 3, 4]
+        assert answers[2]["failure"]["message"] == "no request is named 'dance'"
+        assert "has loaded its target already" in answers[3]["failure"]["message"]
 
 
 @pytest.mark.parametrize(
