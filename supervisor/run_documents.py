@@ -5,7 +5,8 @@ Owns their shapes; the rules are the same. Holds no behaviour; only what makes s
 
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from supervisor.documents import Count, Failure, Keywords
+from supervisor.document_schema import Keywords
+from supervisor.documents import Count, Failure
 from supervisor.states import RUN_STATES
 
 __all__ = ["Launched", "RunDetail", "RunEvent", "RunNews", "RunRow", "RunRows"]

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from supervisor import parameters
+from supervisor import nearest, parameters
 from supervisor.errors import UnfitOrderError
-from supervisor.nearest import nearest
 
 __all__ = ["order_of", "selected"]
 
@@ -71,7 +70,7 @@ def selected(selection: Any, definition: Mapping[str, Any]) -> list[str]:
             raise UnfitOrderError(f"the selection {term!r} cannot be read")
         name = match["name"]
         if name not in nodes:
-            hint = nearest(name, sorted(nodes)) if nodes else "it has no ops"
+            hint = nearest.hint(name, sorted(nodes)) if nodes else "it has no ops"
             raise UnfitOrderError(f"{definition['name']} has no op {name!r}", hint=hint)
         found |= {name, *_layers(name, match["up"], above), *_layers(name, match["down"], below)}
     if not found:

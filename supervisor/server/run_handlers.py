@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
+from supervisor import nearest
 from supervisor.errors import (
     InvalidParameterError,
     RequestError,
@@ -20,7 +21,6 @@ from supervisor.errors import (
 )
 from supervisor.locations.failures import from_shim
 from supervisor.locations.shim_connection import Answer
-from supervisor.nearest import nearest
 from supervisor.runs.run import Run
 from supervisor.runs.wanted import order_of
 from supervisor.server.rpc import Reply
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
-# How long the shim may take to judge an order (seconds).
-_PATIENCE = 2.0
+# How long the shim may take to judge an order: at its first it rehearses a run (seconds).
+_PATIENCE = 20.0
 # Refusals of an order (runner_shim/execution) that are the command line's mistakes.
 _MISTAKES = frozenset({"run_config", "unknown_op", "partition"})
 _STREAMS = ("events", "out", "err")
@@ -59,7 +59,7 @@ class RunHandlers:
         location, states = params["location"], set(params["states"])
         unknown = states - set(RunState)
         if unknown:
-            hint = nearest(min(unknown), sorted(RunState))
+            hint = nearest.hint(min(unknown), sorted(RunState))
             raise InvalidParameterError(f"no run is ever {min(unknown)!r}", hint=hint)
         rows: list[dict[str, Any]] = []
         for run in self._daemon.runs.newest_first():
@@ -153,7 +153,7 @@ class RunHandlers:
         if not found:
             names = [one["name"] for one in snapshot.each() if one["kind"] == "job"]
             raise UnknownDefinitionError(
-                job, hint=nearest(job, names) if names else "it has no jobs"
+                job, hint=nearest.hint(job, names) if names else "it has no jobs"
             )
         if len(found) > 1:
             where = ", ".join(str(one.get("repository")) for one in found)
