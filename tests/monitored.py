@@ -95,7 +95,7 @@ class Loaded:
 @contextlib.contextmanager
 def loaded(folder: Path, module: str) -> Iterator[Loaded]:
     """A process that has loaded ``module``; all that comes from it is killed at the end."""
-    (folder / "runs").mkdir(parents=True)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
     (folder / "team.py").write_text(module)
     target = {
         "kind": "python_file",

@@ -47,12 +47,14 @@ def execute(loaded, order, emit):
 
 
 def validate(loaded, order):
-    """Raise LoadFailure for an order that cannot be run: nothing runs, no event, nothing is left.
+    """Raise LoadFailure for an order that cannot be run: none of it runs, no event, nothing is left.
 
-    Its kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
+    The first order of a process that can be run has a run rehearsed: what all runs do first is done
+    before they are forked. The failure's kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
     ``unknown_asset``, ``unknown_op``, ``partition``, ``missing_resource`` or ``not_supported``.
     """
     _prepare(loaded, order)
+    loaded.rehearse_run()
 
 
 def _prepare(loaded, order):

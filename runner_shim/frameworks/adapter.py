@@ -137,6 +137,12 @@ class Adapter(object):
         Leaves nothing behind but caches: no thread, no descriptor, no file. Raises nothing.
         """
 
+    def rehearse_run(self):
+        """Do once, in the process that runs are forked from, what every run does first.
+
+        Leaves nothing behind but imported modules and caches. Raises nothing.
+        """
+
     # --- runs: None where the framework's definitions can be looked at only
 
     prepare = None

@@ -61,6 +61,11 @@ class Findings(object):
                 return prepared
         return None
 
+    def rehearse_run(self):
+        """Have each framework do once what every run does first."""
+        for adapter, _roots in self._found:
+            adapter.rehearse_run()
+
 
 def _refuse_twice_defined(definitions):
     seen = set()

@@ -63,6 +63,10 @@ class Loaded:
         """What can run ``order`` (see runner_shim.execution), or None where nothing has that name."""
         return self._findings.prepare(order)
 
+    def rehearse_run(self):
+        """Do once in this process what every run does first, for those that are forked from it."""
+        self._findings.rehearse_run()
+
     def names(self, kinds):
         """Names of all definitions of the given kinds."""
         _repositories, definitions, _sources = self._findings.collect(_Warnings())

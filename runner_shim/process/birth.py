@@ -42,6 +42,7 @@ from os import (
     lseek,
     open,
     pipe,
+    posix_fallocate,
     read,
     set_inheritable,
     setsid,
@@ -60,6 +61,7 @@ _F_SETSIG = 10  # see lifeline
 _PR_SET_CHILD_SUBREAPER = 36
 # Those between are the C library's own.
 _ALL_SIGNALS = frozenset(range(1, NSIG)) - {32, 33}
+_ROOM = 64 * 1024  # FINAL_ROOM in supervisor/runs/monitor.py
 _FAILED = 70  # exit status of one that could not begin; EX_SOFTWARE
 _disable_gc, _enable_gc, _gc_is_on = gc.disable, gc.enable, gc.isenabled
 
@@ -177,6 +179,12 @@ def _take_on(directory, lock):
         if error.errno != EEXIST:
             raise
         return False
+    room = open("final.room", O_RDWR | O_CREAT, 0o600, dir_fd=directory)
+    try:
+        posix_fallocate(room, 0, _ROOM)  # now: the run may fill the disk
+    except OSError:
+        pass  # a file system that cannot: the end must find room then
+    close(room)
     write(begun, records.framed(wire.pack({"pid": getpid(), "time": time()})))
     fsync(begun)
     close(begun)

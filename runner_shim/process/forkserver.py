@@ -22,7 +22,7 @@ Single-threaded, so that every fork is a clean one; what a child must not share 
 (random state, session, title, descriptors) is made anew. Linux only.
 
 What differs from a fresh process, by its nature, docs/start-methods.md says. Of a framework that is
-preloaded, a small location was made, read, run and dropped (``rehearse`` of its adapter): what it sets up
+preloaded, a small location was made, read and dropped (``rehearse`` of its adapter): what it sets up
 at the first definition is there at a location's first.
 """
 

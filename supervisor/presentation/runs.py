@@ -67,7 +67,7 @@ def took(run: RunRow, now: float) -> str:
 
 
 def summary(run: RunRow, now: float, *, colour: bool = False) -> str:
-    """``run 2026… of settle in payments: success in 1.2s``, with the reason where there is one."""
+    """``run 019ac3f2-… of settle in payments: success in 1.2s``, with the reason where there is one."""
     state = paint(run["state"].replace("_", " "), STYLES.get(run["state"], ""), colour)
     head = f"run {run['run']} of {clean(str(run['job']))} in {clean(run['location'])}: {state}"
     time = took(run, now)

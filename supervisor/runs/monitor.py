@@ -34,7 +34,7 @@ from runner_shim import records  # noqa: E402
 __all__ = ["FINAL_ROOM", "MOST_EVENTS", "OUTPUT_PART"]
 
 FINAL_ROOM = 64 * 1024
-"""Bytes on the disk that are taken for the final record before the run begins."""
+"""Bytes of the final record at most: as many as its birth has taken on the disk."""
 MOST_EVENTS = 100_000
 """After so many only failures and states are kept."""
 OUTPUT_PART = 8 * 1024 * 1024
@@ -211,7 +211,8 @@ class Monitor:
         os.set_inheritable(lock, False)
         os.set_inheritable(line, False)
         self._order = self._read_order()
-        self._room = self._take_room()
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._room = os.open("final.room", flags, 0o600, dir_fd=directory)  # there since its birth
         self._events = Events(directory)
         self._streams = {out: Output(directory, "out"), err: Output(directory, "err")}
         self._pipe = events
@@ -423,15 +424,6 @@ class Monitor:
         order = records.unpack(payloads[0])
         assert isinstance(order, dict)
         return order
-
-    def _take_room(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        room = os.open("final.room", flags, 0o600, dir_fd=self._directory)
-        try:
-            os.posix_fallocate(room, 0, FINAL_ROOM)
-        except OSError:
-            return room  # a file system that cannot, or a full disk: it must have room at the end
-        return room
 
     def _write_final(self, record: bytes) -> None:
         while True:

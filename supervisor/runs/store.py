@@ -138,7 +138,7 @@ class Runs:
 
     def newest_first(self) -> list[Run]:
         """All that are kept."""
-        return sorted(self._runs.values(), key=lambda one: one.id, reverse=True)
+        return sorted(self._runs.values(), key=lambda one: (one.created, one.id), reverse=True)
 
     def living(self) -> list[Run]:
         """Those without a final record."""
@@ -185,6 +185,8 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
+        if order.get("instance"):
+            Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
     async def _start(self, run: Run) -> None:

@@ -35,7 +35,6 @@ def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[s
         "op_selection": None if not selection else selected(selection, definition),
         "assets": None,
         "partition_key": None,
-        "instance": "own",
         "timeout": timeout,
         "grace": params.get("grace", _DEFAULT_GRACE),
     }

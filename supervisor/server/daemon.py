@@ -59,12 +59,12 @@ from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 from supervisor.workspace_files import Selection, names
 
-__all__ = ["Daemon"]
+__all__ = ["RUN_GRACE", "Daemon"]
 
 _log = logging.getLogger("supervisor")
 
-# How long runs go on by themselves when the supervisor is told to stop (seconds).
-_RUN_GRACE = 5.0
+RUN_GRACE = 5.0
+"""How long runs may go on by themselves when the supervisor is told to stop (seconds)."""
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 
 
@@ -286,7 +286,7 @@ class Daemon:
 
     async def _end_runs(self) -> None:
         if not self._leave_runs:
-            await self.runs.end(0.0 if self._at_once else _RUN_GRACE, at_once=self._at_once)
+            await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
         await self.runs.close()
 
     async def _end_locations(self) -> None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
-# How long the shim may take to judge an order (seconds).
-_PATIENCE = 2.0
+# How long the shim may take to judge an order: at its first it rehearses a run (seconds).
+_PATIENCE = 20.0
 # Refusals of an order (runner_shim/execution) that are the command line's mistakes.
 _MISTAKES = frozenset({"run_config", "unknown_op", "partition"})
 _STREAMS = ("events", "out", "err")
@@ -64,7 +64,7 @@ class RunHandlers:
         rows: list[dict[str, Any]] = []
         for run in self._daemon.runs.newest_first():
             fits = location in (None, run.location) and (not states or run.state in states)
-            late = float(run.order.get("created") or 0) >= params["since"]
+            late = run.created >= params["since"]
             if fits and late and len(rows) < params["limit"]:
                 rows.append(run.row())
         return {"runs": rows}, []
@@ -160,6 +160,7 @@ class RunHandlers:
             raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
         order = order_of(params, found[0])
         order["location"], order["generation"] = name, snapshot.generation
+        order["instance"] = str(self._daemon.state.instance_path(name))
         if serving is not None and serving.alive:  # else its process will refuse it
             answer = await serving.quickly("validate_run", _PATIENCE, order=order)
             if isinstance(answer, Answer) and answer.type == "failed":

@@ -110,6 +110,10 @@ class StateDirectory:
         """The log of a location; names that a file cannot have are escaped as in a URL."""
         return self.path / "logs" / f"{quote(location, safe=' @:+=,()[]')}.log"
 
+    def instance_path(self, location: str) -> Path:
+        """Where a framework may keep what it notes of the runs of a location."""
+        return self.path / "instances" / quote(location, safe=" @:+=,()[]")
+
     def _missing(self) -> list[str]:
         logs = self.path / "logs"
         missing = [path.name for path in (self.root, self.path, logs) if not path.is_dir()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import PROGRAMS
+from places import PROGRAMS, ROOT
 from running import execute, failure, shown, told, validate
 
 from .conftest import BETWEEN, RELEASES, run
@@ -141,3 +141,15 @@ def test_an_instance_of_a_directory_keeps_what_was_materialized(
     assert first["outcome"]["state"] == second["outcome"]["state"] == "success"
     assert "report: report of red" in shown(second)
     assert (tmp_path / "storage").is_dir()
+
+
+@pytest.mark.parametrize("release", EVERY)
+def test_a_rehearsed_run_leaves_modules_and_nothing_else(
+    release: str, dagster_environment: Environment
+) -> None:
+    program = str(PROGRAMS / "rehearsed_run.py")
+    arguments = (str(ROOT), str(file_of(release)), "nightly")
+    found = run(dagster_environment(release), program, *arguments)
+    assert found["outcome"]["state"] == "success"
+    assert found["before"] == found["after"]
+    assert found["imported"] == []

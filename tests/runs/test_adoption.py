@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -74,8 +75,6 @@ def test_a_run_that_ended_without_a_supervisor_is_told_of(tmp_path, runtime, mon
             started(journals(tmp_path)[run])
         running.kill()
     lost, success = (journals(tmp_path)[run] for run in runs)
-    import os
-
     os.kill(lost.monitor(), signal.SIGKILL)
     poll_now(lambda: lost.monitor() == 0, "the monitor's end")
     (tmp_path / "go").touch()
@@ -129,7 +128,7 @@ async def test_what_never_began_is_started_again_on_the_same_machine_only(tmp_pa
 
 
 async def test_a_supervisor_that_is_stopped_has_its_runs_cancelled(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.server.daemon._RUN_GRACE", 0.1)
+    monkeypatch.setattr("supervisor.server.daemon.RUN_GRACE", 0.1)
     workspace = make_workspace(tmp_path, {"team.py": one_op(FOREVER)})
     async with supervising(workspace, runtime) as running:
         await running.ready()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
+import yaml
 from launched import FOREVER, HEAD, UNTIL_GO, Launched, journals, kill, launching, one_op
 from loading import VERSIONS, interpreter
 from monitored import written
@@ -134,15 +137,8 @@ async def test_an_import_that_leaves_a_thread_has_its_runs_in_fresh_processes(tm
 
 
 async def test_a_process_that_is_busy_keeps_no_run_waiting(tmp_path, runtime):
-    module = one_op("print('x')") + (
-        "\ndef slow():\n    open('busy', 'w').close()\n    time.sleep(30)\n"
-        "\nclass Lazy(Definitions):\n    pass\n"
-    )
-    async with launching(tmp_path, runtime, module) as team:
+    async with launching(tmp_path, runtime, one_op("print('x')")) as team:
         # Stopped, it answers nothing; it goes on when the run has ended.
-        import os
-        import signal
-
         pid = team.running.pid("team")
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -229,8 +225,6 @@ async def test_the_run_of_a_location_that_was_removed_goes_on(tmp_path, runtime)
         run = await team.launch()
         row = await team.until(run)
         (tmp_path / "other.py").write_text(one_op("pass"))
-        import yaml
-
         save(tmp_path / "workspace.yaml", yaml.safe_dump(workspace_text({"other": {}})))
         await team.running.until(
             lambda: "team" not in [one.spec.name for one in team.running.daemon.fleet.ordered()],

@@ -21,4 +21,4 @@ def test_a_parameter_that_is_not_declared_is_refused(quiet: Site) -> None:
 
 def test_streams_and_the_end_of_all_are_not_served() -> None:
     served = {name for name, one in METHODS.items() if one.over_http}
-    assert set(METHODS) - served == {"watch", "follow", "snapshot", "shutdown"}
+    assert set(METHODS) - served == {"watch", "follow", "follow_run", "snapshot", "shutdown"}

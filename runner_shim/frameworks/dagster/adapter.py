@@ -161,6 +161,12 @@ class Dagster(Adapter):
 
         return running.prepare(_repositories(roots, _ignore), order)
 
+    def rehearse_run(self):
+        """Run one small job: Dagster's first run of a process imports hundreds of modules."""
+        from runner_shim.frameworks.dagster import rehearsal
+
+        rehearsal.rehearse_run()
+
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
         from runner_shim.frameworks.dagster.partitions import component_files

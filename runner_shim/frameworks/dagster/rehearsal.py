@@ -1,50 +1,64 @@
-"""One small Dagster location, made, read and run in a forkserver before anything is forked from it.
+"""One small Dagster location, made and read in a forkserver; one small run, before the first is forked.
 
 Dagster compiles its checks and fills its caches when they are first needed, and so does our adapter
 with its modules. What happened before the fork is shared by all locations; what happens after it
 each does and keeps for itself: with Dagster 1.13 and 20 assets a third of the load's time and
-3 MiB. The first run of a process imports hundreds of modules and takes seconds; so one is rehearsed.
-Owns nothing that outlives ``rehearse``: no thread, descriptor, file, variable or signal handler; says
-nothing, warns of nothing, and leaves Dagster alone where a version does not know what is used here.
+3 MiB. The first run of a process imports 200 to 500 modules, which takes seconds; a shim does so once,
+and its runs, which are forked from it, share it. Not the forkserver: those modules read the metadata of
+all distributions, and what has read it is handed out to few locations.
+
+Owns nothing that outlives it: no thread, descriptor, file, variable or signal handler; says nothing,
+warns of nothing, and leaves Dagster alone where a version does not know what is used here.
 """
 
 import os
 import signal
 import sys
 
-__all__ = ["rehearse"]
+__all__ = ["rehearse", "rehearse_run"]
+
+_run_was_rehearsed = []
 
 
 def rehearse(adapter):
-    """Make one definition of each common kind, read them all, and run a job of two steps.
+    """Make one definition of each common kind and read them all; what fails is left to the loads."""
 
-    What fails is left to the loads and runs.
-    """
+    def load():
+        from runner_shim.frameworks.dagster import repository  # noqa: F401
+
+        definitions = _definitions(sys.modules["dagster"])
+        adapter.collect(adapter.discover([("defs", definitions)], __name__, _ignore), _ignore)
+
+    _silently(load)
+
+
+def rehearse_run():
+    """Run a job of two steps, once in a process; what fails is left to the runs."""
+    if not _run_was_rehearsed:
+        _run_was_rehearsed.append(True)
+        _silently(_run)
+
+
+def _silently(rehearsed):
     import warnings
 
     # Nothing that is seen only once may be used up here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for rehearsed in (_load, _run):
-            try:
-                rehearsed(sys.modules["dagster"], adapter)
-            except Exception:
-                pass
+        try:
+            rehearsed()
+        except Exception:
+            pass
 
 
-def _load(dagster, adapter):
-    from runner_shim.frameworks.dagster import repository  # noqa: F401
-
-    adapter.collect(adapter.discover([("defs", _definitions(dagster))], __name__, _ignore), _ignore)
-
-
-def _run(dagster, _adapter):
-    """Run one job. Dagster leaves SIGTERM to the handler of SIGINT, and a run ignores late ones."""
+def _run():
+    """Dagster leaves SIGTERM to the handler of SIGINT, and a run ignores late interrupts: set back."""
     from runner_shim.frameworks.dagster import running
 
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     home = os.environ.get("DAGSTER_HOME")
-    prepared = running.prepare([_repository(dagster)], {"job": "rehearsed_run"})
+    repository = _repository(sys.modules["dagster"])
+    prepared = running.prepare([repository], {"job": "rehearsed_run"})
     try:
         prepared.run(_ignore)
     finally:
