@@ -32,7 +32,7 @@ from supervisor.processes.orphans import Orphan, location_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import LocationSpec
 from supervisor.time_slices import Steps
-from supervisor.watching.file_watch import FileWatch
+from supervisor.watching.reloading import FileWatch
 
 __all__ = ["Fleet", "Host"]
 

@@ -17,7 +17,7 @@ from supervisor.desired import Desired
 from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
-from supervisor.watching.file_watch import FileWatch
+from supervisor.watching.reloading import FileWatch
 from supervisor.workspace_files import Selection, reread
 
 __all__ = ["WorkspaceFiles"]

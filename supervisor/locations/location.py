@@ -38,7 +38,7 @@ from supervisor.specs import KillScope, LocationSpec
 from supervisor.states import UNDER_WAY, State
 from supervisor.time_slices import in_turns
 from supervisor.watching.dependencies import Looked, after_death, after_failure, after_load
-from supervisor.watching.file_watch import FileWatch, Watching
+from supervisor.watching.reloading import FileWatch, Watching
 from supervisor.watching.settling import Floor
 
 __all__ = ["Location"]

@@ -54,7 +54,7 @@ from supervisor.server.upkeep import Kept, Upkeep
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
 from supervisor.specs import STATE_DIRECTORY, LocationSpec, WorkspaceSpec
-from supervisor.watching.file_watch import Disk, FileWatch, Watching
+from supervisor.watching.reloading import Disk, FileWatch, Watching
 from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 from supervisor.workspace_files import Selection, names

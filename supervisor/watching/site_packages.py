@@ -17,8 +17,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from envs.installed import package_directories
-from supervisor.watching.file_watch import Disk
 from supervisor.watching.links import Places
+from supervisor.watching.reloading import Disk
 from supervisor.watching.watcher import Watcher
 
 __all__ = ["Packages", "fingerprint"]

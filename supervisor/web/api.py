@@ -21,7 +21,8 @@ from supervisor.methods import METHODS, Method
 from supervisor.web import environments as environment_pages
 from supervisor.web import timing
 from supervisor.web.catalogue import Catalogue, search
-from supervisor.web.link import Link, chosen_locations
+from supervisor.web.link import Link
+from supervisor.web.locations import chosen_locations
 from supervisor.web.openapi import document
 
 if TYPE_CHECKING:
@@ -240,9 +241,15 @@ async def logs(request: Request) -> control.LogChunk:
     return await client.logs(name, lines=50 if lines is None else lines)
 
 
+def _as_json_has_it(text: str) -> float:
+    """``96.0`` is a whole number in JSON."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        sent = json.loads(await request.body())
+        sent = json.loads(await request.body(), parse_float=_as_json_has_it)
     except (ValueError, RecursionError):
         raise _InvalidError("the body is no JSON") from None
     if not isinstance(sent, dict):

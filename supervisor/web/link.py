@@ -14,8 +14,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from supervisor.client.client import AsyncClient
 from supervisor.client.locate import Identity, name_of
@@ -26,12 +26,11 @@ from supervisor.errors import (
     SupervisorError,
     UnknownLocationError,
 )
-from supervisor.states import TROUBLED, UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, Memory, StatusDocument
 
-__all__ = ["Link", "chosen_locations"]
+__all__ = ["Link"]
 
 _log = logging.getLogger(__name__)
 
@@ -226,41 +225,3 @@ class Link:
         self.version += 1
         self._news.set()
         self._news = asyncio.Event()
-
-
-def chosen_locations(
-    locations: Sequence[LocationStatus], text: str, states: Sequence[str], sort: str = "name"
-) -> list[LocationStatus]:
-    """Those in one of ``states`` that hold every word of ``text``, sorted."""
-    words = text.lower().split()
-    found = [
-        one
-        for one in locations
-        if (not states or one["state"] in states)
-        and (not words or all(word in _text(one) for word in words))
-    ]
-    key = _SORTS.get(sort)
-    return found if key is None else sorted(found, key=key)
-
-
-def _text(one: LocationStatus) -> str:
-    environment: Mapping[str, Any] = one["environment"] or {}
-    serving: Mapping[str, Any] = one["serving"] or {}
-    frameworks = (f"{x['name']} {x['version']}" for x in serving.get("frameworks", ()))
-    parts = (one["name"], environment.get("name"), environment.get("python"), one["reason"])
-    return "\n".join([*(str(part or "") for part in parts), *frameworks]).lower()
-
-
-def _rank(state: str) -> tuple[bool, bool, str]:
-    """What is wrong comes first, what is under way second."""
-    return state not in TROUBLED, state not in UNDER_WAY, state
-
-
-_SORTS: Mapping[str, Any] = {
-    "name": lambda one: one["name"].lower(),
-    "state": lambda one: (_rank(one["state"]), one["name"].lower()),
-    "loaded": lambda one: -((one["serving"] or {}).get("loaded_at") or 0),
-    "memory": lambda one: -(((one["process"] or {}).get("memory") or {}).get("rss") or 0),
-    "cpu": lambda one: -((one["process"] or {}).get("cpu_percent") or 0),
-    "restarts": lambda one: -one["restarts"],
-}

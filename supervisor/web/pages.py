@@ -1,12 +1,11 @@
-"""The pages about locations, the orders given on them, and what errors look like.
+"""The table of pages, the orders given on them, and what errors look like.
 
-Owns the table of pages. Reads what was asked, collects what the templates show, and leaves markup to
+Owns which address is which page; those of locations are ``locations``. Reads what was asked, collects what the templates show, and leaves markup to
 them. Every page is whole without JavaScript; live updates fetch the same page again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
@@ -16,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from supervisor import parameters
 from supervisor.errors import (
     InvalidParameterError,
     NotRunningError,
@@ -26,120 +24,21 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.presentation.words import SYMBOLS
 from supervisor.web import api, definitions, environments
-from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.following import BusyError
-from supervisor.web.link import Link, chosen_locations
-from supervisor.web.render import kind_key, numbered, page, whole
+from supervisor.web.link import Link
+from supervisor.web.locations import location, locations
+from supervisor.web.render import page
 from supervisor.web.room import RETRY_AFTER
 from supervisor.web.security import safe_path
 
 if TYPE_CHECKING:
     from supervisor.client.client import Order
-    from supervisor.documents import LocationStatus
 
-__all__ = ["EXCEPTIONS", "ROUTES", "status_of"]
+__all__ = ["EXCEPTIONS", "ROUTES"]
 
-VIEWS = ("definitions", "logs", "process", "history", "workspace")
 _REMEMBERED = 30 * 86400
-_MOST_CHANGES = 200
 ORDERS = ("reload", "restart", "stop", "start")
-
-
-async def locations(request: Request) -> Response:
-    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` and ``page`` choose."""
-    link: Link = request.app.state.link
-    text = request.query_params.get("q", "")
-    states = request.query_params.getlist("state")
-    sort = request.query_params.get("sort", "name")
-    found = chosen_locations(link.locations, text, states, sort)
-    rows, paging = numbered(request, found)
-    if link.running:
-        link.measure([one["name"] for one in rows if one["process"] is not None])
-    counts = Counter(one["state"] for one in link.locations)
-    return page(
-        request,
-        "locations.html",
-        live="tick",
-        rows=rows,
-        paging=paging,
-        q=text,
-        states=states,
-        sort=sort,
-        counts={state: counts[state] for state in SYMBOLS if counts[state] or state in states},
-        total=len(link.locations),
-    )
-
-
-async def status_of(link: Link, name: str) -> LocationStatus:
-    """One location in detail; while no supervisor runs, as it was last heard of."""
-    if not link.running:
-        return link.location(name)
-    return (await link.client.status(name))["locations"][0]
-
-
-async def location(request: Request) -> Response:
-    """``GET /location?name=…``, with ``view`` one of ``VIEWS``."""
-    link: Link = request.app.state.link
-    catalogue: Catalogue = request.app.state.catalogue
-    name = request.query_params.get("name", "")
-    one = await status_of(link, name)
-    view = request.query_params.get("view", "definitions")
-    view = view if view in VIEWS else "definitions"
-    more: dict[str, Any] = {}
-    if view == "definitions":
-        more = await _listed(request, catalogue, name)
-    elif view == "logs" and link.running and one["log"] is not None:
-        more = {"chunk": await link.client.logs(name, lines=500)}
-    elif view == "process" and link.running and not one["remote"]:
-        more = {"environment_row": next(iter(await link.client.environments(name)), None)}
-    elif view == "history" and link.running and not one["remote"]:
-        more = await _history(request, name)
-    live = "tick" if view == "definitions" else "change"
-    return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
-
-
-async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str, Any]:
-    shelf = await catalogue.shelf(name)
-    text, kind = request.query_params.get("q", ""), request.query_params.get("kind", "")
-    all_rows = shelf.rows if shelf is not None else ()
-    found = search(all_rows, text, kind=kind)
-    rows, paging = numbered(request, found)
-    counts = Counter(row.kind for row in all_rows)
-    kinds = {key: counts[key] for key in sorted(counts, key=kind_key)}
-    return {"rows": rows, "paging": paging, "q": text, "kind": kind, "kinds": kinds}
-
-
-async def _history(request: Request, name: str) -> dict[str, Any]:
-    link: Link = request.app.state.link
-    catalogue: Catalogue = request.app.state.catalogue
-    history = await link.client.history(name)
-    kept = history["generations"]
-    numbers = [one["generation"] for one in kept]
-    before, after = (_number(request, key) for key in ("from", "to"))
-    diff = problem = None
-    if before is None and after is None and len(numbers) > 1:
-        before, after = numbers[-2:]
-    if before is not None and after is not None and before != after:
-        try:
-            diff = await catalogue.diff(name, before, after, history)
-        except RequestError as error:
-            problem = error
-    return {
-        "history": history,
-        "generations": list(reversed(kept)),
-        "before": before,
-        "after": after,
-        "diff": diff,
-        "most": _MOST_CHANGES,
-        "problem": problem,
-    }
-
-
-def _number(request: Request, name: str) -> int | None:
-    number = whole(request.query_params.get(name, ""))
-    return number if number is not None and number <= parameters.MOST else None
 
 
 async def form(request: Request) -> dict[str, list[str]]:

@@ -94,6 +94,6 @@ def json_schema() -> dict[str, Any]:
 
     Made from the shapes that validate them.
     """
-    from supervisor.workspace_files.grammar import json_schema as schema
+    from supervisor.workspace_files.keys import json_schema as schema
 
     return schema()

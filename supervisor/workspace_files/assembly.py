@@ -22,7 +22,7 @@ from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
 from supervisor.workspace_files.problems import Reading
-from supervisor.workspace_files.schema import Record
+from supervisor.workspace_files.shapes import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 

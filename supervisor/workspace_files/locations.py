@@ -1,6 +1,6 @@
 """``workspace.yaml`` (every form since Dagster 0.7, and our own keys) → location specs.
 
-Owns the meaning of the keys in ``grammar.WORKSPACE``: defaults, merging, names, environments.
+Owns the meaning of the keys in ``keys.WORKSPACE``: defaults, merging, names, environments.
 Reads in two steps, because a location may use an environment that another file defines:
 ``declare`` takes the environments of a file, ``build`` its locations. Refuses other kinds of files.
 """
@@ -23,8 +23,8 @@ from supervisor.specs import (
 )
 from supervisor.workspace_files.assembly import Assembly, absolute, default_name
 from supervisor.workspace_files.document import Node
-from supervisor.workspace_files.grammar import WORKSPACE, WORKSPACE_LIST
-from supervisor.workspace_files.schema import Invalid, Record
+from supervisor.workspace_files.keys import WORKSPACE, WORKSPACE_LIST
+from supervisor.workspace_files.shapes import Invalid, Record
 
 __all__ = ["WorkspaceFile"]
 

@@ -1,6 +1,6 @@
 """``[tool.dagster]``, ``[tool.dg]`` and ``dg.toml`` → location specs.
 
-Owns the meaning of the tables in ``grammar.DAGSTER_TABLE`` and ``grammar.DG_TABLE``: default
+Owns the meaning of the tables in ``keys.DAGSTER_TABLE`` and ``grammar.DG_TABLE``: default
 modules and names, a project's own interpreter and ``.env``, the projects of a workspace, each read
 from its own file. Where Dagster reads such a table and finds nothing, this says so.
 """
@@ -15,8 +15,8 @@ from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute, is_directory
 from supervisor.workspace_files.document import DocumentError, Node, read_text, shorten
-from supervisor.workspace_files.grammar import DAGSTER_TABLE, DG_TABLE
-from supervisor.workspace_files.schema import Invalid, Record
+from supervisor.workspace_files.keys import DAGSTER_TABLE, DG_TABLE
+from supervisor.workspace_files.shapes import Invalid, Record
 from supervisor.workspace_files.toml import TomlDocument
 
 __all__ = ["build_toml_file"]

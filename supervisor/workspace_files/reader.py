@@ -16,11 +16,11 @@ from supervisor.workspace_files.assembly import Assembly, default_name
 from supervisor.workspace_files.cloud import build_cloud_file
 from supervisor.workspace_files.discovery import COMMAND_LINE, locate
 from supervisor.workspace_files.document import DocumentError, Node, parse_yaml, read_text
-from supervisor.workspace_files.grammar import ATTRIBUTE, MODULE, PATH
+from supervisor.workspace_files.keys import ATTRIBUTE, MODULE, PATH
 from supervisor.workspace_files.locations import WorkspaceFile
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.projects import build_toml_file
-from supervisor.workspace_files.schema import Invalid, Record, Shape
+from supervisor.workspace_files.shapes import Invalid, Record, Shape
 from supervisor.workspace_files.toml import TomlDocument
 
 if TYPE_CHECKING:

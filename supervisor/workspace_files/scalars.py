@@ -17,7 +17,7 @@ from typing import Any
 from supervisor.nearest import near
 from supervisor.workspace_files.document import UNUSABLE, Node, shorten
 from supervisor.workspace_files.problems import Reading
-from supervisor.workspace_files.schema import INVALID, Invalid, Shape, either
+from supervisor.workspace_files.shapes import INVALID, Invalid, Shape, either
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
 

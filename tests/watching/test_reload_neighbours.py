@@ -15,7 +15,7 @@ import pytest
 from supervised import Supervised, job, make_workspace, poll, reloaded, save, supervising
 
 from supervisor.watching.dependencies import Looked
-from supervisor.watching.file_watch import Disk, FileWatch
+from supervisor.watching.reloading import Disk, FileWatch
 
 SPAWN = {"start_method": "spawn"}
 
@@ -218,7 +218,7 @@ async def test_many_in_one_directory_are_loaded_for_their_own_files_alone(tmp_pa
 async def test_code_that_writes_its_own_files_is_believed_in_the_end(
     tmp_path, monkeypatch, changes
 ):
-    monkeypatch.setattr("supervisor.watching.file_watch.PATIENCE", (0.0,) * 6)
+    monkeypatch.setattr("supervisor.watching.reloading.PATIENCE", (0.0,) * 6)
     path, told = tmp_path / "lib.py", asyncio.Queue()
     disk = Disk()
     files = FileWatch(

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from envs.installed import package_directories
-from supervisor.watching.file_watch import Disk
+from supervisor.watching.reloading import Disk
 from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from supervisor.errors import ConfigurationError
 from supervisor.workspace_files import Selection, identify, resolve
 from supervisor.workspace_files.assembly import name_problem
-from supervisor.workspace_files.grammar import OWN_KEYS, WORKSPACE, WORKSPACE_LIST
+from supervisor.workspace_files.keys import OWN_KEYS, WORKSPACE, WORKSPACE_LIST
 
 bounded = settings(
     max_examples=150,

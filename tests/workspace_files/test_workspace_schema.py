@@ -13,7 +13,7 @@ from places import ROOT
 
 import supervisor.workspace_files
 from supervisor.workspace_files import json_schema
-from supervisor.workspace_files.grammar import OWN_KEYS, WORKSPACE
+from supervisor.workspace_files.keys import OWN_KEYS, WORKSPACE
 
 
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Shapes: what may stand at a place in a file, said once for the validator and for JSON Schema.
 
-Owns the vocabulary in which ``grammar`` describes the files. A shape reads a node and gives plain
+Owns the vocabulary in which ``keys`` describes the files. A shape reads a node and gives plain
 data back; what is wrong it tells the ``Reading`` and goes on, so that all problems of a file come
 at once. Refuses to know any key of any file, to touch the file system or to raise.
 """

@@ -13,7 +13,7 @@ from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
-from supervisor.workspace_files.schema import (
+from supervisor.workspace_files.shapes import (
     AnyMap,
     Choice,
     FalseOr,
