@@ -65,7 +65,7 @@ class Launched(TypedDict):
 class RunEvent(TypedDict):
     """Something that happened in a run."""
 
-    type: Annotated[str, "one of Dagster's event types, whatever the framework"]
+    type: Annotated[str, "such as `STEP_START`: the same names whatever the framework"]
     step: Annotated[str | None, "the step that it concerns"]
     time: Annotated[float, "when"]
     message: Annotated[str, "in words"]

@@ -12,7 +12,7 @@ import os
 import sys
 
 from runner_shim import imported
-from runner_shim.preloading import leftovers
+from runner_shim.process import leftovers
 
 __all__ = ["Effects", "Exit", "Fetched"]
 

@@ -39,7 +39,7 @@ _NEVER = frozenset(
 _OURS = frozenset(["runner_shim.preloading"]) | frozenset(
     "runner_shim.preloading." + name
     for name in (
-        *("checking", "effects", "entries", "hiding", "leftovers"),
+        *("checking", "effects", "entries", "hiding"),
         *("preload", "recording", "renewing", "watched"),
     )
 )

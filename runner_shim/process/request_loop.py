@@ -17,8 +17,7 @@ import os
 import sys
 
 from runner_shim import wire
-from runner_shim.preloading import leftovers
-from runner_shim.process import birth
+from runner_shim.process import birth, leftovers
 from runner_shim.process.channel import Channel
 
 __all__ = ["arm_stack_dump", "run"]
