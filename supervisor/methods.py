@@ -81,8 +81,12 @@ class Method:
 
     @property
     def over_http(self) -> bool:
-        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document, and no end of all."""
-        return not self.streaming and not self.frames and self.role is not Role.ADMIN
+        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document.
+
+        What runs a team's code or ends the supervisor is not served: a page knows no roles.
+        """
+        one_document = not self.streaming and not self.frames
+        return one_document and self.role not in (Role.LAUNCHER, Role.ADMIN)
 
     @property
     def schema(self) -> dict[str, Any]:
