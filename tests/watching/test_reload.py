@@ -60,6 +60,8 @@ async def test_a_failed_reload_keeps_serving_and_shows_both(tmp_path, runtime):
         first = running.pid("a")
         save(tmp_path / "a.py", "import missing_thing\n")
         await running.until(lambda: running["a"].state == "failed", "failed")
+        # What failed forked is tried fresh, which must not see the next edit.
+        await running.until(lambda: not running["a"].under_way, "tried fresh")
         entry = await running.status("a")
         assert entry["generation"] == 2
         assert entry["failure"]["kind"] == "import_error"
