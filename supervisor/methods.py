@@ -16,6 +16,7 @@ from typing import Any
 
 from supervisor import parameters
 from supervisor.errors import InvalidParameterError
+from supervisor.states import RUN_STATES
 
 __all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Role"]
 
@@ -130,6 +131,16 @@ _SENDABLE: Mapping[str, Any] = {
 
 def _text(name: str, sentence: str, *, required: bool = False) -> Parameter:
     return Parameter(name, sentence, "text", _SENDABLE, parameters.text, required)
+
+
+def _run_states(name: str, value: Any) -> list[str]:
+    found = parameters.texts(name, value)
+    for one in found:
+        if one not in RUN_STATES:
+            raise InvalidParameterError(
+                f"no run is ever {one[:100]!r}", hint=f"a run is {', '.join(RUN_STATES)}"
+            )
+    return found
 
 
 def _texts(name: str, sentence: str) -> Parameter:
@@ -340,7 +351,14 @@ _ALL = (
         "RunRows",
         (
             _OF_LOCATION,
-            _texts("states", "only runs in these states; none means all"),
+            Parameter(
+                "states",
+                "only runs in these states; none means all",
+                "list of states",
+                {"type": "array", "items": {"enum": list(RUN_STATES)}},
+                _run_states,
+                default=[],
+            ),
             _seconds("since", "only those launched at this time (Unix seconds) or later", 0.0),
             _whole("limit", "how many", 0, 1000, 20),
         ),

@@ -23,6 +23,7 @@ from supervisor.errors import (
     SupervisorError,
     UnknownDefinitionError,
     UnknownLocationError,
+    UnknownRunError,
 )
 from supervisor.web import api, definitions, environments
 from supervisor.web.following import BusyError
@@ -108,6 +109,7 @@ def status_code(error: SupervisorError) -> int:
         (BusyError, 503),
         (NotRunningError, 503),
         (UnknownLocationError, 404),
+        (UnknownRunError, 404),
         (UnknownDefinitionError, 404),
         (RequestTimeoutError, 504),
         (RequestError, 409),
