@@ -7,13 +7,11 @@ others. Decides nothing: a library that leaves some of it is not preloaded.
 
 import _signal
 import os
-import re
 import sys
 
 __all__ = ["compare", "descriptors_and_threads", "find", "from_the_start", "of_a_load", "put_right"]
 
 _HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random")
-_SHARED = re.compile(rb"^\S+ ..[-x]s \S+ \S+ \S+ *(.*)$", re.M)
 # Signals that the C library handles once there have been threads; SIGWINCH is readline's.
 _C_LIBRARY = (32, 33)
 
@@ -206,12 +204,13 @@ def _descriptors():
 
 def _shared_maps():
     """The writable pieces of memory that a fork would share: maps of files, semaphores."""
-    with open("/proc/self/maps", "rb") as file:
-        text = file.read()
     found = []
-    for match in _SHARED.finditer(text):
-        if match.group(0).split(None, 2)[1][1:2] == b"w":
-            found.append(os.fsdecode(match.group(1)) or "no name")
+    with open("/proc/self/maps", "rb") as file:
+        for line in file.read().splitlines():
+            # proc(5): address, permissions, offset, device, inode, and the path, which may hold spaces.
+            fields = line.split(None, 5)
+            if fields[1][1:2] == b"w" and fields[1][3:4] == b"s":
+                found.append(os.fsdecode(fields[5]) if len(fields) > 5 else "no name")
     return found
 
 
