@@ -232,7 +232,7 @@ class Client(Endpoint, RunCalls):
     def _receive(
         self, call: Call[Any], time_left: RunningTime, seconds: float
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """The next message; one of a stream is fed to it, whoever reads."""
+        """The next message; one of a stream is fed to that stream, too."""
         if not self._readable(time_left):
             raise self._late(call, seconds)
         frames = self._socket.recv_multipart()

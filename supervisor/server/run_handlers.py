@@ -24,7 +24,8 @@ from supervisor.runs.run import Run
 from supervisor.runs.wanted import order_of
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
-from supervisor.time_slices import in_turns
+from supervisor.snapshots.snapshot import Snapshot
+from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -145,7 +146,7 @@ class RunHandlers:
         repository = params.get("repository")
         found = [one for one in found if repository in (None, one.get("repository"))]
         if not found:
-            names = [one["name"] for one in snapshot.each() if one["kind"] == "job"]
+            names = await in_turns(_jobs(snapshot))
             raise UnknownDefinitionError(
                 job, hint=nearest.hint(job, names) if names else "it has no jobs"
             )
@@ -162,6 +163,15 @@ class RunHandlers:
                 kind = UnfitOrderError if failure.kind in _MISTAKES else RequestError
                 raise kind(failure.message, hint=failure.hint)
         return order
+
+
+def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
+    names = []
+    for one in snapshot.each():
+        if one["kind"] == "job":
+            names.append(one["name"])
+        yield
+    return names
 
 
 def _differs(run: Run, news: int) -> bool:
