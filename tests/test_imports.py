@@ -25,6 +25,7 @@ FOLDERS = (
     "presentation",
     "client",
     "server",
+    "access",
     "locations",
     "watching",
     "processes",
@@ -50,6 +51,7 @@ PURE = (
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",
     "supervisor.snapshots.msgpack_reader",
+    "supervisor.snapshots.selection",
     "supervisor.snapshots.snapshot",
 )
 NOT_PURE = {"asyncio", "os", "random", "socket", "time"}
