@@ -4,3 +4,5 @@ Owns the files ``tokens.json`` and ``audit.log`` of a workspace's state director
 with the control methods; the control socket asks here and enforces. May import the modules of
 ``supervisor/`` itself, and no other folder.
 """
+
+__all__: list[str] = []
