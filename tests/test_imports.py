@@ -28,6 +28,7 @@ FOLDERS = (
     "client",
     "server",
     "runs",
+    "access",
     "fleet",
     "locations",
     "watching",
@@ -57,6 +58,7 @@ PURE = (
     "supervisor.locations.restart",
     "supervisor.locations.shim_connection",
     "supervisor.snapshots.msgpack_reader",
+    "supervisor.snapshots.selection",
     "supervisor.snapshots.snapshot",
 )
 NOT_PURE = {"asyncio", "os", "random", "secrets", "socket", "time"}
