@@ -88,7 +88,8 @@ class WorkspaceFiles:
             self._broken = bool(desired.problems)
             # What a broken entry names may be known to the last good reading alone.
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
-            self.spec = replace(spec, files=(*spec.files, *more))
+            runs = self.spec.runs if spec.runs is None else spec.runs
+            self.spec = replace(spec, files=(*spec.files, *more), runs=runs)
             outdated = _outdated(spec, touched)
             if (
                 self._broken

@@ -19,9 +19,11 @@ from pathlib import Path
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
+from supervisor.run_settings import RunSettings
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
 from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
@@ -71,7 +73,8 @@ class Assembly:
     """Everything that one reading of a workspace has found so far.
 
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
-    by name. ``incomplete`` is why a file could not be read: what seems to be missing may be in it.
+    by name. ``incomplete`` is why a file could not be read: what seems to be missing may be in it. ``runs``
+    are the settings of runs of the whole workspace.
     """
 
     reading: Reading
@@ -81,6 +84,8 @@ class Assembly:
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
     incomplete: ConfigurationProblem | None = None
+    runs: RunSettings = field(default_factory=RunSettings)
+    _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
         default_factory=dict
     )
@@ -244,6 +249,22 @@ class Assembly:
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
         return values
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def add_runs(self, record: Record) -> None:
+        """Takes the ``runs`` of one file; a key that another file has said already is a problem."""
+        for key in record.values:
+            position = record.position(key)
+            first = self._runs_said.setdefault(key, position)
+            if first is not position:
+                self.reading.problem(
+                    position,
+                    record.at(key),
+                    f"{key} is said of all runs already, at {first}",
+                    expected="it once in the workspace, or under defaults or in a location",
+                )
+        self.runs = self.runs.over(run_settings(record))
 
     # -- locations ------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.run_keys import RUNS
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
 from supervisor.workspace_files.shapes import (
     AnyMap,
@@ -148,6 +149,7 @@ OWN_KEYS = {
         "Whether the module is imported a second time, in a fresh process, to verify that forking "
         "changes nothing. Default true.",
     ),
+    "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -324,6 +326,7 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
+        "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
             "Deprecated: one repository, as before Dagster 0.10.",
@@ -478,7 +481,7 @@ DG_TABLE = RecordShape(
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS)
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workspace of workspace-supervisor",
