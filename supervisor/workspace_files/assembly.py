@@ -94,7 +94,7 @@ class Assembly:
             self.files.append(path)
 
     def warn(self, position: SourcePosition, message: str) -> None:
-        self.reading.warnings.append(f"{position}: {message}")
+        self.reading.warn(position, message)
 
     def document_problems(self, problems: Iterable[ConfigurationProblem]) -> None:
         for found in problems:

@@ -427,6 +427,7 @@ DAGSTER_TABLE = RecordShape(
         ("python_file", "python_package", "package_name", "working_directory", "attribute"),
         "[tool.dagster] knows modules only; use a workspace.yaml",
     ),
+    ignored_by="dagster",
 )
 """``[tool.dagster]`` of a pyproject.toml."""
 
