@@ -196,6 +196,7 @@ class WorkspaceSpec:
     ``title`` names it for people (its file names). ``directory`` is where relative paths of an
     ad-hoc workspace start and where ``.supervise`` lies. ``files`` are all files that were read
     (workspace files, env files, pyproject files): a change in one means reading them again.
+    ``dotenvs`` are each ``.env`` that is read where it is there: the same, and its appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
     ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept).
     """
@@ -205,6 +206,7 @@ class WorkspaceSpec:
     directory: Path
     locations: tuple[LocationSpec, ...]
     files: tuple[Path, ...] = ()
+    dotenvs: tuple[Path, ...] = ()
     environments: tuple[EnvironmentSpec, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -12,7 +12,7 @@ import io
 import os
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,12 +71,13 @@ class Assembly:
     """Everything that one reading of a workspace has found so far.
 
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
-    by name. ``incomplete`` is why a file could not be read: what seems to be missing may be in it.
+    by name. ``dotenvs`` may be missing. ``incomplete`` is why a file could not be read: what seems to be missing may be in it.
     """
 
     reading: Reading
     entries: list[Entry] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    dotenvs: list[Path] = field(default_factory=list)
     environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
@@ -224,22 +225,43 @@ class Assembly:
         self.reading.blame(problem)
         return values
 
+    def dotenv(self, directory: Path) -> dict[str, str]:
+        """The variables of the ``.env`` beside a workspace, which Dagster loads, too; {} without one.
+
+        It is not named, so what is wrong with it is a warning. Its appearing is noticed later.
+        """
+        path = directory / ".env"
+        if path not in self._env_files:
+            self.dotenvs.append(path)
+            try:
+                text = read_text(path)
+            except DocumentError as error:
+                if os.path.lexists(path):
+                    self.warn(SourcePosition(str(path)), error.problems[0].message)
+                text = ""
+            self._env_files[path] = self._variables(path, text, self.warn), None
+        return self._env_files[path][0]
+
     def _read_env_file(self, path: Path, position: SourcePosition, at: str) -> dict[str, str]:
+        def wrong(position: SourcePosition, message: str) -> None:
+            expected = 'NAME=value or NAME="value"'
+            self.reading.problem(position, "", message, expected=expected)
+
+        return self._variables(path, self._load(path, position, at) or "", wrong)
+
+    def _variables(
+        self, path: Path, text: str, wrong: Callable[[SourcePosition, str], None]
+    ) -> dict[str, str]:
         from dotenv.parser import parse_stream
         from dotenv.variables import parse_variables
 
-        text = self._load(path, position, at)
         values: dict[str, str] = {}
         known: Mapping[str, str] = ChainMap(values, dict(self.environ))
-        for binding in parse_stream(io.StringIO(text or "")):
+        for binding in parse_stream(io.StringIO(text)):
             if binding.error:
                 # A bad statement starts in the line that the parser names; its text may be secret.
-                self.reading.problem(
-                    SourcePosition(str(path), binding.original.line, 1),
-                    "",
-                    "this line cannot be read",
-                    expected='NAME=value or NAME="value"',
-                )
+                line = SourcePosition(str(path), binding.original.line, 1)
+                wrong(line, "this line cannot be read")
             elif binding.key is not None and binding.value is not None:
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)

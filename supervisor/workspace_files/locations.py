@@ -239,6 +239,8 @@ class WorkspaceFile:
         """Our own keys, the defaults' below the location's; maps merge key by key."""
         layers = [layer for layer in (self._defaults, record) if layer is not None]
         settings: dict[str, Any] = {"env": {}, "metadata": {}}
+        if not any(layer.written("env_file") for layer in layers):
+            settings["env"] |= self._assembly.dotenv(self._base)
         restart: dict[str, Any] = {}
         limits: dict[str, Any] = {}
         for layer in layers:

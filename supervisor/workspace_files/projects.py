@@ -37,7 +37,7 @@ def build_toml_file(document: TomlDocument, path: Path, assembly: Assembly) -> N
     dg = document.node(*dg_prefix)
     if dagster is not None:
         environment = EnvironmentSpec()
-        env: dict[str, str] = {}
+        env = assembly.dotenv(path.parent)
         if dg is not None and dg.kind == "map":
             if "project" in dg.value:
                 environment, env = _project_environment(path.parent, assembly)

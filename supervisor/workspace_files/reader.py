@@ -49,6 +49,7 @@ def read_workspace(
         directory=sources.directory,
         locations=tuple(one for one in sound if one is not None),
         files=tuple(assembly.files),
+        dotenvs=tuple(assembly.dotenvs),
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
     )
@@ -149,6 +150,7 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
                 spec = LocationSpec(
                     name=default_name(kind, target.name, attribute),
                     target=target,
+                    env=assembly.dotenv(cwd),
                     form=flag,
                     origin=position,
                 )
