@@ -337,7 +337,10 @@ _ALL = (
             _map("config", "the configuration of the run", {}),
             _map("tags", "tags of the run", _SENDABLE),
             _text("op_selection", "only these ops, as `load,+clean*`"),
-            _seconds("timeout", "end it after this time"),
+            _seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
+            _whole(
+                "retries", "how often it is run again when it fails; without it, the same", 0, 1000
+            ),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),
         ),

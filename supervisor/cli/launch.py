@@ -68,6 +68,9 @@ DURATION = _Duration()
 )  # fmt: skip
 @click.option("--repository", metavar="NAME", help="Which repository's job is meant.")
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
+@click.option(
+    "--retries", type=click.IntRange(0, 1000), help="How often it is run again when it fails."
+)
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
 @json_option
@@ -82,6 +85,7 @@ def launch_(
     select: str | None,
     repository: str | None,
     timeout: float | None,
+    retries: int | None,
     detach: bool,
     dry_run: bool,
     as_json: bool,
@@ -97,6 +101,7 @@ def launch_(
         "op_selection": select,
         "repository": repository,
         "timeout": timeout,
+        "retries": retries,
     }
     with session.client(order=True) as client:
         if dry_run:
@@ -121,10 +126,27 @@ def launch_(
 
 
 def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
-    """Tell what happens to ``run`` until it has ended; the exit status."""
+    """Tell what happens to ``run``, and to those that repeat it, until all have ended; the exit status
+    is that of the last."""
+    while True:
+        run, detail = _followed(session, run, as_json=as_json)
+        again = detail["retried_by"]
+        if again is None:
+            return _told(session, detail, as_json=as_json)
+        if not as_json:
+            for line in (*words.failure_lines(detail), words.summary(detail, time.time())):
+                session.terminal.say(f"  {line}")
+        run = session.client(order=True).run(again)
+
+
+def _followed(session: Session, run: Run, *, as_json: bool) -> tuple[Run, RunDetail]:
+    """The run once it has ended; what happens until then is told."""
     terminal = session.terminal
     if not as_json:
-        terminal.say(f"run {run.id} of {run.row['job']} in {run.row['location']}", "dim")
+        attempt = f", attempt {run.row['attempt']}" if run.row["attempt"] > 1 else ""
+        terminal.say(f"run {run.id} of {run.row['job']} in {run.row['location']}{attempt}", "dim")
+        if run.row["place"] is not None:
+            terminal.say(f"{run.row['reason']} (place {run.row['place']} in the queue)", "dim")
     steps = words.Steps()
     cursors = {"events": 0, "out": 0, "err": 0}
     asked = 0
@@ -144,7 +166,7 @@ def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
                     line = steps.line(event)
                     if line is not None:
                         terminal.say(line, "dim")
-            return _told(session, run.wait(), as_json=as_json)
+            return run, run.wait()
         except KeyboardInterrupt:
             asked += 1
             if asked > 2:

@@ -51,7 +51,7 @@ def launch(location: str, job: str, **options: Any) -> Plan[documents.RunRow]:
     """Run ``job`` of ``location``, and return at once.
 
     ``options``: ``config`` (a map), ``tags`` (a map of texts), ``op_selection`` (``"load,clean+"``),
-    ``timeout`` and ``grace`` (seconds), ``repository``. Raises ``UnknownLocationError``,
+    ``timeout`` and ``grace`` (seconds), ``retries`` (how often again), ``repository``. Raises ``UnknownLocationError``,
     ``UnknownDefinitionError`` and ``UnfitOrderError`` before anything has run.
     """
     answer = yield call("launch", {"location": location, "job": job, **options})

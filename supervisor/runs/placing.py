@@ -24,8 +24,8 @@ from supervisor.processes import orphans
 from supervisor.processes.fresh_run import start_fresh
 from supervisor.processes.launcher import LaunchError
 from supervisor.runs import monitor
+from supervisor.runs.dispatch import CannotStartError
 from supervisor.runs.run import Run
-from supervisor.runs.store import CannotStartError
 from supervisor.states import RunState
 
 __all__ = ["Placer"]
@@ -42,6 +42,23 @@ class Placer:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+
+    def can_start(self, location: str) -> str:
+        """Why ``location`` can start no run now, "" when it can; one that is stopped is started.
+
+        Raises ``CannotStartError`` when it never will.
+        """
+        try:
+            found = self._fleet.location(location)
+        except SupervisorError as error:
+            raise CannotStartError(f"it cannot be started: {error}") from None
+        if found.serving is not None and found.serving.alive:
+            return ""
+        if found.state is State.STOPPED and not self._fleet.stopping:
+            found.start("a run was launched")
+        elif not found.under_way:
+            raise CannotStartError(f"{location} serves nothing: {found.state}, {found.reason}")
+        return f"waits for {location}, which is {found.state}"
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
@@ -65,23 +82,14 @@ class Placer:
 
     async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
-        name = run.location
         while True:
-            try:
-                location = self._fleet.location(name)
-            except SupervisorError as error:
-                raise CannotStartError(f"it cannot be started: {error}") from None
             if run.state is RunState.CANCELLING:
                 raise CannotStartError(run.reason)
-            serving = location.serving
-            if serving is not None and serving.alive:
+            if not self.can_start(run.location):
+                serving = self._fleet.location(run.location).serving
+                assert serving is not None  # it can start one
                 return serving
-            if location.state is State.STOPPED:
-                location.start("a run was launched")
-            elif not location.under_way:
-                raise CannotStartError(
-                    f"{name} serves nothing: {location.state}, {location.reason}"
-                )
+            location = self._fleet.location(run.location)
             await self._fleet.news.wait(_other_than(location, run), _LOOK)
 
 

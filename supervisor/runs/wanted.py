@@ -36,6 +36,7 @@ def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[s
         "assets": None,
         "partition_key": None,
         "timeout": timeout,
+        "retries": params.get("retries"),
         "grace": params.get("grace", _DEFAULT_GRACE),
     }
 

@@ -44,6 +44,7 @@ from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
 from supervisor.runs.placing import Placer
+from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
@@ -160,12 +161,6 @@ class Daemon:
     def spec(self) -> WorkspaceSpec:
         """The workspace as it was read last."""
         return self._workspace.spec
-
-    def run_settings(self, location: str) -> RunSettings:
-        """What holds for runs of ``location``: its own settings, over those of the workspace."""
-        found = self.fleet.locations.get(location)
-        own = RunSettings() if found is None else found.spec.runs
-        return own.over(self.spec.runs or RunSettings())
 
     @property
     def stopping(self) -> bool:
@@ -330,6 +325,8 @@ class Daemon:
     def settled(self) -> None:
         """See ``Host``."""
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
+        said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
+        self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""
@@ -344,6 +341,7 @@ class Daemon:
 
     def _location_changed(self) -> None:
         self.fleet.changed()
+        self.runs.look()
         self._verifier.look()
         if not self._once:
             self._use.changed()

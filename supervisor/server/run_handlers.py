@@ -70,7 +70,7 @@ class RunHandlers:
         if params["timeout"]:
             async with held():
                 seconds = min(params["timeout"], _MAX_WAIT)
-                await self._daemon.runs.news.wait(lambda: run.ended, seconds)
+                await run.changed.wait(lambda: run.ended, seconds)
         return _shown(run.detail()), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
@@ -86,7 +86,7 @@ class RunHandlers:
                 return
             else:
                 async with held():
-                    await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+                    await run.changed.wait(partial(_differs, run, news), math.inf)
 
     async def _read(
         self, run: Run, cursors: Mapping[str, int]
@@ -120,6 +120,7 @@ class RunHandlers:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
         order = await self._wanted({**run.order, "op_selection": None})
         order["op_selection"], order["retry_of"] = run.order.get("op_selection"), run.id
+        order |= {"timeout": None, "retries": None, **(run.order.get("asked") or {})}
         return await self._launch(order)
 
     async def _launch(self, order: dict[str, Any]) -> Reply:
