@@ -42,6 +42,7 @@ __all__ = [
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownPartitionError",
     "UnknownRunError",
     "UnreachableError",
 ]

@@ -19,7 +19,7 @@ class RunRow(TypedDict):
 
     run: Annotated[str, "its id"]
     location: Annotated[str, "the location whose code it runs"]
-    job: Annotated[str | None, "the job; null where its order cannot be read"]
+    job: Annotated[str | None, "the job; null for a run of assets"]
     state: Annotated[_RunState, "see [runs.md](runs.md)"]
     reason: Annotated[str | None, "why, in one sentence"]
     created: Annotated[float | None, "when it was launched"]
@@ -27,6 +27,8 @@ class RunRow(TypedDict):
     ended: Annotated[float | None, "when it ended"]
     generation: Annotated[int | None, "the generation that was served when it was launched"]
     tags: Annotated[dict[str, str], "as they were given"]
+    assets: Annotated[list[str] | None, "the assets that are made; null: it is a job's"]
+    partition: Annotated[str | None, "the partition"]
     op_selection: Annotated[list[str] | None, "the ops that are run; null: all"]
     timeout: Annotated[float | None, "how long it may take"]
     step: Annotated[str | None, "the step that began last, once it has ended"]
@@ -60,6 +62,11 @@ class Launched(TypedDict):
 
     run: Annotated[RunRow | None, "the run; null for a dry run"]
     order: Annotated[dict[str, Any], "what it does, as it lies in its journal; secrets hidden"]
+    steps: Annotated[list[str], "the ops or assets that run, in an order in which they can"]
+    checks: Annotated[list[str], "the checks of assets that the framework may run along"]
+    partitions: Annotated[list[str], "the partitions of a range, of which each has a run"]
+    fresh_because: Annotated[str | None, "why it is not forked, as far as it is known"]
+    note: Annotated[str | None, "what of the location is newer than what runs"]
 
 
 class RunEvent(TypedDict):

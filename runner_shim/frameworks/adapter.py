@@ -158,6 +158,12 @@ class Adapter(object):
     ``as_data()``.
     """
 
+    partition_keys = None
+    """``partition_keys(roots, order)``: all partition keys of the order's job or assets, in order.
+
+    [] for what has no partitions, None when nothing of that name is among the roots.
+    """
+
     tick = None
     """``tick(roots, order)`` evaluates one schedule or sensor, and launches nothing.
 

@@ -5,10 +5,10 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``validate_run {request, order}``,
+``validate_run {request, order, span}``,
 ``start_run {request, run}``, ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
+``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``pong {request}``. A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -141,13 +141,27 @@ class _Session(object):
         from runner_shim import execution
         from runner_shim.loading.load_failure import LoadFailure
 
+        order, span, keys = message["order"], message.get("span"), None
         try:
-            execution.validate(self._loaded, message["order"])
+            if span:
+                keys = execution.partition_range(self._loaded, order, *span)
+                order = dict(order, partition_key=keys[0])
+            execution.validate(self._loaded, order)
         except LoadFailure as failure:
             return wire.encode(
                 {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
             )
-        return wire.encode({"type": "run_valid", "request": message.get("request")})
+        answer = {
+            "type": "run_valid",
+            "request": message.get("request"),
+            "partitions": keys,
+            "unfit": self._unfit() or None,
+        }
+        return wire.encode(answer)
+
+    def _unfit(self):
+        """Why runs cannot be forked from this process, or ""."""
+        return leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
 
     def _start_run(self, message):
         """Fork a run of what is loaded, with its monitor (docs/runs.md)."""
@@ -155,7 +169,7 @@ class _Session(object):
             return _failed(message, "protocol", "nothing is loaded")
         from runner_shim.process import run
 
-        unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
+        unfit = self._unfit()
         if unfit:
             return _failed(message, "unfit", unfit)
         module = (lambda name: None) if self._hidden is None else self._hidden.module

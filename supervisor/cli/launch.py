@@ -1,4 +1,4 @@
-"""``supervise launch``: run a job, in the foreground until it has ended.
+"""``supervise launch``: run a job or make assets, in the foreground until it has ended.
 
 Owns the reading of the run's configuration and tags, the following of a run, and what Ctrl-C does to
 it: asked to cancel, and killed at the second. What the run prints goes to standard output and error, as
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor import parameters
+from supervisor.cli.completion import JOB, complete_assets, complete_partition
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.errors import NotRunningError, RequestTimeoutError, UnreachableError
@@ -53,9 +54,14 @@ DURATION = _Duration()
 """The type of an option that is a time such as ``30s`` or ``1h``."""
 
 
-@click.command("launch", short_help="Run a job.")
+@click.command("launch", short_help="Run a job, or make assets.")
 @click.argument("location", **LOCATION)
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="[JOB]", required=False, **JOB)
+@click.option(
+    "--assets", metavar="SELECTION", shell_complete=complete_assets,
+    help="Make these assets instead of running a job, such as 'report,+raw,group:finance,tag:team=ml': "
+    "+name adds what it depends on, name+ what depends on it.",
+)  # fmt: skip
 @click.option("--config", metavar="FILE|JSON|-", help="The run's configuration, YAML or JSON.")
 @click.option(
     "--set", "settings", multiple=True, metavar="PATH=VALUE",
@@ -63,52 +69,54 @@ DURATION = _Duration()
 )  # fmt: skip
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag of the run.")
 @click.option(
-    "--select", metavar="OPS",
-    help="Only these ops, such as 'load,+clean': + for one layer above or below, * for all.",
+    "--select", metavar="SELECTION", help="Only these ops of the job, such as 'load,clean+'."
+)
+@click.option(
+    "--partition", metavar="KEY", shell_complete=complete_partition, help="The partition to run."
+)
+@click.option("--repository", metavar="NAME", help="Which repository's job or assets are meant.")
+@click.option(
+    "--instance", type=click.Choice(["own", "shared", "ephemeral"]),
+    help="Where the framework records it: the location's own (default), the shared one where the "
+    "workspace says so, or one that ends with the run.",
 )  # fmt: skip
-@click.option("--repository", metavar="NAME", help="Which repository's job is meant.")
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
-@click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be run, in order, and run nothing.")
 @json_option
 @locating
 def launch_(
     session: Session,
     location: str,
-    job: str,
+    job: str | None,
     config: str | None,
     settings: tuple[str, ...],
     tags: tuple[str, ...],
     select: str | None,
-    repository: str | None,
-    timeout: float | None,
     detach: bool,
     dry_run: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
-    """Run JOB of LOCATION with the code that is served.
+    """Run JOB of LOCATION, or make some of its assets, with the code that is served.
 
-    Exit status: 0 success, 1 failed, cancelled, timed out or lost, 2 a command line or a configuration
-    that does not fit, 3 no supervisor, 4 no such location or job.
+    Exit status: 0 success; 1 failed, cancelled, timed out or lost; 2 a command line or a configuration
+    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition.
     """
-    options = {
+    if (job is None) == (options["assets"] is None):
+        raise click.UsageError("give a JOB or --assets" + (", not both" if job else ""))
+    options |= {
         "config": _config(config, settings),
         "tags": dict(_pair("--tag", one) for one in tags),
         "op_selection": select,
-        "repository": repository,
-        "timeout": timeout,
     }
     with session.client(order=True) as client:
         if dry_run:
-            order = client.preview(location, job, **options)
+            preview = client.preview(location, job, **options)
             if as_json:
-                session.terminal.data(order)
+                session.terminal.data(preview)
             else:
-                ops = order["op_selection"]
-                what = f"ops {', '.join(ops)} of {job}" if ops else job
-                session.terminal.print(
-                    f"would run {what} in {location}, generation {order['generation']}"
-                )
+                session.terminal.print(*words.preview(preview, location))
             return 0
         run = client.launch(location, job, **options)
         if detach:
@@ -124,7 +132,7 @@ def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
     """Tell what happens to ``run`` until it has ended; the exit status."""
     terminal = session.terminal
     if not as_json:
-        terminal.say(f"run {run.id} of {run.row['job']} in {run.row['location']}", "dim")
+        terminal.say(f"run {run.id} of {words.subject(run.row)} in {run.row['location']}", "dim")
     steps = words.Steps()
     cursors = {"events": 0, "out": 0, "err": 0}
     asked = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from supervisor import parameters
 from supervisor.client.operations import Plan
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Following",
+    "Instance",
     "cancel",
     "events",
     "follow",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Instance = Literal["own", "shared", "ephemeral"]
 # Answers that may be on their way.
 _AHEAD = 4
 _FROM_THE_START: Mapping[str, int] = {"events": 0, "out": 0, "err": 0}
@@ -47,21 +49,48 @@ class Following(Generic[T]):
     pieces: Callable[[documents.RunNews], Iterable[T]]
 
 
-def launch(location: str, job: str, **options: Any) -> Plan[documents.RunRow]:
-    """Run ``job`` of ``location``, and return at once.
+def launch(
+    location: str,
+    job: str | None = None,
+    *,
+    assets: str | None = None,
+    partition: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    op_selection: str | None = None,
+    repository: str | None = None,
+    timeout: float | None = None,
+    grace: float | None = None,
+    instance: Instance | None = None,
+) -> Plan[documents.RunRow]:
+    """Run ``job`` of ``location``, or its ``assets``, and return at once.
 
-    ``options``: ``config`` (a map), ``tags`` (a map of texts), ``op_selection`` (``"load,clean+"``),
-    ``timeout`` and ``grace`` (seconds), ``repository``. Raises ``UnknownLocationError``,
-    ``UnknownDefinitionError`` and ``UnfitOrderError`` before anything has run.
+    ``assets`` and ``op_selection`` are selections such as ``"report,+raw"`` (docs/runs.md). ``timeout``
+    and ``grace`` are seconds. Raises ``UnknownLocationError``, ``UnknownDefinitionError``,
+    ``UnknownPartitionError`` and ``UnfitOrderError`` before anything has run.
     """
-    answer = yield call("launch", {"location": location, "job": job, **options})
+    answer = yield call("launch", dict(locals()))
     return cast("documents.RunRow", answer["run"])
 
 
-def preview(location: str, job: str, **options: Any) -> Plan[dict[str, Any]]:
-    """What ``launch`` would run, with the same errors; nothing runs."""
-    answer = yield call("launch", {"location": location, "job": job, **options, "dry_run": True})
-    return cast("dict[str, Any]", answer["order"])
+def preview(
+    location: str,
+    job: str | None = None,
+    *,
+    assets: str | None = None,
+    partition: str | None = None,
+    partition_range: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    op_selection: str | None = None,
+    repository: str | None = None,
+    timeout: float | None = None,
+    grace: float | None = None,
+    instance: Instance | None = None,
+) -> Plan[documents.Launched]:
+    """What ``launch`` or ``launch_range`` would run, with the same errors; nothing runs."""
+    found: documents.Launched = yield call("launch", {**locals(), "dry_run": True})
+    return found
 
 
 def runs(

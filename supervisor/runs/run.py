@@ -93,6 +93,8 @@ class Run:
             "ended": final.get("ended"),
             "generation": self.order.get("generation"),
             "tags": self.order.get("tags") or {},
+            "assets": self.order.get("assets"),
+            "partition": self.order.get("partition_key"),
             "op_selection": self.order.get("op_selection"),
             "timeout": self.order.get("timeout"),
             "step": final.get("step"),

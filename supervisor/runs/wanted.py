@@ -142,9 +142,7 @@ def _repository(found: Sequence[Mapping[str, Any]]) -> str | None:
     shown = ", ".join(map(str, where[:_MOST_NAMED]))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise RequestError(
-            f"{twice!r} is an asset of {shown}", hint="say which with --repository"
-        )
+        raise RequestError(f"{twice!r} is an asset of {shown}", hint="say which with --repository")
     raise UnfitOrderError(
         f"the assets are of several repositories, {shown}: one run is of one of them",
         hint="launch those of each apart, with --repository",
@@ -191,11 +189,10 @@ def check_partition(wanted: Wanted, key: str | None, *, of_range: bool = False) 
         return
     keys, count = partitions.get("keys"), partitions.get("count")
     if key is None:
-        if not of_range:
-            raise misfit_partition(wanted.what, None, keys or (), count)
+        if keys and not of_range:
+            raise misfit_partition(wanted.what, None, keys, count)
         return
-    known = isinstance(keys, list) and count == len(keys)
-    if known and key not in keys:
+    if isinstance(keys, list) and count == len(keys) and key not in keys:
         raise misfit_partition(wanted.what, key, keys, count)
 
 

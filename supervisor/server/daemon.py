@@ -42,6 +42,7 @@ from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -110,6 +111,7 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
+        self.orders = Orders(self.fleet, self.state.instance_path)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",

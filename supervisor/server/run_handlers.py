@@ -12,20 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor import nearest
-from supervisor.errors import (
-    RequestError,
-    UnfitOrderError,
-    UnknownDefinitionError,
-)
-from supervisor.locations.failures import from_shim
-from supervisor.locations.shim_connection import Answer
+from supervisor.errors import RequestError
+from supervisor.runs.ordering import Ordered, again
 from supervisor.runs.run import Run
-from supervisor.runs.wanted import order_of
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
-from supervisor.snapshots.snapshot import Snapshot
-from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -33,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
-# How long the shim may take to judge an order: at its first it rehearses a run (seconds).
-_PATIENCE = 20.0
-# Refusals of an order (runner_shim/execution) that are the command line's mistakes.
-_MISTAKES = frozenset({"run_config", "unknown_op", "partition"})
 _STREAMS = ("events", "out", "err")
 
 
@@ -48,10 +35,10 @@ class RunHandlers:
 
     async def launch(self, params: Mapping[str, Any]) -> Reply:
         """Run a job; with ``dry_run`` only what would be run is told."""
-        order = await self._wanted(params)
+        ordered = await self._ordered(params)
         if params["dry_run"]:
-            return {"run": None, "order": _shown(order)}, []
-        return await self._launch(order)
+            return _launched(None, ordered), []
+        return await self._launch(ordered)
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
@@ -118,60 +105,33 @@ class RunHandlers:
         run = self._daemon.runs.get(params["run"])
         if not run.ended:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
-        order = await self._wanted({**run.order, "op_selection": None})
-        order["op_selection"], order["retry_of"] = run.order.get("op_selection"), run.id
-        return await self._launch(order)
+        ordered = await self._ordered(again(run.order))
+        ordered.order["retry_of"] = run.id
+        return await self._launch(ordered)
 
-    async def _launch(self, order: dict[str, Any]) -> Reply:
+    async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
+        async with held():  # a process that is started takes its time
+            what = params["job"] or "the assets"
+            await self._daemon.orders.serving(params["location"], what)
+        return await self._daemon.orders.make(params)
+
+    async def _launch(self, ordered: Ordered) -> Reply:
         if self._daemon.stopping:
             raise RequestError("the supervisor is stopping")
-        run = await self._daemon.runs.launch(order)
-        return {"run": run.row(), "order": _shown(order)}, []
-
-    async def _wanted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        location, job = self._daemon.fleet.location(params["location"]), params["job"]
-        name, snapshot = location.spec.name, location.snapshot
-        if snapshot is None:
-            raise UnknownDefinitionError(
-                job,
-                hint=f"{name} has loaded nothing yet: it is {location.state}, {location.reason}",
-            )
-        serving = location.serving
-        if (serving is None or not serving.alive) and location.failure and not location.under_way:
-            raise RequestError(
-                f"{name} has no process to run {job!r}: {location.failure.message}",
-                hint=f"generation {snapshot.generation} was the last that loaded",
-            )
-        found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] == "job"]
-        repository = params.get("repository")
-        found = [one for one in found if repository in (None, one.get("repository"))]
-        if not found:
-            names = await in_turns(_jobs(snapshot))
-            raise UnknownDefinitionError(
-                job, hint=nearest.hint(job, names) if names else "it has no jobs"
-            )
-        if len(found) > 1:
-            where = ", ".join(str(one.get("repository")) for one in found)
-            raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
-        order = order_of(params, found[0])
-        order["location"], order["generation"] = name, snapshot.generation
-        order["instance"] = str(self._daemon.state.instance_path(name))
-        if serving is not None and serving.alive:  # else its process will refuse it
-            answer = await serving.quickly("validate_run", _PATIENCE, order=order)
-            if isinstance(answer, Answer) and answer.type == "failed":
-                failure = from_shim(answer.message.get("failure"))
-                kind = UnfitOrderError if failure.kind in _MISTAKES else RequestError
-                raise kind(failure.message, hint=failure.hint)
-        return order
+        run = await self._daemon.runs.launch(ordered.order)
+        return _launched(run, ordered), []
 
 
-def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
-    names = []
-    for one in snapshot.each():
-        if one["kind"] == "job":
-            names.append(one["name"])
-        yield
-    return names
+def _launched(run: Run | None, ordered: Ordered) -> dict[str, Any]:
+    return {
+        "run": None if run is None else run.row(),
+        "order": _shown(ordered.order),
+        "steps": list(ordered.wanted.steps),
+        "checks": list(ordered.wanted.checks),
+        "partitions": list(ordered.partitions),
+        "fresh_because": ordered.fresh_because or None,
+        "note": ordered.note or None,
+    }
 
 
 def _differs(run: Run, news: int) -> bool:

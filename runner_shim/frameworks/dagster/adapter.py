@@ -161,6 +161,12 @@ class Dagster(Adapter):
 
         return running.prepare(_repositories(roots, _ignore), order)
 
+    def partition_keys(self, roots, order):
+        """All partition keys of what an order names."""
+        from runner_shim.frameworks.dagster import running
+
+        return running.partition_keys(_repositories(roots, _ignore), order)
+
     def rehearse_run(self):
         """Run one small job: Dagster's first run of a process imports hundreds of modules."""
         from runner_shim.frameworks.dagster import rehearsal
