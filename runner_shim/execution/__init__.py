@@ -8,7 +8,8 @@ An *order* is a plain dict::
 
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
-     "instance": the framework's directory or None, "repository": name or None}
+     "instance": the framework's directory or None, "shared_instance": True where others use it, too,
+     "repository": name or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 

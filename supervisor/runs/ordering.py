@@ -24,6 +24,7 @@ from supervisor.locations.failures import Failure, from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.shim_connection import Answer
+from supervisor.run_settings import Instance, RunSettings
 from supervisor.runs.wanted import Wanted, check_partition, of_assets, of_job, order_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State
@@ -38,6 +39,7 @@ MOST_PARTITIONS = 400
 # serve yet is waited for (seconds).
 _PATIENCE = 20.0
 _TO_SERVE = 15.0
+_HOME = "DAGSTER_HOME"
 _INSTANCES = ("own", "shared", "ephemeral")
 # What a shim refuses (runner_shim/execution) by the error that it is here; a RequestError else.
 _REFUSALS: Mapping[str, type[RequestError]] = {
@@ -65,11 +67,23 @@ class Ordered:
 
 
 class Orders:
-    """Makes orders for the locations of ``fleet``; ``instance_of`` is where a location's instance lies."""
+    """Makes orders for the locations of ``fleet``.
 
-    def __init__(self, fleet: Fleet, instance_of: Callable[[str], Path]) -> None:
+    ``instance_of`` is where a location's own instance lies, ``settings_of`` what the workspace says of
+    its runs. ``environ`` are the supervisor's variables.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        instance_of: Callable[[str], Path],
+        settings_of: Callable[[str], RunSettings],
+        environ: Mapping[str, str],
+    ) -> None:
         self._fleet = fleet
         self._instance_of = instance_of
+        self._settings_of = settings_of
+        self._environ = environ
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
@@ -110,6 +124,7 @@ class Orders:
         assert location.snapshot is not None  # else nothing was found in it
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
+        order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
         serving = location.serving
         note = _note(location, serving)
         if serving is None or not serving.alive:  # its process will judge it
@@ -159,16 +174,29 @@ class Orders:
         return await asyncio.to_thread(of_job, definition, params.get("op_selection"))
 
     def _instance(self, location: Location, name: str, kind: str | None) -> str | None:
+        """The directory of the framework's instance, or None for one that ends with the run."""
         if kind not in (None, *_INSTANCES):
             raise UnfitOrderError(
                 f"there is no instance {kind!r}", hint=f"it is {', '.join(_INSTANCES)}"
             )
-        if kind == "shared":
+        if kind == "ephemeral":
+            return None
+        shared = self._settings_of(name).instance is Instance.SHARED
+        if kind == "shared" and not shared:
             raise UnfitOrderError(
                 f"the workspace does not say that runs of {name} may use a shared instance",
                 hint=f"add `runs: {{instance: shared}}` to {name} in the workspace file",
             )
-        return None if kind == "ephemeral" else str(self._instance_of(name))
+        if kind == "own" or not shared:
+            return str(self._instance_of(name))
+        home = location.spec.env.get(_HOME) or self._environ.get(_HOME) or ""
+        if not home.startswith("/"):
+            said = f"{_HOME} is {home!r}, no absolute path" if home else f"{_HOME} is not set"
+            raise UnfitOrderError(
+                f"runs of {name} are recorded in a shared instance, and {said}",
+                hint=f"set it in `env` of {name}, or where the supervisor is started",
+            )
+        return home
 
 
 def again(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +208,9 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
         **found,
         **{name: order.get(name) for name in kept},
         "partition": order.get("partition_key"),
-        "instance": None if order.get("instance") else "ephemeral",
+        "instance": None
+        if order.get("instance")
+        else "ephemeral",  # the shared one may be another now
     }
 
 

@@ -185,7 +185,7 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance"):
+        if order.get("instance") and not order.get("shared_instance"):
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 

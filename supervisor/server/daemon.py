@@ -112,7 +112,7 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
-        self.orders = Orders(self.fleet, self.state.instance_path)
+        self.orders = Orders(self.fleet, self.state.instance_path, self.run_settings, self._environ)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",

@@ -171,3 +171,23 @@ async def test_what_is_newer_than_what_runs_is_told(tmp_path, runtime):
         await team.running.until(lambda: team.running["team"].state == "failed", "failed")
         note = (await preview(team, job="nightly"))["note"]
         assert note.startswith("generation 1 runs; generation 2 is failed: ")
+
+
+async def test_the_shared_instance_is_used_where_the_workspace_says_so(tmp_path, runtime):
+    keys = {"runs": {"instance": "shared"}, "env": {"DAGSTER_HOME": str(tmp_path)}}
+    async with launching(tmp_path, runtime, one_op("print('x')"), **keys) as team:
+        for instance, expected in (
+            (None, str(tmp_path)),
+            ("shared", str(tmp_path)),
+            ("ephemeral", None),
+            ("own", str(tmp_path / ".supervise" / "workspace.yaml" / "instances" / "team")),
+        ):
+            found = await preview(team, job="nightly", instance=instance)
+            assert found["order"]["instance"] == expected
+
+
+async def test_a_shared_instance_needs_a_home(tmp_path, runtime):
+    keys = {"runs": {"instance": "shared"}, "env": {"DAGSTER_HOME": "here"}}
+    async with launching(tmp_path, runtime, one_op("print('x')"), **keys) as team:
+        with pytest.raises(UnfitOrderError, match="DAGSTER_HOME is 'here', no absolute path"):
+            await team.launch()

@@ -25,6 +25,7 @@ from runner_shim.loading.load_failure import near
 
 __all__ = ["partition_keys", "prepare"]
 
+_OURS = "# Written by the supervisor, where nothing else stood.\ntelemetry:\n  enabled: false\n"
 _PREFIXES = ("dagster._core.", "dagster.core.")
 
 
@@ -51,7 +52,7 @@ def partition_keys(repositories, order):
         if job is not None:
             what = _words(job, order)
             return run_partitions.keys_of(
-                repository, job, keys, what, lambda: _open_instance(order.get("instance"))
+                repository, job, keys, what, lambda: _open_instance(order)
             )
     return None
 
@@ -192,7 +193,7 @@ class _Run:
     # --- running
 
     def _instance(self):
-        return _open_instance(self._order.get("instance"))
+        return _open_instance(self._order)
 
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
@@ -200,6 +201,7 @@ class _Run:
         os.environ.pop("DAGSTER_HOME", None)
         if self._order.get("instance"):
             os.environ["DAGSTER_HOME"] = self._order["instance"]
+        _without_telemetry(self._order)
         events = _Told(Events(emit))
         with console.without_events(), self._instance() as instance:
             create = getattr(instance, "create_run_for_job", None)
@@ -261,20 +263,38 @@ class _Told:
             self.failure = (data or {}).get("failure")
 
 
-def _open_instance(home):
+def _open_instance(order):
+    home = order.get("instance")
     dagster_instance = _dagster().DagsterInstance
     if not home:
         return dagster_instance.ephemeral()
-    if os.path.exists(os.path.join(home, "dagster.yaml")):
+    if order.get("shared_instance") or _said(home) not in (None, _OURS):
         return dagster_instance.from_config(home)
     # A directory of ours: what the run prints is kept by its monitor, and by nothing else.
     noop = _first("storage.noop_compute_log_manager.NoOpComputeLogManager")
-    overrides = {
-        "compute_logs": {"module": noop.__module__, "class": noop.__name__},
-        "telemetry": {"enabled": False},
-    }
+    overrides = {"compute_logs": {"module": noop.__module__, "class": noop.__name__}}
     reference = _first("instance.InstanceRef", "instance.ref.InstanceRef")
     return dagster_instance.from_ref(reference.from_dir(home, overrides=overrides))
+
+
+def _said(home):
+    """What the configuration of the instance in ``home`` says, or None where there is none."""
+    try:
+        with open(os.path.join(home, "dagster.yaml"), encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _without_telemetry(order):
+    """Have the instance of a directory of ours send nothing, and print no banner about it."""
+    home = order.get("instance")
+    if not home or order.get("shared_instance") or _said(home) is not None:
+        return
+    temporary = os.path.join(home, ".dagster.yaml.%d" % os.getpid())
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(_OURS)
+    os.rename(temporary, os.path.join(home, "dagster.yaml"))
 
 
 def _unexplained(status):
