@@ -25,6 +25,7 @@ from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.shim_connection import Answer
 from supervisor.run_settings import Instance, RunSettings
+from supervisor.runs.served_code import refusal
 from supervisor.runs.wanted import Wanted, check_partition, of_assets, of_job, order_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State
@@ -139,7 +140,15 @@ class Orders:
             if span:
                 raise RequestError(f"the partitions of {wanted.what} cannot be listed: {answer}")
             return Ordered(order, wanted, fresh_because=answer, note=note)
-        return self._judged(answer, order, wanted, note)
+        ordered = self._judged(answer, order, wanted, note)
+        if ordered.fresh_because and not location.under_way and location.newest is not serving:
+            text = await refusal(location, serving)
+            if text:
+                raise RequestError(
+                    f"{wanted.what} is not run: {text}",
+                    hint=f"it needs a fresh process: {ordered.fresh_because}",
+                )
+        return ordered
 
     def _judged(self, answer: Answer, order: dict[str, Any], wanted: Wanted, note: str) -> Ordered:
         if answer.type == "failed":

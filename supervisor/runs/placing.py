@@ -25,6 +25,7 @@ from supervisor.processes.fresh_run import start_fresh
 from supervisor.processes.launcher import LaunchError
 from supervisor.runs import monitor
 from supervisor.runs.run import Run
+from supervisor.runs.served_code import other_code
 from supervisor.runs.store import CannotStartError
 from supervisor.states import RunState
 
@@ -54,6 +55,8 @@ class Placer:
         reason = (
             answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
         )
+        if reason and await self._other_code(run, serving):
+            return await self(run)
         if reason:
             spec = launched(serving.phase)
             assert spec is not None  # it serves, or did
@@ -63,14 +66,26 @@ class Placer:
                 raise CannotStartError(str(error)) from None
         return reason
 
+    async def _other_code(self, run: Run, serving: Generation) -> bool:
+        """True where another generation serves by now; a fresh process may be started where False."""
+        location = self._location(run)
+        text = await other_code(
+            location, serving, self._fleet.news, lambda: run.state is RunState.CANCELLING
+        )
+        if text:
+            raise CannotStartError(f"it is not run: {text}")
+        return location.serving is not serving
+
+    def _location(self, run: Run) -> Location:
+        try:
+            return self._fleet.location(run.location)
+        except SupervisorError as error:
+            raise CannotStartError(f"it cannot be started: {error}") from None
+
     async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
-        name = run.location
         while True:
-            try:
-                location = self._fleet.location(name)
-            except SupervisorError as error:
-                raise CannotStartError(f"it cannot be started: {error}") from None
+            location = self._location(run)
             if run.state is RunState.CANCELLING:
                 raise CannotStartError(run.reason)
             serving = location.serving
@@ -80,7 +95,7 @@ class Placer:
                 location.start("a run was launched")
             elif not location.under_way:
                 raise CannotStartError(
-                    f"{name} serves nothing: {location.state}, {location.reason}"
+                    f"{run.location} serves nothing: {location.state}, {location.reason}"
                 )
             await self._fleet.news.wait(_other_than(location, run), _LOOK)
 
