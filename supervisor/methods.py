@@ -351,11 +351,12 @@ _ALL = (
     ),
     Method(
         "runs",
-        "The newest runs.",
+        "The newest runs; a range of partitions is one row.",
         Role.VIEWER,
         "RunRows",
         (
             _OF_LOCATION,
+            _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
                 "only runs in these states; none means all",

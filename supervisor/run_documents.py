@@ -9,13 +9,28 @@ from supervisor.document_schema import Keywords
 from supervisor.documents import Count, Failure
 from supervisor.states import RUN_STATES
 
-__all__ = ["Launched", "RunDetail", "RunEvent", "RunNews", "RunRow", "RunRows"]
+__all__ = [
+    "Launched",
+    "PartitionCounts",
+    "RunDetail",
+    "RunEvent",
+    "RunNews",
+    "RunRow",
+    "RunRows",
+]
 
 _RunState = Annotated[str, Keywords(enum=list(RUN_STATES))]
 
 
+class PartitionCounts(TypedDict):
+    """How the runs of a range stand."""
+
+    count: Annotated[Count, "how many partitions it has"]
+    states: Annotated[dict[str, int], "how many of its runs are in which state"]
+
+
 class RunRow(TypedDict):
-    """One run."""
+    """One run, or a range of partitions, which has one for each."""
 
     run: Annotated[str, "its id"]
     location: Annotated[str, "the location whose code it runs"]
@@ -28,7 +43,9 @@ class RunRow(TypedDict):
     generation: Annotated[int | None, "the generation that was served when it was launched"]
     tags: Annotated[dict[str, str], "as they were given"]
     assets: Annotated[list[str] | None, "the assets that are made; null: it is a job's"]
-    partition: Annotated[str | None, "the partition"]
+    partition: Annotated[str | None, "the partition; of a range `FIRST..LAST`"]
+    parent: Annotated[str | None, "the range that it is one run of"]
+    partitions: Annotated[PartitionCounts | None, "of a range, how its runs stand"]
     op_selection: Annotated[list[str] | None, "the ops that are run; null: all"]
     timeout: Annotated[float | None, "how long it may take"]
     step: Annotated[str | None, "the step that began last, once it has ended"]
@@ -48,7 +65,8 @@ class RunDetail(RunRow):
     events: Annotated[Count | None, "how many were kept, once it has ended"]
     dropped: Annotated[Count | None, "how many were not"]
     lost_output: Annotated[Count | None, "bytes of output that the disk did not take"]
-    journal: Annotated[str, "the directory that says all of it"]
+    runs: Annotated[list[RunRow], "of a range, its runs"]
+    journal: Annotated[str, "the directory that says all of it; of a range, its first run's"]
 
 
 class RunRows(TypedDict):
@@ -85,5 +103,6 @@ class RunNews(TypedDict):
     events: NotRequired[Annotated[list[RunEvent], "events, in order"]]
     out: NotRequired[Annotated[str, "what it wrote to standard output"]]
     err: NotRequired[Annotated[str, "what it wrote to standard error"]]
+    runs: NotRequired[Annotated[list[RunRow], "of a range, the runs of which there is news"]]
     next: Annotated[dict[str, int], "the cursors behind them, by the same names"]
     run: Annotated[RunRow, "where it stands"]

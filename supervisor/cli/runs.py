@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor.cli.completion import RUN
-from supervisor.cli.launch import DURATION, follow_to_end
+from supervisor.cli.following import follow_to_end
+from supervisor.cli.launch import DURATION
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
@@ -44,6 +45,7 @@ def runs_() -> None:
 @runs_.command("list", short_help="List the newest runs (the default).")
 @click.argument("location", required=False, **LOCATION)
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only runs in this state.")
+@click.option("--parent", metavar="RUN", help="The runs of this range of partitions.")
 @click.option("--since", type=DURATION, help="Only those launched within this time, such as 1d.")
 @click.option(
     "-n", "--limit", type=click.IntRange(0, 1000), default=20, show_default=True,
@@ -55,6 +57,7 @@ def list_(
     session: Session,
     location: str | None,
     states: tuple[str, ...],
+    parent: str | None,
     since: float | None,
     limit: int,
     as_json: bool,
@@ -62,7 +65,7 @@ def list_(
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
     with session.client() as client:
-        rows = client.runs(location, states=states, since=begin, limit=limit)
+        rows = client.runs(location, states=states, since=begin, limit=limit, parent=parent)
     if as_json:
         session.terminal.data({"runs": rows})
     elif rows:
@@ -111,6 +114,7 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "ops": ", ".join(detail["op_selection"] or []),
         "assets": ", ".join(detail["assets"] or []),
         "partition": detail["partition"],
+        "part of": detail["parent"],
         "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
         "config": detail["config"] or None,
         "last step": detail["step"],
@@ -122,6 +126,8 @@ def show(session: Session, run: str, as_json: bool) -> int:
     }
     terminal.print(*(f"  {name}: {clean(str(value))}" for name, value in facts.items() if value))
     terminal.print(*(f"  {line}" for line in words.failure_lines(detail)))
+    if detail["runs"]:
+        _table(session, detail["runs"])
     return 0
 
 

@@ -55,6 +55,7 @@ def launch(
     *,
     assets: str | None = None,
     partition: str | None = None,
+    partition_range: str | None = None,
     config: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
     op_selection: str | None = None,
@@ -65,6 +66,8 @@ def launch(
 ) -> Plan[documents.RunRow]:
     """Run ``job`` of ``location``, or its ``assets``, and return at once.
 
+    With ``partition_range`` (``FIRST..LAST``) there is a run for each partition, and what is returned stands
+    for all of them: its state is success when all succeeded, and ``cancel`` and ``retry`` act on all.
     ``assets`` and ``op_selection`` are selections such as ``"report,+raw"`` (docs/runs.md). ``timeout``
     and ``grace`` are seconds. Raises ``UnknownLocationError``, ``UnknownDefinitionError``,
     ``UnknownPartitionError`` and ``UnfitOrderError`` before anything has run.
@@ -99,9 +102,16 @@ def runs(
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
+    parent: str | None = None,
 ) -> Plan[list[documents.RunRow]]:
-    """The newest runs, newest first; ``since`` is Unix seconds."""
-    params = {"location": location, "states": list(states), "since": since, "limit": limit}
+    """The newest runs, newest first; ``since`` is Unix seconds.
+
+    A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
+    """
+    params = {
+        "location": location, "states": list(states), "since": since, "limit": limit,
+        "parent": parent,
+    }  # fmt: skip
     answer = yield call("runs", params)
     return cast("list[documents.RunRow]", answer["runs"])
 
@@ -126,7 +136,8 @@ def follow(
 ) -> Following[documents.RunNews]:
     """What is new of its ``events``, ``out`` and ``err`` behind the cursors, until it has ended.
 
-    Without ``after`` all of it, from the start. With ``wait`` False what there is now.
+    Without ``after`` all of it, from the start. With ``wait`` False what there is now. Of a range of
+    partitions there are its ``runs``, and ``after`` must be empty.
     """
     cursors = _FROM_THE_START if after is None else after
     return _following(run, cursors, wait, lambda news: (news,))

@@ -12,13 +12,15 @@ from supervisor.presentation import words
 from supervisor.presentation.text import clean, paint
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import Launched, RunDetail, RunEvent, RunRow
+    from supervisor.run_documents import Launched, PartitionCounts, RunDetail, RunEvent, RunRow
 
 __all__ = [
     "STYLES",
     "Steps",
+    "counted",
     "event_line",
     "failure_lines",
+    "of_partition",
     "preview",
     "subject",
     "summary",
@@ -43,19 +45,20 @@ _MAX_NAMED = 3
 
 
 class Steps:
-    """Remembers when steps began, to tell how long they took."""
+    """Remembers when steps began, to tell how long they took. ``running`` are those under way."""
 
     def __init__(self) -> None:
+        self.running: dict[str, float] = {}
         self._began: dict[str, float] = {}
 
-    def line(self, event: RunEvent, *, everything: bool = False) -> str | None:
+    def line(self, event: RunEvent) -> str | None:
         """The event in a line; None for one that says nothing new to a reader who follows."""
         step, kind = event["step"], event["type"]
         if kind == "STEP_START" and step is not None:
             self._began[step] = event["time"]
-        if everything:
-            return event_line(event)
+            self.running = {**self.running, step: event["time"]}
         if step is not None and kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"):
+            self.running = {name: at for name, at in self.running.items() if name != step}
             took = words.seconds(max(event["time"] - self._began.get(step, event["time"]), 0.0))
             word = {"STEP_SUCCESS": "done in", "STEP_FAILURE": "failed after"}.get(kind, "skipped")
             return f"{clean(step)}: {word} {took}" if kind != "STEP_SKIPPED" else f"{step}: skipped"
@@ -125,6 +128,21 @@ def summary(run: RunRow, now: float, *, colour: bool = False) -> str:
         f" after {time}" if time and run["state"] != "success" else f" in {time}" if time else ""
     )
     return f"{head} — {clean(run['reason'])}" if run["reason"] else head
+
+
+def of_partition(run: RunRow, now: float, *, colour: bool = False) -> str:
+    """How one run of a range ended: ``2024-01-02: success in 1.2s``."""
+    state = paint(run["state"].replace("_", " "), STYLES.get(run["state"], ""), colour)
+    head = f"{clean(str(run['partition']))}: {state}"
+    time = took(run, now)
+    head += f" in {time}" if time else ""
+    return f"{head} — {clean(run['reason'])}" if run["reason"] else head
+
+
+def counted(counts: PartitionCounts) -> str:
+    """How the runs of a range stand: ``31 partitions: 12 success, 1 running``."""
+    states = [f"{number} {state.replace('_', ' ')}" for state, number in counts["states"].items()]
+    return f"{counts['count']} partitions: {', '.join(states)}"
 
 
 def failure_lines(run: RunDetail) -> list[str]:

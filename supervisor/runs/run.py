@@ -59,6 +59,12 @@ class Run:
         return str(self.order["location"])
 
     @property
+    def range_id(self) -> str | None:
+        """The range of partitions that it is one run of."""
+        said = self.order.get("range")
+        return str(said["id"]) if said else None
+
+    @property
     def created(self) -> float:
         """When it was launched; 0 where its order cannot be read."""
         return float(self.order.get("created") or 0.0)
@@ -95,6 +101,8 @@ class Run:
             "tags": self.order.get("tags") or {},
             "assets": self.order.get("assets"),
             "partition": self.order.get("partition_key"),
+            "parent": self.range_id,
+            "partitions": None,
             "op_selection": self.order.get("op_selection"),
             "timeout": self.order.get("timeout"),
             "step": final.get("step"),
@@ -116,5 +124,6 @@ class Run:
             "events": final.get("events"),
             "dropped": final.get("dropped"),
             "lost_output": final.get("lost_output"),
+            "runs": [],
             "journal": str(self.journal.path),
         }

@@ -319,7 +319,9 @@ class Runs:
     async def _prune(self) -> None:
         """Remove the oldest that have ended."""
         try:
-            ended = [one for one in self.newest_first() if one.ended]
+            under_way = {one.range_id for one in self.living()} - {None}
+            found = [one for one in self.newest_first() if one.range_id not in under_way]
+            ended = [one for one in found if one.ended]
             for run in ended[max(_KEEP - len(self.living()), 0) :]:
                 del self._runs[run.id]
                 await asyncio.to_thread(shutil.rmtree, run.journal.path, ignore_errors=True)

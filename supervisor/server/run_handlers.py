@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor.errors import RequestError
+from supervisor.errors import RequestError, UnknownRunError
 from supervisor.runs.ordering import Ordered, again
+from supervisor.runs.ranges import Range, find, orders
+from supervisor.runs.ranges import all_ranges as ranges_of
 from supervisor.runs.run import Run
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
@@ -42,18 +45,27 @@ class RunHandlers:
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, states = params["location"], set(params["states"])
+        location, states, parent = params["location"], set(params["states"]), params["parent"]
+        runs = self._daemon.runs.newest_first()
+        found: Sequence[Run | Range]
+        if parent is not None:
+            found = self._range(parent).runs
+        else:
+            ranges = ranges_of(runs)
+            told = dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs)
+            found = list(told)
         rows: list[dict[str, Any]] = []
-        for run in self._daemon.runs.newest_first():
-            fits = location in (None, run.location) and (not states or run.state in states)
-            late = run.created >= params["since"]
+        for one in found:
+            row = one.row()
+            fits = location in (None, row["location"]) and (not states or one.state in states)
+            late = (row["created"] or 0.0) >= params["since"]
             if fits and late and len(rows) < params["limit"]:
-                rows.append(run.row())
+                rows.append(row)
         return {"runs": rows}, []
 
     async def run(self, params: Mapping[str, Any]) -> Reply:
-        """One run in full, at once or when it has ended."""
-        run = self._daemon.runs.get(params["run"])
+        """One run in full, or a range of partitions, at once or when it has ended."""
+        run = self._named(params["run"])
         if params["timeout"]:
             async with held():
                 seconds = min(params["timeout"], _MAX_WAIT)
@@ -62,11 +74,20 @@ class RunHandlers:
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """What is new of a run, until it has ended and all is told."""
-        run = self._daemon.runs.get(params["run"])
+        run = self._named(params["run"])
         cursors = {name: params[name] for name in _STREAMS if params[name] is not None}
+        if isinstance(run, Range) and cursors:
+            raise RequestError(
+                f"{run.id} is a range of partitions: each of its runs has its own events and output",
+                hint=f"`supervise runs show {run.id}` lists them",
+            )
+        heard: dict[str, int] = {}
         while True:
             news, ended = run.news, run.ended
-            found, cursors = await self._read(run, cursors)
+            if isinstance(run, Range):
+                found = _news(run, heard)
+            else:
+                found, cursors = await self._read(run, cursors)
             if found:
                 yield {**found, "next": cursors, "run": run.row()}, []
             elif ended or params["no_wait"]:
@@ -74,6 +95,22 @@ class RunHandlers:
             else:
                 async with held():
                     await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+
+    def _named(self, name: str) -> Run | Range:
+        """The run or the range of that id; raises ``UnknownRunError``."""
+        try:
+            return self._daemon.runs.get(name)
+        except UnknownRunError:
+            found = find(self._daemon.runs.newest_first(), name)
+            if found is None:
+                raise
+            return found
+
+    def _range(self, name: str) -> Range:
+        found = self._named(name)
+        if isinstance(found, Run):
+            raise RequestError(f"{found.id} is no range of partitions, it is one run")
+        return found
 
     async def _read(
         self, run: Run, cursors: Mapping[str, int]
@@ -95,18 +132,23 @@ class RunHandlers:
         return found, behind
 
     async def cancel_run(self, params: Mapping[str, Any]) -> Reply:
-        """Ask a run to end, or kill it with ``now``."""
-        run = self._daemon.runs.get(params["run"])
-        await self._daemon.runs.cancel(run, params["who"] or "a client", now=params["now"])
+        """Ask a run to end, or kill it with ``now``; of a range, all that have not ended."""
+        run = self._named(params["run"])
+        for one in run.runs if isinstance(run, Range) else (run,):
+            await self._daemon.runs.cancel(one, params["who"] or "a client", now=params["now"])
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
-        """Run the same again."""
-        run = self._daemon.runs.get(params["run"])
+        """Run the same again; of a range, all of its partitions."""
+        run = self._named(params["run"])
         if not run.ended:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
-        ordered = await self._ordered(again(run.order))
+        runs = run.runs if isinstance(run, Range) else (run,)
+        ordered = await self._ordered(again(runs[0].order))
         ordered.order["retry_of"] = run.id
+        if isinstance(run, Range):
+            keys = [str(one.order["partition_key"]) for one in runs]
+            ordered = replace(ordered, partitions=keys)
         return await self._launch(ordered)
 
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
@@ -118,11 +160,25 @@ class RunHandlers:
     async def _launch(self, ordered: Ordered) -> Reply:
         if self._daemon.stopping:
             raise RequestError("the supervisor is stopping")
-        run = await self._daemon.runs.launch(ordered.order)
+        if not ordered.partitions:
+            run: Run | Range = await self._daemon.runs.launch(ordered.order)
+        else:
+            run = await self._launch_each(orders(ordered.order, ordered.partitions))
         return _launched(run, ordered), []
 
+    async def _launch_each(self, wanted: Sequence[Mapping[str, Any]]) -> Range:
+        launched: list[Run] = []
+        try:
+            for order in wanted:
+                launched.append(await self._daemon.runs.launch(order))
+        except RequestError:  # a full disk: all or none
+            for run in launched:
+                await self._daemon.runs.cancel(run, "the launch, which failed", now=True)
+            raise
+        return Range(tuple(launched))
 
-def _launched(run: Run | None, ordered: Ordered) -> dict[str, Any]:
+
+def _launched(run: Run | Range | None, ordered: Ordered) -> dict[str, Any]:
     return {
         "run": None if run is None else run.row(),
         "order": _shown(ordered.order),
@@ -134,7 +190,14 @@ def _launched(run: Run | None, ordered: Ordered) -> dict[str, Any]:
     }
 
 
-def _differs(run: Run, news: int) -> bool:
+def _news(run: Range, heard: dict[str, int]) -> dict[str, Any]:
+    """The runs of a range of which more is known than was ``heard``."""
+    news = [one for one in run.runs if heard.get(one.id) != one.news]
+    heard.update((one.id, one.news) for one in news)
+    return {"runs": [one.row() for one in news]} if news else {}
+
+
+def _differs(run: Run | Range, news: int) -> bool:
     return run.news != news
 
 
