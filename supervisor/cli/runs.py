@@ -133,6 +133,7 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
         "config": detail["config"] or None,
         "last step": detail["step"],
+        "limits": words.limits(detail),
         "fresh process": detail["fresh_because"],
         "retry of": detail["retry_of"],
         "events not kept": detail["dropped"],

@@ -133,6 +133,7 @@ class Journal:
                 "step": None,
                 "status": None,
                 "signal": None,
+                "limit": None,
                 "failure": None,
                 "ended": time.time(),
                 **more,

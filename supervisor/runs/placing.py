@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
-from supervisor.locations.phases import launched
+from supervisor.locations.phases import launched, process_of
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes import orphans
 from supervisor.processes.fresh_run import start_fresh
 from supervisor.processes.launcher import LaunchError
+from supervisor.processes.limits import CGROUP
+from supervisor.processes.run_limits import RunLimits, merged
 from supervisor.runs import monitor
 from supervisor.runs.run import Run
 from supervisor.runs.store import CannotStartError
@@ -38,15 +40,16 @@ _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH")
 
 
 class Placer:
-    """Places runs in the locations of ``fleet``."""
+    """Places runs in the locations of ``fleet``, each within its ``limits``."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, limits: RunLimits) -> None:
         self._fleet = fleet
+        self._limits = limits
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
         serving = await self._serving(run)
-        request = _request(run)
+        request = _request(run, self._limits_of(run, serving))
         answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
@@ -62,6 +65,12 @@ class Placer:
             except LaunchError as error:
                 raise CannotStartError(str(error)) from None
         return reason
+
+    def _limits_of(self, run: Run, serving: Generation) -> Mapping[str, Any]:
+        process = process_of(serving.phase)
+        leave = process is not None and CGROUP in process.limits.values()
+        own = run.order.get("limits") or {}
+        return self._limits.make(run.id, merged(serving.spec.limits, own), leave=leave)
 
     async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
@@ -90,12 +99,13 @@ def _other_than(location: Location, run: Run) -> Callable[[], bool]:
     return lambda: (location.state, location.serving, run.state) != before
 
 
-def _request(run: Run) -> dict[str, Any]:
+def _request(run: Run, limits: Mapping[str, Any]) -> dict[str, Any]:
     """What runner_shim/process/birth.py needs."""
     title = f"{run.location} {run.id}"
     return {
         "order": dict(run.order),
         "directory": str(run.journal.path),
+        "limits": limits,
         "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), title],
         "environ": {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},

@@ -32,8 +32,8 @@ def new_id() -> str:
 class Run:
     """``order`` is as it lies in the journal. Times are Unix seconds.
 
-    ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``news`` counts what
-    was heard of it.
+    ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
+    birth applied them (supervisor/processes/run_limits.py). ``news`` counts what was heard of it.
     """
 
     order: Mapping[str, Any]
@@ -42,6 +42,7 @@ class Run:
     reason: str = ""
     began: float | None = None
     final: Mapping[str, Any] | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
     monitor: int = 0
     fresh_because: str = ""
     adopted: bool = False
@@ -98,6 +99,7 @@ class Run:
             "step": final.get("step"),
             "status": final.get("status"),
             "signal": final.get("signal"),
+            "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
@@ -110,6 +112,8 @@ class Run:
         return {
             **self.row(),
             "config": self.order.get("config"),
+            "limits": self.limits.get("limits") or {},
+            "limits_by": self.limits.get("how") or {},
             "failure": final.get("failure"),
             "events": final.get("events"),
             "dropped": final.get("dropped"),

@@ -29,6 +29,7 @@ from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
+from supervisor.processes.run_limits import RunLimits
 from supervisor.running_time import RunningTime
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.run import Run, new_id
@@ -64,12 +65,18 @@ class Runs:
     """
 
     def __init__(
-        self, directory: Path, notify: Path, place: Place, changed: Callable[[], None]
+        self,
+        directory: Path,
+        notify: Path,
+        place: Place,
+        limits: RunLimits,
+        changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
         self._directory = directory
         self._notify = notify
         self._place = place
+        self._limits = limits
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._locks = ThreadPoolExecutor(1, "runs")
@@ -234,6 +241,7 @@ class Runs:
             run.monitor = max(pid, 0)
             run.adopted = run.state is RunState.QUEUED
             run.began = (begun or {}).get("time") or run.began
+            run.limits = (begun or {}).get("limits") or {}
             if asked is not None or run.state is RunState.CANCELLING:
                 run.state = RunState.CANCELLING
                 _wake(pid)
@@ -309,6 +317,7 @@ class Runs:
         run.finished(final)
         run.monitor = 0
         self._unwatch(run)
+        self._limits.remove(run.id)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._tell(run)
@@ -363,12 +372,15 @@ class Runs:
         assert self._socket is not None
         for _ in range(100):
             try:
-                data = self._socket.recv(200)
+                data = self._socket.recv(500)
             except OSError:
                 break
-            run = self._runs.get(data.decode("ascii", "replace"))
+            name, _, trouble = data.decode("utf-8", "replace").partition(" ")
+            run = self._runs.get(name)
             if run is not None:
                 run.news += 1
+                if trouble and not run.ended:
+                    run.reason = trouble
         self.news.tell()
 
     def _tell(self, run: Run | None = None) -> None:
@@ -417,6 +429,8 @@ def _read(path: Path) -> Run | None:
     final = journal.final()
     if final is not None:
         run.finished(final)
+    begun = journal.begun() or {}
+    run.limits = begun.get("limits") or {}
     return run
 
 
