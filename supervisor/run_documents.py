@@ -51,6 +51,8 @@ class RunDetail(RunRow):
     events: Annotated[Count | None, "how many were kept, once it has ended"]
     dropped: Annotated[Count | None, "how many were not"]
     lost_output: Annotated[Count | None, "bytes of output that the disk did not take"]
+    untold: Annotated[str | None, "the framework whose own records have yet to hear how it ended"]
+    untold_because: Annotated[str | None, "why they have not, where that was tried"]
     journal: Annotated[str, "the directory that says all of it"]
 
 

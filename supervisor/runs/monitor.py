@@ -33,6 +33,7 @@ if __name__ == "__main__":  # with -I nothing of ours is on the path
     sys.modules["supervisor"].__path__ = [sys.path[-1] + "/supervisor"]
 
 from runner_shim import records  # noqa: E402
+from supervisor.processes.reporting import report  # noqa: E402
 from supervisor.runs.met_limits import MetLimits  # noqa: E402
 from supervisor.runs.recording import Events, Output, read_map  # noqa: E402
 
@@ -86,14 +87,25 @@ class Monitor:
     """The monitor of the run ``pid``; the rest are descriptors."""
 
     def __init__(
-        self, pid: int, directory: int, lock: int, events: int, out: int, err: int, line: int
+        self,
+        pid: int,
+        directory: int,
+        lock: int,
+        events: int,
+        out: int,
+        err: int,
+        line: int,
+        reporter: int,
     ) -> None:
         self._pid = pid
         self._directory = directory
         self._began = time.monotonic()
         self._started = time.time()
+        os.set_inheritable(directory, False)
         os.set_inheritable(lock, False)
         os.set_inheritable(line, False)
+        os.set_inheritable(reporter, False)
+        self._reporter = reporter
         self._order = read_map(directory, "order") or {}
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._room = os.open("final.room", flags, 0o600, dir_fd=directory)  # there since its birth
@@ -226,7 +238,10 @@ class Monitor:
         self._events.close()
         final["events"], final["dropped"] = self._events.count, self._events.dropped
         self._write_final(records.framed(records.pack(final)))
-        self._tell()
+        self._tell("ended")
+        if final["untold"]:
+            report(self._reporter, self._directory, final)
+            self._sweep()
 
     def _sweep(self) -> None:
         """Kill what the run has left, wherever it went: we are its subreaper."""
@@ -284,6 +299,8 @@ class Monitor:
             "status": code,
             "signal": number,
             "limit": limit or None,
+            # It had no time to tell its framework.
+            "untold": self._events.recorded or None if outcome is None else None,
             "failure": _bounded(failure),
             "began": self._started,
             "ended": time.time(),
@@ -308,13 +325,15 @@ class Monitor:
                 if error.errno == errno.ENOENT:  # the journal was removed: nothing to keep it for
                     raise
                 # A disk that is full or fails: for as long as it does the run has no end.
-                self._tell(f"its end cannot be written: {(error.strerror or '').lower()}")
+                reason = f"its end cannot be written: {(error.strerror or '').lower()}"
+                self._tell(f"trouble {reason}")
                 time.sleep(_LOOK)
 
-    def _tell(self, trouble: str = "") -> None:
-        """Have the supervisor hear that there is more to read, or of trouble; it need not listen."""
+    def _tell(self, what: str = "news") -> None:
+        """Have the supervisor hear of ``news`` to read, of ``trouble`` and which, or that it has
+        ``ended``; it need not listen."""
         try:
-            said = f"{self._order['run']} {trouble}".encode()
+            said = f"{self._order['run']} {what}".encode()
             self._notify.sendto(said, str(self._order["notify"]))
         except OSError:
             return  # there is no supervisor, or it looks by itself

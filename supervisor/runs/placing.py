@@ -6,9 +6,10 @@ the generation that serves; what failed to load runs never. Writes nothing of th
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from supervisor.locations.location import Location
 from supervisor.locations.phases import launched, process_of
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes import orphans
-from supervisor.processes.fresh_run import start_fresh
+from supervisor.processes.fresh_run import report, reporter_of, start_fresh
 from supervisor.processes.launcher import LaunchError
 from supervisor.processes.limits import CGROUP
 from supervisor.processes.run_limits import RunLimits, merged
@@ -45,11 +46,15 @@ class Placer:
     def __init__(self, fleet: Fleet, limits: RunLimits) -> None:
         self._fleet = fleet
         self._limits = limits
+        self._tried: dict[str, int] = {}  # the last generation that told of a run, or could not
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
         serving = await self._serving(run)
-        request = _request(run, self._limits_of(run, serving))
+        spec = launched(serving.phase)
+        assert spec is not None  # it serves, or did
+        reporter = reporter_of(spec, run.order, orphans.token_of("\0monitor", run.id))
+        request = {**_request(run, self._limits_of(run, serving)), "reporter": json.dumps(reporter)}
         answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
@@ -58,13 +63,28 @@ class Placer:
             answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
         )
         if reason:
-            spec = launched(serving.phase)
-            assert spec is not None  # it serves, or did
             try:
                 await start_fresh(spec, request, run.journal.path)
             except LaunchError as error:
                 raise CannotStartError(str(error)) from None
         return reason
+
+    def report(self, run: Run) -> Awaitable[str] | None:
+        """Have the records of a run's framework told how it ended (``untold.Report``).
+
+        Tried once with each generation that serves.
+        """
+        try:
+            serving = self._fleet.location(run.location).serving
+        except SupervisorError:
+            return None
+        if serving is None or not serving.alive or self._tried.get(run.id) == serving.number:
+            return None
+        self._tried[run.id] = serving.number
+        spec = launched(serving.phase)
+        assert spec is not None  # it serves
+        token = orphans.token_of("\0monitor", run.id)
+        return report(spec, run.order, run.final or {}, token, run.journal.path / "report")
 
     def _limits_of(self, run: Run, serving: Generation) -> Mapping[str, Any]:
         process = process_of(serving.phase)

@@ -83,12 +83,14 @@ class Events:
 
     def __init__(self, directory: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._directory = directory
         self._file = os.open("events", flags, 0o600, dir_fd=directory)
         self.size = 0
         self.count = self.dropped = 0
         self.step = ""
         self.outcome: dict[str, Any] | None = None
         self.ended = self.succeeded = False  # an event said so
+        self.recorded = ""  # the framework whose own records know of the run
         self.damaged = 0  # bytes that were no records
         self._unread = b""
         self._held: list[bytes] = []
@@ -123,6 +125,9 @@ class Events:
         if not isinstance(event, dict) or self.size >= 2 * _MOST_EVENT_BYTES:
             self.dropped += 1
             return
+        if "recorded" in event:
+            self._note_recorded(str(event["recorded"])[:100])
+            return
         if "outcome" in event:
             if isinstance(event["outcome"], dict):
                 self.outcome = event["outcome"]
@@ -139,6 +144,20 @@ class Events:
             self.dropped += 1
             return
         self._append(records.framed(payload))
+
+    def _note_recorded(self, framework: str) -> None:
+        self.recorded = framework
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            file = os.open("recorded", flags, 0o600, dir_fd=self._directory)
+        except OSError:
+            return  # only a supervisor that finds the monitor killed lacks it
+        with os.fdopen(file, "wb") as opened:
+            try:
+                opened.write(records.framed(records.pack({"framework": framework})))
+                opened.flush()
+            except OSError:
+                return
 
     def say(self, kind: str, message: str) -> None:
         """An event of the monitor's own."""

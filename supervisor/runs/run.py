@@ -33,7 +33,8 @@ class Run:
     """``order`` is as it lies in the journal. Times are Unix seconds.
 
     ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
-    birth applied them (supervisor/processes/run_limits.py). ``news`` counts what was heard of it.
+    birth applied them (supervisor/processes/run_limits.py). ``told``: the framework's own records
+    know how it ended. ``news`` counts what was heard of it.
     """
 
     order: Mapping[str, Any]
@@ -46,6 +47,8 @@ class Run:
     monitor: int = 0
     fresh_because: str = ""
     adopted: bool = False
+    told: bool = False
+    untold_because: str = ""
     news: int = 0
     size: int = field(default=0, repr=False)
 
@@ -63,6 +66,11 @@ class Run:
     def created(self) -> float:
         """When it was launched; 0 where its order cannot be read."""
         return float(self.order.get("created") or 0.0)
+
+    @property
+    def untold(self) -> str | None:
+        """The framework whose own records have yet to hear how it ended."""
+        return (self.final or {}).get("untold") if not self.told else None
 
     @property
     def ended(self) -> bool:
@@ -118,5 +126,7 @@ class Run:
             "events": final.get("events"),
             "dropped": final.get("dropped"),
             "lost_output": final.get("lost_output"),
+            "untold": self.untold,
+            "untold_because": self.untold_because or None,
             "journal": str(self.journal.path),
         }

@@ -33,6 +33,7 @@ from supervisor.processes.run_limits import RunLimits
 from supervisor.running_time import RunningTime
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.run import Run, new_id
+from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
 
 __all__ = ["CannotStartError", "Place", "Runs"]
@@ -70,6 +71,7 @@ class Runs:
         notify: Path,
         place: Place,
         limits: RunLimits,
+        report: Report,
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
@@ -77,6 +79,7 @@ class Runs:
         self._notify = notify
         self._place = place
         self._limits = limits
+        self._untold = Untold(report)
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._locks = ThreadPoolExecutor(1, "runs")
@@ -277,11 +280,14 @@ class Runs:
         self._spawn(self._after_monitor(run))
 
     async def _after_monitor(self, run: Run) -> None:
+        await self._look_for_final(run)
+        if not run.ended:
+            await self._lost(run, begun=True)
+
+    async def _look_for_final(self, run: Run) -> None:
         final = await asyncio.to_thread(run.journal.final)
         if final is not None:
             self._ended(run, final)
-        elif not run.ended:
-            await self._lost(run, begun=True)
 
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
@@ -348,6 +354,7 @@ class Runs:
                     await self._take_on(run)
             if self.living():
                 self.news.tell()
+            self._spawn(self._untold.look(self._runs.values()))
 
     # Hearing and telling.
 
@@ -375,12 +382,15 @@ class Runs:
                 data = self._socket.recv(500)
             except OSError:
                 break
-            name, _, trouble = data.decode("utf-8", "replace").partition(" ")
+            name, _, said = data.decode("utf-8", "replace").partition(" ")
             run = self._runs.get(name)
             if run is not None:
                 run.news += 1
-                if trouble and not run.ended:
-                    run.reason = trouble
+                what, _, text = said.partition(" ")
+                if what == "trouble" and not run.ended:
+                    run.reason = text
+                elif what == "ended":
+                    self._spawn(self._look_for_final(run))
         self.news.tell()
 
     def _tell(self, run: Run | None = None) -> None:

@@ -113,11 +113,13 @@ class Daemon:
         )
         self._cgroups = Cgroups()
         self.run_limits = RunLimits(self._cgroups)
+        placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",
-            Placer(self.fleet, self.run_limits),
+            placer,
             self.run_limits,
+            placer.report,
             self.fleet.changed,
         )
 
