@@ -23,6 +23,7 @@ from pathlib import Path
 
 from envs.sizes import size
 from supervisor import procfs
+from supervisor.processes import pid1
 from supervisor.specs import Limits
 
 __all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine"]
@@ -351,7 +352,7 @@ def _processes(group: Path) -> list[int]:
 def _is_ours(pid: int) -> bool:
     """True for this process and its descendants, and for pid 1 where that has started it."""
     if pid == 1 == os.getppid():
-        return procfs.read("/proc/1/cmdline") == procfs.read("/proc/self/cmdline")
+        return pid1.__file__.encode() in procfs.read("/proc/1/cmdline").split(b"\0")
     while pid > 1:
         if pid == os.getpid():
             return True

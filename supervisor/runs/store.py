@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from supervisor import procfs
 from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
@@ -457,9 +458,12 @@ def _finish(journal: Journal, state: str, reason: str, began: float | None) -> b
 
 
 def _namespace() -> str:
-    """Which container this is, as far as processes go."""
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+    """Which container this is, as far as processes go: the kernel gives numbers of namespaces away
+    again, so it is also known by when its process 1 was started."""
+    with contextlib.suppress(OSError, IndexError):
+        number = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+        started = procfs.read("/proc/1/stat").rpartition(b")")[2].split()[19].decode()
+        return f"{number} {started}"
     return ""
 
 

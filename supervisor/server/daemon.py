@@ -171,6 +171,11 @@ class Daemon:
         """True once it was told to stop."""
         return self._stop.is_set()
 
+    @property
+    def leaves_runs(self) -> bool:
+        """True once it was told to stop, and to leave its runs to the next supervisor."""
+        return self._leave_runs
+
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         # Whatever fails on the way, and whatever fails to close, the rest is closed.

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 from launched import Launched, journals, kill
-from monitored import started
 from places import PROGRAMS
-from supervised import make_workspace, poll, poll_now, supervising
+from supervised import make_workspace, poll, supervising
+
+from supervisor import procfs
 
 from .conftest import BETWEEN, RELEASES
 from .eras import OLDEST, Environment
 
 pytestmark = [pytest.mark.real_dagster, pytest.mark.timeout(600)]
 
-EVERY = [*RELEASES, *BETWEEN]
-SINCE_JOBS = [one for one in EVERY if one != OLDEST]
+SINCE_JOBS = [one for one in (*RELEASES, *BETWEEN) if one != OLDEST]
 STATUS = """
 import sys
 from dagster import DagsterInstance
@@ -43,9 +43,8 @@ def recorded(python: Path, folder: Path, run: str) -> str:
     return done.stdout.split()[-1]
 
 
-def workspace(release: str, python: Path, folder: Path) -> Path:
-    name = "dagster_runs_0_9.py" if release == OLDEST else "dagster_runs.py"
-    shutil.copy(PROGRAMS / name, folder / "team.py")
+def workspace(python: Path, folder: Path) -> Path:
+    shutil.copy(PROGRAMS / "dagster_runs.py", folder / "team.py")
     return make_workspace(folder, {}, {"team": {"executable_path": str(python)}})
 
 
@@ -57,16 +56,16 @@ async def asleep(team: Launched, folder: Path, **options: object) -> tuple[str, 
             break
     journal = journals(folder)[run]
     monitor = journal.monitor()
-    process = int(Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()[0])
+    process = int(procfs.read(f"/proc/{monitor}/task/{monitor}/children").split()[0])
     return run, monitor, process
 
 
-@pytest.mark.parametrize("release", EVERY)
+@pytest.mark.parametrize("release", SINCE_JOBS)
 async def test_the_instance_agrees_about_the_end(
     release: str, dagster_environment: Environment, tmp_path: Path, runtime: Path
 ) -> None:
     python = dagster_environment(release)
-    async with supervising(workspace(release, python, tmp_path), runtime) as running:
+    async with supervising(workspace(python, tmp_path), runtime) as running:
         await running.ready()
         team = Launched(running)
         cancelled, _, _ = await asleep(team, tmp_path)
@@ -80,12 +79,12 @@ async def test_the_instance_agrees_about_the_end(
         await kill(monitor)
         shut, _, _ = await asleep(team, tmp_path)
         await running.daemon.runs.end(0.0)
-        told = [await team.ended(one) for one in (cancelled, timed_out, killed, hurried, lost, shut)]
+        told = [
+            await team.ended(one) for one in (cancelled, timed_out, killed, hurried, lost, shut)
+        ]
         states = ["cancelled", "timed_out", "failure", "cancelled", "lost", "cancelled"]
         assert [one["state"] for one in told] == states
         ends = ["CANCELED", "CANCELED", "FAILURE", "CANCELED", "FAILURE", "CANCELED"]
-        if release == OLDEST:
-            ends = ["FAILURE"] * 6
         for run, end in zip(told, ends, strict=True):
             await poll(
                 lambda run=run: running.daemon.runs.get(run["run"]).untold is None,
