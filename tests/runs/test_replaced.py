@@ -20,9 +20,7 @@ READY = "ready"
 
 def running_run(folder: Path) -> str:
     """The one run, once it has written that it runs."""
-    poll_now(
-        lambda: any("running" in written(one) for one in journals(folder).values()), "the run"
-    )
+    poll_now(lambda: any("running" in written(one) for one in journals(folder).values()), "the run")
     (run,) = journals(folder)
     return run
 
