@@ -57,13 +57,13 @@ class Loaded:
             "grace": 5.0, "timeout": None, "notify": str(self.folder / "nobody"), **more,
         }  # fmt: skip
         journal.create(order)
-        token = orphans.token_of("\0monitor", name)
+        token, run = orphans.token_of("\0monitor", name), orphans.token_of("team", name)
         request = {
             "order": order,
             "directory": str(journal.path),
             "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), f"team {name}"],
             "environ": {"SUPERVISE_PROCESS": token, "WS_TEST_TOKENER": self.marker},
-            "tokens": {"monitor": token, "run": orphans.token_of("team", name)},
+            "tokens": {"monitor": token, "run": run, "mark": orphans.mark_of(run)},
         }
         return journal, request
 

@@ -59,6 +59,7 @@ __all__ = ["Ends", "available", "start"]
 _TOKEN = b"SUPERVISE_PROCESS="
 _F_SETSIG = 10  # see lifeline
 _PR_SET_CHILD_SUBREAPER = 36
+_RLIMIT_RTTIME = 15
 # Those between are the C library's own.
 _ALL_SIGNALS = frozenset(range(1, NSIG)) - {32, 33}
 _ROOM = 64 * 1024  # FINAL_ROOM in supervisor/runs/monitor.py
@@ -118,6 +119,7 @@ def _monitor(request, private, become):
             _exit(0)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
+        _bear(request["tokens"]["mark"])  # before a hook of the team's can start anything
         pid = _fork_run()
         if pid == 0:
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
@@ -264,6 +266,13 @@ def _take_token(token):
         pass
 
 
+def _bear(mark):
+    """Have ``mark`` (supervisor/processes/orphans.py) as what it is: a limit that limits nothing."""
+    if mark and sys.maxsize > 2**32:
+        limits = (mark, 2**64 - 1)  # struct rlimit of setrlimit(2): soft, hard
+        _call("setrlimit", _RLIMIT_RTTIME, b"".join(n.to_bytes(8, sys.byteorder) for n in limits))
+
+
 # The C library's fork, without what Python and the team do before and after one.
 
 
@@ -283,7 +292,7 @@ def _bind():
         _flags_ = 1 | 4  # cdecl, and the interpreter's lock is kept
 
     found = {}
-    for name in ("fork", "prctl", "PyOS_AfterFork_Child", "PyOS_AfterFork"):
+    for name in ("fork", "prctl", "setrlimit", "PyOS_AfterFork_Child", "PyOS_AfterFork"):
         try:
             found[name] = Function(_ctypes.dlsym(library, name))
         except OSError:  # PyOS_AfterFork is Python 3.6's
