@@ -30,6 +30,7 @@ import itertools
 import json
 import os
 import random
+import select
 import signal
 import time
 from collections import Counter
@@ -40,7 +41,7 @@ from typing import Any
 
 from launched import journals
 from monitored import HEAD, kinds
-from scene import RESTARTS, Scene, SceneError, playing
+from scene import RECOVERY_LIMIT, RESTARTS, Scene, SceneError, playing
 from supervised import alive
 
 from supervisor.client.runs import Run
@@ -305,7 +306,9 @@ class _Stage:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 raise _MissedError("one of them had ended") from None
-            self.until(lambda: not any(map(alive, pids)), "both victims are dead")
+            for pidfd in pidfds:
+                if not select.select([pidfd], [], [], RECOVERY_LIMIT)[0]:
+                    raise SceneError(f"of {pids} not all are dead")
 
     def play(self, cell: Cell, *, early: bool, first: int) -> str:
         """One round; the state in which its run ended. Raises ``_MissedError``, SceneError."""
@@ -327,7 +330,7 @@ class _Stage:
         run = client.run(run.id)
         if moment == "cancelling":
             run.cancel(now=True, who="the test")
-        detail = run.wait(60.0)
+        detail = run.wait(RECOVERY_LIMIT)
         if detail["ended"] is None:
             raise SceneError(f"the run did not end: {detail}")
         state = str(detail["state"])
