@@ -155,7 +155,8 @@ class Adapter(object):
     ``emit(event)`` takes a plain dict with ``type``, ``step`` (a name or None), ``time`` (seconds
     since 1970), ``message`` and ``data`` (plain or None), and may block. ``run`` returns
     ``{"state": "success" | "failure", "failure": data or None}``; the data is a LoadFailure's
-    ``as_data()``.
+    ``as_data()``. Where it has ``rehearse()``, that is called in the process that the run is forked
+    from: it opens what all runs of this order need, leaves no descriptor, and raises nothing.
     """
 
     tick = None
