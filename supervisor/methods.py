@@ -342,6 +342,11 @@ _ALL = (
             _text("partition", "the key of a partition"),
             _text("partition_range", "a run for each partition from `FIRST..LAST`"),
             _text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
+            _map(
+                "limits",
+                "limits of the run alone: memory (bytes), cpu, processes, open_files",
+                {"type": "number"},
+            ),
             _seconds("timeout", "end it after this time"),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),

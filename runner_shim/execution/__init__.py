@@ -55,8 +55,10 @@ def validate(loaded, order):
     ``unknown_asset``, ``unknown_op``, ``partition`` (missing, or too many), ``unknown_partition``,
     ``missing_resource`` or ``not_supported``.
     """
-    _prepare(loaded, order)
+    prepared = _prepare(loaded, order)
     loaded.rehearse_run()
+    if hasattr(prepared, "rehearse"):
+        prepared.rehearse()
 
 
 def partition_range(loaded, order, first, last, most):

@@ -17,6 +17,7 @@ from supervisor import parameters
 from supervisor.cli.completion import JOB, complete_assets, complete_partition
 from supervisor.cli.following import follow_to_end
 from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
 
@@ -75,6 +76,7 @@ DURATION = _Duration()
     "workspace says so, or one that ends with the run.",
 )  # fmt: skip
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
+@LIMIT
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, in order, and run nothing.")
 @json_option
@@ -87,6 +89,7 @@ def launch_(
     settings: tuple[str, ...],
     tags: tuple[str, ...],
     select: str | None,
+    limits: tuple[str, ...],
     detach: bool,
     dry_run: bool,
     as_json: bool,
@@ -103,6 +106,7 @@ def launch_(
         "config": _config(config, settings),
         "tags": dict(_pair("--tag", one) for one in tags),
         "op_selection": select,
+        "limits": limits_of(limits),
     }
     with session.client(order=True) as client:
         if dry_run:

@@ -60,6 +60,7 @@ def launch(
     tags: Mapping[str, str] | None = None,
     op_selection: str | None = None,
     repository: str | None = None,
+    limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
@@ -68,8 +69,9 @@ def launch(
 
     With ``partition_range`` (``FIRST..LAST``) there is a run for each partition, and what is returned stands
     for all of them: its state is success when all succeeded, and ``cancel`` and ``retry`` act on all.
-    ``assets`` and ``op_selection`` are selections such as ``"report,+raw"`` (docs/runs.md). ``timeout``
-    and ``grace`` are seconds. Raises ``UnknownLocationError``, ``UnknownDefinitionError``,
+    ``assets`` and ``op_selection`` are selections such as ``"report,+raw"`` (docs/runs.md). ``limits`` are
+    of the run alone (``memory`` in bytes, ``cpu``, ``processes``, ``open_files``). ``timeout`` and ``grace``
+    are seconds. Raises ``UnknownLocationError``, ``UnknownDefinitionError``,
     ``UnknownPartitionError`` and ``UnfitOrderError`` before anything has run.
     """
     answer = yield call("launch", dict(locals()))
@@ -87,6 +89,7 @@ def preview(
     tags: Mapping[str, str] | None = None,
     op_selection: str | None = None,
     repository: str | None = None,
+    limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
     grace: float | None = None,
     instance: Instance | None = None,

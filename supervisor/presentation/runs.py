@@ -20,6 +20,7 @@ __all__ = [
     "counted",
     "event_line",
     "failure_lines",
+    "limits",
     "of_partition",
     "preview",
     "subject",
@@ -143,6 +144,11 @@ def counted(counts: PartitionCounts) -> str:
     """How the runs of a range stand: ``31 partitions: 12 success, 1 running``."""
     states = [f"{number} {state.replace('_', ' ')}" for state, number in counts["states"].items()]
     return f"{counts['count']} partitions: {', '.join(states)}"
+
+
+def limits(run: RunDetail) -> str:
+    """``memory 512 MiB (cgroup), cpu 0.5 (not enforced)``."""
+    return words.limits(run["limits"], run["limits_by"])
 
 
 def failure_lines(run: RunDetail) -> list[str]:

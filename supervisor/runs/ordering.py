@@ -24,6 +24,7 @@ from supervisor.locations.failures import Failure, from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.shim_connection import Answer
+from supervisor.processes.run_limits import RunLimits
 from supervisor.run_settings import Instance, RunSettings
 from supervisor.runs.served_code import refusal
 from supervisor.runs.wanted import Wanted, check_partition, of_assets, of_job, order_of
@@ -71,7 +72,7 @@ class Orders:
     """Makes orders for the locations of ``fleet``.
 
     ``instance_of`` is where a location's own instance lies, ``settings_of`` what the workspace says of
-    its runs. ``environ`` are the supervisor's variables.
+    its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Orders:
         fleet: Fleet,
         instance_of: Callable[[str], Path],
         settings_of: Callable[[str], RunSettings],
+        limits: RunLimits,
         environ: Mapping[str, str],
     ) -> None:
         self._fleet = fleet
         self._instance_of = instance_of
         self._settings_of = settings_of
+        self._limits = limits
         self._environ = environ
 
     async def serving(self, name: str, what: str) -> None:
@@ -126,6 +129,9 @@ class Orders:
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
         order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
+        refused = self._limits.refusal(name, location.spec.limits, order["limits"])
+        if refused:
+            raise UnfitOrderError(refused)
         serving = location.serving
         note = _note(location, serving)
         if serving is None or not serving.alive:  # its process will judge it
@@ -212,7 +218,7 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a launch that does the same as ``order``."""
     names = {"op_selection": ",".join, "assets": ",".join}
     found = {name: join(order[name]) if order.get(name) else None for name, join in names.items()}
-    kept = ("location", "job", "repository", "config", "tags", "timeout", "grace")
+    kept = ("location", "job", "repository", "config", "tags", "timeout", "limits", "grace")
     return {
         **found,
         **{name: order.get(name) for name in kept},

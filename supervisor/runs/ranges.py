@@ -69,7 +69,7 @@ class Range:
         )
         if len(self.runs) < total:
             reason += f", {total - len(self.runs)} not kept"
-        alone = ("step", "status", "signal", "fresh_because", "monitor")
+        alone = ("step", "status", "signal", "limit", "fresh_because", "monitor")
         return {
             **first.row(),
             **dict.fromkeys(alone),
@@ -90,7 +90,9 @@ class Range:
         return {
             **self.runs[0].detail(),
             **self.row(),
-            **dict.fromkeys(("failure", "events", "dropped", "lost_output")),
+            **dict.fromkeys(
+                ("failure", "events", "dropped", "lost_output", "untold", "untold_because")
+            ),
             "runs": [one.row() for one in self.runs],
         }
 

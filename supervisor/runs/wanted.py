@@ -32,6 +32,13 @@ _FIELDS = (
 )
 # Names in one sentence.
 _MOST_NAMED = 3
+# The limits that a run can have: from, to, and whether they are whole numbers.
+_LIMITS: Mapping[str, tuple[float, float, bool]] = {
+    "memory": (2**20, 2**50, True),
+    "cpu": (0.01, 4096, False),
+    "processes": (1, 2**22, True),
+    "open_files": (16, 2**20, True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +232,7 @@ def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
         "assets": None if wanted.assets is None else list(wanted.assets),
         "partition_key": params.get("partition"),
         "timeout": timeout,
+        "limits": _limits(params.get("limits") or {}),
         "grace": params.get("grace", _DEFAULT_GRACE),
     }
 
@@ -236,3 +244,17 @@ def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
         parameters.text("the name of a tag", name): parameters.text(f"tag {name!r}", value)
         for name, value in tags.items()
     }
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, float]:
+    for name, value in limits.items():
+        if name not in _LIMITS:
+            raise UnfitOrderError(
+                f"no limit of a run is named {name[:100]!r}", hint=f"there are {', '.join(_LIMITS)}"
+            )
+        least, most, whole = _LIMITS[name]
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            what = "a whole number" if whole else "a number"
+            raise UnfitOrderError(f"the limit {name} must be {what} from {least:g} to {most:g}")
+    return dict(limits)

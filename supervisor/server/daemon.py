@@ -40,6 +40,7 @@ from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
@@ -112,17 +113,28 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
-        self.orders = Orders(self.fleet, self.state.instance_path, self.run_settings, self._environ)
+        self._cgroups = Cgroups()
+        self.run_limits = RunLimits(self._cgroups)
+        self.orders = Orders(
+            self.fleet,
+            self.state.instance_path,
+            self.run_settings,
+            self.run_limits,
+            self._environ,
+        )
+        placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",
-            Placer(self.fleet),
+            placer,
+            self.run_limits,
+            placer.report,
             self.fleet.changed,
         )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
-        self._descriptors = raise_descriptor_limit()
+        self._descriptors = self.run_limits.descriptors = raise_descriptor_limit()
         preflight()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._presence.close)
@@ -173,6 +185,11 @@ class Daemon:
     def stopping(self) -> bool:
         """True once it was told to stop."""
         return self._stop.is_set()
+
+    @property
+    def leaves_runs(self) -> bool:
+        """True once it was told to stop, and to leave its runs to the next supervisor."""
+        return self._leave_runs
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -246,15 +263,14 @@ class Daemon:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
             closing.push_async_callback(remote.close)
             controls.append(remote)
-        cgroups = Cgroups()
-        closing.callback(cgroups.close)
+        closing.callback(self._cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
         adopt_orphans()
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
-            SpawnLauncher(reaper, self._descriptors, cgroups),
+            SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,

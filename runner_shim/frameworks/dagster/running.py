@@ -7,7 +7,6 @@ has, is asked of it. Events go out as Dagster records them (``run_events``). Wha
 before the instance is opened.
 """
 
-import importlib
 import inspect
 import os
 import re
@@ -17,16 +16,14 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, run_events, run_partitions
+from runner_shim.frameworks.dagster import console, instances, run_events, run_partitions
 from runner_shim.frameworks.dagster.assets import assets_by_key
+from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
 from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
 from runner_shim.loading.load_failure import near
 
 __all__ = ["partition_keys", "prepare"]
-
-_OURS = "# Written by the supervisor, where nothing else stood.\ntelemetry:\n  enabled: false\n"
-_PREFIXES = ("dagster._core.", "dagster.core.")
 
 
 def prepare(repositories, order):
@@ -52,7 +49,7 @@ def partition_keys(repositories, order):
         if job is not None:
             what = _words(job, order)
             return run_partitions.keys_of(
-                repository, job, keys, what, lambda: _open_instance(order)
+                repository, job, keys, what, lambda: instances.opened(order)
             )
     return None
 
@@ -153,7 +150,7 @@ class _Run:
             if hasattr(self._job, "get_job_def_for_subset_selection"):
                 self._job = self._job.get_job_def_for_subset_selection(ops, keys)
                 return {"solid_selection": ops, "asset_selection": keys}
-            names = _first("selector.parse_solid_selection")(self._job, ops)
+            names = first("selector.parse_solid_selection")(self._job, ops)
             self._job = self._job.get_pipeline_subset_def(names)
         except Exception as error:
             refused = ("DagsterInvalidSubsetError", "DagsterInvalidDefinitionError")
@@ -176,7 +173,7 @@ class _Run:
 
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
-        function = _first("execution.api.create_execution_plan")
+        function = first("execution.api.create_execution_plan")
         try:
             return _called(function, self._job, tags=self._all_tags(), **self._common())
         except Exception as error:
@@ -193,7 +190,11 @@ class _Run:
     # --- running
 
     def _instance(self):
-        return _open_instance(self._order)
+        return instances.opened(self._order)
+
+    def rehearse(self):
+        """Open what the runs need that are forked from here."""
+        instances.keep(self._order)
 
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
@@ -201,7 +202,6 @@ class _Run:
         os.environ.pop("DAGSTER_HOME", None)
         if self._order.get("instance"):
             os.environ["DAGSTER_HOME"] = self._order["instance"]
-        _without_telemetry(self._order)
         events = _Told(Events(emit))
         with console.without_events(), self._instance() as instance:
             create = getattr(instance, "create_run_for_job", None)
@@ -218,6 +218,7 @@ class _Run:
                 **self._selection,
             )
             self._plan = None
+            getattr(emit, "recorded", _nobody)("dagster")
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
@@ -235,7 +236,7 @@ class _Run:
         return {"state": "failure", "failure": events.failure or _unexplained(status)}
 
     def _iterator(self, run, instance):
-        base = _first(
+        base = first(
             "definitions.job_base.InMemoryJob", "definitions.pipeline_base.InMemoryPipeline"
         )
         repository = self._repository
@@ -246,7 +247,7 @@ class _Run:
                 return repository
 
         loaded = Loaded(self._job, *self._loaded_arguments)
-        return _first("execution.api.execute_run_iterator")(loaded, run, instance)
+        return first("execution.api.execute_run_iterator")(loaded, run, instance)
 
 
 class _Told:
@@ -263,38 +264,8 @@ class _Told:
             self.failure = (data or {}).get("failure")
 
 
-def _open_instance(order):
-    home = order.get("instance")
-    dagster_instance = _dagster().DagsterInstance
-    if not home:
-        return dagster_instance.ephemeral()
-    if order.get("shared_instance") or _said(home) not in (None, _OURS):
-        return dagster_instance.from_config(home)
-    # A directory of ours: what the run prints is kept by its monitor, and by nothing else.
-    noop = _first("storage.noop_compute_log_manager.NoOpComputeLogManager")
-    overrides = {"compute_logs": {"module": noop.__module__, "class": noop.__name__}}
-    reference = _first("instance.InstanceRef", "instance.ref.InstanceRef")
-    return dagster_instance.from_ref(reference.from_dir(home, overrides=overrides))
-
-
-def _said(home):
-    """What the configuration of the instance in ``home`` says, or None where there is none."""
-    try:
-        with open(os.path.join(home, "dagster.yaml"), encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
-def _without_telemetry(order):
-    """Have the instance of a directory of ours send nothing, and print no banner about it."""
-    home = order.get("instance")
-    if not home or order.get("shared_instance") or _said(home) is not None:
-        return
-    temporary = os.path.join(home, ".dagster.yaml.%d" % os.getpid())
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(_OURS)
-    os.rename(temporary, os.path.join(home, "dagster.yaml"))
+def _nobody(_name):
+    """Is told that the run is recorded where nobody else wants to hear it."""
 
 
 def _unexplained(status):
@@ -303,22 +274,6 @@ def _unexplained(status):
 
 
 # --- what differs from release to release
-
-
-def _dagster():
-    return importlib.import_module("dagster")
-
-
-def _first(*names):
-    """The first of these that exists: ``module.name`` below Dagster's core, in either spelling."""
-    for prefix in _PREFIXES:
-        for name in names:
-            module, _dot, attribute = name.rpartition(".")
-            try:
-                return getattr(importlib.import_module(prefix + module), attribute)
-            except (ImportError, AttributeError):
-                continue
-    raise refusal.not_supported("this dagster has none of %s" % ", ".join(names))
 
 
 def _called(function, first, **named):
@@ -344,9 +299,9 @@ def _in_process(job, config):
     if hasattr(job, "with_executor_def"):
         used = getattr(getattr(job, "executor_def", None), "name", "")
         try:
-            executor = _first("definitions.executor_definition.execute_in_process_executor")
+            executor = first("definitions.executor_definition.execute_in_process_executor")
         except Refusal:
-            executor = _dagster().in_process_executor
+            executor = instances.dagster().in_process_executor
         ours = ("in_process", "multi_or_in_process_executor", "")
         return job.with_executor_def(executor), "" if used in ours else "executor " + used
     mode = job.get_default_mode() if hasattr(job, "get_default_mode") else None
