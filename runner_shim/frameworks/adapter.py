@@ -158,7 +158,8 @@ class Adapter(object):
     ``recorded(name)``, it is told the adapter's name once the framework's own records know of the run,
     so that they can be told of its end (``report``). ``run`` returns
     ``{"state": "success" | "failure", "failure": data or None}``; the data is a LoadFailure's
-    ``as_data()``.
+    ``as_data()``. Where it has ``rehearse()``, that is called in the process that the run is forked
+    from: it opens what all runs of this order need, leaves no descriptor, and raises nothing.
     """
 
     report = None

@@ -65,6 +65,7 @@ __all__ = ["Ends", "available", "start"]
 _TOKEN = b"SUPERVISE_PROCESS="
 _F_SETSIG = 10  # see lifeline
 _PR_SET_CHILD_SUBREAPER = 36
+_RLIMIT_RTTIME = 15
 # Those between are the C library's own.
 _ALL_SIGNALS = frozenset(range(1, NSIG)) - {32, 33}
 _ROOM = 64 * 1024  # FINAL_ROOM in supervisor/runs/monitor.py
@@ -127,7 +128,7 @@ def _monitor(request, private, become):
             _exit(0)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
-        pid = _fork_run(lambda: _limit(limits, pipes[2][1]))
+        pid = _fork_run(lambda: _limit(limits, request["tokens"]["mark"], pipes[2][1]))
         if pid == 0:
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
             ours = [pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
@@ -237,11 +238,12 @@ def _enter(groups):
         close(one)
 
 
-def _limit(limits, errors):
-    """Set the limits of the run, this process, before anything of the team's runs in it.
+def _limit(limits, mark, errors):
+    """Set mark and limits of the run, this process, before anything of the team's runs in it.
 
     Without them it does not run: it ends, and says why in its ``errors``.
     """
+    _bear(mark)
     try:
         _enter(limits.get("groups") or ())
         for which, soft, hard in limits.get("rlimits") or ():
@@ -312,6 +314,14 @@ def _take_token(token):
         close(memory)
     except OSError:
         pass
+
+
+def _bear(mark):
+    """Have ``mark`` (supervisor/processes/orphans.py) as what it is: a limit that limits nothing."""
+    try:
+        _setrlimit(_RLIMIT_RTTIME, (mark, _getrlimit(_RLIMIT_RTTIME)[1]))
+    except (OSError, ValueError, TypeError):
+        pass  # there is no such limit, or a lower one
 
 
 # The C library's fork, without what Python and the team do before and after one.

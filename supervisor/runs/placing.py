@@ -125,6 +125,7 @@ def _other_than(location: Location, run: Run) -> Callable[[], bool]:
 def _request(run: Run, limits: Mapping[str, Any]) -> dict[str, Any]:
     """What runner_shim/process/birth.py needs."""
     title = f"{run.location} {run.id}"
+    token = orphans.token_of(run.location, run.id)
     return {
         "order": dict(run.order),
         "directory": str(run.journal.path),
@@ -136,6 +137,7 @@ def _request(run: Run, limits: Mapping[str, Any]) -> dict[str, Any]:
         },
         "tokens": {
             "monitor": orphans.token_of("\0monitor", run.id),
-            "run": orphans.token_of(run.location, run.id),
+            "run": token,
+            "mark": orphans.mark_of(token),
         },
     }

@@ -293,7 +293,7 @@ class Runs:
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
         token = orphans.token_of(run.location, run.id)
-        await self._in_thread(partial(clear, (), (token,)))
+        await self._in_thread(partial(clear, (), (token,), (orphans.mark_of(token),)))
         if not self._same_machine(run):
             reason = "ended with its machine"
         elif str(run.order.get("namespace")) != self._here:

@@ -237,6 +237,10 @@ class _Run:
     def _instance(self):
         return instances.opened(self._order.get("instance"))
 
+    def rehearse(self):
+        """Open what the runs need that are forked from here."""
+        instances.keep(self._order.get("instance"))
+
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
         # What user code asks Dagster for is this run's instance: never another that happens to be named.
