@@ -174,6 +174,7 @@ class ExceptionData(TypedDict, total=False):
     type: Annotated[str, "its class"]
     message: Annotated[str, "its text"]
     module: Annotated[str, "the module that is missing"]
+    code: Annotated[int | str, "what `sys.exit` was called with"]
     not_installed: Annotated[str, "the library that neither environment nor team provides"]
 
 
