@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ __all__ = ["Placer"]
 # The shim may be busy with another request for so long; then a fresh process runs it (seconds).
 _PATIENCE = 1.0
 _LOOK = 5.0
+# How long until what could not report on a run is asked again, where no other generation comes (seconds).
+_FIRST_DELAY, _LONGEST_DELAY = 10.0, 3600.0
 # What the monitor's interpreter needs of our variables.
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH")
 
@@ -46,7 +49,6 @@ class Placer:
     def __init__(self, fleet: Fleet, limits: RunLimits) -> None:
         self._fleet = fleet
         self._limits = limits
-        self._tried: dict[str, int] = {}  # the last generation that told of a run, or could not
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
@@ -70,17 +72,18 @@ class Placer:
         return reason
 
     def report(self, run: Run) -> Awaitable[str] | None:
-        """Have the records of a run's framework told how it ended (``untold.Report``).
-
-        Tried once with each generation that serves.
-        """
+        """Have the records of a run's framework told how it ended (``untold.Report``)."""
         try:
             serving = self._fleet.location(run.location).serving
         except SupervisorError:
             return None
-        if serving is None or not serving.alive or self._tried.get(run.id) == serving.number:
+        if serving is None or not serving.alive:
             return None
-        self._tried[run.id] = serving.number
+        number, due, delay = run.report_tried or (0, 0.0, _FIRST_DELAY)
+        now = time.monotonic()
+        if number == serving.number and now < due:
+            return None
+        run.report_tried = (serving.number, now + delay, min(delay * 2, _LONGEST_DELAY))
         spec = launched(serving.phase)
         assert spec is not None  # it serves
         token = orphans.token_of("\0monitor", run.id)

@@ -34,7 +34,8 @@ class Run:
 
     ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
     birth applied them (supervisor/processes/run_limits.py). ``told``: the framework's own records
-    know how it ended. ``news`` counts what was heard of it.
+    know how it ended; ``report_tried``: the generation that was last asked to tell them, when (monotonic)
+    it is asked again, and the delay after that. ``news`` counts what was heard of it.
     """
 
     order: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Run:
     adopted: bool = False
     told: bool = False
     untold_because: str = ""
+    report_tried: tuple[int, float, float] | None = field(default=None, repr=False)
     news: int = 0
     size: int = field(default=0, repr=False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from launched import Launched, journals, kill
 from places import PROGRAMS
-from supervised import make_workspace, poll, supervising
+from supervised import make_workspace, supervising
 
 from supervisor import procfs
 
@@ -60,6 +60,17 @@ async def asleep(team: Launched, folder: Path, **options: object) -> tuple[str, 
     return run, monitor, process
 
 
+async def known(team: Launched, run: str) -> None:
+    """Wait until Dagster has been told of the run's end."""
+    for _ in range(100):
+        row = await team.row(run)
+        if row["untold"] is None:
+            return
+        news = team.running.daemon.runs.news
+        await news.wait(lambda: team.running.daemon.runs.get(run).untold is None, 2.0)
+    raise AssertionError(row["untold_because"])
+
+
 @pytest.mark.parametrize("release", SINCE_JOBS)
 async def test_the_instance_agrees_about_the_end(
     release: str, dagster_environment: Environment, tmp_path: Path, runtime: Path
@@ -86,10 +97,7 @@ async def test_the_instance_agrees_about_the_end(
         assert [one["state"] for one in told] == states
         ends = ["CANCELED", "CANCELED", "FAILURE", "CANCELED", "FAILURE", "CANCELED"]
         for run, end in zip(told, ends, strict=True):
-            await poll(
-                lambda run=run: running.daemon.runs.get(run["run"]).untold is None,
-                f"dagster knows of {run['run']}",
-            )
+            await known(team, run["run"])
             assert recorded(python, tmp_path, run["run"]) == end, run
         for run in (cancelled, timed_out, shut):
             out = [e["message"] async for n in team.news(run, events=0) for e in n["events"]]

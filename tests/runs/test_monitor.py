@@ -71,6 +71,15 @@ def test_a_run_without_a_word_has_its_reason(tmp_path, body, reason, status, num
         assert kinds(journal)[-1] == ("RUN_FAILURE" if reason else "RUN_SUCCESS")
 
 
+@pytest.mark.parametrize("code", [3, 0, "no table"])
+def test_a_program_that_ends_itself_is_told_with_its_status(tmp_path, code):
+    with loaded(tmp_path, one_op(f"sys.exit({code!r})")) as team:
+        final = ended(team.launch())
+        assert (final["state"], final["step"]) == ("failure", "work")
+        assert final["reason"] == f"sys.exit({code}) was called"
+        assert final["failure"]["exception"]["code"] == code
+
+
 def test_a_run_goes_on_when_what_it_was_forked_from_is_killed(tmp_path):
     body = "print('running', flush=True)\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
     with loaded(tmp_path, one_op(body)) as team:
