@@ -169,6 +169,12 @@ class Adapter(object):
 
     # --- a server of the framework's own: None where it has none
 
+    def prepare_server(self):
+        """Import what the server is made of, in the process that it is forked from. Raises nothing."""
+
+    def warm_server(self):
+        """Do there once what the server's calls and runs do first, once there is time. Raises nothing."""
+
     serve = None
     """``serve(order, line)`` is the framework's own server for what was loaded, until it ends.
 

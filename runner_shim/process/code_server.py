@@ -17,6 +17,7 @@ from os import P_PID, WEXITED, WNOHANG, WNOWAIT, close, kill, pipe, waitid, wait
 
 from runner_shim import records
 from runner_shim.execution import handing
+from runner_shim.frameworks import registry
 from runner_shim.process import birth
 
 __all__ = ["Keeper", "Line"]
@@ -69,6 +70,8 @@ class Keeper(object):
         request = message.get("request")
         if self._server is not None:
             return _failed(request, "protocol", "a server has been started already")
+        if not unfit:
+            registry.named(message["order"]["framework"]).prepare_server()
         try:
             self._server = self._start(message, unfit)
         except (OSError, ValueError) as error:
@@ -324,7 +327,6 @@ class Line(object):
 
 def become(order, line, module=lambda name: None):
     """Be the server that ``order`` wants, to its end; the exit status."""
-    from runner_shim.frameworks import registry
     from runner_shim.preloading import renewing
 
     try:

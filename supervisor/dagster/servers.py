@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from supervisor.locations import phases
 from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
-from supervisor.locations.shim_connection import Asks, ServerEnded
+from supervisor.locations.shim_connection import Answer, Asks, ServerEnded
 from supervisor.processes.fresh_run import fresh_of
-from supervisor.processes.launcher import Exit
+from supervisor.processes.launcher import Exit, LaunchSpec
 
 __all__ = ["Server", "Servers"]
 
@@ -73,7 +73,8 @@ class Servers:
     """The servers of a workspace: see ``CodeServers``.
 
     ``state`` gives the workspace's state directory, ``runtime`` is that of its sockets. ``changed()`` is
-    called after anything a client can see has changed.
+    called after anything a client can see has changed; ``learn(launch, report)`` hears what is imported
+    for servers and their runs.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Servers:
         runtime: Path,
         questions: Questions,
         changed: Callable[[], None],
+        learn: Callable[[LaunchSpec, Mapping[str, Any]], None],
     ) -> None:
         self._state = state
         self._runtime = runtime
         self._questions = questions
         self._changed = changed
+        self._learn = learn
         self._servers: dict[Generation, Server] = {}
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,8 +130,11 @@ class Servers:
 
     def took_over(self, generation: Generation) -> None:
         """See ``CodeServers``."""
-        if generation in self._servers:
-            self._spawn(self._link(generation))
+        server = self._servers.get(generation)
+        if server is not None:
+            self._spawn(self._link(server))
+            if not server.fresh_because:
+                self._spawn(self._warm(generation))
 
     async def retire(self, generation: Generation) -> None:
         """See ``CodeServers``."""
@@ -250,18 +256,26 @@ class Servers:
 
     # Paths.
 
-    async def _link(self, generation: Generation) -> None:
-        """Have the stable path lead to the server of ``generation``, in one step."""
-        server = self._servers.get(generation)
-        if server is None:
-            return
+    async def _warm(self, generation: Generation) -> None:
+        """Have the process that runs are forked from do once what they all do first."""
+        launch = phases.launched(generation.phase)
+        answer = await generation.quickly("warm", _PATIENCE, framework=FRAMEWORK)
+        if launch is not None and isinstance(answer, Answer):
+            self._learn(launch, answer.message)
+
+    async def _link(self, server: Server) -> None:
+        """Have the stable path lead to ``server``, in one step."""
         async with self._linking:
             try:
-                await asyncio.to_thread(_link, self.socket(generation.spec.name), server.socket)
+                await asyncio.to_thread(
+                    _link, self.socket(server.generation.spec.name), server.socket
+                )
             except OSError as error:
                 text = (error.strerror or str(error)).lower()
                 self._move(
-                    server, "failed", f"{self.socket(generation.spec.name)} cannot be made: {text}"
+                    server,
+                    "failed",
+                    f"{self.socket(server.generation.spec.name)} cannot be made: {text}",
                 )
 
     def _clear(self) -> None:

@@ -106,6 +106,7 @@ REQUESTS: Mapping[str, Kind] = MappingProxyType(
         "start_run": Kind({"run_started": 0, "failed": 0}, frozenset({Phase.LOADED})),
         # Answered when the server serves, or has ended.
         "serve": Kind({"server_up": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        "warm": Kind({"warmed": 0}, frozenset({Phase.LOADED})),
         "retire_server": Kind({"server_retired": 0}, frozenset({Phase.LOADED})),
         "ping": Kind(
             {"pong": 0},

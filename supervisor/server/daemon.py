@@ -39,6 +39,7 @@ from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
+from supervisor.processes.launcher import LaunchSpec
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
@@ -129,6 +130,7 @@ class Daemon:
                 self.runtime_directory.path,
                 Questions(self.runs, self.fleet),
                 self.fleet.changed,
+                self._learned,
             )
 
     async def run(self) -> None:
@@ -368,6 +370,9 @@ class Daemon:
 
     def _packages_changed(self, prefix: Path) -> None:
         self._use.packages_changed(prefix)
+
+    def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
+        self._launcher.learn(launch, report)
 
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way

@@ -167,6 +167,18 @@ class Dagster(Adapter):
 
         rehearsal.rehearse_run()
 
+    def prepare_server(self):
+        """Import what the server is made of."""
+        from runner_shim.frameworks.dagster import server
+
+        server.prepare()
+
+    def warm_server(self):
+        """Import what its runs and calls need, and run one small job."""
+        from runner_shim.frameworks.dagster import server
+
+        server.warm()
+
     def serve(self, order, line):
         """Dagster's own gRPC server."""
         from runner_shim.frameworks.dagster import server
