@@ -33,6 +33,7 @@ class RunRow(TypedDict):
     status: Annotated[int | None, "the exit status of its process"]
     signal: Annotated[int | None, "the signal that ended its process"]
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
+    origin: Annotated[str | None, "the framework whose own server it was launched through"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]
     monitor: Annotated[int | None, "the process id of its monitor, while that lives"]

@@ -36,6 +36,20 @@ _SEARCHED = ("sys.path", "sys.meta_path", "sys.path_hooks")
 _SPREAD, _NATIVE, _DEPENDS, _ATTACHED, _MORE_TO_DO = 1, 2, 4, 8, 16
 
 
+@contextlib.contextmanager
+def _there(name, module):
+    """While this lasts, ``module`` is in ``sys.modules``: where a package within a package without a file
+    is found, the outer one is looked up there."""
+    if module is None or name in sys.modules:
+        yield
+        return
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
+
+
 class Hidden(object):
     """Hides what ``recorder`` has recorded; one that has stopped recording.
 
@@ -318,6 +332,10 @@ class Hidden(object):
             parent = entry.name.rpartition(".")[0]
             package = sys.modules.get(parent) or self.module(parent)
             path = getattr(package, "__path__", ())
+            with _there(parent, package):
+                return self.checks.same(
+                    entry, self._modules[position], self._find(entry.name, path)
+                )
         return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
 
     def _answered_otherwise(self, coming):

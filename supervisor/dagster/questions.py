@@ -45,6 +45,15 @@ class Questions:
         self._runs = runs
         self._fleet = fleet
 
+    def in_flight(self, location: str) -> Mapping[int, int]:
+        """How many runs of ``location`` that a server asked for have not ended, by generation."""
+        found: dict[int, int] = {}
+        for run in self._runs.living():
+            if run.location == location and run.order.get("origin") == ORIGIN:
+                number = int(run.order.get("generation") or 0)
+                found[number] = found.get(number, 0) + 1
+        return found
+
     async def answer(self, generation: Generation, asks: Asks) -> None:
         """Answer what the process of ``generation`` asks."""
         answers = {

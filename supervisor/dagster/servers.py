@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.sockets import generation_socket, stable_socket
@@ -29,7 +29,10 @@ from supervisor.locations.shim_connection import Answer, Asks, ServerEnded
 from supervisor.processes.fresh_run import fresh_of
 from supervisor.processes.launcher import Exit, LaunchSpec
 
-__all__ = ["Server", "Servers"]
+if TYPE_CHECKING:
+    from supervisor import documents
+
+__all__ = ["FRAMEWORK", "Server", "Servers"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Server:
     restarts: int = 0
     deaths: tuple[float, ...] = ()
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> documents.CodeServer:
         """For the status document."""
         return {
             "generation": self.generation.number,
@@ -109,10 +112,18 @@ class Servers:
         """The stable path of ``location``."""
         return stable_socket(self._state(), self._runtime, location)
 
-    def of(self, location: str) -> list[Server]:
-        """The servers of ``location``, the newest first."""
-        found = (one for one in self._servers.values() if one.generation.spec.name == location)
-        return sorted(found, key=lambda one: one.generation.number, reverse=True)
+    def status(self, location: str) -> documents.CodeServers | None:
+        """See ``CodeServers``."""
+        found = [one for one in self._servers.values() if one.generation.spec.name == location]
+        runs = self._questions.in_flight(location)
+        if not found and not runs:
+            return None
+        found.sort(key=lambda one: one.generation.number, reverse=True)
+        return {
+            "socket": str(self.socket(location)),
+            "servers": [one.as_data() for one in found],
+            "runs": {str(one): runs[one] for one in sorted(runs)},
+        }
 
     # What a location asks (``CodeServers``).
 
@@ -196,13 +207,13 @@ class Servers:
             self._move(server, "serving", "")
         else:
             failure = from_shim(answer.message.get("failure"))
-            if failure.kind == "unfit" and not fresh_because:
-                await self._start(server, failure.message)
-            elif failure.kind == "server":
+            if failure.kind == "server":
                 status, signal = (answer.message.get(name) for name in ("status", "signal"))
                 self._died(server, f"its server {Exit(status, signal)} before it served")
-            else:
+            elif fresh_because or failure.kind == "unsupported":
                 self._move(server, "failed", failure.message)
+            else:  # what fails forked is tried fresh before it counts
+                await self._start(server, failure.message)
 
     def _died(self, server: Server, reason: str) -> None:
         server.generation.remark(reason)

@@ -99,6 +99,7 @@ class Run:
             "status": final.get("status"),
             "signal": final.get("signal"),
             "retry_of": self.order.get("retry_of"),
+            "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
             "monitor": self.monitor or None,
