@@ -36,20 +36,6 @@ _SEARCHED = ("sys.path", "sys.meta_path", "sys.path_hooks")
 _SPREAD, _NATIVE, _DEPENDS, _ATTACHED, _MORE_TO_DO = 1, 2, 4, 8, 16
 
 
-@contextlib.contextmanager
-def _there(name, module):
-    """While this lasts, ``module`` is in ``sys.modules``: where a package within a package without a file
-    is found, the outer one is looked up there."""
-    if module is None or name in sys.modules:
-        yield
-        return
-    sys.modules[name] = module
-    try:
-        yield
-    finally:
-        sys.modules.pop(name, None)
-
-
 class Hidden(object):
     """Hides what ``recorder`` has recorded; one that has stopped recording.
 
@@ -328,15 +314,26 @@ class Hidden(object):
         if entry.loader is None:
             return True
         path = None
-        if "." in entry.name:
-            parent = entry.name.rpartition(".")[0]
-            package = sys.modules.get(parent) or self.module(parent)
-            path = getattr(package, "__path__", ())
-            with _there(parent, package):
-                return self.checks.same(
-                    entry, self._modules[position], self._find(entry.name, path)
-                )
-        return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
+        with self._within(entry.name.rpartition(".")[0]) as package:
+            if package is not None:
+                path = getattr(package, "__path__", ())
+            return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
+
+    @contextlib.contextmanager
+    def _within(self, name):
+        """The package ``name``, None for "". While this lasts it and those around it are in
+        ``sys.modules``: the path of one without a file of its own is found there, and each time anew."""
+        parts, added = name.split("."), []
+        for end in range(1, len(parts) + 1):
+            each = ".".join(parts[:end])
+            if each and each not in sys.modules and self.module(each) is not None:
+                sys.modules[each] = self.module(each)
+                added.append(each)
+        try:
+            yield sys.modules.get(name) if name else None
+        finally:
+            for each in added:
+                sys.modules.pop(each, None)
 
     def _answered_otherwise(self, coming):
         """What the imports asked for is looked at one by one only when some answer is another one."""
