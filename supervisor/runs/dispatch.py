@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from supervisor.processes.start_limiter import cores
 from supervisor.run_settings import RunSettings
 from supervisor.runs.queue import Ended, Event, Held, Limits, Queue, Queued, Started, Waiting
 from supervisor.runs.run import Run
 
-__all__ = ["MOST_AT_ONCE", "CannotStartError", "Dispatch"]
+__all__ = ["MOST_AT_ONCE", "CannotStartError", "Dispatch", "Place", "Start"]
 
 MOST_AT_ONCE = 10
 """Runs at once in a workspace that says nothing, or twice the cores of the machine if that is more."""
@@ -26,6 +27,22 @@ _NOTHING = Limits(RunSettings(max_concurrent=0))
 
 class CannotStartError(Exception):
     """The run has no process; the text says why."""
+
+
+class Place(Protocol):
+    """Where a run's process comes from."""
+
+    def can_start(self, location: str) -> str:
+        """Why ``location`` can start no run now, "" when it can. Raises ``CannotStartError`` when it
+        never will."""
+
+    async def __call__(self, run: Run) -> str:
+        """Have the run's monitor and process forked; why in a fresh process, or "". Raises
+        ``CannotStartError``."""
+
+
+Start = Callable[[Run], Awaitable[str]]
+"""As ``Place``, for one run."""
 
 
 class Dispatch:

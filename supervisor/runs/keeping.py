@@ -68,4 +68,6 @@ class Keeper:
             unknown = [one for one in runs if not one.ended or not one.size]
             for run in unknown:
                 run.size = await asyncio.to_thread(retention.size_of, run.journal.path)
-        return [retention.Kept(one.id, one.location, one.ended_at, one.size) for one in runs]
+        under_way = {one.range_id for one in runs if not one.ended} - {None}
+        found = [one for one in runs if one.range_id not in under_way or not one.ended]
+        return [retention.Kept(one.id, one.location, one.ended_at, one.size) for one in found]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from supervisor import procfs
 from supervisor.runs.journal import Journal
 from supervisor.runs.retention import is_left_behind
 from supervisor.runs.run import Run
@@ -57,11 +58,15 @@ def _read(path: Path) -> Run | None:
     if final is not None:
         run.finished(final)
         run.retried_by = journal.retried_by()
+    run.limits = (journal.begun() or {}).get("limits") or {}
     return run
 
 
 def namespace() -> str:
-    """Which container this is, as far as processes go."""
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+    """Which container this is, as far as processes go: the kernel gives numbers of namespaces away
+    again, so it is also known by when its process 1 was started."""
+    with contextlib.suppress(OSError, IndexError):
+        number = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+        started = procfs.read("/proc/1/stat").rpartition(b")")[2].split()[19].decode()
+        return f"{number} {started}"
     return ""

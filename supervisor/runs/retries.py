@@ -45,6 +45,8 @@ def again(order: Mapping[str, Any], final: Mapping[str, Any], now: float) -> dic
     ``now`` is Unix seconds; the order's ``not_before`` is when it may start.
     """
     retries: Mapping[str, Any] = order.get("retries") or {}
+    if order.get("handed"):  # who handed it over repeats it
+        return None
     attempt, count = int(order.get("attempt") or 1), int(retries.get("count") or 0)
     state = final.get("state")
     if state == RunState.LOST and retries.get("lost"):

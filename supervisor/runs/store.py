@@ -20,15 +20,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
+from supervisor.processes.run_limits import RunLimits
 from supervisor.run_settings import OnStop, RunSettings
 from supervisor.running_time import RunningTime
-from supervisor.runs.dispatch import CannotStartError, Dispatch
+from supervisor.runs.dispatch import CannotStartError, Dispatch, Place, Start
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.keeping import Keeper
 from supervisor.runs.left import namespace, read_runs, standing
@@ -37,23 +38,13 @@ from supervisor.runs.notices import Notices
 from supervisor.runs.queue import Limits
 from supervisor.runs.retries import again, with_settings
 from supervisor.runs.run import Run, new_id
+from supervisor.runs.tasks import Tasks
+from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
 
-__all__ = ["Place", "Runs"]
+__all__ = ["Runs"]
 
 _log = logging.getLogger(__name__)
-
-
-class Place(Protocol):
-    """Where a run's process comes from."""
-
-    def can_start(self, location: str) -> str:
-        """Why ``location`` can start no run now, "" when it can. Raises ``CannotStartError`` when it
-        never will."""
-
-    async def __call__(self, run: Run) -> str:
-        """Have the run's monitor and process forked; why in a fresh process, or "". Raises
-        ``CannotStartError``."""
 
 
 _T = TypeVar("_T")
@@ -74,11 +65,19 @@ class Runs:
     """
 
     def __init__(
-        self, directory: Path, notify: Path, place: Place, changed: Callable[[], None]
+        self,
+        directory: Path,
+        notify: Path,
+        place: Place,
+        limits: RunLimits,
+        report: Report,
+        changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
         self._directory = directory
         self._place = place
+        self._run_limits = limits
+        self._untold = Untold(report)
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._living: dict[str, Run] = {}
@@ -87,7 +86,8 @@ class Runs:
         self._notices = Notices(notify, self._hear)
         self._notify = notify
         self._locks = ThreadPoolExecutor(1, "runs")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self._spawn = self._tasks.spawn
         self._monitors = Monitors(self._monitor_ended)
         self._keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
         self._finals: dict[str, Mapping[str, Any]] = {}
@@ -95,7 +95,7 @@ class Runs:
         self._sequence = 0
         self._boot = ""
         self._here = ""
-        self._closing = self._ending = False
+        self._ending = False
 
     # Opening and closing.
 
@@ -118,11 +118,8 @@ class Runs:
 
     async def close(self) -> None:
         """Let go of all runs: those that live go on."""
-        self._closing = True
         self._dispatch.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         self._monitors.close()
         self._notices.close()
         await asyncio.to_thread(self._locks.shutdown)
@@ -185,10 +182,18 @@ class Runs:
         """Those without a final record."""
         return list(self._living.values())
 
-    async def launch(self, order: Mapping[str, Any]) -> Run:
-        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``."""
+    async def launch(
+        self, order: Mapping[str, Any], *, name: str = "", handed: Start | None = None
+    ) -> Run:
+        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
+
+        ``name`` is the id that it has already. With ``handed`` it is started by that and at once: its
+        framework has queued it, and it counts.
+        """
+        if name in self._runs:
+            raise RequestError(f"there is a run {name} already")
         asked = {key: order[key] for key in ("timeout", "retries") if order.get(key) is not None}
-        full = self._made({**order, "asked": asked, "attempt": 1})
+        full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
             await self._in_thread(partial(self._create, journal, full))
@@ -197,7 +202,11 @@ class Runs:
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
         run = self._add(Run(full, journal))
-        self._dispatch.add(run)
+        if handed is None:
+            self._dispatch.add(run)
+        else:
+            self._dispatch.started(run)
+            self._admitted(run, handed)
         self._tell(run)
         return run
 
@@ -228,7 +237,7 @@ class Runs:
         own = self._limits.locations.get(run.location, RunSettings())
         return own.over(self._limits.workspace)
 
-    def _made(self, order: Mapping[str, Any]) -> dict[str, Any]:
+    def _made(self, order: Mapping[str, Any], name: str = "") -> dict[str, Any]:
         """``order`` as it is written; the later it is made, the later it starts."""
         self._sequence += 1
         own = self._limits.locations.get(str(order["location"]), RunSettings())
@@ -236,7 +245,7 @@ class Runs:
             {
                 **order,
                 "format": FORMAT,
-                "run": new_id(),
+                "run": name or new_id(),
                 "created": time.time(),
                 "sequence": self._sequence,
                 "boot": self._boot,
@@ -263,26 +272,26 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance"):
+        if order.get("instance") and not order.get("shared_instance"):
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    def _admitted(self, run: Run) -> None:
+    def _admitted(self, run: Run, start: Start | None = None) -> None:
         """Its turn has come."""
         run.state, run.started = RunState.STARTING, time.time()
-        self._spawn(self._start(run))
+        self._spawn(self._start(run, start or self._place))
 
     def _cannot_start(self, run: Run, reason: str) -> None:
         self._spawn(self._finish_alone(run, "failure", reason))
 
-    async def _start(self, run: Run) -> None:
+    async def _start(self, run: Run, start: Start) -> None:
         """Have it forked, and wait until its monitor has it."""
         self._tell(run)
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await self._place(run)
+            run.fresh_because = await start(run)
             time_left = RunningTime(_BEGIN)
             while not await self._has_begun(run):
                 trouble = await asyncio.to_thread(run.journal.trouble)
@@ -319,6 +328,7 @@ class Runs:
             run.monitor = max(pid, 0)
             run.adopted = run.adopted or adopted
             run.began = (begun or {}).get("time") or run.began
+            run.limits = (begun or {}).get("limits") or {}
             if asked is not None or run.state is RunState.CANCELLING:
                 run.state = RunState.CANCELLING
                 wake(pid)
@@ -346,16 +356,19 @@ class Runs:
             self._spawn(self._after_monitor(run))
 
     async def _after_monitor(self, run: Run) -> None:
+        await self._look_for_final(run)
+        if not run.ended and run.id not in self._finals:
+            await self._lost(run, begun=True)
+
+    async def _look_for_final(self, run: Run) -> None:
         final = await asyncio.to_thread(run.journal.final)
         if final is not None:
             await self._conclude(run, final)
-        elif not run.ended:
-            await self._lost(run, begun=True)
 
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
         token = orphans.token_of(run.location, run.id)
-        await self._in_thread(partial(clear, (), (token,)))
+        await self._in_thread(partial(clear, (), (token,), (orphans.mark_of(token),)))
         if not self._same_machine(run):
             reason = "ended with its machine"
         elif str(run.order.get("namespace")) != self._here:
@@ -389,7 +402,7 @@ class Runs:
 
     async def _conclude(self, run: Run, final: Mapping[str, Any]) -> None:
         """It has its final record: have it repeated where that is due, and then tell."""
-        if run.id not in self._finals:
+        if run.id not in self._finals and not run.ended:
             self._finals[run.id] = final
             await self._retry(run, final)
             self._ended(run, final)
@@ -425,6 +438,7 @@ class Runs:
         self._finals.pop(run.id, None)
         self._unwritten.pop(run.id, None)
         self._monitors.forget(run.id)
+        self._run_limits.remove(run.id)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._dispatch.remove(run)
@@ -445,16 +459,23 @@ class Runs:
                     if run.id not in self._monitors:
                         await self._take_on(run)
             self._keeper.look_from_time_to_time()
+            self._spawn(self._untold.look(list(self._runs.values())))
 
     # Hearing and telling.
 
-    def _hear(self, name: str) -> None:
+    def _hear(self, text: str) -> None:
         """A monitor said that there is news of its run."""
+        name, _, said = text.partition(" ")
         run = self._runs.get(name)
         if run is None:
             return
         if run in self._dispatch:  # one that an earlier supervisor had forked
             self._spawn(self._take_on(run, adopted=True))
+        what, _, trouble = said.partition(" ")
+        if what == "trouble" and not run.ended:
+            run.reason = trouble
+        elif what == "ended":
+            self._spawn(self._look_for_final(run))
         run.tell()
 
     def _tell(self, run: Run | None = None) -> None:
@@ -468,16 +489,3 @@ class Runs:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._locks, work)
-
-    def _spawn(self, work: Any) -> None:
-        if self._closing:
-            work.close()
-            return
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a run's task failed", exc_info=task.exception())
