@@ -66,7 +66,8 @@ def doomed(
             if late > _LATELY and (len(ended) - position > count or late > age):
                 found[one.id] = None
     for settings, members in groups(lambda own: own.max_disk):
-        over = sum(one.size for one in members) - (settings.max_disk or math.inf)
+        most = math.inf if settings.max_disk is None else settings.max_disk
+        over = sum(one.size for one in members) - most
         for one in members:
             if over <= 0 or one.ended is None:
                 break
