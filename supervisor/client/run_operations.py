@@ -92,6 +92,7 @@ def preview(
     repository: str | None = None,
     limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
 ) -> Plan[documents.Launched]:
