@@ -239,10 +239,12 @@ async def supervising(
     env: Mapping[str, str] | None = None,
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
+    dagster: bool = False,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
-    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files. With
+    ``dagster`` there are servers for its own client.
     """
     daemon = Daemon(
         Selection(files=(workspace, *more)),
@@ -250,6 +252,7 @@ async def supervising(
         environ=environ(runtime, **(env or {})),
         once=once,
         sources=sources,
+        dagster=dagster,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())
