@@ -176,6 +176,7 @@ class ExceptionData(TypedDict, total=False):
     type: Annotated[str, "its class"]
     message: Annotated[str, "its text"]
     module: Annotated[str, "the module that is missing"]
+    code: Annotated[int | str, "what `sys.exit` was called with"]
     not_installed: Annotated[str, "the library that neither environment nor team provides"]
 
 
@@ -384,6 +385,7 @@ class Report(TypedDict):
     module: NotRequired[Annotated[str, "as imported"]]
     attribute: NotRequired[Annotated[str, "what was found, where it has a name"]]
     files: NotRequired[Annotated[list[str], "the team's files that were imported"]]
+    folders: NotRequired[Annotated[list[str], "the team's directories that its code listed"]]
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]

@@ -5,11 +5,11 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``validate_run {request, order}``,
+``validate_run {request, order, span}``,
 ``start_run {request, run}``, ``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
 ``ping {request}``, ``stop``, and ``answer {ask}`` to what this process asked. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
+``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
 ``server_ended {status, signal, reason}``, ``asks {ask, what}`` (see ``code_server``). A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
@@ -154,13 +154,23 @@ class _Session(object):
         from runner_shim import execution
         from runner_shim.loading.load_failure import LoadFailure
 
+        order, span, keys = message["order"], message.get("span"), None
         try:
-            execution.validate(self._loaded, message["order"])
+            if span:
+                keys = execution.partition_range(self._loaded, order, *span)
+                order = dict(order, partition_key=keys[0])
+            execution.validate(self._loaded, order)
         except LoadFailure as failure:
             return wire.encode(
                 {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
             )
-        return wire.encode({"type": "run_valid", "request": message.get("request")})
+        answer = {
+            "type": "run_valid",
+            "request": message.get("request"),
+            "partitions": keys,
+            "unfit": self._unfit() or None,
+        }
+        return wire.encode(answer)
 
     def _start_run(self, message):
         """Fork a run of what is loaded, or of what a server has handed over, with its monitor

@@ -192,6 +192,7 @@ def environment_status(spec: LocationSpec, generation: Generation | None) -> doc
         "executable": wanted.executable_path or "",
         "prefix": "",
         "managed": wanted.managed,
+        "lacks": _path(wanted.lacks),
         "adding": "",
         "requirements_file": _path(wanted.requirements_file),
         "project": _path(wanted.project),
