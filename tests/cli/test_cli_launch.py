@@ -14,6 +14,8 @@ from launched import journals
 from monitored import HEAD, started
 from supervised import DEADLINE, make_workspace
 
+from supervisor.processes.limits import Cgroups
+
 TEAM = (
     HEAD
     + """
@@ -48,6 +50,9 @@ def endless():
 )
 
 
+CONFIG = ("--set", "ops.load.config.n=3")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
     import shutil
@@ -55,7 +60,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
 
     folder = tmp_path_factory.mktemp("launch")
     runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
-    make_workspace(folder, {"team.py": TEAM})
+    make_workspace(folder, {"team.py": TEAM}, {"team": {"limits": {"open_files": 500}}})
     with foreground(folder, runtime) as one:
         supervise("wait", cwd=folder, runtime=runtime)
         yield one
@@ -113,6 +118,14 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
         (["team", "nightly", "--config", "/none"], 2, "no such file"),
         (["team", "nightly", "--config", "[1]"], 2, "--config"),
         (["team", "nightly", "--timeout", "soon"], 2, "'soon' is no duration"),
+        (["team", "nightly", *CONFIG, "--limit", "memory"], 2, "write --limit memory=2G"),
+        (["team", "nightly", *CONFIG, "--limit", "memory=much"], 2, "a size of at least 1MiB"),
+        (["team", "nightly", *CONFIG, "--limit", "disk=3"], 2, "no limit of a run is named 'disk'"),
+        (
+            ["team", "nightly", *CONFIG, "--limit", "open_files=600"],
+            2,
+            "open_files=600 is more than the 500 of team, and a run can only have less",
+        ),
     ],
     ids=lambda one: " ".join(one)[:40] if isinstance(one, list) else str(one)[:20],
 )
@@ -123,6 +136,17 @@ def test_what_cannot_be_run_leaves_no_run(running, arguments, status, text):
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"] == before
+
+
+def test_the_limits_of_a_run_are_shown_with_what_enforces_them(running):
+    limits = ("--limit", "memory=2G", "--limit", "open_files=256")
+    done = run(running, "launch", "team", "nightly", *CONFIG, *limits)
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.splitlines()[-1].split()[1]
+    shown = run(running, "runs", "show", name).stdout
+    (line,) = (one for one in shown.splitlines() if "limits: " in one)
+    how = "cgroup" if "memory" in Cgroups().available() else "rlimit"
+    assert line.strip() == f"limits: memory 2 GiB ({how}), open files 256 (rlimit)"
 
 
 def test_a_dry_run_runs_nothing(running):
