@@ -195,13 +195,20 @@ def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) 
 
 @runs_.command("retry", short_help="Run the same again.")
 @click.argument("run", **RUN)
+@click.option(
+    "--from-failure", is_flag=True,
+    help="Only the steps that have not succeeded; of a range, only such partitions.",
+)  # fmt: skip
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @json_option
 @locating
-def retry(session: Session, run: str, detach: bool, as_json: bool) -> int:
-    """Run the job of RUN again with the same configuration, tags and ops, on the code that is served now."""
+def retry(session: Session, run: str, from_failure: bool, detach: bool, as_json: bool) -> int:
+    """Run what RUN ran again, with the same configuration and tags, on the code that is served now.
+
+    Of a range of partitions, all of them.
+    """
     with session.client(order=True) as client:
-        found = client.retry(run)
+        found = client.retry(run, from_failure=from_failure)
         if not detach:
             return follow_to_end(session, found, as_json=as_json)
         if as_json:

@@ -49,6 +49,7 @@ _REFUSALS: Mapping[str, type[RequestError]] = {
     "unknown_op": UnfitOrderError,
     "partition": UnfitOrderError,
     "not_supported": UnfitOrderError,
+    "not_kept": UnfitOrderError,
     "unknown_partition": UnknownPartitionError,
 }
 
@@ -126,6 +127,7 @@ class Orders:
         order = order_of(wanted, params)
         name = order["location"] = location.spec.name
         assert location.snapshot is not None  # else nothing was found in it
+        order["from_failure"] = params.get("from_failure")
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
         order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
