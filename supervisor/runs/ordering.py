@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor import nearest
 from supervisor.errors import (
+    NotServedError,
     RequestError,
     UnfitOrderError,
     UnknownDefinitionError,
@@ -93,7 +94,7 @@ class Orders:
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
 
-        Raises ``UnknownLocationError``, and ``RequestError`` with what it is instead.
+        Raises ``UnknownLocationError``, and ``NotServedError`` with what it is instead.
         """
         location = self._fleet.location(name)
         if _serves(location):
@@ -108,7 +109,7 @@ class Orders:
             return
         why = location.failure.message if location.failure else location.reason
         served = location.snapshot
-        raise RequestError(
+        raise NotServedError(
             f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
             hint=f"generation {served.generation} was the last that loaded" if served else None,
         )
