@@ -53,6 +53,7 @@ class RunRow(TypedDict):
     signal: Annotated[int | None, "the signal that ended its process"]
     limit: Annotated[str | None, "the limit at which its process was killed"]
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
+    origin: Annotated[str | None, "the framework whose own server it was launched through"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]
     monitor: Annotated[int | None, "the process id of its monitor, while that lives"]

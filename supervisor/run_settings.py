@@ -30,7 +30,7 @@ class Instance(StrEnum):
     OWN = "own"
     """In an instance that is kept for the location."""
     SHARED = "shared"
-    """In the one that DAGSTER_HOME names."""
+    """In the one that the environment of the location names."""
 
 
 class Backoff(StrEnum):

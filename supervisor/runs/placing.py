@@ -24,7 +24,7 @@ from supervisor.locations.phases import launched, process_of
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes import orphans
 from supervisor.processes.fresh_run import report, reporter_of, start_fresh
-from supervisor.processes.launcher import LaunchError
+from supervisor.processes.launcher import LaunchError, LaunchSpec
 from supervisor.processes.limits import CGROUP
 from supervisor.processes.run_limits import RunLimits, merged
 from supervisor.runs import monitor
@@ -53,11 +53,12 @@ class Placer:
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
+        if run.order.get("handed"):  # to an earlier supervisor
+            raise CannotStartError("the server that wanted it has ended before it began")
         serving = await self._serving(run)
         spec = launched(serving.phase)
         assert spec is not None  # it serves, or did
-        reporter = reporter_of(spec, run.order, orphans.token_of("\0monitor", run.id))
-        request = {**_request(run, self._limits_of(run, serving)), "reporter": json.dumps(reporter)}
+        request = self.request(run, serving, spec)
         answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
@@ -73,6 +74,11 @@ class Placer:
             except LaunchError as error:
                 raise CannotStartError(str(error)) from None
         return reason
+
+    def request(self, run: Run, serving: Generation, spec: LaunchSpec) -> dict[str, Any]:
+        """What runner_shim/process/birth.py needs of ``run``, which ``serving`` forks or hands over."""
+        reporter = reporter_of(spec, run.order, orphans.token_of("\0monitor", run.id))
+        return {**_request(run, self._limits_of(run, serving)), "reporter": json.dumps(reporter)}
 
     async def _other_code(self, run: Run, serving: Generation) -> bool:
         """True where another generation serves by now; a fresh process may be started where False."""

@@ -121,6 +121,7 @@ class Run:
             "signal": final.get("signal"),
             "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
+            "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
             "monitor": self.monitor or None,
