@@ -19,6 +19,7 @@ from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
     NotRunningError,
+    NotServedError,
     ProtocolError,
     RequestError,
     RequestTimeoutError,
@@ -208,7 +209,10 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
         return ConfigurationError(problems, hint=hint)
     if code == UnknownRunError.code:
         return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
-    classes = (RequestTimeoutError, ProtocolError, UnfitOrderError, UnknownPartitionError)
+    classes = (
+        *(RequestTimeoutError, ProtocolError),
+        *(UnfitOrderError, UnknownPartitionError, NotServedError),
+    )
     kinds: dict[str, type[RequestTimeoutError | ProtocolError | RequestError]]
     kinds = {one.code: one for one in classes}
     return kinds.get(str(code), RequestError)(message, hint=hint)
