@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envs import EnvironmentRequest
+from supervisor.run_settings import RunSettings
 
 __all__ = [
     "STATE_DIRECTORY",
@@ -158,7 +159,8 @@ class LocationSpec:
     ``preload`` names the modules of the forkserver; None: those that locations import. ``verify``:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
-    ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
+    ``history`` is how many generations are kept on disk. ``runs`` are its own settings of runs, which lie
+    over those of the workspace. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages.
     """
@@ -179,6 +181,7 @@ class LocationSpec:
     start_method: StartMethod = StartMethod.AUTO
     preload: tuple[str, ...] | None = None
     verify: bool = True
+    runs: RunSettings = field(default_factory=RunSettings)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)
@@ -196,8 +199,10 @@ class WorkspaceSpec:
     ``title`` names it for people (its file names). ``directory`` is where relative paths of an
     ad-hoc workspace start and where ``.supervise`` lies. ``files`` are all files that were read
     (workspace files, env files, pyproject files): a change in one means reading them again.
+    ``dotenvs`` are each ``.env`` that is read where it is there: the same, and its appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
-    ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept).
+    ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
+    settings of runs; None where a broken file leaves them unknown.
     """
 
     title: str
@@ -205,8 +210,10 @@ class WorkspaceSpec:
     directory: Path
     locations: tuple[LocationSpec, ...]
     files: tuple[Path, ...] = ()
+    dotenvs: tuple[Path, ...] = ()
     environments: tuple[EnvironmentSpec, ...] = ()
     warnings: tuple[str, ...] = ()
+    runs: RunSettings | None = field(default_factory=RunSettings)
 
     @property
     def state_directory(self) -> Path:

@@ -43,6 +43,7 @@ from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.run_settings import RunSettings
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -162,6 +163,12 @@ class Daemon:
     def spec(self) -> WorkspaceSpec:
         """The workspace as it was read last."""
         return self._workspace.spec
+
+    def run_settings(self, location: str) -> RunSettings:
+        """What holds for runs of ``location``: its own settings, over those of the workspace."""
+        found = self.fleet.locations.get(location)
+        own = RunSettings() if found is None else found.spec.runs
+        return own.over(self.spec.runs or RunSettings())
 
     @property
     def stopping(self) -> bool:

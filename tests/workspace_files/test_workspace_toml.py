@@ -45,8 +45,9 @@ def test_tool_dagster(tmp_path: Path, text: str, expected: list[tuple[str, str]]
             "pyproject.toml:2:1: tool.dagster.module_nam: unknown key module_nam",
         ),
         (
-            'python_file = "a.py"\nmodule_name = "a"\n',
-            "pyproject.toml:2:1: tool.dagster.python_file: ",
+            'code_location = "n"\nmodule_name = "a"\n',
+            "pyproject.toml:2:1: tool.dagster.code_location: unknown key code_location; expected "
+            "module_name, modules or code_location_name; did you mean code_location_name?",
         ),
         (
             'module_name = "a"\nmodules = []\n',
@@ -75,10 +76,27 @@ def test_tool_dagster(tmp_path: Path, text: str, expected: list[tuple[str, str]]
         ('module_name = "a/b.py"\n', "is a path, not a module name"),
     ],
 )
-def test_what_dagster_passes_over_in_silence(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistakes_that_dagster_passes_over_in_silence(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     write(tmp_path, {"pyproject.toml": f"[tool.dagster]\n{text}"})
     problems = refused(tmp_path)
     assert any(problem in line for line in problems), problems
+
+
+def test_keys_that_dagster_ignores_are_warned_of(tmp_path: Path) -> None:
+    text = '[tool.dagster]\nproject_name = "p"\nmodule_name = "a"\nworking_directory = "src"\n'
+    write(tmp_path, {"pyproject.toml": text})
+    spec = found(tmp_path)
+    assert names(spec) == ["a"]
+    first, second = spec.warnings
+    assert first == (
+        f"{tmp_path}/pyproject.toml:2:1: tool.dagster.project_name is ignored, as dagster does: "
+        "it knows module_name, modules and code_location_name"
+    )
+    assert (
+        "working_directory is ignored, as dagster does: [tool.dagster] knows modules only" in second
+    )
 
 
 # -- dg -----------------------------------------------------------------------------------------
