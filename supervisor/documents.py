@@ -14,9 +14,9 @@ schemas imports it to run.
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
+from supervisor.face_documents import FaceStatus
 from supervisor.states import STATES
 
-# Documents; what is only a part that several begin with is not one.
 __all__ = [
     "Cause",
     "Change",
@@ -60,7 +60,6 @@ __all__ = [
     "VerificationState",
     "Waited",
 ]
-
 
 _TEXT = {"type": "string"}
 
@@ -133,6 +132,7 @@ class SupervisorStatus(Usage):
     configuration_problems: Annotated[
         list[ProblemRow], "of an edited workspace; what was read before stays in force"
     ]
+    face: Annotated[FaceStatus | None, "a framework's own programs; null: they are not served"]
 
 
 class Framework(TypedDict):

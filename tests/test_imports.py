@@ -45,6 +45,7 @@ RUN_IT = (
     "supervisor.cli.check",
     "supervisor.cli.environments",
     "supervisor.cli.dagster",
+    "supervisor.cli.options",
 )
 
 SHIM_FOLDERS = {

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from supervisor.cli.dagster import face_option
-from supervisor.cli.options import LISTEN, beside_option, selecting
+from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.session import Session
 
 if TYPE_CHECKING:

@@ -1,52 +1,24 @@
-"""``supervise dagster`` and ``--dagster``: our locations in Dagster's own page.
+"""``supervise dagster``: the locations in Dagster's own page.
 
-Owns the options, and which of the programs' lines are shown. What is started and written is
-``supervisor.dagster``'s.
+Owns the options. What is started is ``supervisor.dagster``'s, how it is shown ``run``'s.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from supervisor.cli.options import LISTEN, beside_option, selecting
+from supervisor.cli.options import FACE_LISTEN, LISTEN, beside_option, selecting
 from supervisor.cli.session import Session
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
+    from supervisor.dagster.ports import Listen
 
-__all__ = ["dagster_", "face_option"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def face_option(function: F) -> F:
-    """``--dagster``, as the parameter ``face``: None, or what it adds to the supervisor."""
-
-    @click.pass_context
-    def wrapped(ctx: click.Context, /, *args: Any, dagster: bool, **kwargs: Any) -> Any:
-        face = None
-        if dagster:
-            from supervisor.dagster.face import Face
-
-            face = Face()
-        return ctx.invoke(function, *args, face=face, **kwargs)
-
-    option = click.option(
-        "--dagster",
-        is_flag=True,
-        help="Serve the locations to Dagster's webserver and daemon, too. See `supervise dagster`.",
-    )
-    wrapped.__name__ = function.__name__
-    wrapped.__doc__ = function.__doc__
-    own = getattr(function, "__click_params__", [])
-    wrapped.__click_params__ = list(own)  # type: ignore[attr-defined]
-    result: F = option(wrapped)  # type: ignore[assignment]
-    return result
+__all__ = ["dagster_"]
 
 
 @click.command("dagster", short_help="Run Dagster's own page and daemon on the locations.")
@@ -68,6 +40,7 @@ def face_option(function: F) -> F:
     help="A virtualenv with dagster-webserver (default: `dagster-webserver` of the workspace "
     "file's environments, else one that is made).",
 )  # fmt: skip
+@FACE_LISTEN
 @selecting
 @beside_option
 @LISTEN
@@ -77,6 +50,7 @@ def dagster_(
     host: str,
     home: Path | None,
     environment: Path | None,
+    dagster_listen: Listen | None,
     web: Beside | None,
     listen: str | None,
 ) -> int:
@@ -99,5 +73,9 @@ def dagster_(
         None if environment is None else session.cwd / environment,
     )
     return run_workspace(
-        session, web, listen, face=Face(options), environ=development_environ(directory, os.environ)
+        session,
+        web,
+        listen,
+        face=Face(options, dagster_listen),
+        environ=development_environ(directory, os.environ),
     )

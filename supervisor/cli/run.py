@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli.dagster import face_option
 from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
-from supervisor.cli.options import LISTEN, beside_option, selecting
+from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
 from supervisor.cli.session import Session

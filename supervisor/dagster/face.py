@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.conditions import Conditions
 from supervisor.dagster.host import Host, HostOptions, Surroundings
+from supervisor.dagster.ports import FILE, TCP_NAME, Listen, assigned, remembered
 from supervisor.dagster.sockets import stable_socket
+from supervisor.dagster.tool import Program, Tool
 from supervisor.dagster.workspace_document import NAME, Listed, workspace_document
 from supervisor.locations.environments import Environments
 from supervisor.locations.location_log import LocationLog
@@ -26,9 +32,15 @@ from supervisor.processes.reaper import Reaper
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import EnvironmentSpec, LocationSpec
 
+if TYPE_CHECKING:
+    from supervisor.face_documents import FaceStatus
+
 __all__ = ["Face", "Place"]
 
 _QUIET = 0.1  # several changes at once are one (seconds)
+_RELAY = Path(__file__).with_name("relay.py")
+_ROUTES = "dagster-relay.json"
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
 _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -56,14 +68,17 @@ class Place:
 
 class Face:
     """The Dagster side of a supervisor. ``host`` None: a team's own webserver and daemon read the file.
+    ``listen`` is where locations are served over TCP, too.
 
     ``show(name, lines)`` shows lines to the operator: of the program that is named, "" for our own.
     """
 
-    def __init__(self, host: HostOptions | None = None) -> None:
+    def __init__(self, host: HostOptions | None = None, listen: Listen | None = None) -> None:
         self.host: Host | None = None
         self.show: Callable[[str, list[str]], None] = lambda name, lines: None
         self._options = host
+        self._listen = listen
+        self._relay: Tool | None = None
         self._partial: dict[tuple[str, str], bytes] = {}
         self._place: Place | None = None
         self._written = ""
@@ -82,12 +97,21 @@ class Face:
                     lambda line: self.show("", [line]), self._output, place.changed,
                 ),
             )  # fmt: skip
+        if self._listen is not None:
+            self._relay = Tool(
+                "relay", self._relay_program, reaper=place.reaper,
+                output=partial(self._output, "relay"), changed=place.changed,
+            )  # fmt: skip
         await self._write()
+        if self._relay is not None:
+            self._relay.start()
         self._task = asyncio.create_task(self._follow(), name="dagster workspace file")
         if self.host is not None:
             self.host.start()
         else:
             self.show("", [f"dagster: the workspace file is {self.document}"])
+        if self._listen is not None:
+            self.show("", [f"dagster: the one for other machines is {place.state / TCP_NAME}"])
 
     def changed(self) -> None:
         """The set of locations may be another, or what one of them serves."""
@@ -100,6 +124,19 @@ class Face:
             await asyncio.gather(self._task, return_exceptions=True)
         if self.host is not None:
             await self.host.stop(at_once=at_once)
+        if self._relay is not None:
+            await self._relay.stop(at_once=True)
+
+    def as_data(self) -> FaceStatus:
+        """As the status document has it."""
+        host = self.host
+        return {
+            "workspace_file": str(self.document),
+            "url": host.url if host else "",
+            "usable": host is not None and host.usable,
+            "instance": str(host.home.path) if host else "",
+            "programs": [one.as_data() for one in host.tools] if host else [],
+        }
 
     @property
     def document(self) -> Path:
@@ -112,11 +149,14 @@ class Face:
             await self._news.wait()
             await asyncio.sleep(_QUIET)
             self._news.clear()
-            if await self._write() and self.host is not None:
-                self.host.read_again()
+            if await self._write():
+                if self._relay is not None:
+                    self._relay.read_again()
+                if self.host is not None:
+                    self.host.read_again()
 
     async def _write(self) -> bool:
-        """Write the file where it says something else now; whether it did."""
+        """Write the files where they say something else now; whether they did."""
         place = self._place
         assert place is not None
         listed = [
@@ -129,6 +169,8 @@ class Face:
             return False
         try:
             await asyncio.to_thread(_replace, self.document, text)
+            if self._listen is not None:
+                await asyncio.to_thread(_write_tcp, place, self._listen, listed)
         except OSError as error:
             place.conditions.set(
                 "dagster_workspace_file",
@@ -139,6 +181,12 @@ class Face:
         place.conditions.clear("dagster_workspace_file")
         self._written = text
         return True
+
+    def _relay_program(self) -> Program:
+        place = self._place
+        assert place is not None
+        command = [sys.executable, "-I", "-S", str(_RELAY), str(place.state / _ROUTES)]
+        return Program(command, place.environ, place.state)
 
     def _output(self, name: str, stream: str, data: bytes) -> None:
         """Take what a program printed: whole lines go on, marked with its name."""
@@ -166,6 +214,28 @@ def _about(spec: LocationSpec) -> Mapping[str, Any]:
     if spec.remote is not None:
         return spec.metadata
     return {}
+
+
+def _write_tcp(place: Place, listen: Listen, listed: Sequence[Listed]) -> None:
+    """What the relay reads, and the workspace file for other machines. Blocks; raises ``OSError``."""
+    file = place.state / FILE
+    known: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = remembered(json.loads(file.read_text()), listen)
+    ours = [one for one in listed if isinstance(one.served, Path)]
+    ports = assigned(listen, known, (one.name for one in ours))
+    _replace(file, json.dumps({"first": listen.port, "ports": ports}))
+    routes = {
+        str(ports[one.name]): [one.name, str(one.served)] for one in ours if one.name in ports
+    }
+    _replace(place.state / _ROUTES, json.dumps({"host": listen.host, "routes": routes}))
+    # Whoever reads it is elsewhere: an address that means every one here means none there.
+    host = socket.gethostname() if listen.host in _EVERY_ADDRESS else listen.host
+    there = [
+        replace(one, served=(host, ports[one.name])) if one.name in ports else one for one in listed
+    ]
+    path = place.state / TCP_NAME
+    _replace(path, workspace_document(place.title, path, there))
 
 
 def _replace(path: Path, text: str) -> None:

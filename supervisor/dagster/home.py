@@ -34,7 +34,7 @@ class Home:
 
 def development_environ(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` as ``dagster dev`` hands it on: with ``.env`` of ``directory``, which wins, and
-    DAGSTER_IS_DEV_CLI, by which dbt projects know that they are to be built."""
+    DAGSTER_IS_DEV_CLI, by which libraries know that their projects are to be built."""
     from dotenv import dotenv_values
 
     file = directory / ".env"

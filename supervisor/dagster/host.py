@@ -31,6 +31,7 @@ DEFAULT_PORT = 3000
 ENVIRONMENT = "dagster-webserver"
 """The environment that is used: of this name in the workspace file, else made by us under this name."""
 
+_HOSTED = Path(__file__).with_name("hosted.py")
 _PACKAGES = ("dagster", "dagster-webserver")
 # Seconds: between looks at a page that is not usable yet, and at one that is; how long one look may take;
 # how often in a row it may fail before the process is replaced.
@@ -221,8 +222,9 @@ class Host:
     def _program(self, module: str, arguments: list[str]) -> Program:
         assert self._python is not None
         around = self._around
-        arguments = [*arguments, "--workspace", str(around.document)]
-        return Program(self._python, module, arguments, self._environ, around.directory)
+        command = [str(self._python), "-u", str(_HOSTED), module, *arguments]
+        command += ["--workspace", str(around.document)]
+        return Program(command, self._environ, around.directory)
 
     def _tool(self, name: str, program: Callable[[], Program]) -> Tool:
         return Tool(

@@ -1,8 +1,8 @@
-"""One of Dagster's own programs, kept alive: its webserver, or its daemon.
+"""A program beside the supervisor, kept alive: Dagster's webserver, its daemon, or our relay.
 
 Owns the process from start to end: when it dies it is started again, at once the first time and then with
 a growing delay, without giving up. It hangs on a lifeline and is known to the reaper, so neither it nor
-what it started outlives the supervisor. What the program is for is ``host``'s to know.
+what it started outlives the supervisor. What the program is for is the owner's to know.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from runner_shim import lifeline
 from supervisor.locations.location_log import LastWords
@@ -27,9 +28,13 @@ from supervisor.processes.reaper import Reaper
 from supervisor.processes.spawn import spawn
 from supervisor.specs import RestartPolicy, RestartSpec
 
-__all__ = ["Program", "Tool"]
+if TYPE_CHECKING:
+    from supervisor.face_documents import ProgramStatus
 
-_HOSTED = Path(__file__).with_name("hosted.py")
+__all__ = ["Program", "State", "Tool"]
+
+State = Literal["stopped", "running", "backoff"]
+
 # Never given up: a database or a file that it needs may be there again tomorrow.
 _RESTART = RestartSpec(RestartPolicy.ALWAYS, max_restarts=sys.maxsize, initial_delay=0.5)
 _KEPT_BYTES = 16 * 1024
@@ -40,11 +45,9 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: ``module`` with ``arguments`` by ``python``, in ``directory``."""
+    """What to run: ``command``, in ``directory``."""
 
-    python: Path
-    module: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
     directory: Path
 
@@ -67,7 +70,7 @@ class Tool:
         grace: float = 10.0,
     ) -> None:
         self.name = name
-        self.state = "stopped"
+        self.state: State = "stopped"
         self.trouble = ""
         self.restarts = 0
         self.since = time.time()
@@ -81,10 +84,16 @@ class Tool:
         self._words = LastWords(_KEPT_BYTES)
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return None if self.process is None else self.process.pid
+    def as_data(self) -> ProgramStatus:
+        """As the status document has it."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "pid": None if self.process is None else self.process.pid,
+            "since": self.since,
+            "restarts": self.restarts,
+            "trouble": self.trouble,
+        }
 
     def start(self) -> None:
         """Start it, and again whenever it has ended, until ``stop``."""
@@ -153,7 +162,7 @@ class Tool:
 
         command = [
             *(sys.executable, "-I", "-S", str(Path(lifeline.__file__)), "0"),
-            *(str(program.python), "-u", str(_HOSTED), program.module, *program.arguments),
+            *program.command,
         ]
         try:
             self.process, _lifeline = spawn(
@@ -170,7 +179,7 @@ class Tool:
         self._become("running")
         return ""
 
-    def _become(self, state: str) -> None:
+    def _become(self, state: State) -> None:
         self.state, self.since = state, time.time()
         self._changed()
 
