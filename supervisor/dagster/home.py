@@ -43,9 +43,11 @@ def development_environ(directory: Path, environ: Mapping[str, str]) -> dict[str
         with contextlib.suppress(FileNotFoundError):
             found = dotenv_values(file)
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8"
+        reason = "it is not UTF-8"
+        if isinstance(error, OSError):
+            reason = (error.strerror or str(error)).lower()
         problem = ConfigurationProblem(
-            SourcePosition(str(file)), "", f"this file cannot be read: {reason.lower()}"
+            SourcePosition(str(file)), "", f"this file cannot be read: {reason}"
         )
         raise ConfigurationError([problem]) from None
     own = {key: value for key, value in found.items() if value is not None}

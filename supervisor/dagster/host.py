@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import envs
+from envs import EnvError, EnvironmentRequest, activate
 from supervisor.conditions import Conditions
 from supervisor.dagster.home import Home, choose_home, prepare_home
 from supervisor.dagster.tool import Program, Tool
@@ -36,8 +36,8 @@ _PACKAGES = ("dagster", "dagster-webserver")
 # Seconds: between looks at a page that is not usable yet, and at one that is; how long one look may take;
 # how often in a row it may fail before the process is replaced.
 _LOOK, _LOOK_AGAIN, _LOOK_TIMEOUT, _MOST_FAILED = 0.25, 10.0, 15.0, 4
-_AGAIN = 10.0  # after an environment or an instance could not be had
-_PORT_AGAIN = 1.0
+# After an instance, an environment, a port could not be had.
+_HOME_AGAIN, _ENVIRONMENT_AGAIN, _PORT_AGAIN = 2.0, 15.0, 1.0
 
 Tell = Callable[[str], None]
 
@@ -125,15 +125,15 @@ class Host:
     # How they come to life.
 
     async def _run(self) -> None:
-        await self._until(self._prepare_home)
-        await self._until(self._prepare_environment)
+        await self._until(self._prepare_home, _HOME_AGAIN)
+        await self._until(self._prepare_environment, _ENVIRONMENT_AGAIN)
         self._daemon.start()
-        await self._until(self._choose_port, every=_PORT_AGAIN)
+        await self._until(self._choose_port, _PORT_AGAIN)
         self.url = f"http://{_shown(self._options.host)}:{self._port}{self._prefix}"
         self._webserver.start()
         await self._look()
 
-    async def _until(self, attempt: Callable[[], Awaitable[bool]], every: float = _AGAIN) -> None:
+    async def _until(self, attempt: Callable[[], Awaitable[bool]], every: float) -> None:
         while True:
             if await attempt():
                 return
@@ -161,14 +161,14 @@ class Host:
         own = self._options.environment
         spec = self._around.named.get(ENVIRONMENT)
         if own is not None:
-            request = envs.EnvironmentRequest(executable_path=str(own))
+            request = EnvironmentRequest(executable_path=str(own))
         elif spec is not None:
             request = request_of(spec)
         else:
-            request = envs.EnvironmentRequest(name=ENVIRONMENT, requirements=_PACKAGES)
+            request = EnvironmentRequest(name=ENVIRONMENT, requirements=_PACKAGES)
         try:
             made = await self._around.environments.make(request, self._progress)
-        except envs.EnvError as error:
+        except EnvError as error:
             self._around.conditions.set(
                 key,
                 f"dagster's page and daemon wait for their environment: {error}",
@@ -180,7 +180,7 @@ class Host:
         self._around.conditions.clear(key)
         self._python = made.interpreter.executable
         self._environ = {
-            **envs.activate(made, self._around.environ),
+            **activate(made, self._around.environ),
             "DAGSTER_HOME": str(self.home.path),
         }
         return True

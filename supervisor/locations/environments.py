@@ -95,8 +95,10 @@ class Environments:
         def progress(step: envs.Progress) -> None:
             loop.call_soon_threadsafe(told, f"{step.stage}: {step.text}")
 
-        work = partial(self._store().sync, request, progress=progress, cancel=self._cancel)
-        return await loop.run_in_executor(self._pool, work)
+        def make() -> envs.Environment:
+            return self._store().sync(request, progress=progress, cancel=self._cancel)
+
+        return await loop.run_in_executor(self._pool, make)
 
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
