@@ -75,9 +75,12 @@ async def asked(port: int, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(data)
         writer.write_eof()
-        answer = await reader.read()
-        writer.close()
-        return answer
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""  # it was closed before all of it was read
+        finally:
+            writer.close()
 
 
 async def test_megabytes_go_through_and_come_back(tmp_path: Path) -> None:
