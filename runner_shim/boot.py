@@ -16,6 +16,11 @@ Expects:
 
       {"v": 1, "run": {...}, "target": {...}, "overlay": "/path" | null}
 
+  (with ``"handed": [numbers of inherited descriptors]`` for one that a framework's server has handed
+  over), or, for such a server (``"line"`` is the number of an inherited socket)::
+
+      {"v": 1, "serve": {...}, "line": 5, "overlay": "/path" | null}
+
   With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
@@ -116,7 +121,11 @@ def main():
     if "run" in start:
         from runner_shim.process import fresh
 
-        return fresh.start(start["run"], start["target"], lifeline)
+        return fresh.start(start["run"], start["target"], lifeline, start.get("handed"))
+    if "serve" in start:
+        from runner_shim.process import fresh
+
+        return fresh.serve(start["serve"], start["line"])
     address, instance, hidden = start.get("address"), start.get("instance"), None
     if control is not None:
         from runner_shim.preloading.preload import Preload

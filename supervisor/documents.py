@@ -14,6 +14,7 @@ schemas imports it to run.
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
+from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
 from supervisor.face_documents import FaceStatus
 from supervisor.states import STATES
 
@@ -238,18 +239,6 @@ class Orphan(TypedDict):
     command: Annotated[str, "its command line"]
 
 
-class Environment(TypedDict):
-    """What a location runs in: as prepared, or as far as the workspace tells."""
-
-    name: Annotated[str, "as the workspace names it, or what stands for a name"]
-    python: Annotated[str, "the version; empty until it is known"]
-    executable: Annotated[str, "the interpreter; empty until it is known"]
-    prefix: Annotated[str, "its `sys.prefix`; empty until it is known"]
-    managed: Annotated[bool, "true for a virtualenv that we make"]
-    requirements_file: Annotated[str | None, "what it is made from"]
-    project: Annotated[str | None, "what it is made from"]
-
-
 class Verification(TypedDict):
     """Whether a fresh process loads what was loaded forked."""
 
@@ -431,26 +420,6 @@ class History(TypedDict):
     location: Annotated[str, "whose they are"]
     serving: Annotated[Count | None, "the one that clients get"]
     generations: Annotated[list[Generation], "oldest first"]
-
-
-class Package(TypedDict):
-    """An installed distribution."""
-
-    name: Annotated[str, "normalized"]
-    version: Annotated[str, "may be empty"]
-
-
-class EnvironmentRow(Environment):
-    """An environment in use."""
-
-    locations: Annotated[list[str], "what runs in it"]
-    packages: Annotated[list[Package] | None, "by name; null until it is prepared"]
-
-
-class EnvironmentRows(TypedDict):
-    """The environments in use."""
-
-    environments: Annotated[list[EnvironmentRow], "each once"]
 
 
 class Stacks(TypedDict):

@@ -14,6 +14,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     collect, files      what was found, as data; once a load
     describe            one definition, at any time later
     prepare, tick       optional: doing something with what was found
+      serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
 Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
@@ -164,4 +165,26 @@ class Adapter(object):
     ``order`` is a plain dict: ``name``, and where given ``repository``, ``time`` (seconds since 1970),
     ``cursor``, ``last_run_key``. Returns ``{"requests": [{"job" or "assets", "run_key", "config",
     "tags", "partition"}, ...], "skipped": str or None, "cursor": str or None}``.
+    """
+
+    # --- a server of the framework's own: None where it has none
+
+    serve = None
+    """``serve(order, line)`` is the framework's own server for what was loaded, until it ends.
+
+    Called in the server's own process, in the main thread. ``order`` is a plain dict: ``socket`` (the
+    path to serve at), ``server_id``, ``location`` and ``target`` (as ``loading.target.load`` was given
+    it). ``line`` is a ``runner_shim.process.code_server.Line``: ``line.say("up")`` once it serves;
+    ``line.ask("run", descriptors, run=…, job=…)`` hands a process over to be a run (execution/handing.py);
+    ``line.listen`` tells when to ``retire``, and of each ``ping`` that ``pong`` answers. Returns the
+    exit status. Raises LoadFailure where this release has no such server.
+    """
+
+    proceed = None
+    """``proceed(order, emit, copy, be)`` runs what a server handed over, to its end.
+
+    Called in the run's process. ``be()`` is the process that was handed over. ``copy()``, called before it
+    and before there are threads, makes the copy of this process that the processes of steps are forked
+    from, and returns the ``hand`` of an ``execution.handing.Context``. ``emit`` and the outcome are those
+    of ``prepare``.
     """

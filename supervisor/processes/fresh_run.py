@@ -17,7 +17,17 @@ from supervisor.processes import orphans
 from supervisor.processes.launcher import LaunchError, LaunchSpec
 from supervisor.processes.spawn import BOOT
 
-__all__ = ["start_fresh"]
+__all__ = ["fresh_of", "start_fresh"]
+
+
+def fresh_of(launch: LaunchSpec) -> dict[str, Any]:
+    """What a shim needs to start a fresh process like itself."""
+    overlay = launch.prepared.overlay
+    return {
+        "command": [str(launch.prepared.executable), "-u", str(BOOT)],
+        "environ": {**launch.environ, orphans.VARIABLE: launch.token},
+        "overlay": None if overlay is None else str(overlay),
+    }
 
 
 async def start_fresh(spec: LaunchSpec, run: Mapping[str, Any], directory: Path) -> None:

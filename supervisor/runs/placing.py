@@ -28,7 +28,7 @@ from supervisor.runs.run import Run
 from supervisor.runs.store import CannotStartError
 from supervisor.states import RunState
 
-__all__ = ["Placer"]
+__all__ = ["Placer", "request_of"]
 
 # The shim may be busy with another request for so long; then a fresh process runs it (seconds).
 _PATIENCE = 1.0
@@ -45,8 +45,10 @@ class Placer:
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
+        if run.order.get("handed"):  # to an earlier supervisor
+            raise CannotStartError("the server that wanted it has ended before it began")
         serving = await self._serving(run)
-        request = _request(run)
+        request = request_of(run)
         answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
@@ -90,8 +92,8 @@ def _other_than(location: Location, run: Run) -> Callable[[], bool]:
     return lambda: (location.state, location.serving, run.state) != before
 
 
-def _request(run: Run) -> dict[str, Any]:
-    """What runner_shim/process/birth.py needs."""
+def request_of(run: Run) -> dict[str, Any]:
+    """What runner_shim/process/birth.py needs of a run."""
     title = f"{run.location} {run.id}"
     return {
         "order": dict(run.order),

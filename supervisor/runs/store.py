@@ -144,12 +144,19 @@ class Runs:
         """Those without a final record."""
         return [one for one in self._runs.values() if not one.ended]
 
-    async def launch(self, order: Mapping[str, Any]) -> Run:
-        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``."""
+    async def launch(
+        self, order: Mapping[str, Any], *, name: str = "", place: Place | None = None
+    ) -> Run:
+        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
+
+        ``name`` is the id that it has already, ``place`` what has it forked where that differs.
+        """
+        if name in self._runs:
+            raise RequestError(f"there is a run {name} already")
         full = {
             **order,
             "format": FORMAT,
-            "run": new_id(),
+            "run": name or new_id(),
             "created": time.time(),
             "boot": self._boot,
             "namespace": self._here,
@@ -163,7 +170,7 @@ class Runs:
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
         run = self._runs[full["run"]] = Run(full, journal)
-        self._spawn(self._start(run))
+        self._spawn(self._start(run, place or self._place))
         self._tell(run)
         return run
 
@@ -189,13 +196,13 @@ class Runs:
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    async def _start(self, run: Run) -> None:
+    async def _start(self, run: Run, place: Place) -> None:
         """Have it forked, and wait until its monitor has it."""
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await self._place(run)
+            run.fresh_because = await place(run)
             if run.state is RunState.QUEUED:
                 run.state = RunState.STARTING
                 self._tell(run)
@@ -242,7 +249,7 @@ class Runs:
             self._tell(run)
             self._watch(run, pid)
         elif begun is None and self._same_machine(run):
-            self._spawn(self._start(run))
+            self._spawn(self._start(run, self._place))
         else:
             await self._lost(run, begun is not None)
 

@@ -19,12 +19,15 @@ from typing import Any
 from supervisor import __version__
 from supervisor.curve_keys import KeyDirectory
 from supervisor.dagster.face import Face, Place
+from supervisor.dagster.questions import Questions
+from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.fleet.environments import EnvironmentUse
 from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
 from supervisor.fleet.source import Source
 from supervisor.fleet.workspace import WorkspaceFiles
+from supervisor.locations.code_servers import NO_SERVERS
 from supervisor.locations.environments import Environments
 from supervisor.locations.generation import Generation, Services
 from supervisor.locations.liveness import LivenessProbe
@@ -75,8 +78,9 @@ class Daemon:
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. ``face`` serves the
-    locations to a framework's own programs. ``started`` is set when clients can connect. ``run`` returns after ``shutdown``.
+    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
+    where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
+    is set when clients can connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Daemon:
         once: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
+        dagster: bool = False,
         face: Face | None = None,
     ) -> None:
         self.face = face
@@ -120,6 +125,14 @@ class Daemon:
             Placer(self.fleet),
             self.fleet.changed,
         )
+        self.code_servers: Servers | None = None
+        if dagster or face is not None:
+            self.code_servers = Servers(
+                lambda: self.state.path,
+                self.runtime_directory.path,
+                Questions(self.runs, self.fleet),
+                self.fleet.changed,
+            )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -185,6 +198,8 @@ class Daemon:
                 self._watcher.start()
                 self._workspace.watch(self.files)
             await self._verifier.open()
+            if self.code_servers is not None:
+                await self.code_servers.open()
             earlier = await self.store.open(await self.fleet.read())
             if self.face is not None:
                 await self.face.open(self._place(earlier))
@@ -254,6 +269,8 @@ class Daemon:
         closing.callback(cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
+        if self.code_servers is not None:
+            closing.push_async_callback(self.code_servers.close)
         adopt_orphans()
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
@@ -276,6 +293,7 @@ class Daemon:
             slots,
             liveness,
             uses=_not_watched if self._once else self.packages.add,
+            code_servers=self.code_servers or NO_SERVERS,
         )
         self._verifier = Verifier(self.services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)

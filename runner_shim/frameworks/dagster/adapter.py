@@ -167,6 +167,18 @@ class Dagster(Adapter):
 
         rehearsal.rehearse_run()
 
+    def serve(self, order, line):
+        """Dagster's own gRPC server."""
+        from runner_shim.frameworks.dagster import server
+
+        return server.serve(order, line)
+
+    def proceed(self, order, emit, copy, be):
+        """A run that its server has handed over."""
+        from runner_shim.frameworks.dagster import handed
+
+        return handed.proceed(order, emit, copy, be)
+
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
         from runner_shim.frameworks.dagster.partitions import component_files

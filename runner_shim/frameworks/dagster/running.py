@@ -274,7 +274,7 @@ class _Run:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
             try:
-                with Interrupts(instance, run):
+                with Interrupts(instance, run.run_id):
                     for _event in self._iterator(run, instance):
                         pass
             except (Exception, KeyboardInterrupt):
