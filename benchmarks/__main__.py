@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    dagster_page,
     left_out,
     limit,
     loop,
@@ -32,6 +33,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "scale": scale.measure,
     "loop": loop.measure,
     "dagster": against_dagster.measure,
+    "dagster-page": dagster_page.measure,
     "chart": chart.measure,
 }
 _DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
