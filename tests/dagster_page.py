@@ -23,7 +23,7 @@ _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name l
 _REPOSITORY = """query Q($s: RepositorySelector!) { repositoryOrError(repositorySelector: $s) { __typename
   ... on PythonError { message stack }
   ... on Repository { name origin { id }
-    jobs { name description isAssetJob tags { key value } modes { name } graphName
+    jobs { name description tags { key value } modes { name } graphName
       solids { name inputs { definition { name } } outputs { definition { name } } } }
     assetNodes { assetKey { path } description groupName opNames isPartitioned kinds
       dependencyKeys { path } hasAssetChecks }

@@ -17,6 +17,7 @@ from os import P_PID, WEXITED, WNOHANG, WNOWAIT, close, kill, pipe, waitid, wait
 
 from runner_shim import records
 from runner_shim.execution import handing
+from runner_shim.frameworks import registry
 from runner_shim.process import birth
 
 __all__ = ["Keeper", "Line"]
@@ -69,6 +70,8 @@ class Keeper(object):
         request = message.get("request")
         if self._server is not None:
             return _failed(request, "protocol", "a server has been started already")
+        if not unfit:
+            registry.named(message["order"]["framework"]).prepare_server()
         try:
             self._server = self._start(message, unfit)
         except (OSError, ValueError) as error:
@@ -149,8 +152,6 @@ class Keeper(object):
                     _close(one)
             module = self._leaving(Line(line))
             status = become(order, Line(line), module)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
         finally:
             end(status)
 
@@ -184,7 +185,9 @@ class Keeper(object):
             server.unanswered = 0
             server.checks_failed = message.get("failed", 0)
         elif what == "unfit":
-            server.unfit_now = str(message.get("reason"))
+            server.refused = {"kind": "unfit", "message": str(message.get("reason"))}
+        elif what == "refused":
+            server.refused = message.get("failure")
         elif descriptors and len(self._asked) < _MOST_ASKED:
             self._number += 1
             self._asked[self._number] = descriptors[0], descriptors[1:]
@@ -235,8 +238,8 @@ class Keeper(object):
             "signal": (status & 0x7F) or None if status is not None else None,
             "reason": server.hung,
         }
-        if server.unfit_now:
-            answer = _failed(server.request, "unfit", server.unfit_now)
+        if server.refused and not server.up:
+            answer = {"type": "failed", "request": server.request, "failure": server.refused}
         elif not server.up:
             answer = dict(_failed(server.request, "server", "its server ended"), **ended)
         else:
@@ -262,7 +265,7 @@ class _Server(object):
         self.patience, self.unfit, self._keep = patience, unfit, keep
         self.up = False
         self.retiring = None
-        self.hung = self.unfit_now = ""
+        self.hung, self.refused = "", None
         self.unanswered = self.checks_failed = 0
 
     def say(self, what):
@@ -324,7 +327,7 @@ class Line(object):
 
 def become(order, line, module=lambda name: None):
     """Be the server that ``order`` wants, to its end; the exit status."""
-    from runner_shim.frameworks import registry
+    from runner_shim.loading.load_failure import LoadFailure, from_exception
     from runner_shim.preloading import renewing
 
     try:
@@ -332,7 +335,19 @@ def become(order, line, module=lambda name: None):
     except Exception:
         pass  # only its name in ps is lost
     renewing.renew(module)
-    return registry.named(order["framework"]).serve(order, line)
+    try:
+        return registry.named(order["framework"]).serve(order, line)
+    except LoadFailure as failure:
+        line.say("refused", failure=_brief(failure))
+    except BaseException as error:
+        sys.excepthook(*sys.exc_info())
+        line.say("refused", failure=_brief(from_exception(error, None)))
+    return 70
+
+
+def _brief(failure):
+    data = failure.as_data()
+    return {"kind": data["kind"], "message": data["message"][:2000]}
 
 
 def end(status):

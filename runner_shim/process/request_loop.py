@@ -5,12 +5,12 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``validate_run {request, order}``,
-``start_run {request, run}``, ``serve {request, order, fresh}``, ``retire_server {request, at_once}``,
+``validate_run {request, order, span}``,
+``start_run {request, run}``, ``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
 ``ping {request}``, ``stop``, and ``answer {ask}`` to what this process asked. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
-``server_up {request, pid}``, ``server_retired {request}``, ``pong {request}``. Unasked:
+``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
+``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
 ``server_ended {status, signal, reason}``, ``asks {ask, what}`` (see ``code_server``). A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -78,6 +78,7 @@ class _Session(object):
         self._hidden = hidden
         self._private = None
         self._loaded = None
+        self._before = None  # the load
         self._keeper = None
 
     def answer(self, message):
@@ -89,6 +90,7 @@ class _Session(object):
             "validate_run": self._validate_run,
             "start_run": self._start_run,
             "serve": self._serve,
+            "warm": self._warm,
             "retire_server": self._retire_server,
             "answer": self._answered,
             "ping": self._ping,
@@ -100,9 +102,11 @@ class _Session(object):
     def _load(self, message):
         if self._loaded is not None:
             return _failed(message, "protocol", "this process has loaded its target already")
+        from runner_shim import imported
         from runner_shim.loading import target
         from runner_shim.loading.load_failure import LoadFailure
 
+        self._before = imported.mark()
         # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
         self._private = leftovers.descriptors_and_threads() if birth.available() else None
         try:
@@ -150,13 +154,23 @@ class _Session(object):
         from runner_shim import execution
         from runner_shim.loading.load_failure import LoadFailure
 
+        order, span, keys = message["order"], message.get("span"), None
         try:
-            execution.validate(self._loaded, message["order"])
+            if span:
+                keys = execution.partition_range(self._loaded, order, *span)
+                order = dict(order, partition_key=keys[0])
+            execution.validate(self._loaded, order)
         except LoadFailure as failure:
             return wire.encode(
                 {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
             )
-        return wire.encode({"type": "run_valid", "request": message.get("request")})
+        answer = {
+            "type": "run_valid",
+            "request": message.get("request"),
+            "partitions": keys,
+            "unfit": self._unfit() or None,
+        }
+        return wire.encode(answer)
 
     def _start_run(self, message):
         """Fork a run of what is loaded, or of what a server has handed over, with its monitor
@@ -211,6 +225,21 @@ class _Session(object):
         _flush()
         answer = self._keeper.serve(message, message.get("fresh_because") or self._unfit())
         return None if answer is None else wire.encode(answer)
+
+    def _warm(self, message):
+        """Do once what the server's calls and runs, which are forked from here, do first."""
+        from runner_shim import imported
+        from runner_shim.frameworks import registry
+
+        registry.named(message["framework"]).warm_server()
+        return wire.encode(
+            {
+                "type": "warmed",
+                "request": message.get("request"),
+                "installed": imported.installed_modules(self._before),
+                "preloaded": list(imported.asked),
+            }
+        )
 
     def _retire_server(self, message):
         answer = {"type": "server_retired", "request": message.get("request")}

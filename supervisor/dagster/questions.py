@@ -18,7 +18,7 @@ from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.shim_connection import Asks
 from supervisor.processes.fresh_run import fresh_of
-from supervisor.runs.placing import request_of
+from supervisor.runs.placing import Placer
 from supervisor.runs.run import Run
 from supervisor.runs.store import CannotStartError, Runs
 from supervisor.states import RunState, State
@@ -39,11 +39,21 @@ _RELOAD = 170.0
 
 
 class Questions:
-    """Answers for the ``runs`` and the locations of ``fleet``."""
+    """Answers for the ``runs``, which ``placer`` places, and the locations of ``fleet``."""
 
-    def __init__(self, runs: Runs, fleet: Fleet) -> None:
+    def __init__(self, runs: Runs, placer: Placer, fleet: Fleet) -> None:
         self._runs = runs
+        self._placer = placer
         self._fleet = fleet
+
+    def in_flight(self, location: str) -> Mapping[int, int]:
+        """How many runs of ``location`` that a server asked for have not ended, by generation."""
+        found: dict[int, int] = {}
+        for run in self._runs.living():
+            if run.location == location and run.order.get("origin") == ORIGIN:
+                number = int(run.order.get("generation") or 0)
+                found[number] = found.get(number, 0) + 1
+        return found
 
     async def answer(self, generation: Generation, asks: Asks) -> None:
         """Answer what the process of ``generation`` asks."""
@@ -85,7 +95,7 @@ class Questions:
             "instance_ref": asks.message.get("instance"),
         }
         run = await self._runs.launch(
-            order, name=name.lower(), place=partial(_place, generation, asks.number)
+            order, name=name.lower(), place=partial(self._place, generation, asks.number)
         )
         await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, _PATIENCE)
         if run.ended:
@@ -113,6 +123,21 @@ class Questions:
         await self._fleet.news.wait(lambda: not location.under_way, _RELOAD)
         return {"state": location.state.value}
 
+    async def _place(self, generation: Generation, handed: int, run: Run) -> str:
+        """Have the process that was handed over under ``handed`` forked; why afresh, or ""."""
+        launch = phases.launched(generation.phase)
+        if launch is None:
+            raise CannotStartError("its process has ended")
+        request = {**self._placer.request(run, generation, launch), "handed": handed}
+        answer = await generation.quickly(
+            "start_run", _PATIENCE, run=request, fresh=fresh_of(launch)
+        )
+        if isinstance(answer, str):
+            raise CannotStartError(answer)
+        if answer.type != "run_started":
+            raise CannotStartError(from_shim(answer.message.get("failure")).message)
+        return str(answer.message.get("unfit") or "")
+
     def _of(self, generation: Generation, asks: Asks) -> Run | None:
         name = _text(asks.message, "run").lower()
         try:
@@ -120,20 +145,6 @@ class Questions:
         except SupervisorError:
             return None
         return run if run.id == name and run.location == generation.spec.name else None
-
-
-async def _place(generation: Generation, handed: int, run: Run) -> str:
-    """Have the process that was handed over under ``handed`` forked; why afresh, or ""."""
-    launch = phases.launched(generation.phase)
-    if launch is None:
-        raise CannotStartError("its process has ended")
-    request = {**request_of(run), "handed": handed}
-    answer = await generation.quickly("start_run", _PATIENCE, run=request, fresh=fresh_of(launch))
-    if isinstance(answer, str):
-        raise CannotStartError(answer)
-    if answer.type != "run_started":
-        raise CannotStartError(from_shim(answer.message.get("failure")).message)
-    return str(answer.message.get("unfit") or "")
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:

@@ -14,10 +14,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.sockets import generation_socket, stable_socket
@@ -25,11 +25,14 @@ from supervisor.locations import phases
 from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
-from supervisor.locations.shim_connection import Asks, ServerEnded
+from supervisor.locations.shim_connection import Answer, Asks, ServerEnded
 from supervisor.processes.fresh_run import fresh_of
-from supervisor.processes.launcher import Exit
+from supervisor.processes.launcher import Exit, LaunchSpec
 
-__all__ = ["Server", "Servers"]
+if TYPE_CHECKING:
+    from supervisor import documents
+
+__all__ = ["FRAMEWORK", "Server", "Servers"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Server:
     restarts: int = 0
     deaths: tuple[float, ...] = ()
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> documents.CodeServer:
         """For the status document."""
         return {
             "generation": self.generation.number,
@@ -73,7 +76,8 @@ class Servers:
     """The servers of a workspace: see ``CodeServers``.
 
     ``state`` gives the workspace's state directory, ``runtime`` is that of its sockets. ``changed()`` is
-    called after anything a client can see has changed.
+    called after anything a client can see has changed; ``learn(launch, report)`` hears what is imported
+    for servers and their runs.
     """
 
     def __init__(
@@ -82,11 +86,13 @@ class Servers:
         runtime: Path,
         questions: Questions,
         changed: Callable[[], None],
+        learn: Callable[[LaunchSpec, Mapping[str, Any]], None],
     ) -> None:
         self._state = state
         self._runtime = runtime
         self._questions = questions
         self._changed = changed
+        self._learn = learn
         self._servers: dict[Generation, Server] = {}
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,10 +112,18 @@ class Servers:
         """The stable path of ``location``."""
         return stable_socket(self._state(), self._runtime, location)
 
-    def of(self, location: str) -> list[Server]:
-        """The servers of ``location``, the newest first."""
-        found = (one for one in self._servers.values() if one.generation.spec.name == location)
-        return sorted(found, key=lambda one: one.generation.number, reverse=True)
+    def status(self, location: str) -> documents.CodeServers | None:
+        """See ``CodeServers``."""
+        found = [one for one in self._servers.values() if one.generation.spec.name == location]
+        runs = self._questions.in_flight(location)
+        if not found and not runs:
+            return None
+        found.sort(key=lambda one: one.generation.number, reverse=True)
+        return {
+            "socket": str(self.socket(location)),
+            "servers": [one.as_data() for one in found],
+            "runs": {str(one): runs[one] for one in sorted(runs)},
+        }
 
     # What a location asks (``CodeServers``).
 
@@ -127,8 +141,11 @@ class Servers:
 
     def took_over(self, generation: Generation) -> None:
         """See ``CodeServers``."""
-        if generation in self._servers:
-            self._spawn(self._link(generation))
+        server = self._servers.get(generation)
+        if server is not None:
+            self._spawn(self._link(server))
+            if not server.fresh_because:
+                self._spawn(self._warm(generation))
 
     async def retire(self, generation: Generation) -> None:
         """See ``CodeServers``."""
@@ -190,13 +207,13 @@ class Servers:
             self._move(server, "serving", "")
         else:
             failure = from_shim(answer.message.get("failure"))
-            if failure.kind == "unfit" and not fresh_because:
-                await self._start(server, failure.message)
-            elif failure.kind == "server":
+            if failure.kind == "server":
                 status, signal = (answer.message.get(name) for name in ("status", "signal"))
                 self._died(server, f"its server {Exit(status, signal)} before it served")
-            else:
+            elif fresh_because or failure.kind == "unsupported":
                 self._move(server, "failed", failure.message)
+            else:  # what fails forked is tried fresh before it counts
+                await self._start(server, failure.message)
 
     def _died(self, server: Server, reason: str) -> None:
         server.generation.remark(reason)
@@ -250,18 +267,26 @@ class Servers:
 
     # Paths.
 
-    async def _link(self, generation: Generation) -> None:
-        """Have the stable path lead to the server of ``generation``, in one step."""
-        server = self._servers.get(generation)
-        if server is None:
-            return
+    async def _warm(self, generation: Generation) -> None:
+        """Have the process that runs are forked from do once what they all do first."""
+        launch = phases.launched(generation.phase)
+        answer = await generation.quickly("warm", _PATIENCE, framework=FRAMEWORK)
+        if launch is not None and isinstance(answer, Answer):
+            self._learn(launch, answer.message)
+
+    async def _link(self, server: Server) -> None:
+        """Have the stable path lead to ``server``, in one step."""
         async with self._linking:
             try:
-                await asyncio.to_thread(_link, self.socket(generation.spec.name), server.socket)
+                await asyncio.to_thread(
+                    _link, self.socket(server.generation.spec.name), server.socket
+                )
             except OSError as error:
                 text = (error.strerror or str(error)).lower()
                 self._move(
-                    server, "failed", f"{self.socket(generation.spec.name)} cannot be made: {text}"
+                    server,
+                    "failed",
+                    f"{self.socket(server.generation.spec.name)} cannot be made: {text}",
                 )
 
     def _clear(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from supervisor import documents
     from supervisor.locations.generation import Generation
     from supervisor.locations.shim_connection import Asks, ServerEnded
 
@@ -35,6 +36,9 @@ class CodeServers(Protocol):
     def ended(self, generation: Generation) -> None:
         """The process of ``generation`` has ended, and its server with it."""
 
+    def status(self, location: str) -> documents.CodeServers | None:
+        """What clients are told of the servers of ``location``; None where it has none."""
+
 
 class _NoServers:
     """None are wanted."""
@@ -53,6 +57,10 @@ class _NoServers:
 
     def ended(self, generation: Generation) -> None:
         """See ``CodeServers``."""
+
+    def status(self, location: str) -> documents.CodeServers | None:
+        """See ``CodeServers``."""
+        return None
 
 
 NO_SERVERS: CodeServers = _NoServers()

@@ -38,6 +38,7 @@ from typing import Any
 from runner_shim import wire
 
 __all__ = [
+    "MAX_ASKS",
     "MAX_RUNS",
     "REQUESTS",
     "Answer",
@@ -61,8 +62,8 @@ __all__ = [
 MAX_RUNS = 10_000
 """So many runs of one process are known at a time."""
 
-# So many questions of a process may be open.
-_MAX_ASKS = 2_000
+MAX_ASKS = 2_000
+"""So many questions of one process may be open."""
 
 # Of what a shim says: why it cannot go on, a type, the name of a run (characters).
 _MAX_REASON = 500
@@ -106,6 +107,7 @@ REQUESTS: Mapping[str, Kind] = MappingProxyType(
         "start_run": Kind({"run_started": 0, "failed": 0}, frozenset({Phase.LOADED})),
         # Answered when the server serves, or has ended.
         "serve": Kind({"server_up": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        "warm": Kind({"warmed": 0}, frozenset({Phase.LOADED})),
         "retire_server": Kind({"server_retired": 0}, frozenset({Phase.LOADED})),
         "ping": Kind(
             {"pong": 0},
@@ -358,11 +360,11 @@ class ShimConnection:
         if kind == "server_ended":
             status, signal = (_number(message.get(name)) for name in ("status", "signal"))
             return ServerEnded(status, signal, str(message.get("reason") or "")[:_MAX_REASON])
-        number, what = message.get("ask"), message.get("what")
-        if not isinstance(number, int) or number in self._asks or not isinstance(what, str):
+        number, what = _number(message.get("ask")), message.get("what")
+        if number is None or number in self._asks or not isinstance(what, str):
             return self._violation("the shim asked without a number of its own")
-        if len(self._asks) >= _MAX_ASKS:
-            return self._violation(f"the shim has more than {_MAX_ASKS} questions")
+        if len(self._asks) >= MAX_ASKS:
+            return self._violation(f"the shim has more than {MAX_ASKS} questions")
         self._asks |= {number}
         return Asks(number, what[:_MAX_NAME], message)
 

@@ -40,13 +40,16 @@ from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
+from supervisor.processes.launcher import LaunchSpec
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
+from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -119,10 +122,22 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
+        self._cgroups = Cgroups()
+        self.run_limits = RunLimits(self._cgroups)
+        self.orders = Orders(
+            self.fleet,
+            self.state.instance_path,
+            self.run_settings,
+            self.run_limits,
+            self._environ,
+        )
+        placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",
-            Placer(self.fleet),
+            placer,
+            self.run_limits,
+            placer.report,
             self.fleet.changed,
         )
         self.code_servers: Servers | None = None
@@ -130,13 +145,14 @@ class Daemon:
             self.code_servers = Servers(
                 lambda: self.state.path,
                 self.runtime_directory.path,
-                Questions(self.runs, self.fleet),
+                Questions(self.runs, placer, self.fleet),
                 self.fleet.changed,
+                self._learned,
             )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
-        self._descriptors = raise_descriptor_limit()
+        self._descriptors = self.run_limits.descriptors = raise_descriptor_limit()
         preflight()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._presence.close)
@@ -187,6 +203,11 @@ class Daemon:
     def stopping(self) -> bool:
         """True once it was told to stop."""
         return self._stop.is_set()
+
+    @property
+    def leaves_runs(self) -> bool:
+        """True once it was told to stop, and to leave its runs to the next supervisor."""
+        return self._leave_runs
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -265,8 +286,7 @@ class Daemon:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
             closing.push_async_callback(remote.close)
             controls.append(remote)
-        cgroups = Cgroups()
-        closing.callback(cgroups.close)
+        closing.callback(self._cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
         if self.code_servers is not None:
@@ -275,7 +295,7 @@ class Daemon:
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
-            SpawnLauncher(reaper, self._descriptors, cgroups),
+            SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
@@ -401,6 +421,9 @@ class Daemon:
 
     def _packages_changed(self, prefix: Path) -> None:
         self._use.packages_changed(prefix)
+
+    def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
+        self._launcher.learn(launch, report)
 
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way
