@@ -25,6 +25,7 @@ from loading import write
 
 from runner_shim import wire
 from supervisor import procfs
+from supervisor.dagster.face import Face
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
@@ -239,10 +240,12 @@ async def supervising(
     env: Mapping[str, str] | None = None,
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
+    face: Face | None = None,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
-    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files,
+    ``face`` for a framework's own programs.
     """
     daemon = Daemon(
         Selection(files=(workspace, *more)),
@@ -250,6 +253,7 @@ async def supervising(
         environ=environ(runtime, **(env or {})),
         once=once,
         sources=sources,
+        face=face,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

@@ -33,9 +33,8 @@ ENVIRONMENT = "dagster-webserver"
 
 _HOSTED = Path(__file__).with_name("hosted.py")
 _PACKAGES = ("dagster", "dagster-webserver")
-# Seconds: between looks at a page that is not usable yet, and at one that is; how long one look may take;
-# how often in a row it may fail before the process is replaced.
-_LOOK, _LOOK_AGAIN, _LOOK_TIMEOUT, _MOST_FAILED = 0.25, 10.0, 15.0, 4
+# Seconds: between looks at a page that does not answer, and at one that does; how long one may take.
+_LOOK, _LOOK_AGAIN, _LOOK_TIMEOUT = 0.25, 10.0, 15.0
 # After an instance, an environment, a port could not be had.
 _HOME_AGAIN, _ENVIRONMENT_AGAIN, _PORT_AGAIN = 2.0, 15.0, 1.0
 
@@ -46,13 +45,15 @@ Tell = Callable[[str], None]
 class HostOptions:
     """What the command line says. ``port`` None takes ``DEFAULT_PORT``, or a free one where it is taken.
 
-    ``environment`` is a virtualenv's directory or an interpreter, of the operator's own.
+    ``environment`` is a virtualenv's directory or an interpreter, of the operator's own. A page that was
+    usable and has not answered for ``patience`` seconds is replaced.
     """
 
     host: str = "127.0.0.1"
     port: int | None = None
     home: Path | None = None
     environment: Path | None = None
+    patience: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,37 +255,36 @@ class Host:
 
     async def _look(self) -> None:
         """Look whether the page answers, for ever; one that does not any more is replaced."""
-        failed, looked_at = 0, None
+        silent = 0.0  # seconds; a pause of our own counts for one look at most
+        limit = min(_LOOK_TIMEOUT, self._options.patience)
         while True:
             self._news.clear()
-            process = self._webserver.process
-            if process is not looked_at:
-                failed, looked_at = 0, process
-            if process is not None and await self._answers():
-                failed = 0
-                if not self.usable and process is self._webserver.process:
-                    self.usable = True
-                    self._webserver.well()
-                    self._around.tell(f"dagster: {self.url}")
-                    self._around.changed()
-            elif self.usable:
-                failed += 1
-                if failed == _MOST_FAILED:
-                    self._webserver.replace(f"it did not answer {failed} times in a row")
+            process, began = self._webserver.process, time.monotonic()
+            well = process is not None and await self._answers(limit)
+            if well or not self.usable or process is not self._webserver.process:
+                silent = 0.0
+            else:
+                silent += min(time.monotonic() - began + _LOOK, limit)
+            if silent >= self._options.patience:
+                self._webserver.replace(f"it did not answer for {silent:.0f} s")
+            elif well and not self.usable and process is self._webserver.process:
+                self.usable = True
+                self._webserver.well()
+                self._around.tell(f"dagster: {self.url}")
+                self._around.changed()
             if self._daemon.state == "running" and time.time() - self._daemon.since > _LOOK_AGAIN:
                 self._daemon.well()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN if self.usable else _LOOK):
+                async with asyncio.timeout(_LOOK_AGAIN if well else _LOOK):
                     await self._news.wait()
-            if not self.usable:
-                await asyncio.sleep(_LOOK)
+                    await asyncio.sleep(_LOOK)
 
-    async def _answers(self) -> bool:
+    async def _answers(self, limit: float) -> bool:
         """Whether the page is served; a webserver serves nothing before it has asked every location."""
         host = "127.0.0.1" if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
         request = f"GET {self._prefix}/server_info HTTP/1.0\r\nHost: {host}\r\n\r\n"
         try:
-            async with asyncio.timeout(_LOOK_TIMEOUT):
+            async with asyncio.timeout(limit):
                 reader, writer = await asyncio.open_connection(host, self._port)
                 try:
                     writer.write(request.encode())

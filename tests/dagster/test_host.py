@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from commands import Foreground, foreground
 from places import PROGRAMS
-from supervised import alive, make_workspace, poll_now, save
+from supervised import alive, make_workspace, poll_now, save, supervising
 
 from supervisor import procfs
+from supervisor.dagster.face import Face
+from supervisor.dagster.host import HostOptions
 
 NATIVE = "from runner_shim import job\n\n@job\ndef nightly():\n    pass\n"
 EMPTY = "import sys\n"
@@ -253,3 +255,22 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, start: Sta
     assert len(programs) > 4
     supervisor.process.kill()
     poll_now(lambda: not any(alive(pid) for pid in programs), "nothing is left")
+
+
+async def test_a_page_that_hangs_is_replaced(
+    tmp_path: Path, runtime: Path, stub: Path, port: int
+) -> None:
+    workspace = make_workspace(tmp_path, {"risk.py": EMPTY})
+    face = Face(HostOptions(port=port, environment=stub, patience=2.0))
+    environ = {"DAGSTER_HOME": ""}
+    async with supervising(workspace, runtime, env=environ, face=face) as supervised:
+        host = face.host
+        assert host is not None
+        await supervised.until(lambda: host.usable, "the page is usable")
+        webserver = host.tools[0].process
+        assert webserver is not None
+        webserver.send(signal.SIGSTOP)
+        await supervised.until(lambda: not host.usable, "it is noticed")
+        assert "did not answer" in host.tools[0].trouble
+        await supervised.until(lambda: host.usable, "the page is usable again")
+        assert host.tools[0].process is not webserver

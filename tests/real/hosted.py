@@ -7,8 +7,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -41,7 +41,8 @@ class Hosted:
     supervisor: Foreground
     folders: Mapping[str, Path]
     directory: Path
-    extra: list[str] = field(default_factory=list)
+    arguments: Sequence[str]
+    variables: Mapping[str, str]
 
     def file(self, location: str) -> Path:
         """The module of a location."""
@@ -95,7 +96,7 @@ def hosted(
         supervisor.read_on()
         names = [name for one in load_from for name in [next(iter(one.values()))["location_name"]]]
         page.loaded(*names)
-        yield Hosted(page, supervisor, folders, directory, list(arguments))
+        yield Hosted(page, supervisor, folders, directory, arguments, extra)
 
 
 @contextlib.contextmanager
