@@ -241,11 +241,12 @@ async def supervising(
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
     face: Face | None = None,
+    dagster: bool = False,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
-    ``more`` are further files of the workspace, ``sources`` of desired state beside its files,
-    ``face`` for a framework's own programs.
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files. With
+    ``dagster`` there are servers for its own client, with a ``face`` its own programs, too.
     """
     daemon = Daemon(
         Selection(files=(workspace, *more)),
@@ -254,6 +255,7 @@ async def supervising(
         once=once,
         sources=sources,
         face=face,
+        dagster=dagster,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Face", "Place"]
 
-_QUIET = 0.1  # several changes at once are one (seconds)
+_QUIET = 0.05  # several changes at once are one (seconds)
 _RELAY = Path(__file__).with_name("relay.py")
 _ROUTES = "dagster-relay.json"
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
@@ -82,6 +82,7 @@ class Face:
         self._partial: dict[tuple[str, str], bytes] = {}
         self._place: Place | None = None
         self._written = ""
+        self._moved = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -117,6 +118,11 @@ class Face:
         """The set of locations may be another, or what one of them serves."""
         self._news.set()
 
+    def moved(self) -> None:
+        """A location has another server: the programs need not wait for their polls."""
+        self._moved = True
+        self._news.set()
+
     async def close(self, *, at_once: bool = False) -> None:
         """End the programs; the locations end afterwards."""
         if self._task is not None:
@@ -149,11 +155,12 @@ class Face:
             await self._news.wait()
             await asyncio.sleep(_QUIET)
             self._news.clear()
-            if await self._write():
-                if self._relay is not None:
-                    self._relay.read_again()
-                if self.host is not None:
-                    self.host.read_again()
+            moved, self._moved = self._moved, False
+            written = await self._write()
+            if written and self._relay is not None:
+                self._relay.read_again()
+            if (written or moved) and self.host is not None:
+                self.host.read_again()
 
     async def _write(self) -> bool:
         """Write the files where they say something else now; whether they did."""
@@ -199,6 +206,8 @@ class Face:
         if lines:
             mark = f"{name}: ".encode()
             self._place.log.output(stream, b"".join(mark + line + b"\n" for line in lines))
+            if stream == "sup":
+                return
             self.show(name, [line.decode("utf-8", "replace") for line in lines if line.strip()])
 
 

@@ -111,7 +111,7 @@ class Host:
         self._task = asyncio.create_task(self._run(), name="dagster host")
 
     def read_again(self) -> None:
-        """The written workspace file has changed."""
+        """The written workspace file has changed, or what serves a location."""
         for tool in self.tools:
             tool.read_again()
 
@@ -187,6 +187,8 @@ class Host:
         return True
 
     def _progress(self, text: str) -> None:
+        if text.startswith("interpreter"):
+            self._around.tell("dagster: making the environment of its page and daemon, once")
         self._around.output("environment", "sup", text.encode() + b"\n")
 
     async def _choose_port(self) -> bool:

@@ -125,7 +125,7 @@ class Tool:
             self.process.kill()
 
     def read_again(self) -> None:
-        """Have the program read its workspace file again; one that has just begun will by itself."""
+        """Have the program look for changes; one that has just begun will by itself."""
         if self.process is not None:
             self.process.send(signal.SIGURG)
 

@@ -149,6 +149,8 @@ class Daemon:
                 self.fleet.changed,
                 self._learned,
             )
+        if self.code_servers is not None and face is not None:
+            self.code_servers.linked = face.moved
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
