@@ -58,7 +58,7 @@ def _look(workspace: Any) -> None:
     for name, entry in entries.items():
         try:
             now = entry.origin.create_client().get_server_id(timeout=2)
-        except Exception:  # it is away: the program's own poll goes on
+        except Exception:  # noqa: S112  # it is away: the program's own poll goes on
             continue
         if getattr(entry.code_location, "server_id", None) != now:
             workspace.refresh_code_location(name)

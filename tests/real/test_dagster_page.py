@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BETWEEN, PAGES
+from .conftest import BETWEEN
 from .eras import CURRENT, FIRST_DEFINITIONS, SOLIDS_AND_OPS, Environment
 from .hosted import Hosted, hosted, own
 
@@ -22,7 +22,7 @@ pytestmark = [
 
 HOST, OLDER_HOST = "webserver-py3.13", "webserver-1.12.2-py3.13"
 (FIRST_CHECKS,) = BETWEEN
-BEFORE_LAST = next(iter(PAGES))
+(BEFORE_LAST,) = SERVED
 EVERY = [SOLIDS_AND_OPS, FIRST_DEFINITIONS, FIRST_CHECKS, BEFORE_LAST, CURRENT]
 SINCE_CHECKS = [FIRST_CHECKS, BEFORE_LAST, CURRENT]
 
