@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BETWEEN
+from .conftest import BETWEEN, SERVED
 from .eras import CURRENT, FIRST_DEFINITIONS, SOLIDS_AND_OPS, Environment
 from .hosted import Hosted, hosted, own
 
