@@ -102,8 +102,7 @@ def dagster_environment(
     """``dagster_environment(name)``: the python of an environment with that Dagster release.
 
     ``name`` is a key of RELEASES, BETWEEN, SERVED or PAGES. Made on the first call of a session, shared by
-    its workers; the
-    test is skipped where the interpreter is not on this machine.
+    its workers; the test is skipped where the interpreter is not on this machine.
     """
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
