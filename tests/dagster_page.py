@@ -167,6 +167,17 @@ class Page:
         found: dict[str, Any] = self.until(f"run {run} is {' or '.join(states)}", look)
         return found
 
+    def waiting(self, run: str) -> str:
+        """``run``, once it has logged that it waits (tests/programs/dagster_page.py)."""
+
+        def look() -> bool:
+            found = self.run(run)
+            assert "waiting" in str(found["eventConnection"]), found
+            return True
+
+        self.until("it waits", look)
+        return run
+
     def succeeded(self, run: str) -> list[tuple[str, str | None]]:
         """The steps of a run that must have succeeded, as (type, step)."""
         found = self.ended(run)

@@ -40,9 +40,7 @@ def here(
 
 def waiting(here: Hosted) -> str:
     """A run that waits."""
-    run = here.page.launch("team", "long")
-    here.page.until("it waits", lambda: "waiting" in str(here.page.run(run)["eventConnection"]))
-    return run
+    return here.page.waiting(here.page.launch("team", "long"))
 
 
 def cancelled(here: Hosted, run: str) -> bool:

@@ -101,7 +101,7 @@ def test_a_run_is_cancelled_also_after_a_reload(here: Hosted, release: str) -> N
     first = page.launch(release, "long")
     second = page.launch(release, "long")
     for run in (first, second):
-        page.until("it waits", lambda run=run: "waiting" in str(page.run(run)["eventConnection"]))
+        page.waiting(run)
     page.cancel(first)
     assert page.ended(first)["status"] == "CANCELED"
     here.edit(release, "Made of the table.", "Made of the table, anew.")
@@ -140,7 +140,6 @@ def test_a_page_a_year_older_runs_code_of_today(
         assert {one["name"] for one in page.repository("today")["jobs"]} >= {"steps", "long"}
         page.succeeded(page.launch("today", "steps"))
         page.succeeded(page.launch("today", "__ASSET_JOB", assets=["table", "report"]))
-        run = page.launch("today", "long")
-        page.until("it waits", lambda: "waiting" in str(page.run(run)["eventConnection"]))
+        run = page.waiting(page.launch("today", "long"))
         page.cancel(run)
         assert page.ended(run)["status"] == "CANCELED"
