@@ -166,11 +166,15 @@ class Face:
         """Write the files where they say something else now; whether they did."""
         place = self._place
         assert place is not None
+        locations = list(place.locations())
         listed = [
             Listed(spec.name, spec.remote or stable_socket(place.state, place.runtime, spec.name), _about(spec))
-            for spec, snapshot in place.locations()
+            for spec, snapshot in locations
             if _may_be_served(spec, snapshot)
         ]  # fmt: skip
+        if self.host is not None:
+            found = {spec.name: _version(snapshot) for spec, snapshot in locations}
+            self.host.compare({name: version for name, version in found.items() if version})
         text = workspace_document(place.title, self.document, listed)
         if text == self._written:
             return False
@@ -209,6 +213,12 @@ class Face:
             if stream == "sup":
                 return
             self.show(name, [line.decode("utf-8", "replace") for line in lines if line.strip()])
+
+
+def _version(snapshot: Snapshot | None) -> str:
+    """Of the Dagster that a location has loaded; "" where it has not."""
+    frameworks = () if snapshot is None else snapshot.report.get("frameworks", ())
+    return next((one.get("version", "") for one in frameworks if one.get("name") == "dagster"), "")
 
 
 def _may_be_served(spec: LocationSpec, snapshot: Snapshot | None) -> bool:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envs import EnvError, EnvironmentRequest, activate
+from envs import EnvError, Environment, EnvironmentRequest, activate
+from envs.installed import distributions
 from supervisor.conditions import Conditions
 from supervisor.dagster.home import Home, choose_home, prepare_home
 from supervisor.dagster.tool import Program, Tool
@@ -25,7 +27,7 @@ from supervisor.locations.environments import Environments, request_of
 from supervisor.processes.reaper import Reaper
 from supervisor.specs import EnvironmentSpec
 
-__all__ = ["DEFAULT_PORT", "ENVIRONMENT", "Host", "HostOptions", "Surroundings"]
+__all__ = ["DEFAULT_PORT", "ENVIRONMENT", "Host", "HostOptions", "Surroundings", "release_of"]
 
 DEFAULT_PORT = 3000
 ENVIRONMENT = "dagster-webserver"
@@ -94,6 +96,8 @@ class Host:
         self._around = around
         self._port = options.port or 0
         self._python: Path | None = None
+        self._version = ""
+        self._teams: Mapping[str, str] = {}
         self._environ: Mapping[str, str] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,6 +118,22 @@ class Host:
         """The written workspace file has changed, or what serves a location."""
         for tool in self.tools:
             tool.read_again()
+
+    def compare(self, teams: Mapping[str, str]) -> None:
+        """``teams`` are the versions of Dagster that locations have, by name."""
+        self._teams = teams
+        names, key = self._outdated(), "dagster_version"
+        if not names:
+            self._around.conditions.clear(key)
+            return
+        newer = f"{names[0]} has {teams[names[0]]}"
+        if len(names) > 1:
+            newer += f", and {len(names) - 1} more are newer"
+        self._around.conditions.set(
+            key,
+            f"dagster's page and daemon are {self._version}, and {newer}: they may not understand it",
+            "start the supervisor anew, which takes a newer one, or name it: see docs/dagster.md",
+        )
 
     async def stop(self, *, at_once: bool = False) -> None:
         """End the daemon, then the webserver."""
@@ -168,7 +188,13 @@ class Host:
         else:
             request = EnvironmentRequest(name=ENVIRONMENT, requirements=_PACKAGES)
         try:
-            made = await self._around.environments.make(request, self._progress)
+            made = await self._make(request)
+            if own is None and spec is None and self._outdated():
+                least = f">={max(self._teams.values(), key=release_of)}"
+                needed = tuple(f"{one}{least}" for one in _PACKAGES)
+                # Where it cannot be had, the one that is there still does most of what is asked.
+                with contextlib.suppress(EnvError):
+                    made = await self._make(replace(request, requirements=needed))
         except EnvError as error:
             self._around.conditions.set(
                 key,
@@ -184,7 +210,19 @@ class Host:
             **activate(made, self._around.environ),
             "DAGSTER_HOME": str(self.home.path),
         }
+        self.compare(self._teams)
         return True
+
+    async def _make(self, request: EnvironmentRequest) -> Environment:
+        made = await self._around.environments.make(request, self._progress)
+        found = await asyncio.to_thread(distributions, made.prefix, made.interpreter.version_text)
+        self._version = next((one["version"] for one in found if one["name"] == "dagster"), "")
+        return made
+
+    def _outdated(self) -> list[str]:
+        """The locations whose Dagster is newer than that of the page; [] where that is not known."""
+        ours = release_of(self._version)
+        return [name for name, one in self._teams.items() if ours and release_of(one) > ours]
 
     def _progress(self, text: str) -> None:
         if text.startswith("interpreter"):
@@ -296,6 +334,12 @@ class Host:
         except (OSError, TimeoutError, ValueError):
             return False
         return status.split(b" ")[1:2] == [b"200"]
+
+
+def release_of(version: str) -> tuple[int, ...]:
+    """The numbers of a version, to be compared: ``1.13.29`` and ``1.13.29rc1`` are the same release."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _shown(host: str) -> str:

@@ -33,6 +33,7 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prefix = tmp_path_factory.mktemp("stub") / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
     site = next(prefix.glob("lib/python*/site-packages"))
+    (site / "dagster-1.0.0.dist-info").mkdir()
     (site / "stub.pth").write_text(f"{PROGRAMS / 'dagster_stub'}\n")
     return prefix
 
@@ -255,6 +256,27 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, start: Sta
     assert len(programs) > 4
     supervisor.process.kill()
     poll_now(lambda: not any(alive(pid) for pid in programs), "nothing is left")
+
+
+async def test_a_location_that_is_newer_than_the_page_is_told_of(
+    tmp_path: Path, runtime: Path, stub: Path, port: int
+) -> None:
+    workspace = make_workspace(tmp_path, {"risk.py": EMPTY})
+    face = Face(HostOptions(port=port, environment=stub))
+    environ = {"DAGSTER_HOME": ""}
+    async with supervising(workspace, runtime, env=environ, face=face) as supervised:
+        host = face.host
+        assert host is not None
+        await supervised.until(lambda: host.usable, "the page is usable")
+        conditions = supervised.daemon.fleet.conditions
+        for teams, told in (
+            ({"risk": "1.0.1", "ml": "1.10.0rc1", "old": "0.15.8"}, "risk has 1.0.1, and 1 more"),
+            ({"ml": "1.0.1"}, "are 1.0.0, and ml has 1.0.1: they"),
+        ):
+            host.compare(teams)
+            assert any(told in one.message for one in conditions)
+        host.compare({"risk": "1.0.0", "old": "0.15.8", "odd": "unknown"})
+        assert list(conditions) == []
 
 
 async def test_a_page_that_hangs_is_replaced(
