@@ -346,6 +346,7 @@ class Handlers(RunHandlers):
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
+            "face": None if daemon.face is None else daemon.face.as_data(),
         }
 
     def _one_or_all(self, name: str | None) -> list[Location]:
