@@ -239,6 +239,7 @@ async def supervising(
     env: Mapping[str, str] | None = None,
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
+    listen: str | None = None,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
@@ -249,6 +250,7 @@ async def supervising(
         cwd=workspace.parent,
         environ=environ(runtime, **(env or {})),
         once=once,
+        listen=listen,
         sources=sources,
     )
     run = asyncio.create_task(daemon.run())

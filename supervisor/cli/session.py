@@ -5,6 +5,7 @@ Owns the way from the command line's choice to a running supervisor and a client
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,9 @@ class Session:
         return found
 
     def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
-        """A client of it."""
+        """A client of it, in the name of the token in ``SUPERVISE_TOKEN`` where there is one."""
         from supervisor.client.client import Client
 
-        return Client(found=self.found(order=order, quiet=quiet), timeout=timeout)
+        token = os.environ.get("SUPERVISE_TOKEN")
+        found = self.found(order=order, quiet=quiet)
+        return Client(found=found, timeout=timeout, token=token or None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
 from supervisor import nearest
+from supervisor.access.identity import asker
 from supervisor.errors import (
     RequestError,
     UnfitOrderError,
@@ -55,10 +56,11 @@ class RunHandlers:
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, states = params["location"], set(params["states"])
+        location, states, sees = params["location"], set(params["states"]), asker().sees
         rows: list[dict[str, Any]] = []
         for run in self._daemon.runs.newest_first():
             fits = location in (None, run.location) and (not states or run.state in states)
+            fits = fits and sees(run.location)
             late = run.created >= params["since"]
             if fits and late and len(rows) < params["limit"]:
                 rows.append(run.row())
