@@ -58,9 +58,12 @@ class Session:
         return found
 
     def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
-        """A client of it, in the name of the token in ``SUPERVISE_TOKEN`` where there is one."""
+        """A client of it."""
+        return self.client_of(self.found(order=order, quiet=quiet), timeout)
+
+    @staticmethod
+    def client_of(found: Found, timeout: float = 10.0) -> Client:
+        """A client of ``found``, in the name of the token in ``SUPERVISE_TOKEN`` where there is one."""
         from supervisor.client.client import Client
 
-        token = os.environ.get("SUPERVISE_TOKEN")
-        found = self.found(order=order, quiet=quiet)
-        return Client(found=found, timeout=timeout, token=token or None)
+        return Client(found=found, timeout=timeout, token=os.environ.get("SUPERVISE_TOKEN") or None)

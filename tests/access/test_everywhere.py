@@ -59,7 +59,10 @@ async def judged(peer, role: Role | None, runs, everywhere: bool) -> dict[tuple[
     return wrong
 
 
-@pytest.mark.parametrize("everywhere", [False, True], ids=["own", "everywhere"])
+@pytest.mark.parametrize(
+    "everywhere",
+    [pytest.param(False, id="own"), pytest.param(True, id="everywhere", marks=pytest.mark.slow)],
+)
 async def test_tokens_and_keys_may_what_their_role_says(everywhere, tmp_path, runtime):
     patterns = ("*",) if everywhere else ("team-a-*",)
     async with two_teams(tmp_path, runtime) as (running, runs):
