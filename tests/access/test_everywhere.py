@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from asking import connected, expected, outcome, params_of
 from supervised import Supervised, job, make_workspace, supervising
 
 from supervisor.access.tokens import TokenFile
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.methods import METHODS, Role, Scope
-
-from .asking import connected, expected, outcome, params_of
 
 LISTEN = "tcp://127.0.0.1:*"
 OWN, OTHER = "team-a-jobs", "team-b-jobs"

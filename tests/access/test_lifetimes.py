@@ -7,6 +7,7 @@ import json
 
 import pytest
 from allowed import NoPlaces
+from asking import DEADLINE, connected
 from supervised import job, make_workspace, supervising
 
 from supervisor.access.access import Access
@@ -22,8 +23,6 @@ from supervisor.errors import (
     UnknownLocationError,
 )
 from supervisor.methods import METHODS, Role
-
-from .asking import DEADLINE, connected
 
 LISTEN = "tcp://127.0.0.1:*"
 
