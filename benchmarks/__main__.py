@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    launch,
     left_out,
     limit,
     loop,
@@ -31,6 +32,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "left-out": left_out.measure,
     "scale": scale.measure,
     "loop": loop.measure,
+    "launch": launch.measure,
     "dagster": against_dagster.measure,
     "chart": chart.measure,
 }

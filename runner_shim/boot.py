@@ -16,6 +16,10 @@ Expects:
 
       {"v": 1, "run": {...}, "target": {...}, "overlay": "/path" | null}
 
+  or, to tell a framework how a run ended (runner_shim/process/report.py)::
+
+      {"v": 1, "report": {...}, "target": {...}, "overlay": "/path" | null}
+
   With ``"seeded": true`` the hash seed in the environment is the supervisor's choice: it is taken out.
   The write end stays open as long as the supervisor lives: it is the lifeline.
 * Standard output and error are the team's log.
@@ -113,6 +117,10 @@ def main():
 
     from runner_shim.process import birth  # noqa: F401  # before anything of the team's is imported
 
+    if "report" in start:
+        from runner_shim.process import report
+
+        return report.start(start["report"], start["target"])
     if "run" in start:
         from runner_shim.process import fresh
 

@@ -14,6 +14,7 @@ schemas imports it to run.
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
+from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
 from supervisor.states import STATES
 
 # Documents; what is only a part that several begin with is not one.
@@ -173,6 +174,7 @@ class ExceptionData(TypedDict, total=False):
     type: Annotated[str, "its class"]
     message: Annotated[str, "its text"]
     module: Annotated[str, "the module that is missing"]
+    code: Annotated[int | str, "what `sys.exit` was called with"]
     not_installed: Annotated[str, "the library that neither environment nor team provides"]
 
 
@@ -236,18 +238,6 @@ class Orphan(TypedDict):
 
     pid: Annotated[int, "its process id"]
     command: Annotated[str, "its command line"]
-
-
-class Environment(TypedDict):
-    """What a location runs in: as prepared, or as far as the workspace tells."""
-
-    name: Annotated[str, "as the workspace names it, or what stands for a name"]
-    python: Annotated[str, "the version; empty until it is known"]
-    executable: Annotated[str, "the interpreter; empty until it is known"]
-    prefix: Annotated[str, "its `sys.prefix`; empty until it is known"]
-    managed: Annotated[bool, "true for a virtualenv that we make"]
-    requirements_file: Annotated[str | None, "what it is made from"]
-    project: Annotated[str | None, "what it is made from"]
 
 
 class Verification(TypedDict):
@@ -369,6 +359,7 @@ class Report(TypedDict):
     module: NotRequired[Annotated[str, "as imported"]]
     attribute: NotRequired[Annotated[str, "what was found, where it has a name"]]
     files: NotRequired[Annotated[list[str], "the team's files that were imported"]]
+    folders: NotRequired[Annotated[list[str], "the team's directories that its code listed"]]
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]
@@ -431,26 +422,6 @@ class History(TypedDict):
     location: Annotated[str, "whose they are"]
     serving: Annotated[Count | None, "the one that clients get"]
     generations: Annotated[list[Generation], "oldest first"]
-
-
-class Package(TypedDict):
-    """An installed distribution."""
-
-    name: Annotated[str, "normalized"]
-    version: Annotated[str, "may be empty"]
-
-
-class EnvironmentRow(Environment):
-    """An environment in use."""
-
-    locations: Annotated[list[str], "what runs in it"]
-    packages: Annotated[list[Package] | None, "by name; null until it is prepared"]
-
-
-class EnvironmentRows(TypedDict):
-    """The environments in use."""
-
-    environments: Annotated[list[EnvironmentRow], "each once"]
 
 
 class Stacks(TypedDict):

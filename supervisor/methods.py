@@ -359,6 +359,11 @@ _ALL = (
             _map("config", "the configuration of the run", {}),
             _map("tags", "tags of the run", _SENDABLE),
             _text("op_selection", "only these ops, as `load,+clean*`"),
+            _map(
+                "limits",
+                "limits of the run alone: memory (bytes), cpu, processes, open_files",
+                {"type": "number"},
+            ),
             _seconds("timeout", "end it after this time"),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),

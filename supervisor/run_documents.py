@@ -32,6 +32,7 @@ class RunRow(TypedDict):
     step: Annotated[str | None, "the step that began last, once it has ended"]
     status: Annotated[int | None, "the exit status of its process"]
     signal: Annotated[int | None, "the signal that ended its process"]
+    limit: Annotated[str | None, "the limit at which its process was killed"]
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]
@@ -42,10 +43,16 @@ class RunDetail(RunRow):
     """One run in full."""
 
     config: Annotated[dict[str, Any] | None, "its configuration, secrets hidden"]
+    limits: Annotated[dict[str, float], "its limits, with the units of those of a location"]
+    limits_by: Annotated[
+        dict[str, str], "limit to how it is enforced: `cgroup`, `rlimit`, `not enforced`"
+    ]
     failure: Annotated[Failure | None, "why it failed"]
     events: Annotated[Count | None, "how many were kept, once it has ended"]
     dropped: Annotated[Count | None, "how many were not"]
     lost_output: Annotated[Count | None, "bytes of output that the disk did not take"]
+    untold: Annotated[str | None, "the framework whose own records have yet to hear how it ended"]
+    untold_because: Annotated[str | None, "why they have not, where that was tried"]
     journal: Annotated[str, "the directory that says all of it"]
 
 

@@ -27,6 +27,7 @@ FOLDERS = (
     "presentation",
     "client",
     "server",
+    "dagster",
     "runs",
     "access",
     "fleet",
@@ -38,7 +39,7 @@ FOLDERS = (
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.
-BEHIND_THE_SOCKET = ("server", "runs", "fleet", "locations", "watching", "processes")
+BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
 RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
 SHIM_FOLDERS = {
@@ -53,6 +54,7 @@ SHIM_FOLDERS = {
 
 # What decides without an operating system, an event loop or a clock of its own.
 PURE = (
+    "supervisor.dagster.sockets",
     "supervisor.fleet.merge",
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",

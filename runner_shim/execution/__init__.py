@@ -53,8 +53,10 @@ def validate(loaded, order):
     before they are forked. The failure's kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
     ``unknown_asset``, ``unknown_op``, ``partition``, ``missing_resource`` or ``not_supported``.
     """
-    _prepare(loaded, order)
+    prepared = _prepare(loaded, order)
     loaded.rehearse_run()
+    if hasattr(prepared, "rehearse"):
+        prepared.rehearse()
 
 
 def _prepare(loaded, order):

@@ -14,6 +14,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     collect, files      what was found, as data; once a load
     describe            one definition, at any time later
     prepare, tick       optional: doing something with what was found
+    report              optional: how a run ended, in a process that has loaded nothing
 
 Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
@@ -153,9 +154,22 @@ class Adapter(object):
     nothing of that name is among the roots; raises LoadFailure for an order that cannot be run, and
     nothing of it was. What is returned has ``run(emit)``, called once, in the process of the run:
     ``emit(event)`` takes a plain dict with ``type``, ``step`` (a name or None), ``time`` (seconds
-    since 1970), ``message`` and ``data`` (plain or None), and may block. ``run`` returns
+    since 1970), ``message`` and ``data`` (plain or None), and may block. Where ``emit`` has a method
+    ``recorded(name)``, it is told the adapter's name once the framework's own records know of the run,
+    so that they can be told of its end (``report``). ``run`` returns
     ``{"state": "success" | "failure", "failure": data or None}``; the data is a LoadFailure's
-    ``as_data()``.
+    ``as_data()``. Where it has ``rehearse()``, that is called in the process that the run is forked
+    from: it opens what all runs of this order need, leaves no descriptor, and raises nothing.
+    """
+
+    report = None
+    """``report(order, state, reason)`` tells the framework's own records how a run has ended.
+
+    Asked where the run could not say so itself: it was killed, or is lost. ``order`` is as for
+    ``prepare``; ``state`` is ``cancelled``, ``failure``, ``timed_out`` or ``lost``, ``reason`` a sentence.
+    It is asked in a short process of the team's environment, in the target's working directory; nothing
+    is loaded there, and the framework is not imported yet. A run that its records do not know, or know
+    to have ended, is left alone. Returns None; raises whatever the framework raises: it is asked again.
     """
 
     tick = None

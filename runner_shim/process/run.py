@@ -37,6 +37,10 @@ class Events(object):
             event = dict(event, message=message[:_LONGEST_MESSAGE] + "…")
         self.send(event)
 
+    def recorded(self, framework):
+        """The framework's own records know of the run from now on."""
+        self.send({"recorded": framework})
+
     def send(self, value):
         """Send plain data as one record; what is too large is sent without its ``data``."""
         try:

@@ -18,6 +18,7 @@ import click
 
 from supervisor import parameters
 from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
 from supervisor.errors import NotRunningError, RequestTimeoutError, UnreachableError
 from supervisor.presentation import runs as words
@@ -68,6 +69,7 @@ DURATION = _Duration()
 )  # fmt: skip
 @click.option("--repository", metavar="NAME", help="Which repository's job is meant.")
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
+@LIMIT
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
 @json_option
@@ -82,6 +84,7 @@ def launch_(
     select: str | None,
     repository: str | None,
     timeout: float | None,
+    limits: tuple[str, ...],
     detach: bool,
     dry_run: bool,
     as_json: bool,
@@ -97,6 +100,7 @@ def launch_(
         "op_selection": select,
         "repository": repository,
         "timeout": timeout,
+        "limits": limits_of(limits),
     }
     with session.client(order=True) as client:
         if dry_run:

@@ -81,7 +81,11 @@ def run_workspace(
     pace: Pace = Pace(),
 ) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
-    have keys; returns the exit status."""
+    have keys; returns the exit status: ``pid1.REPLACED`` when it has left its runs to the next one."""
+    from supervisor.processes import pid1
+
+    if os.getpid() == 1:
+        pid1.become()
     from supervisor.server.daemon import Daemon
     from supervisor.server.preflight import preflight
 
@@ -97,10 +101,12 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal)  # what it imports is not for the loop
-    if not asyncio.run(_serve(daemon, display, session, web, pace)):
+    written = asyncio.run(_serve(daemon, display, session, web, pace))
+    status = pid1.REPLACED if daemon.leaves_runs else 0
+    if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
-        os._exit(0)
-    return 0
+        os._exit(status)
+    return status
 
 
 class _LogLines(logging.Handler):

@@ -133,10 +133,14 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
         "config": detail["config"] or None,
         "last step": detail["step"],
+        "limits": words.limits(detail),
         "fresh process": detail["fresh_because"],
         "retry of": detail["retry_of"],
         "events not kept": detail["dropped"],
         "output lost": general.size(detail["lost_output"]) if detail["lost_output"] else None,
+        f"not told to {detail['untold']}": detail["untold_because"] or "not yet"
+        if detail["untold"]
+        else None,
         "journal": detail["journal"],
     }
     terminal.print(*(f"  {name}: {clean(str(value))}" for name, value in facts.items() if value))

@@ -267,12 +267,7 @@ def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
 def _limits(one: LocationStatus) -> str:
     process = one["process"]
     how = process.get("limits", {}) if process is not None else {}
-    texts = []
-    for name, value in one.get("limits", {}).items():
-        text = words.size(value) if name == "memory" else f"{value:g}"
-        by = f" ({how[name]})" if name in how else ""
-        texts.append(f"{name.replace('_', ' ')} {text}{by}")
-    return ", ".join(texts)
+    return words.limits(one.get("limits", {}), how)
 
 
 def _process(one: LocationStatus, now: float) -> str:

@@ -107,6 +107,9 @@ def from_shim(data: Any) -> Failure:
         details["exception"] = _texts(
             data["exception"], ("type", "message", "module", "not_installed")
         )
+        code = data["exception"].get("code")
+        if isinstance(code, int | str) and not isinstance(code, bool):
+            details["exception"]["code"] = code if isinstance(code, int) else _text(code)
     details["frames"] = _frames(data.get("frames"))
     details["causes"] = [
         {**_texts(one, ("relation", "type", "message")), "frames": _frames(one.get("frames"))}

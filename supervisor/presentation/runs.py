@@ -13,7 +13,7 @@ from supervisor.presentation.text import clean, paint
 if TYPE_CHECKING:
     from supervisor.run_documents import RunDetail, RunEvent, RunRow
 
-__all__ = ["STYLES", "Steps", "event_line", "failure_lines", "summary", "took"]
+__all__ = ["STYLES", "Steps", "event_line", "failure_lines", "limits", "summary", "took"]
 
 STYLES = {
     "queued": "dim",
@@ -75,6 +75,11 @@ def summary(run: RunRow, now: float, *, colour: bool = False) -> str:
         f" after {time}" if time and run["state"] != "success" else f" in {time}" if time else ""
     )
     return f"{head} — {clean(run['reason'])}" if run["reason"] else head
+
+
+def limits(run: RunDetail) -> str:
+    """``memory 512 MiB (cgroup), cpu 0.5 (not enforced)``."""
+    return words.limits(run["limits"], run["limits_by"])
 
 
 def failure_lines(run: RunDetail) -> list[str]:

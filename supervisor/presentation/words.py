@@ -22,6 +22,7 @@ __all__ = [
     "environment_of",
     "framework_of",
     "good",
+    "limits",
     "moment",
     "plural",
     "problem",
@@ -53,6 +54,16 @@ _PLURALS = {"repository": "repositories"}
 def symbol(state: str) -> tuple[str, str]:
     """Symbol and style of a state; of one that this version does not know too."""
     return SYMBOLS.get(state, ("?", ""))
+
+
+def limits(values: Mapping[str, float], how: Mapping[str, str]) -> str:
+    """``memory 512 MiB (cgroup), cpu 0.5 (not enforced)``."""
+    texts = []
+    for name, value in values.items():
+        text = size(value) if name == "memory" else f"{value:g}"
+        by = f" ({how[name]})" if name in how else ""
+        texts.append(f"{name.replace('_', ' ')} {text}{by}")
+    return ", ".join(texts)
 
 
 def good(state: str) -> bool:

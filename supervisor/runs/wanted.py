@@ -19,6 +19,13 @@ __all__ = ["order_of", "selected"]
 _TERM = re.compile(r"(?P<up>\*|\++)?(?P<name>[^*+,\s][^*+,]*?)(?P<down>\*|\++)?\Z")
 _MOST_TAGS = 1000
 _DEFAULT_GRACE = 10.0
+# The limits that a run can have: from, to, and whether they are whole numbers.
+_LIMITS: Mapping[str, tuple[float, float, bool]] = {
+    "memory": (2**20, 2**50, True),
+    "cpu": (0.01, 4096, False),
+    "processes": (1, 2**22, True),
+    "open_files": (16, 2**20, True),
+}
 
 
 def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +43,7 @@ def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[s
         "assets": None,
         "partition_key": None,
         "timeout": timeout,
+        "limits": _limits(params.get("limits") or {}),
         "grace": params.get("grace", _DEFAULT_GRACE),
     }
 
@@ -47,6 +55,20 @@ def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
         parameters.text("the name of a tag", name): parameters.text(f"tag {name!r}", value)
         for name, value in tags.items()
     }
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, float]:
+    for name, value in limits.items():
+        if name not in _LIMITS:
+            raise UnfitOrderError(
+                f"no limit of a run is named {name[:100]!r}", hint=f"there are {', '.join(_LIMITS)}"
+            )
+        least, most, whole = _LIMITS[name]
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            what = "a whole number" if whole else "a number"
+            raise UnfitOrderError(f"the limit {name} must be {what} from {least:g} to {most:g}")
+    return dict(limits)
 
 
 def selected(selection: Any, definition: Mapping[str, Any]) -> list[str]:

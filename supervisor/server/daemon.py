@@ -42,8 +42,10 @@ from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.run_settings import RunSettings
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -114,16 +116,21 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
+        self._cgroups = Cgroups()
+        self.run_limits = RunLimits(self._cgroups)
+        placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",
-            Placer(self.fleet),
+            placer,
+            self.run_limits,
+            placer.report,
             self.fleet.changed,
         )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
-        self._descriptors = raise_descriptor_limit()
+        self._descriptors = self.run_limits.descriptors = raise_descriptor_limit()
         preflight()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._presence.close)
@@ -164,10 +171,21 @@ class Daemon:
         """The workspace as it was read last."""
         return self._workspace.spec
 
+    def run_settings(self, location: str) -> RunSettings:
+        """What holds for runs of ``location``: its own settings, over those of the workspace."""
+        found = self.fleet.locations.get(location)
+        own = RunSettings() if found is None else found.spec.runs
+        return own.over(self.spec.runs or RunSettings())
+
     @property
     def stopping(self) -> bool:
         """True once it was told to stop."""
         return self._stop.is_set()
+
+    @property
+    def leaves_runs(self) -> bool:
+        """True once it was told to stop, and to leave its runs to the next supervisor."""
+        return self._leave_runs
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -243,15 +261,14 @@ class Daemon:
             remote = RemoteControl(self._listen, methods, access)
             closing.push_async_callback(remote.close)
             controls.append(remote)
-        cgroups = Cgroups()
-        closing.callback(cgroups.close)
+        closing.callback(self._cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
         adopt_orphans()
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
-            SpawnLauncher(reaper, self._descriptors, cgroups),
+            SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,

@@ -157,6 +157,9 @@ class RunHandlers:
             raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
         order = order_of(params, found[0])
         order["location"], order["generation"] = name, snapshot.generation
+        refusal = self._daemon.run_limits.refusal(name, location.spec.limits, order["limits"])
+        if refusal:
+            raise UnfitOrderError(refusal)
         order["instance"] = str(self._daemon.state.instance_path(name))
         if serving is not None and serving.alive:  # else its process will refuse it
             answer = await serving.quickly("validate_run", _PATIENCE, order=order)

@@ -186,6 +186,8 @@ def environment_status(spec: LocationSpec, generation: Generation | None) -> doc
         "executable": wanted.executable_path or "",
         "prefix": "",
         "managed": wanted.managed,
+        "lacks": _path(wanted.lacks),
+        "adding": "",
         "requirements_file": _path(wanted.requirements_file),
         "project": _path(wanted.project),
     }
@@ -196,6 +198,7 @@ def environment_status(spec: LocationSpec, generation: Generation | None) -> doc
         found["python"] = made.interpreter.version_text
         found["executable"] = str(made.interpreter.executable)
         found["prefix"] = str(made.prefix)
+        found["adding"] = ready.adding
     return found
 
 

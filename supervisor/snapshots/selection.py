@@ -4,8 +4,8 @@ One grammar for every framework. Terms are separated by commas, and what any of 
 
 * ``report`` is the asset or op of that name, ``*`` is all of them.
 * ``+report`` adds all that it depends on, ``report+`` all that depend on it; ``2+report`` and
-  ``report+2`` add two layers. ``*report`` and ``report*`` mean the same as ``+``, as in Dagster.
-* ``group:finance``, ``kind:dbt``, ``owner:team@example.com``, ``tag:team`` and ``tag:team=ml`` are those
+  ``report+2`` add two layers. ``*report`` and ``report*`` mean the same as ``+``.
+* ``group:finance``, ``kind:sql``, ``owner:team@example.com``, ``tag:team`` and ``tag:team=ml`` are those
   with that attribute; ``key:raw/*`` those whose name fits, ``*`` being any text.
 
 Pure: no I/O, no clock. What cannot be meant raises ``SelectionError``, which names the term.

@@ -48,9 +48,9 @@ class Looked:
 def after_load(spec: LocationSpec, report: Mapping[str, Any]) -> Looked:
     """What a load that succeeded looked at, by the shim's ``report``."""
     files = tuple(dict.fromkeys((*report.get("files", ()), *_own_files(spec.target))))
-    folders: set[str] = set()
+    folders = set(report.get("folders", ()))
     if spec.target is not None and spec.target.kind is TargetKind.AUTOLOAD:
-        folders = {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
+        folders |= {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
     return Looked(files, tuple(folders), _places(spec))
 
 
@@ -158,9 +158,9 @@ class Dependencies:
                     return found | self.outdated(loading=loading)  # a link has taken its place
                 if self._differs(one, place):
                     found.add(one)
-            folder, name = os.path.split(path)
-            if folder in self.folders and name in self._new_entries(folder):
-                found.add(path)
+        # Told once: each folder is looked at once for all that was heard of it.
+        for folder in {os.path.dirname(path) for path in paths} & self.folders:  # noqa: PTH120  # text only
+            found.update(f"{folder}/{name}" for name in self._new_entries(folder))
         return found
 
     def missed(self, paths: Collection[str], since_ns: int | None) -> set[str]:

@@ -238,8 +238,11 @@ async def test_the_run_of_a_location_that_was_removed_goes_on(tmp_path, runtime)
 
 async def test_a_run_whose_monitor_is_killed_is_lost_and_leaves_nothing(tmp_path, runtime):
     body = """
-        child = subprocess.Popen(["setsid", "sleep", "1000"])
-        print("running", child.pid, flush=True)
+        nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        for command in (["setsid"], ["env", "-i", "setsid"]):
+            child = subprocess.Popen([*command, "sleep", "1000"], **nowhere)
+            print(child.pid, flush=True)
+        print("running", flush=True)
         time.sleep(1000)
         """
     async with launching(tmp_path, runtime, one_op(body)) as team:
@@ -250,7 +253,8 @@ async def test_a_run_whose_monitor_is_killed_is_lost_and_leaves_nothing(tmp_path
         await kill(row["monitor"])
         row = await team.ended(run)
         assert (row["state"], row["reason"]) == ("lost", "its monitor was killed")
-        await poll(lambda: not alive(int(out.split()[1])), "the child's end")
+        pids = [int(one) for one in out.split()[:2]]
+        await poll(lambda: not any(map(alive, pids)), "the end of its children")
 
 
 async def test_many_runs_at_once(tmp_path, runtime):

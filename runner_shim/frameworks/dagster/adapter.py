@@ -155,6 +155,12 @@ class Dagster(Adapter):
         repositories = _repositories(roots, _ignore)
         return contents.describe(repositories, kind, name, repository, _ignore)
 
+    def report(self, order, state, reason):
+        """See ``Adapter``."""
+        from runner_shim.frameworks.dagster import instances
+
+        instances.report(order, state, reason)
+
     def prepare(self, roots, order):
         """What can run an order, by Dagster's own execution in this process."""
         from runner_shim.frameworks.dagster import running

@@ -7,7 +7,6 @@ has, is asked of it. Events go out as Dagster records them (``run_events``). Wha
 before the instance is opened.
 """
 
-import importlib
 import inspect
 import os
 import re
@@ -17,15 +16,15 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, run_events
+from runner_shim.frameworks.dagster import console, instances, run_events
 from runner_shim.frameworks.dagster.assets import assets_by_key, partitions_of
+from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
 from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
 from runner_shim.loading.load_failure import near
 
 __all__ = ["prepare"]
 
-_PREFIXES = ("dagster._core.", "dagster.core.")
 _MOST_KEYS = 2000  # of which the nearest is looked for
 _RANGE = "dagster/asset_partition_range_start"
 
@@ -196,7 +195,7 @@ class _Run:
             if hasattr(self._job, "get_job_def_for_subset_selection"):
                 self._job = self._job.get_job_def_for_subset_selection(ops, keys)
                 return {"solid_selection": ops, "asset_selection": keys}
-            names = _first("selector.parse_solid_selection")(self._job, ops)
+            names = first("selector.parse_solid_selection")(self._job, ops)
             self._job = self._job.get_pipeline_subset_def(names)
         except Exception as error:
             refused = ("DagsterInvalidSubsetError", "DagsterInvalidDefinitionError")
@@ -219,7 +218,7 @@ class _Run:
 
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
-        function = _first("execution.api.create_execution_plan")
+        function = first("execution.api.create_execution_plan")
         try:
             return _called(function, self._job, tags=self._all_tags(), **self._common())
         except Exception as error:
@@ -236,17 +235,11 @@ class _Run:
     # --- running
 
     def _instance(self):
-        home = self._order.get("instance")
-        dagster_instance = _dagster().DagsterInstance
-        if not home:
-            return dagster_instance.ephemeral()
-        if os.path.exists(os.path.join(home, "dagster.yaml")):
-            return dagster_instance.from_config(home)
-        # A directory of ours: what the run prints is kept by its monitor, and by nothing else.
-        noop = _first("storage.noop_compute_log_manager.NoOpComputeLogManager")
-        overrides = {"compute_logs": {"module": noop.__module__, "class": noop.__name__}}
-        reference = _first("instance.InstanceRef", "instance.ref.InstanceRef")
-        return dagster_instance.from_ref(reference.from_dir(home, overrides=overrides))
+        return instances.opened(self._order.get("instance"))
+
+    def rehearse(self):
+        """Open what the runs need that are forked from here."""
+        instances.keep(self._order.get("instance"))
 
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
@@ -270,6 +263,7 @@ class _Run:
                 **self._selection,
             )
             self._plan = None
+            getattr(emit, "recorded", _nobody)("dagster")
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
@@ -287,7 +281,7 @@ class _Run:
         return {"state": "failure", "failure": events.failure or _unexplained(status)}
 
     def _iterator(self, run, instance):
-        base = _first(
+        base = first(
             "definitions.job_base.InMemoryJob", "definitions.pipeline_base.InMemoryPipeline"
         )
         repository = self._repository
@@ -298,7 +292,7 @@ class _Run:
                 return repository
 
         loaded = Loaded(self._job, *self._loaded_arguments)
-        return _first("execution.api.execute_run_iterator")(loaded, run, instance)
+        return first("execution.api.execute_run_iterator")(loaded, run, instance)
 
 
 class _Told:
@@ -315,28 +309,16 @@ class _Told:
             self.failure = (data or {}).get("failure")
 
 
+def _nobody(_name):
+    """Is told that the run is recorded where nobody else wants to hear it."""
+
+
 def _unexplained(status):
     word = str(getattr(status, "value", status))
     return {"kind": "exception", "message": "dagster ended the run as %s" % word}
 
 
 # --- what differs from release to release
-
-
-def _dagster():
-    return importlib.import_module("dagster")
-
-
-def _first(*names):
-    """The first of these that exists: ``module.name`` below Dagster's core, in either spelling."""
-    for prefix in _PREFIXES:
-        for name in names:
-            module, _dot, attribute = name.rpartition(".")
-            try:
-                return getattr(importlib.import_module(prefix + module), attribute)
-            except (ImportError, AttributeError):
-                continue
-    raise refusal.not_supported("this dagster has none of %s" % ", ".join(names))
 
 
 def _called(function, first, **named):
@@ -379,9 +361,9 @@ def _in_process(job, config):
     if hasattr(job, "with_executor_def"):
         used = getattr(getattr(job, "executor_def", None), "name", "")
         try:
-            executor = _first("definitions.executor_definition.execute_in_process_executor")
+            executor = first("definitions.executor_definition.execute_in_process_executor")
         except Refusal:
-            executor = _dagster().in_process_executor
+            executor = instances.dagster().in_process_executor
         ours = ("in_process", "multi_or_in_process_executor", "")
         return job.with_executor_def(executor), "" if used in ours else "executor " + used
     mode = job.get_default_mode() if hasattr(job, "get_default_mode") else None
