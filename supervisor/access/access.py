@@ -48,6 +48,7 @@ _LONGEST_TOKEN = 200
 # push everything else out of the audit.
 _MOST_REFUSALS, _REFUSALS_IN = 20, 60.0
 _STRANGER = "unknown"
+_UNREADABLE, _DATED = "tokens_unreadable", "keys_without_role"
 _MOST_NAMED, _LONGEST_NAME = 50, 200
 _REFUSALS = (ForbiddenError.code, UnauthenticatedError.code)
 
@@ -82,8 +83,8 @@ class Access:
         self._clock = clock
         self._files = ThreadPoolExecutor(1, "access")
         self._recorder = Recorder(directory, tell("audit_unwritable"))
-        self._unreadable = tell("tokens_unreadable")
-        self._dated = tell("keys_without_role")
+        self._conditions = {key: tell(key) for key in (_UNREADABLE, _DATED)}
+        self._told: dict[str, str | None] = {}
         self._under_way: dict[asyncio.Timeout, Identity] = {}
         self._refusals: dict[str, tuple[float, int]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -126,9 +127,9 @@ class Access:
     def _of_token(self, secret: str) -> Identity:
         try:
             token = self._tokens.find(secret, self._clock())
-            self._unreadable(None)
+            self._say(_UNREADABLE, None)
         except ConfigurationError as error:
-            self._unreadable(f"no token is accepted: {error}")
+            self._say(_UNREADABLE, f"no token is accepted: {error}")
             raise UnauthenticatedError("the supervisor cannot read its tokens") from None
         if token is None:
             raise UnauthenticatedError(
@@ -141,12 +142,15 @@ class Access:
         grant = self.keys.client(public)
         if grant is None:
             raise UnauthenticatedError("the key is not known any more: it was revoked")
-        if grant.dated:
-            self._dated(
-                "clients whose keys were made before keys had roles may do everything: "
-                + ", ".join(one.name for one in self.keys.all() if one.dated)
-            )
+        dated = ", ".join(one.name for one in self.keys.all() if one.dated)
+        text = f"clients whose keys were made before keys had roles may do everything: {dated}"
+        self._say(_DATED, text if dated else None)
         return Identity(f"key:{grant.name}", grant.role, grant.locations, f"k{public}")
+
+    def _say(self, key: str, text: str | None) -> None:
+        if self._told.get(key) != text:
+            self._told[key] = text
+            self._conditions[key](text)
 
     def _valid(self, credential: str) -> Identity | None:
         """What the credential of an identity stands for now."""

@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILES", "Audit", "Break", "entries", "verify"]
+__all__ = ["FILES", "PATIENCE", "Audit", "Break", "entries", "verify"]
 
 _MOST_BYTES = 10 * 1024 * 1024
 _MOST_FILES = 20
 _LONGEST_LINE = 64 * 1024
 _NONE = "0" * 64
 # How long another process may write, and between two looks (seconds).
-_PATIENCE, _LOOK = 5.0, 0.005
+PATIENCE, _LOOK = 5.0, 0.005
 
 FILES = ("audit.log", "audit.head", *(f"audit.log.{one}" for one in range(1, _MOST_FILES + 1)))
 """What the audit consists of."""
@@ -99,7 +99,7 @@ class Audit:
     def _locked(self) -> Iterator[None]:
         lock = os.open(self._path.with_name(".audit.lock"), os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            until = time.monotonic() + _PATIENCE
+            until = time.monotonic() + PATIENCE
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -50,10 +50,17 @@ class Recorder:
                 return
             self._waiting.append(entry)
             if self._thread is None:
-                # Not one of a pool: a disk that hangs must not keep the process from its end.
-                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-                self._thread.start()
+                self._start()
             self._news.notify()
+
+    def _start(self) -> None:
+        # Not one of a pool: a disk that hangs must not keep the process from its end.
+        thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        with contextlib.suppress(
+            RuntimeError
+        ):  # there are none to be had now: the next entry tries again
+            thread.start()
+            self._thread = thread
 
     def close(self) -> None:
         """Write what waits and end; blocks, for a few seconds at most."""

@@ -148,9 +148,10 @@ def _answers(schema: str) -> Schema:
     return {
         "200": {"description": "The answer.", "content": content(schema)},
         "default": {
-            "description": "An error: 401 without the token, 403 from another site, 404 for an "
-            "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
-            "read, 503 while no supervisor runs or there is no room, 504 when it does not answer in time.",
+            "description": "An error: 401 without a token, or with one that is not valid, 403 from "
+            "another site, or for what the role does not allow, 404 for an unknown name, 409 when refused, "
+            "422 for a bad parameter, 502 for an answer that cannot be read, 503 while no supervisor runs or "
+            "there is no room, 504 when it does not answer in time.",
             "content": content("ApiError"),
         },
     }

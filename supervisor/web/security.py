@@ -194,7 +194,7 @@ class Guard:
                 scope,
                 403,
                 "the request comes from another site",
-                "only this page may change things",
+                "only this page may change things, and programs that send `Content-Type: application/json`",
             )
         path = scope["path"]
         scope["open"] = path in _OPEN_PATHS or path.startswith("/static/")
@@ -217,8 +217,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None:
             return self._policy.is_own(origin, host)
-        # No browser leaves it out where it matters: this is a program.
-        return site is not None or is_machine(scope["path"])
+        # No browser leaves both out where it matters, nor sends JSON elsewhere unasked: this is a program.
+        json = headers.get("content-type", "").startswith("application/json")
+        return site is not None or (is_machine(scope["path"]) and json)
 
 
 def _bounded(receive: Receive) -> Receive:
