@@ -21,6 +21,8 @@ from supervisor.states import STATES
 __all__ = [
     "Cause",
     "Change",
+    "CodeServer",
+    "CodeServers",
     "Condition",
     "Counts",
     "DefinitionRow",
@@ -272,6 +274,29 @@ class Log(TypedDict):
     tail: NotRequired[Annotated[list[LogLine], "the last lines; only of one location"]]
 
 
+class CodeServer(TypedDict):
+    """A framework's own server beside a generation."""
+
+    generation: Annotated[Count, "whose code it serves"]
+    state: Annotated[
+        str,
+        "`starting`, `serving`, `backoff`, `crashed`, `failed`, or `retiring` beside a newer one",
+    ]
+    reason: Annotated[str, "one sentence; may be empty"]
+    since: Annotated[float, "of that state"]
+    pid: Annotated[int | None, "its process, while there is one"]
+    fresh_because: Annotated[str | None, "why it was not forked from the location's process"]
+    restarts: Annotated[Count, "how often another one was started in its place"]
+
+
+class CodeServers(TypedDict):
+    """The servers of a location that its framework's own clients use."""
+
+    socket: Annotated[str, "where clients find the one that serves; stays the same"]
+    servers: Annotated[list[CodeServer], "the newest first"]
+    runs: Annotated[dict[str, Count], "launched through one and not ended, by generation"]
+
+
 class Configured(TypedDict):
     """A location as the workspace has it."""
 
@@ -301,6 +326,7 @@ class LocationStatus(Configured):
     strays: Annotated[list[Orphan], "what left the session of its process, and lives"]
     environment: Annotated[Environment | None, "null for what is served elsewhere"]
     verification: Annotated[Verification | None, "of the fork; null for what is served elsewhere"]
+    code_servers: Annotated[CodeServers | None, "null where none are wanted"]
     warnings: Annotated[list[LoadWarning], "of what is served"]
     conditions: Annotated[list[Condition], "what is not as it should be"]
     log: Annotated[Log | None, "null for what is served elsewhere"]

@@ -12,7 +12,8 @@ SupervisorError
 ├── UnauthenticatedError    the token or key is not known, not valid any more, or missing (exit status 1)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 │   ├── ForbiddenError      the role of the one who asks does not allow it (exit status 1)
-│   └── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
+│   ├── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
+│   └── UnknownPartitionError  what is to be run has no such partition (exit status 4)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -45,6 +46,7 @@ __all__ = [
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownPartitionError",
     "UnknownRunError",
     "UnreachableError",
 ]
@@ -225,6 +227,11 @@ class UnauthenticatedError(_SentenceError):
 class UnfitOrderError(RequestError):
     exit_status = 2
     code = "unfit_order"
+
+
+class UnknownPartitionError(RequestError):
+    exit_status = 4
+    code = "unknown_partition"
 
 
 class RequestTimeoutError(_SentenceError):

@@ -51,7 +51,7 @@ class Scope(StrEnum):
     LOCATIONS = "locations"
     """Those of the parameter ``locations``; where it is empty, all that the client may see."""
     RUN = "run"
-    """That of the run which the parameter ``run`` names."""
+    """That of the run or range which the parameter ``run`` or ``parent`` names."""
     SUPERVISOR = "supervisor"
     """The whole supervisor: the client must be allowed all locations."""
     CLIENT = "client"
@@ -100,9 +100,8 @@ class Method:
     @property
     def scopes(self) -> frozenset[Scope]:
         """What it concerns: each is enforced. Empty where no rule is stated, which a test refuses."""
-        named = {one.name for one in self.parameters}
-        found = {one for one in _BY_PARAMETER if one.value in named}
-        return frozenset(found if self.scope is None else {*found, self.scope})
+        found = {_BY_PARAMETER.get(one.name) for one in self.parameters} | {self.scope}
+        return frozenset(one for one in found if one is not None)
 
     @property
     def over_http(self) -> bool:
@@ -142,7 +141,12 @@ class Method:
         return values
 
 
-_BY_PARAMETER = (Scope.LOCATION, Scope.LOCATIONS, Scope.RUN)
+_BY_PARAMETER = {
+    "location": Scope.LOCATION,
+    "locations": Scope.LOCATIONS,
+    "run": Scope.RUN,
+    "parent": Scope.RUN,
+}
 
 _SENDABLE: Mapping[str, Any] = {
     "type": "string",
@@ -349,16 +353,21 @@ _ALL = (
     ),
     Method(
         "launch",
-        "Run a job of what a location serves; what cannot be run is refused before anything starts.",
+        "Run a job or assets of what a location serves; what cannot be run is refused before anything "
+        "starts.",
         Role.LAUNCHER,
         "Launched",
         (
             _LOCATION,
-            _text("job", "the job", required=True),
+            _text("job", "the job; or `assets`"),
+            _text("assets", "a selection of assets, as `report,+raw,group:finance`"),
             _text("repository", "its repository, where several have the job"),
             _map("config", "the configuration of the run", {}),
             _map("tags", "tags of the run", _SENDABLE),
-            _text("op_selection", "only these ops, as `load,+clean*`"),
+            _text("op_selection", "only these ops of the job, as `load,+clean`"),
+            _text("partition", "the key of a partition"),
+            _text("partition_range", "a run for each partition from `FIRST..LAST`"),
+            _text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
             _map(
                 "limits",
                 "limits of the run alone: memory (bytes), cpu, processes, open_files",
@@ -373,11 +382,12 @@ _ALL = (
     ),
     Method(
         "runs",
-        "The newest runs.",
+        "The newest runs; a range of partitions is one row.",
         Role.VIEWER,
         "RunRows",
         (
             _OF_LOCATION,
+            _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
                 "only runs in these states; none means all",

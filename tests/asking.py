@@ -103,4 +103,5 @@ def expected(method: Method, role: Role | None, own: bool, everywhere: bool) -> 
         return "forbidden"
     if own or everywhere or Scope.CLIENT in method.scopes:
         return "allowed"
-    return "unknown_run" if Scope.RUN in method.scopes else "unknown_location"
+    places = method.scopes & {Scope.LOCATION, Scope.LOCATIONS}
+    return "unknown_location" if places else "unknown_run"

@@ -64,6 +64,10 @@ class Loaded:
         """What can run ``order`` (see runner_shim.execution), or None where nothing has that name."""
         return self._findings.prepare(order)
 
+    def partition_keys(self, order):
+        """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
+        return self._findings.partition_keys(order)
+
     def rehearse_run(self):
         """Do once in this process what every run does first, for those that are forked from it."""
         self._findings.rehearse_run()

@@ -172,7 +172,7 @@ class Access:
     def allow(
         self, identity: Identity, method: Method, given: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """``given``, with the run's whole id; raises ``ForbiddenError`` and what an unknown location or
+        """``given``, with a run's whole id; raises ``ForbiddenError`` and what an unknown location or
         run would raise."""
         if not identity.may(method.role):
             raise ForbiddenError(
@@ -191,9 +191,8 @@ class Access:
         if Scope.LOCATIONS in scopes:
             for name in given["locations"]:
                 self._allow(identity, name)
-        if Scope.RUN in scopes and given["run"] is not None:
-            return {**given, "run": self._places.run(given["run"], identity.sees)}
-        return given
+        runs = {name: given[name] for name in ("run", "parent") if given.get(name) is not None}
+        return {**given, **{k: self._places.run(v, identity.sees) for k, v in runs.items()}}
 
     def _allow(self, identity: Identity, location: str) -> None:
         if not identity.sees(location):
@@ -290,7 +289,7 @@ def _concerned(given: Mapping[str, Any], answer: Any) -> tuple[list[str], str | 
     """The locations and the run that a request concerned, as far as it or its answer says."""
     locations = [given[name] for name in ("location",) if given.get(name)]
     locations += given.get("locations") or ()
-    run = given.get("run")
+    run = given.get("run") or given.get("parent")
     if isinstance(answer, dict):
         row = answer.get("run")
         row = row if isinstance(row, dict) else answer

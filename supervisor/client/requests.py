@@ -28,6 +28,7 @@ from supervisor.errors import (
     UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
+    UnknownPartitionError,
     UnknownRunError,
 )
 from supervisor.methods import LONGEST_HOLD, METHODS
@@ -206,6 +207,7 @@ _SENTENCES: tuple[
     RequestTimeoutError,
     ProtocolError,
     UnfitOrderError,
+    UnknownPartitionError,
     ForbiddenError,
     UnauthenticatedError,
 )

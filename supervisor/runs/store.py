@@ -159,12 +159,19 @@ class Runs:
         """Those without a final record."""
         return [one for one in self._runs.values() if not one.ended]
 
-    async def launch(self, order: Mapping[str, Any]) -> Run:
-        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``."""
+    async def launch(
+        self, order: Mapping[str, Any], *, name: str = "", place: Place | None = None
+    ) -> Run:
+        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
+
+        ``name`` is the id that it has already, ``place`` what has it forked where that differs.
+        """
+        if name in self._runs:
+            raise RequestError(f"there is a run {name} already")
         full = {
             **order,
             "format": FORMAT,
-            "run": new_id(),
+            "run": name or new_id(),
             "created": time.time(),
             "boot": self._boot,
             "namespace": self._here,
@@ -178,7 +185,7 @@ class Runs:
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
         run = self._runs[full["run"]] = Run(full, journal)
-        self._spawn(self._start(run))
+        self._spawn(self._start(run, place or self._place))
         self._tell(run)
         return run
 
@@ -200,17 +207,17 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance"):
+        if order.get("instance") and not order.get("shared_instance"):
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    async def _start(self, run: Run) -> None:
+    async def _start(self, run: Run, place: Place) -> None:
         """Have it forked, and wait until its monitor has it."""
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await self._place(run)
+            run.fresh_because = await place(run)
             if run.state is RunState.QUEUED:
                 run.state = RunState.STARTING
                 self._tell(run)
@@ -258,7 +265,7 @@ class Runs:
             self._tell(run)
             self._watch(run, pid)
         elif begun is None and self._same_machine(run):
-            self._spawn(self._start(run))
+            self._spawn(self._start(run, self._place))
         else:
             await self._lost(run, begun is not None)
 
@@ -339,7 +346,9 @@ class Runs:
     async def _prune(self) -> None:
         """Remove the oldest that have ended."""
         try:
-            ended = [one for one in self.newest_first() if one.ended]
+            under_way = {one.range_id for one in self.living()} - {None}
+            found = [one for one in self.newest_first() if one.range_id not in under_way]
+            ended = [one for one in found if one.ended]
             for run in ended[max(_KEEP - len(self.living()), 0) :]:
                 del self._runs[run.id]
                 await asyncio.to_thread(shutil.rmtree, run.journal.path, ignore_errors=True)

@@ -20,12 +20,15 @@ from typing import Any
 from supervisor import __version__
 from supervisor.access.access import Access
 from supervisor.conditions import Tell
+from supervisor.dagster.questions import Questions
+from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.fleet.environments import EnvironmentUse
 from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
 from supervisor.fleet.source import Source
 from supervisor.fleet.workspace import WorkspaceFiles
+from supervisor.locations.code_servers import NO_SERVERS
 from supervisor.locations.environments import Environments
 from supervisor.locations.generation import Generation, Services
 from supervisor.locations.liveness import LivenessProbe
@@ -38,6 +41,7 @@ from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
+from supervisor.processes.launcher import LaunchSpec
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
@@ -46,6 +50,7 @@ from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
+from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -79,7 +84,8 @@ class Daemon:
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. ``started`` is set
+    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``
+    locations that have loaded Dagster have a server for its own client. ``started`` is set
     when clients can connect. ``run`` returns after ``shutdown``.
     """
 
@@ -92,6 +98,7 @@ class Daemon:
         once: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
+        dagster: bool = False,
     ) -> None:
         self._listen = listen
         self._environ = dict(environ)
@@ -118,6 +125,13 @@ class Daemon:
         )
         self._cgroups = Cgroups()
         self.run_limits = RunLimits(self._cgroups)
+        self.orders = Orders(
+            self.fleet,
+            self.state.instance_path,
+            self.run_settings,
+            self.run_limits,
+            self._environ,
+        )
         placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
@@ -127,6 +141,15 @@ class Daemon:
             placer.report,
             self.fleet.changed,
         )
+        self.code_servers: Servers | None = None
+        if dagster:
+            self.code_servers = Servers(
+                lambda: self.state.path,
+                self.runtime_directory.path,
+                Questions(self.runs, placer, self.fleet),
+                self.fleet.changed,
+                self._learned,
+            )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -197,6 +220,8 @@ class Daemon:
                 self._watcher.start()
                 self._workspace.watch(self.files)
             await self._verifier.open()
+            if self.code_servers is not None:
+                await self.code_servers.open()
             await self.fleet.start(await self.store.open(await self.fleet.read()))
             await self.runs.open()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
@@ -264,6 +289,8 @@ class Daemon:
         closing.callback(self._cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
+        if self.code_servers is not None:
+            closing.push_async_callback(self.code_servers.close)
         adopt_orphans()
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
@@ -286,6 +313,7 @@ class Daemon:
             slots,
             liveness,
             uses=_not_watched if self._once else self.packages.add,
+            code_servers=self.code_servers or NO_SERVERS,
         )
         self._verifier = Verifier(self.services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
@@ -366,6 +394,9 @@ class Daemon:
 
     def _packages_changed(self, prefix: Path) -> None:
         self._use.packages_changed(prefix)
+
+    def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
+        self._launcher.learn(launch, report)
 
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way

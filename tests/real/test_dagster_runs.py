@@ -93,12 +93,12 @@ def test_what_cannot_be_run_is_refused_before_anything_is_recorded(
     ]
     if release == OLDEST:
         order = {"job": "nightly", "partition_key": "2024-01-03"}
-        orders.append((order, "partition", "did you mean 2024-01-0"))
+        orders.append((order, "unknown_partition", "did you mean 2024-01-0"))
     else:
-        orders.append(({"job": "regional"}, "partition", "there is eu, us"))
+        orders.append(({"job": "regional"}, "partition", "has 2 partitions, and none was given"))
         orders.append(({"assets": ["rw"]}, "unknown_asset", "did you mean raw?"))
         order = {"assets": ["raw"], "partition_key": "rd"}
-        orders.append((order, "partition", "did you mean red?"))
+        orders.append((order, "unknown_partition", "did you mean red?"))
     asked = [{**order, **here} for order, _kind, _words in orders]
     found = validate(file_of(release), asked, dagster_environment(release))
     for (order, kind, words), refused in zip(orders, found, strict=True):

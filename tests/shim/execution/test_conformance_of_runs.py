@@ -23,7 +23,7 @@ ORDERS: list[dict[str, Any]] = [
     {"job": "regional", "partition_key": "eu", "config": {"config": {"day": "monday"}}},
     {"job": "daily", "partition_key": "2024-02-03"},
     {"job": "with_resources"},
-    {"job": "nightly", "op_selection": ["load+"]},
+    {"job": "nightly", "op_selection": ["load", "publish"]},
     {
         "assets": ["mail", "core/report", "raw"],
         "config": {"ops": {"core/report": {"config": {"factor": 2}}}},
