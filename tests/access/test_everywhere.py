@@ -16,6 +16,18 @@ from supervisor.methods import METHODS, Role, Scope
 
 LISTEN = "tcp://127.0.0.1:*"
 OWN, OTHER = "team-a-jobs", "team-b-jobs"
+SLEEPER = """\
+import time
+from runner_shim import job, op
+
+@op
+def wait():
+    time.sleep(600)
+
+@job
+def sleepy():
+    wait()
+"""
 
 
 @contextlib.asynccontextmanager
@@ -76,9 +88,10 @@ async def test_tokens_and_keys_may_what_their_role_says(everywhere, tmp_path, ru
             mine = ClientKeys.read(tmp_path / f"{role.value}.keys")
             ways = {
                 "token over ipc": connected(ipc, bearer=secret),
-                "token over TCP": connected(tcp, page, bearer=secret),
                 "key": connected(tcp, mine),
             }
+            if role is Role.EDITOR:
+                ways["token over TCP"] = connected(tcp, page, bearer=secret)
             if everywhere:
                 ways["operator with less"] = connected(ipc, role=role.value)
             for way, connecting in ways.items():
@@ -124,6 +137,36 @@ async def test_what_is_not_allowed_and_what_is_not_there_cannot_be_told_apart(tm
                 if not method.scopes & {Scope.CLIENT, Scope.SUPERVISOR}:
                     assert told[0] == told[1], method.name
                     assert "error" in header, method.name
+
+
+async def test_runs_are_found_among_those_that_may_be_seen(tmp_path, runtime):
+    async with two_teams(tmp_path, runtime) as (running, runs):
+        ipc, _ = addresses(running)
+        secret = TokenFile(running.daemon.state.path).add("ci", Role.LAUNCHER, ("team-a-*",), None)
+        async with connected(ipc, bearer=secret) as peer:
+            for name in (runs[OTHER], runs[OTHER][-4:]):
+                header, _ = await peer.ask(METHODS["runs"], {"parent": name})
+                assert header["error"]["code"] == "unknown_run"
+            # Both have this beginning, and one of them is all that there is.
+            header, _ = await peer.ask(METHODS["run"], {"run": runs[OWN][:4]})
+            assert header["result"]["run"] == runs[OWN]
+            header, _ = await peer.ask(METHODS["runs"], {})
+            assert [one["run"] for one in header["result"]["runs"]] == [runs[OWN]]
+
+
+async def test_a_run_says_who_cancelled_it_and_not_who_was_claimed(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"own.py": SLEEPER}, {OWN: {"relative_path": "own.py"}})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        address = running.daemon.runtime_directory.control_address
+        secret = TokenFile(running.daemon.state.path).add("ci", Role.LAUNCHER, ("team-a-*",), None)
+        async with connected(address, bearer=secret) as peer:
+            header, _ = await peer.ask(METHODS["launch"], {"location": OWN, "job": "sleepy"})
+            run = header["result"]["run"]["run"]
+            asked = {"run": run, "now": True, "who": "operator"}
+            await peer.ask(METHODS["cancel_run"], asked)
+            header, _ = await peer.ask(METHODS["run"], {"run": run, "timeout": 60})
+            assert header["result"]["reason"] == "cancelled by token:ci"
 
 
 async def test_an_order_for_all_is_for_all_that_may_be_ordered(tmp_path, runtime):
