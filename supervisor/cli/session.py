@@ -61,9 +61,13 @@ class Session:
         """A client of it."""
         return self.client_of(self.found(order=order, quiet=quiet), timeout)
 
-    @staticmethod
-    def client_of(found: Found, timeout: float = 10.0) -> Client:
-        """A client of ``found``, in the name of the token in ``SUPERVISE_TOKEN`` where there is one."""
+    @property
+    def token(self) -> str | None:
+        """What commands ask in the name of: the token in ``SUPERVISE_TOKEN``, where there is one."""
+        return os.environ.get("SUPERVISE_TOKEN") or None
+
+    def client_of(self, found: Found, timeout: float = 10.0) -> Client:
+        """A client of ``found``."""
         from supervisor.client.client import Client
 
-        return Client(found=found, timeout=timeout, token=os.environ.get("SUPERVISE_TOKEN") or None)
+        return Client(found=found, timeout=timeout, token=self.token)
