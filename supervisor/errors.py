@@ -9,7 +9,9 @@ SupervisorError
 ├── UnknownLocationError    no location of that name (exit status 4)
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
 ├── UnknownRunError         no run of that id (exit status 4)
+├── UnauthenticatedError    the token or key is not known, not valid any more, or missing (exit status 1)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
+│   ├── ForbiddenError      the role of the one who asks does not allow it (exit status 1)
 │   ├── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
 │   ├── UnknownPartitionError  what is to be run has no such partition (exit status 4)
 │   └── NotServedError      the location has no process to run anything (exit status 4)
@@ -33,6 +35,7 @@ __all__ = [
     "AlreadyRunningError",
     "ConfigurationError",
     "ConfigurationProblem",
+    "ForbiddenError",
     "InvalidParameterError",
     "NotRunningError",
     "NotServedError",
@@ -41,6 +44,7 @@ __all__ = [
     "RequestTimeoutError",
     "StartError",
     "SupervisorError",
+    "UnauthenticatedError",
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
@@ -212,6 +216,14 @@ class StartError(_SentenceError):
 
 class RequestError(_SentenceError):
     code = "refused"
+
+
+class ForbiddenError(RequestError):
+    code = "forbidden"
+
+
+class UnauthenticatedError(_SentenceError):
+    code = "unauthenticated"
 
 
 class UnfitOrderError(RequestError):

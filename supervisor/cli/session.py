@@ -6,6 +6,7 @@ Owns the way from the command line's choice to a running supervisor and a client
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,15 @@ class Session:
 
     def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
         """A client of it."""
+        return self.client_of(self.found(order=order, quiet=quiet), timeout)
+
+    @property
+    def token(self) -> str | None:
+        """What commands ask in the name of: the token in ``SUPERVISE_TOKEN``, where there is one."""
+        return os.environ.get("SUPERVISE_TOKEN") or None
+
+    def client_of(self, found: Found, timeout: float = 10.0) -> Client:
+        """A client of ``found``."""
         from supervisor.client.client import Client
 
-        return Client(found=self.found(order=order, quiet=quiet), timeout=timeout)
+        return Client(found=found, timeout=timeout, token=self.token)

@@ -13,11 +13,13 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from supervisor import __version__
-from supervisor.curve_keys import KeyDirectory
+from supervisor.access.access import Access
+from supervisor.conditions import Tell
 from supervisor.dagster.face import Face, Place
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
@@ -54,8 +56,10 @@ from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
-from supervisor.server.rpc import Control, RemoteControl
+from supervisor.server.remote_control import RemoteControl
+from supervisor.server.rpc import Control
 from supervisor.server.sd_notify import Notifier
 from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
@@ -274,8 +278,10 @@ class Daemon:
         )
         routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
+        access = Access(self.state.path, FleetPlaces(self.fleet, self.runs), self._telling)
+        closing.push_async_callback(access.close)
         with starting():
-            control = Control(context, self.runtime_directory.control_address, methods)
+            control = Control(context, self.runtime_directory.control_address, methods, access)
         closing.push_async_callback(control.close)
         controls: list[Control | RemoteControl] = [control]
         kept = Kept(
@@ -287,7 +293,7 @@ class Daemon:
         )
         closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
-            remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
+            remote = RemoteControl(self._listen, methods, access)
             closing.push_async_callback(remote.close)
             controls.append(remote)
         closing.callback(self._cgroups.close)
@@ -432,8 +438,11 @@ class Daemon:
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way
 
+    def _telling(self, key: str) -> Tell:
+        return partial(self._hear, key)
+
     def _hear(self, key: str, text: str | None) -> None:
-        """A condition of the store, from its thread."""
+        """A condition, from a thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
                 self._loop.call_soon_threadsafe(self.fleet.conditions.tell(key), text)

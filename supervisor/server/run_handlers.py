@@ -13,12 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor.errors import RequestError, UnknownRunError
+from supervisor.access.identity import OPERATOR, asker
+from supervisor.errors import RequestError
 from supervisor.runs.ordering import Ordered, again
-from supervisor.runs.ranges import Range, find, orders
+from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
 from supervisor.runs.recovery import from_failure_of
 from supervisor.runs.run import Run
+from supervisor.server.places import named
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
 from supervisor.states import RunState
@@ -48,7 +50,8 @@ class RunHandlers:
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
         location, states, parent = params["location"], set(params["states"]), params["parent"]
-        runs = self._daemon.runs.newest_first()
+        sees = asker().sees
+        runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         found: Sequence[Run | Range]
         if parent is not None:
             found = self._range(parent).runs
@@ -100,13 +103,7 @@ class RunHandlers:
 
     def _named(self, name: str) -> Run | Range:
         """The run or the range of that id; raises ``UnknownRunError``."""
-        try:
-            return self._daemon.runs.get(name)
-        except UnknownRunError:
-            found = find(self._daemon.runs.newest_first(), name)
-            if found is None:
-                raise
-            return found
+        return named(self._daemon.runs, name, asker().sees)
 
     def _range(self, name: str) -> Range:
         found = self._named(name)
@@ -136,8 +133,10 @@ class RunHandlers:
     async def cancel_run(self, params: Mapping[str, Any]) -> Reply:
         """Ask a run to end, or kill it with ``now``; of a range, all that have not ended."""
         run = self._named(params["run"])
+        # Only the operator's clients are believed who they ask for.
+        who = params["who"] or "a client" if asker() is OPERATOR else asker().name
         for one in run.runs if isinstance(run, Range) else (run,):
-            await self._daemon.runs.cancel(one, params["who"] or "a client", now=params["now"])
+            await self._daemon.runs.cancel(one, who, now=params["now"])
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
