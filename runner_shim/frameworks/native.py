@@ -177,7 +177,11 @@ class Native(Adapter):
             keys = list(dict.fromkeys(order.get("assets") or ()))
             assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
             if keys and all(key in assets for key in keys):
-                assets.update((key, _made(assets[key], everything)) for key in keys)
+                for key in keys:
+                    assets[key] = _made(assets[key], everything)
+                    for other in assets[key].sources(assets).values():
+                        if other in assets:
+                            assets[other] = _made(assets[other], everything)
                 return native.of_assets(keys, assets, container.resources, order)
         return None
 

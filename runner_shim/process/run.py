@@ -14,6 +14,7 @@ import threading
 from os import _exit, close, dup2, write
 
 from runner_shim import execution, records, wire
+from runner_shim.execution import interrupts
 from runner_shim.preloading import renewing
 
 __all__ = ["Events", "become"]
@@ -46,7 +47,7 @@ class Events(object):
         if not payload or len(payload) > records.LONGEST:
             payload = wire.pack(dict(value, data=None))
         record = records.framed(payload)
-        with self._turn:
+        with self._turn, interrupts.held_back():
             while record:
                 record = record[write(self._descriptor, record) :]
 
@@ -64,7 +65,7 @@ def become(ends, request, load, module=lambda name: None):
     status = 1
     try:
         _renew(request["order"], request["tokens"]["run"], module)
-        outcome = _outcome(events, request["order"], load)
+        outcome = _outcome(events, request["order"], request["directory"], load)
         events.send({"outcome": outcome})
         status = 0 if outcome["state"] == "success" else 1
     finally:
@@ -83,12 +84,13 @@ def _renew(order, token, module):
     renewing.renew(module)
 
 
-def _outcome(events, order, load):
+def _outcome(events, order, directory, load):
     from runner_shim.loading.load_failure import LoadFailure, from_exception
 
     try:
         loaded = load()
-        return execution.execute(loaded, dict(order, run_id=order["run"]), events)
+        order = dict(order, run_id=order["run"], directory=directory)
+        return execution.execute(loaded, order, events)
     except LoadFailure as failure:
         return {"state": "failure", "failure": failure.as_data()}
     except BaseException as error:  # an interrupt, and sys.exit() in user code

@@ -156,6 +156,7 @@ class RunHandlers:
         order = order_of(params, found[0])
         order["location"], order["generation"] = name, snapshot.generation
         order["instance"] = str(self._daemon.state.instance_path(name))
+        order["storage"] = str(self._daemon.state.values_path(name))
         if serving is not None and serving.alive:  # else its process will refuse it
             answer = await serving.quickly("validate_run", _PATIENCE, order=order)
             if isinstance(answer, Answer) and answer.type == "failed":
