@@ -10,6 +10,7 @@ import sys
 
 from runner_shim import plain_data
 from runner_shim.frameworks.adapter import Adapter
+from runner_shim.imported import standard
 from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception
 
@@ -158,6 +159,13 @@ class Native(Adapter):
                 data["repository"] = container.name
             return data, getattr(thing, "source", None)
         return None
+
+    def rehearse_run(self):
+        """Have imported what every run needs."""
+        for name in ("forked", "running"):
+            __import__("runner_shim.execution." + name)
+        for name in ("heapq", "pickle", "select", "warnings"):
+            standard(name)
 
     def prepare(self, roots, order):
         """What can run an order: jobs and assets of one container."""
