@@ -14,6 +14,7 @@ from benchmarks import (
     limit,
     loop,
     memory,
+    native_runs,
     ready,
     scale,
     snapshot,
@@ -31,6 +32,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "left-out": left_out.measure,
     "scale": scale.measure,
     "loop": loop.measure,
+    "native": native_runs.measure,
     "dagster": against_dagster.measure,
     "chart": chart.measure,
 }
