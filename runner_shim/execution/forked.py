@@ -53,6 +53,7 @@ class _Pool:
         if self._own is not None:
             run.checked.earlier.hand_over(run.checked.steps, self._values, run.record)
         run.store = self._values
+        standard("pickle")  # once, rather than in each process
         self._poll = standard("select").poll()
         self._readable = standard("select").POLLIN
         self._children = []
@@ -114,14 +115,16 @@ class _Pool:
     def _wait(self, seconds):
         longest = _LONGEST_WAIT if self._before else _LOOK
         seconds = longest if seconds is None else min(seconds, longest)
+        some_ended = not self._before
         for descriptor, _event in self._poll.poll(int(seconds * 1000) + 1):
             if descriptor == self._woken:
                 os.read(descriptor, 4096)
+                some_ended = True
             else:
                 child, read = self._by_pipe[descriptor]
                 if read() is False:
                     self._forget(descriptor)
-        for child in list(self._children):
+        for child in list(self._children) if some_ended else ():
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self._ended(child, status)
@@ -347,8 +350,10 @@ class _Sender:
 
 def _fork():
     """Fork as Python does, with the hooks of ``os.register_at_fork``."""
+    if sys.version_info < (3, 12):
+        return os.fork()
     warnings = standard("warnings")
-    with warnings.catch_warnings():  # 3.12 warns of native threads, such as those of a BLAS
+    with warnings.catch_warnings():  # of native threads, such as those of a BLAS
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
