@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    launch,
     left_out,
     limit,
     loop,
@@ -33,6 +34,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "scale": scale.measure,
     "loop": loop.measure,
     "native": native_runs.measure,
+    "launch": launch.measure,
     "dagster": against_dagster.measure,
     "chart": chart.measure,
 }

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 __all__ = ["Comparison", "Machine", "Result", "Unit", "as_json", "as_markdown", "as_text"]
 
-Unit = Literal["s", "MiB", "KiB", "%"]
+Unit = Literal["s", "MiB", "KiB", "%", ""]
 Comparison = Literal["ratio", "difference", "gain", "alone"]
 
 # Undisturbed, the median of a dozen runs is within a tenth of the fastest.
@@ -216,7 +216,7 @@ def _samples(unit: Unit, samples: Sequence[float]) -> str:
     """The median; the spread is told of the comparison, where the machine's noise cancels."""
     median = statistics.median(samples)
     if unit != "s":
-        return f"{median:.2f} {unit}"
+        return f"{median:.2f} {unit}" if unit else f"{median:.0f}"
     return f"{median * 1000:.1f} ms" if median < 1 else f"{median:.2f} s"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .activation import activate
+    from .adding import adding_command
     from .discovery import (
         FoundInterpreter,
         default_interpreter,
@@ -42,6 +43,7 @@ __all__ = [
     "ProgressCallback",
     "Stage",
     "activate",
+    "adding_command",
     "default_interpreter",
     "ensure_overlay",
     "find_command",
@@ -53,6 +55,7 @@ __all__ = [
 # What a client of the supervisor imports takes one plain class of these; the rest is imported when used.
 _HOMES = {
     "activation": ("activate",),
+    "adding": ("adding_command",),
     "discovery": (
         "FoundInterpreter",
         "default_interpreter",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UnfitOrderError,
         UnknownDefinitionError,
         UnknownLocationError,
+        UnknownPartitionError,
         UnknownRunError,
         UnreachableError,
     )
@@ -68,6 +69,7 @@ __all__ = [
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownPartitionError",
     "UnknownRunError",
     "UnreachableError",
     "WorkspaceSpec",
@@ -88,6 +90,7 @@ _HOMES = {
         "UnfitOrderError",
         "UnknownDefinitionError",
         "UnknownLocationError",
+        "UnknownPartitionError",
         "UnknownRunError",
         "UnreachableError",
     ),

@@ -14,12 +14,15 @@ schemas imports it to run.
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
+from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
 from supervisor.states import STATES
 
 # Documents; what is only a part that several begin with is not one.
 __all__ = [
     "Cause",
     "Change",
+    "CodeServer",
+    "CodeServers",
     "Condition",
     "Counts",
     "DefinitionRow",
@@ -173,6 +176,7 @@ class ExceptionData(TypedDict, total=False):
     type: Annotated[str, "its class"]
     message: Annotated[str, "its text"]
     module: Annotated[str, "the module that is missing"]
+    code: Annotated[int | str, "what `sys.exit` was called with"]
     not_installed: Annotated[str, "the library that neither environment nor team provides"]
 
 
@@ -238,18 +242,6 @@ class Orphan(TypedDict):
     command: Annotated[str, "its command line"]
 
 
-class Environment(TypedDict):
-    """What a location runs in: as prepared, or as far as the workspace tells."""
-
-    name: Annotated[str, "as the workspace names it, or what stands for a name"]
-    python: Annotated[str, "the version; empty until it is known"]
-    executable: Annotated[str, "the interpreter; empty until it is known"]
-    prefix: Annotated[str, "its `sys.prefix`; empty until it is known"]
-    managed: Annotated[bool, "true for a virtualenv that we make"]
-    requirements_file: Annotated[str | None, "what it is made from"]
-    project: Annotated[str | None, "what it is made from"]
-
-
 class Verification(TypedDict):
     """Whether a fresh process loads what was loaded forked."""
 
@@ -282,6 +274,29 @@ class Log(TypedDict):
     tail: NotRequired[Annotated[list[LogLine], "the last lines; only of one location"]]
 
 
+class CodeServer(TypedDict):
+    """A framework's own server beside a generation."""
+
+    generation: Annotated[Count, "whose code it serves"]
+    state: Annotated[
+        str,
+        "`starting`, `serving`, `backoff`, `crashed`, `failed`, or `retiring` beside a newer one",
+    ]
+    reason: Annotated[str, "one sentence; may be empty"]
+    since: Annotated[float, "of that state"]
+    pid: Annotated[int | None, "its process, while there is one"]
+    fresh_because: Annotated[str | None, "why it was not forked from the location's process"]
+    restarts: Annotated[Count, "how often another one was started in its place"]
+
+
+class CodeServers(TypedDict):
+    """The servers of a location that its framework's own clients use."""
+
+    socket: Annotated[str, "where clients find the one that serves; stays the same"]
+    servers: Annotated[list[CodeServer], "the newest first"]
+    runs: Annotated[dict[str, Count], "launched through one and not ended, by generation"]
+
+
 class Configured(TypedDict):
     """A location as the workspace has it."""
 
@@ -311,6 +326,7 @@ class LocationStatus(Configured):
     strays: Annotated[list[Orphan], "what left the session of its process, and lives"]
     environment: Annotated[Environment | None, "null for what is served elsewhere"]
     verification: Annotated[Verification | None, "of the fork; null for what is served elsewhere"]
+    code_servers: Annotated[CodeServers | None, "null where none are wanted"]
     warnings: Annotated[list[LoadWarning], "of what is served"]
     conditions: Annotated[list[Condition], "what is not as it should be"]
     log: Annotated[Log | None, "null for what is served elsewhere"]
@@ -369,6 +385,7 @@ class Report(TypedDict):
     module: NotRequired[Annotated[str, "as imported"]]
     attribute: NotRequired[Annotated[str, "what was found, where it has a name"]]
     files: NotRequired[Annotated[list[str], "the team's files that were imported"]]
+    folders: NotRequired[Annotated[list[str], "the team's directories that its code listed"]]
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]
@@ -431,26 +448,6 @@ class History(TypedDict):
     location: Annotated[str, "whose they are"]
     serving: Annotated[Count | None, "the one that clients get"]
     generations: Annotated[list[Generation], "oldest first"]
-
-
-class Package(TypedDict):
-    """An installed distribution."""
-
-    name: Annotated[str, "normalized"]
-    version: Annotated[str, "may be empty"]
-
-
-class EnvironmentRow(Environment):
-    """An environment in use."""
-
-    locations: Annotated[list[str], "what runs in it"]
-    packages: Annotated[list[Package] | None, "by name; null until it is prepared"]
-
-
-class EnvironmentRows(TypedDict):
-    """The environments in use."""
-
-    environments: Annotated[list[EnvironmentRow], "each once"]
 
 
 class Stacks(TypedDict):

@@ -10,7 +10,8 @@ SupervisorError
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
 ├── UnknownRunError         no run of that id (exit status 4)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
-│   └── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
+│   ├── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
+│   └── UnknownPartitionError  what is to be run has no such partition (exit status 4)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -41,6 +42,7 @@ __all__ = [
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
+    "UnknownPartitionError",
     "UnknownRunError",
     "UnreachableError",
 ]
@@ -213,6 +215,11 @@ class RequestError(_SentenceError):
 class UnfitOrderError(RequestError):
     exit_status = 2
     code = "unfit_order"
+
+
+class UnknownPartitionError(RequestError):
+    exit_status = 4
+    code = "unknown_partition"
 
 
 class RequestTimeoutError(_SentenceError):

@@ -327,16 +327,26 @@ _ALL = (
     ),
     Method(
         "launch",
-        "Run a job of what a location serves; what cannot be run is refused before anything starts.",
+        "Run a job or assets of what a location serves; what cannot be run is refused before anything "
+        "starts.",
         Role.LAUNCHER,
         "Launched",
         (
             _LOCATION,
-            _text("job", "the job", required=True),
+            _text("job", "the job; or `assets`"),
+            _text("assets", "a selection of assets, as `report,+raw,group:finance`"),
             _text("repository", "its repository, where several have the job"),
             _map("config", "the configuration of the run", {}),
             _map("tags", "tags of the run", _SENDABLE),
-            _text("op_selection", "only these ops, as `load,+clean*`"),
+            _text("op_selection", "only these ops of the job, as `load,+clean`"),
+            _text("partition", "the key of a partition"),
+            _text("partition_range", "a run for each partition from `FIRST..LAST`"),
+            _text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
+            _map(
+                "limits",
+                "limits of the run alone: memory (bytes), cpu, processes, open_files",
+                {"type": "number"},
+            ),
             _seconds("timeout", "end it after this time"),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),
@@ -346,11 +356,12 @@ _ALL = (
     ),
     Method(
         "runs",
-        "The newest runs.",
+        "The newest runs; a range of partitions is one row.",
         Role.VIEWER,
         "RunRows",
         (
             _OF_LOCATION,
+            _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
                 "only runs in these states; none means all",

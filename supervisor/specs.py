@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envs import EnvironmentRequest
+from supervisor.run_settings import RunSettings
 
 __all__ = [
     "STATE_DIRECTORY",
@@ -87,8 +88,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec(EnvironmentRequest):
-    """The Python environment a location is loaded in, and where the workspace file asks for it."""
+    """The Python environment a location is loaded in, and where the workspace file asks for it.
 
+    ``lacks`` is the virtualenv that its project should have and has not: the default interpreter stands
+    in for it.
+    """
+
+    lacks: Path | None = None
     origin: SourcePosition | None = field(default=None, compare=False)
 
 
@@ -158,7 +164,8 @@ class LocationSpec:
     ``preload`` names the modules of the forkserver; None: those that locations import. ``verify``:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
-    ``history`` is how many generations are kept on disk. ``metadata`` is shown to people, never
+    ``history`` is how many generations are kept on disk. ``runs`` are its own settings of runs, which lie
+    over those of the workspace. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages.
     """
@@ -179,6 +186,7 @@ class LocationSpec:
     start_method: StartMethod = StartMethod.AUTO
     preload: tuple[str, ...] | None = None
     verify: bool = True
+    runs: RunSettings = field(default_factory=RunSettings)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)
@@ -196,8 +204,10 @@ class WorkspaceSpec:
     ``title`` names it for people (its file names). ``directory`` is where relative paths of an
     ad-hoc workspace start and where ``.supervise`` lies. ``files`` are all files that were read
     (workspace files, env files, pyproject files): a change in one means reading them again.
+    ``awaited`` are files that are not there, or may not be: the same, and their appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
-    ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept).
+    ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
+    settings of runs; None where a broken file leaves them unknown.
     """
 
     title: str
@@ -205,8 +215,10 @@ class WorkspaceSpec:
     directory: Path
     locations: tuple[LocationSpec, ...]
     files: tuple[Path, ...] = ()
+    awaited: tuple[Path, ...] = ()
     environments: tuple[EnvironmentSpec, ...] = ()
     warnings: tuple[str, ...] = ()
+    runs: RunSettings | None = field(default_factory=RunSettings)
 
     @property
     def state_directory(self) -> Path:

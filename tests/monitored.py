@@ -57,13 +57,13 @@ class Loaded:
             "grace": 5.0, "timeout": None, "notify": str(self.folder / "nobody"), **more,
         }  # fmt: skip
         journal.create(order)
-        token = orphans.token_of("\0monitor", name)
+        token, run = orphans.token_of("\0monitor", name), orphans.token_of("team", name)
         request = {
             "order": order,
             "directory": str(journal.path),
             "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), f"team {name}"],
-            "environ": {"SUPERVISE_PROCESS": token, "WS_TEST_TOKENER": self.marker},
-            "tokens": {"monitor": token, "run": orphans.token_of("team", name)},
+            "environ": {"SUPERVISE_PROCESS": token, "WS_TEST_MARKER": self.marker},
+            "tokens": {"monitor": token, "run": run, "mark": orphans.mark_of(run)},
         }
         return journal, request
 
@@ -93,8 +93,8 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def loaded(folder: Path, module: str) -> Iterator[Loaded]:
-    """A process that has loaded ``module``; all that comes from it is killed at the end."""
+def loaded(folder: Path, module: str, python: str | None = None) -> Iterator[Loaded]:
+    """A process (of ``python``) that has loaded ``module``; all that comes from it is killed at the end."""
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     (folder / "team.py").write_text(module)
     target = {
@@ -105,10 +105,10 @@ def loaded(folder: Path, module: str) -> Iterator[Loaded]:
     }
     marker = str(folder)
     with subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "start_run.py"), str(ROOT), json.dumps(target)],
+        [python or sys.executable, str(PROGRAMS / "start_run.py"), str(ROOT), json.dumps(target)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "SUPERVISE_PROCESS": orphans.NO_TOKEN, "WS_TEST_TOKENER": marker},
+        env={**os.environ, "SUPERVISE_PROCESS": orphans.NO_TOKEN, "WS_TEST_MARKER": marker},
     ) as process:
         one = Loaded(folder, process, marker)
         try:

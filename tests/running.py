@@ -48,10 +48,17 @@ def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, 
 
 
 def execute(
-    target: Path, orders: list[dict[str, Any]], python: str | Path | None = None
+    target: Path,
+    orders: list[dict[str, Any]],
+    python: str | Path | None = None,
+    *,
+    forked: bool = False,
 ) -> list[dict[str, Any]]:
-    """For each order ``{"events", "outcome"}``, or ``{"events", "refused"}`` where it is refused."""
-    found: list[dict[str, Any]] = _ask(target, orders, python)[0]
+    """For each order ``{"events", "outcome"}``, or ``{"events", "refused"}`` where it is refused.
+
+    All in one process, or each ``forked`` from one that has checked it.
+    """
+    found: list[dict[str, Any]] = _ask(target, orders, python, forked=forked)[0]
     return found
 
 

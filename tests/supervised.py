@@ -265,9 +265,10 @@ async def supervising(
         await asyncio.wait_for(run, DEADLINE)
 
 
-async def reloaded(running: Supervised, name: str, key: str) -> None:
-    """Wait until a location is ready with the one definition ``key``."""
-    await running.until(lambda: running.definitions(name) == [key], f"{name} serves {key}", 25)
+async def reloaded(running: Supervised, name: str, *keys: str) -> None:
+    """Wait until a location is ready with the definitions ``keys``, sorted, and no others."""
+    wanted = list(keys)
+    await running.until(lambda: running.definitions(name) == wanted, f"{name} serves {keys}", 25)
     await running.ready(name)
 
 

@@ -27,6 +27,7 @@ FOLDERS = (
     "presentation",
     "client",
     "server",
+    "dagster",
     "runs",
     "access",
     "fleet",
@@ -38,7 +39,7 @@ FOLDERS = (
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.
-BEHIND_THE_SOCKET = ("server", "runs", "fleet", "locations", "watching", "processes")
+BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
 RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
 
 SHIM_FOLDERS = {
@@ -53,6 +54,7 @@ SHIM_FOLDERS = {
 
 # What decides without an operating system, an event loop or a clock of its own.
 PURE = (
+    "supervisor.dagster.sockets",
     "supervisor.fleet.merge",
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",
@@ -177,6 +179,8 @@ def test_the_shim_needs_nothing_but_zmq_and_msgpack(name):
     allowed = {"runner_shim.process.channel": {"zmq"}, "runner_shim.wire": {"msgpack"}}
     parts = name.split(".")  # a framework's folder may import the framework
     frameworks = set(parts[2:3]) if parts[1:2] == ["frameworks"] and len(parts) > 3 else set()
+    if name == "runner_shim.frameworks.dagster.server":
+        frameworks.add("grpc")  # which its server is made with
     for other in imported(MODULES[name]):
         top = other.partition(".")[0]
         if top in standard_names() or top == "runner_shim":

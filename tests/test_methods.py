@@ -7,7 +7,8 @@ import inspect
 import pytest
 
 from supervisor import AsyncClient, Client, documents, run_documents
-from supervisor.client import operations
+from supervisor.client import operations, run_operations
+from supervisor.client.runs import AsyncRun, Run
 from supervisor.errors import InvalidParameterError
 from supervisor.methods import METHODS, Role
 
@@ -49,15 +50,28 @@ def test_what_is_not_declared_is_refused():
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_both_clients_have_every_operation_as_it_is_declared(kind):
-    names = [one for one in operations.__all__ if inspect.isfunction(getattr(operations, one))]
+    names = _functions(operations)
+    of_runs = {"launch", "preview", "runs", "run", "retry"}
     asked = {"list" if one == "definitions" else one for one in names} - {"order", "call_method"}
-    # What one command alone asks for has no method of its own in the clients; runs are handles.
+    # What one command alone asks for has no method of its own in the clients.
     assert set(METHODS) - asked == {
         *("stacks", "launch", "runs", "run", "follow_run", "cancel_run", "retry_run")
     }
     assert not asked - set(METHODS)
     for name in names:
-        operation, method = getattr(operations, name), getattr(kind, name)
-        assert method.__doc__ == operation.__doc__
-        parameters = list(inspect.signature(method).parameters.values())[1:]
-        assert parameters == list(inspect.signature(operation).parameters.values())
+        _declared(getattr(operations, name), getattr(kind, name))
+    for name in of_runs:
+        _declared(getattr(run_operations, name), getattr(kind, name))
+    for name in _functions(run_operations) - of_runs:
+        handle = Run if kind is Client else AsyncRun
+        _declared(getattr(run_operations, name), getattr(handle, name), without=1)
+
+
+def _functions(module):
+    return {one for one in module.__all__ if inspect.isfunction(getattr(module, one))}
+
+
+def _declared(operation, method, without=0):
+    assert method.__doc__ == operation.__doc__
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    assert parameters == list(inspect.signature(operation).parameters.values())[without:]

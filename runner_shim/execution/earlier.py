@@ -1,7 +1,8 @@
 """What a run leaves for a retry from its failure: which steps have succeeded, and their values.
 
 Owns the file ``steps`` in a run's directory, and which steps a retry has left to do. The order of such
-a retry has ``from_failure``: ``{"run": id, "directory": that run's}``. Values lie beside, in ``values/``
+a retry has ``from_failure``: ``{"run": id, "directory": that run's}``, and ``succeeded``, the steps of
+which its events say so: the file knows more, also of a run with too many events. Values lie beside, in ``values/``
 (``values.StepValues``): each run keeps those that its failed and skipped steps take.
 """
 
@@ -64,6 +65,9 @@ class Earlier:
         if given:
             self._run = given["run"]
             self.values = values_of(given["directory"])
+            self.outputs.update(
+                (key, None) for key in given.get("succeeded") or ()
+            )  # not known yet
             self._read(os.path.join(given["directory"], _FILE))
 
     def _read(self, path):
@@ -80,6 +84,10 @@ class Earlier:
         """The steps that have not succeeded. Raises Refusal when there are none, or values are missing."""
         if self._run is None:
             return steps
+        for step in steps:
+            if self.outputs.get(step.key, ()) is None:
+                self.outputs[step.key] = list(step.outputs)
+        self.outputs = {key: one for key, one in self.outputs.items() if one is not None}
         left = [step for step in steps if step.key not in self.outputs]
         if not left:
             raise Refusal(

@@ -7,7 +7,6 @@ left. Refuses, with one sentence, what a run cannot do. Runs nothing.
 from runner_shim.definitions.graph import GraphDefinition
 from runner_shim.definitions.plan import GraphInput, NodeOutput, Several
 from runner_shim.execution.refusal import Refusal, not_supported
-from runner_shim.execution.selection import select
 from runner_shim.loading.load_failure import near
 
 __all__ = [
@@ -157,16 +156,19 @@ def not_async(function, what, place):
         )
 
 
-def only(steps, clauses, what):
-    """The steps that a selection leaves. Raises Refusal ``unknown_op``."""
-    selected, unknown = select(clauses, {step.key: step.waits for step in steps})
+def only(steps, names, what):
+    """The steps of these names; a graph's name means all that is in it. Raises Refusal ``unknown_op``."""
+    within = {
+        name: [s.key for s in steps if (s.key + ".").startswith(name + ".")] for name in names
+    }
+    unknown = [name for name in names if not within[name]]
     if unknown:
-        names = [step.key for step in steps]
         raise Refusal(
             "unknown_op",
             "%s has no op named %s" % (what, ", ".join(repr(name) for name in unknown[:10])),
-            hint=near(unknown[0], names),
+            hint=near(unknown[0], [step.key for step in steps]),
         )
+    selected = {key for keys in within.values() for key in keys}
     kept = [step for step in steps if step.key in selected]
     for step in kept:
         for name, source in list(step.sources.items()):

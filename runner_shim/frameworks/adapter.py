@@ -14,6 +14,8 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     collect, files      what was found, as data; once a load
     describe            one definition, at any time later
     prepare, tick       optional: doing something with what was found
+    report              optional: how a run ended, in a process that has loaded nothing
+      serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
 Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
@@ -153,9 +155,28 @@ class Adapter(object):
     nothing of that name is among the roots; raises LoadFailure for an order that cannot be run, and
     nothing of it was. What is returned has ``run(emit)``, called once, in the process of the run:
     ``emit(event)`` takes a plain dict with ``type``, ``step`` (a name or None), ``time`` (seconds
-    since 1970), ``message`` and ``data`` (plain or None), and may block. ``run`` returns
+    since 1970), ``message`` and ``data`` (plain or None), and may block. Where ``emit`` has a method
+    ``recorded(name)``, it is told the adapter's name once the framework's own records know of the run,
+    so that they can be told of its end (``report``). ``run`` returns
     ``{"state": "success" | "failure", "failure": data or None}``; the data is a LoadFailure's
-    ``as_data()``.
+    ``as_data()``. Where it has ``rehearse()``, that is called in the process that the run is forked
+    from: it opens what all runs of this order need, leaves no descriptor, and raises nothing.
+    """
+
+    report = None
+    """``report(order, state, reason)`` tells the framework's own records how a run has ended.
+
+    Asked where the run could not say so itself: it was killed, or is lost. ``order`` is as for
+    ``prepare``; ``state`` is ``cancelled``, ``failure``, ``timed_out`` or ``lost``, ``reason`` a sentence.
+    It is asked in a short process of the team's environment, in the target's working directory; nothing
+    is loaded there, and the framework is not imported yet. A run that its records do not know, or know
+    to have ended, is left alone. Returns None; raises whatever the framework raises: it is asked again.
+    """
+
+    partition_keys = None
+    """``partition_keys(roots, order)``: all partition keys of the order's job or assets, in order.
+
+    [] for what has no partitions, None when nothing of that name is among the roots.
     """
 
     tick = None
@@ -164,4 +185,32 @@ class Adapter(object):
     ``order`` is a plain dict: ``name``, and where given ``repository``, ``time`` (seconds since 1970),
     ``cursor``, ``last_run_key``. Returns ``{"requests": [{"job" or "assets", "run_key", "config",
     "tags", "partition"}, ...], "skipped": str or None, "cursor": str or None}``.
+    """
+
+    # --- a server of the framework's own: None where it has none
+
+    def prepare_server(self):
+        """Import what the server is made of, in the process that it is forked from. Raises nothing."""
+
+    def warm_server(self):
+        """Do there once what the server's calls and runs do first, once there is time. Raises nothing."""
+
+    serve = None
+    """``serve(order, line)`` is the framework's own server for what was loaded, until it ends.
+
+    Called in the server's own process, in the main thread. ``order`` is a plain dict: ``socket`` (the
+    path to serve at), ``server_id``, ``location`` and ``target`` (as ``loading.target.load`` was given
+    it). ``line`` is a ``runner_shim.process.code_server.Line``: ``line.say("up")`` once it serves;
+    ``line.ask("run", descriptors, run=…, job=…)`` hands a process over to be a run (execution/handing.py);
+    ``line.listen`` tells when to ``retire``, and of each ``ping`` that ``pong`` answers. Returns the
+    exit status. Raises LoadFailure where this release has no such server.
+    """
+
+    proceed = None
+    """``proceed(order, emit, copy, be)`` runs what a server handed over, to its end.
+
+    Called in the run's process. ``be()`` is the process that was handed over. ``copy()``, called before it
+    and before there are threads, makes the copy of this process that the processes of steps are forked
+    from, and returns the ``hand`` of an ``execution.handing.Context``. ``emit`` and the outcome are those
+    of ``prepare``.
     """

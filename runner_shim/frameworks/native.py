@@ -171,27 +171,49 @@ class Native(Adapter):
         """What can run an order: jobs and assets of one container."""
         from runner_shim.execution import native
 
-        for container in roots.containers:
-            wanted = order.get("repository")
-            if wanted is not None and (not roots.named or container.name != wanted):
-                continue
-            everything = _everything(container, [])
-            if order.get("job"):
-                job = everything.get(("job", order["job"]))
-                if job is not None:
-                    job = _made(job, everything)
-                    return native.of_job(job, container.resources, order)
-                continue
-            keys = list(dict.fromkeys(order.get("assets") or ()))
-            assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
-            if keys and all(key in assets for key in keys):
-                for key in keys:
-                    assets[key] = _made(assets[key], everything)
-                    for other in assets[key].sources(assets).values():
-                        if other in assets:
-                            assets[other] = _made(assets[other], everything)
-                return native.of_assets(keys, assets, container.resources, order)
+        for container, job, assets in _wanted(roots, order):
+            if job is not None:
+                return native.of_job(job, container.resources, order)
+            return native.of_assets(_keys(order), assets, container.resources, order)
         return None
+
+    def partition_keys(self, roots, order):
+        """All partition keys of what an order names."""
+        from runner_shim.execution import partitions
+
+        for _container, job, assets in _wanted(roots, order):
+            things = [job] if job is not None else [assets[key] for key in _keys(order)]
+            return partitions.keys_of(
+                [("%s %s" % (one.KIND, one.name), one.partitions_def) for one in things]
+            )
+        return None
+
+
+def _keys(order):
+    return list(dict.fromkeys(order.get("assets") or ()))
+
+
+def _wanted(roots, order):
+    """(container, job or None, assets by name) of each container that has what an order names."""
+    for container in roots.containers:
+        wanted = order.get("repository")
+        if wanted is not None and (not roots.named or container.name != wanted):
+            continue
+        everything = _everything(container, [])
+        if order.get("job"):
+            job = everything.get(("job", order["job"]))
+            if job is not None:
+                yield container, _made(job, everything), {}
+            continue
+        keys = _keys(order)
+        assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
+        if keys and all(key in assets for key in keys):
+            for key in keys:
+                assets[key] = _made(assets[key], everything)
+                for other in assets[key].sources(assets).values():
+                    if other in assets:
+                        assets[other] = _made(assets[other], everything)
+            yield container, None, assets
 
 
 def _classes():

@@ -17,6 +17,7 @@ __all__ = [
     "missing_module",
     "relative_import_hint",
     "syntax_hint",
+    "unset_variable_hint",
 ]
 
 
@@ -147,6 +148,24 @@ def circular_import_hint(text, filename):
         stem = os.path.splitext(os.path.basename(filename))[0]
         if "from '%s'" % stem in text:
             return "%s.py imports itself: rename it if it hides a library" % stem
+    return None
+
+
+def unset_variable_hint(errors):
+    """A remedy for a KeyError out of ``os.environ`` among the errors, or None."""
+    kind = type(os.environ)
+    getters = (kind.__getitem__.__code__, kind.__delitem__.__code__)
+    for error in errors:
+        step = error.__traceback__ if isinstance(error, KeyError) else None
+        while step is not None and step.tb_next is not None:
+            step = step.tb_next
+        if step is not None and step.tb_frame.f_code in getters:
+            name = error.args[0] if error.args else ""
+            name = plain_data.text(os.fsdecode(name) if isinstance(name, bytes) else str(name), 300)
+            return (
+                "the environment variable %s is not set: set it in the location's env or env_file, "
+                "or in a .env beside the workspace" % name
+            )
     return None
 
 

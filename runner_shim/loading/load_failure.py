@@ -142,6 +142,10 @@ def from_exception(error, target):
             file=where and where[0],
             line=where and where[1],
         )
+    if failure.hint is None:
+        from runner_shim.loading.hints import unset_variable_hint
+
+        failure.hint = unset_variable_hint(_chain(error))
     error.__traceback__ = _without_our_head(error.__traceback__)
     return failure
 

@@ -2,9 +2,10 @@
 
 Owns what happens between the order and the first line of the run, in this order: fork twice (so the
 supervisor becomes the monitor's parent, and a team's ``os.wait`` takes nothing of it), a session, the
-journal opened and locked, ``begun`` written and on disk, the run forked, every descriptor but the
-monitor's own closed, and the supervisor's interpreter executed on ``supervisor/runs/monitor.py``, which
-keeps the process id, the children, the lock and the pipes.
+shim's control groups left, the journal opened and locked, ``begun`` written and on disk, the run forked
+and put under its limits, every descriptor but the monitor's own closed, and the supervisor's interpreter
+executed on ``supervisor/runs/monitor.py``, which keeps the process id, the children, the lock and the
+pipes.
 
 Between the fork and the exec nothing of the team's may be called. So everything is bound when this
 module is imported, which is before the team's import; nothing is imported then; the garbage collector
@@ -31,13 +32,16 @@ from os import (
     O_RDONLY,
     O_RDWR,
     O_WRONLY,
+    PRIO_PROCESS,
     _exit,
     close,
     dup2,
     execve,
     fsync,
+    ftruncate,
     getpgrp,
     getpid,
+    getpriority,
     listdir,
     lseek,
     open,
@@ -45,8 +49,10 @@ from os import (
     posix_fallocate,
     read,
     set_inheritable,
+    setpriority,
     setsid,
     stat,
+    unlink,
     waitpid,
     write,
 )
@@ -54,11 +60,12 @@ from time import time
 
 from runner_shim import records, wire
 
-__all__ = ["Ends", "available", "start"]
+__all__ = ["Ends", "available", "fork", "start"]
 
 _TOKEN = b"SUPERVISE_PROCESS="
 _F_SETSIG = 10  # see lifeline
 _PR_SET_CHILD_SUBREAPER = 36
+_RLIMIT_RTTIME = 15
 # Those between are the C library's own.
 _ALL_SIGNALS = frozenset(range(1, NSIG)) - {32, 33}
 _ROOM = 64 * 1024  # FINAL_ROOM in supervisor/runs/monitor.py
@@ -113,12 +120,15 @@ def _monitor(request, private, become):
         trouble = open("trouble", O_WRONLY | O_CREAT | O_APPEND, 0o600, dir_fd=directory)
         spare = _Spare()
         _take_token(request["tokens"]["monitor"])
+        limits = request.get("limits") or {}
+        # An end of the shim at its limit must not be the monitor's, nor the monitor count as the shim's.
+        _enter(limits.get("outside") or ())
         lock = open("monitor.lock", O_RDWR | O_CREAT, 0o600, dir_fd=directory)
-        if not _take_on(directory, lock):
+        if not _take_on(directory, lock, limits):
             _exit(0)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
-        pid = _fork_run()
+        pid = _fork_run(lambda: _limit(limits, request["tokens"]["mark"], pipes[2][1]))
         if pid == 0:
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
             ours = [pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
@@ -130,7 +140,8 @@ def _monitor(request, private, become):
             pthread_sigmask(SIG_SETMASK, mask)
             become(Ends(*theirs))
             _exit(_FAILED)
-        keep = [directory, lock, pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
+        reporter = _put_by(directory, request.get("reporter") or "")
+        keep = [directory, lock, pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1], reporter]
         null = open(os.devnull, O_RDWR)
         dup2(null, 0)
         dup2(null, 1)
@@ -164,7 +175,7 @@ class _Spare(object):
             self.taken.append(one)
 
 
-def _take_on(directory, lock):
+def _take_on(directory, lock, limits):
     """Be the one monitor of the run; False when it has, or had, another."""
     try:
         lockf(lock, LOCK_EX | LOCK_NB)
@@ -185,7 +196,7 @@ def _take_on(directory, lock):
     except OSError:
         pass  # a file system that cannot: the end must find room then
     close(room)
-    write(begun, records.framed(wire.pack({"pid": getpid(), "time": time()})))
+    write(begun, records.framed(wire.pack({"pid": getpid(), "time": time(), "limits": limits})))
     fsync(begun)
     close(begun)
     fsync(directory)
@@ -204,6 +215,47 @@ def _begin_run(token, line):
     except OSError:
         pass  # the writing end is open
     _take_token(token)
+
+
+def _put_by(directory, text):
+    """A file without a name that holds ``text``: it may be secret."""
+    one = open("reporter", O_RDWR | O_CREAT | O_EXCL, 0o600, dir_fd=directory)
+    unlink("reporter", dir_fd=directory)
+    data = text.encode("utf-8")
+    try:
+        while data:
+            data = data[write(one, data) :]
+    except OSError:
+        ftruncate(one, 0)  # a full disk: the supervisor has to do it
+    return one
+
+
+def _enter(groups):
+    """Have this process in these control groups (directories)."""
+    for group in groups:
+        one = open(group + "/cgroup.procs", O_WRONLY)
+        write(one, b"0")  # the one that writes
+        close(one)
+
+
+def _limit(limits, mark, errors):
+    """Set mark and limits of the run, this process, before anything of the team's runs in it.
+
+    Without them it does not run: it ends, and says why in its ``errors``.
+    """
+    _bear(mark)
+    try:
+        _enter(limits.get("groups") or ())
+        for which, soft, hard in limits.get("rlimits") or ():
+            most = _getrlimit(which)[1]
+            if hard < 0 or 0 <= most < hard:
+                hard = most
+            _setrlimit(which, (min(soft, hard) if hard >= 0 else soft, hard))
+        if limits.get("nice") is not None and limits["nice"] > getpriority(PRIO_PROCESS, 0):
+            setpriority(PRIO_PROCESS, 0, limits["nice"])
+    except BaseException as error:
+        write(errors, ("its limits cannot be set: %s\n" % error).encode("utf-8", "replace"))
+        _exit(_FAILED)
 
 
 def _close(descriptor):
@@ -264,19 +316,34 @@ def _take_token(token):
         pass
 
 
+def _bear(mark):
+    """Have ``mark`` (supervisor/processes/orphans.py) as what it is: a limit that limits nothing."""
+    try:
+        _setrlimit(_RLIMIT_RTTIME, (mark, _getrlimit(_RLIMIT_RTTIME)[1]))
+    except (OSError, ValueError, TypeError):
+        pass  # there is no such limit, or a lower one
+
+
 # The C library's fork, without what Python and the team do before and after one.
+
+
+def _unseen(name):
+    """A module of the interpreter, or None; user code does not see that it is loaded."""
+    there = name in sys.modules
+    try:
+        return __import__(name)
+    except ImportError:
+        return None
+    finally:
+        if not there:
+            sys.modules.pop(name, None)
 
 
 def _bind():
     """``{name: function of the C library}``, or {} where there is no ``_ctypes``."""
-    there = sys.modules.get("_ctypes")
-    try:
-        import _ctypes
-    except ImportError:
+    _ctypes = _unseen("_ctypes")
+    if _ctypes is None:
         return {}
-    finally:
-        if there is None:  # user code must not see that it is loaded
-            sys.modules.pop("_ctypes", None)
     library = _ctypes.dlopen(None, 2)
 
     class Function(_ctypes.CFuncPtr):
@@ -306,14 +373,27 @@ def _fork():
     return pid
 
 
-def _fork_run():
-    """Fork a child that goes on with Python, with the team's hooks for that."""
+def fork():
+    """Fork a child of this process that goes on with Python: its id, or 0 in the child."""
+    return _fork_run(_nothing)
+
+
+def _nothing():
+    pass
+
+
+def _fork_run(first):
+    """Fork a child that does ``first`` and goes on with Python, with the team's hooks for that."""
     after = _LIBRARY.get("PyOS_AfterFork_Child") or _LIBRARY.get("PyOS_AfterFork")
     if "fork" not in _LIBRARY or after is None:
-        return _python_fork()
+        pid = _python_fork()
+        if pid == 0:
+            first()
+        return pid
     acquire_lock()  # as Python does; the child gives it back
     pid = _fork()
     if pid == 0:
+        first()
         after()
     else:
         release_lock()
@@ -329,4 +409,9 @@ def _python_fork(_fork=os.fork):
 
 
 _LIBRARY = _bind()
+_resource = _unseen("resource")
+_getrlimit, _setrlimit = (
+    getattr(_resource, "getrlimit", None),
+    getattr(_resource, "setrlimit", None),
+)
 _PLACE = _place_of_token()

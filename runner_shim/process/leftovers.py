@@ -76,18 +76,18 @@ def from_the_start(found, numbers):
     return ""
 
 
-def of_a_load(private):
+def of_a_load(private, children=frozenset()):
     """What of the kinds is there in a shim that has loaded its target, in words, or "".
 
     A run cannot be forked from it then. ``private`` are the shim's own descriptors and threads, as
-    ``descriptors_and_threads`` gave them before the load. Files that are open are shared with a run, and
-    do no harm: logs, for the most part.
+    ``descriptors_and_threads`` gave them before the load, ``children`` the shim's own processes. Files
+    that are open are shared with a run, and do no harm: logs, for the most part.
     """
     own, own_threads = private
     found = {
         "threads": python_threads(),
         "native threads": native_threads(own_threads),
-        "processes": _processes(),
+        "processes": _processes(children),
         "descriptors": [
             target
             for number, target in _descriptors().items()
@@ -151,12 +151,26 @@ def find(before=None, native=0):
     }
 
 
-def _processes():
+def _processes(known=frozenset()):
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return []
+    if known:
+        try:
+            if _children() <= known:
+                return []
+        except OSError:  # a kernel that does not list them
+            return []
     return ["a process"]
+
+
+def _children():
+    found = set()
+    for task in os.listdir("/proc/self/task"):
+        with open("/proc/self/task/%s/children" % task) as file:
+            found.update(int(pid) for pid in file.read().split())
+    return found
 
 
 def _descriptors():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from supervisor.cli.options import LISTEN, beside_option, selecting
+from supervisor.cli.options import DAGSTER, LISTEN, beside_option, selecting
 from supervisor.cli.session import Session
 
 if TYPE_CHECKING:
@@ -125,9 +125,10 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 @selecting
 @beside_option
 @LISTEN
+@DAGSTER
 @click.pass_context
 def supervise(
-    ctx: click.Context, session: Session, web: Beside | None, listen: str | None
+    ctx: click.Context, session: Session, web: Beside | None, listen: str | None, dagster: bool
 ) -> int | None:
     """Supervise code locations, each in its own environment and interpreter.
 
@@ -138,4 +139,4 @@ def supervise(
         return None
     from supervisor.cli.run import run_workspace
 
-    return run_workspace(session, web, listen)
+    return run_workspace(session, web, listen, dagster=dagster)

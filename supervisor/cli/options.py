@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = [
+    "DAGSTER",
     "GENERATION",
     "LISTEN",
     "LOCATION",
@@ -197,6 +198,12 @@ def beside_option(function: F) -> F:
         command = option(command)
     return _like(function, command)
 
+
+DAGSTER = click.option(
+    "--dagster",
+    is_flag=True,
+    help="Have a server for Dagster's own page and daemon beside each location of Dagster's.",
+)
 
 LISTEN = click.option(
     "--listen",

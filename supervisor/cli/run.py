@@ -25,7 +25,7 @@ import click
 
 from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
-from supervisor.cli.options import LISTEN, beside_option, selecting
+from supervisor.cli.options import DAGSTER, LISTEN, beside_option, selecting
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
 from supervisor.cli.session import Session
@@ -65,13 +65,14 @@ class Pace:
 @selecting
 @beside_option
 @LISTEN
-def run_(session: Session, web: Beside | None, listen: str | None) -> int:
+@DAGSTER
+def run_(session: Session, web: Beside | None, listen: str | None, dagster: bool) -> int:
     """Supervise a workspace in the foreground until Ctrl-C (twice: at once) or SIGTERM.
 
     On a terminal a live table, in a pipe a line for each change. Exit status 0 after a clean end, 2
     when the workspace cannot be read or is supervised already.
     """
-    return run_workspace(session, web, listen)
+    return run_workspace(session, web, listen, dagster=dagster)
 
 
 def run_workspace(
@@ -79,16 +80,25 @@ def run_workspace(
     web: Beside | None = None,
     listen: str | None = None,
     pace: Pace = Pace(),
+    *,
+    dagster: bool = False,
 ) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
-    have keys; returns the exit status."""
+    have keys, ``dagster`` with servers for its own client; returns the
+    exit status: ``pid1.REPLACED`` when it has left its runs to the next one."""
+    from supervisor.processes import pid1
+
+    if os.getpid() == 1:
+        pid1.become()
     from supervisor.server.daemon import Daemon
     from supervisor.server.preflight import preflight
 
     beside = supervisord_beside()
     if beside is not None:
         session.terminal.warn(beside, SUPERVISORD_HINT)
-    daemon = Daemon(session.selection, cwd=session.cwd, environ=os.environ, listen=listen)
+    daemon = Daemon(
+        session.selection, cwd=session.cwd, environ=os.environ, listen=listen, dagster=dagster
+    )
     preflight()  # an event loop needs descriptors, too
     # What was imported stays, and need not be looked through again. What comes now does not: a dead
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
@@ -97,10 +107,12 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal)  # what it imports is not for the loop
-    if not asyncio.run(_serve(daemon, display, session, web, pace)):
+    written = asyncio.run(_serve(daemon, display, session, web, pace))
+    status = pid1.REPLACED if daemon.leaves_runs else 0
+    if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
-        os._exit(0)
-    return 0
+        os._exit(status)
+    return status
 
 
 class _LogLines(logging.Handler):

@@ -190,6 +190,8 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Serving", _serving(terminal, one, now))
     row("Process", _process(one, now))
     row("Verified", clean(words.verified(one)))
+    for fact in words.code_servers(one, now):
+        row("Code server", clean(fact))
     row("Restarts", _restarts(one, now))
     row("Limits", _limits(one))
     for stray in one.get("strays", []):
@@ -267,12 +269,7 @@ def _serving(terminal: Terminal, one: LocationStatus, now: float) -> str:
 def _limits(one: LocationStatus) -> str:
     process = one["process"]
     how = process.get("limits", {}) if process is not None else {}
-    texts = []
-    for name, value in one.get("limits", {}).items():
-        text = words.size(value) if name == "memory" else f"{value:g}"
-        by = f" ({how[name]})" if name in how else ""
-        texts.append(f"{name.replace('_', ' ')} {text}{by}")
-    return ", ".join(texts)
+    return words.limits(one.get("limits", {}), how)
 
 
 def _process(one: LocationStatus, now: float) -> str:

@@ -1,8 +1,9 @@
 """Clients of a running supervisor: ``Client`` blocks, ``AsyncClient`` awaits.
 
 Owns the socket, the deadline of every request, and the noticing that the supervisor died while it
-was asked. What can be asked is in ``supervisor.client.operations``, what is sent and what a
-reply means in ``supervisor.client.requests``, which supervisor is meant in ``supervisor.client.locate``. Touches no process and no file of the supervisor.
+was asked. What can be asked is in ``supervisor.client.operations`` and ``run_operations``, what is sent and
+what a reply means in ``supervisor.client.requests``, which supervisor is meant in
+``supervisor.client.locate``. Touches no process and no file of the supervisor.
 
 Every method has a deadline: ``timeout`` of the client (seconds, 10 by default) beyond the time that
 the request itself may be held back. When it passes, ``RequestTimeoutError``; when the supervisor is
@@ -17,20 +18,19 @@ where any number of requests may be under way. Neither survives a fork.
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import zmq
 
-from supervisor.client import operations
+from supervisor.client import operations, run_operations
 from supervisor.client.connection import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
-from supervisor.client.operations import Order, Plan
+from supervisor.client.drivers import async_streaming, awaiting, blocking, streaming
+from supervisor.client.operations import Order
 from supervisor.client.requests import Call, Stream
-from supervisor.client.runs import AsyncRunCalls, RunCalls
+from supervisor.client.runs import async_handle, handle
 from supervisor.methods import LONGEST_HOLD
 from supervisor.running_time import RunningTime, limit
 
@@ -43,75 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client", "Order"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # A poll counts milliseconds in an int of C (seconds).
 _LONGEST_LOOK = 86_400.0
 
 
-def _looks_like(method: Any, operation: Callable[..., Any]) -> None:
-    """Give ``method`` the name, the documentation and the parameters of ``operation``."""
-    functools.update_wrapper(method, operation)
-    del method.__wrapped__
-    signature = inspect.signature(operation)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()])
-
-
-def _blocking(operation: Callable[P, Plan[T]]) -> Callable[Concatenate[Client, P], T]:
-    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        plan = operation(*args, **kwargs)
-        call = next(plan)
-        while True:
-            answer = client._call(call)
-            try:
-                call = plan.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # what a plan returns is its T
-
-    _looks_like(method, operation)
-    return method
-
-
-def _awaiting(
-    operation: Callable[P, Plan[T]],
-) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
-    async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        plan = operation(*args, **kwargs)
-        call = next(plan)
-        while True:
-            answer = await client._call(call)
-            try:
-                call = plan.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # what a plan returns is its T
-
-    _looks_like(method, operation)
-    return method
-
-
-def _stream(operation: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
-    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return client._answers(operation(*args, **kwargs))
-
-    _looks_like(method, operation)
-    return method
-
-
-def _async_stream(
-    operation: Callable[P, Call[T]],
-) -> Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]]:
-    def method(
-        client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncGenerator[T, None]:
-        return client._answers(operation(*args, **kwargs))
-
-    _looks_like(method, operation)
-    return method
-
-
-class Client(Endpoint, RunCalls):
+class Client(Endpoint):
     """A blocking client of the supervisor of ``workspace``.
 
     ``workspace`` is a workspace file or several; without it the workspace is searched from
@@ -156,24 +94,29 @@ class Client(Endpoint, RunCalls):
             self._context.term()
             self._close_pidfd()
 
-    status = _blocking(operations.status)
-    watch = _stream(operations.watch)
-    definitions = _blocking(operations.definitions)
-    show = _blocking(operations.show)
-    snapshot = _blocking(operations.snapshot)
-    diff = _blocking(operations.diff)
-    reload = _blocking(operations.reload)
-    restart = _blocking(operations.restart)
-    stop = _blocking(operations.stop)
-    start = _blocking(operations.start)
-    order = _blocking(operations.order)
-    wait = _blocking(operations.wait)
-    history = _blocking(operations.history)
-    environments = _blocking(operations.environments)
-    logs = _blocking(operations.logs)
-    follow = _stream(operations.follow)
-    shutdown = _blocking(operations.shutdown)
-    call_method = _blocking(operations.call_method)
+    status = blocking(operations.status)
+    watch = streaming(operations.watch)
+    definitions = blocking(operations.definitions)
+    show = blocking(operations.show)
+    snapshot = blocking(operations.snapshot)
+    diff = blocking(operations.diff)
+    reload = blocking(operations.reload)
+    restart = blocking(operations.restart)
+    stop = blocking(operations.stop)
+    start = blocking(operations.start)
+    order = blocking(operations.order)
+    wait = blocking(operations.wait)
+    history = blocking(operations.history)
+    environments = blocking(operations.environments)
+    logs = blocking(operations.logs)
+    follow = streaming(operations.follow)
+    shutdown = blocking(operations.shutdown)
+    launch = handle(run_operations.launch)
+    preview = blocking(run_operations.preview)
+    runs = blocking(run_operations.runs)
+    run = handle(run_operations.run)
+    retry = handle(run_operations.retry)
+    call_method = blocking(operations.call_method)
 
     def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10
@@ -262,7 +205,7 @@ class Client(Endpoint, RunCalls):
         return False
 
 
-class AsyncClient(Endpoint, AsyncRunCalls):
+class AsyncClient(Endpoint):
     """The same for asyncio: methods, results and errors are those of ``Client``.
 
     Made and used in one event loop. An asynchronous context manager.
@@ -305,24 +248,29 @@ class AsyncClient(Endpoint, AsyncRunCalls):
             self._context = self._socket = None
             self._close_pidfd()
 
-    status = _awaiting(operations.status)
-    watch = _async_stream(operations.watch)
-    definitions = _awaiting(operations.definitions)
-    show = _awaiting(operations.show)
-    snapshot = _awaiting(operations.snapshot)
-    diff = _awaiting(operations.diff)
-    reload = _awaiting(operations.reload)
-    restart = _awaiting(operations.restart)
-    stop = _awaiting(operations.stop)
-    start = _awaiting(operations.start)
-    order = _awaiting(operations.order)
-    wait = _awaiting(operations.wait)
-    history = _awaiting(operations.history)
-    environments = _awaiting(operations.environments)
-    logs = _awaiting(operations.logs)
-    follow = _async_stream(operations.follow)
-    shutdown = _awaiting(operations.shutdown)
-    call_method = _awaiting(operations.call_method)
+    status = awaiting(operations.status)
+    watch = async_streaming(operations.watch)
+    definitions = awaiting(operations.definitions)
+    show = awaiting(operations.show)
+    snapshot = awaiting(operations.snapshot)
+    diff = awaiting(operations.diff)
+    reload = awaiting(operations.reload)
+    restart = awaiting(operations.restart)
+    stop = awaiting(operations.stop)
+    start = awaiting(operations.start)
+    order = awaiting(operations.order)
+    wait = awaiting(operations.wait)
+    history = awaiting(operations.history)
+    environments = awaiting(operations.environments)
+    logs = awaiting(operations.logs)
+    follow = async_streaming(operations.follow)
+    shutdown = awaiting(operations.shutdown)
+    launch = async_handle(run_operations.launch)
+    preview = awaiting(run_operations.preview)
+    runs = awaiting(run_operations.runs)
+    run = async_handle(run_operations.run)
+    retry = async_handle(run_operations.retry)
+    call_method = awaiting(operations.call_method)
 
     async def follow_logs(
         self, location: str, *, after: int | None = None, lines: int = 10

@@ -26,6 +26,7 @@ from supervisor.errors import (
     UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
+    UnknownPartitionError,
     UnknownRunError,
 )
 from supervisor.methods import LONGEST_HOLD, METHODS
@@ -207,7 +208,9 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
         return ConfigurationError(problems, hint=hint)
     if code == UnknownRunError.code:
         return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
-    kinds = {one.code: one for one in (RequestTimeoutError, ProtocolError, UnfitOrderError)}
+    classes = (RequestTimeoutError, ProtocolError, UnfitOrderError, UnknownPartitionError)
+    kinds: dict[str, type[RequestTimeoutError | ProtocolError | RequestError]]
+    kinds = {one.code: one for one in classes}
     return kinds.get(str(code), RequestError)(message, hint=hint)
 
 

@@ -88,7 +88,8 @@ class WorkspaceFiles:
             self._broken = bool(desired.problems)
             # What a broken entry names may be known to the last good reading alone.
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
-            self.spec = replace(spec, files=(*spec.files, *more))
+            runs = self.spec.runs if spec.runs is None else spec.runs
+            self.spec = replace(spec, files=(*spec.files, *more), runs=runs)
             outdated = _outdated(spec, touched)
             if (
                 self._broken
@@ -117,7 +118,7 @@ class WorkspaceFiles:
         """Watch its files, which were read after ``wall_ns``, by whatever links."""
         if self._files is not None:
             named = (self._cwd / path for path in self._selection.files)
-            files = (*self.spec.files, *named)
+            files = (*self.spec.files, *self.spec.awaited, *named)
             self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
 
 

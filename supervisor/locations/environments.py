@@ -157,7 +157,11 @@ class Environments:
             overlay = None
         executable = environment.interpreter.executable
         return PreparedEnvironment(
-            environment, overlay, envs.activate(environment, self._environ), _place(executable)
+            environment,
+            overlay,
+            envs.activate(environment, self._environ),
+            _place(executable),
+            "" if environment.managed else envs.adding_command(executable, environment.prefix),
         )
 
 

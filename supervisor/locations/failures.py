@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Failure",
+    "LoadFailedError",
+    "ProcessDiedError",
     "Scene",
     "at_a_limit",
     "died",
@@ -98,6 +100,23 @@ class Failure:
         return data
 
 
+class LoadFailedError(Exception):
+    """The target cannot be loaded, or its process cannot be placed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ProcessDiedError(Exception):
+    """The process ended by itself."""
+
+    def __init__(self, ended: Exit, doing: str) -> None:
+        super().__init__(str(ended))
+        self.ended = ended
+        self.doing = doing
+
+
 def from_shim(data: Any) -> Failure:
     """What a shim's ``failed`` answer says."""
     if not isinstance(data, dict):
@@ -107,6 +126,9 @@ def from_shim(data: Any) -> Failure:
         details["exception"] = _texts(
             data["exception"], ("type", "message", "module", "not_installed")
         )
+        code = data["exception"].get("code")
+        if isinstance(code, int | str) and not isinstance(code, bool):
+            details["exception"]["code"] = code if isinstance(code, int) else _text(code)
     details["frames"] = _frames(data.get("frames"))
     details["causes"] = [
         {**_texts(one, ("relation", "type", "message")), "frames": _frames(one.get("frames"))}

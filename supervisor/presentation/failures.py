@@ -43,12 +43,24 @@ _DISTRIBUTIONS = {
     "cv2": "opencv-python",
     "dateutil": "python-dateutil",
     "dotenv": "python-dotenv",
+    "docx": "python-docx",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
     "git": "gitpython",
+    "github": "pygithub",
+    "grpc": "grpcio",
+    "jose": "python-jose",
     "jwt": "pyjwt",
+    "kafka": "kafka-python",
+    "magic": "python-magic",
+    "pkg_resources": "setuptools<81",
+    "pptx": "python-pptx",
     "psycopg2": "psycopg2-binary",
+    "ruamel": "ruamel.yaml",
     "serial": "pyserial",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
@@ -82,13 +94,23 @@ def remedy(location: LocationStatus) -> str | None:
     failure = location["failure"]
     if failure is None:
         return None
+    hint = failure.get("hint") or None
     module = missing_module(failure)
-    if module is None or failure.get("hint"):
-        return failure.get("hint") or None
-    package = _DISTRIBUTIONS.get(module, module)
+    if module is None:
+        return hint
+    found = _installing(location, _DISTRIBUTIONS.get(module, module))
+    return f"{found}; or {hint}" if hint else found
+
+
+def _installing(location: LocationStatus, package: str) -> str:
     environment: Mapping[str, Any] = location["environment"] or {}
+    if environment.get("lacks"):
+        return f"no .venv in {_near_here(Path(environment['lacks']).parent)}: run `uv sync` there"
     if not environment.get("managed"):
-        return f"install it there: {environment.get('executable') or 'python'} -m pip install {package}"
+        command = environment.get("adding")
+        if not command:
+            return f"give the location an environment of its own: `requirements: [{package}]`"
+        return f"install it there: {command} {shlex.quote(package)}"
     # Under a running supervisor saving the file is enough; the command works in either case.
     name = str(environment.get("name"))
     sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)

@@ -4,8 +4,9 @@ Owns the finding of writable cgroups, one cgroup for each limited shim, the rlim
 of which limit killed a process. Limits are set before the first line of user code runs, and from
 outside, so that they are the same for fresh and for forked processes. Decides no limit.
 
-cgroup v2 is used where our own cgroup was delegated to us (systemd: ``Delegate=yes``; a container's
-own tree): writable, with the controllers in it, and with nobody else's processes. cgroup v1, where
+cgroup v2 is used where our own cgroup, or the one above it, was delegated to us (systemd:
+``Delegate=yes``, ``DelegateSubgroup=``; a container's own tree): writable, with the controllers in
+it, and with nobody else's processes. cgroup v1, where
 a machine still has it, needs root. Sources: kernel documentation, admin-guide/cgroup-v2.rst and
 cgroup-v1/; systemd, CGROUP_DELEGATION.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from envs.sizes import size
 from supervisor import procfs
+from supervisor.processes import pid1
 from supervisor.specs import Limits
 
 __all__ = ["CGROUP", "RLIMIT", "UNENFORCED", "Cgroups", "Confinement", "confine"]
@@ -93,9 +95,13 @@ class Confinement:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where cgroups of one controller are made, and in which dialect they are written to."""
+    """Where cgroups of one controller are made, and in which dialect they are written to.
+
+    ``own`` is the cgroup that this process is in.
+    """
 
     directory: Path
+    own: Path
     dialect: Mapping[str, Callable[[float], list[tuple[str, str]]]]
 
 
@@ -115,34 +121,58 @@ class Cgroups:
 
     def confine(self, pid: int, limits: Limits, confinement: Confinement) -> None:
         """Put ``pid`` into cgroups for those of its limits for which there are any."""
-        wanted = {name: getattr(limits, name) for name in _CONTROLLERS}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        if not wanted:
+        if not _wanted(limits):
             return
-        places = self.available()
         self._tidy()
-        title = f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
-        for name, value in wanted.items():
-            place = places.get(name)
-            if place is None:
-                continue
-            group = place.directory / title
+        made = self.make(f"{os.getpid()}-{next(self._numbers)}", limits)
+        if made:
+            confinement._groups = list(dict.fromkeys(made.values()))
+            self._made.append(confinement)
+        for name, group in made.items():
             try:
-                group.mkdir(exist_ok=True)
-                if group not in confinement._groups:
-                    confinement._groups.append(group)
-                if confinement not in self._made:
-                    self._made.append(confinement)
-                for number, (file, text) in enumerate(place.dialect[name](value)):
-                    with contextlib.suppress(*([OSError] if number else [])):
-                        (group / file).write_text(text)
                 (group / "cgroup.procs").write_text(str(pid))
             except ProcessLookupError:
                 return  # it has ended already
             except OSError as error:
-                self.why_not[name] = f"{group}: {(error.strerror or '').lower()}"
+                self._refused(name, group, error)
             else:
                 confinement.how[name] = CGROUP
+
+    def make(self, title: str, limits: Limits) -> dict[str, Path]:
+        """Make the cgroups ``title`` with those of ``limits`` for which there are any.
+
+        Returns the directory of each by the limit. They stay until ``remove``.
+        """
+        made: dict[str, Path] = {}
+        for name, value in _wanted(limits).items():
+            place = self.available().get(name)
+            if place is None:
+                continue
+            group = place.directory / f"{_PREFIX}{title}"
+            try:
+                group.mkdir(exist_ok=True)
+                for number, (file, text) in enumerate(place.dialect[name](value)):
+                    with contextlib.suppress(*([OSError] if number else [])):
+                        (group / file).write_text(text)
+            except OSError as error:
+                self._refused(name, group, error)
+                if group not in made.values():
+                    _removed(group)
+            else:
+                made[name] = group
+        return made
+
+    def remove(self, title: str) -> None:
+        """Remove the cgroups ``title``, but for those in which something still lives."""
+        for place in self.available().values():
+            _removed(place.directory / f"{_PREFIX}{title}")
+
+    def own(self) -> list[Path]:
+        """The cgroups of this process, of those kinds in which others are made."""
+        return list(dict.fromkeys(place.own for place in self.available().values()))
+
+    def _refused(self, name: str, group: Path, error: OSError) -> None:
+        self.why_not[name] = f"{group}: {(error.strerror or '').lower()}"
 
     def close(self) -> None:
         """Remove what is empty."""
@@ -176,12 +206,13 @@ class Cgroups:
             _number, names, path = line.split(":", 2)
             own.update(dict.fromkeys(names.split(","), path))  # v2 is the one without a name
         mounts = _mounts((self._proc / "mountinfo").read_text())
-        unified = _directory(own.get(""), mounts.get(""))
+        here = _directory(own.get(""), mounts.get(""))
+        unified = here if here is None else _delegated_above(here) or here
         for name, controller in _CONTROLLERS.items():
             if controller in own:
                 directory = _directory(own[controller], mounts.get(controller))
                 if directory is not None and os.access(directory, os.W_OK):
-                    places[name] = _Place(directory, _V1)
+                    places[name] = _Place(directory, directory, _V1)
                 else:
                     self.why_not[name] = f"the cgroup of the {controller} controller is not ours"
             elif unified is None:
@@ -191,7 +222,9 @@ class Cgroups:
                 if reason:
                     self.why_not[name] = reason
                 else:
-                    places[name] = _Place(unified, _V2)
+                    leaf = unified / _LEAF
+                    inner = here if here != unified else leaf if leaf.is_dir() else unified
+                    places[name] = _Place(unified, inner or unified, _V2)
 
     @staticmethod
     def _delegated(unified: Path, controller: str) -> str:
@@ -291,12 +324,35 @@ def _directory(path: str | None, mount: tuple[str, str] | None) -> Path | None:
     return directory if directory.is_dir() else None
 
 
+def _delegated_above(group: Path) -> Path | None:
+    """The cgroup that is ours above ``group``, where this process was put below it.
+
+    By an earlier supervisor of the same container, into a leaf; or by systemd (DelegateSubgroup=), which
+    marks what it delegates.
+    """
+    above = group.parent
+    if group.name == _LEAF:
+        return above
+    with contextlib.suppress(OSError, AttributeError):  # no extended attributes, or not Linux
+        if os.getxattr(above, "user.delegate") == b"1" and not _processes(above):
+            return above
+    return None
+
+
+def _wanted(limits: Limits) -> dict[str, float]:
+    """Those of ``limits`` that cgroups can enforce."""
+    values = ((name, getattr(limits, name)) for name in _CONTROLLERS)
+    return {name: value for name, value in values if value is not None}
+
+
 def _processes(group: Path) -> list[int]:
     return [int(word) for word in (group / "cgroup.procs").read_text().split()]
 
 
 def _is_ours(pid: int) -> bool:
-    """True for this process and its descendants."""
+    """True for this process and its descendants, and for pid 1 where that has started it."""
+    if pid == 1 == os.getppid():
+        return pid1.__file__.encode() in procfs.read("/proc/1/cmdline").split(b"\0")
     while pid > 1:
         if pid == os.getpid():
             return True

@@ -4,8 +4,9 @@ Owns the process token by which a descendant is known wherever it went: a variab
 of every shim, which children inherit through fork and exec. It tells the location and the instance,
 and is no secret: only a digest of either. A process that leaves its session and its parent (a
 daemon) is adopted by the supervisor, which is a subreaper; so looking for orphans is looking at the
-supervisor's own children. Linux only; elsewhere nothing is found. Decides about none of them; what
-carries a token is ended by ``reaper.clear``.
+supervisor's own children. What a run has started bears a mark besides, which also a program with an
+environment of its own keeps. Linux only; elsewhere nothing is found. Decides about none of them; what
+carries a token or bears a mark is ended by ``reaper.clear``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from dataclasses import dataclass
 from supervisor import procfs
 from supervisor.processes.reaper import carried
 
-__all__ = ["NO_TOKEN", "VARIABLE", "Orphan", "location_of", "look", "token_of", "told_of"]
+__all__ = [
+    "NO_TOKEN",
+    "VARIABLE",
+    "Orphan",
+    "location_of",
+    "look",
+    "mark_of",
+    "token_of",
+    "told_of",
+]
 
 VARIABLE = "SUPERVISE_PROCESS"
 _HALF = 16
@@ -35,6 +45,12 @@ def location_of(name: str) -> str:
 def token_of(name: str, instance: str) -> str:
     """The token of one process of the location ``name``."""
     return location_of(name) + hashlib.sha256(instance.encode()).hexdigest()[:_HALF]
+
+
+def mark_of(token: str) -> int:
+    """The mark of what carries ``token``: a soft limit of realtime processor time (RLIMIT_RTTIME, in
+    microseconds) of more than 140,000 years, which no process reaches and every child inherits."""
+    return 1 << 62 | int(token[_HALF:], 16) >> 2
 
 
 @dataclass(frozen=True, slots=True)

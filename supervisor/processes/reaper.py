@@ -190,9 +190,9 @@ def _main() -> None:
         clear(sessions, {token for token in sessions.values() if token})
 
 
-def clear(sessions: Collection[int], tokens: Collection[str]) -> None:
-    """SIGKILL what is in ``sessions`` or carries one of ``tokens``, until two looks in a row find
-    nothing: some may be forking. Blocks meanwhile."""
+def clear(sessions: Collection[int], tokens: Collection[str], marks: Collection[int] = ()) -> None:
+    """SIGKILL what is in ``sessions``, carries one of ``tokens`` or bears one of ``marks``, until two
+    looks in a row find nothing: some may be forking. Blocks meanwhile."""
     quiet = 0
     for _ in range(_LOOKS):
         found = False
@@ -200,7 +200,11 @@ def clear(sessions: Collection[int], tokens: Collection[str]) -> None:
             if name.isdecimal():
                 try:
                     pid = int(name)
-                    there = os.getsid(pid) in sessions or (tokens and carried(pid) in tokens)
+                    there = (
+                        os.getsid(pid) in sessions
+                        or (tokens and carried(pid) in tokens)
+                        or (marks and _borne(pid) in marks)
+                    )
                     if there and not _is_zombie(pid):
                         os.kill(pid, signal.SIGKILL)
                         found = True
@@ -218,6 +222,13 @@ def carried(pid: int) -> str:
         variables = b"\0" + file.read()
     token = variables.partition(b"\0SUPERVISE_PROCESS=")[2].partition(b"\0")[0]
     return token.decode("ascii", "replace")
+
+
+def _borne(pid: int) -> int:
+    """The mark of ``pid``, 0 when it has none; raises OSError."""
+    with open(f"/proc/{pid}/limits", "rb") as file:  # noqa: PTH123  # pathlib is slow to import
+        soft = file.read().partition(b"\nMax realtime timeout")[2].split(None, 1)[0]
+    return int(soft) if soft.isdigit() else 0
 
 
 def _is_zombie(pid: int) -> bool:

@@ -1,8 +1,8 @@
 """Runs: what is launched, the monitor of each run, and the journals that outlive the supervisor.
 
 Owns a run from its order to its one final record. ``monitor`` is a program of its own: it imports
-``runner_shim.records`` and nothing else of ours. The folder may import fleet/ and what is below
-it.
+``recording``, ``met_limits``, ``processes.reporting`` and ``runner_shim.records``, and nothing else of
+ours. The folder may import fleet/ and what is below it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ Owns the files in it. All blocks, so it is called in threads:
 ``cancel``                somebody asked for its end: who, when, how
 ``final``                 the one final record; made with link(2), so there is never a second
 ``trouble``               what a monitor wrote that could not go on
+``recorded``              the framework whose own records know of the run
+``told``                  those have been told how it ended, which it could not say itself
+``report``                what went wrong when they were told
 ========================  ======================================================================
 
 Decides nothing about a run: ``store`` does.
@@ -88,8 +91,26 @@ class Journal:
 
     def trouble(self) -> str:
         """The last line that a monitor wrote which could not go on."""
-        lines = (self._read("trouble") or b"").decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:500] if lines else ""
+        return self._last_line("trouble")
+
+    def recorded(self) -> str:
+        """The framework whose own records know of the run, or ""."""
+        return str((_map(self._read("recorded")) or {}).get("framework") or "")
+
+    def told(self) -> bool:
+        """True once those know how it ended, where it could not tell them itself."""
+        return (self.path / "told").exists()
+
+    def untold_because(self) -> str:
+        """Why they do not, as far as it was tried."""
+        return self._last_line("report")
+
+    def tell(self, why_not: str) -> None:
+        """They know, or ``why_not``."""
+        if why_not:
+            (self.path / "report").write_text(why_not + "\n", encoding="utf-8")
+        else:
+            (self.path / "told").touch(mode=0o600)
 
     def monitor(self) -> int:
         """The process id of the monitor that lives, 0 when none does.
@@ -133,6 +154,8 @@ class Journal:
                 "step": None,
                 "status": None,
                 "signal": None,
+                "limit": None,
+                "untold": self.recorded() or None,
                 "failure": None,
                 "ended": time.time(),
                 **more,
@@ -194,6 +217,10 @@ class Journal:
         except OSError:
             return []
         return sorted(int(n) for head, _, n in names if head == stream and n.isdecimal())
+
+    def _last_line(self, name: str) -> str:
+        lines = (self._read(name) or b"").decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:500] if lines else ""
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 if __name__ == "__main__":  # with -I nothing of ours is on the path
     sys.path.append(__file__.rpartition("/supervisor/runs/")[0])
+    # The package without what it imports by itself: a monitor's memory counts.
+    sys.modules["supervisor"] = type(sys)("supervisor")
+    sys.modules["supervisor"].__path__ = [sys.path[-1] + "/supervisor"]
 
 from runner_shim import records  # noqa: E402
+from supervisor.processes.reporting import report  # noqa: E402
+from supervisor.runs.met_limits import MetLimits  # noqa: E402
+from supervisor.runs.recording import Events, Output, read_map  # noqa: E402
 
-__all__ = ["FINAL_ROOM", "MOST_EVENTS", "OUTPUT_PART"]
+__all__ = ["FINAL_ROOM"]
 
 FINAL_ROOM = 64 * 1024
 """Bytes of the final record at most: as many as its birth has taken on the disk."""
-MOST_EVENTS = 100_000
-"""After so many only failures and states are kept."""
-OUTPUT_PART = 8 * 1024 * 1024
-"""Bytes of one file of output; two are kept of each stream."""
 
-_MOST_EVENT_BYTES = 64 * 1024 * 1024
-_HELD = 1024 * 1024  # of records that a full disk does not take
 _BLOCK = 64 * 1024
 _LOOK = 1.0
 _STACK_SIGNAL, _STACK_SECONDS = 62, 0.5  # see runner_shim/process/request_loop.py
@@ -49,121 +49,6 @@ _EXIT_SECONDS, _SWEEP_SECONDS = (
     30.0,
     10.0,
 )  # of exit functions once the outcome is known, of the rest
-_KEPT_TYPES = ("RUN_", "PIPELINE_")
-
-
-class Output:
-    """A stream of the run, in files that are named by the number of their first byte."""
-
-    def __init__(self, directory: int, name: str) -> None:
-        self._directory = directory
-        self._name = name
-        self.size = self._begin = 0
-        self.lost = 0
-        self._parts: list[str] = []
-        self._file = -1
-
-    def write(self, data: bytes) -> None:
-        """Append; what the disk does not take is counted and dropped."""
-        try:
-            if self._file < 0 or self.size - self._begin >= OUTPUT_PART:
-                self._next()
-            written = os.write(self._file, data)
-        except OSError:
-            written = 0
-        self.size += written
-        self.lost += len(data) - written
-
-    def _next(self) -> None:
-        name = f"{self._name}.{self.size}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        file = os.open(name, flags, 0o600, dir_fd=self._directory)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file, self._begin = file, self.size
-        self._parts.append(name)
-        if len(self._parts) > 2:
-            os.unlink(self._parts.pop(0), dir_fd=self._directory)
-
-
-class Events:
-    """The file of events: whole records only, whatever the disk does."""
-
-    def __init__(self, directory: int) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open("events", flags, 0o600, dir_fd=directory)
-        self.size = 0
-        self.count = self.dropped = 0
-        self.step = ""
-        self.outcome: dict[str, Any] | None = None
-        self.ended = False  # an event said so
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-
-    def take(self, payload: bytes) -> None:
-        """What the run sent: an event, or its outcome."""
-        try:
-            event = records.unpack(payload)
-        except records.RecordError:
-            self.dropped += 1
-            return
-        if not isinstance(event, dict) or self.size >= 2 * _MOST_EVENT_BYTES:
-            self.dropped += 1
-            return
-        if "outcome" in event:
-            if isinstance(event["outcome"], dict):
-                self.outcome = event["outcome"]
-            return
-        kind = str(event.get("type"))
-        if kind == "STEP_START":
-            self.step = str(event.get("step") or "")[:1000]
-        if kind in ("RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED"):
-            self.ended = True
-        room = self.count < MOST_EVENTS and self.size < _MOST_EVENT_BYTES
-        if not room and not kind.startswith(_KEPT_TYPES) and not kind.endswith("FAILURE"):
-            if not self.dropped:
-                self.say("ENGINE_EVENT", f"after {self.count} events only failures are kept")
-            self.dropped += 1
-            return
-        self._append(records.framed(payload))
-
-    def say(self, kind: str, message: str) -> None:
-        """An event of the monitor's own."""
-        event = {"type": kind, "step": None, "time": time.time(), "message": message, "data": None}
-        self._append(records.framed(records.pack(event)))
-
-    def _append(self, record: bytes) -> None:
-        if self._held_bytes + len(record) > _HELD:
-            self.dropped += 1
-            return
-        self.count += 1
-        self._held.append(record)
-        self._held_bytes += len(record)
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what is held; a full disk has it stay."""
-        while self._held:
-            record = self._held[0]
-            try:
-                written = os.pwrite(self._file, record, self.size)
-                if written < len(record):
-                    os.ftruncate(self._file, self.size)
-                    return
-            except OSError:
-                return
-            self.size += written
-            self._held_bytes -= written
-            del self._held[0]
-
-    def close(self) -> None:
-        """Have all of it on the disk."""
-        self.flush()
-        self.dropped += len(self._held)
-        try:
-            os.fsync(self._file)
-        except OSError:
-            return
 
 
 class Ladder:
@@ -202,21 +87,32 @@ class Monitor:
     """The monitor of the run ``pid``; the rest are descriptors."""
 
     def __init__(
-        self, pid: int, directory: int, lock: int, events: int, out: int, err: int, line: int
+        self,
+        pid: int,
+        directory: int,
+        lock: int,
+        events: int,
+        out: int,
+        err: int,
+        line: int,
+        reporter: int,
     ) -> None:
         self._pid = pid
         self._directory = directory
         self._began = time.monotonic()
         self._started = time.time()
+        os.set_inheritable(directory, False)
         os.set_inheritable(lock, False)
         os.set_inheritable(line, False)
-        self._order = self._read_order()
+        os.set_inheritable(reporter, False)
+        self._reporter = reporter
+        self._order = read_map(directory, "order") or {}
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._room = os.open("final.room", flags, 0o600, dir_fd=directory)  # there since its birth
         self._events = Events(directory)
         self._streams = {out: Output(directory, "out"), err: Output(directory, "err")}
+        self._limits = MetLimits((read_map(directory, "begun") or {}).get("limits"))
         self._pipe = events
-        self._unread, self._damaged = b"", False
         self._ladder = Ladder(self._kill, float(self._order.get("grace") or 10.0))
         self._cancel: dict[str, Any] | None = None
         self._hurried = self._over = self._timed_out = False
@@ -264,15 +160,7 @@ class Monitor:
             self._open.discard(descriptor)
             return False
         if descriptor == self._pipe:
-            if not self._damaged:
-                payloads, end, self._damaged = records.split(self._unread + data)
-                self._unread = (self._unread + data)[end:]
-                for payload in payloads:
-                    self._events.take(payload)
-                if self._damaged:  # something else writes to it: what comes now cannot be read
-                    self._events.say(
-                        "ENGINE_EVENT", "the run sent what is no event: no more is kept"
-                    )
+            self._events.feed(data)
             if self._events.outcome is not None and self._until is None:
                 self._until = time.monotonic() + _EXIT_SECONDS
         else:
@@ -299,7 +187,7 @@ class Monitor:
                 )
                 self._kill(_STACK_SIGNAL, alone=True)
             self._ladder.begin(now, after=_STACK_SECONDS)
-        asked = self._asked()
+        asked = read_map(self._directory, "cancel")
         if asked is None:
             return
         if self._cancel is None:
@@ -310,20 +198,6 @@ class Monitor:
         if asked.get("how") == "now" and not self._hurried:
             self._hurried = True
             self._ladder.hurry(now)
-
-    def _asked(self) -> dict[str, Any] | None:
-        try:
-            file = os.open("cancel", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
-        except OSError:
-            return None
-        try:
-            payloads, _, _ = records.split(os.read(file, 4096))
-            found = records.unpack(payloads[0])
-        except (OSError, IndexError, records.RecordError):
-            found = {}
-        finally:
-            os.close(file)
-        return found if isinstance(found, dict) else {}
 
     def _kill(self, number: int, *, alone: bool = False) -> None:
         try:
@@ -353,14 +227,21 @@ class Monitor:
         self._drain()
         self._sweep()
         self._drain()
+        self._events.feed(b"", last=True)
         final = self._final(status)
+        for text in self._limits.told():
+            self._events.say("ENGINE_EVENT", text)
+        self._limits.close()
         if not self._events.ended:
             kind = {"success": "RUN_SUCCESS", "cancelled": "RUN_CANCELED"}.get(final["state"])
             self._events.say(kind or "RUN_FAILURE", final["reason"])
         self._events.close()
         final["events"], final["dropped"] = self._events.count, self._events.dropped
         self._write_final(records.framed(records.pack(final)))
-        self._tell()
+        self._tell("ended")
+        if final["untold"]:
+            report(self._reporter, self._directory, final)
+            self._sweep()
 
     def _sweep(self) -> None:
         """Kill what the run has left, wherever it went: we are its subreaper."""
@@ -391,8 +272,13 @@ class Monitor:
         step, failure = self._events.step, None
         in_step = f" in step {step!r}" if step else ""
         how = f"was killed by {_signal_name(number)}" if number else f"exited with status {code}"
+        limit = self._limits.fatal() if number == signal.SIGKILL and not self._hurried else ""
+        if limit:
+            how = f"was killed at its {limit}"
         if outcome is not None and outcome.get("state") == "success":
             state, reason = "success", ""
+        elif outcome is None and code == 0 and self._events.damaged and self._events.succeeded:
+            state, reason = "success", ""  # the record of its outcome is what was damaged
         elif self._cancel is not None:
             state, reason = "cancelled", f"cancelled by {self._cancel.get('who') or 'a client'}"
         elif self._timed_out:
@@ -412,18 +298,14 @@ class Monitor:
             "step": step or None,
             "status": code,
             "signal": number,
+            "limit": limit or None,
+            # It had no time to tell its framework.
+            "untold": self._events.recorded or None if outcome is None else None,
             "failure": _bounded(failure),
             "began": self._started,
             "ended": time.time(),
             "lost_output": sum(one.lost for one in self._streams.values()),
         }
-
-    def _read_order(self) -> dict[str, Any]:
-        with os.fdopen(os.open("order", os.O_RDONLY, dir_fd=self._directory), "rb") as file:
-            payloads, _, _ = records.split(file.read())
-        order = records.unpack(payloads[0])
-        assert isinstance(order, dict)
-        return order
 
     def _write_final(self, record: bytes) -> None:
         while True:
@@ -440,14 +322,19 @@ class Monitor:
             except FileExistsError:
                 return
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno == errno.ENOENT:  # the journal was removed: nothing to keep it for
                     raise
+                # A disk that is full or fails: for as long as it does the run has no end.
+                reason = f"its end cannot be written: {(error.strerror or '').lower()}"
+                self._tell(f"trouble {reason}")
                 time.sleep(_LOOK)
 
-    def _tell(self) -> None:
-        """Have the supervisor hear that there is more to read; it need not listen."""
+    def _tell(self, what: str = "news") -> None:
+        """Have the supervisor hear of ``news`` to read, of ``trouble`` and which, or that it has
+        ``ended``; it need not listen."""
         try:
-            self._notify.sendto(str(self._order["run"]).encode(), str(self._order["notify"]))
+            said = f"{self._order['run']} {what}".encode()
+            self._notify.sendto(said, str(self._order["notify"]))
         except OSError:
             return  # there is no supervisor, or it looks by itself
 

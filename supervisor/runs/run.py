@@ -32,8 +32,10 @@ def new_id() -> str:
 class Run:
     """``order`` is as it lies in the journal. Times are Unix seconds.
 
-    ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``news`` counts what
-    was heard of it.
+    ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
+    birth applied them (supervisor/processes/run_limits.py). ``told``: the framework's own records
+    know how it ended; ``report_tried``: the generation that was last asked to tell them, when (monotonic)
+    it is asked again, and the delay after that. ``news`` counts what was heard of it.
     """
 
     order: Mapping[str, Any]
@@ -42,9 +44,13 @@ class Run:
     reason: str = ""
     began: float | None = None
     final: Mapping[str, Any] | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
     monitor: int = 0
     fresh_because: str = ""
     adopted: bool = False
+    told: bool = False
+    untold_because: str = ""
+    report_tried: tuple[int, float, float] | None = field(default=None, repr=False)
     news: int = 0
     size: int = field(default=0, repr=False)
 
@@ -59,9 +65,20 @@ class Run:
         return str(self.order["location"])
 
     @property
+    def range_id(self) -> str | None:
+        """The range of partitions that it is one run of."""
+        said = self.order.get("range")
+        return str(said["id"]) if said else None
+
+    @property
     def created(self) -> float:
         """When it was launched; 0 where its order cannot be read."""
         return float(self.order.get("created") or 0.0)
+
+    @property
+    def untold(self) -> str | None:
+        """The framework whose own records have yet to hear how it ended."""
+        return (self.final or {}).get("untold") if not self.told else None
 
     @property
     def ended(self) -> bool:
@@ -93,12 +110,18 @@ class Run:
             "ended": final.get("ended"),
             "generation": self.order.get("generation"),
             "tags": self.order.get("tags") or {},
+            "assets": self.order.get("assets"),
+            "partition": self.order.get("partition_key"),
+            "parent": self.range_id,
+            "partitions": None,
             "op_selection": self.order.get("op_selection"),
             "timeout": self.order.get("timeout"),
             "step": final.get("step"),
             "status": final.get("status"),
             "signal": final.get("signal"),
+            "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
+            "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
             "monitor": self.monitor or None,
@@ -110,9 +133,14 @@ class Run:
         return {
             **self.row(),
             "config": self.order.get("config"),
+            "limits": self.limits.get("limits") or {},
+            "limits_by": self.limits.get("how") or {},
             "failure": final.get("failure"),
             "events": final.get("events"),
             "dropped": final.get("dropped"),
             "lost_output": final.get("lost_output"),
+            "runs": [],
+            "untold": self.untold,
+            "untold_because": self.untold_because or None,
             "journal": str(self.journal.path),
         }

@@ -25,13 +25,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from supervisor import procfs
 from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
+from supervisor.processes.run_limits import RunLimits
 from supervisor.running_time import RunningTime
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.run import Run, new_id
+from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
 
 __all__ = ["CannotStartError", "Place", "Runs"]
@@ -64,12 +67,20 @@ class Runs:
     """
 
     def __init__(
-        self, directory: Path, notify: Path, place: Place, changed: Callable[[], None]
+        self,
+        directory: Path,
+        notify: Path,
+        place: Place,
+        limits: RunLimits,
+        report: Report,
+        changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
         self._directory = directory
         self._notify = notify
         self._place = place
+        self._limits = limits
+        self._untold = Untold(report)
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._locks = ThreadPoolExecutor(1, "runs")
@@ -144,12 +155,19 @@ class Runs:
         """Those without a final record."""
         return [one for one in self._runs.values() if not one.ended]
 
-    async def launch(self, order: Mapping[str, Any]) -> Run:
-        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``."""
+    async def launch(
+        self, order: Mapping[str, Any], *, name: str = "", place: Place | None = None
+    ) -> Run:
+        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
+
+        ``name`` is the id that it has already, ``place`` what has it forked where that differs.
+        """
+        if name in self._runs:
+            raise RequestError(f"there is a run {name} already")
         full = {
             **order,
             "format": FORMAT,
-            "run": new_id(),
+            "run": name or new_id(),
             "created": time.time(),
             "boot": self._boot,
             "namespace": self._here,
@@ -163,7 +181,7 @@ class Runs:
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
         run = self._runs[full["run"]] = Run(full, journal)
-        self._spawn(self._start(run))
+        self._spawn(self._start(run, place or self._place))
         self._tell(run)
         return run
 
@@ -185,17 +203,17 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance"):
+        if order.get("instance") and not order.get("shared_instance"):
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    async def _start(self, run: Run) -> None:
+    async def _start(self, run: Run, place: Place) -> None:
         """Have it forked, and wait until its monitor has it."""
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await self._place(run)
+            run.fresh_because = await place(run)
             if run.state is RunState.QUEUED:
                 run.state = RunState.STARTING
                 self._tell(run)
@@ -234,6 +252,7 @@ class Runs:
             run.monitor = max(pid, 0)
             run.adopted = run.state is RunState.QUEUED
             run.began = (begun or {}).get("time") or run.began
+            run.limits = (begun or {}).get("limits") or {}
             if asked is not None or run.state is RunState.CANCELLING:
                 run.state = RunState.CANCELLING
                 _wake(pid)
@@ -242,7 +261,7 @@ class Runs:
             self._tell(run)
             self._watch(run, pid)
         elif begun is None and self._same_machine(run):
-            self._spawn(self._start(run))
+            self._spawn(self._start(run, self._place))
         else:
             await self._lost(run, begun is not None)
 
@@ -269,16 +288,19 @@ class Runs:
         self._spawn(self._after_monitor(run))
 
     async def _after_monitor(self, run: Run) -> None:
+        await self._look_for_final(run)
+        if not run.ended:
+            await self._lost(run, begun=True)
+
+    async def _look_for_final(self, run: Run) -> None:
         final = await asyncio.to_thread(run.journal.final)
         if final is not None:
             self._ended(run, final)
-        elif not run.ended:
-            await self._lost(run, begun=True)
 
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
         token = orphans.token_of(run.location, run.id)
-        await self._in_thread(partial(clear, (), (token,)))
+        await self._in_thread(partial(clear, (), (token,), (orphans.mark_of(token),)))
         if not self._same_machine(run):
             reason = "ended with its machine"
         elif str(run.order.get("namespace")) != self._here:
@@ -309,6 +331,7 @@ class Runs:
         run.finished(final)
         run.monitor = 0
         self._unwatch(run)
+        self._limits.remove(run.id)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._tell(run)
@@ -319,7 +342,9 @@ class Runs:
     async def _prune(self) -> None:
         """Remove the oldest that have ended."""
         try:
-            ended = [one for one in self.newest_first() if one.ended]
+            under_way = {one.range_id for one in self.living()} - {None}
+            found = [one for one in self.newest_first() if one.range_id not in under_way]
+            ended = [one for one in found if one.ended]
             for run in ended[max(_KEEP - len(self.living()), 0) :]:
                 del self._runs[run.id]
                 await asyncio.to_thread(shutil.rmtree, run.journal.path, ignore_errors=True)
@@ -339,6 +364,7 @@ class Runs:
                     await self._take_on(run)
             if self.living():
                 self.news.tell()
+            self._spawn(self._untold.look(self._runs.values()))
 
     # Hearing and telling.
 
@@ -363,12 +389,18 @@ class Runs:
         assert self._socket is not None
         for _ in range(100):
             try:
-                data = self._socket.recv(200)
+                data = self._socket.recv(500)
             except OSError:
                 break
-            run = self._runs.get(data.decode("ascii", "replace"))
+            name, _, said = data.decode("utf-8", "replace").partition(" ")
+            run = self._runs.get(name)
             if run is not None:
                 run.news += 1
+                what, _, text = said.partition(" ")
+                if what == "trouble" and not run.ended:
+                    run.reason = text
+                elif what == "ended":
+                    self._spawn(self._look_for_final(run))
         self.news.tell()
 
     def _tell(self, run: Run | None = None) -> None:
@@ -417,6 +449,8 @@ def _read(path: Path) -> Run | None:
     final = journal.final()
     if final is not None:
         run.finished(final)
+    begun = journal.begun() or {}
+    run.limits = begun.get("limits") or {}
     return run
 
 
@@ -433,9 +467,12 @@ def _finish(journal: Journal, state: str, reason: str, began: float | None) -> b
 
 
 def _namespace() -> str:
-    """Which container this is, as far as processes go."""
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+    """Which container this is, as far as processes go: the kernel gives numbers of namespaces away
+    again, so it is also known by when its process 1 was started."""
+    with contextlib.suppress(OSError, IndexError):
+        number = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
+        started = procfs.read("/proc/1/stat").rpartition(b")")[2].split()[19].decode()
+        return f"{number} {started}"
     return ""
 
 

@@ -18,12 +18,15 @@ from typing import Any
 
 from supervisor import __version__
 from supervisor.curve_keys import KeyDirectory
+from supervisor.dagster.questions import Questions
+from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
 from supervisor.fleet.environments import EnvironmentUse
 from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
 from supervisor.fleet.source import Source
 from supervisor.fleet.workspace import WorkspaceFiles
+from supervisor.locations.code_servers import NO_SERVERS
 from supervisor.locations.environments import Environments
 from supervisor.locations.generation import Generation, Services
 from supervisor.locations.liveness import LivenessProbe
@@ -36,12 +39,16 @@ from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
 from supervisor.processes import orphans
 from supervisor.processes.forkserver_pool import ForkserverPool
+from supervisor.processes.launcher import LaunchSpec
 from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
+from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
+from supervisor.run_settings import RunSettings
+from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
@@ -73,7 +80,8 @@ class Daemon:
 
     ``once`` loads everything one time: no watching, no restarts, a private state directory.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. ``started`` is set
+    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``
+    locations that have loaded Dagster have a server for its own client. ``started`` is set
     when clients can connect. ``run`` returns after ``shutdown``.
     """
 
@@ -86,6 +94,7 @@ class Daemon:
         once: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
+        dagster: bool = False,
     ) -> None:
         self._listen = listen
         self._environ = dict(environ)
@@ -110,16 +119,38 @@ class Daemon:
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
+        self._cgroups = Cgroups()
+        self.run_limits = RunLimits(self._cgroups)
+        self.orders = Orders(
+            self.fleet,
+            self.state.instance_path,
+            self.state.values_path,
+            self.run_settings,
+            self.run_limits,
+            self._environ,
+        )
+        placer = Placer(self.fleet, self.run_limits)
         self.runs = Runs(
             self.state.path / "runs",
             self.runtime_directory.path / "runs.sock",
-            Placer(self.fleet),
+            placer,
+            self.run_limits,
+            placer.report,
             self.fleet.changed,
         )
+        self.code_servers: Servers | None = None
+        if dagster:
+            self.code_servers = Servers(
+                lambda: self.state.path,
+                self.runtime_directory.path,
+                Questions(self.runs, placer, self.fleet),
+                self.fleet.changed,
+                self._learned,
+            )
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
-        self._descriptors = raise_descriptor_limit()
+        self._descriptors = self.run_limits.descriptors = raise_descriptor_limit()
         preflight()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._presence.close)
@@ -160,10 +191,21 @@ class Daemon:
         """The workspace as it was read last."""
         return self._workspace.spec
 
+    def run_settings(self, location: str) -> RunSettings:
+        """What holds for runs of ``location``: its own settings, over those of the workspace."""
+        found = self.fleet.locations.get(location)
+        own = RunSettings() if found is None else found.spec.runs
+        return own.over(self.spec.runs or RunSettings())
+
     @property
     def stopping(self) -> bool:
         """True once it was told to stop."""
         return self._stop.is_set()
+
+    @property
+    def leaves_runs(self) -> bool:
+        """True once it was told to stop, and to leave its runs to the next supervisor."""
+        return self._leave_runs
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -175,6 +217,8 @@ class Daemon:
                 self._watcher.start()
                 self._workspace.watch(self.files)
             await self._verifier.open()
+            if self.code_servers is not None:
+                await self.code_servers.open()
             await self.fleet.start(await self.store.open(await self.fleet.read()))
             await self.runs.open()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
@@ -237,15 +281,16 @@ class Daemon:
             remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
             closing.push_async_callback(remote.close)
             controls.append(remote)
-        cgroups = Cgroups()
-        closing.callback(cgroups.close)
+        closing.callback(self._cgroups.close)
         reaper = self._reaper = Reaper()
         closing.callback(reaper.close)
+        if self.code_servers is not None:
+            closing.push_async_callback(self.code_servers.close)
         adopt_orphans()
         self._spawn(reap_orphans(reaper.sessions, look=self.fleet.look_for_orphans))
         slots = StartLimiter()
         launcher = self._launcher = ForkserverPool(
-            SpawnLauncher(reaper, self._descriptors, cgroups),
+            SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
@@ -263,6 +308,7 @@ class Daemon:
             slots,
             liveness,
             uses=_not_watched if self._once else self.packages.add,
+            code_servers=self.code_servers or NO_SERVERS,
         )
         self._verifier = Verifier(self.services, self.state.path, self._under_way)
         closing.push_async_callback(self._verifier.close)
@@ -343,6 +389,9 @@ class Daemon:
 
     def _packages_changed(self, prefix: Path) -> None:
         self._use.packages_changed(prefix)
+
+    def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
+        self._launcher.learn(launch, report)
 
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way

@@ -112,7 +112,8 @@ class Handlers(RunHandlers):
             location = daemon.fleet.location(name)
             daemon.fleet.look_for_orphans()
             usage = await _usage(location, detail=True)
-            entry = location_status(location, usage, detail=True)
+            servers = daemon.services.code_servers.status(name)
+            entry = location_status(location, usage, detail=True, code_servers=servers)
         return revision, {**document, "locations": [entry]}
 
     async def _all_packed(self, document: dict[str, Any]) -> list[bytes]:
@@ -128,7 +129,9 @@ class Handlers(RunHandlers):
         with turns() as step:
             for one in locations:
                 usage = await _usage(one)
-                pieces.append(wire.pack(location_status(one, usage, detail=False)))
+                servers = self._daemon.services.code_servers.status(one.spec.name)
+                entry = location_status(one, usage, detail=False, code_servers=servers)
+                pieces.append(wire.pack(entry))
                 await step()
         return pieces + [wire.pack(remote_status(one, since)) for one in remotes]
 

@@ -161,6 +161,7 @@ def _environment() -> Environment:
         plural_kind=plural_kind,
         good=words.good,
         verified_in_words=words.verified,
+        code_servers=lambda one: words.code_servers(one, time.time()),
     )
     made.filters.update(
         ago=ago,

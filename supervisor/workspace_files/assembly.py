@@ -12,20 +12,25 @@ import io
 import os
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
+from supervisor.run_settings import RunSettings
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
 from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]+\S")
+PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
+"""What makes a directory a project that can be installed; the first one that is there counts."""
 MAX_NAME_BYTES = 200
 """A name becomes part of a file name; those hold 255 bytes on the file systems we know."""
 
@@ -71,16 +76,20 @@ class Assembly:
     """Everything that one reading of a workspace has found so far.
 
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
-    by name. ``incomplete`` is why a file could not be read: what seems to be missing may be in it.
+    by name. ``awaited`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
+    missing may be in it. ``runs`` are the settings of runs of the whole workspace.
     """
 
     reading: Reading
     entries: list[Entry] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    awaited: list[Path] = field(default_factory=list)
     environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
     incomplete: ConfigurationProblem | None = None
+    runs: RunSettings = field(default_factory=RunSettings)
+    _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
         default_factory=dict
     )
@@ -94,7 +103,7 @@ class Assembly:
             self.files.append(path)
 
     def warn(self, position: SourcePosition, message: str) -> None:
-        self.reading.warnings.append(f"{position}: {message}")
+        self.reading.warn(position, message)
 
     def document_problems(self, problems: Iterable[ConfigurationProblem]) -> None:
         for found in problems:
@@ -147,7 +156,7 @@ class Assembly:
         for text, position in record.get("requirements", ()):
             for line in text.splitlines():
                 requirement = re.sub(r"(^|\s)#.*", "", line).strip()
-                if requirement.startswith("-"):
+                if requirement.startswith("-") and not _EDITABLE.match(requirement):
                     self.reading.problem(
                         position,
                         record.at("requirements"),
@@ -178,7 +187,8 @@ class Assembly:
         if not is_directory(path):
             self.reading.problem(position, at, f"the directory {path} does not exist")
         else:
-            self._load(path / "pyproject.toml", position, at)
+            declared = [name for name in PROJECT_FILES if os.path.lexists(path / name)]
+            self._load(path / (declared or PROJECT_FILES)[0], position, at)
         return path
 
     def _load(self, path: Path, position: SourcePosition, at: str) -> str | None:
@@ -224,26 +234,63 @@ class Assembly:
         self.reading.blame(problem)
         return values
 
+    def dotenv(self, directory: Path) -> dict[str, str]:
+        """The variables of the ``.env`` beside a workspace, which Dagster loads, too; {} without one.
+
+        It is not named, so what is wrong with it is a warning. Its appearing is noticed later.
+        """
+        path = directory / ".env"
+        if path not in self._env_files:
+            self.awaited.append(path)
+            try:
+                text = read_text(path)
+            except DocumentError as error:
+                if os.path.lexists(path):
+                    self.warn(SourcePosition(str(path)), error.problems[0].message)
+                text = ""
+            self._env_files[path] = self._variables(path, text, self.warn), None
+        return self._env_files[path][0]
+
     def _read_env_file(self, path: Path, position: SourcePosition, at: str) -> dict[str, str]:
+        def wrong(position: SourcePosition, message: str) -> None:
+            expected = 'NAME=value or NAME="value"'
+            self.reading.problem(position, "", message, expected=expected)
+
+        return self._variables(path, self._load(path, position, at) or "", wrong)
+
+    def _variables(
+        self, path: Path, text: str, wrong: Callable[[SourcePosition, str], None]
+    ) -> dict[str, str]:
         from dotenv.parser import parse_stream
         from dotenv.variables import parse_variables
 
-        text = self._load(path, position, at)
         values: dict[str, str] = {}
         known: Mapping[str, str] = ChainMap(values, dict(self.environ))
-        for binding in parse_stream(io.StringIO(text or "")):
+        for binding in parse_stream(io.StringIO(text)):
             if binding.error:
                 # A bad statement starts in the line that the parser names; its text may be secret.
-                self.reading.problem(
-                    SourcePosition(str(path), binding.original.line, 1),
-                    "",
-                    "this line cannot be read",
-                    expected='NAME=value or NAME="value"',
-                )
+                line = SourcePosition(str(path), binding.original.line, 1)
+                wrong(line, "this line cannot be read")
             elif binding.key is not None and binding.value is not None:
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
         return values
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def add_runs(self, record: Record) -> None:
+        """Takes the ``runs`` of one file; a key that another file has said already is a problem."""
+        for key in record.values:
+            position = record.position(key)
+            first = self._runs_said.setdefault(key, position)
+            if first is not position:
+                self.reading.problem(
+                    position,
+                    record.at(key),
+                    f"{key} is said of all runs already, at {first}",
+                    expected="it once in the workspace, or under defaults or in a location",
+                )
+        self.runs = self.runs.over(run_settings(record))
 
     # -- locations ------------------------------------------------------------------------------
 

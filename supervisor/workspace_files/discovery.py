@@ -12,7 +12,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
@@ -177,20 +177,22 @@ def _key(files: tuple[Path, ...]) -> str:
 def _search(cwd: Path) -> Sources:
     notes: list[str] = []
     for directory in (cwd, *cwd.parents):
-        found = []
+        found: list[Path] = []
+        empty: list[Path] = []
         for name in _CANDIDATES:
             path = directory / name
             if not os.path.lexists(path):
                 continue
-            if name == "pyproject.toml":
-                kind = _pyproject_kind(path)
-                if kind == "bare":
-                    notes.append(
-                        f"{path}: [tool.dg] names neither a project nor a workspace and is passed over"
-                    )
-                if kind != "locations":
-                    continue
-            found.append(path)
+            kind = _toml_kind(path) if name.endswith(".toml") else "locations"
+            if kind == "bare":
+                notes.append(f"{path}: [tool.dg] names no project and is passed over")
+            elif kind == "empty":
+                empty.append(path)
+            elif kind:
+                found.append(path)
+        if found:
+            notes += [f"{path}: names no project and is passed over" for path in empty]
+        found = found or empty[:1]  # reading it says where projects are missing
         if found:
             chosen, others = found[0], found[1:]
             notes += [
@@ -210,30 +212,50 @@ def _search(cwd: Path) -> Sources:
     raise ConfigurationError([problem], hint="; ".join([*notes, hint]))
 
 
-def _pyproject_kind(path: Path) -> str:
-    """``locations``, ``bare`` for a [tool.dg] without any, or an empty text for neither."""
+def _toml_kind(path: Path) -> str:
+    """What a pyproject.toml or dg.toml has for us: ``locations``; ``empty``, a workspace without
+    projects; ``bare``, a [tool.dg] without any table of the kind; or an empty text for nothing."""
+    is_pyproject = path.name == "pyproject.toml"
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return ""
+            return "" if is_pyproject else "locations"
         with path.open("rb") as stream:
             data = stream.read(_MAX_PYPROJECT_BYTES)
     except OSError:
-        return ""
-    if b"dagster" not in data and b"dg" not in data:
+        return "" if is_pyproject else "locations"
+    if is_pyproject and b"dagster" not in data and b"dg" not in data:
         return ""
     import tomllib
 
     try:
-        tool = tomllib.loads(data.decode()).get("tool")
+        document: dict[str, Any] = tomllib.loads(data.decode())
     except (ValueError, RecursionError):
         # Broken, but meant for us: reading it says where.
         header = rb"(?m)^\s*\[\[?\s*tool\s*\.\s*(dagster|dg)\b"
-        return "locations" if re.search(header, data) else ""
+        return "locations" if not is_pyproject or re.search(header, data) else ""
+    if not is_pyproject:
+        return _dg_kind(document)
+    tool = document.get("tool")
     if not isinstance(tool, dict):
         return ""
     if "dagster" in tool:
         return "locations"
-    dg = tool.get("dg")
-    if isinstance(dg, dict) and not {"project", "workspace", "directory_type"} & set(dg):
-        return "bare"
-    return "locations" if "dg" in tool else ""
+    if "dg" not in tool:
+        return ""
+    kind = _dg_kind(tool["dg"])
+    return (
+        "bare"
+        if kind == "empty" and not {"workspace", "directory_type"} & set(tool["dg"])
+        else kind
+    )
+
+
+def _dg_kind(table: Any) -> str:
+    """``locations`` or ``empty``; a table that is wrong has locations: reading it says where."""
+    if not isinstance(table, dict) or "project" in table or "tool" in table:
+        return "locations"
+    if table.get("directory_type") == "project":
+        return "locations"
+    workspace = table.get("workspace", {})
+    projects = workspace.get("projects", []) if isinstance(workspace, dict) else True
+    return "locations" if projects != [] else "empty"

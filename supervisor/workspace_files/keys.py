@@ -12,6 +12,7 @@ from typing import Any
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.run_keys import RUNS
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
 from supervisor.workspace_files.shapes import (
     AnyMap,
@@ -30,11 +31,11 @@ from supervisor.workspace_files.shapes import (
 __all__ = [
     "ATTRIBUTE",
     "CLOUD",
-    "DAGSTER_TABLE",
-    "DG_TABLE",
     "MODULE",
+    "NAME",
     "OWN_KEYS",
     "PATH",
+    "SHOWN",
     "WORKSPACE",
     "WORKSPACE_LIST",
     "json_schema",
@@ -68,7 +69,7 @@ def _bad_environment_name(name: str) -> tuple[str, str] | None:
 PATH = Text("a path")
 MODULE = Text("a dotted module name", check=_bad_module)
 ATTRIBUTE = Text("the name of an object in the module", check=_bad_attribute)
-_NAME = Text("a name", empty=True)
+NAME = Text("a name", empty=True)
 _REQUIREMENTS = OneOrMore(Text("a requirement"), "a list of requirements, or a text of lines")
 
 _ENV = Named(
@@ -148,6 +149,7 @@ OWN_KEYS = {
         "Whether the module is imported a second time, in a fresh process, to verify that forking "
         "changes nothing. Default true.",
     ),
+    "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -175,7 +177,7 @@ def _target(key: str, shape: Shape, about: str, *, autoload: bool = False) -> di
             ATTRIBUTE,
             "The one object to load; the module is searched without it.",
         )
-    fields["location_name"] = Field(_NAME, "The name of the location.")
+    fields["location_name"] = Field(NAME, "The name of the location.")
     fields["working_directory"] = Field(PATH, "Where the process runs; first on sys.path.")
     return fields
 
@@ -252,7 +254,7 @@ _GRPC_SERVER = RecordShape(
         "host": Field(Text("a host name"), "Default localhost."),
         "port": Field(Number(1, 65535), "The port; or else socket."),
         "socket": Field(PATH, "The path of a unix socket; or else port."),
-        "location_name": Field(_NAME, "The name of the location."),
+        "location_name": Field(NAME, "The name of the location."),
         "ssl": Field(Boolean(), "Whether the server speaks TLS."),
         "additional_metadata": Field(AnyMap(), "Shown to people."),
     },
@@ -324,6 +326,7 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
+        "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
             "Deprecated: one repository, as before Dagster 0.10.",
@@ -349,7 +352,7 @@ _CODE_SOURCE = Choice(
     },
     "code source",
 )
-_SHOWN = "Honoured by a cloud only: kept and shown."
+SHOWN = "Honoured by a cloud only: kept and shown."
 _CLOUD_KEYS = {
     "code_source": Field(_CODE_SOURCE, "What to load."),
     "working_directory": Field(PATH, "Where the process runs, relative to build.directory."),
@@ -359,17 +362,17 @@ _CLOUD_KEYS = {
         RecordShape(
             {
                 "directory": Field(PATH, "Where the paths of the location start."),
-                "registry": Field(Text(), _SHOWN),
+                "registry": Field(Text(), SHOWN),
             },
             "a map",
         ),
         "Where the code lies.",
     ),
-    "image": Field(Text(), _SHOWN),
-    "agent_queue": Field(Text(), _SHOWN),
-    "container_context": Field(AnyMap(), _SHOWN),
-    "git": Field(AnyMap(), _SHOWN),
-    "pex_metadata": Field(AnyMap(), _SHOWN),
+    "image": Field(Text(), SHOWN),
+    "agent_queue": Field(Text(), SHOWN),
+    "container_context": Field(AnyMap(), SHOWN),
+    "git": Field(AnyMap(), SHOWN),
+    "pex_metadata": Field(AnyMap(), SHOWN),
 }
 _CLOUD_DEFAULTS = {key: known for key, known in _CLOUD_KEYS.items() if key != "code_source"}
 _CLOUD_ELSEWHERE = {
@@ -402,83 +405,11 @@ CLOUD = RecordShape(
 )
 """``dagster_cloud.yaml``."""
 
-DAGSTER_TABLE = RecordShape(
-    {
-        "module_name": Field(MODULE, "The one module."),
-        "modules": Field(
-            ListOf(
-                RecordShape(
-                    {
-                        "type": Field(Text("module"), "Always module.", required=True),
-                        "name": Field(MODULE, "The module.", required=True),
-                    },
-                    'a table such as {type = "module", name = "team.definitions"}',
-                ),
-                "a list of at least one module",
-                empty=False,
-                apart=True,
-            ),
-            "Several modules.",
-        ),
-        "code_location_name": Field(_NAME, "The name of the location."),
-    },
-    "a table with module_name or modules",
-    elsewhere=dict.fromkeys(
-        ("python_file", "python_package", "package_name", "working_directory", "attribute"),
-        "[tool.dagster] knows modules only; use a workspace.yaml",
-    ),
-)
-"""``[tool.dagster]`` of a pyproject.toml."""
-
-_PROJECT = RecordShape(
-    {
-        "root_module": Field(MODULE, "The package of the project.", required=True),
-        "defs_module": Field(MODULE, "Default <root_module>.defs."),
-        "code_location_target_module": Field(MODULE, "Default <root_module>.definitions."),
-        "code_location_name": Field(_NAME, "Default: the name of the directory."),
-        "autoload_defs": Field(Boolean(), "Load defs_module by itself instead."),
-        "registry_modules": Field(ListOf(Text(), "a list of modules"), _SHOWN),
-        "agent_queue": Field(Text(), _SHOWN),
-        "image": Field(Text(), _SHOWN),
-        "python_environment": Field(AnyMap(), _SHOWN),
-    },
-    "a table with root_module",
-)
-DG_TABLE = RecordShape(
-    {
-        "directory_type": Field(Text("project or workspace"), "What this directory is."),
-        "project": Field(_PROJECT, "One code location."),
-        "workspace": Field(
-            RecordShape(
-                {
-                    "projects": Field(
-                        ListOf(
-                            RecordShape(
-                                {"path": Field(PATH, "Its directory.", required=True)},
-                                'a table such as {path = "projects/risk"}',
-                            ),
-                            "a list of tables with path",
-                            apart=True,
-                        ),
-                        "The projects.",
-                    ),
-                    "scaffold_project_options": Field(AnyMap(), "Used by `dg scaffold` only."),
-                },
-                "a table with projects",
-            ),
-            "Several projects.",
-        ),
-        "cli": Field(AnyMap(), "Used by the `dg` command only."),
-    },
-    "a table with project or workspace",
-)
-"""``[tool.dg]`` of a pyproject.toml, and the whole of a dg.toml."""
-
 
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS)
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workspace of workspace-supervisor",

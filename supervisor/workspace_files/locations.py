@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.run_settings import RunSettings
 from supervisor.specs import (
     EnvironmentSpec,
     Limits,
@@ -24,6 +25,7 @@ from supervisor.specs import (
 from supervisor.workspace_files.assembly import Assembly, absolute, default_name
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import WORKSPACE, WORKSPACE_LIST
+from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Invalid, Record
 
 __all__ = ["WorkspaceFile"]
@@ -78,6 +80,11 @@ class WorkspaceFile:
             self._record.written(key) for key in ("load_from", "repository")
         )
 
+    @property
+    def sound(self) -> bool:
+        """True when nothing is wrong outside its locations and environments."""
+        return self._problem is None
+
     def declare(self) -> None:
         """Registers the environments of this file under their names."""
         if self._record is None:
@@ -108,7 +115,11 @@ class WorkspaceFile:
             self._assembly.flawed.setdefault(name, problem)
 
     def build(self) -> None:
-        """Registers the locations of this file."""
+        """Registers the locations of this file, and what it says of runs."""
+        if self._record is not None and "runs" in self._record:
+            with self._reading.apart() as scope:
+                self._assembly.add_runs(self._record.get("runs"))
+            self._problem = self._problem or scope.problem
         with self._assembly.entry(self._file, problem=self._problem):
             if self._record is not None:
                 self._build(self._record)
@@ -239,8 +250,11 @@ class WorkspaceFile:
         """Our own keys, the defaults' below the location's; maps merge key by key."""
         layers = [layer for layer in (self._defaults, record) if layer is not None]
         settings: dict[str, Any] = {"env": {}, "metadata": {}}
+        if not any(layer.written("env_file") for layer in layers):
+            settings["env"] |= self._assembly.dotenv(self._base)
         restart: dict[str, Any] = {}
         limits: dict[str, Any] = {}
+        runs = RunSettings()
         for layer in layers:
             for text, position in layer.get("env_file", ()):
                 path = absolute(text, self._base, self._assembly.environ)
@@ -257,6 +271,8 @@ class WorkspaceFile:
                 restart |= layer.get("restart").values
             if "limits" in layer:
                 limits |= layer.get("limits").values
+            runs = run_settings(layer.get("runs")).over(runs)
+        settings["runs"] = runs
         settings["restart"] = RestartSpec(**restart)
         settings["limits"] = Limits(**limits)
         merged: RestartSpec = settings["restart"]

@@ -37,6 +37,10 @@ class Reading:
     _flawed: set[SourcePosition] = field(default_factory=set)
     _scope: Scope = field(default_factory=Scope)
 
+    def warn(self, position: SourcePosition, message: str) -> None:
+        """Note what changes nothing, and may not be what was meant."""
+        self.warnings.append(f"{position}: {message}")
+
     def flaws(self, found: Iterable[ConfigurationProblem]) -> None:
         """Tell what is wrong with the text of a document; what follows from that is not told."""
         for one in found:

@@ -1,6 +1,6 @@
 """``[tool.dagster]``, ``[tool.dg]`` and ``dg.toml`` → location specs.
 
-Owns the meaning of the tables in ``keys.DAGSTER_TABLE`` and ``grammar.DG_TABLE``: default
+Owns the meaning of the tables in ``project_keys``: default
 modules and names, a project's own interpreter and ``.env``, the projects of a workspace, each read
 from its own file. Where Dagster reads such a table and finds nothing, this says so.
 """
@@ -15,7 +15,7 @@ from supervisor.nearest import near
 from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute, is_directory
 from supervisor.workspace_files.document import DocumentError, Node, read_text, shorten
-from supervisor.workspace_files.keys import DAGSTER_TABLE, DG_TABLE
+from supervisor.workspace_files.project_keys import DAGSTER_TABLE, DG_TABLE
 from supervisor.workspace_files.shapes import Invalid, Record
 from supervisor.workspace_files.toml import TomlDocument
 
@@ -37,7 +37,7 @@ def build_toml_file(document: TomlDocument, path: Path, assembly: Assembly) -> N
     dg = document.node(*dg_prefix)
     if dagster is not None:
         environment = EnvironmentSpec()
-        env: dict[str, str] = {}
+        env = assembly.dotenv(path.parent)
         if dg is not None and dg.kind == "map":
             if "project" in dg.value:
                 environment, env = _project_environment(path.parent, assembly)
@@ -266,5 +266,8 @@ def _project_environment(
         executable = assembly.command(own, directory)
     else:
         python = directory / ".venv" / "bin" / "python"
-        executable = str(python) if os.path.lexists(python) else None
+        if not os.path.lexists(python):
+            assembly.awaited.append(python)
+            return EnvironmentSpec(lacks=python.parents[1]), env
+        executable = str(python)
     return EnvironmentSpec(executable_path=executable), env

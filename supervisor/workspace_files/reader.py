@@ -38,19 +38,22 @@ def read_workspace(
     reading.warnings += sources.notes
     assembly = Assembly(reading)
     if sources.files:
-        _read_files(sources.files, assembly)
+        sound = _read_files(sources.files, assembly)
     else:
+        sound = True
         _read_flags(selection, sources.directory, assembly)
     assembly.check_names()
-    sound = (one.spec for one in assembly.entries if one.problem is None)
+    specs = (one.spec for one in assembly.entries if one.problem is None)
     spec = WorkspaceSpec(
         title=sources.title,
         key=sources.key,
         directory=sources.directory,
-        locations=tuple(one for one in sound if one is not None),
+        locations=tuple(one for one in specs if one is not None),
         files=tuple(assembly.files),
+        awaited=tuple(assembly.awaited),
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
+        runs=assembly.runs if sound else None,
     )
     problems = _sorted(reading.problems, assembly.files)
     return spec, Desired(tuple(assembly.entries), tuple(problems))
@@ -64,7 +67,8 @@ def _sorted(problems: list[ConfigurationProblem], files: list[Path]) -> list[Con
     )
 
 
-def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
+def _read_files(files: tuple[Path, ...], assembly: Assembly) -> bool:
+    """True when all that concerns the whole workspace could be read."""
     workspaces: list[WorkspaceFile] = []
     others = 0
     for path in files:
@@ -111,6 +115,7 @@ def _read_files(files: tuple[Path, ...], assembly: Assembly) -> None:
                     else "the key load_from is missing",
                     expected="load_from: and a list of locations ([] for none)",
                 )
+    return assembly.incomplete is None and all(one.sound for one in workspaces)
 
 
 def _is_cloud(node: Node, path: Path) -> bool:
@@ -149,6 +154,7 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
                 spec = LocationSpec(
                     name=default_name(kind, target.name, attribute),
                     target=target,
+                    env=assembly.dotenv(cwd),
                     form=flag,
                     origin=position,
                 )

@@ -85,8 +85,8 @@ class Item:
     problem: ConfigurationProblem | None
 
 
-def either(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+def either(words: Sequence[str], conjunction: str = "or") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
 class Shape(ABC):
@@ -272,7 +272,9 @@ class RecordShape(Shape):
     its name, and all its problems come at once.
 
     ``shorthand`` names the key for which a single value may stand instead of the map. ``elsewhere``
-    tells where a key belongs that people write here by mistake.
+    tells where a key belongs that people write here by mistake. ``ignored_by`` names the program whose
+    table this is where it ignores keys that it does not know: then they are warned of, but for those
+    that are nearly one that it knows.
     """
 
     def __init__(
@@ -283,12 +285,14 @@ class RecordShape(Shape):
         shorthand: str | None = None,
         elsewhere: Mapping[str, str] | None = None,
         title: str = "",
+        ignored_by: str = "",
     ) -> None:
         self.fields = dict(fields)
         self.expected = expected
         self._shorthand = shorthand
         self._elsewhere = dict(elsewhere or {})
         self._title = title
+        self._ignored_by = ignored_by
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         short = self._shorthand
@@ -331,11 +335,18 @@ class RecordShape(Shape):
     def _unknown(self, key: str, record: Record, reading: Reading) -> str:
         """Tells about a key that is not one of ours; gives back the one that was meant."""
         position, at = record.position(key), record.at(shorten(key))
+        ignored = f"{at} is ignored, as {self._ignored_by} does" if self._ignored_by else ""
         if key in self._elsewhere:
-            message = f"{key} does not belong here: {self._elsewhere[key]}"
-            reading.problem(position, at, message)
+            if ignored:
+                reading.warn(position, f"{ignored}: {self._elsewhere[key]}")
+            else:
+                message = f"{key} does not belong here: {self._elsewhere[key]}"
+                reading.problem(position, at, message)
             return ""
         meant = near(key, [name for name in self.fields if name not in record.node.value])
+        if ignored and not meant:
+            reading.warn(position, f"{ignored}: it knows {either(list(self.fields), 'and')}")
+            return ""
         reading.problem(
             position,
             at,

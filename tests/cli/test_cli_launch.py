@@ -131,7 +131,13 @@ def test_a_dry_run_runs_nothing(running):
         "--dry-run",
     )  # fmt: skip
     assert done.returncode == 0
-    assert done.stdout == "would run ops load, publish of nightly in team, generation 1\n"
+    assert done.stdout.splitlines()[:4] == [
+        "would run 2 ops of nightly in team, generation 1:",
+        "  1. load",
+        "  2. publish",
+        '  config: {"ops": {"load": {"config": {"n": 1}}}}',
+    ]
+    assert "  process: forked" in done.stdout
 
 
 def test_ctrl_c_cancels_a_run(running):

@@ -34,6 +34,8 @@ def location(name: str = "risk", **fields: Any) -> Any:
             "executable": "/envs/risk/bin/python",
             "prefix": "/envs/risk",
             "managed": True,
+            "adding": "",
+            "lacks": None,
         },
         "target": {"kind": "python_file", "name": "/w/risk.py", "attribute": None},
         "remote": None,
@@ -261,15 +263,28 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
         "add pandas to the requirements of its environment in the workspace file "
         "and run `supervise env sync 'my risk'`"
     )
-    one["environment"] = {**one["environment"], "managed": False}
+    adding = "/envs/risk/bin/python -m pip install"
+    one["environment"] = {**one["environment"], "managed": False, "adding": adding}
     assert failures.remedy(one) == ("install it there: /envs/risk/bin/python -m pip install pandas")
+    near = {**MISSING, "hint": "did you mean pandra?"}
+    assert failures.remedy({**one, "failure": near}) == (
+        "install it there: /envs/risk/bin/python -m pip install pandas; or did you mean pandra?"
+    )
+    old = {"kind": "import_error", "message": "pkg_resources is not installed"}
+    assert str(failures.remedy({**one, "failure": old})).endswith("pip install 'setuptools<81'")
     brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
+    system = {**one, "environment": {**one["environment"], "adding": ""}}
+    assert failures.remedy(system) == (
+        "give the location an environment of its own: `requirements: [pandas]`"
+    )
+    project = {**one, "environment": {**one["environment"], "lacks": "/w/risk/.venv"}}
+    assert failures.remedy(project) == "no .venv in /w/risk: run `uv sync` there"
     assert failures.headline({**one, "failure": brief}) == (
         "yaml is not installed (imported by a.py line 2) in environment env-0a1b2c (python 3.8.18)"
     )
     assert failures.remedy({**one, "failure": {**brief, "hint": "did you mean b?"}}) == (
-        "did you mean b?"
+        f"install it there: {adding} pyyaml; or did you mean b?"
     )
 
 

@@ -1,9 +1,9 @@
 """``make soak``: faults for as long as wanted, and the figures of it.
 
-    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--days D] [--beside B]
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--runs R] [--days D] [--beside B]
 
-First ``K`` kills in a row of one trivial location, then random faults (``schedule``) for ``M``
-minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
+First ``K`` kills in a row of one trivial location, then ``R`` rounds of kills of what a run consists of
+(``kills``), then random faults (``schedule``) for ``M`` minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
 neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
 was announced before, and with what it was itself served before. Prints the seed first: the same seed
 plays the same schedule. Exit status 1 when a promise was broken, or something leaked; what was found is
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import day
 from day import Day, DayFigures, Judge
+from kills import coverage, play_rounds
 from scene import Scene, SceneError, playing
 from schedule import Figures, draw, play
 from storm import STABLE, StormFigures, log_bytes, storm
@@ -110,6 +111,14 @@ def run_storm(folder: Path, runtime: Path, kills: int) -> tuple[StormFigures, in
         scene.kill_supervisor(signal.SIGTERM)
         scene.expect_nobody()
     return figures, size
+
+
+def run_kills(folder: Path, runtime: Path, seed: int, rounds: int) -> None:
+    """Rounds of kills of a run's processes, and what they hit; raises SceneError."""
+    for figures in play_rounds(folder, runtime, seed, rounds):
+        if figures.rounds == rounds:
+            tell("rounds of kills of a run", figures.rounds)
+            print(coverage(figures), flush=True)
 
 
 def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[Figures, Prober]:
@@ -200,6 +209,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--days", type=float, default=60.0)
     parser.add_argument("--beside", type=int, default=2)
     chosen = parser.parse_args()
@@ -213,6 +223,8 @@ def main() -> int:
     try:
         if chosen.kills:
             broken += tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
+        if chosen.runs:
+            run_kills(folder / "runs", runtime, chosen.seed, chosen.runs)
         broken += tell_faults(*run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes))
         if chosen.days and not broken:
             broken += tell_days(*run_days(folder / "days", runtimes, chosen.seed, chosen.days))

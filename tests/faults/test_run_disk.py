@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +68,36 @@ def test_a_full_disk_takes_neither_the_run_nor_its_end(tmp_path, again):
         else:
             assert final["dropped"] > 0
             assert final["lost_output"] > 0
+
+
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as opened, contextlib.suppress(OSError):
+        while True:
+            opened.write(b"x" * 4096)
+
+
+def test_an_end_that_the_disk_does_not_take_is_told_of_and_written_when_there_is_room(tmp_path):
+    """Not even at its beginning was there room for the final record."""
+    folder = tmp_path / "team"
+    folder.mkdir()
+    with (
+        small_disk(folder / "runs"),
+        loaded(folder, MODULE) as team,
+        contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as heard,
+    ):
+        heard.bind(str(tmp_path / "heard"))
+        heard.settimeout(60)
+        journal, request = team.order(notify=str(tmp_path / "heard"))
+        ballast = folder / "runs" / "first"
+        fill(ballast)
+        with ballast.open("r+b") as opened:  # a few small files, and no more
+            opened.truncate(ballast.stat().st_size - 40960)
+        assert team.fork(request) == ""
+        said = b""
+        while b"trouble" not in said:
+            said = heard.recv(500)
+        assert said == b"run1 trouble its end cannot be written: no space left on device"
+        assert journal.final() is None
+        assert journal.monitor() > 0
+        ballast.unlink()
+        assert ended(journal)["state"] == "success"

@@ -173,6 +173,7 @@ async def test_duplicate_names(tmp_path, runtime):
 async def test_sys_exit(tmp_path, runtime):
     failure, _ = await fail(tmp_path, runtime, {"bad.py": "import sys\nsys.exit(3)\n"})
     assert failure["kind"] == "system_exit"
+    assert failure["exception"]["code"] == 3
     assert failure["line"] == 2
     assert failure["state"] == "failed"
 

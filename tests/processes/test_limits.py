@@ -234,3 +234,34 @@ def test_a_cgroup_that_is_not_ours_is_left_alone(tmp_path, how, why):
     assert why in cgroups.why_not["memory"]
     assert sorted(tmp_path.rglob("*")) == before or "cpu" in how.get("controllers", "")
     assert (group / "cgroup.procs").read_text().split()[0] == str(os.getpid())
+
+
+@pytest.mark.parametrize("way", ["a leaf of ours", "a subgroup of systemd's"])
+def test_a_supervisor_that_was_put_below_what_is_delegated(tmp_path, way):
+    """By an earlier supervisor of the container, or by systemd (DelegateSubgroup=)."""
+    group = unified(tmp_path)
+    name = "workspace-supervisor-itself" if way == "a leaf of ours" else "supervisor"
+    (tmp_path / "cgroup").write_text(f"0::/system.slice/unit.service/{name}\n")
+    inner = group / name
+    inner.mkdir()
+    (group / "cgroup.procs").write_text("")
+    (inner / "cgroup.procs").write_text(f"{os.getpid()}\n1\n")
+    if name == "supervisor":
+        try:
+            os.setxattr(group, "user.delegate", b"1")
+        except OSError:
+            pytest.skip("no extended attributes here")
+    cgroups = Cgroups(tmp_path)
+    made = cgroups.make("run-1", Limits(memory=2**29))
+    assert made == {"memory": group / "workspace-supervisor-run-1"}
+    assert cgroups.own() == [inner]
+    assert (made["memory"] / "memory.max").read_text() == str(2**29)
+    for file in made["memory"].iterdir():  # as the kernel's have none
+        file.unlink()
+    cgroups.remove("run-1")
+    assert not made["memory"].exists()
+
+
+def test_what_monitors_enter_is_the_leaf_of_the_supervisor(tmp_path):
+    group = unified(tmp_path)
+    assert Cgroups(tmp_path).own() == [group / "workspace-supervisor-itself"]

@@ -1,9 +1,9 @@
 """Runs orders of one target as a run would: ``python run_orders.py ROOT JSON`` prints what happened.
 
-JSON is ``{"target": target, "orders": [order, …], "validate": bool}``; printed is a list of
-``{"events", "outcome"}`` or ``{"refused": failure, "events"}`` for each order, in this process. When
-user code logs ``asleep``, this process's group is sent SIGINT, as by a monitor. Needs Python 3.6 and
-nothing else.
+JSON is ``{"target": target, "orders": [order, …], "validate": bool, "forked": bool}``; printed is a list
+of ``{"events", "outcome"}`` or ``{"refused": failure, "events"}`` for each order, in this process, or as a
+shim does it: checked here and run in a fork. When user code logs ``asleep``, this process's group is sent
+SIGINT, as by a monitor. Needs Python 3.6 and nothing else.
 """
 
 import json
@@ -40,11 +40,27 @@ def run(loaded, order):
         return {"refused": failure.as_data(), "events": events}
 
 
+def run_forked(loaded, order):
+    execution.validate(loaded, order)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with os.fdopen(writing, "w") as file:
+            json.dump(run(loaded, order), file)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        answer = json.load(file)
+    os.waitpid(pid, 0)
+    return answer
+
+
 try:
     loaded = target.load(request["target"])
 except LoadFailure as failure:
     answer = {"failure": failure.as_data()}
 else:
-    answer = {"runs": [run(loaded, order) for order in request["orders"]]}
+    how = run_forked if request.get("forked") else run
+    answer = {"runs": [how(loaded, order) for order in request["orders"]]}
 stdout.write(json.dumps(answer) + "\n")
 stdout.flush()

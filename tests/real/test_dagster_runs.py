@@ -93,12 +93,12 @@ def test_what_cannot_be_run_is_refused_before_anything_is_recorded(
     ]
     if release == OLDEST:
         order = {"job": "nightly", "partition_key": "2024-01-03"}
-        orders.append((order, "partition", "did you mean 2024-01-0"))
+        orders.append((order, "unknown_partition", "did you mean 2024-01-0"))
     else:
-        orders.append(({"job": "regional"}, "partition", "there is eu, us"))
+        orders.append(({"job": "regional"}, "partition", "has 2 partitions, and none was given"))
         orders.append(({"assets": ["rw"]}, "unknown_asset", "did you mean raw?"))
         order = {"assets": ["raw"], "partition_key": "rd"}
-        orders.append((order, "partition", "did you mean red?"))
+        orders.append((order, "unknown_partition", "did you mean red?"))
     asked = [{**order, **here} for order, _kind, _words in orders]
     found = validate(file_of(release), asked, dagster_environment(release))
     for (order, kind, words), refused in zip(orders, found, strict=True):
@@ -131,16 +131,31 @@ def test_an_interrupt_runs_the_finally_of_the_op_and_cancels(
         assert ends == ["RUN_START", "STEP_FAILURE", "RUN_CANCELING", "RUN_CANCELED"]
 
 
+@pytest.mark.parametrize("forked", [False, True], ids=["fresh", "forked"])
 @pytest.mark.parametrize("release", JOBS)
 def test_an_instance_of_a_directory_keeps_what_was_materialized(
-    release: str, dagster_environment: Environment, tmp_path: Path
+    release: str, forked: bool, dagster_environment: Environment, tmp_path: Path
 ) -> None:
     where = {"instance": str(tmp_path), "partition_key": "red"}
     orders = [{"assets": ["raw"], **where}, {"assets": ["report"], **where}]
-    first, second = execute(file_of(release), orders, dagster_environment(release))
+    python = dagster_environment(release)
+    first, second = execute(file_of(release), orders, python, forked=forked)
     assert first["outcome"]["state"] == second["outcome"]["state"] == "success"
     assert "report: report of red" in shown(second)
     assert (tmp_path / "storage").is_dir()
+    recorded = run(python, str(PROGRAMS / "dagster_recorded.py"), str(tmp_path))
+    assert recorded == [["SUCCESS", True]] * 2
+
+
+def test_the_oldest_keeps_its_runs_in_an_instance_that_was_opened_before(
+    dagster_environment: Environment, tmp_path: Path
+) -> None:
+    python = dagster_environment(OLDEST)
+    orders = [{"job": "nightly", "instance": str(tmp_path)}] * 2
+    found = execute(file_of(OLDEST), orders, python, forked=True)
+    assert [one["outcome"]["state"] for one in found] == ["success"] * 2
+    recorded = run(python, str(PROGRAMS / "dagster_recorded.py"), str(tmp_path))
+    assert recorded == [["SUCCESS", True]] * 2
 
 
 @pytest.mark.parametrize("release", EVERY)

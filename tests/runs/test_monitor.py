@@ -10,7 +10,7 @@ import pytest
 from monitored import FOREVER, HEAD, ended, gone, kinds, loaded, one_op, started, written
 from supervised import poll_now
 
-from supervisor.runs.monitor import OUTPUT_PART
+from supervisor.runs.recording import OUTPUT_PART
 
 
 def test_a_run_tells_what_it_did_and_how_it_ended(tmp_path):
@@ -69,6 +69,15 @@ def test_a_run_without_a_word_has_its_reason(tmp_path, body, reason, status, num
         assert final["state"] == ("failure" if reason else "success")
         assert (final["reason"], final["status"], final["signal"]) == (reason, status, number)
         assert kinds(journal)[-1] == ("RUN_FAILURE" if reason else "RUN_SUCCESS")
+
+
+@pytest.mark.parametrize("code", [3, 0, "no table"])
+def test_a_program_that_ends_itself_is_told_with_its_status(tmp_path, code):
+    with loaded(tmp_path, one_op(f"sys.exit({code!r})")) as team:
+        final = ended(team.launch())
+        assert (final["state"], final["step"]) == ("failure", "work")
+        assert final["reason"] == f"sys.exit({code}) was called"
+        assert final["failure"]["exception"]["code"] == code
 
 
 def test_a_run_goes_on_when_what_it_was_forked_from_is_killed(tmp_path):
@@ -254,21 +263,28 @@ def test_output_without_end_is_bounded(tmp_path):
         assert journal.output("out", behind - 1)[0][:1] == data[-1:]
 
 
-def test_what_is_no_event_ends_no_monitor(tmp_path):
-    body = """
+@pytest.mark.parametrize(
+    "garbage",
+    ["b'x' * 100", "bytes(100)", "b'\\x40\\0\\0\\0' * 3000", "os.urandom(2_000_000)"],
+    ids=["text", "zeros", "beginnings", "noise"],
+)
+def test_what_is_no_event_ends_neither_monitor_nor_run(tmp_path, garbage):
+    body = f"""
         for name in os.listdir("/proc/self/fd"):
             try:
                 if int(name) > 2 and os.readlink("/proc/self/fd/" + name).startswith("pipe"):
-                    os.write(int(name), b"x" * 100)
+                    garbage = {garbage}
+                    while garbage:
+                        garbage = garbage[os.write(int(name), garbage) :]
             except OSError:
                 pass
         """
     with loaded(tmp_path, one_op(body)) as team:
         journal = team.launch()
         final = ended(journal)
-        assert final["state"] == "failure"
-        assert "exited with status" in final["reason"]
-        assert "ENGINE_EVENT" in kinds(journal)
+        assert final["state"] == "success", final
+        assert kinds(journal).count("ENGINE_EVENT") == 1
+        assert kinds(journal)[-2:] == ["STEP_SUCCESS work", "RUN_SUCCESS"]
 
 
 def test_of_two_monitors_of_a_run_one_begins(tmp_path):

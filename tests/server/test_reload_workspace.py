@@ -115,13 +115,32 @@ async def test_an_env_file_is_part_of_the_workspace(tmp_path, runtime):
         """
     workspace = make_workspace(
         tmp_path,
-        {"a.py": text, "b.py": GOOD, ".env": "NAME=one\n"},
-        {"a": {"env_file": ".env"}, "b": {}},
+        {"a.py": text, "b.py": GOOD, "a.env": "NAME=one\n"},
+        {"a": {"env_file": "a.env"}, "b": {}},
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
         await running.watched()
         assert running.definitions("a") == ["job:one"]
-        save(tmp_path / ".env", "NAME=two\n")
+        save(tmp_path / "a.env", "NAME=two\n")
         await reloaded(running, "a", "job:two")
         assert running["b"].generation == 1
+
+
+async def test_a_dotenv_that_appears_beside_the_workspace_is_read(tmp_path, runtime):
+    text = """\
+        import os
+        from runner_shim import job
+
+        @job(name=os.environ["NAME"])
+        def this():
+            pass
+        """
+    workspace = make_workspace(tmp_path, {"a.py": text, "b.py": GOOD}, {"a": {}, "b": {}})
+    async with supervising(workspace, runtime) as running:
+        await running.until(lambda: running["a"].state == "failed", "failed")
+        await running.watched()
+        assert "NAME is not set" in running["a"].failure.hint
+        save(tmp_path / ".env", "NAME=one\n")
+        await running.ready()
+        assert running.definitions("a") == ["job:one"]

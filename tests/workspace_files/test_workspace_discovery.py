@@ -30,6 +30,8 @@ from supervisor.workspace_files import Selection, identify, resolve
 from supervisor.workspace_files import names as workspace_names
 
 BARE_DG = "[tool.dg.cli]\nverbose = true\n"
+EMPTY_DG = '[tool.dg]\ndirectory_type = "workspace"\n[tool.dg.workspace]\n'
+DEPLOYMENT_DG = '[tool.dg]\ndirectory_type = "deployment"\n'
 
 
 # -- the search ---------------------------------------------------------------------------------
@@ -67,6 +69,20 @@ BARE_DG = "[tool.dg.cli]\nverbose = true\n"
         ),
         # a bare [tool.dg] does not mask the workspace beside it, and says so
         ({"pyproject.toml": BARE_DG, "workspace.yaml": WORKSPACE}, "workspace.yaml", ["w.py"], 1),
+        # nor does a table of dg's that has no projects
+        ({"pyproject.toml": EMPTY_DG, "workspace.yaml": WORKSPACE}, "workspace.yaml", ["w.py"], 1),
+        (
+            {"pyproject.toml": DEPLOYMENT_DG, "workspace.yaml": WORKSPACE},
+            "workspace.yaml",
+            ["w.py"],
+            1,
+        ),
+        (
+            {"dg.toml": "[workspace]\nprojects = []\n", "workspace.yaml": WORKSPACE},
+            "workspace.yaml",
+            ["w.py"],
+            1,
+        ),
     ],
 )
 @pytest.mark.parametrize("below", ["", "src/team"])
@@ -98,8 +114,28 @@ def test_nothing_found(tmp_path: Path) -> None:
         assert str(caught.value).startswith(
             f"{tmp_path}: no workspace is here or in a directory above"
         )
-        assert "names neither a project nor a workspace" in str(caught.value.hint)
+        assert "[tool.dg] names no project" in str(caught.value.hint)
         assert "-w" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        (
+            "pyproject.toml",
+            EMPTY_DG,
+            "pyproject.toml:3:1: tool.dg.workspace: this workspace names no",
+        ),
+        ("pyproject.toml", DEPLOYMENT_DG, 'the directory type "deployment" is not known'),
+        ("dg.toml", "[workspace]\n", "dg.toml:1:1: workspace: this workspace names no projects"),
+    ],
+)
+def test_a_dg_table_without_projects_and_nothing_beside_it(
+    tmp_path: Path, file: str, text: str, expected: str
+) -> None:
+    write(tmp_path, {file: text})
+    (problem,) = refused(tmp_path)
+    assert expected in problem
 
 
 def test_a_broken_pyproject_meant_for_us_is_an_error_and_not_passed_over(tmp_path: Path) -> None:

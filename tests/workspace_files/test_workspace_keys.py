@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from workspaces import only, read
+from loading import write
+from workspaces import CLOUD, found, only, read
 
 from supervisor.specs import EnvironmentSpec, Limits, RestartPolicy, RestartSpec, StartMethod
+from supervisor.workspace_files import Selection
 
 OWN_KEYS = """\
 env: {A: text, B: 3.10, C: yes, D: {env: MODULE}, E: ""}
@@ -158,3 +160,59 @@ def test_env_files_are_read_as_dotenv_reads_them(tmp_path: Path) -> None:
         "E": "/h",
         "G": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"workspace.yaml": "load_from: [python_file: f.py]\n"}, {"A": "1"}),
+        ({"pyproject.toml": '[tool.dagster]\nmodule_name = "m"\n'}, {"A": "1"}),
+        (
+            {"workspace.yaml": "load_from: [python_file: {relative_path: f.py, env: {A: own}}]\n"},
+            {"A": "own"},
+        ),
+        (
+            {
+                "workspace.yaml": "load_from: [python_file: {relative_path: f.py, env_file: o.env}]\n",
+                "o.env": "B=2\n",
+            },
+            {"B": "2"},
+        ),
+        (
+            {"workspace.yaml": "defaults: {env_file: []}\nload_from: [python_file: f.py]\n"},
+            {},
+        ),
+        ({"dagster_cloud.yaml": CLOUD}, {}),
+    ],
+)
+def test_the_dotenv_beside_the_workspace(
+    tmp_path: Path, files: dict[str, str], expected: dict[str, str]
+) -> None:
+    write(tmp_path, files)
+    (tmp_path / ".env").write_text("A=1\n")
+    spec = found(tmp_path)
+    assert only(spec).env == expected
+    assert tmp_path / ".env" not in spec.files
+
+
+def test_the_dotenv_of_the_current_directory_with_flags(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n")
+    assert only(found(tmp_path, Selection(modules=("m",)))).env == {"A": "1"}
+
+
+def test_what_is_wrong_with_a_dotenv_that_no_file_names_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n=secret\n")
+    spec = read(tmp_path, "load_from: [python_file: f.py]\n")
+    assert only(spec).env == {"A": "1"}
+    assert spec.warnings == (f"{tmp_path}/.env:2:1: this line cannot be read",)
+
+
+def test_an_editable_path_is_a_requirement_and_a_project_may_have_a_setup_py_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "setup.py").touch()
+    text = "environments: {e: {requirements: ['-e ./x[dev]', '--editable=./y']}, p: {project: old}}"
+    e, p = read(tmp_path, f"{text}\nload_from: []\n").environments
+    assert e.requirements == ("-e ./x[dev]", "--editable=./y")
+    assert p.project == tmp_path / "old"

@@ -106,6 +106,10 @@ GOOD = [
     "load_from: [grpc_server: {port: {env: P}, ssl: true, additional_metadata: {a: [1]}}]",
     "load_from: [python_module: {module_name: m, restart: never, load_timeout: 1m30s, limits: {memory: 1GB}}]",
     "load_from: [python_module: {module_name: m, restart: {policy: always, window: 5}, env_file: [a, b]}]",
+    "{load_from: [], runs: {max_concurrent: none, keep: 30d, retries: 2, on_stop: keep, timeout: 1h}}",
+    "{load_from: [], runs: {tag_concurrency: {a: 1, 'b=*': 2}, keep: {count: 1, age: 1d}, retries: {delay: 5}}}",
+    "{load_from: [], runs: {tag_concurrency: [{key: a, limit: 1, value: {applyLimitPerUniqueValue: true}}]}}",
+    "load_from: [python_module: {module_name: m, runs: {keep: none, max_disk: 1GB, retry_lost: true}}]",
 ]
 BAD = [
     "{}",
@@ -121,6 +125,11 @@ BAD = [
     "load_from: [python_module: {module_name: m, load_timeout: 5 mins}]",
     "load_from: [python_module: {module_name: m, restart: sometimes}]",
     "load_from: [python_environment: {target: {python_module: {module_name: m, env: {}}}}]",
+    "{load_from: [], runs: {max_concurrent: all}}",
+    "{load_from: [], runs: {keep: often}}",
+    "{load_from: [], runs: {keep: {age: 30}}}",
+    "{load_from: [], runs: {tag_concurrency: [{key: a}]}}",
+    "load_from: [python_module: {module_name: m, runs: {on_stop: wait}}]",
 ]
 
 

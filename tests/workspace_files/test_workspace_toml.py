@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loading import write
-from workspaces import AUTOLOAD, DAGSTER, MODULE, PROJECT, found, names, refused
+from workspaces import AUTOLOAD, DAGSTER, MODULE, PROJECT, found, names, only, refused
 
 from supervisor.specs import EnvironmentSpec, Target
 
@@ -45,8 +45,9 @@ def test_tool_dagster(tmp_path: Path, text: str, expected: list[tuple[str, str]]
             "pyproject.toml:2:1: tool.dagster.module_nam: unknown key module_nam",
         ),
         (
-            'python_file = "a.py"\nmodule_name = "a"\n',
-            "pyproject.toml:2:1: tool.dagster.python_file: ",
+            'code_location = "n"\nmodule_name = "a"\n',
+            "pyproject.toml:2:1: tool.dagster.code_location: unknown key code_location; expected "
+            "module_name, modules or code_location_name; did you mean code_location_name?",
         ),
         (
             'module_name = "a"\nmodules = []\n',
@@ -75,10 +76,27 @@ def test_tool_dagster(tmp_path: Path, text: str, expected: list[tuple[str, str]]
         ('module_name = "a/b.py"\n', "is a path, not a module name"),
     ],
 )
-def test_what_dagster_passes_over_in_silence(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistakes_that_dagster_passes_over_in_silence(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     write(tmp_path, {"pyproject.toml": f"[tool.dagster]\n{text}"})
     problems = refused(tmp_path)
     assert any(problem in line for line in problems), problems
+
+
+def test_keys_that_dagster_ignores_are_warned_of(tmp_path: Path) -> None:
+    text = '[tool.dagster]\nproject_name = "p"\nmodule_name = "a"\nworking_directory = "src"\n'
+    write(tmp_path, {"pyproject.toml": text})
+    spec = found(tmp_path)
+    assert names(spec) == ["a"]
+    first, second = spec.warnings
+    assert first == (
+        f"{tmp_path}/pyproject.toml:2:1: tool.dagster.project_name is ignored, as dagster does: "
+        "it knows module_name, modules and code_location_name"
+    )
+    assert (
+        "working_directory is ignored, as dagster does: [tool.dagster] knows modules only" in second
+    )
 
 
 # -- dg -----------------------------------------------------------------------------------------
@@ -90,7 +108,7 @@ def test_a_dg_project(tmp_path: Path) -> None:
     directory = tmp_path / "risk-project"
     assert location.name == "risk-project"
     assert location.target == Target(MODULE, "risk.definitions", directory)
-    assert location.environment == EnvironmentSpec()
+    assert location.environment == EnvironmentSpec(lacks=directory / ".venv")
 
 
 def test_a_dg_project_with_everything(tmp_path: Path) -> None:
@@ -246,3 +264,15 @@ def test_multi_line_texts_do_not_mislead_the_search_for_lines(tmp_path: Path) ->
     )
     (problem,) = refused(tmp_path)
     assert problem.startswith("pyproject.toml:6:1: tool.dagster.module_name:")
+
+
+def test_a_project_without_a_virtualenv_waits_for_one(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": PROJECT})
+    spec = found(tmp_path)
+    assert only(spec).environment.executable_path is None
+    assert only(spec).environment.lacks == tmp_path / ".venv"
+    assert tmp_path / ".venv/bin/python" in spec.awaited
+    write(tmp_path, {".venv/bin/python": ""})
+    spec = found(tmp_path)
+    assert only(spec).environment.executable_path == str(tmp_path / ".venv/bin/python")
+    assert only(spec).environment.lacks is None

@@ -7,7 +7,6 @@ has, is asked of it. Events go out as Dagster records them (``run_events``). Wha
 before the instance is opened.
 """
 
-import importlib
 import inspect
 import os
 import re
@@ -17,17 +16,14 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, run_events
-from runner_shim.frameworks.dagster.assets import assets_by_key, partitions_of
+from runner_shim.frameworks.dagster import console, instances, run_events, run_partitions
+from runner_shim.frameworks.dagster.assets import assets_by_key
+from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
 from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
 from runner_shim.loading.load_failure import near
 
-__all__ = ["prepare"]
-
-_PREFIXES = ("dagster._core.", "dagster.core.")
-_MOST_KEYS = 2000  # of which the nearest is looked for
-_RANGE = "dagster/asset_partition_range_start"
+__all__ = ["partition_keys", "prepare"]
 
 
 def prepare(repositories, order):
@@ -42,6 +38,26 @@ def prepare(repositories, order):
         if job is not None:
             return _Run(repository, job, keys, order)
     return None
+
+
+def partition_keys(repositories, order):
+    """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
+    for repository in repositories:
+        if order.get("repository") not in (None, repository.name):
+            continue
+        job, keys = _find(repository, order)
+        if job is not None:
+            what = _words(job, order)
+            return run_partitions.keys_of(
+                repository, job, keys, what, lambda: instances.opened(order)
+            )
+    return None
+
+
+def _words(job, order):
+    if order.get("assets") and not order.get("job"):
+        return "the run of " + ", ".join(order["assets"][:3])
+    return "job %s" % job.name
 
 
 def _find(repository, order):
@@ -108,80 +124,18 @@ class _Run:
         self._order = order
         self._whole = job
         self._keys = keys
-        self._what = "job %s" % job.name
-        if keys and not order.get("job"):
-            self._what = "the run of " + ", ".join(order["assets"][:3])
-        self._config = dict(order.get("config") or {})
-        self._mode = None  # of a pipeline, from its partition set
-        self._tags = dict(_of_run(job), **(order.get("tags") or {}))
-        self._check_partition()
+        self._what = _words(job, order)
+        config, tags, self._mode = run_partitions.use(
+            repository, job, keys, self._what, order, self._instance
+        )
+        self._config = dict(order.get("config") or config)
+        self._tags = dict(tags, **dict(_of_run(job), **(order.get("tags") or {})))
         self._job, self._executor = _in_process(job, self._config)
         self._loaded_arguments = ()
         self._selection = self._subset()
         self._plan = self._make_plan()
 
     # --- checking
-
-    def _check_partition(self):
-        key = self._order.get("partition_key")
-        partitioned = self._partitioned()
-        if key is None:
-            if partitioned and _RANGE not in self._tags:
-                raise Refusal(
-                    "partition",
-                    "%s has partitions, and none was given" % partitioned[0][0],
-                    hint=near("", self._keys_of(partitioned[0][1])[-_MOST_KEYS:]),
-                )
-            return
-        if not partitioned:
-            self._use_partition_set(key)
-            return
-        for what, partitions in partitioned:
-            keys = self._keys_of(partitions)
-            if key not in keys:
-                hint = near(key, keys[-_MOST_KEYS:])
-                raise Refusal("partition", "%s has no partition %r" % (what, key), hint=hint)
-        config, tags = _of_partition(self._whole, partitioned[0][1], key)
-        self._config = self._config or config
-        self._tags = dict(tags, **self._tags)
-        self._tags["dagster/partition"] = key
-
-    def _partitioned(self):
-        """(words, partitions) of all that has some."""
-        if self._keys:
-            jobs = [self._whole]
-            found = [
-                ("asset " + asset_name(key), partitions_of(self._repository, jobs, key))
-                for key in self._keys
-            ]
-        else:
-            found = [(self._what, getattr(self._whole, "partitions_def", None))]
-        return [(what, one) for what, one in found if one is not None]
-
-    def _keys_of(self, partitions):
-        get = partitions.get_partition_keys
-        in_instance = is_a(partitions, "DynamicPartitionsDefinition", "MultiPartitionsDefinition")
-        if in_instance and "dynamic_partitions_store" in inspect.signature(get).parameters:
-            with self._instance() as instance:
-                return list(get(dynamic_partitions_store=instance))
-        return list(get())
-
-    def _use_partition_set(self, key):
-        """Config and tags of a partition set of its own, as Dagster had them before jobs."""
-        for one in getattr(self._repository, "partition_set_defs", ()):
-            if getattr(one, "pipeline_name", getattr(one, "job_name", None)) != self._whole.name:
-                continue
-            names = one.get_partition_names()
-            if key in names:
-                partition = one.get_partition(key)
-                self._config = self._config or dict(one.run_config_for_partition(partition))
-                self._tags = dict(one.tags_for_partition(partition), **self._tags)
-                self._mode = getattr(one, "mode", None)
-                return
-            raise Refusal(
-                "partition", "%s has no partition %r" % (self._what, key), hint=near(key, names)
-            )
-        raise Refusal("partition", "%s has no partitions, and %r was given" % (self._what, key))
 
     def _subset(self):
         """Narrow the job to the ops or assets of the order; what a run has to be told of it."""
@@ -196,7 +150,7 @@ class _Run:
             if hasattr(self._job, "get_job_def_for_subset_selection"):
                 self._job = self._job.get_job_def_for_subset_selection(ops, keys)
                 return {"solid_selection": ops, "asset_selection": keys}
-            names = _first("selector.parse_solid_selection")(self._job, ops)
+            names = first("selector.parse_solid_selection")(self._job, ops)
             self._job = self._job.get_pipeline_subset_def(names)
         except Exception as error:
             refused = ("DagsterInvalidSubsetError", "DagsterInvalidDefinitionError")
@@ -219,7 +173,7 @@ class _Run:
 
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
-        function = _first("execution.api.create_execution_plan")
+        function = first("execution.api.create_execution_plan")
         try:
             return _called(function, self._job, tags=self._all_tags(), **self._common())
         except Exception as error:
@@ -236,17 +190,11 @@ class _Run:
     # --- running
 
     def _instance(self):
-        home = self._order.get("instance")
-        dagster_instance = _dagster().DagsterInstance
-        if not home:
-            return dagster_instance.ephemeral()
-        if os.path.exists(os.path.join(home, "dagster.yaml")):
-            return dagster_instance.from_config(home)
-        # A directory of ours: what the run prints is kept by its monitor, and by nothing else.
-        noop = _first("storage.noop_compute_log_manager.NoOpComputeLogManager")
-        overrides = {"compute_logs": {"module": noop.__module__, "class": noop.__name__}}
-        reference = _first("instance.InstanceRef", "instance.ref.InstanceRef")
-        return dagster_instance.from_ref(reference.from_dir(home, overrides=overrides))
+        return instances.opened(self._order)
+
+    def rehearse(self):
+        """Open what the runs need that are forked from here."""
+        instances.keep(self._order)
 
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
@@ -270,11 +218,12 @@ class _Run:
                 **self._selection,
             )
             self._plan = None
+            getattr(emit, "recorded", _nobody)("dagster")
             if self._executor:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
             try:
-                with Interrupts(instance, run):
+                with Interrupts(instance, run.run_id):
                     for _event in self._iterator(run, instance):
                         pass
             except (Exception, KeyboardInterrupt):
@@ -287,7 +236,7 @@ class _Run:
         return {"state": "failure", "failure": events.failure or _unexplained(status)}
 
     def _iterator(self, run, instance):
-        base = _first(
+        base = first(
             "definitions.job_base.InMemoryJob", "definitions.pipeline_base.InMemoryPipeline"
         )
         repository = self._repository
@@ -298,7 +247,7 @@ class _Run:
                 return repository
 
         loaded = Loaded(self._job, *self._loaded_arguments)
-        return _first("execution.api.execute_run_iterator")(loaded, run, instance)
+        return first("execution.api.execute_run_iterator")(loaded, run, instance)
 
 
 class _Told:
@@ -315,28 +264,16 @@ class _Told:
             self.failure = (data or {}).get("failure")
 
 
+def _nobody(_name):
+    """Is told that the run is recorded where nobody else wants to hear it."""
+
+
 def _unexplained(status):
     word = str(getattr(status, "value", status))
     return {"kind": "exception", "message": "dagster ended the run as %s" % word}
 
 
 # --- what differs from release to release
-
-
-def _dagster():
-    return importlib.import_module("dagster")
-
-
-def _first(*names):
-    """The first of these that exists: ``module.name`` below Dagster's core, in either spelling."""
-    for prefix in _PREFIXES:
-        for name in names:
-            module, _dot, attribute = name.rpartition(".")
-            try:
-                return getattr(importlib.import_module(prefix + module), attribute)
-            except (ImportError, AttributeError):
-                continue
-    raise refusal.not_supported("this dagster has none of %s" % ", ".join(names))
 
 
 def _called(function, first, **named):
@@ -357,31 +294,14 @@ def _nodes(job):
     return ()
 
 
-def _of_partition(job, partitions, key):
-    """(config, tags) of one partition of a job or of assets."""
-    config = getattr(job, "partitioned_config", None)
-    if hasattr(config, "get_tags_for_partition_key"):
-        tags = config.get_tags_for_partition_key(key, job_name=job.name)
-        return dict(config.get_run_config_for_partition_key(key)), dict(tags)
-    found = job.get_partition_set_def() if hasattr(job, "get_partition_set_def") else None
-    if found is not None:
-        partition = found.get_partition(key)
-        return dict(found.run_config_for_partition(partition)), dict(
-            found.tags_for_partition(partition)
-        )
-    if hasattr(partitions, "get_tags_for_partition_key"):
-        return {}, dict(partitions.get_tags_for_partition_key(key))
-    return {}, {}
-
-
 def _in_process(job, config):
     """(the job with an executor that stays in this process, the name of one that is not used)."""
     if hasattr(job, "with_executor_def"):
         used = getattr(getattr(job, "executor_def", None), "name", "")
         try:
-            executor = _first("definitions.executor_definition.execute_in_process_executor")
+            executor = first("definitions.executor_definition.execute_in_process_executor")
         except Refusal:
-            executor = _dagster().in_process_executor
+            executor = instances.dagster().in_process_executor
         ours = ("in_process", "multi_or_in_process_executor", "")
         return job.with_executor_def(executor), "" if used in ours else "executor " + used
     mode = job.get_default_mode() if hasattr(job, "get_default_mode") else None

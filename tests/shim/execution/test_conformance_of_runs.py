@@ -15,6 +15,7 @@ from running import execute
 
 TARGET = PROGRAMS / "native_runs.py"
 FEATURES = PROGRAMS / "native_features.py"
+ASSETS = PROGRAMS / "native_assets.py"
 ORDERS: list[dict[str, Any]] = [
     {"run_id": "1", "job": "nightly", "config": {"ops": {"load": {"config": {"n": 4}}}}},
     {"job": "nested"},
@@ -27,7 +28,7 @@ ORDERS: list[dict[str, Any]] = [
     {"job": "regional", "partition_key": "eu", "config": {"config": {"day": "monday"}}},
     {"job": "daily", "partition_key": "2024-02-03"},
     {"job": "with_resources"},
-    {"job": "nightly", "op_selection": ["load+"]},
+    {"job": "nightly", "op_selection": ["load", "publish"]},
     {
         "assets": ["mail", "core/report", "raw"],
         "config": {"ops": {"core/report": {"config": {"factor": 2}}}},
@@ -54,9 +55,6 @@ def of_features(root: Path) -> list[dict[str, Any]]:
 
     def config(fails: int, name: str = "") -> dict[str, Any]:
         return {"config": {"directory": place(name), "fails": fails}}
-
-    def storage(*keys: str, partition: str | None = None) -> dict[str, Any]:
-        return {"assets": list(keys), "partition_key": partition, "storage": place("kept")}
 
     def retry(of: str, order: dict[str, Any]) -> dict[str, Any]:
         return {**order, "from_failure": {"run": of, "directory": place(of)}}
@@ -89,7 +87,21 @@ def of_features(root: Path) -> list[dict[str, Any]]:
         retry("run 2", etl),
         {**parallel_etl, "directory": place("run 3")},
         {**retry("run 3", parallel_etl), "directory": place("run 4")},
-        # assets and their values
+        {"job": "told_failure", "config": {"execution": {"max_concurrent": 0}}},
+        {"job": "told_failure", "config": {"execution": {"threads": 2}}},
+    ]
+
+
+def of_assets(root: Path) -> list[dict[str, Any]]:
+    """Orders of assets, with their values below ``root``."""
+
+    def storage(*keys: str, partition: str | None = None) -> dict[str, Any]:
+        return {"assets": list(keys), "partition_key": partition, "storage": str(root / "kept")}
+
+    failing = storage("prices", "after_broken", "broken_asset")
+    (root / "failed").mkdir()
+    earlier = {"run": "failed", "directory": str(root / "failed")}
+    return [
         storage("orders"),
         storage("prices"),
         storage("orders", "invoice"),
@@ -103,16 +115,15 @@ def of_features(root: Path) -> list[dict[str, Any]]:
         {**storage("prices", "orders", "invoice"), "config": {"execution": {"max_concurrent": 2}}},
         {"assets": ["core/continent", "core/region"], "partition_key": "us"},
         storage("kept_by_nothing"),
-        {**storage("prices", "after_broken", "broken_asset"), "directory": place("run 5")},
-        retry("run 5", storage("prices", "after_broken", "broken_asset")),
-        {"job": "told_failure", "config": {"execution": {"max_concurrent": 0}}},
-        {"job": "told_failure", "config": {"execution": {"threads": 2}}},
+        {**failing, "directory": earlier["directory"]},
+        {**failing, "from_failure": earlier},
     ]
 
 
 def run_features(python: str | None = None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as directory:
         found = execute(FEATURES, of_features(Path(directory)), python)
+        found += execute(ASSETS, of_assets(Path(directory)), python)
         return [by_step(without_time(one)) for one in found]
 
 

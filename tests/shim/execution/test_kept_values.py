@@ -14,7 +14,8 @@ from running import execute, failure, shown, told, validate
 from runner_shim.execution.values import AssetValues, StepValues, quoted
 from runner_shim.loading.load_failure import LoadFailure
 
-TARGET = PROGRAMS / "native_features.py"
+JOBS = PROGRAMS / "native_features.py"
+ASSETS = PROGRAMS / "native_assets.py"
 
 
 class Runs:
@@ -33,7 +34,7 @@ class Runs:
 
     def __call__(self, order: dict[str, Any]) -> dict[str, Any]:
         full = self.of(order)
-        (found,) = execute(TARGET, [full])
+        (found,) = execute(ASSETS if order.get("assets") else JOBS, [full])
         return {**found, "order": full}
 
     def assets(self, *keys: str, **also: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def test_a_value_that_is_not_kept_is_refused_with_the_remedy(runs):
     assert found["kind"] == "not_kept"
     assert found["message"] == "asset orders takes the value of prices, which is not kept"
     assert found["hint"] == "launch prices first, or with it: +orders"
-    assert validate(TARGET, [runs.of({"assets": ["orders"]})])[0] == found
+    assert validate(ASSETS, [runs.of({"assets": ["orders"]})])[0] == found
 
 
 def test_without_a_place_for_values_they_are_not_kept(runs):
@@ -113,7 +114,7 @@ def test_values_belong_to_a_partition(runs):
     assert refused(runs.assets("margin", partition_key="us"))["message"] == (
         "asset margin takes the value of sales, which is not kept for us"
     )
-    assert refused(runs.assets("margin", partition_key="asia"))["kind"] == "partition"
+    assert refused(runs.assets("margin", partition_key="asia"))["kind"] == "unknown_partition"
     found = refused(runs.assets("total"))
     assert "which has partitions, and has none itself" in found["message"]
 

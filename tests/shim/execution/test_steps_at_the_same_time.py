@@ -109,7 +109,7 @@ def test_a_cancel_reaches_every_step_and_its_resources():
 def test_nothing_begins_after_a_cancel():
     found = run({"job": "sleepers"})
     begun = [step for _, step in told(found, "STEP_START")]
-    assert begun[0] == "sleeps"
+    assert "sleeps" in begun
     assert "next" not in begun
     assert told(found)[-1] == ("RUN_CANCELED", None)
 

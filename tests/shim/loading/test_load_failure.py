@@ -173,6 +173,32 @@ def test_indentation(tmp_path):
     assert found["message"].startswith("indentation error in defs.py line 2: expected an indented")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ['RISK_REGION']",
+        "os.environb[b'RISK_REGION']",
+        "del os.environ['RISK_REGION']",
+        "int(os.environ.pop('RISK_REGION'))",
+    ],
+)
+def test_a_variable_that_is_not_set_has_a_remedy(tmp_path, line):
+    found = failure(load(tmp_path, {"defs.py": f"import os\n{line}\n"}))
+    assert found["hint"] == (
+        "the environment variable RISK_REGION is not set: set it in the location's env or env_file, "
+        "or in a .env beside the workspace"
+    )
+
+
+def test_a_variable_that_is_not_set_as_the_cause_of_another_error(tmp_path):
+    text = "import os\ntry:\n    os.environ['A_B']\nexcept KeyError as e:\n    raise ValueError('no region') from e\n"
+    assert "variable A_B is not set" in failure(load(tmp_path, {"defs.py": text}))["hint"]
+
+
+def test_another_key_error_has_no_remedy(tmp_path):
+    assert "hint" not in failure(load(tmp_path, {"defs.py": "{}['RISK_REGION']\n"}))
+
+
 def test_plain_mistakes_get_no_version_hint(tmp_path):
     found = failure(load(tmp_path, {"defs.py": "def f(:\n    pass\n"}))
     assert "hint" not in found
