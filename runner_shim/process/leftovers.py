@@ -9,8 +9,6 @@ import _signal
 import os
 import sys
 
-from runner_shim.threads import native_threads, python_threads
-
 __all__ = ["compare", "descriptors_and_threads", "find", "from_the_start", "of_a_load", "put_right"]
 
 _HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random")
@@ -83,6 +81,8 @@ def of_a_load(private, children=frozenset()):
     ``descriptors_and_threads`` gave them before the load, ``children`` the shim's own processes. Files
     that are open are shared with a run, and do no harm: logs, for the most part.
     """
+    from runner_shim.threads import native_threads, python_threads
+
     own, own_threads = private
     found = {
         "threads": python_threads(),
@@ -129,6 +129,8 @@ def find(before=None, native=0):
     that can map any, ``native``, how many modules of others' native code there are, is the same, and
     so is the size of the shared memory in use. ``"looked"`` says whether it was.
     """
+    from runner_shim.threads import native_threads, python_threads
+
     status = _status()
     mapped = native, status.get("RssShmem")
     known = (
