@@ -133,6 +133,7 @@ class Daemon:
         self.orders = Orders(
             self.fleet,
             self.state.instance_path,
+            self.state.values_path,
             self.run_settings,
             self.run_limits,
             self._environ,
