@@ -118,9 +118,9 @@ def _monitor(request, private, become):
     try:
         setsid()
         files, own = umask(0o077), _as_high_as_may_be()  # what the team has set is for the run
+        spare = _Spare()  # before anything else is opened
         directory = open(request["directory"], O_RDONLY | O_DIRECTORY)
         trouble = open("trouble", O_WRONLY | O_CREAT | O_APPEND, 0o600, dir_fd=directory)
-        spare = _Spare()
         _take_token(request["tokens"]["monitor"])
         limits = request.get("limits") or {}
         # An end of the shim at its limit must not be the monitor's, nor the monitor count as the shim's.
