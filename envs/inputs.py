@@ -24,6 +24,7 @@ __all__ = [
     "environment_key",
     "locked_root",
     "project_plan",
+    "required_python",
     "requirement_words",
     "working_directory",
 ]
@@ -102,6 +103,7 @@ def working_directory(request: EnvironmentRequest, directory: Path) -> Path:
 def requirement_words(requirement: str, directory: Path) -> list[str]:
     """One of ``request.requirements`` as command line words, its relative path made absolute."""
     text = requirement.strip()
+    text = re.sub(r"^(-e|--editable)[\s=]+", r"\1 ", text)
     option, _, value = text.partition(" ") if text.startswith("-") else ("", "", text)
     value = value.strip()
     if value.startswith(("./", "../")) or value == "." or option in _PATH_OPTIONS:
@@ -135,6 +137,37 @@ def project_plan(project: Path) -> str:
         f"{project} is no python project: it has no pyproject.toml, setup.py or requirements.txt",
         hint="`project:` names the directory that holds pyproject.toml",
     )
+
+
+def required_python(project: Path) -> str | None:
+    """The Python versions that a project's pyproject.toml asks for, as a specifier; None without any.
+
+    ``requires-python`` of ``[project]``, else ``python`` among poetry's dependencies, whose ``^3.9`` is
+    ``>=3.9,<4`` and ``~3.9`` is ``>=3.9,<3.10``.
+    """
+    declaration = project / "pyproject.toml"
+    if not declaration.is_file():
+        return None
+    table = _toml(declaration)
+    found = _inner(table, "project").get("requires-python")
+    if found is None:
+        found = _inner(table, "tool", "poetry", "dependencies").get("python")
+    if not isinstance(found, str) or not found.strip():
+        return None
+    match = re.fullmatch(r"([\^~])(\d+)(?:\.(\d+))?[\d.]*", found.strip())
+    if match is None:
+        return found
+    lower, major, minor = found.strip()[1:], int(match[2]), match[3]
+    upper = f"{major + 1}" if match[1] == "^" or minor is None else f"{major}.{int(minor) + 1}"
+    return f">={lower},<{upper}"
+
+
+def _inner(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        table = table.get(key) or {}
+        if not isinstance(table, dict):
+            return {}
+    return table
 
 
 def locked_root(project: Path) -> Path | None:

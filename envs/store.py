@@ -34,9 +34,9 @@ from typing import Any, Final
 
 from . import disk
 from .builder import build
-from .discovery import default_interpreter, find_command, find_interpreter
+from .discovery import default_interpreter, find_command, find_interpreter, parse_wanted
 from .errors import EnvError
-from .inputs import environment_key
+from .inputs import environment_key, required_python
 from .installed import package_directories
 from .installers import Choice, find_installer
 from .interpreters import Interpreter, probe
@@ -117,9 +117,7 @@ class EnvironmentStore:
         final: bool,
     ) -> Environment | None:
         """As ``sync``; None when what was built is not what is asked for any more."""
-        base = find_interpreter(
-            request.python, environ=self._environ, search_dirs=self._search_dirs
-        )
+        base = self._base(request)
         installer = find_installer(self._environ, base, self._installer)
         fingerprint = partial(
             environment_key,
@@ -183,6 +181,25 @@ class EnvironmentStore:
             _point(home / _CURRENT, key)
         say(Stage.DONE, f"{found.label} is ready")
         return replace(found, created=created)
+
+    def _base(self, request: EnvironmentRequest) -> Interpreter:
+        """The interpreter asked for; without one, the default if the project takes that, else the
+        newest that it takes."""
+        project = request.project
+        required = None if request.python or project is None else required_python(project)
+        wanted = None if required is None else parse_wanted(required)
+        if wanted is None or wanted.accepts(default_interpreter(self._environ)):
+            required = request.python
+        try:
+            return find_interpreter(required, environ=self._environ, search_dirs=self._search_dirs)
+        except EnvError as error:
+            if required == request.python:
+                raise
+            raise EnvError(
+                error.kind,
+                f"{project} takes python {required}: {error.message}",
+                hint=error.hint,
+            ) from error
 
     def _refusal(self, error: BaseException, name: str) -> EnvError | None:
         if isinstance(error, OSError) and _is_of_the_disk(error):

@@ -16,6 +16,11 @@ Expects:
 
       {"v": 1, "run": {...}, "target": {...}, "overlay": "/path" | null}
 
+  (with ``"handed": [numbers of inherited descriptors]`` for one that a framework's server has handed
+  over), or, for such a server (``"line"`` is the number of an inherited socket)::
+
+      {"v": 1, "serve": {...}, "line": 5, "overlay": "/path" | null}
+
   or, to tell a framework how a run ended (runner_shim/process/report.py)::
 
       {"v": 1, "report": {...}, "target": {...}, "overlay": "/path" | null}
@@ -124,7 +129,11 @@ def main():
     if "run" in start:
         from runner_shim.process import fresh
 
-        return fresh.start(start["run"], start["target"], lifeline)
+        return fresh.start(start["run"], start["target"], lifeline, start.get("handed"))
+    if "serve" in start:
+        from runner_shim.process import fresh
+
+        return fresh.serve(start["serve"], start["line"])
     address, instance, hidden = start.get("address"), start.get("instance"), None
     if control is not None:
         from runner_shim.preloading.preload import Preload

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
 from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
+from supervisor.face_documents import FaceStatus
 from supervisor.states import STATES
 
-# Documents; what is only a part that several begin with is not one.
 __all__ = [
     "Cause",
     "Change",
+    "CodeServer",
+    "CodeServers",
     "Condition",
     "Counts",
     "DefinitionRow",
@@ -61,7 +63,6 @@ __all__ = [
     "VerificationState",
     "Waited",
 ]
-
 
 _TEXT = {"type": "string"}
 
@@ -134,6 +135,7 @@ class SupervisorStatus(Usage):
     configuration_problems: Annotated[
         list[ProblemRow], "of an edited workspace; what was read before stays in force"
     ]
+    face: Annotated[FaceStatus | None, "a framework's own programs; null: they are not served"]
 
 
 class Framework(TypedDict):
@@ -272,6 +274,29 @@ class Log(TypedDict):
     tail: NotRequired[Annotated[list[LogLine], "the last lines; only of one location"]]
 
 
+class CodeServer(TypedDict):
+    """A framework's own server beside a generation."""
+
+    generation: Annotated[Count, "whose code it serves"]
+    state: Annotated[
+        str,
+        "`starting`, `serving`, `backoff`, `crashed`, `failed`, or `retiring` beside a newer one",
+    ]
+    reason: Annotated[str, "one sentence; may be empty"]
+    since: Annotated[float, "of that state"]
+    pid: Annotated[int | None, "its process, while there is one"]
+    fresh_because: Annotated[str | None, "why it was not forked from the location's process"]
+    restarts: Annotated[Count, "how often another one was started in its place"]
+
+
+class CodeServers(TypedDict):
+    """The servers of a location that its framework's own clients use."""
+
+    socket: Annotated[str, "where clients find the one that serves; stays the same"]
+    servers: Annotated[list[CodeServer], "the newest first"]
+    runs: Annotated[dict[str, Count], "launched through one and not ended, by generation"]
+
+
 class Configured(TypedDict):
     """A location as the workspace has it."""
 
@@ -301,6 +326,7 @@ class LocationStatus(Configured):
     strays: Annotated[list[Orphan], "what left the session of its process, and lives"]
     environment: Annotated[Environment | None, "null for what is served elsewhere"]
     verification: Annotated[Verification | None, "of the fork; null for what is served elsewhere"]
+    code_servers: Annotated[CodeServers | None, "null where none are wanted"]
     warnings: Annotated[list[LoadWarning], "of what is served"]
     conditions: Annotated[list[Condition], "what is not as it should be"]
     log: Annotated[Log | None, "null for what is served elsewhere"]
@@ -359,6 +385,7 @@ class Report(TypedDict):
     module: NotRequired[Annotated[str, "as imported"]]
     attribute: NotRequired[Annotated[str, "what was found, where it has a name"]]
     files: NotRequired[Annotated[list[str], "the team's files that were imported"]]
+    folders: NotRequired[Annotated[list[str], "the team's directories that its code listed"]]
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]

@@ -13,6 +13,7 @@ class Environment(TypedDict):
     executable: Annotated[str, "the interpreter; empty until it is known"]
     prefix: Annotated[str, "its `sys.prefix`; empty until it is known"]
     managed: Annotated[bool, "true for a virtualenv that we make"]
+    lacks: Annotated[str | None, "the virtualenv that its project has not; this stands in for it"]
     adding: Annotated[
         str, "the command that adds a package to one that is not managed; may be empty"
     ]

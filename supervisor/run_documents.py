@@ -9,17 +9,32 @@ from supervisor.document_schema import Keywords
 from supervisor.documents import Count, Failure
 from supervisor.states import RUN_STATES
 
-__all__ = ["Launched", "RunDetail", "RunEvent", "RunNews", "RunRow", "RunRows"]
+__all__ = [
+    "Launched",
+    "PartitionCounts",
+    "RunDetail",
+    "RunEvent",
+    "RunNews",
+    "RunRow",
+    "RunRows",
+]
 
 _RunState = Annotated[str, Keywords(enum=list(RUN_STATES))]
 
 
+class PartitionCounts(TypedDict):
+    """How the runs of a range stand."""
+
+    count: Annotated[Count, "how many partitions it has"]
+    states: Annotated[dict[str, int], "how many of its runs are in which state"]
+
+
 class RunRow(TypedDict):
-    """One run."""
+    """One run, or a range of partitions, which has one for each."""
 
     run: Annotated[str, "its id"]
     location: Annotated[str, "the location whose code it runs"]
-    job: Annotated[str | None, "the job; null where its order cannot be read"]
+    job: Annotated[str | None, "the job; null for a run of assets"]
     state: Annotated[_RunState, "see [runs.md](runs.md)"]
     reason: Annotated[str | None, "why, in one sentence"]
     created: Annotated[float | None, "when it was launched"]
@@ -27,6 +42,10 @@ class RunRow(TypedDict):
     ended: Annotated[float | None, "when it ended"]
     generation: Annotated[int | None, "the generation that was served when it was launched"]
     tags: Annotated[dict[str, str], "as they were given"]
+    assets: Annotated[list[str] | None, "the assets that are made; null: it is a job's"]
+    partition: Annotated[str | None, "the partition; of a range `FIRST..LAST`"]
+    parent: Annotated[str | None, "the range that it is one run of"]
+    partitions: Annotated[PartitionCounts | None, "of a range, how its runs stand"]
     op_selection: Annotated[list[str] | None, "the ops that are run; null: all"]
     timeout: Annotated[float | None, "how long it may take"]
     step: Annotated[str | None, "the step that began last, once it has ended"]
@@ -34,6 +53,7 @@ class RunRow(TypedDict):
     signal: Annotated[int | None, "the signal that ended its process"]
     limit: Annotated[str | None, "the limit at which its process was killed"]
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
+    origin: Annotated[str | None, "the framework whose own server it was launched through"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]
     monitor: Annotated[int | None, "the process id of its monitor, while that lives"]
@@ -53,7 +73,8 @@ class RunDetail(RunRow):
     lost_output: Annotated[Count | None, "bytes of output that the disk did not take"]
     untold: Annotated[str | None, "the framework whose own records have yet to hear how it ended"]
     untold_because: Annotated[str | None, "why they have not, where that was tried"]
-    journal: Annotated[str, "the directory that says all of it"]
+    runs: Annotated[list[RunRow], "of a range, its runs"]
+    journal: Annotated[str, "the directory that says all of it; of a range, its first run's"]
 
 
 class RunRows(TypedDict):
@@ -67,6 +88,11 @@ class Launched(TypedDict):
 
     run: Annotated[RunRow | None, "the run; null for a dry run"]
     order: Annotated[dict[str, Any], "what it does, as it lies in its journal; secrets hidden"]
+    steps: Annotated[list[str], "the ops or assets that run, in an order in which they can"]
+    checks: Annotated[list[str], "the checks of assets that the framework may run along"]
+    partitions: Annotated[list[str], "the partitions of a range, of which each has a run"]
+    fresh_because: Annotated[str | None, "why it is not forked, as far as it is known"]
+    note: Annotated[str | None, "what of the location is newer than what runs"]
 
 
 class RunEvent(TypedDict):
@@ -85,5 +111,6 @@ class RunNews(TypedDict):
     events: NotRequired[Annotated[list[RunEvent], "events, in order"]]
     out: NotRequired[Annotated[str, "what it wrote to standard output"]]
     err: NotRequired[Annotated[str, "what it wrote to standard error"]]
+    runs: NotRequired[Annotated[list[RunRow], "of a range, the runs of which there is news"]]
     next: Annotated[dict[str, int], "the cursors behind them, by the same names"]
     run: Annotated[RunRow, "where it stands"]

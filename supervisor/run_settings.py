@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["NONE", "Backoff", "OnStop", "Retries", "RunSettings", "TagLimit"]
+__all__ = ["NONE", "Backoff", "Instance", "OnStop", "Retries", "RunSettings", "TagLimit"]
 
 NONE: Final = math.inf
 """No limit."""
@@ -22,6 +22,15 @@ class OnStop(StrEnum):
 
     CANCEL = "cancel"
     KEEP = "keep"
+
+
+class Instance(StrEnum):
+    """Where a framework records runs."""
+
+    OWN = "own"
+    """In an instance that is kept for the location."""
+    SHARED = "shared"
+    """In the one that the environment of the location names."""
 
 
 class Backoff(StrEnum):
@@ -77,6 +86,7 @@ class RunSettings:
     max_disk: float | None = None
     on_stop: OnStop | None = None
     run_grace: float | None = None
+    instance: Instance | None = None
 
     def over(self, below: RunSettings) -> RunSettings:
         """These, and where nothing is said those of ``below``."""

@@ -88,8 +88,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec(EnvironmentRequest):
-    """The Python environment a location is loaded in, and where the workspace file asks for it."""
+    """The Python environment a location is loaded in, and where the workspace file asks for it.
 
+    ``lacks`` is the virtualenv that its project should have and has not: the default interpreter stands
+    in for it.
+    """
+
+    lacks: Path | None = None
     origin: SourcePosition | None = field(default=None, compare=False)
 
 
@@ -199,7 +204,7 @@ class WorkspaceSpec:
     ``title`` names it for people (its file names). ``directory`` is where relative paths of an
     ad-hoc workspace start and where ``.supervise`` lies. ``files`` are all files that were read
     (workspace files, env files, pyproject files): a change in one means reading them again.
-    ``dotenvs`` are each ``.env`` that is read where it is there: the same, and its appearing.
+    ``awaited`` are files that are not there, or may not be: the same, and their appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
     ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
     settings of runs; None where a broken file leaves them unknown.
@@ -210,7 +215,7 @@ class WorkspaceSpec:
     directory: Path
     locations: tuple[LocationSpec, ...]
     files: tuple[Path, ...] = ()
-    dotenvs: tuple[Path, ...] = ()
+    awaited: tuple[Path, ...] = ()
     environments: tuple[EnvironmentSpec, ...] = ()
     warnings: tuple[str, ...] = ()
     runs: RunSettings | None = field(default_factory=RunSettings)

@@ -40,7 +40,10 @@ FOLDERS = (
 )
 # What is reached over the control socket only, but for the commands that run it.
 BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
-RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
+RUN_IT = (
+    *("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments"),
+    *("supervisor.cli.standalone", "supervisor.cli.dagster", "supervisor.cli.options"),
+)
 
 SHIM_FOLDERS = {
     # A folder, and those of the others that it may import; all may import runner_shim itself.
@@ -179,6 +182,8 @@ def test_the_shim_needs_nothing_but_zmq_and_msgpack(name):
     allowed = {"runner_shim.process.channel": {"zmq"}, "runner_shim.wire": {"msgpack"}}
     parts = name.split(".")  # a framework's folder may import the framework
     frameworks = set(parts[2:3]) if parts[1:2] == ["frameworks"] and len(parts) > 3 else set()
+    if name == "runner_shim.frameworks.dagster.server":
+        frameworks.add("grpc")  # which its server is made with
     for other in imported(MODULES[name]):
         top = other.partition(".")[0]
         if top in standard_names() or top == "runner_shim":

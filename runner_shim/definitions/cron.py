@@ -1,15 +1,24 @@
 """Whether a cron string can mean anything, and which field of it cannot.
 
 Owns the five-field format that croniter accepts (names, steps, ranges, lists, ``L`` for the last day
-of a month, ``#`` for the nth weekday) and the ``@daily`` words. Computes no times.
+of a month, ``#`` for the nth weekday) and the ``@daily`` words. Computes no times, and says what it takes to
+compute them.
 """
 
 from runner_shim.imported import standard
 from runner_shim.nearest import nearest
 
-__all__ = ["cron_problem", "timezone_problem"]
+__all__ = ["cron_problem", "fields", "timezone_problem"]
 
-_MACROS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+_MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
@@ -48,6 +57,24 @@ def cron_problem(text):
     if parts[4] == "*" and days and min(days) > max(_LONGEST_MONTH[month - 1] for month in months):
         return "never comes: no such month has a day %d" % min(days)
     return None
+
+
+def fields(text):
+    """``(minutes, hours, days, months, weekdays, any_day, any_weekday)`` of a sound cron string.
+
+    Sorted lists of integers, Sunday being 0, and whether days of the month or of the week are left open.
+    None for one with ``L`` or ``#``.
+    """
+    parts = _MACROS.get(text.strip().lower(), text.strip().lower()).split()
+    if "#" in text or "l" in parts[2] or "l" in parts[4]:
+        return None
+    found = []
+    for part, (name, low, high, names) in zip(parts, _FIELDS):  # noqa: B905 - needs Python 3.10
+        allowed = set()
+        for item in part.split(","):
+            _item_problem(item, name, low, high, names, allowed)
+        found.append(sorted({value % 7 for value in allowed} if names is _DAYS else allowed))
+    return tuple(found) + (parts[2] in ("*", "?"), parts[4] in ("*", "?"))
 
 
 def _item_problem(item, name, low, high, names, allowed):

@@ -8,18 +8,22 @@ An *order* is a plain dict::
 
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
-     "instance": the framework's directory or None, "repository": name or None}
+     "instance": the framework's directory or None, "shared_instance": True where others use it, too,
+     "repository": name or None, "storage": directory of the location's kept values or None,
+     "directory": the run's own directory or None,
+     "from_failure": {"run": id, "root": id, "directory": str, "succeeded": [step, ...]} of the run that
+     this one goes on with, or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 
     {"type": str, "step": name or None, "time": seconds since 1970, "message": str, "data": dict or None}
 
 with the same types whatever the framework: RUN_START, STEP_START, STEP_OUTPUT, ASSET_MATERIALIZATION,
-STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
+STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, STEP_UP_FOR_RETRY, STEP_RESTARTED, ENGINE_EVENT, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
 beside them; a line that user code logs through its context is of the type LOGS.
 """
 
-__all__ = ["execute", "validate"]
+__all__ = ["execute", "partition_range", "validate"]
 
 
 def execute(loaded, order, emit):
@@ -51,7 +55,8 @@ def validate(loaded, order):
 
     The first order of a process that can be run has a run rehearsed: what all runs do first is done
     before they are forked. The failure's kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
-    ``unknown_asset``, ``unknown_op``, ``partition``, ``missing_resource`` or ``not_supported``.
+    ``unknown_asset``, ``unknown_op``, ``partition`` (missing, or too many), ``unknown_partition``,
+    ``missing_resource``, ``not_kept`` (a value that is needed), ``nothing_to_retry`` or ``not_supported``.
     """
     prepared = _prepare(loaded, order)
     loaded.rehearse_run()
@@ -59,26 +64,50 @@ def validate(loaded, order):
         prepared.rehearse()
 
 
+def partition_range(loaded, order, first, last, most):
+    """The keys from ``first`` to ``last`` of what ``order`` says, which may have no partition itself.
+
+    Raises LoadFailure as ``validate`` does, and for a range of none or more than ``most`` keys.
+    """
+    from runner_shim.execution.partitions import between
+    from runner_shim.loading.load_failure import from_exception
+
+    try:
+        keys = loaded.partition_keys(order)
+    except BaseException as error:
+        raise from_exception(error, None)
+    if keys is None:
+        raise _not_there(loaded, order)
+    what = "job %s" % order["job"] if order.get("job") else "what is selected"
+    return between(what, keys, first, last, most)
+
+
 def _prepare(loaded, order):
-    from runner_shim.loading.load_failure import LoadFailure, from_exception, near
+    from runner_shim.loading.load_failure import from_exception
 
     try:
         prepared = loaded.prepare(order)
     except BaseException as error:
         raise from_exception(error, None)
-    if prepared is not None:
-        return prepared
+    if prepared is None:
+        raise _not_there(loaded, order)
+    return prepared
+
+
+def _not_there(loaded, order):
+    from runner_shim.loading.load_failure import LoadFailure, near
+
     wanted, kinds = ("job", ("job", "pipeline")) if order.get("job") else ("asset", ("asset",))
     names = loaded.names(kinds)
     asked = [order["job"]] if wanted == "job" else order.get("assets") or ["(none)"]
     missing = [name for name in asked if name not in names]
     if not missing:
-        raise LoadFailure(
+        return LoadFailure(
             "not_supported",
             "%s %s cannot be run: it is made elsewhere, or not together with the others"
             % (wanted, ", ".join(asked[:10])),
         )
-    raise LoadFailure(
+    return LoadFailure(
         "unknown_" + wanted,
         "no %s is named %s" % (wanted, ", ".join(repr(name) for name in missing[:10])),
         hint=near(missing[0], names),

@@ -15,6 +15,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     describe            one definition, at any time later
     prepare, tick       optional: doing something with what was found
     report              optional: how a run ended, in a process that has loaded nothing
+      serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
 Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
@@ -172,10 +173,44 @@ class Adapter(object):
     to have ended, is left alone. Returns None; raises whatever the framework raises: it is asked again.
     """
 
+    partition_keys = None
+    """``partition_keys(roots, order)``: all partition keys of the order's job or assets, in order.
+
+    [] for what has no partitions, None when nothing of that name is among the roots.
+    """
+
     tick = None
     """``tick(roots, order)`` evaluates one schedule or sensor, and launches nothing.
 
     ``order`` is a plain dict: ``name``, and where given ``repository``, ``time`` (seconds since 1970),
     ``cursor``, ``last_run_key``. Returns ``{"requests": [{"job" or "assets", "run_key", "config",
     "tags", "partition"}, ...], "skipped": str or None, "cursor": str or None}``.
+    """
+
+    # --- a server of the framework's own: None where it has none
+
+    def prepare_server(self):
+        """Import what the server is made of, in the process that it is forked from. Raises nothing."""
+
+    def warm_server(self):
+        """Do there once what the server's calls and runs do first, once there is time. Raises nothing."""
+
+    serve = None
+    """``serve(order, line)`` is the framework's own server for what was loaded, until it ends.
+
+    Called in the server's own process, in the main thread. ``order`` is a plain dict: ``socket`` (the
+    path to serve at), ``server_id``, ``location`` and ``target`` (as ``loading.target.load`` was given
+    it). ``line`` is a ``runner_shim.process.code_server.Line``: ``line.say("up")`` once it serves;
+    ``line.ask("run", descriptors, run=…, job=…)`` hands a process over to be a run (execution/handing.py);
+    ``line.listen`` tells when to ``retire``, and of each ``ping`` that ``pong`` answers. Returns the
+    exit status. Raises LoadFailure where this release has no such server.
+    """
+
+    proceed = None
+    """``proceed(order, emit, copy, be)`` runs what a server handed over, to its end.
+
+    Called in the run's process. ``be()`` is the process that was handed over. ``copy()``, called before it
+    and before there are threads, makes the copy of this process that the processes of steps are forked
+    from, and returns the ``hand`` of an ``execution.handing.Context``. ``emit`` and the outcome are those
+    of ``prepare``.
     """

@@ -61,6 +61,15 @@ class Findings(object):
                 return prepared
         return None
 
+    def partition_keys(self, order):
+        """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
+        for adapter, roots in self._found:
+            if adapter.partition_keys is not None:
+                keys = adapter.partition_keys(roots, order)
+                if keys is not None:
+                    return keys
+        return None
+
     def rehearse_run(self):
         """Have each framework do once what every run does first."""
         for adapter, _roots in self._found:

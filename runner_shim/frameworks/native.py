@@ -10,6 +10,7 @@ import sys
 
 from runner_shim import plain_data
 from runner_shim.frameworks.adapter import Adapter
+from runner_shim.imported import standard
 from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception
 
@@ -159,27 +160,60 @@ class Native(Adapter):
             return data, getattr(thing, "source", None)
         return None
 
+    def rehearse_run(self):
+        """Have imported what every run needs."""
+        for name in ("forked", "running"):
+            __import__("runner_shim.execution." + name)
+        for name in ("heapq", "pickle", "select", "warnings"):
+            standard(name)
+
     def prepare(self, roots, order):
         """What can run an order: jobs and assets of one container."""
         from runner_shim.execution import native
 
-        for container in roots.containers:
-            wanted = order.get("repository")
-            if wanted is not None and (not roots.named or container.name != wanted):
-                continue
-            everything = _everything(container, [])
-            if order.get("job"):
-                job = everything.get(("job", order["job"]))
-                if job is not None:
-                    job = _made(job, everything)
-                    return native.of_job(job, container.resources, order)
-                continue
-            keys = list(dict.fromkeys(order.get("assets") or ()))
-            assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
-            if keys and all(key in assets for key in keys):
-                assets.update((key, _made(assets[key], everything)) for key in keys)
-                return native.of_assets(keys, assets, container.resources, order)
+        for container, job, assets in _wanted(roots, order):
+            if job is not None:
+                return native.of_job(job, container.resources, order)
+            return native.of_assets(_keys(order), assets, container.resources, order)
         return None
+
+    def partition_keys(self, roots, order):
+        """All partition keys of what an order names."""
+        from runner_shim.execution import partitions
+
+        for _container, job, assets in _wanted(roots, order):
+            things = [job] if job is not None else [assets[key] for key in _keys(order)]
+            return partitions.keys_of(
+                [("%s %s" % (one.KIND, one.name), one.partitions_def) for one in things]
+            )
+        return None
+
+
+def _keys(order):
+    return list(dict.fromkeys(order.get("assets") or ()))
+
+
+def _wanted(roots, order):
+    """(container, job or None, assets by name) of each container that has what an order names."""
+    for container in roots.containers:
+        wanted = order.get("repository")
+        if wanted is not None and (not roots.named or container.name != wanted):
+            continue
+        everything = _everything(container, [])
+        if order.get("job"):
+            job = everything.get(("job", order["job"]))
+            if job is not None:
+                yield container, _made(job, everything), {}
+            continue
+        keys = _keys(order)
+        assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
+        if keys and all(key in assets for key in keys):
+            for key in keys:
+                assets[key] = _made(assets[key], everything)
+                for other in assets[key].sources(assets).values():
+                    if other in assets:
+                        assets[other] = _made(assets[other], everything)
+            yield container, None, assets
 
 
 def _classes():

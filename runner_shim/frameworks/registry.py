@@ -9,7 +9,7 @@ import sys
 
 from runner_shim.loading import load_failure
 
-__all__ = ["Entry", "adapters", "add", "early", "entries", "rehearse"]
+__all__ = ["Entry", "adapters", "add", "early", "entries", "named", "rehearse"]
 
 
 class Entry(object):
@@ -59,6 +59,11 @@ def adapters():
     """The adapters whose framework is imported."""
     found = [entry.adapter() for entry in _entries if entry.is_present()]
     return [adapter for adapter in found if adapter.loaded()]
+
+
+def named(presence):
+    """The adapter of the framework whose module is ``presence``, imported or not."""
+    return next(entry.adapter() for entry in _entries if entry.presence == presence)
 
 
 def early(method):

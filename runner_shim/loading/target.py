@@ -18,6 +18,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 from runner_shim import imported, masking, plain_data
 from runner_shim.frameworks import findings, registry
+from runner_shim.loading import listed
 from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
 __all__ = ["Loaded", "load"]
@@ -63,6 +64,10 @@ class Loaded:
         """What can run ``order`` (see runner_shim.execution), or None where nothing has that name."""
         return self._findings.prepare(order)
 
+    def partition_keys(self, order):
+        """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
+        return self._findings.partition_keys(order)
+
     def rehearse_run(self):
         """Do once in this process what every run does first, for those that are forked from it."""
         self._findings.rehearse_run()
@@ -99,10 +104,13 @@ def load(target):
     """
     before = imported.mark()
     warn = _Warnings()
+    listed.begin()
     try:
         return _load(target, before, warn)
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in user code included
         raise _judged(error, target, before, warn)
+    finally:
+        listed.end(target["working_directory"])
 
 
 def _judged(error, target, before, warn):
@@ -142,6 +150,7 @@ def _load(target, before, warn):
         "module": plain_data.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)] + found.files()),
+        "folders": listed.end(target["working_directory"]),
         "installed": imported.installed_modules(before),
         "preloaded": list(imported.asked),
         "warnings": warn.items,

@@ -314,11 +314,26 @@ class Hidden(object):
         if entry.loader is None:
             return True
         path = None
-        if "." in entry.name:
-            parent = entry.name.rpartition(".")[0]
-            package = sys.modules.get(parent) or self.module(parent)
-            path = getattr(package, "__path__", ())
-        return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
+        with self._within(entry.name.rpartition(".")[0]) as package:
+            if package is not None:
+                path = getattr(package, "__path__", ())
+            return self.checks.same(entry, self._modules[position], self._find(entry.name, path))
+
+    @contextlib.contextmanager
+    def _within(self, name):
+        """The package ``name``, None for "". While this lasts it and those around it are in
+        ``sys.modules``: the path of one without a file of its own is found there, and each time anew."""
+        parts, added = name.split("."), []
+        for end in range(1, len(parts) + 1):
+            each = ".".join(parts[:end])
+            if each and each not in sys.modules and self.module(each) is not None:
+                sys.modules[each] = self.module(each)
+                added.append(each)
+        try:
+            yield sys.modules.get(name) if name else None
+        finally:
+            for each in added:
+                sys.modules.pop(each, None)
 
     def _answered_otherwise(self, coming):
         """What the imports asked for is looked at one by one only when some answer is another one."""

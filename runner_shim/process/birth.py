@@ -61,7 +61,7 @@ from time import time
 
 from runner_shim import records, wire
 
-__all__ = ["Ends", "available", "start"]
+__all__ = ["Ends", "available", "fork", "start"]
 
 _TOKEN = b"SUPERVISE_PROCESS="
 _F_SETSIG = 10  # see lifeline
@@ -388,6 +388,15 @@ def _fork():
     if pid < 0:
         raise OSError("no process can be made")
     return pid
+
+
+def fork():
+    """Fork a child of this process that goes on with Python: its id, or 0 in the child."""
+    return _fork_run(_nothing)
+
+
+def _nothing():
+    pass
 
 
 def _fork_run(first):

@@ -9,6 +9,7 @@ interpret messages. Single-threaded; every call is made by the main thread.
 import os
 import select
 import sys
+from time import monotonic
 
 __all__ = ["Channel", "import_private"]
 
@@ -95,6 +96,25 @@ class Channel(object):
         if lifeline is not None:
             self._poller.register(lifeline, 0)
         self._lifeline = lifeline
+        self._watched = {}
+        self._every, self._tick, self._last = None, None, 0.0
+
+    def watch(self, descriptor, called):
+        """Have ``called()`` called, while a message is waited for, when ``descriptor`` is readable."""
+        self._watched[descriptor] = called
+        self._poller.register(descriptor, select.POLLIN)
+
+    def unwatch(self, descriptor):
+        """Forget it. Idempotent."""
+        if self._watched.pop(descriptor, None) is not None:
+            self._poller.unregister(descriptor)
+
+    def tick(self, seconds, called):
+        """Have ``called()`` called every so many seconds while a message is waited for; None: no more.
+
+        Time in which this process did not wait is no reason to call it more often.
+        """
+        self._every, self._tick, self._last = seconds, called, monotonic()
 
     def send(self, frames):
         """Queue one message; ``frames`` is a list of bytes."""
@@ -111,9 +131,22 @@ class Channel(object):
                 # The descriptor is edge-triggered: only the events option tells the truth.
                 if self._socket.getsockopt(self._zmq.EVENTS) & self._zmq.POLLIN:
                     return self._socket.recv_multipart(self._zmq.NOBLOCK)
-            for descriptor, _events in self._poller.poll():
-                if descriptor == self._lifeline:
-                    return None
+            ready = [one for one, _events in self._poller.poll(self._patience())]
+            if self._lifeline in ready:
+                return None
+            for descriptor in ready:
+                called = self._watched.get(descriptor)
+                if called is not None:
+                    called()
+            if self._every is not None and monotonic() - self._last >= self._every:
+                self._last = monotonic()
+                self._tick()
+
+    def _patience(self):
+        """Milliseconds until the next tick, or None."""
+        if self._every is None:
+            return None
+        return max(0, int((self._last + self._every - monotonic()) * 1000)) + 1
 
     def close(self):
         """Send what is queued and close. Idempotent."""

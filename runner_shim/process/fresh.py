@@ -1,18 +1,30 @@
-"""A run in a fresh process: the monitor is forked first, and the run's process then loads the target.
+"""A run, or a framework's server, in a fresh process.
 
-For what is not fit to be forked from, and where nothing that has loaded may be asked. This process
-itself ends as soon as the monitor has been forked.
+For what is not fit to be forked from, and where nothing that has loaded may be asked. Of a run the
+monitor is forked first, and the run's process then loads the target, or is what a server has handed
+over; this process itself ends as soon as the monitor has been forked.
 """
 
+import _socket
+import os
 import sys
 
-from runner_shim.process import birth, request_loop, run
+from runner_shim.process import birth, code_server, request_loop, run
 
-__all__ = ["start"]
+__all__ = ["serve", "start"]
 
 
-def start(request, target_data, lifeline):
-    """Fork the monitor and the run of ``request``, which loads ``target_data``; the exit status."""
+def serve(order, descriptor):
+    """Be the server that ``order`` wants; ``descriptor`` is the line to the shim. The exit status."""
+    request_loop.arm_stack_dump()
+    os.set_inheritable(descriptor, False)
+    os.chdir(order["target"]["working_directory"])
+    code_server.end(code_server.become(order, code_server.Line(_socket.socket(fileno=descriptor))))
+
+
+def start(request, target_data, lifeline, handed=None):
+    """Fork the monitor and the run of ``request``, which loads ``target_data`` or is what was ``handed``
+    over; the exit status."""
 
     def load():
         from runner_shim.loading import target
@@ -21,7 +33,7 @@ def start(request, target_data, lifeline):
 
     def become(ends):
         request_loop.arm_stack_dump()
-        run.become(ends, request, load)
+        run.become(ends, request, load, handed=handed)
 
     failed = birth.start(request, {lifeline}, become)
     if failed:

@@ -5,11 +5,13 @@ code runs nothing is answered, and the supervisor knows why because it knows wha
 failure of user code is an answer, never the end of this process. Refuses requests it does not know.
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
-``validate_run {request, order}``,
-``start_run {request, run}``, ``ping {request}``, ``stop``. Answers: ``loaded {request, report}`` with the frames definitions and
+``validate_run {request, order, span}``,
+``start_run {request, run}``, ``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
+``ping {request}``, ``stop``, and ``answer {ask}`` to what this process asked. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, ``described {request, definition, source}``,
-``run_valid {request}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
-``pong {request}``. A forked process that cannot import what the target wants says
+``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
+``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
+``server_ended {status, signal, reason}``, ``asks {ask, what}`` (see ``code_server``). A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
 
@@ -49,7 +51,7 @@ def run(address, instance, lifeline, hidden=None):
             }
         )
     )
-    session = _Session(hidden)
+    session = _Session(channel, hidden)
     while True:
         frames = channel.receive()
         if frames is None:
@@ -64,24 +66,33 @@ def run(address, instance, lifeline, hidden=None):
             return 0
         answer = session.answer(message)
         _flush()
-        channel.send(answer)
+        if answer is not None:
+            channel.send(answer)
 
 
 class _Session(object):
     """What has been loaded, and the answers to requests about it."""
 
-    def __init__(self, hidden):
+    def __init__(self, channel, hidden):
+        self._channel = channel
         self._hidden = hidden
         self._private = None
         self._loaded = None
+        self._before = None  # the load
+        self._keeper = None
 
     def answer(self, message):
-        """The frames that answer ``message``; never raises what user code raised."""
+        """The frames that answer ``message``, None where there are none, or later; never raises what
+        user code raised."""
         handler = {
             "load": self._load,
             "describe": self._describe,
             "validate_run": self._validate_run,
             "start_run": self._start_run,
+            "serve": self._serve,
+            "warm": self._warm,
+            "retire_server": self._retire_server,
+            "answer": self._answered,
             "ping": self._ping,
         }.get(message["type"])
         if handler is None:
@@ -91,9 +102,11 @@ class _Session(object):
     def _load(self, message):
         if self._loaded is not None:
             return _failed(message, "protocol", "this process has loaded its target already")
+        from runner_shim import imported
         from runner_shim.loading import target
         from runner_shim.loading.load_failure import LoadFailure
 
+        self._before = imported.mark()
         # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
         self._private = leftovers.descriptors_and_threads() if birth.available() else None
         try:
@@ -141,33 +154,119 @@ class _Session(object):
         from runner_shim import execution
         from runner_shim.loading.load_failure import LoadFailure
 
+        order, span, keys = message["order"], message.get("span"), None
         try:
-            execution.validate(self._loaded, message["order"])
+            if span:
+                keys = execution.partition_range(self._loaded, order, *span)
+                order = dict(order, partition_key=keys[0])
+            execution.validate(self._loaded, order)
         except LoadFailure as failure:
             return wire.encode(
                 {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
             )
-        return wire.encode({"type": "run_valid", "request": message.get("request")})
+        answer = {
+            "type": "run_valid",
+            "request": message.get("request"),
+            "partitions": keys,
+            "unfit": self._unfit() or None,
+        }
+        return wire.encode(answer)
 
     def _start_run(self, message):
-        """Fork a run of what is loaded, with its monitor (docs/runs.md)."""
+        """Fork a run of what is loaded, or of what a server has handed over, with its monitor
+        (docs/runs.md)."""
         if self._loaded is None:
             return _failed(message, "protocol", "nothing is loaded")
         from runner_shim.process import run
 
-        unfit = leftovers.of_a_load(self._private) if birth.available() else "this is not Linux"
-        if unfit:
-            return _failed(message, "unfit", unfit)
-        module = (lambda name: None) if self._hidden is None else self._hidden.module
+        request = message["run"]
+        number, handed = request.get("handed"), None
+        if number is not None:
+            handed = None if self._keeper is None else self._keeper.handed(number)
+            if handed is None:
+                return _failed(message, "gone", "the server that wanted the run has ended")
+        unfit = self._unfit()
+        module = self._module()
         _flush()  # what is buffered is not the run's to print
-        failed = birth.start(
-            message["run"],
-            self._private[0] - {0, 1, 2},
-            lambda ends: run.become(ends, message["run"], lambda: self._loaded, module),
+        failed = unfit or birth.start(
+            request,
+            self._own() - set(handed or ()),
+            lambda ends: run.become(ends, request, lambda: self._loaded, module, handed=handed),
         )
+        if failed and handed:
+            failed = self._start_afresh(request, message["fresh"], number)
+            if not failed:
+                return wire.encode(
+                    {"type": "run_started", "request": message.get("request"), "unfit": unfit}
+                )
         if failed:
             return _failed(message, "unfit", failed)
         return wire.encode({"type": "run_started", "request": message.get("request")})
+
+    def _start_afresh(self, request, fresh, number):
+        try:
+            self._keeper.start_fresh_run(request, fresh, number)
+            return ""
+        except (OSError, ValueError) as error:
+            return "no process can be started: %s" % error
+
+    def _serve(self, message):
+        """Start the server that a framework has for what is loaded; it is answered once it serves."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        if self._keeper is None:
+            from runner_shim.process import code_server
+
+            def tell(told):
+                self._channel.send(wire.encode(told))
+
+            own = self._private[0] if self._private else frozenset()
+            self._keeper = code_server.Keeper(self._channel, tell, own - {0, 1, 2}, self._hidden)
+        _flush()
+        answer = self._keeper.serve(message, message.get("fresh_because") or self._unfit())
+        return None if answer is None else wire.encode(answer)
+
+    def _warm(self, message):
+        """Do once what the server's calls and runs, which are forked from here, do first."""
+        from runner_shim import imported
+        from runner_shim.frameworks import registry
+
+        registry.named(message["framework"]).warm_server()
+        return wire.encode(
+            {
+                "type": "warmed",
+                "request": message.get("request"),
+                "installed": imported.installed_modules(self._before),
+                "preloaded": list(imported.asked),
+            }
+        )
+
+    def _retire_server(self, message):
+        answer = {"type": "server_retired", "request": message.get("request")}
+        if self._keeper is not None:
+            answer = self._keeper.retire(message)
+        return None if answer is None else wire.encode(answer)
+
+    def _answered(self, message):
+        if self._keeper is not None:
+            self._keeper.answered(message)
+
+    def _unfit(self):
+        """Why nothing may be forked from this process, or ""."""
+        if not birth.available():
+            return "this is not Linux"
+        if self._keeper is None:
+            return leftovers.of_a_load(self._private)
+        own = self._own() | {0, 1, 2}, self._private[1]
+        return leftovers.of_a_load(own, self._keeper.children)
+
+    def _own(self):
+        """The descriptors of this process that nothing else may have."""
+        others = set() if self._keeper is None else self._keeper.descriptors
+        return (self._private[0] | others) - {0, 1, 2}
+
+    def _module(self):
+        return (lambda name: None) if self._hidden is None else self._hidden.module
 
     def _ping(self, message):
         return wire.encode({"type": "pong", "request": message.get("request")})

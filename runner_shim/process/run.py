@@ -1,27 +1,25 @@
 """A run's process: what is loaded is executed, and what happens is told to the monitor.
 
 Owns the process between its birth and its end: its streams, title and random state, the events that go
-to its monitor as records (runner_shim/records.py), and an end like that of any Python program, with
-its exit functions. What is executed, and how, is ``runner_shim.execution``'s. The last record is the
+to its monitor as records (runner_shim/records.py), and its end. What is executed, and how, is ``runner_shim.execution``'s. The last record is the
 outcome: ``{"outcome": {"state", "failure"}}``.
 """
 
-import atexit
 import os
 import signal
-import sys
 import threading
-from os import _exit, close, dup2, write
+from fcntl import LOCK_EX, LOCK_UN, lockf
+from os import close, dup2, write
 
 from runner_shim import execution, records, wire
+from runner_shim.execution import interrupts
 from runner_shim.preloading import renewing
+from runner_shim.process import ending, stepping
 
 __all__ = ["Events", "become"]
 
 # Characters of an event's message; a longer one is cut.
 _LONGEST_MESSAGE = 64 * 1024
-_join_threads = getattr(threading, "_shutdown", None)
-_run_exit_functions = atexit._run_exitfuncs
 
 
 class Events(object):
@@ -30,6 +28,11 @@ class Events(object):
     def __init__(self, descriptor):
         self._descriptor = descriptor
         self._turn = threading.Lock()
+        self._others = None
+
+    def share(self, directory):
+        """Other processes of the run will send, too: each in its turn."""
+        self._others = os.open(os.path.join(directory, "order"), os.O_RDWR | os.O_CLOEXEC)
 
     def __call__(self, event):
         message = event.get("message")
@@ -50,15 +53,24 @@ class Events(object):
         if not payload or len(payload) > records.LONGEST:
             payload = wire.pack(dict(value, data=None))
         record = records.framed(payload)
-        with self._turn:
-            while record:
-                record = record[write(self._descriptor, record) :]
+        with self._turn, interrupts.held_back():
+            # A process that is killed gives it back.
+            if self._others is not None:
+                lockf(self._others, LOCK_EX)
+            try:
+                while record:
+                    record = record[write(self._descriptor, record) :]
+            finally:
+                if self._others is not None:
+                    lockf(self._others, LOCK_UN)
 
 
-def become(ends, request, load, module=lambda name: None):
+def become(ends, request, load, module=lambda name: None, handed=None):
     """Be the run that ``request`` orders (see birth); never returns.
 
     ``load()`` gives what is loaded, or raises LoadFailure. ``module(name)`` is one that was preloaded.
+    ``handed`` are the descriptors of a process that a framework's server has handed over: then the
+    run is that process, and not what ``load`` gives.
     """
     dup2(ends.out, 1)
     dup2(ends.err, 2)
@@ -68,11 +80,15 @@ def become(ends, request, load, module=lambda name: None):
     status = 1
     try:
         _renew(request["order"], request["tokens"]["run"], module)
-        outcome = _outcome(events, request["order"], load)
+        if handed is None:
+            outcome = _outcome(events, request["order"], request["directory"], load)
+        else:
+            events.share(request["directory"])
+            outcome = stepping.proceed(request["order"], events, handed)
         events.send({"outcome": outcome})
         status = 0 if outcome["state"] == "success" else 1
     finally:
-        _end(status)
+        ending.end(status, None if handed is None else handed[1])
 
 
 def _renew(order, token, module):
@@ -87,29 +103,14 @@ def _renew(order, token, module):
     renewing.renew(module)
 
 
-def _outcome(events, order, load):
+def _outcome(events, order, directory, load):
     from runner_shim.loading.load_failure import LoadFailure, from_exception
 
     try:
         loaded = load()
-        return execution.execute(loaded, dict(order, run_id=order["run"]), events)
+        order = dict(order, run_id=order["run"], directory=directory)
+        return execution.execute(loaded, order, events)
     except LoadFailure as failure:
         return {"state": "failure", "failure": failure.as_data()}
     except BaseException as error:  # an interrupt, and sys.exit() in user code
         return {"state": "failure", "failure": from_exception(error, None).as_data()}
-
-
-def _end(status):
-    """End as a Python program does, but for what the parent's frames below would do."""
-    try:
-        if _join_threads is not None:
-            _join_threads()
-        _run_exit_functions()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass
-    _exit(status)

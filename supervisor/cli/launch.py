@@ -1,38 +1,34 @@
-"""``supervise launch``: run a job, in the foreground until it has ended.
+"""``supervise launch``: run a job or make assets, in the foreground until that has ended.
 
-Owns the reading of the run's configuration and tags, the following of a run, and what Ctrl-C does to
-it: asked to cancel, and killed at the second. What the run prints goes to standard output and error, as
-it comes; what happens to it is told on standard error; the last line says how it ended.
+Owns the reading of the run's configuration and tags. How a run is followed is ``following``'s.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from supervisor import parameters
+from supervisor.cli.completion import JOB, complete_assets, complete_partition
+from supervisor.cli.following import follow_to_end
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
-from supervisor.errors import NotRunningError, RequestTimeoutError, UnreachableError
 from supervisor.presentation import runs as words
+from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
-    from supervisor.client.runs import Run
-    from supervisor.run_documents import RunDetail
+    from supervisor.client.client import Client
 
-__all__ = ["DURATION", "follow_to_end", "launch_"]
+__all__ = ["DURATION", "launch_"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# How long a supervisor that is gone may take to be there again, as after `supervise upgrade`.
-_AGAIN = 30.0
-_PAUSE = 0.2
 
 
 class _Duration(click.FloatRange):
@@ -54,9 +50,14 @@ DURATION = _Duration()
 """The type of an option that is a time such as ``30s`` or ``1h``."""
 
 
-@click.command("launch", short_help="Run a job.")
-@click.argument("location", **LOCATION)
-@click.argument("job", metavar="JOB")
+@click.command("launch", short_help="Run a job, or make assets.")
+@click.argument("location", required=False, **LOCATION)
+@click.argument("job", metavar="[JOB]", required=False, **JOB)
+@click.option(
+    "--assets", metavar="SELECTION", shell_complete=complete_assets,
+    help="Make these assets instead of running a job, such as 'report,+raw,group:finance,tag:team=ml': "
+    "+name adds what it depends on, name+ what depends on it.",
+)  # fmt: skip
 @click.option("--config", metavar="FILE|JSON|-", help="The run's configuration, YAML or JSON.")
 @click.option(
     "--set", "settings", multiple=True, metavar="PATH=VALUE",
@@ -64,55 +65,79 @@ DURATION = _Duration()
 )  # fmt: skip
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag of the run.")
 @click.option(
-    "--select", metavar="OPS",
-    help="Only these ops, such as 'load,+clean': + for one layer above or below, * for all.",
+    "--select", metavar="SELECTION", help="Only these ops of the job, such as 'load,clean+'."
+)
+@click.option(
+    "--partition", metavar="KEY", shell_complete=complete_partition, help="The partition to run."
+)
+@click.option(
+    "--partition-range", metavar="FIRST..LAST",
+    help="A run for each partition from FIRST to LAST, both included.",
 )  # fmt: skip
-@click.option("--repository", metavar="NAME", help="Which repository's job is meant.")
+@click.option("--repository", metavar="NAME", help="Which repository's job or assets are meant.")
+@click.option(
+    "--instance", type=click.Choice(["own", "shared", "ephemeral"]),
+    help="Where the framework records it: the location's own (default), the shared one where the "
+    "workspace says so, or one that ends with the run.",
+)  # fmt: skip
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
 @LIMIT
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
-@click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
+@click.option(
+    "--standalone", is_flag=True,
+    help="Where no supervisor runs: have one for the time of this run, for this location alone.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be run, in order, and run nothing.")
 @json_option
 @locating
 def launch_(
     session: Session,
-    location: str,
-    job: str,
+    location: str | None,
+    job: str | None,
     config: str | None,
     settings: tuple[str, ...],
     tags: tuple[str, ...],
     select: str | None,
-    repository: str | None,
-    timeout: float | None,
     limits: tuple[str, ...],
     detach: bool,
+    standalone: bool,
     dry_run: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
-    """Run JOB of LOCATION with the code that is served.
+    """Run JOB of LOCATION, or make some of its assets, with the code that is served.
 
-    Exit status: 0 success, 1 failed, cancelled, timed out or lost, 2 a command line or a configuration
-    that does not fit, 3 no supervisor, 4 no such location or job.
+    `supervise -f defs.py launch JOB` does it without a supervisor that runs.
+
+    Exit status: 0 success; 1 failed, cancelled, timed out or lost; 2 a command line or a configuration
+    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition.
     """
-    options = {
+    names = [one for one in (location, job) if one is not None]
+    of_flags = not session.selection.files and session.selection != Selection()
+    if of_flags and len(names) < (1 if options["assets"] is not None else 2):
+        standalone, location, job = True, None, names[0] if names else None
+    elif location is None:
+        raise click.UsageError("give a LOCATION")
+    if (job is None) == (options["assets"] is None):
+        raise click.UsageError("give a JOB or --assets" + (", not both" if job else ""))
+    if standalone and detach:
+        raise click.UsageError("--detach leaves the run to a supervisor, and --standalone ends it")
+    options |= {
         "config": _config(config, settings),
         "tags": dict(_pair("--tag", one) for one in tags),
         "op_selection": select,
-        "repository": repository,
-        "timeout": timeout,
         "limits": limits_of(limits),
     }
-    with session.client(order=True) as client:
+    with (
+        session.errors_as_data(as_json),
+        _client(session, location, standalone=standalone) as (client, location),
+    ):
         if dry_run:
-            order = client.preview(location, job, **options)
+            preview = client.preview(location, job, **options)
             if as_json:
-                session.terminal.data(order)
+                session.terminal.data(preview)
             else:
-                ops = order["op_selection"]
-                what = f"ops {', '.join(ops)} of {job}" if ops else job
-                session.terminal.print(
-                    f"would run {what} in {location}, generation {order['generation']}"
-                )
+                session.terminal.print(*words.preview(preview, location))
             return 0
         run = client.launch(location, job, **options)
         if detach:
@@ -124,72 +149,19 @@ def launch_(
         return follow_to_end(session, run, as_json=as_json)
 
 
-def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
-    """Tell what happens to ``run`` until it has ended; the exit status."""
-    terminal = session.terminal
-    if not as_json:
-        terminal.say(f"run {run.id} of {run.row['job']} in {run.row['location']}", "dim")
-    steps = words.Steps()
-    cursors = {"events": 0, "out": 0, "err": 0}
-    asked = 0
-    while True:
-        try:
-            for news in run.follow(cursors):
-                cursors = news["next"]
-                if as_json:
-                    continue
-                if news.get("out"):
-                    terminal.out.write(news["out"])
-                    terminal.out.flush()
-                if news.get("err"):
-                    terminal.err.write(news["err"])
-                    terminal.err.flush()
-                for event in news.get("events", ()):
-                    line = steps.line(event)
-                    if line is not None:
-                        terminal.say(line, "dim")
-            return _told(session, run.wait(), as_json=as_json)
-        except KeyboardInterrupt:
-            asked += 1
-            if asked > 2:
-                raise
-            terminal.say("cancelling; Ctrl-C again kills it" if asked == 1 else "killing it")
-            run.cancel(who="Ctrl-C", now=asked > 1)
-        except RequestTimeoutError as error:
-            terminal.say(f"supervise: {error}: still waiting")
-        except (NotRunningError, UnreachableError):
-            run = _again(session, run)
+@contextlib.contextmanager
+def _client(
+    session: Session, location: str | None, *, standalone: bool
+) -> Iterator[tuple[Client, str]]:
+    """A client of the supervisor that runs, or of one for this command, and the location."""
+    if standalone or location is None:
+        from supervisor.cli.standalone import alone
 
-
-def _again(session: Session, run: Run) -> Run:
-    """The run as the next supervisor knows it; raises ``NotRunningError`` when none comes."""
-    session.terminal.say(
-        "the supervisor is gone; the run goes on unless it was stopped, too", "dim"
-    )
-    until = time.monotonic() + _AGAIN
-    while True:
-        try:
-            return session.client(order=True).run(run.id)
-        except (NotRunningError, UnreachableError, RequestTimeoutError) as error:
-            if time.monotonic() >= until:
-                error.hint = f"`supervise runs show {run.id}` tells how it ended"
-                raise
-            time.sleep(_PAUSE)
-
-
-def _told(session: Session, detail: RunDetail, *, as_json: bool) -> int:
-    """Say how it ended; the exit status."""
-    terminal = session.terminal
-    if as_json:
-        terminal.data(detail)
-    else:
-        for line in words.failure_lines(detail):
-            terminal.say(f"  {line}")
-        terminal.print(words.summary(detail, time.time(), colour=terminal.colour))
-    if detail["state"] == "success":
-        return 0
-    failure = detail["failure"]
-    return 2 if failure is not None and failure["kind"] == "run_config" else 1
+        with alone(session, location) as found:
+            yield found
+        return
+    with session.client(order=True) as client:
+        yield client, location
 
 
 def _config(text: str | None, settings: Sequence[str]) -> dict[str, Any] | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli.launch import DURATION, follow_to_end
+from supervisor.cli.completion import RUN
+from supervisor.cli.following import follow_to_end
+from supervisor.cli.launch import DURATION
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
@@ -21,28 +23,6 @@ if TYPE_CHECKING:
     from supervisor.run_documents import RunRow
 
 __all__ = ["runs_"]
-
-
-def _complete_run(
-    ctx: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[click.shell_completion.CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    from supervisor.errors import SupervisorError
-
-    try:
-        with Session().client(timeout=1.0, quiet=True) as client:
-            rows = client.runs()
-    except (SupervisorError, OSError):
-        return []
-    return [
-        CompletionItem(one["run"], help=f"{one['job']}: {one['state']}")
-        for one in rows
-        if one["run"].startswith(incomplete)
-    ]
-
-
-_RUN: dict[str, Any] = {"metavar": "RUN", "shell_complete": _complete_run}
 
 
 class _Group(click.Group):
@@ -65,6 +45,7 @@ def runs_() -> None:
 @runs_.command("list", short_help="List the newest runs (the default).")
 @click.argument("location", required=False, **LOCATION)
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only runs in this state.")
+@click.option("--parent", metavar="RUN", help="The runs of this range of partitions.")
 @click.option("--since", type=DURATION, help="Only those launched within this time, such as 1d.")
 @click.option(
     "-n", "--limit", type=click.IntRange(0, 1000), default=20, show_default=True,
@@ -76,14 +57,15 @@ def list_(
     session: Session,
     location: str | None,
     states: tuple[str, ...],
+    parent: str | None,
     since: float | None,
     limit: int,
     as_json: bool,
 ) -> int:
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
-    with session.client() as client:
-        rows = client.runs(location, states=states, since=begin, limit=limit)
+    with session.errors_as_data(as_json), session.client() as client:
+        rows = client.runs(location, states=states, since=begin, limit=limit, parent=parent)
     if as_json:
         session.terminal.data({"runs": rows})
     elif rows:
@@ -96,12 +78,12 @@ def list_(
 def _table(session: Session, rows: list[RunRow]) -> None:
     terminal, now = session.terminal, time.time()
     terminal.table(
-        ("RUN", "LOCATION", "JOB", "STATE", "AGO", "TOOK", "REASON"),
+        ("RUN", "LOCATION", "WHAT", "STATE", "AGO", "TOOK", "REASON"),
         [
             (
                 one["run"],
                 clean(one["location"]),
-                clean(str(one["job"])),
+                words.subject(one),
                 terminal.paint(one["state"].replace("_", " "), words.STYLES.get(one["state"], "")),
                 general.ago(one["created"], now),
                 words.took(one, now),
@@ -114,13 +96,13 @@ def _table(session: Session, rows: list[RunRow]) -> None:
 
 
 @runs_.command("show", short_help="Show one run.")
-@click.argument("run", **_RUN)
+@click.argument("run", **RUN)
 @json_option
 @locating
 def show(session: Session, run: str, as_json: bool) -> int:
     """Show RUN: its state, its configuration and why it failed."""
     terminal = session.terminal
-    with session.client() as client:
+    with session.errors_as_data(as_json), session.client() as client:
         detail: Any = client.run(run).row
     if as_json:
         terminal.data(detail)
@@ -130,6 +112,9 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "launched": general.moment(detail["created"]) if detail["created"] else None,
         "generation": detail["generation"],
         "ops": ", ".join(detail["op_selection"] or []),
+        "assets": ", ".join(detail["assets"] or []),
+        "partition": detail["partition"],
+        "part of": detail["parent"],
         "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
         "config": detail["config"] or None,
         "last step": detail["step"],
@@ -145,11 +130,13 @@ def show(session: Session, run: str, as_json: bool) -> int:
     }
     terminal.print(*(f"  {name}: {clean(str(value))}" for name, value in facts.items() if value))
     terminal.print(*(f"  {line}" for line in words.failure_lines(detail)))
+    if detail["runs"]:
+        _table(session, detail["runs"])
     return 0
 
 
 @runs_.command("events", short_help="Print the events of a run.")
-@click.argument("run", **_RUN)
+@click.argument("run", **RUN)
 @click.option("-f", "--follow", is_flag=True, help="Go on until it has ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @locating
@@ -169,7 +156,7 @@ def events(session: Session, run: str, follow: bool, as_json: bool) -> int:
 
 
 @runs_.command("logs", short_help="Print what a run wrote.")
-@click.argument("run", **_RUN)
+@click.argument("run", **RUN)
 @click.option("-f", "--follow", is_flag=True, help="Go on until it has ended.")
 @locating
 def logs(session: Session, run: str, follow: bool) -> int:
@@ -185,7 +172,7 @@ def logs(session: Session, run: str, follow: bool) -> int:
 
 
 @runs_.command("cancel", short_help="Ask a run to end.")
-@click.argument("run", **_RUN)
+@click.argument("run", **RUN)
 @click.option("--now", is_flag=True, help="Kill it at once.")
 @click.option("--no-wait", is_flag=True, help="Return at once.")
 @json_option
@@ -193,7 +180,7 @@ def logs(session: Session, run: str, follow: bool) -> int:
 def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
     """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
     terminal = session.terminal
-    with session.client(order=True) as client:
+    with session.errors_as_data(as_json), session.client(order=True) as client:
         found = client.run(run)
         if found.row["ended"] is None:
             found.cancel(now=now, who="supervise runs cancel")
@@ -207,14 +194,21 @@ def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) 
 
 
 @runs_.command("retry", short_help="Run the same again.")
-@click.argument("run", **_RUN)
+@click.argument("run", **RUN)
+@click.option(
+    "--from-failure", is_flag=True,
+    help="Only the steps that have not succeeded; of a range, only such partitions.",
+)  # fmt: skip
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @json_option
 @locating
-def retry(session: Session, run: str, detach: bool, as_json: bool) -> int:
-    """Run the job of RUN again with the same configuration, tags and ops, on the code that is served now."""
-    with session.client(order=True) as client:
-        found = client.retry(run)
+def retry(session: Session, run: str, from_failure: bool, detach: bool, as_json: bool) -> int:
+    """Run what RUN ran again, with the same configuration and tags, on the code that is served now.
+
+    Of a range of partitions, all of them.
+    """
+    with session.errors_as_data(as_json), session.client(order=True) as client:
+        found = client.retry(run, from_failure=from_failure)
         if not detach:
             return follow_to_end(session, found, as_json=as_json)
         if as_json:

@@ -190,6 +190,8 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Serving", _serving(terminal, one, now))
     row("Process", _process(one, now))
     row("Verified", clean(words.verified(one)))
+    for fact in words.code_servers(one, now):
+        row("Code server", clean(fact))
     row("Restarts", _restarts(one, now))
     row("Limits", _limits(one))
     for stray in one.get("strays", []):

@@ -47,6 +47,15 @@ class Terminal:
         )
 
     @property
+    def live(self) -> bool:
+        """True when standard error is a terminal, on which lines may be drawn anew."""
+        return (
+            _is_terminal(self.err)
+            and self._environ.get("TERM") != "dumb"
+            and not self._environ.get("CI")
+        )
+
+    @property
     def width(self) -> int | None:
         """Columns of standard output; None in a pipe, where nothing is cut."""
         if not _is_terminal(self.out) and "COLUMNS" not in self._environ:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from supervisor import parameters
 from supervisor.client.operations import Plan
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Following",
+    "Instance",
     "cancel",
     "events",
     "follow",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Instance = Literal["own", "shared", "ephemeral"]
 # Answers that may be on their way.
 _AHEAD = 4
 _FROM_THE_START: Mapping[str, int] = {"events": 0, "out": 0, "err": 0}
@@ -47,21 +49,54 @@ class Following(Generic[T]):
     pieces: Callable[[documents.RunNews], Iterable[T]]
 
 
-def launch(location: str, job: str, **options: Any) -> Plan[documents.RunRow]:
-    """Run ``job`` of ``location``, and return at once.
+def launch(
+    location: str,
+    job: str | None = None,
+    *,
+    assets: str | None = None,
+    partition: str | None = None,
+    partition_range: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    op_selection: str | None = None,
+    repository: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+    grace: float | None = None,
+    instance: Instance | None = None,
+) -> Plan[documents.RunRow]:
+    """Run ``job`` of ``location``, or its ``assets``, and return at once.
 
-    ``options``: ``config`` (a map), ``tags`` (a map of texts), ``op_selection`` (``"load,clean+"``),
-    ``timeout`` and ``grace`` (seconds), ``repository``. Raises ``UnknownLocationError``,
-    ``UnknownDefinitionError`` and ``UnfitOrderError`` before anything has run.
+    With ``partition_range`` (``FIRST..LAST``) there is a run for each partition, and what is returned stands
+    for all of them: its state is success when all succeeded, and ``cancel`` and ``retry`` act on all.
+    ``assets`` and ``op_selection`` are selections such as ``"report,+raw"`` (docs/runs.md). ``limits`` are
+    of the run alone (``memory`` in bytes, ``cpu``, ``processes``, ``open_files``). ``timeout`` and ``grace``
+    are seconds. Raises ``UnknownLocationError``, ``UnknownDefinitionError``,
+    ``UnknownPartitionError`` and ``UnfitOrderError`` before anything has run.
     """
-    answer = yield call("launch", {"location": location, "job": job, **options})
+    answer = yield call("launch", dict(locals()))
     return cast("documents.RunRow", answer["run"])
 
 
-def preview(location: str, job: str, **options: Any) -> Plan[dict[str, Any]]:
-    """What ``launch`` would run, with the same errors; nothing runs."""
-    answer = yield call("launch", {"location": location, "job": job, **options, "dry_run": True})
-    return cast("dict[str, Any]", answer["order"])
+def preview(
+    location: str,
+    job: str | None = None,
+    *,
+    assets: str | None = None,
+    partition: str | None = None,
+    partition_range: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    op_selection: str | None = None,
+    repository: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+    grace: float | None = None,
+    instance: Instance | None = None,
+) -> Plan[documents.Launched]:
+    """What ``launch`` or ``launch_range`` would run, with the same errors; nothing runs."""
+    found: documents.Launched = yield call("launch", {**locals(), "dry_run": True})
+    return found
 
 
 def runs(
@@ -70,9 +105,16 @@ def runs(
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
+    parent: str | None = None,
 ) -> Plan[list[documents.RunRow]]:
-    """The newest runs, newest first; ``since`` is Unix seconds."""
-    params = {"location": location, "states": list(states), "since": since, "limit": limit}
+    """The newest runs, newest first; ``since`` is Unix seconds.
+
+    A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
+    """
+    params = {
+        "location": location, "states": list(states), "since": since, "limit": limit,
+        "parent": parent,
+    }  # fmt: skip
     answer = yield call("runs", params)
     return cast("list[documents.RunRow]", answer["runs"])
 
@@ -83,9 +125,13 @@ def run(run: str) -> Plan[documents.RunRow]:
     return found
 
 
-def retry(run: str) -> Plan[documents.RunRow]:
-    """Run the same again, with the code that is served now."""
-    answer = yield call("retry_run", {"run": run})
+def retry(run: str, *, from_failure: bool = False) -> Plan[documents.RunRow]:
+    """Run the same again, with the code that is served now.
+
+    With ``from_failure`` only the steps that have not succeeded; of a range of partitions, only those
+    whose run has not. Raises ``RequestError`` where the values that they need were not kept.
+    """
+    answer = yield call("retry_run", {"run": run, "from_failure": from_failure})
     return cast("documents.RunRow", answer["run"])
 
 
@@ -97,7 +143,8 @@ def follow(
 ) -> Following[documents.RunNews]:
     """What is new of its ``events``, ``out`` and ``err`` behind the cursors, until it has ended.
 
-    Without ``after`` all of it, from the start. With ``wait`` False what there is now.
+    Without ``after`` all of it, from the start. With ``wait`` False what there is now. Of a range of
+    partitions there are its ``runs``, and ``after`` must be empty.
     """
     cursors = _FROM_THE_START if after is None else after
     return _following(run, cursors, wait, lambda news: (news,))

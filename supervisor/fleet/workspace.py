@@ -118,7 +118,7 @@ class WorkspaceFiles:
         """Watch its files, which were read after ``wall_ns``, by whatever links."""
         if self._files is not None:
             named = (self._cwd / path for path in self._selection.files)
-            files = (*self.spec.files, *self.spec.dotenvs, *named)
+            files = (*self.spec.files, *self.spec.awaited, *named)
             self._files.take(Looked(tuple(os.path.normpath(path) for path in files)), wall_ns)
 
 

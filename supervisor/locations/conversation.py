@@ -13,12 +13,14 @@ from typing import Any
 from runner_shim import wire
 from supervisor.locations.shim_connection import (
     Answer,
+    Asks,
     Hello,
     OtherVersion,
     Part,
     Phase,
     RunBegun,
     RunEnded,
+    ServerEnded,
     ShimConnection,
     Unfit,
     Violation,
@@ -27,7 +29,7 @@ from supervisor.locations.transport import Transport
 
 __all__ = ["Conversation", "News", "retrieve"]
 
-News = Unfit | RunBegun | RunEnded | Violation | OtherVersion
+News = Unfit | RunBegun | RunEnded | ServerEnded | Asks | Violation | OtherVersion
 
 # What waits for the hello is kept under this number: those of requests begin at 1.
 _HELLO = 0
@@ -94,6 +96,12 @@ class Conversation:
         answer = self._expect(asked.number)
         await self._transport.send(self.instance, asked.message)
         return answer
+
+    async def answer(self, number: int, **fields: Any) -> None:
+        """Answer what it asks; nothing happens where that is not open any more."""
+        message = self.connection.answer(number, **fields)
+        if message is not None:
+            await self._transport.send(self.instance, message)
 
     async def stop(self) -> bool:
         """Have it end; False when it would not hear that."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Failure",
+    "LoadFailedError",
+    "ProcessDiedError",
     "Scene",
     "at_a_limit",
     "died",
@@ -96,6 +98,23 @@ class Failure:
             told = {k: v for k, v in self.details.items() if k not in ("files", "missing")}
             data.update(cast("documents.Failure", told))
         return data
+
+
+class LoadFailedError(Exception):
+    """The target cannot be loaded, or its process cannot be placed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ProcessDiedError(Exception):
+    """The process ended by itself."""
+
+    def __init__(self, ended: Exit, doing: str) -> None:
+        super().__init__(str(ended))
+        self.ended = ended
+        self.doing = doing
 
 
 def from_shim(data: Any) -> Failure:

@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 import envs
 from runner_shim import wire
 from supervisor.locations import failures, phases
+from supervisor.locations.code_servers import NO_SERVERS, CodeServers
 from supervisor.locations.conversation import Conversation, News, retrieve
 from supervisor.locations.environments import Environments
-from supervisor.locations.failures import Failure
+from supervisor.locations.failures import Failure, LoadFailedError, ProcessDiedError
 from supervisor.locations.liveness import LivenessProbe
 from supervisor.locations.location_log import LastWords, LocationLog, MarkedLog
 from supervisor.locations.phases import (
@@ -38,9 +39,11 @@ from supervisor.locations.phases import (
 )
 from supervisor.locations.shim_connection import (
     Answer,
+    Asks,
     OtherVersion,
     RunBegun,
     RunEnded,
+    ServerEnded,
     Unfit,
     Violation,
 )
@@ -79,23 +82,6 @@ _REPLACED = "a fresh process takes its place"
 _TICK = 10_000_000
 
 
-class LoadFailedError(Exception):
-    """The target cannot be loaded, or its process cannot be placed."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class ProcessDiedError(Exception):
-    """The process ended by itself."""
-
-    def __init__(self, ended: Exit, doing: str) -> None:
-        super().__init__(str(ended))
-        self.ended = ended
-        self.doing = doing
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every location shares. ``uses(prefix)`` hears of each environment before it is used."""
@@ -106,6 +92,7 @@ class Services:
     slots: StartLimiter
     liveness: LivenessProbe[Generation]
     uses: Callable[[Path], Awaitable[None]]
+    code_servers: CodeServers = NO_SERVERS
 
 
 class Generation:
@@ -334,6 +321,10 @@ class Generation:
         """Why its process, which ended by itself or was refused, is no more."""
         return self.refused or failures.died(ended, doing, self._words.lines(), self.spec.limits)
 
+    def remark(self, text: str) -> None:
+        """Say something of it in the location's log."""
+        self._log.remark(text)
+
     def _output(self, stream: str, data: bytes) -> None:
         if stream == "err":
             self._words.add(data)
@@ -455,6 +446,8 @@ class Generation:
                 self._log.remark(f"run {run} began")
             case RunEnded(run):
                 self._log.remark(f"run {run} ended")
+            case ServerEnded() | Asks():
+                self._services.code_servers.heard(self, news)
             case Violation(text):
                 hint = "something in the process writes to our socket"
                 self._refuse(Failure("protocol", text, hint))
@@ -491,3 +484,4 @@ class Generation:
                 self._log.remark(f"generation {self.number} (pid {process.pid}) {how}")
                 self.conversation.fail(ProcessDiedError(ended, phases.doing(last)))
                 self.phase = Ended(last, ended)
+        self._services.code_servers.ended(self)

@@ -112,7 +112,7 @@ class Location:
         if watching is not None:
             self.files = FileWatch(spec.name, watching.disk, watching.watch, self._files_changed)
 
-    # Orders. Each returns at once with a word for the one who gave it.
+    # Orders. Each returns at once with a word.
 
     def start(self, reason: str = "started by the operator") -> str:
         """Run, unless it runs already."""
@@ -291,6 +291,7 @@ class Location:
             )
             difference = await _difference(self.snapshot, serving.snapshot)
             await self._on_disk(serving.snapshot)
+            await self._services.code_servers.serve(generation)
             files = serving.snapshot.report.get("files", ())
             convicted = await self._fork_fallback.loaded(files)
         except LoadFailedError as error:
@@ -298,8 +299,7 @@ class Location:
         except ProcessDiedError as error:
             failure = await generation.looked_into(generation.cause(error.ended, error.doing))
             outcome = partial(self._died, generation, error.ended, error.doing, failure)
-        except Exception as error:
-            # A defect of ours must not leave a location waiting for ever.
+        except Exception as error:  # a defect of ours must not leave a location waiting for ever
             _log.exception("generation %d of %s", generation.number, self.spec.name)
             outcome = partial(self._failed, generation, failures.internal(error))
         else:
@@ -309,8 +309,7 @@ class Location:
             outcome()
 
     async def _on_disk(self, snapshot: Snapshot) -> None:
-        """Have it written before anybody hears of it: a supervisor that is killed must not forget
-        what it has announced."""
+        """Have it written first: a supervisor that is killed must not forget what it has announced."""
         if self._keep is not None:
             written = asyncio.wrap_future(self._keep(snapshot, self.spec.history))
             await RunningTime(_KEEP_TIMEOUT).wait([written])
@@ -329,6 +328,7 @@ class Location:
         report = loaded.snapshot.report
         seconds = float(report.get("load_seconds", 0.0))
         self._move(Event.LOADED, f"loaded in {seconds:.2f} s{difference}")
+        self._services.code_servers.took_over(generation)
         if retired is not None:
             self._retire(retired, generation)
         self._take(generation, after_load(self.spec, report))
@@ -382,8 +382,7 @@ class Location:
         if process is not None:
             await RunningTime(_KILL_TIMEOUT).wait([process.exited])
         if generation.alive and generation is self.serving:
-            # A killed process that waits for a disk ends when the disk answers: it runs no code
-            # of anybody's any more, so another one may take its place.
+            # A killed process that waits for a disk runs no code any more: another one may take its place.
             self._end(generation, "it did not answer", at_once=True)
             if generation is self.newest and self.state is State.READY:
                 self._died_serving(generation, Exit(None, signal.SIGKILL))
@@ -441,6 +440,7 @@ class Location:
     def _retire(self, generation: Generation, successor: Generation) -> None:
         async def drain_and_end() -> None:
             await generation.finish_requests(_DRAIN_TIMEOUT)
+            await self._services.code_servers.retire(generation)
             await generation.stop(f"generation {successor.number} took its place")
 
         self._track(generation, drain_and_end())

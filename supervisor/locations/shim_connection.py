@@ -18,6 +18,8 @@ The rules:
 * A shim may speak without being asked. A forked one says ``unfit`` when a fresh process has to do
   its work: that ends its turn, if it has one, and the connection is LEAVING. ``run_begun`` and
   ``run_ended`` tell which of its children are runs; a run begins once and ends once.
+* Once it has loaded it may say ``server_ended`` of a server that it was asked for, and ask: ``asks``,
+  with a number of its own that is not open, for one ``answer``.
 * What breaks a rule is a ``Violation``; another version an ``OtherVersion``. Either closes.
 * What arrives on a connection that is CLOSED is dropped.
 
@@ -36,10 +38,12 @@ from typing import Any
 from runner_shim import wire
 
 __all__ = [
+    "MAX_ASKS",
     "MAX_RUNS",
     "REQUESTS",
     "Answer",
     "Asked",
+    "Asks",
     "Event",
     "Hello",
     "IllegalRequestError",
@@ -49,6 +53,7 @@ __all__ = [
     "Phase",
     "RunBegun",
     "RunEnded",
+    "ServerEnded",
     "ShimConnection",
     "Unfit",
     "Violation",
@@ -56,6 +61,9 @@ __all__ = [
 
 MAX_RUNS = 10_000
 """So many runs of one process are known at a time."""
+
+MAX_ASKS = 2_000
+"""So many questions of one process may be open."""
 
 # Of what a shim says: why it cannot go on, a type, the name of a run (characters).
 _MAX_REASON = 500
@@ -97,6 +105,10 @@ REQUESTS: Mapping[str, Kind] = MappingProxyType(
         # Either waits its turn in the shim. What they have of user code run does not run long.
         "validate_run": Kind({"run_valid": 0, "failed": 0}, frozenset({Phase.LOADED})),
         "start_run": Kind({"run_started": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        # Answered when the server serves, or has ended.
+        "serve": Kind({"server_up": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        "warm": Kind({"warmed": 0}, frozenset({Phase.LOADED})),
+        "retire_server": Kind({"server_retired": 0}, frozenset({Phase.LOADED})),
         "ping": Kind(
             {"pong": 0},
             frozenset({Phase.GREETED, Phase.LOADING, Phase.LOADED, Phase.FAILED}),
@@ -177,6 +189,24 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerEnded:
+    """The server that it was asked for has ended by itself, or was ended for the ``reason``."""
+
+    status: int | None
+    signal: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The shim wants an answer to its question ``number``; ``what`` is the kind of it."""
+
+    number: int
+    what: str
+    message: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """The shim broke the protocol: ``text`` says what it did."""
 
@@ -190,7 +220,18 @@ class OtherVersion:
     version: int
 
 
-Event = Hello | Answer | Part | Unfit | RunBegun | RunEnded | Violation | OtherVersion
+Event = (
+    Hello
+    | Answer
+    | Part
+    | Unfit
+    | RunBegun
+    | RunEnded
+    | ServerEnded
+    | Asks
+    | Violation
+    | OtherVersion
+)
 
 
 class ShimConnection:
@@ -200,7 +241,7 @@ class ShimConnection:
     those of its children that are runs.
     """
 
-    __slots__ = ("_asked", "_next", "_requests", "_turn", "forked", "phase", "runs")
+    __slots__ = ("_asked", "_asks", "_next", "_requests", "_turn", "forked", "phase", "runs")
 
     def __init__(self, requests: Mapping[str, Kind] = REQUESTS) -> None:
         self.forked = False
@@ -208,6 +249,7 @@ class ShimConnection:
         self.runs = _NONE
         self._requests = requests
         self._asked: dict[int, str] = {}
+        self._asks: frozenset[int] | set[int] = frozenset()
         self._turn = 0  # the number of the request that runs user code
         self._next = 1
 
@@ -237,6 +279,13 @@ class ShimConnection:
         self._asked[number] = kind
         return Asked(number, {**fields, "type": kind, "request": number})
 
+    def answer(self, number: int, **fields: Any) -> dict[str, Any] | None:
+        """Answer what the shim asks under ``number``; None when that is not open any more."""
+        if number not in self._asks:
+            return None
+        self._asks -= {number}
+        return {**fields, "type": "answer", "ask": number}
+
     def stop(self) -> dict[str, Any] | None:
         """Have it end. None when that would not be read: user code runs, or it does not speak."""
         if self.busy or self.phase in (Phase.GREETING, Phase.LEAVING, Phase.CLOSED):
@@ -246,7 +295,7 @@ class ShimConnection:
     def close(self) -> None:
         """Drop whatever comes from now on: the process has ended, or is made to."""
         self.phase = Phase.CLOSED
-        self._asked, self._turn, self.runs = {}, 0, _NONE
+        self._asked, self._turn, self.runs, self._asks = {}, 0, _NONE, frozenset()
 
     # What arrives.
 
@@ -275,6 +324,8 @@ class ShimConnection:
             return self._unfit(message)
         if kind in ("run_begun", "run_ended"):
             return self._run(kind, message.get("run"))
+        if kind in ("server_ended", "asks"):
+            return self._server(kind, message)
         return self._answer(kind, message, tuple(payload))
 
     def _hello(self) -> Event:
@@ -302,6 +353,20 @@ class ShimConnection:
             return self._violation(f"the shim has more than {MAX_RUNS} runs")
         self.runs |= {run}
         return RunBegun(run)
+
+    def _server(self, kind: str, message: Mapping[str, Any]) -> Event:
+        if self.phase is not Phase.LOADED:
+            return self._violation(f"the shim said {_shown(kind)} before it had loaded")
+        if kind == "server_ended":
+            status, signal = (_number(message.get(name)) for name in ("status", "signal"))
+            return ServerEnded(status, signal, str(message.get("reason") or "")[:_MAX_REASON])
+        number, what = _number(message.get("ask")), message.get("what")
+        if number is None or number in self._asks or not isinstance(what, str):
+            return self._violation("the shim asked without a number of its own")
+        if len(self._asks) >= MAX_ASKS:
+            return self._violation(f"the shim has more than {MAX_ASKS} questions")
+        self._asks |= {number}
+        return Asks(number, what[:_MAX_NAME], message)
 
     def _answer(self, kind: str, message: Mapping[str, Any], payload: tuple[bytes, ...]) -> Event:
         number = message.get("request")
@@ -337,3 +402,7 @@ class ShimConnection:
 
 def _shown(text: str) -> str:
     return f"{text[:_MAX_NAME]!r}"
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

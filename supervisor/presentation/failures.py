@@ -104,6 +104,8 @@ def remedy(location: LocationStatus) -> str | None:
 
 def _installing(location: LocationStatus, package: str) -> str:
     environment: Mapping[str, Any] = location["environment"] or {}
+    if environment.get("lacks"):
+        return f"no .venv in {_near_here(Path(environment['lacks']).parent)}: run `uv sync` there"
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:

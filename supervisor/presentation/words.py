@@ -18,6 +18,7 @@ __all__ = [
     "SYMBOLS",
     "ago",
     "changes",
+    "code_servers",
     "counts",
     "environment_of",
     "framework_of",
@@ -182,6 +183,26 @@ def verified(location: LocationStatus) -> str:
     if found["reason"]:
         text += f": {found['reason']}"
     return f"{text} ({moment(found['at'])})" if found["at"] else text
+
+
+def code_servers(location: LocationStatus, now: float) -> list[str]:
+    """What is told of the servers that a framework's own clients use, a line for each fact."""
+    found = location.get("code_servers")
+    if found is None:
+        return []
+    lines = [f"at {found['socket']}"]
+    for one in found["servers"]:
+        facts = (
+            f"generation {one['generation']}: {one['state']} for {ago(one['since'], now)}",
+            f"pid {one['pid']}" if one["pid"] else "",
+            plural(one["restarts"], "restart") if one["restarts"] else "",
+            one["reason"],
+            f"a fresh process, for {one['fresh_because']}" if one["fresh_because"] else "",
+        )
+        lines.append(", ".join(filter(None, facts)))
+    for number, runs in found["runs"].items():
+        lines.append(f"generation {number}: {plural(runs, 'run')} in flight")
+    return lines
 
 
 def changes(diff: Diff, limit: int = 6) -> str:

@@ -23,7 +23,17 @@ from supervisor.processes.launcher import LaunchError, LaunchSpec
 from supervisor.processes.reporting import REPORT_SECONDS, start_message
 from supervisor.processes.spawn import BOOT
 
-__all__ = ["report", "reporter_of", "start_fresh"]
+__all__ = ["fresh_of", "report", "reporter_of", "start_fresh"]
+
+
+def fresh_of(launch: LaunchSpec) -> dict[str, Any]:
+    """What a shim needs to start a fresh process like itself."""
+    overlay = launch.prepared.overlay
+    return {
+        "command": [str(launch.prepared.executable), "-u", str(BOOT)],
+        "environ": {**launch.environ, orphans.VARIABLE: launch.token},
+        "overlay": None if overlay is None else str(overlay),
+    }
 
 
 async def start_fresh(spec: LaunchSpec, run: Mapping[str, Any], directory: Path) -> None:
@@ -37,7 +47,12 @@ async def start_fresh(spec: LaunchSpec, run: Mapping[str, Any], directory: Path)
 def reporter_of(spec: LaunchSpec, order: Mapping[str, Any], token: str) -> dict[str, Any]:
     """``{"command", "environ", "start"}`` of the process that can report on the run of ``order``."""
     assert spec.target is not None
-    told = {"run_id": order["run"], **{name: order.get(name) for name in ("job", "instance")}}
+    told = {
+        "run_id": order["run"],
+        **{
+            name: order.get(name) for name in ("job", "instance", "instance_ref", "shared_instance")
+        },
+    }
     return {
         "command": [str(spec.prepared.executable), "-u", str(BOOT), f"report of {spec.name}"],
         "environ": {**spec.environ, orphans.VARIABLE: token},

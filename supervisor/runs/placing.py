@@ -24,11 +24,12 @@ from supervisor.locations.phases import launched, process_of
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes import orphans
 from supervisor.processes.fresh_run import report, reporter_of, start_fresh
-from supervisor.processes.launcher import LaunchError
+from supervisor.processes.launcher import LaunchError, LaunchSpec
 from supervisor.processes.limits import CGROUP
 from supervisor.processes.run_limits import RunLimits, merged
 from supervisor.runs import monitor
 from supervisor.runs.run import Run
+from supervisor.runs.served_code import other_code
 from supervisor.runs.store import CannotStartError
 from supervisor.states import RunState
 
@@ -52,11 +53,12 @@ class Placer:
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
+        if run.order.get("handed"):  # to an earlier supervisor
+            raise CannotStartError("the server that wanted it has ended before it began")
         serving = await self._serving(run)
         spec = launched(serving.phase)
         assert spec is not None  # it serves, or did
-        reporter = reporter_of(spec, run.order, orphans.token_of("\0monitor", run.id))
-        request = {**_request(run, self._limits_of(run, serving)), "reporter": json.dumps(reporter)}
+        request = self.request(run, serving, spec)
         answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
@@ -64,12 +66,35 @@ class Placer:
         reason = (
             answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
         )
+        if reason and await self._other_code(run, serving):
+            return await self(run)
         if reason:
             try:
                 await start_fresh(spec, request, run.journal.path)
             except LaunchError as error:
                 raise CannotStartError(str(error)) from None
         return reason
+
+    def request(self, run: Run, serving: Generation, spec: LaunchSpec) -> dict[str, Any]:
+        """What runner_shim/process/birth.py needs of ``run``, which ``serving`` forks or hands over."""
+        reporter = reporter_of(spec, run.order, orphans.token_of("\0monitor", run.id))
+        return {**_request(run, self._limits_of(run, serving)), "reporter": json.dumps(reporter)}
+
+    async def _other_code(self, run: Run, serving: Generation) -> bool:
+        """True where another generation serves by now; a fresh process may be started where False."""
+        location = self._location(run)
+        text = await other_code(
+            location, serving, self._fleet.news, lambda: run.state is RunState.CANCELLING
+        )
+        if text:
+            raise CannotStartError(f"it is not run: {text}")
+        return location.serving is not serving
+
+    def _location(self, run: Run) -> Location:
+        try:
+            return self._fleet.location(run.location)
+        except SupervisorError as error:
+            raise CannotStartError(f"it cannot be started: {error}") from None
 
     def report(self, run: Run) -> Awaitable[str] | None:
         """Have the records of a run's framework told how it ended (``untold.Report``)."""
@@ -97,12 +122,8 @@ class Placer:
 
     async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
-        name = run.location
         while True:
-            try:
-                location = self._fleet.location(name)
-            except SupervisorError as error:
-                raise CannotStartError(f"it cannot be started: {error}") from None
+            location = self._location(run)
             if run.state is RunState.CANCELLING:
                 raise CannotStartError(run.reason)
             serving = location.serving
@@ -112,7 +133,7 @@ class Placer:
                 location.start("a run was launched")
             elif not location.under_way:
                 raise CannotStartError(
-                    f"{name} serves nothing: {location.state}, {location.reason}"
+                    f"{run.location} serves nothing: {location.state}, {location.reason}"
                 )
             await self._fleet.news.wait(_other_than(location, run), _LOOK)
 

@@ -65,6 +65,12 @@ class Run:
         return str(self.order["location"])
 
     @property
+    def range_id(self) -> str | None:
+        """The range of partitions that it is one run of."""
+        said = self.order.get("range")
+        return str(said["id"]) if said else None
+
+    @property
     def created(self) -> float:
         """When it was launched; 0 where its order cannot be read."""
         return float(self.order.get("created") or 0.0)
@@ -104,6 +110,10 @@ class Run:
             "ended": final.get("ended"),
             "generation": self.order.get("generation"),
             "tags": self.order.get("tags") or {},
+            "assets": self.order.get("assets"),
+            "partition": self.order.get("partition_key"),
+            "parent": self.range_id,
+            "partitions": None,
             "op_selection": self.order.get("op_selection"),
             "timeout": self.order.get("timeout"),
             "step": final.get("step"),
@@ -111,6 +121,7 @@ class Run:
             "signal": final.get("signal"),
             "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
+            "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
             "monitor": self.monitor or None,
@@ -128,6 +139,7 @@ class Run:
             "events": final.get("events"),
             "dropped": final.get("dropped"),
             "lost_output": final.get("lost_output"),
+            "runs": [],
             "untold": self.untold,
             "untold_because": self.untold_because or None,
             "journal": str(self.journal.path),

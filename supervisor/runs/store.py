@@ -134,13 +134,17 @@ class Runs:
 
     # What clients ask.
 
-    def get(self, name: str) -> Run:
-        """The run of that id, or of the one id that begins so; raises ``UnknownRunError``."""
-        run = self._runs.get(name)
+    def get(self, name: str, sees: Callable[[str], bool] = lambda location: True) -> Run:
+        """The run of that id, or of the one id that begins so; raises ``UnknownRunError``.
+
+        There are those of locations that ``sees``.
+        """
+        runs = {key: one for key, one in self._runs.items() if sees(one.location)}
+        run = runs.get(name)
         if run is not None:
             return run
-        alike = [one for key, one in self._runs.items() if name and key.startswith(name)]
-        alike = alike or [one for key, one in self._runs.items() if name and key.endswith(name)]
+        alike = [one for key, one in runs.items() if name and key.startswith(name)]
+        alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
         if len(alike) == 1:
             return alike[0]
         if alike:
@@ -155,12 +159,19 @@ class Runs:
         """Those without a final record."""
         return [one for one in self._runs.values() if not one.ended]
 
-    async def launch(self, order: Mapping[str, Any]) -> Run:
-        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``."""
+    async def launch(
+        self, order: Mapping[str, Any], *, name: str = "", place: Place | None = None
+    ) -> Run:
+        """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
+
+        ``name`` is the id that it has already, ``place`` what has it forked where that differs.
+        """
+        if name in self._runs:
+            raise RequestError(f"there is a run {name} already")
         full = {
             **order,
             "format": FORMAT,
-            "run": new_id(),
+            "run": name or new_id(),
             "created": time.time(),
             "boot": self._boot,
             "namespace": self._here,
@@ -174,7 +185,7 @@ class Runs:
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
         run = self._runs[full["run"]] = Run(full, journal)
-        self._spawn(self._start(run))
+        self._spawn(self._start(run, place or self._place))
         self._tell(run)
         return run
 
@@ -196,17 +207,17 @@ class Runs:
 
     def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance"):
+        if order.get("instance") and not order.get("shared_instance"):
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    async def _start(self, run: Run) -> None:
+    async def _start(self, run: Run, place: Place) -> None:
         """Have it forked, and wait until its monitor has it."""
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await self._place(run)
+            run.fresh_because = await place(run)
             if run.state is RunState.QUEUED:
                 run.state = RunState.STARTING
                 self._tell(run)
@@ -254,7 +265,7 @@ class Runs:
             self._tell(run)
             self._watch(run, pid)
         elif begun is None and self._same_machine(run):
-            self._spawn(self._start(run))
+            self._spawn(self._start(run, self._place))
         else:
             await self._lost(run, begun is not None)
 
@@ -324,7 +335,7 @@ class Runs:
         run.finished(final)
         run.monitor = 0
         self._unwatch(run)
-        self._limits.remove(run.id)
+        self._limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._tell(run)
@@ -335,7 +346,9 @@ class Runs:
     async def _prune(self) -> None:
         """Remove the oldest that have ended."""
         try:
-            ended = [one for one in self.newest_first() if one.ended]
+            under_way = {one.range_id for one in self.living()} - {None}
+            found = [one for one in self.newest_first() if one.range_id not in under_way]
+            ended = [one for one in found if one.ended]
             for run in ended[max(_KEEP - len(self.living()), 0) :]:
                 del self._runs[run.id]
                 await asyncio.to_thread(shutil.rmtree, run.journal.path, ignore_errors=True)

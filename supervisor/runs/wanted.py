@@ -1,24 +1,37 @@
-"""What a client wants run, checked against the snapshot before anything starts.
+"""What a client wants run, resolved from a snapshot before anything starts.
 
-Owns the refusals: a tag that is no text, a configuration that is no map, an op that the job has not,
-and the grammar of selections: names with commas between them, ``+`` before or after a name for one
-layer of what it depends on or what depends on it, ``*`` for all of them. Pure.
+Owns the refusals: an asset, an op or a partition that is not there, a source that no run can make, a
+partition that is missing or too many, assets that cannot run together. What is left of a selection is
+explicit names, for every framework alike (``supervisor.snapshots.selection`` has the grammar). Pure; what
+goes over many definitions is for a thread.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from supervisor import nearest, parameters
-from supervisor.errors import UnfitOrderError
+from supervisor.errors import (
+    RequestError,
+    UnfitOrderError,
+    UnknownDefinitionError,
+    UnknownPartitionError,
+)
+from supervisor.snapshots import selection
 
-__all__ = ["order_of", "selected"]
+__all__ = ["Wanted", "check_partition", "misfit_partition", "of_assets", "of_job", "order_of"]
 
-_TERM = re.compile(r"(?P<up>\*|\++)?(?P<name>[^*+,\s][^*+,]*?)(?P<down>\*|\++)?\Z")
 _MOST_TAGS = 1000
 _DEFAULT_GRACE = 10.0
+# What the selection of assets looks at, and what is asked of those that are selected.
+_FIELDS = (
+    *("name", "kind", "repository", "dependencies", "group", "kinds", "compute_kind", "owners"),
+    *("tags", "is_source", "execution_type", "partitions"),
+)
+# Names in one sentence.
+_MOST_NAMED = 3
 # The limits that a run can have: from, to, and whether they are whole numbers.
 _LIMITS: Mapping[str, tuple[float, float, bool]] = {
     "memory": (2**20, 2**50, True),
@@ -28,20 +41,196 @@ _LIMITS: Mapping[str, tuple[float, float, bool]] = {
 }
 
 
-def order_of(params: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The order for the job ``definition``; raises ``UnfitOrderError``."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A job, its ops or assets, by their names as the framework has them.
+
+    ``steps`` is what will run, in an order in which it can: ops or assets; empty where a job says
+    nothing of its ops. ``partitions`` is as a snapshot has it (docs/snapshot.md), None without any.
+    """
+
+    what: str
+    job: str | None
+    assets: tuple[str, ...] | None
+    op_selection: tuple[str, ...] | None
+    repository: str | None
+    steps: tuple[str, ...]
+    checks: tuple[str, ...]
+    partitions: Mapping[str, Any] | None
+
+
+def of_job(definition: Mapping[str, Any], text: str | None) -> Wanted:
+    """The job ``definition``, or the ops of it that ``text`` selects; raises ``UnfitOrderError``."""
+    graph = definition.get("graph")
+    nodes = selection.op_nodes(graph) if isinstance(graph, dict) else {}
+    chosen = tuple(nodes)
+    if text is not None:
+        try:
+            chosen = selection.select(parameters.text("op_selection", text), nodes)
+        except selection.SelectionError as error:
+            raise _bad_op(definition["name"], error, nodes) from None
+    steps = selection.in_order(chosen, nodes)
+    return Wanted(
+        what=f"job {definition['name']}",
+        job=definition["name"],
+        assets=None,
+        op_selection=None if text is None else steps,
+        repository=definition.get("repository"),
+        steps=steps,
+        checks=(),
+        partitions=definition.get("partitions"),
+    )
+
+
+def _bad_op(job: str, error: selection.SelectionError, nodes: Iterable[str]) -> UnfitOrderError:
+    if not error.unknown:
+        return UnfitOrderError(f"the selection of ops {error}")
+    names = sorted(nodes)
+    hint = nearest.hint(error.unknown, names) if names else "it has no ops"
+    return UnfitOrderError(f"{job} has no op {error.unknown!r}", hint=hint)
+
+
+def of_assets(
+    definitions: Iterable[Mapping[str, Any]], text: str, repository: str | None
+) -> Wanted:
+    """The assets that ``text`` selects among ``definitions``; raises ``RequestError`` and those below it.
+
+    Raises ``UnknownDefinitionError`` for a name that none of them has.
+    """
+    rows, checks = [], []
+    for one in definitions:
+        if repository not in (None, one.get("repository")):
+            continue
+        if one["kind"] == "asset":
+            rows.append({key: one[key] for key in _FIELDS if key in one})
+        elif one["kind"] == "asset_check" and one.get("asset"):
+            checks.append((one["asset"], one["name"]))
+    nodes = selection.asset_nodes(rows)
+    try:
+        names = selection.in_order(selection.select(parameters.text("assets", text), nodes), nodes)
+    except selection.SelectionError as error:
+        raise _bad_asset(error, rows, nodes) from None
+    chosen = set(names)
+    found = [one for one in rows if one["name"] in chosen]
+    return Wanted(
+        what="asset " + names[0] if len(names) == 1 else "the assets " + _listed(names),
+        job=None,
+        assets=names,
+        op_selection=None,
+        repository=_repository(found),
+        steps=names,
+        checks=tuple(sorted(name for asset, name in checks if asset in chosen)),
+        partitions=_partitions(found),
+    )
+
+
+def _bad_asset(
+    error: selection.SelectionError, rows: Sequence[Mapping[str, Any]], nodes: Iterable[str]
+) -> Exception:
+    if not error.unknown:
+        return UnfitOrderError(f"the selection of assets {error}")
+    if any(one["name"] == error.unknown for one in rows):
+        return UnfitOrderError(
+            f"asset {error.unknown!r} is made elsewhere: it is a source or external, and no run of "
+            "this location makes it",
+            hint="select the assets that depend on it by their own names",
+        )
+    names = sorted(nodes)
+    hint = nearest.hint(error.unknown, names) if names else "it has no assets"
+    return UnknownDefinitionError(error.unknown, hint=hint)
+
+
+def _repository(found: Sequence[Mapping[str, Any]]) -> str | None:
+    names: list[str] = [one["name"] for one in found]
+    where = list(dict.fromkeys(one.get("repository") for one in found))
+    if len(where) == 1:
+        repository: str | None = where[0]
+        return repository
+    shown = ", ".join(map(str, where[:_MOST_NAMED]))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RequestError(f"{twice!r} is an asset of {shown}", hint="say which with --repository")
+    raise UnfitOrderError(
+        f"the assets are of several repositories, {shown}: one run is of one of them",
+        hint="launch those of each apart, with --repository",
+    )
+
+
+def _partitions(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The partitions that all of those have which have any."""
+    first: Mapping[str, Any] | None = None
+    for one in found:
+        partitions = one.get("partitions")
+        if not partitions:
+            continue
+        if first is None:
+            first = one
+        elif _identity(partitions) != _identity(first["partitions"]):
+            raise UnfitOrderError(
+                f"the assets {first['name']} and {one['name']} have different partitions: one run is "
+                "of one partition",
+                hint="launch those of each partitions definition apart",
+            )
+    return None if first is None else first["partitions"]
+
+
+def _identity(partitions: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in partitions.items() if key != "description"}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def check_partition(wanted: Wanted, key: str | None, *, of_range: bool = False) -> None:
+    """Refuse a partition that is missing, too many, or not one of those that the snapshot knows.
+
+    Those of a time window, of a function and of an instance are known to the location's process alone.
+    """
+    partitions = wanted.partitions
+    if partitions is None:
+        # A partition set of the oldest releases stands beside its job.
+        if of_range:
+            raise UnfitOrderError(f"{wanted.what} has no partitions, and a range of them was given")
+        return
+    keys, count = partitions.get("keys"), partitions.get("count")
+    if key is None:
+        if keys and not of_range:
+            raise misfit_partition(wanted.what, None, keys, count)
+        return
+    if isinstance(keys, list) and count == len(keys) and key not in keys:
+        raise misfit_partition(wanted.what, key, keys, count)
+
+
+def misfit_partition(
+    what: str, key: str | None, keys: Sequence[str], count: int | None
+) -> RequestError:
+    """The error for a ``key`` that is none of ``keys``, or for one that was not given (None)."""
+    if key is not None:
+        return UnknownPartitionError(
+            f"{what} has no partition {key!r}", hint=nearest.hint(key, list(keys)) if keys else None
+        )
+    many = f"{count:,} partitions" if count is not None else "partitions"
+    last = f"--partition {keys[-1]}" if keys else "--partition KEY"
+    return UnfitOrderError(
+        f"{what} has {many}, and none was given", hint=f"give one of them, such as {last}"
+    )
+
+
+def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The order (docs/runs.md) for what is wanted; raises ``UnfitOrderError``."""
     timeout = params.get("timeout")
     if timeout is not None and timeout <= 0:
         raise UnfitOrderError("the timeout of a run must be more than 0 seconds")
-    selection = params.get("op_selection")
     return {
-        "job": definition["name"],
-        "repository": definition.get("repository"),
+        "job": wanted.job,
+        "repository": wanted.repository,
         "config": params.get("config") or {},
         "tags": _tags(params.get("tags") or {}),
-        "op_selection": None if not selection else selected(selection, definition),
-        "assets": None,
-        "partition_key": None,
+        "op_selection": None if wanted.op_selection is None else list(wanted.op_selection),
+        "assets": None if wanted.assets is None else list(wanted.assets),
+        "partition_key": params.get("partition"),
         "timeout": timeout,
         "limits": _limits(params.get("limits") or {}),
         "grace": params.get("grace", _DEFAULT_GRACE),
@@ -69,49 +258,3 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, float]:
             what = "a whole number" if whole else "a number"
             raise UnfitOrderError(f"the limit {name} must be {what} from {least:g} to {most:g}")
     return dict(limits)
-
-
-def selected(selection: Any, definition: Mapping[str, Any]) -> list[str]:
-    """The names of the ops of a job that ``selection`` means, sorted.
-
-    Raises ``UnfitOrderError`` that names what was near.
-    """
-    text = parameters.text("op_selection", selection)
-    graph = definition.get("graph")
-    nodes = {one["name"]: one for one in graph["nodes"]} if isinstance(graph, dict) else {}
-    above = {name: set(_sources(node)) & nodes.keys() for name, node in nodes.items()}
-    below: dict[str, set[str]] = {name: set() for name in nodes}
-    for name, sources in above.items():
-        for source in sources:
-            below[source].add(name)
-    found: set[str] = set()
-    for term in filter(None, (one.strip() for one in text.split(","))):
-        match = _TERM.match(term)
-        if match is None:
-            raise UnfitOrderError(f"the selection {term!r} cannot be read")
-        name = match["name"]
-        if name not in nodes:
-            hint = nearest.hint(name, sorted(nodes)) if nodes else "it has no ops"
-            raise UnfitOrderError(f"{definition['name']} has no op {name!r}", hint=hint)
-        found |= {name, *_layers(name, match["up"], above), *_layers(name, match["down"], below)}
-    if not found:
-        raise UnfitOrderError("the selection names no op")
-    return sorted(found)
-
-
-def _layers(name: str, how: str | None, next_to: Mapping[str, set[str]]) -> Iterator[str]:
-    left = {None: 0, "*": len(next_to)}.get(how, len(how or ""))
-    layer, seen = {name}, {name}
-    while left > 0 and layer:
-        layer = {other for one in layer for other in next_to[one]} - seen
-        seen |= layer
-        yield from layer
-        left -= 1
-
-
-def _sources(node: Mapping[str, Any]) -> Iterator[str]:
-    for item in node.get("inputs") or ():
-        for source in item.get("from") or ():
-            yield source.partition(".")[0]
-    for source in node.get("after") or ():
-        yield source.partition(".")[0]

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor import nearest
-from supervisor.errors import (
-    RequestError,
-    UnfitOrderError,
-    UnknownDefinitionError,
-)
-from supervisor.locations.failures import from_shim
-from supervisor.locations.shim_connection import Answer
+from supervisor.access.identity import OPERATOR, asker
+from supervisor.errors import RequestError
+from supervisor.runs.ordering import Ordered, again
+from supervisor.runs.ranges import Range, orders
+from supervisor.runs.ranges import all_ranges as ranges_of
+from supervisor.runs.recovery import from_failure_of
 from supervisor.runs.run import Run
-from supervisor.runs.wanted import order_of
+from supervisor.server.places import named
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
-from supervisor.snapshots.snapshot import Snapshot
-from supervisor.time_slices import Steps, in_turns
+from supervisor.states import RunState
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -33,10 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
-# How long the shim may take to judge an order: at its first it rehearses a run (seconds).
-_PATIENCE = 20.0
-# Refusals of an order (runner_shim/execution) that are the command line's mistakes.
-_MISTAKES = frozenset({"run_config", "unknown_op", "partition"})
 _STREAMS = ("events", "out", "err")
 
 
@@ -48,25 +42,35 @@ class RunHandlers:
 
     async def launch(self, params: Mapping[str, Any]) -> Reply:
         """Run a job; with ``dry_run`` only what would be run is told."""
-        order = await self._wanted(params)
+        ordered = await self._ordered(params)
         if params["dry_run"]:
-            return {"run": None, "order": _shown(order)}, []
-        return await self._launch(order)
+            return _launched(None, ordered), []
+        return await self._launch(ordered)
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, states = params["location"], set(params["states"])
+        location, states, parent = params["location"], set(params["states"]), params["parent"]
+        sees = asker().sees
+        runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
+        found: Sequence[Run | Range]
+        if parent is not None:
+            found = self._range(parent).runs
+        else:
+            ranges = ranges_of(runs)
+            told = dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs)
+            found = list(told)
         rows: list[dict[str, Any]] = []
-        for run in self._daemon.runs.newest_first():
-            fits = location in (None, run.location) and (not states or run.state in states)
-            late = run.created >= params["since"]
+        for one in found:
+            row = one.row()
+            fits = location in (None, row["location"]) and (not states or one.state in states)
+            late = (row["created"] or 0.0) >= params["since"]
             if fits and late and len(rows) < params["limit"]:
-                rows.append(run.row())
+                rows.append(row)
         return {"runs": rows}, []
 
     async def run(self, params: Mapping[str, Any]) -> Reply:
-        """One run in full, at once or when it has ended."""
-        run = self._daemon.runs.get(params["run"])
+        """One run in full, or a range of partitions, at once or when it has ended."""
+        run = self._named(params["run"])
         if params["timeout"]:
             async with held():
                 seconds = min(params["timeout"], _MAX_WAIT)
@@ -75,11 +79,20 @@ class RunHandlers:
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """What is new of a run, until it has ended and all is told."""
-        run = self._daemon.runs.get(params["run"])
+        run = self._named(params["run"])
         cursors = {name: params[name] for name in _STREAMS if params[name] is not None}
+        if isinstance(run, Range) and cursors:
+            raise RequestError(
+                f"{run.id} is a range of partitions: each of its runs has its own events and output",
+                hint=f"`supervise runs show {run.id}` lists them",
+            )
+        heard: dict[str, int] = {}
         while True:
             news, ended = run.news, run.ended
-            found, cursors = await self._read(run, cursors)
+            if isinstance(run, Range):
+                found = _news(run, heard)
+            else:
+                found, cursors = await self._read(run, cursors)
             if found:
                 yield {**found, "next": cursors, "run": run.row()}, []
             elif ended or params["no_wait"]:
@@ -87,6 +100,16 @@ class RunHandlers:
             else:
                 async with held():
                     await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+
+    def _named(self, name: str) -> Run | Range:
+        """The run or the range of that id; raises ``UnknownRunError``."""
+        return named(self._daemon.runs, name, asker().sees)
+
+    def _range(self, name: str) -> Range:
+        found = self._named(name)
+        if isinstance(found, Run):
+            raise RequestError(f"{found.id} is no range of partitions, it is one run")
+        return found
 
     async def _read(
         self, run: Run, cursors: Mapping[str, int]
@@ -108,76 +131,79 @@ class RunHandlers:
         return found, behind
 
     async def cancel_run(self, params: Mapping[str, Any]) -> Reply:
-        """Ask a run to end, or kill it with ``now``."""
-        run = self._daemon.runs.get(params["run"])
-        await self._daemon.runs.cancel(run, params["who"] or "a client", now=params["now"])
+        """Ask a run to end, or kill it with ``now``; of a range, all that have not ended."""
+        run = self._named(params["run"])
+        # Only the operator's clients are believed who they ask for.
+        who = params["who"] or "a client" if asker() is OPERATOR else asker().name
+        for one in run.runs if isinstance(run, Range) else (run,):
+            await self._daemon.runs.cancel(one, who, now=params["now"])
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
-        """Run the same again."""
-        run = self._daemon.runs.get(params["run"])
+        """Run the same again; ``from_failure``: only what has not succeeded of it."""
+        run, from_failure = self._named(params["run"]), params["from_failure"]
         if not run.ended:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
-        order = await self._wanted({**run.order, "op_selection": None})
-        order["op_selection"], order["retry_of"] = run.order.get("op_selection"), run.id
-        return await self._launch(order)
+        if from_failure and run.state is RunState.SUCCESS:
+            raise RequestError(f"run {run.id} has succeeded: nothing of it is left to run")
+        if isinstance(run, Range):
+            runs = [one for one in run.runs if not from_failure or one.state != RunState.SUCCESS]
+            ordered = await self._ordered(again(runs[0].order))
+            keys = [str(one.order["partition_key"]) for one in runs]
+            ordered = replace(ordered, partitions=keys)
+        else:
+            earlier = await asyncio.to_thread(from_failure_of, run) if from_failure else None
+            ordered = await self._ordered({**again(run.order), "from_failure": earlier})
+        ordered.order["retry_of"] = run.id
+        return await self._launch(ordered)
 
-    async def _launch(self, order: dict[str, Any]) -> Reply:
+    async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
+        async with held():  # a process that is started takes its time
+            what = params["job"] or "the assets"
+            await self._daemon.orders.serving(params["location"], what)
+        return await self._daemon.orders.make(params)
+
+    async def _launch(self, ordered: Ordered) -> Reply:
         if self._daemon.stopping:
             raise RequestError("the supervisor is stopping")
-        run = await self._daemon.runs.launch(order)
-        return {"run": run.row(), "order": _shown(order)}, []
+        if not ordered.partitions:
+            run: Run | Range = await self._daemon.runs.launch(ordered.order)
+        else:
+            run = await self._launch_each(orders(ordered.order, ordered.partitions))
+        return _launched(run, ordered), []
 
-    async def _wanted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        location, job = self._daemon.fleet.location(params["location"]), params["job"]
-        name, snapshot = location.spec.name, location.snapshot
-        if snapshot is None:
-            raise UnknownDefinitionError(
-                job,
-                hint=f"{name} has loaded nothing yet: it is {location.state}, {location.reason}",
-            )
-        serving = location.serving
-        if (serving is None or not serving.alive) and location.failure and not location.under_way:
-            raise RequestError(
-                f"{name} has no process to run {job!r}: {location.failure.message}",
-                hint=f"generation {snapshot.generation} was the last that loaded",
-            )
-        found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] == "job"]
-        repository = params.get("repository")
-        found = [one for one in found if repository in (None, one.get("repository"))]
-        if not found:
-            names = await in_turns(_jobs(snapshot))
-            raise UnknownDefinitionError(
-                job, hint=nearest.hint(job, names) if names else "it has no jobs"
-            )
-        if len(found) > 1:
-            where = ", ".join(str(one.get("repository")) for one in found)
-            raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
-        order = order_of(params, found[0])
-        order["location"], order["generation"] = name, snapshot.generation
-        refusal = self._daemon.run_limits.refusal(name, location.spec.limits, order["limits"])
-        if refusal:
-            raise UnfitOrderError(refusal)
-        order["instance"] = str(self._daemon.state.instance_path(name))
-        if serving is not None and serving.alive:  # else its process will refuse it
-            answer = await serving.quickly("validate_run", _PATIENCE, order=order)
-            if isinstance(answer, Answer) and answer.type == "failed":
-                failure = from_shim(answer.message.get("failure"))
-                kind = UnfitOrderError if failure.kind in _MISTAKES else RequestError
-                raise kind(failure.message, hint=failure.hint)
-        return order
+    async def _launch_each(self, wanted: Sequence[Mapping[str, Any]]) -> Range:
+        launched: list[Run] = []
+        try:
+            for order in wanted:
+                launched.append(await self._daemon.runs.launch(order))
+        except RequestError:  # a full disk: all or none
+            for run in launched:
+                await self._daemon.runs.cancel(run, "the launch, which failed", now=True)
+            raise
+        return Range(tuple(launched))
 
 
-def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
-    names = []
-    for one in snapshot.each():
-        if one["kind"] == "job":
-            names.append(one["name"])
-        yield
-    return names
+def _launched(run: Run | Range | None, ordered: Ordered) -> dict[str, Any]:
+    return {
+        "run": None if run is None else run.row(),
+        "order": _shown(ordered.order),
+        "steps": list(ordered.wanted.steps),
+        "checks": list(ordered.wanted.checks),
+        "partitions": list(ordered.partitions),
+        "fresh_because": ordered.fresh_because or None,
+        "note": ordered.note or None,
+    }
 
 
-def _differs(run: Run, news: int) -> bool:
+def _news(run: Range, heard: dict[str, int]) -> dict[str, Any]:
+    """The runs of a range of which more is known than was ``heard``."""
+    news = [one for one in run.runs if heard.get(one.id) != one.news]
+    heard.update((one.id, one.news) for one in news)
+    return {"runs": [one.row() for one in news]} if news else {}
+
+
+def _differs(run: Run | Range, news: int) -> bool:
     return run.news != news
 
 

@@ -54,7 +54,11 @@ def process_shown(location: Location) -> ShimProcess | None:
 
 
 def location_status(
-    location: Location, usage: Usage | None, *, detail: bool
+    location: Location,
+    usage: Usage | None,
+    *,
+    detail: bool,
+    code_servers: documents.CodeServers | None = None,
 ) -> documents.LocationStatus:
     """One entry of ``locations``; ``detail`` adds the log's tail and the whole failure.
 
@@ -78,6 +82,7 @@ def location_status(
         "process": _process(location, usage),
         "environment": environment_status(spec, newest),
         "verification": location.verification.as_data(),
+        "code_servers": code_servers,
         "serving": None,
         "warnings": [],
         "conditions": [one.as_data() for one in location.conditions],
@@ -122,6 +127,7 @@ def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:
         "process": None,
         "environment": None,
         "verification": None,
+        "code_servers": None,
         "serving": None,
         "warnings": [],
         "conditions": [],
@@ -186,6 +192,7 @@ def environment_status(spec: LocationSpec, generation: Generation | None) -> doc
         "executable": wanted.executable_path or "",
         "prefix": "",
         "managed": wanted.managed,
+        "lacks": _path(wanted.lacks),
         "adding": "",
         "requirements_file": _path(wanted.requirements_file),
         "project": _path(wanted.project),

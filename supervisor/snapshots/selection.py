@@ -14,13 +14,14 @@ Pure: no I/O, no clock. What cannot be meant raises ``SelectionError``, which na
 from __future__ import annotations
 
 import fnmatch
+import heapq
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Node", "SelectionError", "asset_nodes", "op_nodes", "select"]
+__all__ = ["Node", "SelectionError", "asset_nodes", "in_order", "made_here", "op_nodes", "select"]
 
 _ATTRIBUTES = ("group", "kind", "key", "owner", "tag")
 # [depth]+ or * before, the name or attribute:value, + or * [depth] after.
@@ -61,12 +62,10 @@ def asset_nodes(definitions: Iterable[Mapping[str, Any]]) -> dict[str, Node]:
     """The assets among the definitions of a snapshot (docs/snapshot.md), by name.
 
     Dependencies on assets of other locations are left out: they cannot be selected here. So are
-    assets that are not made here (``is_source``).
+    assets that are not ``made_here``.
     """
     assets = {
-        one["name"]: one
-        for one in definitions
-        if one.get("kind") == "asset" and not one.get("is_source")
+        one["name"]: one for one in definitions if one.get("kind") == "asset" and made_here(one)
     }
     return {
         name: Node(
@@ -81,6 +80,11 @@ def asset_nodes(definitions: Iterable[Mapping[str, Any]]) -> dict[str, Node]:
         )
         for name, one in assets.items()
     }
+
+
+def made_here(asset: Mapping[str, Any]) -> bool:
+    """False for a source and for what is external or only observed: no run can make it."""
+    return not asset.get("is_source") and asset.get("execution_type") in (None, "materialization")
 
 
 def op_nodes(graph: Mapping[str, Any]) -> dict[str, Node]:
@@ -107,6 +111,29 @@ def select(text: str, nodes: Mapping[str, Node]) -> tuple[str, ...]:
     for term in text.split(","):
         chosen |= _of_term(term.strip(), nodes, downstream)
     return tuple(name for name in nodes if name in chosen)
+
+
+def in_order(names: Iterable[str], nodes: Mapping[str, Node]) -> tuple[str, ...]:
+    """``names`` as they run: each after those of them that it depends on; else in their order."""
+    names = tuple(names)
+    left = {name: {one for one in nodes[name].upstream if one != name} for name in names}
+    for name in names:
+        left[name] &= left.keys()
+    followers: defaultdict[str, list[str]] = defaultdict(list)
+    for name, upstream in left.items():
+        for other in upstream:
+            followers[other].append(name)
+    place = {name: number for number, name in enumerate(names)}
+    ready = [place[name] for name in names if not left[name]]
+    found = []
+    while ready:
+        name = names[heapq.heappop(ready)]
+        found.append(name)
+        for other in followers[name]:
+            left[other].discard(name)
+            if not left[other]:
+                heapq.heappush(ready, place[other])
+    return (*found, *(name for name in names if left[name]))  # what goes in a circle is last
 
 
 def _of_term(term: str, nodes: Mapping[str, Node], downstream: Mapping[str, list[str]]) -> set[str]:

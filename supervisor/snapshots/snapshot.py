@@ -239,7 +239,7 @@ _REPORT_TEXT = (
     "module",
     "attribute",
 )
-_REPORT_LISTS = ("files", "installed", "preloaded")
+_REPORT_LISTS = ("files", "folders", "installed", "preloaded")
 
 
 def _checked_report(report: Any) -> dict[str, Any]:

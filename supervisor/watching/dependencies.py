@@ -48,9 +48,9 @@ class Looked:
 def after_load(spec: LocationSpec, report: Mapping[str, Any]) -> Looked:
     """What a load that succeeded looked at, by the shim's ``report``."""
     files = tuple(dict.fromkeys((*report.get("files", ()), *_own_files(spec.target))))
-    folders: set[str] = set()
+    folders = set(report.get("folders", ()))
     if spec.target is not None and spec.target.kind is TargetKind.AUTOLOAD:
-        folders = {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
+        folders |= {os.path.dirname(path) for path in report.get("files", ())}  # noqa: PTH120  # text only
     return Looked(files, tuple(folders), _places(spec))
 
 
@@ -87,7 +87,8 @@ class Dependencies:
 
     __slots__ = (
         "_digests", "_ends", "_entries", "_failed", "_files", "_folders", "_good", "_inodes",
-        "_owner", "_places", "_reached", "_turns", "_young", "directories", "folders", "points",
+        "_loaded", "_owner", "_places", "_reached", "_turns", "_young", "directories", "folders",
+        "points",
     )  # fmt: skip
 
     def __init__(self, owner: str, digests: Digests) -> None:
@@ -98,6 +99,8 @@ class Dependencies:
         self._failed: tuple[str, ...] = ()  # of the loads since then
         # Of each path: where it leads to, and what was there.
         self._files: dict[str, Seen] = {}
+        # What was there when the last good load had read it.
+        self._loaded: Mapping[str, Seen] = {}
         self._ends: dict[str, str] = {}
         self._reached: dict[str, set[str]] = {}
         self._places: dict[str, str] = {}
@@ -127,6 +130,8 @@ class Dependencies:
         wanted = [one for one in files if one.startswith("/")][:_MAX_PATHS]
         met = Places()
         ends = self._look(met, wanted, looked.places, folders)
+        if looked.good:
+            self._loaded = dict(self._files)
         inodes, self._inodes = self._inodes, _inodes(ends)
         late: dict[str, int] = {}
         for path, place in ends.items():
@@ -158,9 +163,9 @@ class Dependencies:
                     return found | self.outdated(loading=loading)  # a link has taken its place
                 if self._differs(one, place):
                     found.add(one)
-            folder, name = os.path.split(path)
-            if folder in self.folders and name in self._new_entries(folder):
-                found.add(path)
+        # Told once: each folder is looked at once for all that was heard of it.
+        for folder in {os.path.dirname(path) for path in paths} & self.folders:  # noqa: PTH120  # text only
+            found.update(f"{folder}/{name}" for name in self._new_entries(folder))
         return found
 
     def missed(self, paths: Collection[str], since_ns: int | None) -> set[str]:
@@ -191,6 +196,19 @@ class Dependencies:
         for folder, names in self._entries.items():
             found.update(f"{folder}/{name}" for name in names - entries[folder])
         return found
+
+    def other_than_served(self) -> set[str]:
+        """The files that hold something else than what the last good load had read.
+
+        Changes nothing, and so may be asked at any time, in any thread.
+        """
+        now, loaded = Places(), self._loaded
+        places = {path: now.follow(path) for path in loaded}
+        return {
+            path
+            for path, place in places.items()
+            if self._digests.look(place.path, place.status)[1] != loaded[path][1]
+        }
 
     def forget(self) -> None:
         """The owner is gone."""

@@ -165,6 +165,10 @@ class FileWatch:
         pending = self._busy or self._taking or self._looking or self._heard or self._found
         return self._armed and self._directories is not None and not pending
 
+    async def other_than_served(self) -> set[str]:
+        """The files that hold something else than what the last good load had read."""
+        return await asyncio.to_thread(self._dependencies.other_than_served)
+
     def begun(self, since_ns: Callable[[], int | None]) -> None:
         """A load is under way: what changed until now, it will find.
 

@@ -28,6 +28,9 @@ from supervisor.workspace_files.shapes import Record
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
 
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]+\S")
+PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
+"""What makes a directory a project that can be installed; the first one that is there counts."""
 MAX_NAME_BYTES = 200
 """A name becomes part of a file name; those hold 255 bytes on the file systems we know."""
 
@@ -73,14 +76,14 @@ class Assembly:
     """Everything that one reading of a workspace has found so far.
 
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
-    by name. ``dotenvs`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
+    by name. ``awaited`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
     missing may be in it. ``runs`` are the settings of runs of the whole workspace.
     """
 
     reading: Reading
     entries: list[Entry] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
-    dotenvs: list[Path] = field(default_factory=list)
+    awaited: list[Path] = field(default_factory=list)
     environments: dict[str, EnvironmentSpec] = field(default_factory=dict)
     environment_names: dict[str, SourcePosition] = field(default_factory=dict)
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
@@ -153,7 +156,7 @@ class Assembly:
         for text, position in record.get("requirements", ()):
             for line in text.splitlines():
                 requirement = re.sub(r"(^|\s)#.*", "", line).strip()
-                if requirement.startswith("-"):
+                if requirement.startswith("-") and not _EDITABLE.match(requirement):
                     self.reading.problem(
                         position,
                         record.at("requirements"),
@@ -184,7 +187,8 @@ class Assembly:
         if not is_directory(path):
             self.reading.problem(position, at, f"the directory {path} does not exist")
         else:
-            self._load(path / "pyproject.toml", position, at)
+            declared = [name for name in PROJECT_FILES if os.path.lexists(path / name)]
+            self._load(path / (declared or PROJECT_FILES)[0], position, at)
         return path
 
     def _load(self, path: Path, position: SourcePosition, at: str) -> str | None:
@@ -237,7 +241,7 @@ class Assembly:
         """
         path = directory / ".env"
         if path not in self._env_files:
-            self.dotenvs.append(path)
+            self.awaited.append(path)
             try:
                 text = read_text(path)
             except DocumentError as error:

@@ -266,5 +266,8 @@ def _project_environment(
         executable = assembly.command(own, directory)
     else:
         python = directory / ".venv" / "bin" / "python"
-        executable = str(python) if os.path.lexists(python) else None
+        if not os.path.lexists(python):
+            assembly.awaited.append(python)
+            return EnvironmentSpec(lacks=python.parents[1]), env
+        executable = str(python)
     return EnvironmentSpec(executable_path=executable), env

@@ -50,7 +50,7 @@ def read_workspace(
         directory=sources.directory,
         locations=tuple(one for one in specs if one is not None),
         files=tuple(assembly.files),
-        dotenvs=tuple(assembly.dotenvs),
+        awaited=tuple(assembly.awaited),
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
         runs=assembly.runs if sound else None,

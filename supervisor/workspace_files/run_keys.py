@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from supervisor.run_settings import NONE, Backoff, OnStop, Retries, RunSettings, TagLimit
+from supervisor.run_settings import (
+    NONE,
+    Backoff,
+    Instance,
+    OnStop,
+    Retries,
+    RunSettings,
+    TagLimit,
+)
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
@@ -217,6 +225,11 @@ RUNS = Named(
             ),
             "run_grace": Field(
                 Duration(), "How long runs may then go on before they are cancelled. Default 5s."
+            ),
+            "instance": Field(
+                Enumeration(Instance),
+                "Where Dagster records runs: the location's own instance, or the one that "
+                "DAGSTER_HOME names. Default own.",
             ),
         },
         "a map of settings of runs",

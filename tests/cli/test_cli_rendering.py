@@ -35,6 +35,7 @@ def location(name: str = "risk", **fields: Any) -> Any:
             "prefix": "/envs/risk",
             "managed": True,
             "adding": "",
+            "lacks": None,
         },
         "target": {"kind": "python_file", "name": "/w/risk.py", "attribute": None},
         "remote": None,
@@ -277,6 +278,8 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert failures.remedy(system) == (
         "give the location an environment of its own: `requirements: [pandas]`"
     )
+    project = {**one, "environment": {**one["environment"], "lacks": "/w/risk/.venv"}}
+    assert failures.remedy(project) == "no .venv in /w/risk: run `uv sync` there"
     assert failures.headline({**one, "failure": brief}) == (
         "yaml is not installed (imported by a.py line 2) in environment env-0a1b2c (python 3.8.18)"
     )

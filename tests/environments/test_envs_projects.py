@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,16 @@ from envs_support import (
 )
 
 from envs import EnvError, EnvironmentStore
+from envs.inputs import required_python
 
 wheels = pytest.fixture(fruit_wheels)
 environ = pytest.fixture(fruit_environ)
 store = pytest.fixture(empty_store)
 
 
-def project(folder: Path, body: str, build: bool = True) -> Path:
+def project(folder: Path, body: str, build: bool = True, python: str = ">=3.7") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    text = f'[project]\nname = "grove"\nversion = "1.0"\nrequires-python = ">=3.7"\n{body}\n'
+    text = f'[project]\nname = "grove"\nversion = "1.0"\nrequires-python = "{python}"\n{body}\n'
     if build:
         # In the tree and without requirements, so that building needs no index.
         text += '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -131,6 +133,39 @@ def uv() -> str:
     from uv import find_uv_bin
 
     return str(find_uv_bin())
+
+
+def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, store: EnvironmentStore) -> None:
+    older = project(tmp_path / "older", "", build=False, python=">=3.8,<3.9")
+    made = store.sync(request("older", project=older))
+    assert made.interpreter.version[:2] == (3, 8)
+    own = tuple(sys.version_info[:2])
+    other = project(tmp_path / "own", "", build=False, python=">=3.7")
+    assert store.sync(request("own", project=other)).interpreter.version[:2] == own
+    said = store.sync(request("said", project=older, python="3.9"))
+    assert said.interpreter.version[:2] == (3, 9)  # what is written wins
+    none = project(tmp_path / "none", "", build=False, python=">=3.99")
+    with pytest.raises(EnvError) as caught:
+        store.sync(request("none", project=none))
+    assert caught.value.kind == "interpreter"
+    assert caught.value.message.startswith(f"{none} takes python >=3.99: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[project]\nrequires-python = ">=3.9,<4"\n', ">=3.9,<4"),
+        ('[tool.poetry.dependencies]\npython = "^3.9"\n', ">=3.9,<4"),
+        ('[tool.poetry.dependencies]\npython = "~3.9"\n', ">=3.9,<3.10"),
+        ('[tool.poetry.dependencies]\npython = "^3.9.2"\n', ">=3.9.2,<4"),
+        ('[tool.poetry.dependencies]\npython = ">=3.8"\n', ">=3.8"),
+        ("[tool.poetry]\ndependencies = 1\n", None),
+        ("", None),
+    ],
+)
+def test_which_python_a_project_takes(tmp_path: Path, text: str, expected: str | None) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert required_python(tmp_path) == expected
 
 
 def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore) -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from runner_shim import wire
 from supervisor.locations.shim_connection import (
+    MAX_ASKS,
     MAX_RUNS,
     REQUESTS,
     Answer,
+    Asks,
     Hello,
     IllegalRequestError,
     Kind,
@@ -21,6 +23,7 @@ from supervisor.locations.shim_connection import (
     Phase,
     RunBegun,
     RunEnded,
+    ServerEnded,
     ShimConnection,
     Unfit,
     Violation,
@@ -78,6 +81,8 @@ EXPECTED = {
     "unfit": dict.fromkeys(Phase, Unfit),
     "run_begun": dict.fromkeys(Phase, RunBegun),
     "run_ended": dict.fromkeys(Phase, "the shim said run_ended twice of the run 'r1'"),
+    "server_ended": dict.fromkeys(Phase, "before it had loaded") | {Phase.LOADED: ServerEnded},
+    "asks": dict.fromkeys(Phase, "before it had loaded") | {Phase.LOADED: Asks},
     "stop": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "answered 'load' with 'stop'"},
 }
 
@@ -85,7 +90,9 @@ EXPECTED = {
 @pytest.mark.parametrize(("kind", "phase"), list(itertools.product(EXPECTED, Phase)))
 def test_every_message_in_every_phase(kind, phase):
     connection = reach(phase, forked=True)
-    event = hear(connection, kind, b"", b"", request=1, reason="a thread", run="r1")
+    event = hear(
+        connection, kind, b"", b"", request=1, reason="a thread", run="r1", ask=1, what="run"
+    )
     expected = EXPECTED[kind][phase]
     if phase is Phase.CLOSED:
         expected = None
@@ -221,6 +228,39 @@ def test_the_number_of_runs_is_bounded():
     assert event == Violation(f"the shim has more than {MAX_RUNS} runs")
 
 
+def test_a_question_is_answered_once():
+    connection = reach(Phase.LOADED)
+    asked = hear(connection, "asks", ask=7, what="run", job="nightly")
+    assert (asked.number, asked.what, asked.message["job"]) == (7, "run", "nightly")
+    assert connection.answer(7, started=True) == {"type": "answer", "ask": 7, "started": True}
+    assert connection.answer(7, started=True) is None
+    assert isinstance(hear(connection, "asks", ask=7, what="run"), Asks)
+    assert connection.idle  # a question of the shim is nothing that it was asked
+
+
+@pytest.mark.parametrize("ask", [None, "1", True, 1.0, 3])
+def test_a_question_has_a_number_of_its_own(ask):
+    connection = reach(Phase.LOADED)
+    hear(connection, "asks", ask=3, what="run")
+    event = hear(connection, "asks", ask=ask, what="run")
+    assert event == Violation("the shim asked without a number of its own")
+    assert connection.answer(3) is None
+
+
+def test_the_number_of_questions_is_bounded():
+    connection = reach(Phase.LOADED)
+    for number in range(MAX_ASKS):
+        assert isinstance(hear(connection, "asks", ask=number, what="run"), Asks)
+    event = hear(connection, "asks", ask=MAX_ASKS, what="run")
+    assert event == Violation(f"the shim has more than {MAX_ASKS} questions")
+
+
+@pytest.mark.parametrize("status", [None, "1", True, 3])
+def test_how_a_server_ended(status):
+    event = hear(reach(Phase.LOADED), "server_ended", status=status, signal=9, reason=None)
+    assert event == ServerEnded(3 if status == 3 else None, 9, "")
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_it_is_told_to_stop_when_it_can_hear_it(phase):
     told = phase in (Phase.GREETED, Phase.LOADED, Phase.FAILED)
@@ -241,7 +281,7 @@ SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2**63), st.text(max_size=5), st.floats(), st.binary()
 )
 FIELDS = st.dictionaries(
-    st.sampled_from(["request", "run", "reason", "report"]),
+    st.sampled_from(["request", "run", "reason", "report", "ask", "what", "status"]),
     st.one_of(SCALARS, st.integers(0, 5), st.sampled_from(["a", "b"]), st.lists(SCALARS)),
 )
 HEARD = st.tuples(

@@ -363,6 +363,20 @@ def test_a_defs_folder_with_components_is_loaded(
     assert "shop.tables.Tables" in components.values()
     assert answer["sources"]["component:tables[0]"] == ["shop/defs/tables/defs.yaml", 1]
     assert str(tmp_path / "shop/defs/tables/defs.yaml") in answer["report"]["files"]
+    folders = {str(tmp_path / "shop/defs" / name) for name in ("sales", "tables")}
+    assert {str(tmp_path / "shop/defs"), *folders} <= set(answer["report"]["folders"])
+    definitions = """
+        import dagster as dg
+        from pathlib import Path
+
+        @dg.definitions
+        def defs():
+            return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+        """
+    module(tmp_path, definitions, "shop/definitions.py")
+    loaded = load_target(python, tmp_path, kind="python_module", name="shop.definitions")
+    assert names(loaded)["asset"] == names(answer)["asset"]
+    assert folders <= set(loaded["report"]["folders"])
     assert str(tmp_path) not in str(answer["document"])
     # Dagster puts its whole catalogue of component types there.
     assert answer["document"]["repositories"] == [{"name": "__repository__"}]

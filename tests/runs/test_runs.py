@@ -64,12 +64,12 @@ async def test_only_some_ops_run_when_asked(tmp_path, runtime):
         "@op\ndef c(x=None): print('c')\n@job\ndef nightly():\n    c(b(a()))\n"
     )
     async with launching(tmp_path, runtime, module) as team:
-        for selection, expected in (("a+", "a b"), ("*b", "a b"), ("a", "a"), ("+b+", "a b c")):
+        for selection, expected in (("a+1", "a b"), ("*b", "a b"), ("a", "a"), ("+b+", "a b c")):
             preview = await team.ask(
                 "launch", location="team", job="nightly", op_selection=selection, dry_run=True
             )
             assert preview["order"]["op_selection"] == expected.split(), selection
-        run = await team.launch(op_selection="a+")
+        run = await team.launch(op_selection="a+1")
         assert (await team.ended(run))["state"] == "success"
         assert (await team.written(run)).split() == ["a", "b"]
         assert len((await team.ask("runs"))["runs"]) == 1
@@ -170,12 +170,10 @@ async def test_code_that_failed_to_load_is_never_run(tmp_path, runtime):
         assert await team.written(run) == "first\n"
         team.running["team"].stop("for the test")
         await team.running.until(lambda: team.running["team"].state == "stopped", "stopped")
-        run = await team.launch()
-        row = await team.ended(run)
-        assert row["state"] == "failure"
-        assert row["reason"].startswith("team serves nothing: failed")
-        with pytest.raises(RequestError, match="has no process to run 'nightly'"):
-            await team.launch()
+        for _ in range(2):  # the first has it started, and is judged once it has failed
+            with pytest.raises(RequestError, match="has no process to run nightly: it is failed"):
+                await team.launch()
+        assert len((await team.ask("runs"))["runs"]) == 1
 
 
 async def test_a_cancelled_run_is_over_at_once(tmp_path, runtime):
@@ -201,6 +199,56 @@ async def test_a_run_is_run_again(tmp_path, runtime):
         assert second["retry_of"] == first
         row = await team.ended(second["run"])
         assert (row["config"], row["tags"], row["state"]) == (CONFIG, {"a": "b"}, "success")
+
+
+ORDERED = (
+    HEAD
+    + """
+@op
+def first(): print("first")
+@op
+def second():
+    print("second")
+    if not os.path.exists("mended"): raise ValueError("not yet")
+@op
+def third(): print("third")
+@job
+def nightly():
+    third(after=second(after=first()))
+@op
+def gives(): return 1
+@op
+def takes(value): raise ValueError("never")
+@job
+def values():
+    takes(gives())
+"""
+)
+
+
+async def test_the_rest_of_a_run_that_failed_is_run(tmp_path, runtime):
+    async with launching(tmp_path, runtime, ORDERED) as team:
+        first = await team.launch()
+        assert (await team.ended(first))["state"] == "failure"
+        (tmp_path / "mended").touch()
+        second = (await team.ask("retry_run", run=first, from_failure=True))["run"]
+        assert second["retry_of"] == first
+        assert (await team.ended(second["run"]))["state"] == "success"
+        assert await team.written(second["run"]) == "second\nthird\n"
+        with pytest.raises(RequestError, match="has succeeded: nothing of it is left"):
+            await team.ask("retry_run", run=second["run"], from_failure=True)
+        all_of_it = (await team.ask("retry_run", run=second["run"]))["run"]["run"]
+        assert (await team.ended(all_of_it))["state"] == "success"
+        assert await team.written(all_of_it) == "first\nsecond\nthird\n"
+
+
+async def test_the_rest_of_a_run_needs_what_the_steps_before_made(tmp_path, runtime):
+    async with launching(tmp_path, runtime, ORDERED) as team:
+        first = await team.launch("values")
+        assert (await team.ended(first))["state"] == "failure"
+        with pytest.raises(UnfitOrderError, match="takes the value of gives, which run"):
+            await team.ask("retry_run", run=first, from_failure=True)
+        assert len((await team.ask("runs"))["runs"]) == 1
 
 
 async def test_reloads_and_deaths_of_the_shim_are_nothing_to_a_run(tmp_path, runtime):

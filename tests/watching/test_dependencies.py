@@ -123,6 +123,15 @@ def test_a_defs_folder_hears_of_new_files_in_any_of_its_folders(folder):
         assert hears(dependencies, folder / "defs" / "inner" / name) == set()
 
 
+def test_a_new_file_that_was_renamed_into_its_place_is_heard_of(folder):
+    (folder / "defs").mkdir()
+    mine = loaded(folder, "a.py", folders=[folder / "defs"])
+    (folder / "defs" / "new.yaml").touch()
+    paths = [str(folder / "defs" / name) for name in (".new.yaml.tmp", "new.yaml")]
+    assert mine.concerned(paths) == {paths[1]}
+    assert mine.concerned(paths) == set()
+
+
 def test_what_was_written_while_it_loaded_is_told_of_once(folder):
     dependencies = new_dependencies()
     late = dependencies.take(looked(folder, "defs.py", "lib.py"), EARLIER)

@@ -228,3 +228,29 @@ async def test_a_stopped_location_is_not_reloaded(tmp_path, runtime):
         assert running["a"].state == "stopped"
         running["a"].start()
         await reloaded(running, "a", "job:two")
+
+
+async def test_what_appears_in_a_folder_that_the_code_lists_reloads(tmp_path, runtime):
+    text = """\
+        import pathlib
+        from runner_shim import job
+
+        for path in sorted(pathlib.Path("jobs").rglob("*.yaml")):
+            globals()["job_" + path.stem] = job(name=path.stem)(lambda: None)
+
+        @job
+        def this():
+            pass
+        """
+    files = {"a.py": text, "b.py": job("other"), "jobs/one.yaml": ""}
+    workspace = make_workspace(tmp_path, files, {"a": {}, "b": {}})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        await running.watched()
+        assert running.definitions("a") == ["job:one", "job:this"]
+        save(tmp_path / "jobs" / "two.yaml", "")
+        await reloaded(running, "a", "job:one", "job:this", "job:two")
+        (tmp_path / "jobs" / "more").mkdir()
+        save(tmp_path / "jobs" / "more" / "three.yaml", "")
+        await reloaded(running, "a", "job:one", "job:this", "job:three", "job:two")
+        assert running["b"].generation == 1

@@ -205,3 +205,14 @@ def test_what_is_wrong_with_a_dotenv_that_no_file_names_is_a_warning(tmp_path: P
     spec = read(tmp_path, "load_from: [python_file: f.py]\n")
     assert only(spec).env == {"A": "1"}
     assert spec.warnings == (f"{tmp_path}/.env:2:1: this line cannot be read",)
+
+
+def test_an_editable_path_is_a_requirement_and_a_project_may_have_a_setup_py_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "setup.py").touch()
+    text = "environments: {e: {requirements: ['-e ./x[dev]', '--editable=./y']}, p: {project: old}}"
+    e, p = read(tmp_path, f"{text}\nload_from: []\n").environments
+    assert e.requirements == ("-e ./x[dev]", "--editable=./y")
+    assert p.project == tmp_path / "old"

@@ -10,7 +10,7 @@ from textwrap import indent
 import pytest
 from workspaces import only, problems, read
 
-from supervisor.run_settings import Backoff, OnStop, Retries, RunSettings, TagLimit
+from supervisor.run_settings import Backoff, Instance, OnStop, Retries, RunSettings, TagLimit
 from supervisor.workspace_files import Selection, reread
 
 ALL = """\
@@ -23,6 +23,7 @@ ALL = """\
   max_disk: 10GiB
   on_stop: keep
   run_grace: 1m
+  instance: shared
 """
 READ = RunSettings(
     max_concurrent=4,
@@ -40,6 +41,7 @@ READ = RunSettings(
     max_disk=10 * 2**30,
     on_stop=OnStop.KEEP,
     run_grace=60.0,
+    instance=Instance.SHARED,
 )
 
 

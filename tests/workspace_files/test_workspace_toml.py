@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loading import write
-from workspaces import AUTOLOAD, DAGSTER, MODULE, PROJECT, found, names, refused
+from workspaces import AUTOLOAD, DAGSTER, MODULE, PROJECT, found, names, only, refused
 
 from supervisor.specs import EnvironmentSpec, Target
 
@@ -108,7 +108,7 @@ def test_a_dg_project(tmp_path: Path) -> None:
     directory = tmp_path / "risk-project"
     assert location.name == "risk-project"
     assert location.target == Target(MODULE, "risk.definitions", directory)
-    assert location.environment == EnvironmentSpec()
+    assert location.environment == EnvironmentSpec(lacks=directory / ".venv")
 
 
 def test_a_dg_project_with_everything(tmp_path: Path) -> None:
@@ -264,3 +264,15 @@ def test_multi_line_texts_do_not_mislead_the_search_for_lines(tmp_path: Path) ->
     )
     (problem,) = refused(tmp_path)
     assert problem.startswith("pyproject.toml:6:1: tool.dagster.module_name:")
+
+
+def test_a_project_without_a_virtualenv_waits_for_one(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": PROJECT})
+    spec = found(tmp_path)
+    assert only(spec).environment.executable_path is None
+    assert only(spec).environment.lacks == tmp_path / ".venv"
+    assert tmp_path / ".venv/bin/python" in spec.awaited
+    write(tmp_path, {".venv/bin/python": ""})
+    spec = found(tmp_path)
+    assert only(spec).environment.executable_path == str(tmp_path / ".venv/bin/python")
+    assert only(spec).environment.lacks is None

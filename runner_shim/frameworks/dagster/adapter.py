@@ -167,11 +167,41 @@ class Dagster(Adapter):
 
         return running.prepare(_repositories(roots, _ignore), order)
 
+    def partition_keys(self, roots, order):
+        """All partition keys of what an order names."""
+        from runner_shim.frameworks.dagster import running
+
+        return running.partition_keys(_repositories(roots, _ignore), order)
+
     def rehearse_run(self):
         """Run one small job: Dagster's first run of a process imports hundreds of modules."""
         from runner_shim.frameworks.dagster import rehearsal
 
         rehearsal.rehearse_run()
+
+    def prepare_server(self):
+        """Import what the server is made of."""
+        from runner_shim.frameworks.dagster import server
+
+        server.prepare()
+
+    def warm_server(self):
+        """Import what its runs and calls need, and run one small job."""
+        from runner_shim.frameworks.dagster import server
+
+        server.warm()
+
+    def serve(self, order, line):
+        """Dagster's own gRPC server."""
+        from runner_shim.frameworks.dagster import server
+
+        return server.serve(order, line)
+
+    def proceed(self, order, emit, copy, be):
+        """A run that its server has handed over."""
+        from runner_shim.frameworks.dagster import handed
+
+        return handed.proceed(order, emit, copy, be)
 
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""

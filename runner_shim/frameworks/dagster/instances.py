@@ -1,7 +1,8 @@
 """Dagster's instance of a run: opened in any release, and told of an end that the run could not tell.
 
-Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking up of what has another name
-in another release, and the words to the instance about runs that were killed. No version is compared.
+Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking
+up of what has another name in another release, and the words to the instance about runs that were
+killed. No version is compared.
 """
 
 import importlib
@@ -37,10 +38,13 @@ def first(*names):
     raise refusal.not_supported("this dagster has none of %s" % ", ".join(names))
 
 
-def opened(home):
-    """A context with the instance in the directory ``home``; without one it is ephemeral."""
+def opened(order):
+    """A context with the instance of an order: one in a directory, else it is ephemeral."""
+    home = order.get("instance")
     if not home:
         return dagster().DagsterInstance.ephemeral()
+    if order.get("shared_instance"):
+        return dagster().DagsterInstance.from_config(home)
     if _is_ours(home) and _is_kept(home):
         return _Borrowed(_kept[home][0])
     return _open(home)
@@ -65,12 +69,13 @@ class _Borrowed:
         return False
 
 
-def keep(home):
-    """Open the instance in ``home`` for the runs that are forked from here; raises nothing.
+def keep(order):
+    """Open the instance of an order for the runs that are forked from here; raises nothing.
 
     Only one that is kept as we say: it holds no connection while nothing is asked of it.
     """
-    if not home or not _is_ours(home) or _is_kept(home):
+    home = order.get("instance")
+    if not home or order.get("shared_instance") or not _is_ours(home) or _is_kept(home):
         return
     try:
         instance = _open(home)
@@ -138,7 +143,8 @@ def report(order, state, reason):
     if not home or not os.path.isdir(home):
         return  # what was ephemeral has ended with the run
     os.environ["DAGSTER_HOME"] = home
-    with opened(home) as instance:
+    dagster()  # before anything is written there: it may not be installed any more
+    with opened(order) as instance:
         run = instance.get_run_by_id(order["run_id"])
         if run is None or getattr(run.status, "value", run.status) not in _UNDER_WAY:
             return

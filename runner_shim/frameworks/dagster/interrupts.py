@@ -13,11 +13,11 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """A context manager around Dagster's execution of ``run`` with ``instance``."""
+    """A context manager around Dagster's execution, with ``instance``, of the run ``run_id``."""
 
-    def __init__(self, instance, run):
+    def __init__(self, instance, run_id):
         self._instance = instance
-        self._run = run
+        self._run_id = run_id
         self._look_up = instance.get_run_by_id
         self._reported = not hasattr(instance, "report_run_canceling")
         self._ends = None
@@ -42,9 +42,10 @@ class Interrupts:
     def _told_first(self, run_id, *arguments, **named):
         if not self._reported and self._seen():
             self._reported = True
-            status = self._look_up(run_id).status
+            run = self._look_up(self._run_id)
+            status = run.status
             if getattr(status, "value", status) in ("NOT_STARTED", "STARTING", "STARTED"):
-                self._instance.report_run_canceling(self._run)
+                self._instance.report_run_canceling(run)
         return self._look_up(run_id, *arguments, **named)
 
     def _seen(self):

@@ -16,17 +16,20 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, instances, run_events
-from runner_shim.frameworks.dagster.assets import assets_by_key, partitions_of
+from runner_shim.frameworks.dagster import (
+    console,
+    instances,
+    retrying,
+    run_events,
+    run_partitions,
+)
+from runner_shim.frameworks.dagster.assets import assets_by_key
 from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
 from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
 from runner_shim.loading.load_failure import near
 
-__all__ = ["prepare"]
-
-_MOST_KEYS = 2000  # of which the nearest is looked for
-_RANGE = "dagster/asset_partition_range_start"
+__all__ = ["partition_keys", "prepare"]
 
 
 def prepare(repositories, order):
@@ -41,6 +44,26 @@ def prepare(repositories, order):
         if job is not None:
             return _Run(repository, job, keys, order)
     return None
+
+
+def partition_keys(repositories, order):
+    """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
+    for repository in repositories:
+        if order.get("repository") not in (None, repository.name):
+            continue
+        job, keys = _find(repository, order)
+        if job is not None:
+            what = _words(job, order)
+            return run_partitions.keys_of(
+                repository, job, keys, what, lambda: instances.opened(order)
+            )
+    return None
+
+
+def _words(job, order):
+    if order.get("assets") and not order.get("job"):
+        return "the run of " + ", ".join(order["assets"][:3])
+    return "job %s" % job.name
 
 
 def _find(repository, order):
@@ -107,80 +130,18 @@ class _Run:
         self._order = order
         self._whole = job
         self._keys = keys
-        self._what = "job %s" % job.name
-        if keys and not order.get("job"):
-            self._what = "the run of " + ", ".join(order["assets"][:3])
-        self._config = dict(order.get("config") or {})
-        self._mode = None  # of a pipeline, from its partition set
-        self._tags = dict(_of_run(job), **(order.get("tags") or {}))
-        self._check_partition()
+        self._what = _words(job, order)
+        config, tags, self._mode = run_partitions.use(
+            repository, job, keys, self._what, order, self._instance
+        )
+        self._config = dict(order.get("config") or config)
+        self._tags = dict(tags, **dict(_of_run(job), **(order.get("tags") or {})))
         self._job, self._executor = _in_process(job, self._config)
         self._loaded_arguments = ()
         self._selection = self._subset()
         self._plan = self._make_plan()
 
     # --- checking
-
-    def _check_partition(self):
-        key = self._order.get("partition_key")
-        partitioned = self._partitioned()
-        if key is None:
-            if partitioned and _RANGE not in self._tags:
-                raise Refusal(
-                    "partition",
-                    "%s has partitions, and none was given" % partitioned[0][0],
-                    hint=near("", self._keys_of(partitioned[0][1])[-_MOST_KEYS:]),
-                )
-            return
-        if not partitioned:
-            self._use_partition_set(key)
-            return
-        for what, partitions in partitioned:
-            keys = self._keys_of(partitions)
-            if key not in keys:
-                hint = near(key, keys[-_MOST_KEYS:])
-                raise Refusal("partition", "%s has no partition %r" % (what, key), hint=hint)
-        config, tags = _of_partition(self._whole, partitioned[0][1], key)
-        self._config = self._config or config
-        self._tags = dict(tags, **self._tags)
-        self._tags["dagster/partition"] = key
-
-    def _partitioned(self):
-        """(words, partitions) of all that has some."""
-        if self._keys:
-            jobs = [self._whole]
-            found = [
-                ("asset " + asset_name(key), partitions_of(self._repository, jobs, key))
-                for key in self._keys
-            ]
-        else:
-            found = [(self._what, getattr(self._whole, "partitions_def", None))]
-        return [(what, one) for what, one in found if one is not None]
-
-    def _keys_of(self, partitions):
-        get = partitions.get_partition_keys
-        in_instance = is_a(partitions, "DynamicPartitionsDefinition", "MultiPartitionsDefinition")
-        if in_instance and "dynamic_partitions_store" in inspect.signature(get).parameters:
-            with self._instance() as instance:
-                return list(get(dynamic_partitions_store=instance))
-        return list(get())
-
-    def _use_partition_set(self, key):
-        """Config and tags of a partition set of its own, as Dagster had them before jobs."""
-        for one in getattr(self._repository, "partition_set_defs", ()):
-            if getattr(one, "pipeline_name", getattr(one, "job_name", None)) != self._whole.name:
-                continue
-            names = one.get_partition_names()
-            if key in names:
-                partition = one.get_partition(key)
-                self._config = self._config or dict(one.run_config_for_partition(partition))
-                self._tags = dict(one.tags_for_partition(partition), **self._tags)
-                self._mode = getattr(one, "mode", None)
-                return
-            raise Refusal(
-                "partition", "%s has no partition %r" % (self._what, key), hint=near(key, names)
-            )
-        raise Refusal("partition", "%s has no partitions, and %r was given" % (self._what, key))
 
     def _subset(self):
         """Narrow the job to the ops or assets of the order; what a run has to be told of it."""
@@ -219,12 +180,30 @@ class _Run:
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
         function = first("execution.api.create_execution_plan")
+        named = dict(self._common(), tags=self._all_tags())
         try:
-            return _called(function, self._job, tags=self._all_tags(), **self._common())
+            plan = _called(function, self._job, **named)
         except Exception as error:
             if not is_a(error, "DagsterInvalidConfigError"):
                 raise
             raise _misfit(self._what, error)
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return plan
+        with self._instance() as instance:
+            keys, known = retrying.rest(instance, plan, earlier)
+        if not keys:
+            raise Refusal("nothing_to_retry", "run %s has no step left to run" % earlier["run"])
+        return _called(
+            function, self._job, step_keys_to_execute=list(keys), known_state=known, **named
+        )
+
+    def _ancestors(self):
+        """What Dagster is told of the run that this one goes on with."""
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return {}
+        return {"parent_run_id": earlier["run"], "root_run_id": earlier["root"]}
 
     def _common(self):
         return {"run_config": self._config, "mode": self._mode}
@@ -235,11 +214,11 @@ class _Run:
     # --- running
 
     def _instance(self):
-        return instances.opened(self._order.get("instance"))
+        return instances.opened(self._order)
 
     def rehearse(self):
         """Open what the runs need that are forked from here."""
-        instances.keep(self._order.get("instance"))
+        instances.keep(self._order)
 
     def run(self, emit):
         """Run to the end; ``{"state", "failure"}`` as ``runner_shim.execution.execute``."""
@@ -260,7 +239,7 @@ class _Run:
                 run_id=run_id,
                 run_config=self._config,
                 tags=self._all_tags(),
-                **self._selection,
+                **dict(self._selection, **self._ancestors()),
             )
             self._plan = None
             getattr(emit, "recorded", _nobody)("dagster")
@@ -268,7 +247,7 @@ class _Run:
                 message = "%s is not used: the steps run in this process" % self._executor
                 events.tell("ENGINE_EVENT", None, message)
             try:
-                with Interrupts(instance, run):
+                with Interrupts(instance, run.run_id):
                     for _event in self._iterator(run, instance):
                         pass
             except (Exception, KeyboardInterrupt):
@@ -337,23 +316,6 @@ def _nodes(job):
         if hasattr(job, name):
             return getattr(job, name)
     return ()
-
-
-def _of_partition(job, partitions, key):
-    """(config, tags) of one partition of a job or of assets."""
-    config = getattr(job, "partitioned_config", None)
-    if hasattr(config, "get_tags_for_partition_key"):
-        tags = config.get_tags_for_partition_key(key, job_name=job.name)
-        return dict(config.get_run_config_for_partition_key(key)), dict(tags)
-    found = job.get_partition_set_def() if hasattr(job, "get_partition_set_def") else None
-    if found is not None:
-        partition = found.get_partition(key)
-        return dict(found.run_config_for_partition(partition)), dict(
-            found.tags_for_partition(partition)
-        )
-    if hasattr(partitions, "get_tags_for_partition_key"):
-        return {}, dict(partitions.get_tags_for_partition_key(key))
-    return {}, {}
 
 
 def _in_process(job, config):

@@ -380,3 +380,30 @@ def test_fifty_thousand_jobs(tmp_path, python):
     )
     assert len(keys(answer)) == 50000
     assert answer["sources"]["job:job_00007"] == ["defs.py", 2]
+
+
+LISTING = """\
+import glob, os, pkgutil
+from runner_shim import job
+
+here = os.path.dirname(os.path.abspath(__file__))
+for path in sorted(glob.glob(os.path.join(here, "jobs", "*.yaml"))):
+    job(name=os.path.basename(path)[:-5])(lambda: None)
+list(pkgutil.iter_modules([os.path.join(here, "package")]))
+os.listdir("/usr")
+os.listdir(here)
+open(os.path.join(here, "written.txt"), "w").close()
+
+@job
+def this():
+    pass
+"""
+
+
+@pytest.mark.parametrize("python", every_interpreter())
+def test_the_directories_that_the_code_lists_are_reported(tmp_path, python):
+    files = {"defs.py": LISTING, "jobs/a.yaml": "", "package/__init__.py": "", "other/x.py": ""}
+    report = load(tmp_path, files, python=python)["report"]
+    has_hooks = tuple(map(int, report["python"].split("."))) >= (3, 8)
+    expected = [str(tmp_path / name) for name in ("jobs", "package")]
+    assert report["folders"] == (expected if has_hooks else [])

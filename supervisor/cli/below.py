@@ -1,0 +1,137 @@
+"""The lines that stay below what is written: what runs now, and for how long.
+
+Owns the drawing on a terminal: the lines are taken away before anything is written and drawn again below it,
+so they never scroll, whatever the window's size becomes. Elsewhere there are none, and all is written as it
+comes. What is worth a line is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from supervisor.cli.terminal import Terminal
+from supervisor.presentation.text import clean, cut, paint
+from supervisor.presentation.words import seconds
+
+__all__ = ["Below"]
+
+_TICK = 0.2
+# Lines of a window that are left to what scrolls by above, and the most that are drawn.
+_LEAVE, _MOST = 4, 12
+
+
+class Below:
+    """Writes to both streams of ``terminal``, above a line for each of ``running``.
+
+    ``running`` maps a name to when it began (Unix seconds); ``footer`` is a last line. Both may be changed
+    at any time and are drawn within a fifth of a second. A context manager.
+    """
+
+    def __init__(self, terminal: Terminal, now: Callable[[], float] = time.time) -> None:
+        self.running: dict[str, float] = {}
+        self.footer = ""
+        self.live = terminal.live
+        self._terminal = terminal
+        self._now = now
+        self._turn = threading.RLock()
+        self._drawn: list[int] = []  # the columns of each line that stands there
+        self._held: dict[TextIO, str] = {}
+        self._ended = threading.Event()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Below]:
+        """Draw within the body."""
+        if not self.live:
+            yield self
+            return
+        ticking = threading.Thread(target=self._tick, name="lines below", daemon=True)
+        ticking.start()
+        before = signal.signal(signal.SIGCONT, self._continued)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGCONT, before)
+            self._ended.set()
+            ticking.join()
+            with self._turn:
+                self._erase()
+                for stream, text in self._held.items():
+                    if text:
+                        stream.write(text + "\n")
+                        stream.flush()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line of ours, to standard error."""
+        with self._above():
+            self._terminal.say(text, style)
+
+    def write(self, stream: TextIO, text: str) -> None:
+        """What a run wrote, as it came; on a terminal, whole lines of it."""
+        if not self.live or not stream.isatty():
+            stream.write(text)
+            stream.flush()
+            return
+        whole, newline, rest = (self._held.get(stream, "") + text).rpartition("\n")
+        self._held[stream] = rest
+        if newline:
+            with self._above():
+                stream.write(whole + newline)
+                stream.flush()
+
+    @contextlib.contextmanager
+    def _above(self) -> Iterator[None]:
+        with self._turn:
+            self._erase()
+            yield
+            self._draw()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_TICK):
+            with self._above():
+                pass
+
+    def _erase(self) -> None:
+        if not self._drawn:
+            return
+        # In a narrower window a line has been wrapped since.
+        width = self._size().columns
+        rows = sum(max(-(-one // width), 1) for one in self._drawn)
+        self._terminal.err.write(f"\x1b[{rows}A\r\x1b[J")
+        self._terminal.err.flush()
+        self._drawn = []
+
+    def _draw(self) -> None:
+        if not self.live or self._ended.is_set():
+            return
+        size = self._size()
+        now = self._now()
+        room = max(min(size.lines - _LEAVE, _MOST), 1)
+        running = list(self.running.items())
+        lines = [f"{clean(name)}: {seconds(now - began)}" for name, began in running[:room]]
+        if len(running) > room:
+            lines.append(f"… and {len(running) - room} more")
+        if self.footer:
+            lines.append(self.footer)
+        lines = [cut(one, size.columns - 1) for one in lines]
+        self._drawn = [len(one) for one in lines]
+        if lines:
+            painted = [paint(one, "blue", self._terminal.error_colour) for one in lines]
+            self._terminal.err.write("\n".join(painted) + "\n")
+            self._terminal.err.flush()
+
+    def _size(self) -> os.terminal_size:
+        try:
+            size = os.get_terminal_size(self._terminal.err.fileno())
+        except (OSError, ValueError):
+            return os.terminal_size((80, 24))
+        return os.terminal_size((max(size.columns, 20), max(size.lines, 5)))
+
+    def _continued(self, *_signal: Any) -> None:
+        """Others have written since Ctrl-Z."""
+        self._drawn = []
