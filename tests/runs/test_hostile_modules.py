@@ -138,7 +138,11 @@ def test_a_run_is_watched_and_cancelled_whatever_its_module_did(tmp_path, how, p
         assert b"/nonexistent" not in variables
         assert b"PYTHON" not in variables
         assert os.readlink(f"/proc/{pid}/exe") != os.readlink(f"/proc/{run}/exe")
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in journal.path.iterdir()}
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in journal.path.iterdir()
+            if path.is_file()
+        }
         assert set(modes.values()) == {0o600}, modes
         journal.ask("the test", "now")
         assert ended(journal)["state"] == "cancelled"
