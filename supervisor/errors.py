@@ -13,7 +13,8 @@ SupervisorError
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
 │   ├── ForbiddenError      the role of the one who asks does not allow it (exit status 1)
 │   ├── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
-│   └── UnknownPartitionError  what is to be run has no such partition (exit status 4)
+│   ├── UnknownPartitionError  what is to be run has no such partition (exit status 4)
+│   └── NotServedError      the location has no process to run anything (exit status 4)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -37,6 +38,7 @@ __all__ = [
     "ForbiddenError",
     "InvalidParameterError",
     "NotRunningError",
+    "NotServedError",
     "ProtocolError",
     "RequestError",
     "RequestTimeoutError",
@@ -227,6 +229,11 @@ class UnauthenticatedError(_SentenceError):
 class UnfitOrderError(RequestError):
     exit_status = 2
     code = "unfit_order"
+
+
+class NotServedError(RequestError):
+    exit_status = 4
+    code = "not_served"
 
 
 class UnknownPartitionError(RequestError):

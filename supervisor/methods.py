@@ -436,10 +436,15 @@ _ALL = (
     ),
     Method(
         "retry_run",
-        "Run the same again, with the code that is served now.",
+        "Run the same again, with the code that is served now; of a range, all of its partitions.",
         Role.LAUNCHER,
         "Launched",
-        (_RUN,),
+        (
+            _RUN,
+            _flag(
+                "from_failure", "only the steps that have not succeeded; of a range, only such runs"
+            ),
+        ),
         is_order=True,
         hold=LONGEST_HOLD,
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from places import PROGRAMS, ROOT
 
-__all__ = ["execute", "failure", "shown", "told", "validate"]
+__all__ = ["execute", "failure", "shown", "spans", "told", "validate"]
 
 
 def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, **also: Any) -> Any:
@@ -57,6 +57,17 @@ def execute(
     All in one process, or each ``forked`` from one that has checked it.
     """
     found: list[dict[str, Any]] = _ask(target, orders, python, forked=forked)
+    return found
+
+
+def spans(
+    target: Path,
+    asked: list[tuple[dict[str, Any], list[Any]]],
+    python: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """For each order and range ``{"partitions": keys}``, or ``{"refused": failure}``."""
+    orders = [{**order, "span": span} for order, span in asked]
+    found: list[dict[str, Any]] = _ask(target, orders, python)
     return found
 
 

@@ -240,10 +240,12 @@ async def supervising(
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
     listen: str | None = None,
+    dagster: bool = False,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
-    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files. With
+    ``dagster`` there are servers for its own client.
     """
     daemon = Daemon(
         Selection(files=(workspace, *more)),
@@ -252,6 +254,7 @@ async def supervising(
         once=once,
         listen=listen,
         sources=sources,
+        dagster=dagster,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

@@ -9,7 +9,9 @@ An *order* is a plain dict::
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
      "instance": the framework's directory or None, "shared_instance": True where others use it, too,
-     "repository": name or None}
+     "repository": name or None,
+     "from_failure": {"run": id, "root": id, "directory": str, "succeeded": [step, ...]} of the run that
+     this one goes on with, or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 
@@ -53,7 +55,7 @@ def validate(loaded, order):
     The first order of a process that can be run has a run rehearsed: what all runs do first is done
     before they are forked. The failure's kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
     ``unknown_asset``, ``unknown_op``, ``partition`` (missing, or too many), ``unknown_partition``,
-    ``missing_resource`` or ``not_supported``.
+    ``missing_resource``, ``nothing_to_retry`` or ``not_supported``.
     """
     prepared = _prepare(loaded, order)
     loaded.rehearse_run()

@@ -32,6 +32,8 @@ def of_job(job, resources, order):
     todo = steps.of_job(job)
     if order.get("op_selection"):
         todo = steps.only(todo, order["op_selection"], what)
+    if order.get("from_failure"):
+        todo = steps.left(todo, order["from_failure"])
     tags = dict(job.common.get("tags", {}), **(job.run_tags or {}))
     return _Run(what, job.name, todo, dict(resources, **job.resource_defs), order, tags, job)
 
@@ -39,6 +41,8 @@ def of_job(job, resources, order):
 def of_assets(keys, assets, resources, order):
     """What materializes the assets ``keys``; ``assets`` are all of the container, by name."""
     what = "the run of " + ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    if order.get("from_failure"):
+        keys = [key for key in keys if key not in order["from_failure"]["succeeded"]] or keys
     key = order.get("partition_key")
     partitions.check([("asset " + one, assets[one].partitions_def) for one in keys], key)
     todo = steps.of_assets(keys, assets)

@@ -12,6 +12,7 @@ from runner_shim.loading.load_failure import near
 __all__ = [
     "Step",
     "defaults",
+    "left",
     "of_assets",
     "of_job",
     "only",
@@ -158,6 +159,23 @@ def only(steps, names, what):
                 step.cut_off[name] = missing[0]
                 del step.sources[name]
         step.waits &= selected
+    return kept
+
+
+def left(steps, earlier):
+    """The steps that the run ``earlier`` has not done, which has kept no values. Raises Refusal."""
+    names = [step.key for step in steps if step.key not in earlier["succeeded"]]
+    if not names:
+        raise Refusal("nothing_to_retry", "run %s has no step left to run" % earlier["run"])
+    kept = only(steps, names, "the run")
+    for step in kept:
+        for giver in step.cut_off.values():
+            raise not_supported(
+                "op %s takes the value of %s, which run %s has not kept"
+                % (step.key, giver, earlier["run"]),
+                step.definition.source,
+                "retry all of it, without --from-failure",
+            )
     return kept
 
 

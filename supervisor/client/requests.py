@@ -20,6 +20,7 @@ from supervisor.errors import (
     ConfigurationProblem,
     ForbiddenError,
     NotRunningError,
+    NotServedError,
     ProtocolError,
     RequestError,
     RequestTimeoutError,
@@ -208,6 +209,7 @@ _SENTENCES: tuple[
     ProtocolError,
     UnfitOrderError,
     UnknownPartitionError,
+    NotServedError,
     ForbiddenError,
     UnauthenticatedError,
 )

@@ -335,7 +335,7 @@ class Runs:
         run.finished(final)
         run.monitor = 0
         self._unwatch(run)
-        self._limits.remove(run.id)
+        self._limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._tell(run)

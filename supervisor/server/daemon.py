@@ -82,7 +82,8 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
+    starts locations only when that is ordered.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
     nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``
     locations that have loaded Dagster have a server for its own client. ``started`` is set
@@ -96,6 +97,7 @@ class Daemon:
         cwd: Path,
         environ: Mapping[str, str],
         once: bool = False,
+        idle: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
         dagster: bool = False,
@@ -105,7 +107,7 @@ class Daemon:
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
-        self.fleet = Fleet([self._workspace, *sources], self)
+        self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
         self._stop = asyncio.Event()

@@ -18,10 +18,12 @@ from supervisor.errors import RequestError
 from supervisor.runs.ordering import Ordered, again
 from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
+from supervisor.runs.recovery import from_failure_of
 from supervisor.runs.run import Run
 from supervisor.server.places import named
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
+from supervisor.states import RunState
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -138,16 +140,21 @@ class RunHandlers:
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
-        """Run the same again; of a range, all of its partitions."""
-        run = self._named(params["run"])
+        """Run the same again; ``from_failure``: only what has not succeeded of it."""
+        run, from_failure = self._named(params["run"]), params["from_failure"]
         if not run.ended:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
-        runs = run.runs if isinstance(run, Range) else (run,)
-        ordered = await self._ordered(again(runs[0].order))
-        ordered.order["retry_of"] = run.id
+        if from_failure and run.state is RunState.SUCCESS:
+            raise RequestError(f"run {run.id} has succeeded: nothing of it is left to run")
         if isinstance(run, Range):
+            runs = [one for one in run.runs if not from_failure or one.state != RunState.SUCCESS]
+            ordered = await self._ordered(again(runs[0].order))
             keys = [str(one.order["partition_key"]) for one in runs]
             ordered = replace(ordered, partitions=keys)
+        else:
+            earlier = await asyncio.to_thread(from_failure_of, run) if from_failure else None
+            ordered = await self._ordered({**again(run.order), "from_failure": earlier})
+        ordered.order["retry_of"] = run.id
         return await self._launch(ordered)
 
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:

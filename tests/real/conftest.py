@@ -38,6 +38,8 @@ RELEASES = {
 }
 # Where running differs from the releases before and after; definitions do not.
 BETWEEN = {"1.5.14-py3.11": Release("3.11", ("dagster==1.5.14", *_OLD_PINS))}
+# A release more whose server Dagster's current client uses.
+SERVED = {"1.8.13-py3.9": Release("3.9", ("dagster==1.8.13",))}
 
 
 def find_interpreter(version: str) -> Path | None:
@@ -94,7 +96,7 @@ def dagster_environment(
 ) -> Callable[[str], Path]:
     """``dagster_environment(name)``: the python of an environment with that Dagster release.
 
-    ``name`` is a key of RELEASES or BETWEEN. Made on the first call of a session, shared by its workers; the
+    ``name`` is a key of RELEASES, BETWEEN or SERVED. Made on the first call of a session, shared by its workers; the
     test is skipped where the interpreter is not on this machine.
     """
     shared = tmp_path_factory.getbasetemp()
@@ -107,7 +109,7 @@ def dagster_environment(
     def environment(name: str) -> Path:
         if name in made:
             return made[name]
-        release = {**RELEASES, **BETWEEN}[name]
+        release = {**RELEASES, **BETWEEN, **SERVED}[name]
         interpreter = find_interpreter(release.python)
         if interpreter is None:
             pytest.skip(f"no CPython {release.python} on this machine")
