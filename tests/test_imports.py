@@ -42,7 +42,7 @@ FOLDERS = (
 BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
 RUN_IT = (
     *("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments"),
-    "supervisor.cli.standalone",
+    *("supervisor.cli.standalone", "supervisor.cli.dagster", "supervisor.cli.options"),
 )
 
 SHIM_FOLDERS = {

@@ -73,20 +73,22 @@ class Ordered:
 class Orders:
     """Makes orders for the locations of ``fleet``.
 
-    ``instance_of`` is where a location's own instance lies, ``settings_of`` what the workspace says of
-    its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
+    ``instance_of`` is where a location's own instance lies, ``values_of`` where values of its assets are
+    kept, ``settings_of`` what the workspace says of its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
     """
 
     def __init__(
         self,
         fleet: Fleet,
         instance_of: Callable[[str], Path],
+        values_of: Callable[[str], Path],
         settings_of: Callable[[str], RunSettings],
         limits: RunLimits,
         environ: Mapping[str, str],
     ) -> None:
         self._fleet = fleet
         self._instance_of = instance_of
+        self._values_of = values_of
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
@@ -131,6 +133,7 @@ class Orders:
         order["from_failure"] = params.get("from_failure")
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
+        order["storage"] = str(self._values_of(name))
         order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
         refused = self._limits.refusal(name, location.spec.limits, order["limits"])
         if refused:

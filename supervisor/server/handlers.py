@@ -355,6 +355,7 @@ class Handlers(RunHandlers):
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
+            "face": None if daemon.face is None else daemon.face.as_data(),
         }
         if not asker().everywhere:  # they name locations, and files that are named after some
             document |= {key: [] for key in _OF_ALL}

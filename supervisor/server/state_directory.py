@@ -115,6 +115,10 @@ class StateDirectory:
         """Where a framework may keep what it notes of the runs of a location."""
         return self.path / "instances" / quote(location, safe=" @:+=,()[]")
 
+    def values_path(self, location: str) -> Path:
+        """Where native runs of a location keep the values of its assets."""
+        return self.path / "values" / quote(location, safe=" @:+=,()[]")
+
     def _missing(self) -> list[str]:
         logs = self.path / "logs"
         missing = [path.name for path in (self.root, self.path, logs) if not path.is_dir()]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from supervisor import __version__, access_documents, parameters, run_documents
+from supervisor import __version__, access_documents, face_documents, parameters, run_documents
 from supervisor import documents as control_documents
 from supervisor.document_schema import Schema, components
 from supervisor.methods import METHODS
@@ -159,7 +159,8 @@ def _answers(schema: str) -> Schema:
 
 def _reached(paths: Schema) -> Schema:
     """The schemas that the paths name, and those that these name."""
-    known = components(control_documents, run_documents, access_documents, documents)
+    modules = (control_documents, run_documents, access_documents, face_documents, documents)
+    known = components(*modules)
     found: Schema = {}
     waiting: list[Any] = [paths]
     while waiting:
