@@ -49,6 +49,13 @@ async def serving(running: Supervised, name: str = "team") -> dict[str, Any]:
             )
 
 
+async def generation(host: Host, socket: str, number: int) -> None:
+    """Wait until clients get that one."""
+    async with asyncio.timeout(90):
+        while not (await host.until_answered("server_id", socket)).startswith(f"{number}-"):
+            pass
+
+
 async def in_rows(running: Supervised, run: str) -> dict[str, Any]:
     row, _ = await running.methods.run({"run": run, "timeout": 60})
     found: dict[str, Any] = row
@@ -150,8 +157,7 @@ async def test_runs_and_pages_outlive_what_is_killed(
 
             # An edit: the server of before ends, the run goes on and can be cancelled.
             save(tmp_path / "ws" / "team.py", edition(1))
-            await running.until(lambda: running["team"].generation == 3, "the third generation")
-            await serving(running)
+            await generation(host, socket, 3)
             assert "edition_1" in (await host.until_answered("listed", socket))[REPOSITORY][0]
             assert (await servers(running))["runs"] == {"1": 1}
             assert await host.ask("can_cancel", socket, run)

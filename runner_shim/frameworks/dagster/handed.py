@@ -24,6 +24,8 @@ def proceed(order, emit, copy, be):
     _listen(order["run"], told)
     _hand_over_steps(copy())
     be()
+    if told.ended is None:
+        return None  # its records have yet to be told
     if told.ended == "RUN_SUCCESS":
         return {"state": "success", "failure": None}
     return {"state": "failure", "failure": told.failure}

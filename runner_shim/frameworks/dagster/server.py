@@ -241,10 +241,11 @@ class _Changed(object):
         return 0
 
     def _check_runs(self, original, servicer):
-        """Dagster's own look for runs that ended without a word opens their instance, each time."""
+        """Dagster's own look for runs that ended without a word opens their instance, each time. Their
+        monitors tell it."""
         with servicer._execution_lock:
             for run, (process, _reference) in list(servicer._executions.items()):
-                if not process.is_alive() and process.exitcode >= 0:
+                if not process.is_alive():
                     servicer._clear_run(run)
         original(servicer)
 
