@@ -6,12 +6,22 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import PROGRAMS
-from supervised import Supervised, make_workspace, poll, save, supervising
+from supervised import (
+    Supervised,
+    child_process,
+    environ,
+    make_workspace,
+    poll,
+    save,
+    supervising,
+)
 
 from .conftest import BETWEEN, SERVED
 from .dagster_hosts import Host, hosting
@@ -173,8 +183,20 @@ async def test_runs_and_pages_outlive_what_is_killed(
             await running.until(lambda: running["team"].state == "ready", "the end of it")
             await poll(lambda: not Path(f"/proc/{third['pid']}").exists(), "the end of the first")
 
+        # The supervisor itself is killed: the run goes on, and the next one answers for it.
+        command = [
+            sys.executable,
+            str(PROGRAMS / "supervise.py"),
+            "--dagster",
+            "-w",
+            str(workspace),
+        ]
+        with child_process(command, env=environ(runtime), stdout=subprocess.DEVNULL) as killed:
+            await host.until_answered("ping", socket)
             run = await launched(host, socket, "waiting")
-            running.daemon.shutdown(leave_runs=True)
+            killed.kill()
+            killed.wait()
+        assert await host.ask("status", run) == "STARTED"
         async with supervising(workspace, runtime, dagster=True) as running:
             await host.until_answered("ping", socket)
             row, _ = await running.methods.run({"run": run, "timeout": 0})
