@@ -10,11 +10,13 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    dagster_page,
     launch,
     left_out,
     limit,
     loop,
     memory,
+    native_runs,
     ready,
     scale,
     snapshot,
@@ -32,8 +34,10 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "left-out": left_out.measure,
     "scale": scale.measure,
     "loop": loop.measure,
+    "native": native_runs.measure,
     "launch": launch.measure,
     "dagster": against_dagster.measure,
+    "dagster-page": dagster_page.measure,
     "chart": chart.measure,
 }
 _DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -77,7 +77,7 @@ class Servers:
 
     ``state`` gives the workspace's state directory, ``runtime`` is that of its sockets. ``changed()`` is
     called after anything a client can see has changed; ``learn(launch, report)`` hears what is imported
-    for servers and their runs.
+    for servers and their runs. ``linked()`` is called when a stable path leads to another server.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Servers:
         self._questions = questions
         self._changed = changed
         self._learn = learn
+        self.linked: Callable[[], None] = lambda: None
         self._servers: dict[Generation, Server] = {}
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -281,6 +282,7 @@ class Servers:
                 await asyncio.to_thread(
                     _link, self.socket(server.generation.spec.name), server.socket
                 )
+                self.linked()
             except OSError as error:
                 text = (error.strerror or str(error)).lower()
                 self._move(

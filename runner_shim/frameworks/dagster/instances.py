@@ -1,7 +1,8 @@
 """Dagster's instance of a run: opened in any release, and told of an end that the run could not tell.
 
-Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking up of what has another name
-in another release, and the words to the instance about runs that were killed. No version is compared.
+Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking
+up of what has another name in another release, and the words to the instance about runs that were
+killed. No version is compared.
 """
 
 import importlib
@@ -145,6 +146,7 @@ def report(order, state, reason):
         return  # what was ephemeral has ended with the run
     else:
         os.environ["DAGSTER_HOME"] = home
+        dagster()  # before anything is written there: it may not be installed any more
         told = opened(order)
     with told as instance:
         run = instance.get_run_by_id(order["run_id"])
