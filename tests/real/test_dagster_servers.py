@@ -153,6 +153,13 @@ async def test_runs_and_pages_outlive_what_is_killed(
             third = await serving(running)
             assert third["pid"] != second["pid"]
 
+            # What lies on the disk may be taken away.
+            bound = await asyncio.to_thread(Path(socket).resolve)
+            for path in (Path(socket), bound):
+                await asyncio.to_thread(path.unlink)
+                assert await host.until_answered("ping", socket) == "hello"
+            third = await serving(running)
+
             # A run whose process ends without a word does not stay started.
             run = await host.ask("launch", socket, REPOSITORY, "dying", {})
             await ended(host, run, "FAILURE")
