@@ -85,6 +85,7 @@ class Questions:
             "repository": _text(asks.message, "repository"),
             "origin": ORIGIN,
             "framework": ORIGIN,
+            "recorded": ORIGIN,
             "handed": True,
             "config": {},
             "tags": {},

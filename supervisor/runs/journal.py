@@ -121,7 +121,8 @@ class Journal:
 
     def recorded(self) -> str:
         """The framework whose own records know of the run, or ""."""
-        return str((_map(self._read("recorded")) or {}).get("framework") or "")
+        found = (_map(self._read("recorded")) or {}).get("framework")
+        return str(found or (self.order() or {}).get("recorded") or "")
 
     def told(self) -> bool:
         """True once those know how it ended, where it could not tell them itself."""
