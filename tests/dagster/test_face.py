@@ -49,6 +49,8 @@ async def test_the_file_is_there_before_anything_is_loaded_and_is_kept_true(
         assert entries(face.document)["ml"] == {"socket": str(stable_socket(state, sockets, "ml"))}
         make_workspace(tmp_path, {"ml.py": EMPTY, "new.py": EMPTY})
         await poll(lambda: entries(face.document).keys() == {"ml", "new"}, "new for risk")
+        face.document.unlink()
+        await poll(face.document.exists, "the file is made anew")
 
 
 async def test_a_location_that_is_served_elsewhere_is_passed_on(
