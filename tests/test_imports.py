@@ -59,6 +59,8 @@ PURE = (
     "supervisor.locations.lifecycle",
     "supervisor.locations.restart",
     "supervisor.locations.shim_connection",
+    "supervisor.runs.firing",
+    "supervisor.runs.timetable",
     "supervisor.snapshots.msgpack_reader",
     "supervisor.snapshots.selection",
     "supervisor.snapshots.snapshot",
