@@ -26,7 +26,7 @@ from dagster_page import Page  # noqa: E402
 PICTURES = (
     ("dagster-locations", "/locations", 420, "Loaded"),
     ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
-    ("dagster-assets", "/asset-groups", 620, "churn_model"),
+    ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "churn_model"),
 )
 
 
@@ -51,7 +51,8 @@ def main() -> None:
                 page.until("the example is in the page", lambda: loaded(page), 600.0)
                 run = page.launch("ml", "retrain")
                 page.succeeded(run)
-                photograph(page.url, run)
+                page.ask("mutation { setNuxSeen }")  # else it asks for an address first
+                photograph(page, run)
             finally:
                 running.terminate()
                 running.wait()
@@ -63,8 +64,8 @@ def loaded(page: Page) -> bool:
     return True
 
 
-def photograph(url: str, run: str) -> None:
-    """All pictures of the page at ``url``."""
+def photograph(page: Page, run: str) -> None:
+    """All pictures of ``page``."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -73,7 +74,7 @@ def photograph(url: str, run: str) -> None:
         for name, address, height, wanted in PICTURES:
             context = browser.new_context(viewport={"width": 1280, "height": height})
             view = context.new_page()
-            view.goto(url + address.format(run=run))
+            view.goto(page.url + address.format(run=run, repository=page.repository_name("ml")))
             view.wait_for_selector(f"text={wanted}", timeout=60_000)
             view.wait_for_load_state("networkidle")
             view.screenshot(path=FOLDER / f"{name}.png")

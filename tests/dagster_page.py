@@ -91,7 +91,7 @@ class Page:
             assert kinds == dict.fromkeys(names, "RepositoryLocation"), found
             return True
 
-        self.until(f"{', '.join(names)} in the page", look)
+        self.until(f"{', '.join(names)} in the page", look, 240.0)
 
     def repository_name(self, location: str) -> str:
         """Of its only one."""

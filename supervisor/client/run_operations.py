@@ -62,6 +62,7 @@ def launch(
     repository: str | None = None,
     limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
 ) -> Plan[documents.RunRow]:
@@ -91,6 +92,7 @@ def preview(
     repository: str | None = None,
     limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
 ) -> Plan[documents.Launched]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Face", "Place"]
 
 _QUIET = 0.05  # several changes at once are one (seconds)
+_LOOK = 5.0  # so often it is looked whether the file is there still
 _RELAY = Path(__file__).with_name("relay.py")
 _ROUTES = "dagster-relay.json"
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
@@ -152,8 +153,10 @@ class Face:
 
     async def _follow(self) -> None:
         while True:
-            await self._news.wait()
-            await asyncio.sleep(_QUIET)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._news.wait()
+                    await asyncio.sleep(_QUIET)
             self._news.clear()
             moved, self._moved = self._moved, False
             written = await self._write()
@@ -176,7 +179,7 @@ class Face:
             found = {spec.name: _version(snapshot) for spec, snapshot in locations}
             self.host.compare({name: version for name, version in found.items() if version})
         text = workspace_document(place.title, self.document, listed)
-        if text == self._written:
+        if text == self._written and await asyncio.to_thread(self.document.exists):
             return False
         try:
             await asyncio.to_thread(_replace, self.document, text)

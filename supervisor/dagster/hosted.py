@@ -1,14 +1,16 @@
 """Runs one of Dagster's programs in its own environment: ``python hosted.py MODULE [ARGUMENT ...]``.
 
-Owns one thing that it does beyond ``python -m MODULE``: on SIGURG the program looks at once for what it
+Owns two things that it does beyond ``python -m MODULE``. On SIGURG the program looks at once for what it
 would else find by its polls: another workspace file, and locations that have another server. No location is
-made to load its code again. Runs in any Python that Dagster's webserver runs in, and imports nothing of
+made to load its code again. And programs that start together open their instance one after the other: two
+that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that Dagster's webserver runs in, and imports nothing of
 ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
 signal does less, or nothing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import runpy
 import signal
@@ -64,15 +66,33 @@ def _look(workspace: Any) -> None:
             workspace.refresh_code_location(name)
 
 
+def _open_alone() -> None:
+    """Have the instance opened by one program at a time."""
+    from dagster._core.instance import (  # type: ignore[import-not-found,unused-ignore]
+        DagsterInstance,
+    )
+
+    first = DagsterInstance.from_ref
+
+    def from_ref(*args: Any, **kwargs: Any) -> Any:
+        path = os.path.join(os.environ["DAGSTER_HOME"], ".opening")  # noqa: PTH118
+        with open(path, "a") as lock:  # noqa: PTH123
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return first(*args, **kwargs)
+
+    DagsterInstance.from_ref = staticmethod(from_ref)
+
+
 def _main(module: str, arguments: list[str]) -> None:
     asked = threading.Event()
     signal.signal(signal.SIGURG, lambda _number, _frame: asked.set())
     sys.path[0] = os.getcwd()  # noqa: PTH109  # as `python -m` has it
     sys.argv[:] = [module, *arguments]
-    try:
-        _listen(asked)
-    except (ImportError, AttributeError) as error:
-        print(f"changes are noticed by polls alone here: {error}", file=sys.stderr)
+    for change in (_open_alone, lambda: _listen(asked)):
+        try:
+            change()
+        except (ImportError, AttributeError) as error:
+            print(f"this dagster is run as it is: {error}", file=sys.stderr)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner_shim import masking
 from supervisor.access.identity import OPERATOR, asker
 from supervisor.errors import RequestError
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.ordering import Ordered, again
 from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
@@ -73,8 +74,10 @@ class RunHandlers:
         run = self._named(params["run"])
         if params["timeout"]:
             async with held():
-                seconds = min(params["timeout"], _MAX_WAIT)
-                await self._daemon.runs.news.wait(lambda: run.ended, seconds)
+                await self._signal(run).wait(
+                    lambda: self._now(run).ended, min(params["timeout"], _MAX_WAIT)
+                )
+            run = self._now(run)
         return _shown(run.detail()), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
@@ -88,6 +91,7 @@ class RunHandlers:
             )
         heard: dict[str, int] = {}
         while True:
+            run = self._now(run)
             news, ended = run.news, run.ended
             if isinstance(run, Range):
                 found = _news(run, heard)
@@ -99,7 +103,14 @@ class RunHandlers:
                 return
             else:
                 async with held():
-                    await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+                    await self._signal(run).wait(partial(_differs, run, news), math.inf)
+
+    def _signal(self, run: Run | Range) -> ChangeSignal:
+        return run.changed if isinstance(run, Run) else self._daemon.runs.news
+
+    def _now(self, run: Run | Range) -> Run | Range:
+        """The run, or the range with the runs that repeat others of it."""
+        return run if isinstance(run, Run) or not run.ended else self._range(run.id)
 
     def _named(self, name: str) -> Run | Range:
         """The run or the range of that id; raises ``UnknownRunError``."""

@@ -103,6 +103,8 @@ def test_the_page_is_told_of_when_it_is_usable(tmp_path: Path, start: Start, por
     assert told["environ"]["DAGSTER_IS_DEV_CLI"] == "1"
     assert 'location_name: "risk"' in told["workspace"]
     assert re.search(r'socket: "/.*\.sock"', told["workspace"])
+    said = supervisor.run("status").stdout
+    assert f"dagster: http://127.0.0.1:{port} (webserver running, daemon running)" in said
     document = face(supervisor)
     assert document["usable"]
     assert document["url"] == f"http://127.0.0.1:{port}"
