@@ -217,9 +217,9 @@ class Keeper(object):
         if not server.up or server.hung:
             return
         if server.unanswered > server.patience:
-            server.hung = "it did not answer for %d s" % (server.unanswered * _EVERY)
+            server.hung = "did not answer for %d s" % (server.unanswered * _EVERY)
         elif server.checks_failed >= _MOST_CHECKS_FAILED:
-            server.hung = "its clients were not answered"
+            server.hung = "left its clients without an answer"
         if server.hung:
             _kill(server.pid)
         else:
