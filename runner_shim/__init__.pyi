@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Literal, overload
 
 __version__: str
 __all__: list[str]
@@ -35,7 +35,89 @@ class In:
 
 class Out:
     def __init__(
-        self, type: Any = ..., description: str | None = None, is_dynamic: bool = False
+        self,
+        type: Any = ...,
+        description: str | None = None,
+        is_dynamic: bool = False,
+        is_required: bool = True,
+    ) -> None: ...
+
+class Output:
+    value: Any
+    output_name: str | None
+    metadata: Mapping[str, Any]
+    def __init__(
+        self,
+        value: Any,
+        output_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None: ...
+
+class Failure(Exception):
+    description: str | None
+    metadata: Mapping[str, Any]
+    allow_retries: bool
+    def __init__(
+        self,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        allow_retries: bool = True,
+    ) -> None: ...
+
+class RetryRequested(Exception):
+    max_retries: int
+    seconds_to_wait: float
+    def __init__(self, max_retries: int = 1, seconds_to_wait: float | None = None) -> None: ...
+
+class RetryPolicy:
+    max_retries: int
+    delay: float
+    backoff: Literal["constant", "linear", "exponential"]
+    def __init__(
+        self,
+        max_retries: int = 1,
+        delay: float = 0,
+        backoff: Literal["constant", "linear", "exponential"] = "constant",
+    ) -> None: ...
+    def seconds(self, number: int) -> float: ...
+
+class _Log:
+    def log(self, level: int | str, message: object, *arguments: object) -> None: ...
+    def debug(self, message: object, *arguments: object) -> None: ...
+    def info(self, message: object, *arguments: object) -> None: ...
+    def warning(self, message: object, *arguments: object) -> None: ...
+    def warn(self, message: object, *arguments: object) -> None: ...
+    def error(self, message: object, *arguments: object) -> None: ...
+    def exception(self, message: object, *arguments: object) -> None: ...
+    def critical(self, message: object, *arguments: object) -> None: ...
+
+class _Resources:
+    def __getattr__(self, name: str) -> Any: ...
+
+class Context:
+    """The first parameter of ops, assets and resources; what does not apply is None."""
+
+    run_id: str
+    job_name: str
+    op_name: str
+    step_key: str
+    op_config: Any
+    job_config: Any
+    run_config: dict[str, Any]
+    resource_config: Any
+    resources: _Resources
+    log: _Log
+    tags: dict[str, str]
+    run_tags: dict[str, str]
+    op_tags: dict[str, str]
+    partition_key: str | None
+    asset_key: str | None
+    retry_number: int
+    cursor: str | None
+    @property
+    def has_partition_key(self) -> bool: ...
+    def add_output_metadata(
+        self, metadata: Mapping[str, Any], output_name: str | None = None
     ) -> None: ...
 
 class _Node(_Definition):
@@ -53,6 +135,7 @@ class OpDefinition(_Node):
         required_resource_keys: Iterable[str] | None = None,
         config_schema: _Config | None = None,
         tags: _Tags | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None: ...
 
 class GraphDefinition(_Node):
@@ -76,6 +159,7 @@ class GraphDefinition(_Node):
         config_schema: _Config | None = None,
         partitions_def: _Partitions | None = None,
         run_tags: _Tags | None = None,
+        max_concurrent: int | None = None,
     ) -> JobDefinition: ...
 
 class JobDefinition(_Definition):
@@ -93,6 +177,7 @@ class JobDefinition(_Definition):
         config_schema: _Config | None = None,
         partitions_def: _Partitions | None = None,
         run_tags: _Tags | None = None,
+        max_concurrent: int | None = None,
     ) -> None: ...
 
 class AssetDefinition(_Definition):
@@ -114,6 +199,7 @@ class AssetDefinition(_Definition):
         required_resource_keys: Iterable[str] | None = None,
         config_schema: _Config | None = None,
         io_manager_key: str | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None: ...
     def __call__(self, *positional: Any, **named: Any) -> Any: ...
 
@@ -252,6 +338,7 @@ def op(
     required_resource_keys: Iterable[str] | None = None,
     config_schema: _Config | None = None,
     tags: _Tags | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> Callable[[_F], OpDefinition]: ...
 @overload
 def graph(name: _F) -> GraphDefinition: ...
@@ -274,6 +361,7 @@ def job(
     config_schema: _Config | None = None,
     partitions_def: _Partitions | None = None,
     run_tags: _Tags | None = None,
+    max_concurrent: int | None = None,
 ) -> Callable[[_F], JobDefinition]: ...
 @overload
 def asset(name: _F) -> AssetDefinition: ...
@@ -295,6 +383,7 @@ def asset(
     required_resource_keys: Iterable[str] | None = None,
     config_schema: _Config | None = None,
     io_manager_key: str | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> Callable[[_F], AssetDefinition]: ...
 def schedule(
     cron_schedule: str | Sequence[str],

@@ -11,7 +11,7 @@ from typing import Any
 
 from places import PROGRAMS, ROOT
 
-__all__ = ["execute", "failure", "shown", "told", "validate"]
+__all__ = ["execute", "failure", "printed", "shown", "spans", "told", "validate"]
 
 
 def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, **also: Any) -> Any:
@@ -37,12 +37,14 @@ def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, 
         env=environ,
         check=False,
         cwd="/",
+        start_new_session=True,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert " - dagster - DEBUG - " not in done.stderr  # events are told once, as events
-    answer = json.loads(done.stdout)
-    assert "failure" not in answer, answer["failure"]
-    return answer["runs"]
+    *printed, answer = done.stdout.splitlines()
+    found = json.loads(answer)
+    assert "failure" not in found, found["failure"]
+    return found["runs"], printed
 
 
 def execute(
@@ -56,15 +58,31 @@ def execute(
 
     All in one process, or each ``forked`` from one that has checked it.
     """
-    found: list[dict[str, Any]] = _ask(target, orders, python, forked=forked)
+    found: list[dict[str, Any]] = _ask(target, orders, python, forked=forked)[0]
     return found
+
+
+def spans(
+    target: Path,
+    asked: list[tuple[dict[str, Any], list[Any]]],
+    python: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """For each order and range ``{"partitions": keys}``, or ``{"refused": failure}``."""
+    orders = [{**order, "span": span} for order, span in asked]
+    found: list[dict[str, Any]] = _ask(target, orders, python)
+    return found
+
+
+def printed(target: Path, order: dict[str, Any], python: str | Path | None = None) -> list[str]:
+    """The lines that the steps of one order have written to their standard output, the descriptor."""
+    return list(_ask(target, [order], python)[1])
 
 
 def validate(
     target: Path, orders: list[dict[str, Any]], python: str | Path | None = None
 ) -> list[dict[str, Any] | None]:
     """For each order why it is refused, or None; none is run."""
-    found = _ask(target, orders, python, validate=True)
+    found = _ask(target, orders, python, validate=True)[0]
     assert all(one["events"] == [] for one in found)
     return [one["refused"] for one in found]
 

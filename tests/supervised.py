@@ -242,6 +242,7 @@ async def supervising(
     sources: Sequence[Source] = (),
     face: Face | None = None,
     dagster: bool = False,
+    listen: str | None = None,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
@@ -253,6 +254,7 @@ async def supervising(
         cwd=workspace.parent,
         environ=environ(runtime, **(env or {})),
         once=once,
+        listen=listen,
         sources=sources,
         face=face,
         dagster=dagster,

@@ -41,11 +41,8 @@ FOLDERS = (
 # What is reached over the control socket only, but for the commands that run it.
 BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
 RUN_IT = (
-    "supervisor.cli.run",
-    "supervisor.cli.check",
-    "supervisor.cli.environments",
-    "supervisor.cli.dagster",
-    "supervisor.cli.options",
+    *("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments"),
+    *("supervisor.cli.standalone", "supervisor.cli.dagster", "supervisor.cli.options"),
 )
 
 SHIM_FOLDERS = {

@@ -10,6 +10,7 @@ from runner_shim.definitions.base import (
     caller,
     check_config,
     check_resource_keys,
+    check_retry_policy,
     check_strings,
     function_parameters,
     refuse,
@@ -37,6 +38,7 @@ class AssetDefinition(Definition):
 
     Its key is ``key_prefix`` (a string or list) and its name. It depends on ``deps`` (assets,
     keys, names) and on the assets that its function's parameters are named after.
+    ``io_manager_key`` is the resource that keeps its values; ``retry_policy`` is a RetryPolicy.
     """
 
     KIND = "asset"
@@ -59,6 +61,7 @@ class AssetDefinition(Definition):
         required_resource_keys=None,
         config_schema=None,
         io_manager_key=None,
+        retry_policy=None,
         source=None,
     ):
         Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
@@ -84,6 +87,7 @@ class AssetDefinition(Definition):
         self.config = check_config(self, config_schema)
         self.config_schema = config_schema
         self.io_manager_key = io_manager_key
+        self.retry_policy = check_retry_policy(self, retry_policy)
 
     def sources(self, known):
         """The asset that each parameter is the value of; ``known`` are the names of all assets."""

@@ -18,6 +18,7 @@ __all__ = [
     "caller",
     "check_config",
     "check_resource_keys",
+    "check_retry_policy",
     "check_strings",
     "common",
     "function_parameters",
@@ -154,6 +155,17 @@ def check_strings(definition, what, values):
 def check_resource_keys(definition, keys):
     """Sorted names of the resources that a definition needs."""
     return sorted(set(check_strings(definition, "required_resource_keys", keys or ())))
+
+
+def check_retry_policy(definition, policy):
+    """``policy``, which is a RetryPolicy or None."""
+    if policy is not None and not hasattr(policy, "max_retries"):
+        refuse(
+            definition,
+            "has a retry_policy of type %s" % plain_data.dotted_name(type(policy)),
+            hint="write RetryPolicy(max_retries=2, delay=10)",
+        )
+    return policy
 
 
 def type_name(annotation):

@@ -14,6 +14,7 @@ from runner_shim.definitions.base import (
     caller,
     check_config,
     check_resource_keys,
+    check_retry_policy,
     function_parameters,
     refuse,
     type_name,
@@ -34,12 +35,13 @@ class In:
 
 
 class Out:
-    """An output of an op."""
+    """An output of an op; one that is not required may be left out, and what takes it is skipped."""
 
-    def __init__(self, type=object, description=None, is_dynamic=False):
+    def __init__(self, type=object, description=None, is_dynamic=False, is_required=True):
         self.type = type_name(type)
         self.description = description
         self.is_dynamic = is_dynamic
+        self.is_required = is_required
 
 
 class _Handle:
@@ -201,6 +203,7 @@ class OpDefinition(_Node):
 
     ``ins`` and ``out`` are what the function's signature does not say: dicts of name to In or
     Out. Without ``out`` there is one output named ``result`` of the annotated return type.
+    ``retry_policy`` is a RetryPolicy.
     """
 
     KIND = "op"
@@ -215,6 +218,7 @@ class OpDefinition(_Node):
         required_resource_keys=None,
         config_schema=None,
         tags=None,
+        retry_policy=None,
     ):
         source = plain_data.source_of(compute_fn) or caller()
         name = name or getattr(compute_fn, "__name__", None)
@@ -226,7 +230,9 @@ class OpDefinition(_Node):
         self.config_schema = config_schema
         annotations = annotations_of(compute_fn)
         self._inputs = self._make_inputs(ins or {}, annotations)
+        self.optional_outputs = []
         self._outputs = self._make_outputs(out, annotations)
+        self.retry_policy = check_retry_policy(self, retry_policy)
         self.input_names = [item["name"] for item in self._inputs]
         self.output_names = [item["name"] for item in self._outputs]
 
@@ -268,6 +274,8 @@ class OpDefinition(_Node):
                 item["description"] = plain_data.text(given.description)
             if given.is_dynamic:
                 item["dynamic"] = True
+            if not given.is_required:
+                self.optional_outputs.append(item["name"])
             outputs.append(item)
         return outputs
 
@@ -355,7 +363,8 @@ class JobDefinition(Definition):
 
     ``graph`` is a GraphDefinition; ``ops`` a list of ops without connections; ``partitions_def``
     anything that ``partitions_data`` takes; ``resource_defs`` a dict whose keys are
-    added to the resource keys.
+    added to the resource keys. More than one step at a time, each in a process of its own, run where
+    ``max_concurrent`` is more than 1.
     """
 
     KIND = "job"
@@ -374,9 +383,24 @@ class JobDefinition(Definition):
         config_schema=None,
         partitions_def=None,
         run_tags=None,
+        max_concurrent=None,
+        hooks=None,
         source=None,
     ):
         Definition.__init__(self, name, source or caller(), description, tags, owners, metadata)
+        if hooks:
+            refuse(
+                self,
+                "has hooks, which native jobs do not have",
+                hint="call the function in an op of its own, after the others: notify(after=done)",
+            )
+        if max_concurrent is not None and (
+            isinstance(max_concurrent, bool)
+            or not isinstance(max_concurrent, int)
+            or max_concurrent < 1
+        ):
+            refuse(self, "has the max_concurrent %r" % (plain_data.plain(max_concurrent),))
+        self.max_concurrent = max_concurrent
         nodes = dict(graph.nodes) if graph is not None else {}
         self.plan = Plan()
         self.plan.nodes.extend(graph.plan.nodes if graph is not None else ())

@@ -9,14 +9,17 @@ An *order* is a plain dict::
     {"run_id": str, "job": name or None, "assets": [key, ...] or None, "config": dict or None,
      "op_selection": [name, ...] or None, "partition_key": str or None, "tags": {str: str},
      "instance": the framework's directory or None, "shared_instance": True where others use it, too,
-     "repository": name or None}
+     "repository": name or None, "storage": directory of the location's kept values or None,
+     "directory": the run's own directory or None,
+     "from_failure": {"run": id, "root": id, "directory": str, "succeeded": [step, ...]} of the run that
+     this one goes on with, or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 
     {"type": str, "step": name or None, "time": seconds since 1970, "message": str, "data": dict or None}
 
 with the same types whatever the framework: RUN_START, STEP_START, STEP_OUTPUT, ASSET_MATERIALIZATION,
-STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
+STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, STEP_UP_FOR_RETRY, STEP_RESTARTED, ENGINE_EVENT, RUN_SUCCESS, RUN_FAILURE, RUN_CANCELED, and what a framework has
 beside them; a line that user code logs through its context is of the type LOGS.
 """
 
@@ -53,7 +56,7 @@ def validate(loaded, order):
     The first order of a process that can be run has a run rehearsed: what all runs do first is done
     before they are forked. The failure's kind is ``run_config`` (with ``problems``: path, expectation), ``unknown_job``,
     ``unknown_asset``, ``unknown_op``, ``partition`` (missing, or too many), ``unknown_partition``,
-    ``missing_resource`` or ``not_supported``.
+    ``missing_resource``, ``not_kept`` (a value that is needed), ``nothing_to_retry`` or ``not_supported``.
     """
     prepared = _prepare(loaded, order)
     loaded.rehearse_run()

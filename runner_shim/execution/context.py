@@ -81,13 +81,13 @@ class Context:
     ``run_id``, ``job_name``, ``op_name``, ``step_key`` (the op's name with the graphs it is in),
     ``op_config``, ``job_config``, ``run_config``, ``resource_config``, ``resources``, ``log``,
     ``tags`` and ``run_tags`` (those of the run), ``op_tags``, ``partition_key``, ``asset_key`` (a
-    string with ``/``), ``retry_number``.
+    string with ``/``), ``retry_number``; ``cursor`` is a sensor's alone.
     """
 
     def __init__(self, **fields):
         for name in _FIELDS:
             setattr(self, name, fields.pop(name, None))
-        self.retry_number = 0
+        self.retry_number = self.retry_number or 0
         self.run_tags = self.tags
         self._metadata = {}
 
@@ -111,6 +111,7 @@ class Context:
 
 _FIELDS = (
     "asset_key",
+    "cursor",
     "job_config",
     "job_name",
     "log",
@@ -120,6 +121,7 @@ _FIELDS = (
     "partition_key",
     "resource_config",
     "resources",
+    "retry_number",
     "run_config",
     "run_id",
     "step_key",

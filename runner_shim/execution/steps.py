@@ -11,12 +11,14 @@ from runner_shim.loading.load_failure import near
 
 __all__ = [
     "Step",
+    "by_way_of_kept",
     "defaults",
+    "is_generator",
+    "not_async",
     "of_assets",
     "of_job",
     "only",
     "parameters",
-    "runs_at_once",
     "sources_of",
 ]
 
@@ -28,7 +30,8 @@ class Step:
 
     ``sources`` are Constant, NodeOutput (of a step's key) or Several, by input; ``waits`` the keys of
     the steps that must have succeeded; ``path`` is where its config stands. ``outputs`` are names.
-    ``injected`` are the parameters that get a resource, ``asset`` the definition of an asset or None.
+    ``asset`` is the definition of an asset, or None; ``kept`` the assets whose kept values it takes,
+    by input: those that the run does not make, and those that an io manager keeps.
     """
 
     def __init__(self, key, definition, sources, waits, path, asset=None):
@@ -39,6 +42,8 @@ class Step:
         self.path = path
         self.asset = asset
         self.outputs = ["result"] if asset is not None else definition.output_names
+        self.optional_outputs = [] if asset is not None else definition.optional_outputs
+        self.kept = {}
         self.cut_off = {}  # input -> key of the step that would give it, and is not selected
 
     @property
@@ -47,6 +52,17 @@ class Step:
         if self.asset is not None:
             return list(self.asset.parameters)
         return self.definition.data_inputs
+
+    @property
+    def io_keys(self):
+        """Keys of the resources that keep the asset's value, or those that it takes."""
+        assets = ([self.asset] if self.asset is not None else []) + list(self.kept.values())
+        return [one.io_manager_key for one in assets if one.io_manager_key]
+
+
+def givers(step):
+    """Keys of the steps whose values a step takes."""
+    return {one.node for source in step.sources.values() for one in sources_of(source)}
 
 
 def sources_of(source):
@@ -107,7 +123,7 @@ def _flatten(plan, prefix, path, given, outer_waits, steps):
         op = node.definition
         sources = {name: source for name, source in sources.items() if source is not None}
         step = Step(key, op, sources, waits, where)
-        runs_at_once(op.compute_fn, "op %s" % key, op.source)
+        not_async(op.compute_fn, "op %s" % key, op.source)
         for output in op.dynamic_outputs:
             raise not_supported(
                 "op %s has the dynamic output %s, which runs do not have yet" % (key, output),
@@ -120,20 +136,23 @@ def _flatten(plan, prefix, path, given, outer_waits, steps):
     return {name: resolve(source) for name, source in plan.outputs.items()}
 
 
-def runs_at_once(function, what, place):
-    """Refuse a function whose call only begins it: a generator, a coroutine."""
+def is_generator(function):
+    """True for a function that yields, also behind decorators that say what they wrap."""
+    for _ in range(20):
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False
+
+
+def not_async(function, what, place):
+    """Refuse a function whose call only begins it, and that nothing here would await."""
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     if flags & (_COROUTINE | _ASYNC_GENERATOR):
         raise not_supported(
             "%s is an async function, which runs do not await" % what,
             place,
             "call asyncio.run() in a plain function",
-        )
-    if flags & _GENERATOR:
-        raise not_supported(
-            "%s yields, which runs do not support yet" % what,
-            place,
-            "return the value; a tuple for several outputs",
         )
 
 
@@ -167,7 +186,7 @@ def only(steps, names, what):
 def of_assets(keys, assets):
     """The steps of the assets ``keys``, in topological order. Raises Refusal.
 
-    ``assets`` are all definitions, by name.
+    ``assets`` are all definitions, by name; those that are taken from are no lazy entries.
     """
     steps = {}
     for key in keys:
@@ -176,28 +195,44 @@ def of_assets(keys, assets):
             raise not_supported(
                 "asset %s is external: it has no function that makes it" % key, asset.source
             )
-        if asset.io_manager_key:
-            raise not_supported(
-                "asset %s names the io manager %s: runs do not keep values yet"
-                % (key, asset.io_manager_key),
-                asset.source,
-                "have its function keep the value, and others name it in deps",
-            )
-        runs_at_once(asset.compute_fn, "asset %s" % key, asset.source)
+        not_async(asset.compute_fn, "asset %s" % key, asset.source)
         named = asset.sources(assets)
+        sources, kept = {}, {}
         for parameter, other in named.items():
-            if other not in keys and parameter not in defaults(asset.compute_fn):
-                raise not_supported(
-                    "asset %s takes the value of %s, which this run does not make: values are not "
-                    "kept from run to run yet" % (key, other),
-                    asset.source,
-                    "select %s as well, or name it in deps and read it in the function" % other,
-                )
+            if other in keys and not assets[other].io_manager_key:
+                sources[parameter] = NodeOutput(other, "result")
+            elif parameter not in defaults(asset.compute_fn) or _is_made(assets.get(other)):
+                kept[parameter] = _upstream(asset, other, assets)
         waits = {other for other in list(asset.deps) + list(named.values()) if other in keys}
-        sources = {name: NodeOutput(other, "result") for name, other in named.items()}
-        sources = {name: one for name, one in sources.items() if one.node in keys}
         steps[key] = Step(key, asset, sources, waits, ("ops", key), asset)
+        steps[key].kept = kept
     return _sorted(steps)
+
+
+def by_way_of_kept(todo):
+    """Have assets take the values of others from where these are kept: no second copy is made."""
+    assets = {step.key: step.asset for step in todo}
+    for step in todo:
+        for name, source in list(step.sources.items()):
+            if step.asset is not None:
+                step.kept[name] = assets[source.node]
+                del step.sources[name]
+
+
+def _is_made(asset):
+    return asset is not None and asset.compute_fn is not None
+
+
+def _upstream(asset, name, assets):
+    """The asset ``name``, whose value ``asset`` takes."""
+    other = assets.get(name)
+    if not _is_made(other):
+        raise not_supported(
+            "asset %s takes the value of %s, which nothing here makes" % (asset.name, name),
+            asset.source,
+            "name it in deps, and read it in the function",
+        )
+    return other
 
 
 def _sorted(steps):

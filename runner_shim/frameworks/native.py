@@ -10,6 +10,7 @@ import sys
 
 from runner_shim import plain_data
 from runner_shim.frameworks.adapter import Adapter
+from runner_shim.imported import standard
 from runner_shim.loading.autoload import package_modules
 from runner_shim.loading.load_failure import LoadFailure, from_exception
 
@@ -159,6 +160,13 @@ class Native(Adapter):
             return data, getattr(thing, "source", None)
         return None
 
+    def rehearse_run(self):
+        """Have imported what every run needs."""
+        for name in ("forked", "running"):
+            __import__("runner_shim.execution." + name)
+        for name in ("heapq", "pickle", "select", "warnings"):
+            standard(name)
+
     def prepare(self, roots, order):
         """What can run an order: jobs and assets of one container."""
         from runner_shim.execution import native
@@ -200,7 +208,11 @@ def _wanted(roots, order):
         keys = _keys(order)
         assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
         if keys and all(key in assets for key in keys):
-            assets.update((key, _made(assets[key], everything)) for key in keys)
+            for key in keys:
+                assets[key] = _made(assets[key], everything)
+                for other in assets[key].sources(assets).values():
+                    if other in assets:
+                        assets[other] = _made(assets[other], everything)
             yield container, None, assets
 
 

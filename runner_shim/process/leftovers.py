@@ -81,10 +81,12 @@ def of_a_load(private, children=frozenset()):
     ``descriptors_and_threads`` gave them before the load, ``children`` the shim's own processes. Files
     that are open are shared with a run, and do no harm: logs, for the most part.
     """
+    from runner_shim.threads import native_threads, python_threads
+
     own, own_threads = private
     found = {
-        "threads": _threads(),
-        "native threads": _native_threads(own_threads),
+        "threads": python_threads(),
+        "native threads": native_threads(own_threads),
         "processes": _processes(children),
         "descriptors": [
             target
@@ -127,6 +129,8 @@ def find(before=None, native=0):
     that can map any, ``native``, how many modules of others' native code there are, is the same, and
     so is the size of the shared memory in use. ``"looked"`` says whether it was.
     """
+    from runner_shim.threads import native_threads, python_threads
+
     status = _status()
     mapped = native, status.get("RssShmem")
     known = (
@@ -137,8 +141,8 @@ def find(before=None, native=0):
     return {
         "mapped": mapped,
         "looked": not known,
-        "threads": _threads(),
-        "native threads": _native_threads(),
+        "threads": python_threads(),
+        "native threads": native_threads(),
         "processes": _processes(),
         "descriptors": list(_descriptors().values()),
         "memory": before["memory"] if known else _shared_maps(),
@@ -147,38 +151,6 @@ def find(before=None, native=0):
         "native handlers": _native_handlers(status),
         "tracing": _tracing(),
     }
-
-
-def _threads():
-    """Names of the other Python threads."""
-    import _thread
-
-    others = [one for one in sys._current_frames() if one != _thread.get_ident()]
-    if not others:
-        return []
-    import threading
-
-    names = {one.ident: one.name for one in threading.enumerate()}
-    return sorted(names.get(one, "unnamed") for one in others)
-
-
-def _native_threads(known=()):
-    """Names of the other threads that are not ``known``, less those of linear algebra libraries: they see to forks."""
-    names = []
-    for task in os.listdir("/proc/self/task"):
-        if int(task) != os.getpid() and int(task) not in known:
-            try:
-                with open("/proc/self/task/%s/comm" % task) as file:
-                    names.append(file.read().strip())
-            except OSError:  # it has just ended
-                continue
-    if not names:
-        return []
-    with open("/proc/self/comm") as file:
-        own = file.read().strip()  # the name of a thread that was not given one
-    with open("/proc/self/maps", "rb") as file:
-        algebra = any(b"blas" in line or b"mkl" in line or b"iomp" in line for line in file)
-    return sorted(name for name in names if name != own or not algebra)
 
 
 def _processes(known=frozenset()):

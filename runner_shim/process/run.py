@@ -12,6 +12,7 @@ from fcntl import LOCK_EX, LOCK_UN, lockf
 from os import close, dup2, write
 
 from runner_shim import execution, records, wire
+from runner_shim.execution import interrupts
 from runner_shim.preloading import renewing
 from runner_shim.process import ending, stepping
 
@@ -52,7 +53,7 @@ class Events(object):
         if not payload or len(payload) > records.LONGEST:
             payload = wire.pack(dict(value, data=None))
         record = records.framed(payload)
-        with self._turn:
+        with self._turn, interrupts.held_back():
             # A process that is killed gives it back.
             if self._others is not None:
                 lockf(self._others, LOCK_EX)
@@ -80,7 +81,7 @@ def become(ends, request, load, module=lambda name: None, handed=None):
     try:
         _renew(request["order"], request["tokens"]["run"], module)
         if handed is None:
-            outcome = _outcome(events, request["order"], load)
+            outcome = _outcome(events, request["order"], request["directory"], load)
         else:
             events.share(request["directory"])
             outcome = stepping.proceed(request["order"], events, handed)
@@ -102,12 +103,13 @@ def _renew(order, token, module):
     renewing.renew(module)
 
 
-def _outcome(events, order, load):
+def _outcome(events, order, directory, load):
     from runner_shim.loading.load_failure import LoadFailure, from_exception
 
     try:
         loaded = load()
-        return execution.execute(loaded, dict(order, run_id=order["run"]), events)
+        order = dict(order, run_id=order["run"], directory=directory)
+        return execution.execute(loaded, order, events)
     except LoadFailure as failure:
         return {"state": "failure", "failure": failure.as_data()}
     except BaseException as error:  # an interrupt, and sys.exit() in user code

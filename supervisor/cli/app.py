@@ -26,7 +26,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("env", "keys", "schema", "completion"),
+    "Set up": ("env", "schema", "completion"),
+    "Allow": ("tokens", "keys", "audit"),
 }
 
 # Command -> module of this package; the object there is named like the command, with an underscore.
@@ -54,7 +55,9 @@ HOMES: Mapping[str, str] = {
     "launch": "launch",
     "runs": "runs",
     "env": "environments",
+    "tokens": "tokens",
     "keys": "keys",
+    "audit": "audit",
     "schema": "setup",
     "completion": "setup",
 }

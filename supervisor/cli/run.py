@@ -313,7 +313,8 @@ def watch(session: Session) -> int:
     async def look() -> None:
         jobs = job_control(display.close, display.fresh)
         with jobs if display.live else contextlib.nullcontext():
-            async with AsyncClient(found=session.found(), timeout=pace.timeout) as client:
+            found, token = session.found(), session.token
+            async with AsyncClient(found=found, timeout=pace.timeout, token=token) as client:
                 await _Follower(display, session.terminal.colour, pace).follow(client)
 
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor import nearest
 from supervisor.errors import (
+    NotServedError,
     RequestError,
     UnfitOrderError,
     UnknownDefinitionError,
@@ -49,6 +50,7 @@ _REFUSALS: Mapping[str, type[RequestError]] = {
     "unknown_op": UnfitOrderError,
     "partition": UnfitOrderError,
     "not_supported": UnfitOrderError,
+    "not_kept": UnfitOrderError,
     "unknown_partition": UnknownPartitionError,
 }
 
@@ -71,20 +73,22 @@ class Ordered:
 class Orders:
     """Makes orders for the locations of ``fleet``.
 
-    ``instance_of`` is where a location's own instance lies, ``settings_of`` what the workspace says of
-    its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
+    ``instance_of`` is where a location's own instance lies, ``values_of`` where values of its assets are
+    kept, ``settings_of`` what the workspace says of its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
     """
 
     def __init__(
         self,
         fleet: Fleet,
         instance_of: Callable[[str], Path],
+        values_of: Callable[[str], Path],
         settings_of: Callable[[str], RunSettings],
         limits: RunLimits,
         environ: Mapping[str, str],
     ) -> None:
         self._fleet = fleet
         self._instance_of = instance_of
+        self._values_of = values_of
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
@@ -92,7 +96,7 @@ class Orders:
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
 
-        Raises ``UnknownLocationError``, and ``RequestError`` with what it is instead.
+        Raises ``UnknownLocationError``, and ``NotServedError`` with what it is instead.
         """
         location = self._fleet.location(name)
         if _serves(location):
@@ -107,7 +111,7 @@ class Orders:
             return
         why = location.failure.message if location.failure else location.reason
         served = location.snapshot
-        raise RequestError(
+        raise NotServedError(
             f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
             hint=f"generation {served.generation} was the last that loaded" if served else None,
         )
@@ -126,8 +130,10 @@ class Orders:
         order = order_of(wanted, params)
         name = order["location"] = location.spec.name
         assert location.snapshot is not None  # else nothing was found in it
+        order["from_failure"] = params.get("from_failure")
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
+        order["storage"] = str(self._values_of(name))
         order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
         refused = self._limits.refusal(name, location.spec.limits, order["limits"])
         if refused:

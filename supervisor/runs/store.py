@@ -134,13 +134,17 @@ class Runs:
 
     # What clients ask.
 
-    def get(self, name: str) -> Run:
-        """The run of that id, or of the one id that begins so; raises ``UnknownRunError``."""
-        run = self._runs.get(name)
+    def get(self, name: str, sees: Callable[[str], bool] = lambda location: True) -> Run:
+        """The run of that id, or of the one id that begins so; raises ``UnknownRunError``.
+
+        There are those of locations that ``sees``.
+        """
+        runs = {key: one for key, one in self._runs.items() if sees(one.location)}
+        run = runs.get(name)
         if run is not None:
             return run
-        alike = [one for key, one in self._runs.items() if name and key.startswith(name)]
-        alike = alike or [one for key, one in self._runs.items() if name and key.endswith(name)]
+        alike = [one for key, one in runs.items() if name and key.startswith(name)]
+        alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
         if len(alike) == 1:
             return alike[0]
         if alike:
@@ -331,7 +335,7 @@ class Runs:
         run.finished(final)
         run.monitor = 0
         self._unwatch(run)
-        self._limits.remove(run.id)
+        self._limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
         self._tell(run)

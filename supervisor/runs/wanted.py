@@ -133,7 +133,7 @@ def _bad_asset(
         return UnfitOrderError(
             f"asset {error.unknown!r} is made elsewhere: it is a source or external, and no run of "
             "this location makes it",
-            hint=f"select what depends on it: --assets '1+{error.unknown}' is without it",
+            hint="select the assets that depend on it by their own names",
         )
     names = sorted(nodes)
     hint = nearest.hint(error.unknown, names) if names else "it has no assets"

@@ -13,11 +13,13 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from supervisor import __version__
-from supervisor.curve_keys import KeyDirectory
+from supervisor.access.access import Access
+from supervisor.conditions import Tell
 from supervisor.dagster.face import Face, Place
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
@@ -54,8 +56,10 @@ from supervisor.runs.placing import Placer
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
-from supervisor.server.rpc import Control, RemoteControl
+from supervisor.server.remote_control import RemoteControl
+from supervisor.server.rpc import Control
 from supervisor.server.sd_notify import Notifier
 from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
@@ -79,7 +83,8 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
+    starts locations only when that is ordered.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
     nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
     where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
@@ -93,6 +98,7 @@ class Daemon:
         cwd: Path,
         environ: Mapping[str, str],
         once: bool = False,
+        idle: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
         dagster: bool = False,
@@ -104,7 +110,7 @@ class Daemon:
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
-        self.fleet = Fleet([self._workspace, *sources], self)
+        self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
         self._stop = asyncio.Event()
@@ -127,6 +133,7 @@ class Daemon:
         self.orders = Orders(
             self.fleet,
             self.state.instance_path,
+            self.state.values_path,
             self.run_settings,
             self.run_limits,
             self._environ,
@@ -272,8 +279,10 @@ class Daemon:
         )
         routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
+        access = Access(self.state.path, FleetPlaces(self.fleet, self.runs), self._telling)
+        closing.push_async_callback(access.close)
         with starting():
-            control = Control(context, self.runtime_directory.control_address, methods)
+            control = Control(context, self.runtime_directory.control_address, methods, access)
         closing.push_async_callback(control.close)
         controls: list[Control | RemoteControl] = [control]
         kept = Kept(
@@ -285,7 +294,7 @@ class Daemon:
         )
         closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
-            remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
+            remote = RemoteControl(self._listen, methods, access)
             closing.push_async_callback(remote.close)
             controls.append(remote)
         closing.callback(self._cgroups.close)
@@ -430,8 +439,11 @@ class Daemon:
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way
 
+    def _telling(self, key: str) -> Tell:
+        return partial(self._hear, key)
+
     def _hear(self, key: str, text: str | None) -> None:
-        """A condition of the store, from its thread."""
+        """A condition, from a thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
                 self._loop.call_soon_threadsafe(self.fleet.conditions.tell(key), text)

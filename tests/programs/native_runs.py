@@ -11,7 +11,6 @@ from runner_shim import (
     In,
     JobDefinition,
     Out,
-    ResourceDefinition,
     TimeWindowPartitionsDefinition,
     asset,
     graph,
@@ -227,16 +226,6 @@ def greeting(context):
     return context.resource_config["word"]
 
 
-@op(required_resource_keys={"cursor"})
-def read_cursor():
-    pass
-
-
-@job
-def needs_teardown():
-    read_cursor()
-
-
 @op(required_resource_keys={"nowhere"})
 def read_nothing():
     pass
@@ -245,16 +234,6 @@ def read_nothing():
 @job
 def needs_nothing():
     read_nothing()
-
-
-@op
-def yields():
-    yield 1
-
-
-@job
-def job_that_yields():
-    yields()
 
 
 @op(out=Out(is_dynamic=True))
@@ -280,10 +259,6 @@ def needs_input(rows):
 
 
 without_input = JobDefinition("without_input", ops=[needs_input, load])
-
-
-def cursor_of(context):
-    yield 1
 
 
 @asset
@@ -344,9 +319,7 @@ defs = Definitions(
         daily,
         tenants,
         with_resources,
-        needs_teardown,
         needs_nothing,
-        job_that_yields,
         dynamic,
         waits,
         without_input,
@@ -355,6 +328,5 @@ defs = Definitions(
     resources={
         "db": "postgresql://risk",
         "greeting": greeting,
-        "cursor": ResourceDefinition("cursor", cursor_of),
     },
 )

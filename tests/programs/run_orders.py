@@ -2,7 +2,8 @@
 
 JSON is ``{"target": target, "orders": [order, …], "validate": bool, "forked": bool}``; printed is a list
 of ``{"events", "outcome"}`` or ``{"refused": failure, "events"}`` for each order, in this process, or as a
-shim does it: checked here and run in a fork. When user code logs ``asleep``, this process is sent SIGINT. Needs Python 3.6 and nothing else.
+shim does it: checked here and run in a fork. When user code logs ``asleep``, this process's group is sent
+SIGINT, as by a monitor. Needs Python 3.6 and nothing else.
 """
 
 import json
@@ -29,9 +30,11 @@ def run(loaded, order):
     def emit(event):
         events.append(event)
         if event["type"] == "LOGS" and event["message"] == "asleep":
-            subprocess.Popen(["kill", "-INT", str(os.getpid())])
+            subprocess.Popen(["kill", "-INT", "--", f"-{os.getpgrp()}"])
 
     try:
+        if order.get("span"):
+            return {"partitions": execution.partition_range(loaded, order, *order["span"])}
         if request.get("validate"):
             return {"refused": execution.validate(loaded, order), "events": events}
         return {"outcome": execution.execute(loaded, order, emit), "events": events}

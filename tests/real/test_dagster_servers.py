@@ -143,8 +143,9 @@ async def test_runs_and_pages_outlive_what_is_killed(
 
             run = await launched(host, socket, "waiting_in_steps")
             os.kill(running.pid("team"), signal.SIGKILL)
+            await running.until(lambda: running["team"].generation == 2, "the second generation")
+            await running.ready()
             await host.until_answered("ping", socket)
-            assert (await serving(running))["generation"] == 2
             assert await host.ask("status", run) == "STARTED"
 
             # An edit: the server of before ends, the run goes on and can be cancelled.

@@ -1,7 +1,8 @@
 """Dagster's instance of a run: opened in any release, and told of an end that the run could not tell.
 
-Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking up of what has another name
-in another release, and the words to the instance about runs that were killed. No version is compared.
+Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking
+up of what has another name in another release, and the words to the instance about runs that were
+killed. No version is compared.
 """
 
 import importlib
@@ -142,6 +143,7 @@ def report(order, state, reason):
     if not home or not os.path.isdir(home):
         return  # what was ephemeral has ended with the run
     os.environ["DAGSTER_HOME"] = home
+    dagster()  # before anything is written there: it may not be installed any more
     with opened(order) as instance:
         run = instance.get_run_by_id(order["run_id"])
         if run is None or getattr(run.status, "value", run.status) not in _UNDER_WAY:

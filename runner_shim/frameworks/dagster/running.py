@@ -16,7 +16,13 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, instances, run_events, run_partitions
+from runner_shim.frameworks.dagster import (
+    console,
+    instances,
+    retrying,
+    run_events,
+    run_partitions,
+)
 from runner_shim.frameworks.dagster.assets import assets_by_key
 from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
@@ -174,12 +180,30 @@ class _Run:
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
         function = first("execution.api.create_execution_plan")
+        named = dict(self._common(), tags=self._all_tags())
         try:
-            return _called(function, self._job, tags=self._all_tags(), **self._common())
+            plan = _called(function, self._job, **named)
         except Exception as error:
             if not is_a(error, "DagsterInvalidConfigError"):
                 raise
             raise _misfit(self._what, error)
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return plan
+        with self._instance() as instance:
+            keys, known = retrying.rest(instance, plan, earlier)
+        if not keys:
+            raise Refusal("nothing_to_retry", "run %s has no step left to run" % earlier["run"])
+        return _called(
+            function, self._job, step_keys_to_execute=list(keys), known_state=known, **named
+        )
+
+    def _ancestors(self):
+        """What Dagster is told of the run that this one goes on with."""
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return {}
+        return {"parent_run_id": earlier["run"], "root_run_id": earlier["root"]}
 
     def _common(self):
         return {"run_config": self._config, "mode": self._mode}
@@ -215,7 +239,7 @@ class _Run:
                 run_id=run_id,
                 run_config=self._config,
                 tags=self._all_tags(),
-                **self._selection,
+                **dict(self._selection, **self._ancestors()),
             )
             self._plan = None
             getattr(emit, "recorded", _nobody)("dagster")

@@ -245,6 +245,8 @@ def test_assets_of_a_partition():
 
 # --- what is refused ------------------------------------------------------------------------------
 
+FACTOR = {"ops": {"core/report": {"config": {"factor": 1}}}}
+
 
 @pytest.mark.parametrize(
     ("order", "kind", "words"),
@@ -266,13 +268,11 @@ def test_assets_of_a_partition():
             "did you mean 2024-",
         ),
         ({"assets": ["color", "raw"]}, "partition", "such as --partition blue"),
-        ({"assets": ["core/report"]}, "not_supported", "select raw as well"),
-        ({"assets": ["kept"]}, "not_supported", "io manager lake"),
+        ({"assets": ["core/report"], "config": FACTOR}, "not_kept", "with it: +core/report"),
+        ({"assets": ["kept"]}, "missing_resource", "kept needs the resource lake"),
         ({"assets": ["events"]}, "not_supported", "external"),
         ({"assets": ["about", "round"]}, "invalid_definition", "depend on each other"),
-        ({"job": "needs_teardown"}, "not_supported", "resource cursor yields"),
         ({"job": "needs_nothing"}, "missing_resource", "needs the resource nowhere"),
-        ({"job": "job_that_yields"}, "not_supported", "op yields yields"),
         ({"job": "dynamic"}, "not_supported", "dynamic output result"),
         ({"job": "waits"}, "not_supported", "async"),
     ],
@@ -290,12 +290,15 @@ def test_a_config_that_does_not_fit_is_refused_with_path_and_expectation():
             "publsh": {},
             "publish": {"config": {"x": 1}, "inputs": {"rows": 1}},
         },
-        "execution": {},
+        "execution": {"max_concurrent": 0, "threads": 4},
+        "runs": {},
     }
     found = refused({"job": "nightly", "config": config})
     assert found["kind"] == "run_config"
     assert {one["path"]: one["expected"] for one in found["problems"]} == {
-        "execution": "one of config, ops, resources",
+        "execution.threads": "one of max_concurrent",
+        "execution.max_concurrent": "an integer of at least 1",
+        "runs": "one of config, execution, ops, resources",
         "ops.publsh": "one of inner, load, publish",
         "ops.load.config.n": "an integer",
         "ops.load.config.names.1": "a string",
