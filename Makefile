@@ -43,10 +43,11 @@ soak: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
-# The pictures of docs/web.md; needs the system's chromium.
+# The pictures of docs/web.md and docs/dagster.md; needs the system's chromium.
 screenshots: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[web-dev]'
 	$(BIN)/python docs/take_screenshots.py
+	$(BIN)/python docs/take_dagster_screenshots.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache examples/.supervise

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     against_dagster,
     chart,
+    dagster_page,
     launch,
     left_out,
     limit,
@@ -36,6 +37,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "native": native_runs.measure,
     "launch": launch.measure,
     "dagster": against_dagster.measure,
+    "dagster-page": dagster_page.measure,
     "chart": chart.measure,
 }
 _DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -1,8 +1,9 @@
 """CURVE keys: the supervisor's own, those of clients that may connect, and the check of both.
 
 Owns ``keys/`` in the workspace's state directory (0700): ``server.key`` (0600, made with the first
-use) and ``clients/NAME.pub``, one public key a file, which ``supervise keys`` adds. A client's own
-file holds its pair and the supervisor's public key, is 0600, and is given to the client that may connect.
+use) and ``clients/NAME.pub``, which ``supervise keys`` adds: a public key, and on a second line its grant.
+A client's own file holds its pair and the supervisor's public key, is 0600, and is given to the client
+that may connect.
 Keys are 40 characters of Z85, as ZeroMQ has them. Opens no socket; a secret is never in a message.
 """
 
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.methods import Role
 from supervisor.specs import SourcePosition
 
 if TYPE_CHECKING:
     import zmq.asyncio
 
-__all__ = ["ClientKeys", "Gate", "KeyDirectory", "check_address"]
+__all__ = ["ClientKeys", "Gate", "KeyDirectory", "KeyGrant", "check_address"]
 
 _KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -47,7 +49,7 @@ class ClientKeys:
         keys = [data.get(name) for name in ("server", "public", "secret")]
         if not all(isinstance(one, str) and _KEY.fullmatch(one) for one in keys):
             raise _problem(
-                Path(path), "the file holds no keys of a client", "`supervise keys NAME`"
+                Path(path), "the file holds no keys of a client", "`supervise keys add NAME`"
             )
         return cls(*keys)  # type: ignore[arg-type]  # each was just found to be a text
 
@@ -58,12 +60,28 @@ class ClientKeys:
         socket.curve_secretkey = self.secret.encode()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What the client ``name`` may do: ``role`` for the locations that fit one of ``locations``.
+
+    Without a role it may connect, and do what the tokens allow that it sends. ``dated`` is True for
+    keys that were made before keys had roles: they may do everything, as when they were given.
+    """
+
+    name: str
+    role: Role | None
+    locations: tuple[str, ...]
+    dated: bool = False
+
+
 class KeyDirectory:
     """``keys/`` below the state directory ``path``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path / "keys"
         self._clients = self._path / "clients"
+        self._seen: set[tuple[str, int, int, int]] | None = None
+        self._by_key: dict[str, KeyGrant] = {}
 
     def server(self) -> tuple[str, str]:
         """The supervisor's public and secret key, made when there are none."""
@@ -80,7 +98,9 @@ class KeyDirectory:
             raise _problem(file, "the file holds no keys", "remove it: new ones are made")
         return keys  # type: ignore[return-value]  # each was just found to be a text
 
-    def add_client(self, name: str, file: Path) -> None:
+    def add_client(
+        self, name: str, file: Path, role: Role | None, locations: tuple[str, ...] = ("*",)
+    ) -> None:
         """Let a new client ``name`` connect; its keys are written to ``file``, which must not exist."""
         if not _NAME.fullmatch(name):
             raise _problem(
@@ -89,18 +109,61 @@ class KeyDirectory:
         server, _ = self.server()
         entry = self._clients / f"{name}.pub"
         if entry.exists():
-            raise _problem(entry, f"{name} has keys already", "remove this file to revoke them")
+            raise _problem(
+                entry, f"{name} has keys already", f"`supervise keys revoke {name}` first"
+            )
         public, secret = (one.decode() for one in zmq.curve_keypair())
         try:
             _write_private(file, {"server": server, "public": public, "secret": secret})
+            grant = {"role": "none" if role is None else role.value, "locations": list(locations)}
+            _write(entry, f"{public}\n{json.dumps(grant)}\n")
         except OSError as error:
             text = (error.strerror or str(error)).lower()
             raise _problem(file, f"the keys cannot be written: {text}", "") from None
-        entry.write_text(public + "\n")
 
-    def is_client(self, public: str) -> bool:
-        """True for a key that may connect now; files are read each time, so one can be revoked."""
-        return any(_holds(entry, public) for entry in self._clients.glob("*.pub"))
+    def revoke(self, name: str) -> None:
+        """Let the client ``name`` connect no more. Raises ``ConfigurationError`` when there is none."""
+        entry = self._clients / f"{name}.pub"
+        try:
+            if not _NAME.fullmatch(name):
+                raise FileNotFoundError
+            entry.unlink()
+        except FileNotFoundError:
+            known = ", ".join(one.name for one in self.all()) or "none"
+            raise _problem(
+                self._clients, f"no client is named {name!r}", f"there are: {known}"
+            ) from None
+        except OSError as error:
+            text = (error.strerror or str(error)).lower()
+            raise _problem(entry, f"it cannot be removed: {text}", "") from None
+
+    def all(self) -> list[KeyGrant]:
+        """What each client may do, by name; an entry that cannot be read is none."""
+        self._look()
+        return sorted(self._by_key.values(), key=lambda one: one.name)
+
+    def client(self, public: str) -> KeyGrant | None:
+        """What the client with that public key may do now, None for one that may not connect.
+
+        A file that was added, changed or removed counts from then on.
+        """
+        self._look()
+        return self._by_key.get(public)
+
+    def _look(self) -> None:
+        """Read the entries again when one of them has changed."""
+        seen: set[tuple[str, int, int, int]] = set()
+        entries: list[os.DirEntry[str]] = []
+        with contextlib.suppress(OSError), os.scandir(self._clients) as listing:
+            entries = [one for one in listing if one.name.endswith(".pub")]
+        for one in entries:
+            with contextlib.suppress(OSError):
+                status = one.stat()
+                seen.add((one.path, status.st_mtime_ns, status.st_size, status.st_ino))
+        if seen != self._seen:
+            granted = (_granted(Path(path)) for path, *_ in sorted(seen))
+            self._by_key = dict(one for one in granted if one is not None)
+            self._seen = seen
 
     def _make_directories(self) -> None:
         for directory in (self._path, self._clients):
@@ -131,7 +194,8 @@ class Gate:
         """Whether the client with the public ``key`` may connect: what the authenticator asks."""
         import asyncio  # clients, which read their keys here, have no need of it
 
-        return await asyncio.to_thread(self._keys.is_client, key.decode("ascii", "replace"))
+        public = key.decode("ascii", "replace")
+        return await asyncio.to_thread(self._keys.client, public) is not None
 
     def apply(self, socket: zmq.Socket[Any]) -> None:
         """Have ``socket``, which is not bound yet, take encrypted connections only."""
@@ -159,20 +223,38 @@ def check_address(address: str) -> tuple[str, int]:
     return found[1], 0 if found[2] == "*" else int(found[2])
 
 
-def _holds(entry: Path, public: str) -> bool:
+def _granted(entry: Path) -> tuple[str, KeyGrant] | None:
+    """The key in ``entry`` and its grant; None when it is gone meanwhile, or is no entry."""
     try:
-        return entry.stat().st_size <= _LONGEST_FILE and entry.read_text().strip() == public
-    except (OSError, ValueError):  # gone meanwhile, or no text
-        return False
+        if entry.stat().st_size > _LONGEST_FILE:
+            return None
+        key, *more = entry.read_text("ascii").split("\n", 1)
+        name, key, text = entry.name.removesuffix(".pub"), key.strip(), "".join(more).strip()
+        if not _KEY.fullmatch(key):
+            return None
+        if not text:
+            return key, KeyGrant(name, Role.ADMIN, ("*",), dated=True)
+        grant = json.loads(text)
+        role = None if grant["role"] == "none" else Role(grant["role"])
+        locations = tuple(grant["locations"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not locations or not all(isinstance(one, str) for one in locations):
+        return None
+    return key, KeyGrant(name, role, locations)
 
 
 def _write_private(path: Path, data: dict[str, str]) -> None:
+    _write(path, json.dumps(data, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     """A new file, 0600 from its first moment and whole or not there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123  # a descriptor
-            file.write(json.dumps(data, indent=1) + "\n")
+            file.write(text)
         os.link(temporary, path)  # fails when it is there, as rename does not
     finally:
         temporary.unlink()

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
 from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
+from supervisor.face_documents import FaceStatus
 from supervisor.states import STATES
 
-# Documents; what is only a part that several begin with is not one.
 __all__ = [
     "Cause",
     "Change",
@@ -63,7 +63,6 @@ __all__ = [
     "VerificationState",
     "Waited",
 ]
-
 
 _TEXT = {"type": "string"}
 
@@ -136,6 +135,7 @@ class SupervisorStatus(Usage):
     configuration_problems: Annotated[
         list[ProblemRow], "of an edited workspace; what was read before stays in force"
     ]
+    face: Annotated[FaceStatus | None, "a framework's own programs; null: they are not served"]
 
 
 class Framework(TypedDict):

@@ -9,9 +9,12 @@ SupervisorError
 ├── UnknownLocationError    no location of that name (exit status 4)
 ├── UnknownDefinitionError  no definition of that name in the location (exit status 4)
 ├── UnknownRunError         no run of that id (exit status 4)
+├── UnauthenticatedError    the token or key is not known, not valid any more, or missing (exit status 1)
 ├── RequestError            the supervisor understood the request and refused it (exit status 1)
+│   ├── ForbiddenError      the role of the one who asks does not allow it (exit status 1)
 │   ├── UnfitOrderError     what is to be run does not fit what is loaded (exit status 2)
-│   └── UnknownPartitionError  what is to be run has no such partition (exit status 4)
+│   ├── UnknownPartitionError  what is to be run has no such partition (exit status 4)
+│   └── NotServedError      the location has no process to run anything (exit status 4)
 ├── RequestTimeoutError     the deadline passed before what was waited for came (exit status 1)
 └── ProtocolError           the other side sent what the protocol does not allow (exit status 1)
     └── InvalidParameterError  the caller asks with what no request may hold (exit status 2)
@@ -32,13 +35,16 @@ __all__ = [
     "AlreadyRunningError",
     "ConfigurationError",
     "ConfigurationProblem",
+    "ForbiddenError",
     "InvalidParameterError",
     "NotRunningError",
+    "NotServedError",
     "ProtocolError",
     "RequestError",
     "RequestTimeoutError",
     "StartError",
     "SupervisorError",
+    "UnauthenticatedError",
     "UnfitOrderError",
     "UnknownDefinitionError",
     "UnknownLocationError",
@@ -212,9 +218,22 @@ class RequestError(_SentenceError):
     code = "refused"
 
 
+class ForbiddenError(RequestError):
+    code = "forbidden"
+
+
+class UnauthenticatedError(_SentenceError):
+    code = "unauthenticated"
+
+
 class UnfitOrderError(RequestError):
     exit_status = 2
     code = "unfit_order"
+
+
+class NotServedError(RequestError):
+    exit_status = 4
+    code = "not_served"
 
 
 class UnknownPartitionError(RequestError):

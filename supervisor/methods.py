@@ -1,7 +1,7 @@
 """The methods of the control protocol, each declared once.
 
 Owns, for each method: its parameters and their bounds, the document that it answers, the role that it
-needs, whether it is an order, and whether its answer is a stream. The clients, the supervisor's
+needs and what it concerns, whether it is an order, and whether its answer is a stream. The clients, the supervisor's
 dispatch, the HTTP routes, the OpenAPI document and the tables of docs/protocol.md are made from this. What a
 method does is ``supervisor.server.handlers``; what the documents hold is ``supervisor.documents``.
 Pure: no socket, no clock.
@@ -18,7 +18,7 @@ from supervisor import parameters
 from supervisor.errors import InvalidParameterError
 from supervisor.states import RUN_STATES
 
-__all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Role"]
+__all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Role", "Scope"]
 
 LONGEST_HOLD = 30.0
 """Seconds that one answer is held back at most; longer waits are made of several requests, so that a
@@ -41,6 +41,21 @@ class Role(StrEnum):
         """True when this role may do what ``other`` may."""
         roles = list(Role)
         return roles.index(self) >= roles.index(other)
+
+
+class Scope(StrEnum):
+    """What a method concerns, and so which locations a client must be allowed."""
+
+    LOCATION = "location"
+    """That of the parameter ``location``; where that may be absent, all that the client may see."""
+    LOCATIONS = "locations"
+    """Those of the parameter ``locations``; where it is empty, all that the client may see."""
+    RUN = "run"
+    """That of the run or range which the parameter ``run`` or ``parent`` names."""
+    SUPERVISOR = "supervisor"
+    """The whole supervisor: the client must be allowed all locations."""
+    CLIENT = "client"
+    """The client itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,8 @@ class Method:
 
     A streaming one answers with any number of such documents. ``frames`` names what follows the
     answer as raw bytes. ``hold`` is how many seconds the supervisor may keep the answer back for a
-    reason of its own; ``waits`` says that it does so for the parameter ``timeout``.
+    reason of its own; ``waits`` says that it does so for the parameter ``timeout``. ``scope`` is stated
+    where no parameter says what it concerns.
     """
 
     name: str
@@ -79,15 +95,18 @@ class Method:
     frames: tuple[str, ...] = ()
     hold: float = 0.0
     waits: bool = False
+    scope: Scope | None = None
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What it concerns: each is enforced. Empty where no rule is stated, which a test refuses."""
+        found = {_BY_PARAMETER.get(one.name) for one in self.parameters} | {self.scope}
+        return frozenset(one for one in found if one is not None)
 
     @property
     def over_http(self) -> bool:
-        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document.
-
-        What runs a team's code or ends the supervisor is not served: a page knows no roles.
-        """
-        one_document = not self.streaming and not self.frames
-        return one_document and self.role not in (Role.LAUNCHER, Role.ADMIN)
+        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document."""
+        return not self.streaming and not self.frames
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -121,6 +140,13 @@ class Method:
                 values[one.name] = one.check(one.name, value)
         return values
 
+
+_BY_PARAMETER = {
+    "location": Scope.LOCATION,
+    "locations": Scope.LOCATIONS,
+    "run": Scope.RUN,
+    "parent": Scope.RUN,
+}
 
 _SENDABLE: Mapping[str, Any] = {
     "type": "string",
@@ -347,7 +373,8 @@ _ALL = (
                 "limits of the run alone: memory (bytes), cpu, processes, open_files",
                 {"type": "number"},
             ),
-            _seconds("timeout", "end it after this time"),
+            _seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
+            _whole("retries", "how often again when it fails; without it, the same", 0, 1000),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),
         ),
@@ -410,10 +437,15 @@ _ALL = (
     ),
     Method(
         "retry_run",
-        "Run the same again, with the code that is served now.",
+        "Run the same again, with the code that is served now; of a range, all of its partitions.",
         Role.LAUNCHER,
         "Launched",
-        (_RUN,),
+        (
+            _RUN,
+            _flag(
+                "from_failure", "only the steps that have not succeeded; of a range, only such runs"
+            ),
+        ),
         is_order=True,
         hold=LONGEST_HOLD,
     ),
@@ -427,6 +459,14 @@ _ALL = (
             _flag("leave_runs", "leave runs to the next supervisor"),
         ),
         is_order=True,
+        scope=Scope.SUPERVISOR,
+    ),
+    Method(
+        "whoami",
+        "Who the client is to the supervisor.",
+        Role.VIEWER,
+        "Asker",
+        scope=Scope.CLIENT,
     ),
 )
 

@@ -115,6 +115,10 @@ class Foreground:
                 return self.seen[-1]
         raise AssertionError("\n".join(["it ended; it said:", *self.seen]))
 
+    def read_on(self) -> None:
+        """Have its output read in a thread from now on: a full pipe must not hold it up."""
+        threading.Thread(target=self.rest, name="reading", daemon=True).start()
+
     def rest(self) -> list[str]:
         """Read to the end of its output."""
         assert self.process.stdout is not None

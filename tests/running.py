@@ -13,7 +13,7 @@ from typing import Any
 
 from places import PROGRAMS, ROOT
 
-__all__ = ["execute", "failure", "printed", "shown", "told", "validate"]
+__all__ = ["execute", "failure", "printed", "shown", "spans", "told", "validate"]
 
 
 def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, **also: Any) -> Any:
@@ -65,6 +65,17 @@ def execute(
     All in one process, or each ``forked`` from one that has checked it.
     """
     found: list[dict[str, Any]] = _ask(target, orders, python, forked=forked)[0]
+    return found
+
+
+def spans(
+    target: Path,
+    asked: list[tuple[dict[str, Any], list[Any]]],
+    python: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """For each order and range ``{"partitions": keys}``, or ``{"refused": failure}``."""
+    orders = [{**order, "span": span} for order, span in asked]
+    found: list[dict[str, Any]] = _ask(target, orders, python)
     return found
 
 

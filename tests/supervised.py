@@ -25,6 +25,7 @@ from loading import write
 
 from runner_shim import wire
 from supervisor import procfs
+from supervisor.dagster.face import Face
 from supervisor.fleet.source import Source
 from supervisor.locations.location import Location
 from supervisor.locations.log_files import MOST_LINES
@@ -239,17 +240,24 @@ async def supervising(
     env: Mapping[str, str] | None = None,
     more: Sequence[Path] = (),
     sources: Sequence[Source] = (),
+    face: Face | None = None,
+    dagster: bool = False,
+    listen: str | None = None,
 ) -> AsyncIterator[Supervised]:
     """A supervisor of ``workspace`` in this event loop, ended at the end, with all its processes.
 
-    ``more`` are further files of the workspace, ``sources`` of desired state beside its files.
+    ``more`` are further files of the workspace, ``sources`` of desired state beside its files. With
+    ``dagster`` there are servers for its own client, with a ``face`` its own programs, too.
     """
     daemon = Daemon(
         Selection(files=(workspace, *more)),
         cwd=workspace.parent,
         environ=environ(runtime, **(env or {})),
         once=once,
+        listen=listen,
         sources=sources,
+        face=face,
+        dagster=dagster,
     )
     run = asyncio.create_task(daemon.run())
     started = asyncio.create_task(daemon.started.wait())

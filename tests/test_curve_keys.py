@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 import zmq.asyncio
+from allowed import access_in
 from commands import supervise
 from supervised import DEADLINE, GOOD, Supervised, environ, make_workspace
 
@@ -21,9 +22,10 @@ from supervisor.client.client import AsyncClient, Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.errors import ConfigurationError, RequestTimeoutError
-from supervisor.methods import METHODS
+from supervisor.methods import METHODS, Role
 from supervisor.server.daemon import Daemon
-from supervisor.server.rpc import Control, RemoteControl
+from supervisor.server.remote_control import RemoteControl
+from supervisor.server.rpc import Control
 from supervisor.workspace_files import Selection
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -36,13 +38,15 @@ async def echo(params):
 
 
 @contextlib.asynccontextmanager
-async def serving(keys: KeyDirectory):
-    remote = RemoteControl(LOOPBACK, {"status": (METHODS["status"], echo)}, keys)
+async def serving(directory: Path):
+    access = access_in(directory)
+    remote = RemoteControl(LOOPBACK, {"status": (METHODS["status"], echo)}, access)
     remote.start()
     try:
         yield remote
     finally:
         await remote.close()
+        await access.close()
 
 
 async def asked(address: str, prepare=lambda one: None, within: float = 30.0):
@@ -65,9 +69,9 @@ async def asked(address: str, prepare=lambda one: None, within: float = 30.0):
 
 async def test_a_client_with_keys_is_answered(tmp_path):
     keys = KeyDirectory(tmp_path / "state")
-    async with serving(keys) as remote:
+    async with serving(tmp_path / "state") as remote:
         # Added while it runs.
-        keys.add_client("laptop", tmp_path / "laptop.keys")
+        keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
         mine = ClientKeys.read(tmp_path / "laptop.keys")
         assert mine.server == remote.public
         assert (await asked(remote.address, mine.apply))["result"] == {"params": {"timeout": 30.0}}
@@ -76,8 +80,8 @@ async def test_a_client_with_keys_is_answered(tmp_path):
 @pytest.mark.slow
 async def test_nobody_else_is(tmp_path):
     keys = KeyDirectory(tmp_path / "state")
-    async with serving(keys) as remote:
-        keys.add_client("laptop", tmp_path / "laptop.keys")
+    async with serving(tmp_path / "state") as remote:
+        keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
         mine = ClientKeys.read(tmp_path / "laptop.keys")
         public, secret = (one.decode() for one in zmq.curve_keypair())
         strangers = {
@@ -102,8 +106,8 @@ async def test_nobody_else_is(tmp_path):
 
 async def test_one_that_is_revoked_is_not_let_in_again(tmp_path):
     keys = KeyDirectory(tmp_path)
-    async with serving(keys) as remote:
-        keys.add_client("laptop", tmp_path / "laptop.keys")
+    async with serving(tmp_path) as remote:
+        keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
         mine = ClientKeys.read(tmp_path / "laptop.keys")
         assert await asked(remote.address, mine.apply)
         (tmp_path / "keys" / "clients" / "laptop.pub").unlink()
@@ -115,7 +119,7 @@ def test_keys_are_private_and_stay(tmp_path):
     try:
         keys = KeyDirectory(tmp_path)
         first = keys.server()
-        keys.add_client("laptop", tmp_path / "laptop.keys")
+        keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
     finally:
         os.umask(before)
     assert KeyDirectory(tmp_path).server() == first
@@ -146,7 +150,7 @@ def test_keys_are_private_from_their_first_moment(tmp_path, monkeypatch):
     try:
         keys = KeyDirectory(state)
         keys.server()
-        keys.add_client("laptop", tmp_path / "laptop.keys")
+        keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
     finally:
         os.umask(before)
     modes = {
@@ -164,7 +168,7 @@ def test_keys_are_private_from_their_first_moment(tmp_path, monkeypatch):
 def test_keys_that_others_may_read_are_refused(tmp_path):
     keys = KeyDirectory(tmp_path)
     keys.server()
-    keys.add_client("laptop", tmp_path / "laptop.keys")
+    keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
     for path in (tmp_path / "keys" / "server.key", tmp_path / "laptop.keys"):
         path.chmod(0o640)
     with pytest.raises(ConfigurationError, match="others than you may read these keys"):
@@ -189,11 +193,11 @@ def test_nothing_is_overwritten_and_no_link_followed(tmp_path):
     mine = tmp_path / "mine"
     mine.write_text("precious")
     with pytest.raises(ConfigurationError, match="cannot be written: file exists"):
-        keys.add_client("laptop", mine)
+        keys.add_client("laptop", mine, Role.VIEWER)
     assert mine.read_text() == "precious"
-    keys.add_client("laptop", tmp_path / "laptop.keys")
+    keys.add_client("laptop", tmp_path / "laptop.keys", Role.VIEWER)
     with pytest.raises(ConfigurationError, match="laptop has keys already"):
-        keys.add_client("laptop", tmp_path / "again.keys")
+        keys.add_client("laptop", tmp_path / "again.keys", Role.VIEWER)
     (tmp_path / "link.keys").symlink_to(tmp_path / "laptop.keys")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         ClientKeys.read(tmp_path / "link.keys")
@@ -202,32 +206,41 @@ def test_nothing_is_overwritten_and_no_link_followed(tmp_path):
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 65, "a\nb"])
 def test_names_that_are_no_file_names(tmp_path, name):
     with pytest.raises(ConfigurationError, match="cannot be a client's name"):
-        KeyDirectory(tmp_path).add_client(name, tmp_path / "file")
+        KeyDirectory(tmp_path).add_client(name, tmp_path / "file", None)
 
 
 @pytest.mark.parametrize("address", ["tcp://", "127.0.0.1:1", "ipc:///tmp/x", "tcp://a:b", "*"])
 async def test_addresses_that_are_none(tmp_path, address):
     with pytest.raises(ConfigurationError, match="is no TCP address"):
-        RemoteControl(address, {}, KeyDirectory(tmp_path))
+        RemoteControl(address, {}, access_in(tmp_path))
 
 
 async def test_a_port_that_is_taken(tmp_path):
-    async with serving(KeyDirectory(tmp_path)) as remote:
+    async with serving(tmp_path) as remote:
         with pytest.raises(ConfigurationError, match="cannot be had: address already in use"):
-            RemoteControl(remote.address, {}, KeyDirectory(tmp_path))
+            RemoteControl(remote.address, {}, access_in(tmp_path))
 
 
-async def test_without_a_front_there_is_no_tcp():
+async def test_without_a_front_there_is_no_tcp(tmp_path):
     context = zmq.asyncio.Context()
     with pytest.raises(ValueError, match="is no local address"):
-        Control(context, LOOPBACK, {})
+        Control(context, LOOPBACK, {}, access_in(tmp_path))
     context.destroy(linger=0)
 
 
 async def test_the_whole_way(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
     done = await asyncio.to_thread(
-        supervise, "keys", "laptop", "-w", str(workspace), cwd=tmp_path, runtime=runtime
+        supervise,
+        "keys",
+        "add",
+        "laptop",
+        "--role",
+        "editor",
+        "-w",
+        str(workspace),
+        cwd=tmp_path,
+        runtime=runtime,
     )
     assert done.returncode == 0, done.stderr
     file = tmp_path / "laptop.keys"

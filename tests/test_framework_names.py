@@ -12,6 +12,8 @@ from runner_shim.frameworks import registry, unread
 ALLOWED = (
     ("runner_shim/frameworks/registry.py", None, "the table: one line for each"),
     ("runner_shim/frameworks/unread.py", None, "the table of those that are not read"),
+    ("supervisor/cli/", {"dagster"}, "its command and options"),
+    ("supervisor/server/daemon.py", {"dagster"}, "puts the parts together"),
     ("supervisor/dagster/", {"dagster"}, "its own page and daemon work with our processes"),
     ("supervisor/server/daemon.py", {"dagster"}, "puts that together"),
     ("supervisor/cli/options.py", {"dagster"}, "the option that asks for it"),

@@ -40,7 +40,10 @@ FOLDERS = (
 )
 # What is reached over the control socket only, but for the commands that run it.
 BEHIND_THE_SOCKET = ("server", "dagster", "runs", "fleet", "locations", "watching", "processes")
-RUN_IT = ("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments")
+RUN_IT = (
+    *("supervisor.cli.run", "supervisor.cli.check", "supervisor.cli.environments"),
+    *("supervisor.cli.standalone", "supervisor.cli.dagster", "supervisor.cli.options"),
+)
 
 SHIM_FOLDERS = {
     # A folder, and those of the others that it may import; all may import runner_shim itself.
@@ -60,6 +63,8 @@ PURE = (
     "supervisor.locations.restart",
     "supervisor.locations.shim_connection",
     "supervisor.runs.firing",
+    "supervisor.runs.queue",
+    "supervisor.runs.retries",
     "supervisor.runs.timetable",
     "supervisor.snapshots.msgpack_reader",
     "supervisor.snapshots.selection",

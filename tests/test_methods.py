@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from supervisor import AsyncClient, Client, documents, run_documents
+from supervisor import AsyncClient, Client, access_documents, documents, run_documents
 from supervisor.client import operations, run_operations
 from supervisor.client.runs import AsyncRun, Run
 from supervisor.errors import InvalidParameterError
@@ -17,9 +17,19 @@ from supervisor.methods import METHODS, Role
 def test_a_method_says_what_it_needs(method):
     assert isinstance(method.role, Role)
     assert method.sentence.endswith(".")
-    assert hasattr(documents, method.result) or hasattr(run_documents, method.result)
+    modules = (documents, run_documents, access_documents)
+    assert any(hasattr(one, method.result) for one in modules)
     assert not (method.streaming and (method.waits or method.frames))
     assert not method.waits or "timeout" in {one.name for one in method.parameters}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_says_what_it_concerns(method):
+    """Else who may not see all locations could not ask it: state its ``scope``."""
+    assert method.scopes, "no parameter says which location it concerns, and no scope is stated"
+    told = {one.value for one in method.scopes}
+    named = {one.name for one in method.parameters if "location" in one.name}
+    assert named <= told, "what other names mean is not enforced: call it `location` or `locations`"
 
 
 def test_roles_include_those_before_them():
@@ -55,7 +65,7 @@ def test_both_clients_have_every_operation_as_it_is_declared(kind):
     asked = {"list" if one == "definitions" else one for one in names} - {"order", "call_method"}
     # What one command alone asks for has no method of its own in the clients.
     assert set(METHODS) - asked == {
-        *("stacks", "launch", "runs", "run", "follow_run", "cancel_run", "retry_run")
+        *("stacks", "launch", "runs", "run", "follow_run", "cancel_run", "retry_run", "whoami")
     }
     assert not asked - set(METHODS)
     for name in names:

@@ -11,7 +11,8 @@ An *order* is a plain dict::
      "instance": the framework's directory or None, "shared_instance": True where others use it, too,
      "repository": name or None, "storage": directory of the location's kept values or None,
      "directory": the run's own directory or None,
-     "from_failure": {"run": id, "directory": str} of the run that this one is a retry of, or None}
+     "from_failure": {"run": id, "root": id, "directory": str, "succeeded": [step, ...]} of the run that
+     this one goes on with, or None}
 
 What is not needed may be left out. ``job`` or ``assets`` is given. An *event* is a plain dict::
 

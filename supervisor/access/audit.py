@@ -6,26 +6,35 @@ chain there; ``audit.head`` holds number and hash of the last line, so one that 
 too. A file that is full becomes ``audit.log.1`` and so on; the chain goes on from one to the next. Whoever
 can write both files can write a new chain: what must withstand that copies the lines elsewhere.
 
-All methods touch the disk: the event loop calls them in a thread, one at a time.
+Several processes may write: the supervisor, and commands that change tokens and keys beside it. All methods
+touch the disk, and wait for a moment while another one writes: the event loop calls them in a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Audit", "Break", "entries", "verify"]
+__all__ = ["FILES", "PATIENCE", "Audit", "Break", "entries", "verify"]
 
 _MOST_BYTES = 10 * 1024 * 1024
 _MOST_FILES = 20
 _LONGEST_LINE = 64 * 1024
 _NONE = "0" * 64
+# How long another process may write, and between two looks (seconds).
+PATIENCE, _LOOK = 5.0, 0.005
+
+FILES = ("audit.log", "audit.head", *(f"audit.log.{one}" for one in range(1, _MOST_FILES + 1)))
+"""What the audit consists of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +57,37 @@ class Audit:
         self._head = directory / "audit.head"
         self._max_bytes = max_bytes
         self._descriptor: int | None = None
+        self._end = 0  # of the file, as this object left it
+        self.written = 0
         self._number = 0
         self._previous = _NONE
 
-    def write(self, entry: dict[str, Any]) -> None:
-        """Append ``entry``, plain data, to the chain; it is on disk when this returns."""
-        if self._descriptor is not None and self._was_replaced():
-            self.close()
-        if self._descriptor is None:
-            self._open()
+    def write(self, *entries: dict[str, Any]) -> None:
+        """Append ``entries``, plain data, to the chain; they are on disk when this returns.
+
+        After an ``OSError`` some may have been written: ``written`` counts the lines of this object.
+        """
+        with self._locked():
+            if self._descriptor is None or self._has_changed():
+                self.close()
+                self._open()
+            for entry in entries:
+                self._append(entry)
+            assert self._descriptor is not None
+            os.fdatasync(self._descriptor)
+            self._write_head()
+
+    def _append(self, entry: dict[str, Any]) -> None:
         assert self._descriptor is not None
         line = _line({"number": self._number + 1, **entry, "previous": self._previous})
         if os.fstat(self._descriptor).st_size + len(line) > self._max_bytes and self._number:
+            os.fdatasync(self._descriptor)
             self._rotate()
         _write_all(self._descriptor, line)
-        os.fdatasync(self._descriptor)
+        self._end = os.fstat(self._descriptor).st_size
         self._number += 1
         self._previous = _hash(line)
-        self._write_head()
+        self.written += 1
 
     def close(self) -> None:
         """Close the file; the next ``write`` opens it again."""
@@ -73,11 +95,30 @@ class Audit:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = os.open(self._path.with_name(".audit.lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            until = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        text = "another process holds it"
+                        raise OSError(errno.EAGAIN, text, str(self._path)) from None
+                    time.sleep(_LOOK)
+            yield
+        finally:
+            os.close(lock)
+
     def _open(self) -> None:
         last = _last_line(self._path) or _last_line(_older(self._path, 1))
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         self._descriptor = os.open(self._path, flags, 0o600)
         _cut_torn_line(self._descriptor)
+        self._end = os.fstat(self._descriptor).st_size
         # What does not fit stays as it is, and shows: the chain goes on from what is there.
         if last is not None:
             self._number, self._previous = _number(last), _hash(last)
@@ -85,14 +126,16 @@ class Audit:
             # Where the file was taken away, numbers go on, so that this shows.
             self._number, self._previous = _read_head(self._head) or (0, _NONE)
 
-    def _was_replaced(self) -> bool:
+    def _has_changed(self) -> bool:
+        """True when the file is another one, or another process has written."""
         assert self._descriptor is not None
         try:
             there = self._path.stat()
         except OSError:
             return True
         ours = os.fstat(self._descriptor)
-        return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev)
+        changed = ours.st_size != self._end
+        return changed or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev)
 
     def _rotate(self) -> None:
         self.close()
@@ -123,46 +166,65 @@ def entries(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def verify(directory: Path) -> list[Break]:
-    """Every place at which the chain in ``directory`` does not hold; empty when it does.
+    """Every place at which the chain in ``directory`` does not hold, in order; empty when it does.
 
-    Once the oldest file was rotated out, the first line that is there begins the chain.
+    A changed line shows in the one after it, which has its hash. Once the oldest file was rotated out, the
+    first line that is there begins the chain.
     """
     found: list[Break] = []
     head = _read_head(directory / "audit.head")
     number, previous = 0, ""
-    seen_head = False
     file, place = directory / "audit.log", 0
-    for file, place, line in _lines(directory):
+    seen_head = False
+    suspect: tuple[Path, int, int] | None = None  # the line that the one after it does not fit
+
+    def judge(follows: bool) -> None:
+        """Blame the suspect; the line after it may be the one that was changed, unless it ``follows``."""
+        nonlocal suspect
+        if suspect is not None:
+            its_file, its_place, one = suspect
+            which = f"entry {one}" if follows else f"entry {one}, or the one after it,"
+            found.append(Break(its_file, its_place, f"{which} was changed"))
+            suspect = None
+
+    for now_file, now_place, line in _lines(directory):
         entry = _read(line)
         if entry is None:
-            found.append(Break(file, place, "the line was changed: it is no entry"))
-            number, previous = number + 1, _hash(line)
-            continue
-        if previous:
-            if entry.get("number") != number + 1:
-                found.append(
-                    Break(
-                        file,
-                        place,
-                        f"entry {entry.get('number')} follows entry {number}: lines were removed, "
-                        "added or moved",
-                    )
-                )
-            elif entry.get("previous") != previous:
-                found.append(Break(file, place, f"entry {number}, before it, was changed"))
-        elif entry["number"] != 1 and not _older(directory / "audit.log", _MOST_FILES).exists():
-            reason = f"entry {entry['number']} is the first: those before it were removed"
-            found.append(Break(file, place, reason))
-        elif entry["number"] == 1 and entry.get("previous") != _NONE:
-            found.append(Break(file, place, "the first entry was changed"))
-        number, previous = int(entry.get("number", 0)), _hash(line)
+            judge(follows=True)
+            found.append(Break(now_file, now_place, "the line was changed: it is no entry"))
+            number += 1
+        else:
+            here, fits = int(entry["number"]), entry.get("previous") == previous
+            if not previous:
+                found += _first(directory, now_file, now_place, entry)
+            elif here != number + 1:
+                judge(follows=True)
+                reason = f"entry {here} follows entry {number}: lines were removed, added or moved"
+                found.append(Break(now_file, now_place, reason))
+            elif suspect is not None:
+                judge(follows=fits)
+            elif not fits:
+                suspect = file, place, number
+            number = here
+        file, place, previous = now_file, now_place, _hash(line)
         seen_head = seen_head or (number, previous) == head
+    judge(follows=seen_head)
     if head is None and number:
         found.append(Break(directory / "audit.head", 1, "it is missing or was changed"))
     elif head is not None and not seen_head:
         reason = f"entry {head[0]}, the last one written, is missing or was changed"
         found.append(Break(file, place, reason))
     return found
+
+
+def _first(directory: Path, file: Path, place: int, entry: dict[str, Any]) -> list[Break]:
+    """What is wrong with the first line that is there."""
+    if entry["number"] != 1 and not _older(directory / "audit.log", _MOST_FILES).exists():
+        reason = f"entry {entry['number']} is the first: those before it were removed"
+        return [Break(file, place, reason)]
+    if entry["number"] == 1 and entry.get("previous") != _NONE:
+        return [Break(file, place, "the first entry was changed")]
+    return []
 
 
 def _lines(directory: Path) -> Iterator[tuple[Path, int, bytes]]:

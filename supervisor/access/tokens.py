@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.methods import Role
 from supervisor.specs import SourcePosition
 
 __all__ = ["PREFIX", "Token", "TokenFile"]
@@ -50,7 +51,7 @@ class Token:
 
     name: str
     hash: str
-    role: str
+    role: Role
     locations: tuple[str, ...] = ("*",)
     created: float = 0.0
     expires: float | None = None
@@ -73,6 +74,11 @@ class TokenFile:
 
         Raises ``ConfigurationError`` for a file that cannot be read.
         """
+        # A lookup by hash tells an attacker nothing about any secret.
+        return self.valid(_digest(secret), now)
+
+    def valid(self, digest: str, now: float) -> Token | None:
+        """As ``find``, by the ``hash`` of a token that was found before."""
         try:
             found = self._path.stat()
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -81,15 +87,14 @@ class TokenFile:
         if state != self._seen:
             self._by_hash = {one.hash: one for one in self._read()}
             self._seen = state
-        # A lookup by hash tells an attacker nothing about any secret.
-        token = self._by_hash.get(_digest(secret))
+        token = self._by_hash.get(digest)
         return None if token is None or token.expired(now) else token
 
     def all(self) -> list[Token]:
         """All tokens, by name. Raises ``ConfigurationError`` for a file that cannot be read."""
         return sorted(self._read(), key=lambda one: one.name)
 
-    def add(self, name: str, role: str, locations: tuple[str, ...], expires: float | None) -> str:
+    def add(self, name: str, role: Role, locations: tuple[str, ...], expires: float | None) -> str:
         """Make a token and return its secret, which is kept nowhere.
 
         Raises ``ConfigurationError`` for a name that cannot be one, or has a token already.
@@ -104,7 +109,7 @@ class TokenFile:
                 raise self._problem(
                     f"{name} has a token already", f"`supervise tokens revoke {name}` first"
                 )
-            tokens.append(Token(name, _digest(secret), role, locations, time.time(), expires))
+            tokens.append(Token(name, _digest(secret), Role(role), locations, time.time(), expires))
         return secret
 
     def revoke(self, name: str) -> None:
@@ -183,7 +188,8 @@ def _token(row: Any) -> Token:
         raise TypeError
     if expires is not None and not isinstance(expires, int | float):
         raise TypeError
-    return Token(row["name"], row["hash"], row["role"], locations, row["created"], expires)
+    role = Role(row["role"])
+    return Token(row["name"], row["hash"], role, locations, row["created"], expires)
 
 
 def _digest(secret: str) -> str:

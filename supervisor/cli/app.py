@@ -12,25 +12,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from supervisor.cli.options import DAGSTER, LISTEN, beside_option, selecting
+from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.session import Session
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
+    from supervisor.dagster.face import Face
 
 __all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "check", "web", "ps", "shutdown", "upgrade"),
+    "Run": ("run", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("env", "keys", "schema", "completion"),
+    "Set up": ("env", "schema", "completion"),
+    "Allow": ("tokens", "keys", "audit"),
 }
 
 # Command -> module of this package; the object there is named like the command, with an underscore.
 HOMES: Mapping[str, str] = {
     "run": "run",
+    "dagster": "dagster",
     "check": "check",
     "web": "web",
     "ps": "inspect",
@@ -52,7 +55,9 @@ HOMES: Mapping[str, str] = {
     "launch": "launch",
     "runs": "runs",
     "env": "environments",
+    "tokens": "tokens",
     "keys": "keys",
+    "audit": "audit",
     "schema": "setup",
     "completion": "setup",
 }
@@ -124,11 +129,15 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 )  # fmt: skip
 @selecting
 @beside_option
+@face_option
 @LISTEN
-@DAGSTER
 @click.pass_context
 def supervise(
-    ctx: click.Context, session: Session, web: Beside | None, listen: str | None, dagster: bool
+    ctx: click.Context,
+    session: Session,
+    web: Beside | None,
+    face: Face | None,
+    listen: str | None,
 ) -> int | None:
     """Supervise code locations, each in its own environment and interpreter.
 
@@ -139,4 +148,4 @@ def supervise(
         return None
     from supervisor.cli.run import run_workspace
 
-    return run_workspace(session, web, listen, dagster=dagster)
+    return run_workspace(session, web, listen, face=face)

@@ -56,19 +56,25 @@ def _completing(ask: Callable[[Client, click.Context], Iterable[tuple[str, str]]
     return complete
 
 
+def _typed(ctx: click.Context, position: int, name: str) -> str | None:
+    """An argument; before an option that has no value yet, click has not told which is which."""
+    found: str | None = ctx.params.get(name)
+    return ctx.args[position] if found is None and len(ctx.args) > position else found
+
+
 def _jobs(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
-    for one in client.definitions("job", location=ctx.params.get("location")):
+    for one in client.definitions("job", location=_typed(ctx, 0, "location")):
         yield one["name"], one["description"] or ""
 
 
 def _assets(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
-    for one in client.definitions("asset", location=ctx.params.get("location")):
+    for one in client.definitions("asset", location=_typed(ctx, 0, "location")):
         yield one["name"], one["description"] or ""
 
 
 def _partitions(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Those that the snapshot has: the static ones of the job, or of the first asset that is named."""
-    location, job = ctx.params.get("location"), ctx.params.get("job")
+    location, job = _typed(ctx, 0, "location"), _typed(ctx, 1, "job")
     name = job or str(ctx.params.get("assets") or "").partition(",")[0].strip("+*0123456789")
     if location and name:
         shown = client.show(location, name, kind="job" if job else "asset")

@@ -190,13 +190,11 @@ def wait_(
     A supervisor that was started a moment ago is waited for, too. Exit status: 0 all are ready, 1
     something failed or time is up, 3 no supervisor runs.
     """
-    from supervisor.client.client import Client
-
     began = time.monotonic()
     terminal = session.terminal
     appear = _APPEAR_SECONDS if timeout is None else min(timeout, _APPEAR_SECONDS)
     found = _when_there(partial(session.found, order=True), began + appear)
-    with Client(found=found) as client:
+    with session.client_of(found) as client:
         left = None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
         waited = _wait(session, client, locations, left)
         if as_json:
@@ -262,7 +260,6 @@ def upgrade_(session: Session, timeout: float, as_json: bool) -> int:
 
 
 def _end(session: Session, timeout: float, as_json: bool, **how: bool) -> int:
-    from supervisor.client.client import Client
     from supervisor.client.connection import wait_for_end
     from supervisor.errors import NotRunningError
 
@@ -277,7 +274,7 @@ def _end(session: Session, timeout: float, as_json: bool, **how: bool) -> int:
         terminal.say("no supervisor is running" if error.nothing_here else str(error))
         return 0
     # It may end by itself in this moment, which is what is wanted.
-    with Client(found=found) as client, contextlib.suppress(NotRunningError):
+    with session.client_of(found) as client, contextlib.suppress(NotRunningError):
         client.shutdown(**how)
     ended = wait_for_end(found, timeout)
     if as_json:

@@ -5,11 +5,12 @@ Owns the reading of the run's configuration and tags. How a run is followed is `
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,10 @@ from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
+from supervisor.workspace_files import Selection
+
+if TYPE_CHECKING:
+    from supervisor.client.client import Client
 
 __all__ = ["DURATION", "launch_"]
 
@@ -46,7 +51,7 @@ DURATION = _Duration()
 
 
 @click.command("launch", short_help="Run a job, or make assets.")
-@click.argument("location", **LOCATION)
+@click.argument("location", required=False, **LOCATION)
 @click.argument("job", metavar="[JOB]", required=False, **JOB)
 @click.option(
     "--assets", metavar="SELECTION", shell_complete=complete_assets,
@@ -76,14 +81,21 @@ DURATION = _Duration()
     "workspace says so, or one that ends with the run.",
 )  # fmt: skip
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
+@click.option(
+    "--retries", type=click.IntRange(0, 1000), help="How often it is run again when it fails."
+)
 @LIMIT
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
+@click.option(
+    "--standalone", is_flag=True,
+    help="Where no supervisor runs: have one for the time of this run, for this location alone.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be run, in order, and run nothing.")
 @json_option
 @locating
 def launch_(
     session: Session,
-    location: str,
+    location: str | None,
     job: str | None,
     config: str | None,
     settings: tuple[str, ...],
@@ -91,24 +103,38 @@ def launch_(
     select: str | None,
     limits: tuple[str, ...],
     detach: bool,
+    standalone: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
     """Run JOB of LOCATION, or make some of its assets, with the code that is served.
 
+    `supervise -f defs.py launch JOB` does it without a supervisor that runs.
+
     Exit status: 0 success; 1 failed, cancelled, timed out or lost; 2 a command line or a configuration
     that does not fit; 3 no supervisor; 4 no such location, job, asset or partition.
     """
+    names = [one for one in (location, job) if one is not None]
+    of_flags = not session.selection.files and session.selection != Selection()
+    if of_flags and len(names) < (1 if options["assets"] is not None else 2):
+        standalone, location, job = True, None, names[0] if names else None
+    elif location is None:
+        raise click.UsageError("give a LOCATION")
     if (job is None) == (options["assets"] is None):
         raise click.UsageError("give a JOB or --assets" + (", not both" if job else ""))
+    if standalone and detach:
+        raise click.UsageError("--detach leaves the run to a supervisor, and --standalone ends it")
     options |= {
         "config": _config(config, settings),
         "tags": dict(_pair("--tag", one) for one in tags),
         "op_selection": select,
         "limits": limits_of(limits),
     }
-    with session.client(order=True) as client:
+    with (
+        session.errors_as_data(as_json),
+        _client(session, location, standalone=standalone) as (client, location),
+    ):
         if dry_run:
             preview = client.preview(location, job, **options)
             if as_json:
@@ -124,6 +150,21 @@ def launch_(
                 session.terminal.print(run.id)
             return 0
         return follow_to_end(session, run, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _client(
+    session: Session, location: str | None, *, standalone: bool
+) -> Iterator[tuple[Client, str]]:
+    """A client of the supervisor that runs, or of one for this command, and the location."""
+    if standalone or location is None:
+        from supervisor.cli.standalone import alone
+
+        with alone(session, location) as found:
+            yield found
+        return
+    with session.client(order=True) as client:
+        yield client, location
 
 
 def _config(text: str | None, settings: Sequence[str]) -> dict[str, Any] | None:

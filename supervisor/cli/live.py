@@ -152,5 +152,7 @@ def _footer(document: StatusDocument, now: float) -> Text:
     text = f"{ready} of {len(locations)} ready · pid {supervisor['pid']}"
     text += f" · up {words.ago(supervisor['started'], now)}"
     text += f" · {words.size(memory)}" if memory else ""
+    face = supervisor.get("face")
+    text += f" · {face['url']}" if face is not None and face["usable"] else ""
     text += f" · {cut(clean(supervisor['workspace']), 40)} · Ctrl-C stops"
     return Text(text, style="dim", no_wrap=True, overflow="ellipsis")

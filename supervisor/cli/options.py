@@ -20,13 +20,16 @@ from supervisor.workspace_files import Selection
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from supervisor.dagster.ports import Listen
+
 __all__ = [
-    "DAGSTER",
+    "FACE_LISTEN",
     "GENERATION",
     "LISTEN",
     "LOCATION",
     "SECONDS",
     "beside_option",
+    "face_option",
     "json_option",
     "locating",
     "selecting",
@@ -199,10 +202,48 @@ def beside_option(function: F) -> F:
     return _like(function, command)
 
 
-DAGSTER = click.option(
-    "--dagster",
-    is_flag=True,
-    help="Have a server for Dagster's own page and daemon beside each location of Dagster's.",
+def face_option(function: F) -> F:
+    """``--dagster`` and ``--dagster-listen``, as the parameter ``face``: None, or what they add."""
+
+    @click.pass_context
+    def wrapped(
+        ctx: click.Context,
+        /,
+        *args: Any,
+        dagster: bool,
+        dagster_listen: Listen | None,
+        **kwargs: Any,
+    ) -> Any:
+        face = None
+        if dagster or dagster_listen is not None:
+            from supervisor.dagster.face import Face
+
+            face = Face(listen=dagster_listen)
+        return ctx.invoke(function, *args, face=face, **kwargs)
+
+    option = click.option(
+        "--dagster",
+        is_flag=True,
+        help="Serve the locations to Dagster's webserver and daemon, too. See `supervise dagster`.",
+    )
+    return _like(function, option(FACE_LISTEN(wrapped)))
+
+
+def _listen(ctx: click.Context, param: click.Parameter, value: str | None) -> Listen | None:
+    from supervisor.dagster.ports import Listen
+
+    try:
+        return None if value is None else Listen.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+FACE_LISTEN = click.option(
+    "--dagster-listen",
+    callback=_listen,
+    metavar="[HOST:]PORT",
+    help="Serve them over TCP, too, from that port on. Without HOST on this machine only: it asks "
+    "nobody for a password.",
 )
 
 LISTEN = click.option(

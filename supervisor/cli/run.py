@@ -14,9 +14,10 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ import click
 
 from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
-from supervisor.cli.options import DAGSTER, LISTEN, beside_option, selecting
+from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display
 from supervisor.cli.session import Session
@@ -37,6 +38,7 @@ from supervisor.presentation.text import clean
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
     from supervisor.client.client import AsyncClient
+    from supervisor.dagster.face import Face
     from supervisor.documents import Diff, StatusDocument
     from supervisor.server.daemon import Daemon
 
@@ -46,6 +48,9 @@ __all__ = ["Pace", "run_", "run_workspace", "watch"]
 _PAUSE_SECONDS, _PAUSE_EACH = 0.1, 0.001
 # A display that failed tries again after so many seconds.
 _AGAIN_SECONDS = 1.0
+
+# A line of a program's log that is worth more than its log.
+_TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 
 _log = logging.getLogger("supervisor")
 
@@ -64,15 +69,15 @@ class Pace:
 @click.command("run", short_help="Supervise a workspace in the foreground (the default).")
 @selecting
 @beside_option
+@face_option
 @LISTEN
-@DAGSTER
-def run_(session: Session, web: Beside | None, listen: str | None, dagster: bool) -> int:
+def run_(session: Session, web: Beside | None, face: Face | None, listen: str | None) -> int:
     """Supervise a workspace in the foreground until Ctrl-C (twice: at once) or SIGTERM.
 
     On a terminal a live table, in a pipe a line for each change. Exit status 0 after a clean end, 2
     when the workspace cannot be read or is supervised already.
     """
-    return run_workspace(session, web, listen, dagster=dagster)
+    return run_workspace(session, web, listen, face=face)
 
 
 def run_workspace(
@@ -81,10 +86,11 @@ def run_workspace(
     listen: str | None = None,
     pace: Pace = Pace(),
     *,
-    dagster: bool = False,
+    face: Face | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run the supervisor of the session's workspace, ``web`` beside it, ``listen`` for clients that
-    have keys, ``dagster`` with servers for its own client; returns the
+    have keys, ``face`` for those of a framework; returns the
     exit status: ``pid1.REPLACED`` when it has left its runs to the next one."""
     from supervisor.processes import pid1
 
@@ -96,9 +102,7 @@ def run_workspace(
     beside = supervisord_beside()
     if beside is not None:
         session.terminal.warn(beside, SUPERVISORD_HINT)
-    daemon = Daemon(
-        session.selection, cwd=session.cwd, environ=os.environ, listen=listen, dagster=dagster
-    )
+    daemon = Daemon(session.selection, cwd=session.cwd, environ=environ, listen=listen, face=face)
     preflight()  # an event loop needs descriptors, too
     # What was imported stays, and need not be looked through again. What comes now does not: a dead
     # process leaves cycles behind, and a rare look would let megabytes of them gather.
@@ -107,7 +111,7 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal)  # what it imports is not for the loop
-    written = asyncio.run(_serve(daemon, display, session, web, pace))
+    written = asyncio.run(_serve(daemon, display, session, web, pace, face))
     status = pid1.REPLACED if daemon.leaves_runs else 0
     if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
@@ -132,12 +136,19 @@ class _LogLines(logging.Handler):
 
 
 async def _serve(
-    daemon: Daemon, display: Display, session: Session, web: Beside | None, pace: Pace
+    daemon: Daemon,
+    display: Display,
+    session: Session,
+    web: Beside | None,
+    pace: Pace,
+    face: Face | None,
 ) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
     screen = Screen(display, 1, daemon.fleet.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
+    if face is not None:
+        face.show = partial(_show_programs, screen)
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
     page = asyncio.create_task(_page(daemon, screen, web), name="web page")
@@ -207,6 +218,15 @@ def _on_signals(daemon: Daemon, screen: Screen) -> Callable[[], None]:
             loop.remove_signal_handler(number)
 
     return forget
+
+
+def _show_programs(screen: Screen, name: str, lines: list[str]) -> None:
+    """Lines of the programs beside us; over a table only those that tell of trouble."""
+    if name and screen.live:
+        lines = [line for line in lines if _TROUBLE.search(line)]
+    head = f"{name} | " if name else ""
+    if lines:
+        screen.tell([head + clean(line) for line in lines])
 
 
 async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
@@ -293,7 +313,8 @@ def watch(session: Session) -> int:
     async def look() -> None:
         jobs = job_control(display.close, display.fresh)
         with jobs if display.live else contextlib.nullcontext():
-            async with AsyncClient(found=session.found(), timeout=pace.timeout) as client:
+            found, token = session.found(), session.token
+            async with AsyncClient(found=found, timeout=pace.timeout, token=token) as client:
                 await _Follower(display, session.terminal.colour, pace).follow(client)
 
     try:

@@ -64,7 +64,7 @@ def list_(
 ) -> int:
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
-    with session.client() as client:
+    with session.errors_as_data(as_json), session.client() as client:
         rows = client.runs(location, states=states, since=begin, limit=limit, parent=parent)
     if as_json:
         session.terminal.data({"runs": rows})
@@ -102,7 +102,7 @@ def _table(session: Session, rows: list[RunRow]) -> None:
 def show(session: Session, run: str, as_json: bool) -> int:
     """Show RUN: its state, its configuration and why it failed."""
     terminal = session.terminal
-    with session.client() as client:
+    with session.errors_as_data(as_json), session.client() as client:
         detail: Any = client.run(run).row
     if as_json:
         terminal.data(detail)
@@ -120,7 +120,10 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "last step": detail["step"],
         "limits": words.limits(detail),
         "fresh process": detail["fresh_because"],
+        "place in the queue": detail["place"],
+        "attempt": detail["attempt"] if detail["attempt"] > 1 else None,
         "retry of": detail["retry_of"],
+        "retried by": detail["retried_by"],
         "events not kept": detail["dropped"],
         "output lost": general.size(detail["lost_output"]) if detail["lost_output"] else None,
         f"not told to {detail['untold']}": detail["untold_because"] or "not yet"
@@ -180,7 +183,7 @@ def logs(session: Session, run: str, follow: bool) -> int:
 def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
     """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
     terminal = session.terminal
-    with session.client(order=True) as client:
+    with session.errors_as_data(as_json), session.client(order=True) as client:
         found = client.run(run)
         if found.row["ended"] is None:
             found.cancel(now=now, who="supervise runs cancel")
@@ -195,13 +198,20 @@ def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) 
 
 @runs_.command("retry", short_help="Run the same again.")
 @click.argument("run", **RUN)
+@click.option(
+    "--from-failure", is_flag=True,
+    help="Only the steps that have not succeeded; of a range, only such partitions.",
+)  # fmt: skip
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @json_option
 @locating
-def retry(session: Session, run: str, detach: bool, as_json: bool) -> int:
-    """Run the job of RUN again with the same configuration, tags and ops, on the code that is served now."""
-    with session.client(order=True) as client:
-        found = client.retry(run)
+def retry(session: Session, run: str, from_failure: bool, detach: bool, as_json: bool) -> int:
+    """Run what RUN ran again, with the same configuration and tags, on the code that is served now.
+
+    Of a range of partitions, all of them.
+    """
+    with session.errors_as_data(as_json), session.client(order=True) as client:
+        found = client.retry(run, from_failure=from_failure)
         if not detach:
             return follow_to_end(session, found, as_json=as_json)
         if as_json:

@@ -5,12 +5,15 @@ Owns the way from the command line's choice to a running supervisor and a client
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.cli.terminal import Terminal
-from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.errors import ConfigurationError, ConfigurationProblem, SupervisorError
 from supervisor.specs import SourcePosition
 from supervisor.workspace_files import Selection
 
@@ -56,8 +59,28 @@ class Session:
             )
         return found
 
+    @contextlib.contextmanager
+    def errors_as_data(self, as_json: bool) -> Iterator[None]:
+        """With ``as_json`` an error within the body is an object on standard output, too."""
+        try:
+            yield
+        except SupervisorError as error:
+            if as_json:
+                told = {"code": error.code, "message": str(error), "hint": error.hint}
+                self.terminal.data({"error": told})
+            raise
+
     def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
         """A client of it."""
+        return self.client_of(self.found(order=order, quiet=quiet), timeout)
+
+    @property
+    def token(self) -> str | None:
+        """What commands ask in the name of: the token in ``SUPERVISE_TOKEN``, where there is one."""
+        return os.environ.get("SUPERVISE_TOKEN") or None
+
+    def client_of(self, found: Found, timeout: float = 10.0) -> Client:
+        """A client of ``found``."""
         from supervisor.client.client import Client
 
-        return Client(found=self.found(order=order, quiet=quiet), timeout=timeout)
+        return Client(found=found, timeout=timeout, token=self.token)

@@ -74,6 +74,10 @@ def _print_all(terminal: Terminal, document: StatusDocument, now: float) -> None
         terminal.table(HEADS, rows, right=frozenset({2, 3, 6}), spare=SPARE)
     else:
         terminal.print("the workspace has no locations")
+    face = document["supervisor"].get("face")
+    if face is not None and face["url"]:
+        programs = ", ".join(f"{one['name']} {one['state']}" for one in face["programs"])
+        terminal.print(f"dagster: {face['url']} ({programs})")
     print_problems(terminal, document)
 
 

@@ -13,6 +13,7 @@ import click
 
 from supervisor.cli.options import selecting
 from supervisor.cli.session import Session
+from supervisor.methods import Role
 
 __all__ = ["web_"]
 
@@ -32,6 +33,14 @@ __all__ = ["web_"]
     "--behind-proxy", multiple=True, metavar="HOST",
     help="A name that a proxy in front of the page is asked by; the proxy decides who may.",
 )  # fmt: skip
+@click.option(
+    "--require-token", is_flag=True, help="Ask everyone for a token of `supervise tokens`.",
+)  # fmt: skip
+@click.option(
+    "--role", type=click.Choice([one.value for one in Role]),
+    help="What may do who shows the page's own token (default editor), or where it has none, who shows "
+    "nothing (default viewer).",
+)  # fmt: skip
 @click.option("--of", "of", nargs=2, metavar="DIRECTORY KEY", hidden=True)  # for `supervise --web`
 @selecting
 def web_(
@@ -41,13 +50,16 @@ def web_(
     token: str | None,
     token_file: Path | None,
     behind_proxy: tuple[str, ...],
+    require_token: bool,
+    role: str | None,
     of: tuple[str, str] | None,
 ) -> int:
     """Serve the web page of a supervisor, until Ctrl-C.
 
     It is the page of one workspace: the one that is named or stands here. Where no workspace file is
-    found, it is that of the only supervisor that runs, and stays so. Listens on this machine only.
-    Elsewhere it asks for a token, or stands behind a proxy that you name.
+    found, it is that of the only supervisor that runs, and stays so. Listens on this machine only, where
+    your own processes may do everything. Elsewhere it asks for a token, or stands behind a proxy that you
+    name.
     """
     from supervisor.client.locate import Identity, identity_of
     from supervisor.web.app import policy_of, serve
@@ -67,7 +79,8 @@ def web_(
     elif token is None:
         token = os.environ.get("SUPERVISE_WEB_TOKEN")
     # An empty one stays what it is and is refused: who names a token wants to be asked for it.
-    policy = policy_of(host, token, behind_proxy)
+    granted = None if role is None else Role(role)
+    policy = policy_of(host, token, behind_proxy, require_token, granted)
 
     def said(url: str) -> None:
         session.terminal.print(f"supervise web: {url}")

@@ -56,8 +56,11 @@ class Client(Endpoint):
     ``directory`` (the current one) upwards. Where no workspace file is found, the only running
     supervisor of this user is taken, to look at: orders (``reload``, ``restart``, ``stop``, ``start``,
     ``wait``, ``shutdown``) raise ``NotRunningError`` then. Raises that or ``ConfigurationError``. With ``address``
-    (``tcp://host:port``) and ``keys`` (a file of ``supervise keys``) it is the supervisor there,
-    whose silence is a ``RequestTimeoutError``. A context manager::
+    (``tcp://host:port``) and ``keys`` (a file of ``supervise keys add``) it is the supervisor there,
+    whose silence is a ``RequestTimeoutError``. With ``token`` (one of ``supervise tokens add``) it asks in
+    the name of that token instead of its own, with ``role`` it does no more than that role may; what is
+    not allowed is a ``ForbiddenError``, a token that is not valid an ``UnauthenticatedError``. A context
+    manager::
 
         with Client("workspace.yaml") as client:
             for location in client.status()["locations"]:

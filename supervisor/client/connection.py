@@ -46,6 +46,8 @@ class Endpoint:
         found: Found | None = None,
         address: str | None = None,
         keys: str | os.PathLike[str] | None = None,
+        token: str | None = None,
+        role: str | None = None,
     ) -> None:
         self._timeout = parameters.seconds("timeout", timeout)
         self._remote = address is not None
@@ -61,7 +63,7 @@ class Endpoint:
         self._found = (
             found if found is not None else find(workspace, directory=directory, environ=environ)
         )
-        self._conversation = Conversation(self._found.workspace)
+        self._conversation = Conversation(self._found.workspace, token=token, role=role)
         self._pidfd = None if self._remote else _pidfd(self._found)
         self._open()
 

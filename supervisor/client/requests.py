@@ -18,11 +18,14 @@ from runner_shim import wire
 from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
+    ForbiddenError,
     NotRunningError,
+    NotServedError,
     ProtocolError,
     RequestError,
     RequestTimeoutError,
     SupervisorError,
+    UnauthenticatedError,
     UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
@@ -90,16 +93,25 @@ def _document(result: Any, _payload: list[bytes]) -> Any:
 
 
 class Conversation:
-    """Gives requests their numbers and takes replies apart."""
+    """Gives requests their numbers and takes replies apart.
 
-    def __init__(self, workspace: str) -> None:
+    Each request is made in the name of ``token``, where there is one, and with no more than ``role``.
+    """
+
+    def __init__(
+        self, workspace: str, *, token: str | None = None, role: str | None = None
+    ) -> None:
         self._workspace = workspace
+        self._asker = {"bearer": token} if token is not None else {}
+        if role is not None:
+            self._asker["role"] = role
         self._numbers = itertools.count(1)
 
     def request(self, call: Call[Any]) -> tuple[int, list[bytes]]:
         """The number of a new request, and its frames."""
         number = next(self._numbers)
         header = {"v": VERSION, "id": number, "method": call.method, "params": dict(call.params)}
+        header.update(self._asker)
         if call.credit:
             header["credit"] = call.credit
         return number, [wire.pack(header)]
@@ -190,6 +202,19 @@ class Stream(Generic[T]):
         return [wire.pack({"v": VERSION, "id": self.number, "cancel": True})]
 
 
+_SENTENCES: tuple[
+    type[RequestError | RequestTimeoutError | ProtocolError | UnauthenticatedError], ...
+] = (
+    RequestTimeoutError,
+    ProtocolError,
+    UnfitOrderError,
+    UnknownPartitionError,
+    NotServedError,
+    ForbiddenError,
+    UnauthenticatedError,
+)
+
+
 def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> SupervisorError:
     """The exception for an ``error`` map of a reply."""
     if not isinstance(data, dict):
@@ -208,9 +233,7 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
         return ConfigurationError(problems, hint=hint)
     if code == UnknownRunError.code:
         return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
-    classes = (RequestTimeoutError, ProtocolError, UnfitOrderError, UnknownPartitionError)
-    kinds: dict[str, type[RequestTimeoutError | ProtocolError | RequestError]]
-    kinds = {one.code: one for one in classes}
+    kinds = {one.code: one for one in _SENTENCES}
     return kinds.get(str(code), RequestError)(message, hint=hint)
 
 

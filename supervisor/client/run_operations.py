@@ -62,6 +62,7 @@ def launch(
     repository: str | None = None,
     limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
 ) -> Plan[documents.RunRow]:
@@ -91,6 +92,7 @@ def preview(
     repository: str | None = None,
     limits: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
 ) -> Plan[documents.Launched]:
@@ -125,9 +127,13 @@ def run(run: str) -> Plan[documents.RunRow]:
     return found
 
 
-def retry(run: str) -> Plan[documents.RunRow]:
-    """Run the same again, with the code that is served now."""
-    answer = yield call("retry_run", {"run": run})
+def retry(run: str, *, from_failure: bool = False) -> Plan[documents.RunRow]:
+    """Run the same again, with the code that is served now.
+
+    With ``from_failure`` only the steps that have not succeeded; of a range of partitions, only those
+    whose run has not. Raises ``RequestError`` where the values that they need were not kept.
+    """
+    answer = yield call("retry_run", {"run": run, "from_failure": from_failure})
     return cast("documents.RunRow", answer["run"])
 
 

@@ -64,10 +64,12 @@ class Host(Protocol):
 class Fleet:
     """The locations that ``sources`` desire, made by ``host``. Of two sources the first goes first.
 
-    ``revision`` counts the changes that clients can see, ``news`` wakes those who wait for one.
+    ``revision`` counts the changes that clients can see, ``news`` wakes those who wait for one. With
+    ``idle`` a location is started when that is ordered, or something is to be run in it.
     """
 
-    def __init__(self, sources: Sequence[Source], host: Host) -> None:
+    def __init__(self, sources: Sequence[Source], host: Host, *, idle: bool = False) -> None:
+        self._idle = idle
         self.revision = 0
         self.news = ChangeSignal()
         self.conditions = Conditions(self.changed, time.time)
@@ -273,7 +275,8 @@ class Fleet:
             return
         location = self._host.make(spec, self._earlier.pop(spec.name, None))
         self.locations[spec.name] = location
-        location.start(reason)
+        if not self._idle:
+            location.start(reason)
 
     def _remove(self, name: str) -> None:
         self.remotes.pop(name, None)

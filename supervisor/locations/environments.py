@@ -85,6 +85,21 @@ class Environments:
         making.listeners.append(told)
         return await asyncio.shield(making.task)
 
+    async def make(self, request: envs.EnvironmentRequest, told: Told) -> envs.Environment:
+        """An environment for something else than a location; ``told`` hears of progress, in the loop.
+
+        Raises ``envs.EnvError``. A caller that is cancelled leaves it running.
+        """
+        loop = asyncio.get_running_loop()
+
+        def progress(step: envs.Progress) -> None:
+            loop.call_soon_threadsafe(told, f"{step.stage}: {step.text}")
+
+        def make() -> envs.Environment:
+            return self._store().sync(request, progress=progress, cancel=self._cancel)
+
+        return await loop.run_in_executor(self._pool, make)
+
     async def collect(self, in_use: Iterable[Path]) -> None:
         """Remove old virtualenvs that no process uses."""
         loop = asyncio.get_running_loop()

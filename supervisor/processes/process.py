@@ -105,6 +105,10 @@ class Process(ShimProcess):
         """SIGKILL it, and nothing else of its session at once."""
         self._signal_leader(signal.SIGKILL)
 
+    def send(self, number: int) -> None:
+        """Send a signal to it, and to nothing else of its session."""
+        self._signal_leader(number)
+
     def dump(self) -> None:
         """Have it write the stacks of its threads to its standard error."""
         self._signal_leader(_STACK_SIGNAL)

@@ -48,6 +48,7 @@ class RunLimits:
 
     def __init__(self, cgroups: Cgroups) -> None:
         self._cgroups = cgroups
+        self._made: set[str] = set()
         self.descriptors: int | None = None
 
     def refusal(self, name: str, limits: Limits, own: Mapping[str, Any]) -> str:
@@ -82,6 +83,8 @@ class RunLimits:
         ``leave``: what it is forked from is in cgroups of its own, which its monitor has to leave.
         """
         groups = self._cgroups.make(_title(run), limits)
+        if groups:
+            self._made.add(run)
         values = {name: getattr(limits, name) for name in NAMES}
         values = {name: value for name, value in values.items() if value is not None}
         how = {name: CGROUP if name in groups else _without_cgroup(name) for name in values}
@@ -95,9 +98,14 @@ class RunLimits:
             "nice": limits.nice,
         }
 
-    def remove(self, run: str) -> None:
-        """Remove the cgroups of a run that has ended, where its monitor has not."""
-        self._cgroups.remove(_title(run))
+    def remove(self, run: str, limits: Mapping[str, Any]) -> None:
+        """Remove the cgroups of a run that has ended, where its monitor has not.
+
+        ``limits`` are as its birth applied them; an earlier supervisor may have made them.
+        """
+        if run in self._made or limits.get("groups"):
+            self._made.discard(run)
+            self._cgroups.remove(_title(run))
 
     def _rlimits(self, limits: Limits, how: Mapping[str, str]) -> list[list[int]]:
         found = []

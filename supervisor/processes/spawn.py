@@ -135,6 +135,7 @@ def spawn(
     method: str,
     tree: str = "",
     pass_fds: tuple[int, ...] = (),
+    directory: Path = Path("/"),
 ) -> tuple[Process, int]:
     """Start ``command`` in a session of its own; it and the writing end of its lifeline.
 
@@ -150,7 +151,7 @@ def spawn(
             stdout=out,
             stderr=errors,
             env=environ,
-            cwd="/",
+            cwd=directory,
             start_new_session=True,
             pass_fds=pass_fds,
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor import nearest
 from supervisor.errors import (
+    NotServedError,
     RequestError,
     UnfitOrderError,
     UnknownDefinitionError,
@@ -95,7 +96,7 @@ class Orders:
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
 
-        Raises ``UnknownLocationError``, and ``RequestError`` with what it is instead.
+        Raises ``UnknownLocationError``, and ``NotServedError`` with what it is instead.
         """
         location = self._fleet.location(name)
         if _serves(location):
@@ -110,7 +111,7 @@ class Orders:
             return
         why = location.failure.message if location.failure else location.reason
         served = location.snapshot
-        raise RequestError(
+        raise NotServedError(
             f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
             hint=f"generation {served.generation} was the last that loaded" if served else None,
         )
@@ -129,6 +130,7 @@ class Orders:
         order = order_of(wanted, params)
         name = order["location"] = location.spec.name
         assert location.snapshot is not None  # else nothing was found in it
+        order["from_failure"] = params.get("from_failure")
         order["generation"] = location.snapshot.generation
         order["instance"] = self._instance(location, name, params.get("instance"))
         order["storage"] = str(self._values_of(name))
@@ -222,10 +224,12 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a launch that does the same as ``order``."""
     names = {"op_selection": ",".join, "assets": ",".join}
     found = {name: join(order[name]) if order.get(name) else None for name, join in names.items()}
-    kept = ("location", "job", "repository", "config", "tags", "timeout", "limits", "grace")
+    kept = ("location", "job", "repository", "config", "tags", "limits", "grace")
+    asked: Mapping[str, Any] = order.get("asked") or {}
     return {
         **found,
         **{name: order.get(name) for name in kept},
+        **{name: asked.get(name) for name in ("timeout", "retries")},
         "partition": order.get("partition_key"),
         "instance": None
         if order.get("instance")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.journal import Journal
 from supervisor.states import RunState
 
@@ -35,7 +36,9 @@ class Run:
     ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
     birth applied them (supervisor/processes/run_limits.py). ``told``: the framework's own records
     know how it ended; ``report_tried``: the generation that was last asked to tell them, when (monotonic)
-    it is asked again, and the delay after that. ``news`` counts what was heard of it.
+    it is asked again, and the delay after that. ``news`` counts what was heard of it,
+    ``changed`` wakes those who wait for more. ``waits`` says why it waits and at which place in the
+    queue, "" and 0 when it does not.
     """
 
     order: Mapping[str, Any]
@@ -52,7 +55,11 @@ class Run:
     untold_because: str = ""
     report_tried: tuple[int, float, float] | None = field(default=None, repr=False)
     news: int = 0
-    size: int = field(default=0, repr=False)
+    size: int = 0
+    retried_by: str = ""
+    started: float = 0.0
+    changed: ChangeSignal = field(default_factory=ChangeSignal, repr=False)
+    waits: Callable[[Run], tuple[str, int]] = field(default=lambda run: ("", 0), repr=False)
 
     @property
     def id(self) -> str:
@@ -76,6 +83,21 @@ class Run:
         return float(self.order.get("created") or 0.0)
 
     @property
+    def key(self) -> tuple[float, str]:
+        """By which runs are started in the order of their launches."""
+        return float(self.order.get("sequence") or 0.0), self.id
+
+    @property
+    def not_before(self) -> float:
+        """When it may start; 0 for at once."""
+        return float(self.order.get("not_before") or 0.0)
+
+    def tell(self) -> None:
+        """Something was heard of it."""
+        self.news += 1
+        self.changed.tell()
+
+    @property
     def untold(self) -> str | None:
         """The framework whose own records have yet to hear how it ended."""
         return (self.final or {}).get("untold") if not self.told else None
@@ -84,6 +106,14 @@ class Run:
     def ended(self) -> bool:
         """True once it has its final record."""
         return self.final is not None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended; None while it has not, and where that is not known it is long ago."""
+        if self.final is None:
+            return None
+        ended = self.final.get("ended")
+        return float(ended) if isinstance(ended, int | float) else 0.0
 
     def finished(self, final: Mapping[str, Any]) -> None:
         """Take the final record."""
@@ -99,12 +129,14 @@ class Run:
     def row(self) -> dict[str, Any]:
         """The document ``Run`` (supervisor/documents.py)."""
         final = self.final or {}
+        waits, place = self.waits(self)
         return {
             "run": self.id,
             "location": self.location,
             "job": self.order.get("job"),
             "state": self.state.value,
-            "reason": self.reason or None,
+            "reason": self.reason or waits or None,
+            "place": place or None,
             "created": self.order.get("created"),
             "began": self.began,
             "ended": final.get("ended"),
@@ -121,6 +153,8 @@ class Run:
             "signal": final.get("signal"),
             "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
+            "retried_by": self.retried_by or None,
+            "attempt": int(self.order.get("attempt") or 1),
             "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,

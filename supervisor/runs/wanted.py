@@ -133,7 +133,7 @@ def _bad_asset(
         return UnfitOrderError(
             f"asset {error.unknown!r} is made elsewhere: it is a source or external, and no run of "
             "this location makes it",
-            hint=f"select what depends on it: --assets '1+{error.unknown}' is without it",
+            hint="select the assets that depend on it by their own names",
         )
     names = sorted(nodes)
     hint = nearest.hint(error.unknown, names) if names else "it has no assets"
@@ -232,6 +232,7 @@ def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
         "assets": None if wanted.assets is None else list(wanted.assets),
         "partition_key": params.get("partition"),
         "timeout": timeout,
+        "retries": params.get("retries"),
         "limits": _limits(params.get("limits") or {}),
         "grace": params.get("grace", _DEFAULT_GRACE),
     }

@@ -13,11 +13,14 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from supervisor import __version__
-from supervisor.curve_keys import KeyDirectory
+from supervisor.access.access import Access
+from supervisor.conditions import Tell
+from supervisor.dagster.face import Face, Place
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
@@ -50,11 +53,14 @@ from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
+from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
-from supervisor.server.rpc import Control, RemoteControl
+from supervisor.server.remote_control import RemoteControl
+from supervisor.server.rpc import Control
 from supervisor.server.sd_notify import Notifier
 from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
@@ -78,11 +84,12 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
+    starts locations only when that is ordered.
     ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``
-    locations that have loaded Dagster have a server for its own client. ``started`` is set
-    when clients can connect. ``run`` returns after ``shutdown``.
+    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
+    where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
+    is set when clients can connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(
@@ -92,16 +99,19 @@ class Daemon:
         cwd: Path,
         environ: Mapping[str, str],
         once: bool = False,
+        idle: bool = False,
         listen: str | None = None,
         sources: Sequence[Source] = (),
         dagster: bool = False,
+        face: Face | None = None,
     ) -> None:
+        self.face = face
         self._listen = listen
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
-        self.fleet = Fleet([self._workspace, *sources], self)
+        self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
         self._stop = asyncio.Event()
@@ -139,7 +149,7 @@ class Daemon:
             self.fleet.changed,
         )
         self.code_servers: Servers | None = None
-        if dagster:
+        if dagster or face is not None:
             self.code_servers = Servers(
                 lambda: self.state.path,
                 self.runtime_directory.path,
@@ -147,6 +157,8 @@ class Daemon:
                 self.fleet.changed,
                 self._learned,
             )
+        if self.code_servers is not None and face is not None:
+            self.code_servers.linked = face.moved
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -219,7 +231,10 @@ class Daemon:
             await self._verifier.open()
             if self.code_servers is not None:
                 await self.code_servers.open()
-            await self.fleet.start(await self.store.open(await self.fleet.read()))
+            earlier = await self.store.open(await self.fleet.read())
+            if self.face is not None:
+                await self.face.open(self._place(earlier))
+            await self.fleet.start(earlier)
             await self.runs.open()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
@@ -265,8 +280,10 @@ class Daemon:
         )
         routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
+        access = Access(self.state.path, FleetPlaces(self.fleet, self.runs), self._telling)
+        closing.push_async_callback(access.close)
         with starting():
-            control = Control(context, self.runtime_directory.control_address, methods)
+            control = Control(context, self.runtime_directory.control_address, methods, access)
         closing.push_async_callback(control.close)
         controls: list[Control | RemoteControl] = [control]
         kept = Kept(
@@ -278,7 +295,7 @@ class Daemon:
         )
         closing.push_async_callback(self._upkeep.close)
         if self._listen is not None:
-            remote = RemoteControl(self._listen, methods, KeyDirectory(self.state.path))
+            remote = RemoteControl(self._listen, methods, access)
             closing.push_async_callback(remote.close)
             controls.append(remote)
         closing.callback(self._cgroups.close)
@@ -317,8 +334,27 @@ class Daemon:
         )
         closing.callback(self._use.close)
         closing.callback(routing.close)
+        closing.push_async_callback(self._end_face)
         closing.callback(self._notifier.stopping)
         return controls
+
+    def _place(self, earlier: Mapping[str, Snapshot]) -> Place:
+        """For the face: ``earlier`` is what locations served that are not there yet."""
+
+        def locations() -> list[tuple[LocationSpec, Snapshot | None]]:
+            fleet = self.fleet
+            if not len(fleet):
+                return [(one, earlier.get(one.name)) for one in self.spec.locations]
+            started = [(one.spec, one.snapshot) for one in fleet.ordered()]
+            return [*started, *((one, None) for one in fleet.remotes.values())]
+
+        path = self.state.log_path("dagster programs")
+        return Place(
+            self.spec.title, self._names[0][0], self.state.path, self.runtime_directory.path,
+            self._environ, {one.name: one for one in self.spec.environments if one.name},
+            self.services.environments, self.fleet.conditions, self._reaper,
+            LocationLog(self._logs, path), locations, self.fleet.changed,
+        )  # fmt: skip
 
     def _is_back(self) -> None:
         self.fleet.reread()
@@ -334,6 +370,10 @@ class Daemon:
         if not self._leave_runs:
             await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
         await self.runs.close()
+
+    async def _end_face(self) -> None:
+        if self.face is not None:
+            await self.face.close(at_once=self._at_once)
 
     async def _end_locations(self) -> None:
         self.fleet.stop("the supervisor is stopping", at_once=self._at_once)
@@ -368,7 +408,11 @@ class Daemon:
 
     def settled(self) -> None:
         """See ``Host``."""
+        if self.face is not None:
+            self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
+        said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
+        self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""
@@ -383,6 +427,9 @@ class Daemon:
 
     def _location_changed(self) -> None:
         self.fleet.changed()
+        self.runs.look()
+        if self.face is not None:
+            self.face.changed()
         self._verifier.look()
         if not self._once:
             self._use.changed()
@@ -396,8 +443,11 @@ class Daemon:
     def _under_way(self) -> bool:
         return self.stopping or self.fleet.under_way
 
+    def _telling(self, key: str) -> Tell:
+        return partial(self._hear, key)
+
     def _hear(self, key: str, text: str | None) -> None:
-        """A condition of the store, from its thread."""
+        """A condition, from a thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its clients with it
                 self._loop.call_soon_threadsafe(self.fleet.conditions.tell(key), text)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from envs.installed import distributions
 from runner_shim import masking, wire
 from supervisor import __version__
+from supervisor.access.identity import asker
 from supervisor.errors import RequestError, UnknownDefinitionError
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
@@ -51,6 +52,8 @@ __all__ = ["Handlers"]
 
 # Rows of a list are put together in pieces of about so many bytes.
 _PORTION = 64 * 1024
+# What a status document says of all locations together.
+_OF_ALL = ("files", "warnings", "conditions", "configuration_problems")
 # Of a client that is gone nobody tells: its requests end by themselves.
 _MAX_WAIT = 60.0
 
@@ -118,8 +121,9 @@ class Handlers(RunHandlers):
 
     async def _all_packed(self, document: dict[str, Any]) -> list[bytes]:
         """``document`` with all locations, each packed at once: very many would take much room."""
-        fleet, since = self._daemon.fleet, self._daemon.started_at
-        locations, remotes = fleet.ordered(), list(fleet.remotes.values())
+        fleet, since, sees = self._daemon.fleet, self._daemon.started_at, asker().sees
+        locations = [one for one in fleet.ordered() if sees(one.spec.name)]
+        remotes = [one for one in fleet.remotes.values() if sees(one.name)]
         pieces = [bytes([0x80 | (len(document) + 1)])]  # a map with the locations beside the rest
         pieces += [wire.pack(one) for item in document.items() for one in item]
         pieces += [
@@ -288,7 +292,7 @@ class Handlers(RunHandlers):
         asked = params["locations"]
         here = [one for one in asked if one not in remotes]
         # Nothing here can make a remote one ready: it is not waited for.
-        names = here if asked else list(self._daemon.fleet.locations)
+        names = here if asked else self._all_names()
         locations = [self._daemon.fleet.location(name) for name in names]
         async with held():
             await self._daemon.fleet.news.wait(
@@ -330,9 +334,14 @@ class Handlers(RunHandlers):
         asyncio.get_running_loop().call_soon(ending)
         return {"pid": os.getpid()}, []
 
+    async def whoami(self, params: Mapping[str, Any]) -> Reply:
+        """Who asks."""
+        who = asker()
+        return {"name": who.name, "role": str(who.role), "locations": list(who.locations)}, []
+
     def _supervisor(self, usage: Usage | None) -> dict[str, Any]:
         daemon = self._daemon
-        return {
+        document = {
             "pid": os.getpid(),
             "version": __version__,
             "started": daemon.started_at,
@@ -346,17 +355,28 @@ class Handlers(RunHandlers):
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
             "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
+            "face": None if daemon.face is None else daemon.face.as_data(),
         }
+        if not asker().everywhere:  # they name locations, and files that are named after some
+            document |= {key: [] for key in _OF_ALL}
+            if daemon.spec.title.startswith("-"):
+                document["workspace"] = "flags"
+        return document
 
     def _one_or_all(self, name: str | None) -> list[Location]:
         fleet = self._daemon.fleet
-        return fleet.ordered() if name is None else [fleet.location(name)]
+        if name is not None:
+            return [fleet.location(name)]
+        return [one for one in fleet.ordered() if asker().sees(one.spec.name)]
+
+    def _all_names(self) -> list[str]:
+        return [one for one in self._daemon.fleet.locations if asker().sees(one)]
 
     async def _order(self, params: Mapping[str, Any], order: Callable[[Location], str]) -> Reply:
         fleet = self._daemon.fleet
         for name in params["locations"]:
             fleet.location(name)
-        names = params["locations"] or list(fleet.locations)
+        names = params["locations"] or self._all_names()
         if self._daemon.stopping:  # of none, too
             raise RequestError("the supervisor is stopping")
         return {"locations": await in_turns(fleet.ordering(names, order))}, []

@@ -1,7 +1,8 @@
 """The control socket: takes requests from clients, answers them, bounds what they may send.
 
 Owns the ROUTER that clients connect to, the framing of requests and replies, the credit of streams, and
-what one client may have under way. Which methods there are is declared in ``supervisor.methods``, what
+what one client may have under way. Here, and nowhere else, each request is judged before its handler sees
+it (``supervisor.access.access``). Which methods there are is declared in ``supervisor.methods``, what
 they do in ``handlers``, whose request is computed next in ``turns``. An error becomes a reply; nothing
 that a client sends ends the supervisor.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -20,20 +21,15 @@ import zmq
 import zmq.asyncio
 
 from runner_shim import wire
+from supervisor.access.access import Access
+from supervisor.access.judgement import Judgement
 from supervisor.conditions import Tell
-from supervisor.curve_keys import Gate, KeyDirectory, check_address
+from supervisor.curve_keys import Gate
 from supervisor.descriptors import Door
-from supervisor.errors import (
-    ConfigurationError,
-    ConfigurationProblem,
-    ProtocolError,
-    SupervisorError,
-)
+from supervisor.errors import ConfigurationError, ProtocolError, SupervisorError
 from supervisor.methods import LONGEST_HOLD, Method
 from supervisor.server.status import problem_data
-from supervisor.server.tcp_front import Front
 from supervisor.server.turns import Place, Turns, held
-from supervisor.specs import SourcePosition
 from supervisor.time_slices import TURN
 
 __all__ = [
@@ -43,7 +39,6 @@ __all__ = [
     "Handler",
     "Handlers",
     "Packed",
-    "RemoteControl",
     "Reply",
     "StreamHandler",
     "read_request",
@@ -90,9 +85,11 @@ _log = logging.getLogger(__name__)
 class _Client:
     """What one client has under way; ``refusals`` are those that wait to be delivered.
 
-    ``listening`` is False once its replies cannot be delivered.
+    ``key`` is the public key of its connection, None for ipc. ``listening`` is False once its replies
+    cannot be delivered.
     """
 
+    key: str | None
     requests: int = 0
     size: int = 0
     refusals: int = 0
@@ -123,18 +120,21 @@ class _Stream:
 
 
 class Control:
-    """Serves ``handlers`` at ``address`` (ipc), to those whom ``gate`` lets in where there is one."""
+    """Serves ``handlers`` at ``address`` (ipc) as ``access`` allows, to those whom ``gate`` lets in where
+    there is one."""
 
     def __init__(
         self,
         context: zmq.asyncio.Context,
         address: str,
         handlers: Handlers,
+        access: Access,
         gate: Gate | None = None,
     ) -> None:
         if not address.startswith("ipc:"):
             raise ValueError(f"{address} is no local address: others connect through a front")
         self._gate = gate
+        self._access = access
         self._handlers = handlers
         self._socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_REQUEST)
@@ -193,18 +193,24 @@ class Control:
     async def _serve(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            self._take(await self._socket.recv_multipart())
+            # Frames say whose connection they came over: those of a gate have keys.
+            plain = self._gate is None
+            self._take(await self._socket.recv_multipart(copy=plain))
             until = clock() + TURN
             with contextlib.suppress(zmq.Again):
                 while clock() < until:
-                    self._take(self._plain.recv_multipart(zmq.NOBLOCK))
+                    self._take(self._plain.recv_multipart(zmq.NOBLOCK, copy=plain))
             await asyncio.sleep(0)
 
-    def _take(self, message: list[bytes]) -> None:
-        identity, *frames = message
+    def _take(self, message: Sequence[bytes | zmq.Frame]) -> None:
+        identity, *frames = (one if isinstance(one, bytes) else one.bytes for one in message)
+        key = None if isinstance(message[-1], bytes) else _key_of(message[-1])
+        client = self._clients.get(identity)
+        if client is not None and client.key != key:  # another one took the name of its connection
+            self._leave(identity, client)
         if len(frames) == 1 and len(frames[0]) <= _SMALL and self._steers(identity, frames[0]):
             return
-        client = self._clients.setdefault(identity, _Client())
+        client = self._clients.setdefault(identity, _Client(key))
         size = sum(map(len, frames))
         if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
             self._refuse(identity, client, frames)
@@ -247,8 +253,16 @@ class Control:
         self._look_at(identity, client)
 
     def _look_at(self, identity: bytes, client: _Client) -> None:
-        if not client.requests and not client.refusals:
-            self._clients.pop(identity, None)
+        gone = not client.requests and not client.refusals
+        if gone and self._clients.get(identity) is client:
+            del self._clients[identity]
+
+    def _leave(self, identity: bytes, client: _Client) -> None:
+        """Answer nothing more of what ``client`` has under way."""
+        client.listening = False
+        for task in client.tasks:
+            task.cancel()
+        del self._clients[identity]
 
     async def _answer(
         self, identity: bytes, client: _Client, frames: list[bytes], size: int
@@ -273,6 +287,7 @@ class Control:
     async def _reply(self, identity: bytes, client: _Client, frames: list[bytes]) -> None:
         number: Any = None
         payload: list[bytes] = []
+        judgement = Judgement(self._access)
         try:
             request = read_request(frames)
             number = request.get("id")
@@ -281,16 +296,19 @@ class Control:
                 known = ", ".join(sorted(self._handlers))
                 raise ProtocolError(f"no method is named {name[:100]!r}; there are {known}")
             declared, handler = self._handlers[name]
-            given = declared.read(params)
-            if declared.streaming:
-                answers = cast("StreamHandler", handler)(given)
-                await self._stream(identity, client, request, answers)
-                head = wire.pack({"v": VERSION, "id": number, "end": True})
-            else:
-                result, payload = await cast("Handler", handler)(given)
-                head = _header(number, result)
+            async with judgement.passed(client.key, request, declared, params) as given:
+                if declared.streaming:
+                    answers = cast("StreamHandler", handler)(given)
+                    await self._stream(identity, client, request, answers)
+                    head = wire.pack({"v": VERSION, "id": number, "end": True})
+                else:
+                    result, payload = await cast("Handler", handler)(given)
+                    judgement.answer = result
+                    head = _header(number, result)
         except SupervisorError as error:
-            head = wire.pack({"v": VERSION, "id": number, "error": _error_data(error)})
+            payload = []
+            shown = judgement.shown(error)
+            head = wire.pack({"v": VERSION, "id": number, "error": _error_data(shown)})
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -397,47 +415,9 @@ class Control:
         return True
 
 
-class RemoteControl:
-    """A ``Control`` at a TCP address, for clients that have keys; made in a running event loop.
-
-    ``public`` is the supervisor's public key. Raises ``ConfigurationError`` for an address that
-    cannot be had. It has a context of its own: its gate concerns nobody else's sockets.
-    """
-
-    def __init__(self, address: str, handlers: Handlers, keys: KeyDirectory) -> None:
-        host, port = check_address(address)
-        with contextlib.ExitStack() as undoing:
-            self._context = zmq.asyncio.Context()
-            undoing.callback(self._context.destroy, 0)
-            self._gate = Gate(self._context, keys)
-            self._gate.start()
-            undoing.callback(self._gate.close)
-            try:
-                self._front = Front(host, port)
-                undoing.callback(self._front.abandon)
-                self._control = Control(self._context, self._front.inner, handlers, self._gate)
-            except OSError as error:  # a ZMQError is one
-                text = f"{address} cannot be had: {error.strerror}".lower()
-                raise ConfigurationError(
-                    [ConfigurationProblem(SourcePosition("--listen"), "", text)]
-                ) from None
-            self._front.hide()
-            undoing.pop_all()
-        self.address = self._front.address
-        self.public = self._gate.public
-
-    def start(self, trouble: Tell = lambda text: None) -> None:
-        """Begin to answer; ``trouble`` as for ``Control``."""
-        self._control.start()
-        self._front.start(trouble)
-
-    async def close(self) -> None:
-        """Stop answering and close the port."""
-        await self._front.stop()
-        await self._control.close()
-        self._gate.close()
-        await asyncio.to_thread(self._context.term)  # until the last replies are passed on
-        await self._front.close()
+def _key_of(frame: zmq.Frame) -> str:
+    """The public key of the connection that ``frame`` came over: see ``curve_keys.Gate``."""
+    return str(frame.get("User-Id"))
 
 
 def _header(number: Any, result: dict[str, Any] | Packed) -> bytes:

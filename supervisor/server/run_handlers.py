@@ -13,13 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
-from supervisor.errors import RequestError, UnknownRunError
+from supervisor.access.identity import OPERATOR, asker
+from supervisor.errors import RequestError
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.ordering import Ordered, again
-from supervisor.runs.ranges import Range, find, orders
+from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
+from supervisor.runs.recovery import from_failure_of
 from supervisor.runs.run import Run
+from supervisor.server.places import named
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
+from supervisor.states import RunState
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -46,7 +51,8 @@ class RunHandlers:
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
         location, states, parent = params["location"], set(params["states"]), params["parent"]
-        runs = self._daemon.runs.newest_first()
+        sees = asker().sees
+        runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         found: Sequence[Run | Range]
         if parent is not None:
             found = self._range(parent).runs
@@ -68,8 +74,10 @@ class RunHandlers:
         run = self._named(params["run"])
         if params["timeout"]:
             async with held():
-                seconds = min(params["timeout"], _MAX_WAIT)
-                await self._daemon.runs.news.wait(lambda: run.ended, seconds)
+                await self._signal(run).wait(
+                    lambda: self._now(run).ended, min(params["timeout"], _MAX_WAIT)
+                )
+            run = self._now(run)
         return _shown(run.detail()), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
@@ -83,6 +91,7 @@ class RunHandlers:
             )
         heard: dict[str, int] = {}
         while True:
+            run = self._now(run)
             news, ended = run.news, run.ended
             if isinstance(run, Range):
                 found = _news(run, heard)
@@ -94,17 +103,18 @@ class RunHandlers:
                 return
             else:
                 async with held():
-                    await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+                    await self._signal(run).wait(partial(_differs, run, news), math.inf)
+
+    def _signal(self, run: Run | Range) -> ChangeSignal:
+        return run.changed if isinstance(run, Run) else self._daemon.runs.news
+
+    def _now(self, run: Run | Range) -> Run | Range:
+        """The run, or the range with the runs that repeat others of it."""
+        return run if isinstance(run, Run) or not run.ended else self._range(run.id)
 
     def _named(self, name: str) -> Run | Range:
         """The run or the range of that id; raises ``UnknownRunError``."""
-        try:
-            return self._daemon.runs.get(name)
-        except UnknownRunError:
-            found = find(self._daemon.runs.newest_first(), name)
-            if found is None:
-                raise
-            return found
+        return named(self._daemon.runs, name, asker().sees)
 
     def _range(self, name: str) -> Range:
         found = self._named(name)
@@ -134,21 +144,28 @@ class RunHandlers:
     async def cancel_run(self, params: Mapping[str, Any]) -> Reply:
         """Ask a run to end, or kill it with ``now``; of a range, all that have not ended."""
         run = self._named(params["run"])
+        # Only the operator's clients are believed who they ask for.
+        who = params["who"] or "a client" if asker() is OPERATOR else asker().name
         for one in run.runs if isinstance(run, Range) else (run,):
-            await self._daemon.runs.cancel(one, params["who"] or "a client", now=params["now"])
+            await self._daemon.runs.cancel(one, who, now=params["now"])
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
-        """Run the same again; of a range, all of its partitions."""
-        run = self._named(params["run"])
+        """Run the same again; ``from_failure``: only what has not succeeded of it."""
+        run, from_failure = self._named(params["run"]), params["from_failure"]
         if not run.ended:
             raise RequestError(f"run {run.id} has not ended: it is {run.state}")
-        runs = run.runs if isinstance(run, Range) else (run,)
-        ordered = await self._ordered(again(runs[0].order))
-        ordered.order["retry_of"] = run.id
+        if from_failure and run.state is RunState.SUCCESS:
+            raise RequestError(f"run {run.id} has succeeded: nothing of it is left to run")
         if isinstance(run, Range):
+            runs = [one for one in run.runs if not from_failure or one.state != RunState.SUCCESS]
+            ordered = await self._ordered(again(runs[0].order))
             keys = [str(one.order["partition_key"]) for one in runs]
             ordered = replace(ordered, partitions=keys)
+        else:
+            earlier = await asyncio.to_thread(from_failure_of, run) if from_failure else None
+            ordered = await self._ordered({**again(run.order), "from_failure": earlier})
+        ordered.order["retry_of"] = run.id
         return await self._launch(ordered)
 
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from urllib.parse import quote
 
+from supervisor.access import audit
 from supervisor.errors import AlreadyRunningError, ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
@@ -24,7 +25,7 @@ __all__ = ["StateDirectory", "TakenError"]
 
 _IGNORE = "# made by workspace-supervisor; nothing here is yours\n*\n"
 # What moves along when the workspace's link leads to another directory; the store sees to itself.
-_CARRIED = ("keys", "preload.json")
+_CARRIED = ("keys", "preload.json", "tokens.json", *audit.FILES)
 
 
 class TakenError(OSError):

@@ -24,6 +24,7 @@ from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link
 from supervisor.web.locations import chosen_locations
 from supervisor.web.openapi import document
+from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor import documents as control
@@ -81,7 +82,7 @@ def _number(request: Request, name: str, least: int, most: int) -> int | None:
 
 
 def _link(request: Request) -> Link:
-    link: Link = request.app.state.link
+    link: Link = view_of(request).link
     return link
 
 
@@ -118,7 +119,7 @@ async def location(request: Request) -> control.LocationStatus:
 
 async def definitions(request: Request) -> documents.Definitions:
     """Rows of definitions."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     text, kind, place = (_text(request, name) or "" for name in ("q", "kind", "location"))
     offset = _number(request, "offset", 0, 10**9) or 0
     limit = _number(request, "limit", 1, _MOST_ROWS) or _MOST_ROWS
@@ -142,7 +143,7 @@ async def definitions(request: Request) -> documents.Definitions:
 
 async def definition(request: Request) -> control.Shown:
     """One definition in full."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     place, name = (_text(request, one, required=True) or "" for one in ("location", "name"))
     one, source, generation = await catalogue.definition(
         place, name, _text(request, "kind"), _text(request, "repository")
@@ -152,7 +153,7 @@ async def definition(request: Request) -> control.Shown:
 
 async def duplicates(request: Request) -> documents.Duplicates:
     """Names that more than one location defines."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     twice = await catalogue.defined_twice()
     return {
         "duplicates": [
@@ -164,7 +165,7 @@ async def duplicates(request: Request) -> documents.Duplicates:
 
 async def assets(request: Request) -> documents.Assets:
     """The graph of assets over all locations."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     everyone = await catalogue.assets()
     return {
         "assets": [
@@ -185,7 +186,7 @@ async def schedules(request: Request) -> documents.Schedules:
     """Schedules in words with their next ticks."""
     import time
 
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     shelves = await catalogue.fresh()
     place = _text(request, "location")
     rows: list[documents.Schedule] = []
@@ -235,7 +236,7 @@ async def logs(request: Request) -> control.LogChunk:
     if after is not None:
         if not wait:
             return await client.logs(name, after=after, timeout=0)
-        following: Following = request.app.state.following
+        following: Following = view_of(request).following
         chunk, _event = await following.after(name, after, wait)
         return chunk
     return await client.logs(name, lines=50 if lines is None else lines)

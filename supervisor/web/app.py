@@ -1,6 +1,6 @@
 """The web page as an application and as a process: what is put together, and how it is served.
 
-Owns the table of routes, the life of the connection to the supervisor, the rules of where it may be
+Owns the table of routes, the life of the connections to the supervisor, the rules of where it may be
 bound, and the server. What a page says is in ``pages``, what a program gets in ``api``.
 """
 
@@ -13,11 +13,14 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
@@ -27,20 +30,19 @@ from starlette.types import ASGIApp
 from supervisor.client.locate import Identity
 from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
 from supervisor.errors import RequestError
+from supervisor.methods import Role
 from supervisor.web import api, events, metrics, pages
-from supervisor.web.catalogue import Catalogue
 from supervisor.web.connections import Connections, protocol
-from supervisor.web.following import Following
-from supervisor.web.link import Link
+from supervisor.web.credentials import OPERATOR, Credential, Sessions, credential_of
 from supervisor.web.room import Room
 from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
+from supervisor.web.views import Entrance, Views
 
 __all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
 
 DEFAULT_PORT = 3070
 _STATIC = Path(__file__).parent / "static"
 _SHORTEST_TOKEN = 16
-_FIRST_WORDS = 2.0
 # Connections at most; those that asyncio accepts in one go, of which several may be on their way in or
 # out; and descriptors for everything else.
 _MOST_CONNECTIONS = 2048
@@ -61,35 +63,30 @@ def application(
     ``closing`` is handed a function that ends all live streams, for who stops the server; ``streams``
     is how many of them there may be.
     """
-    policy = policy if policy is not None else Policy()
+    policy = policy if policy is not None else Policy(local=True)
+    sessions = Sessions(f"{identity.directory}/{identity.key}")
+    first = OPERATOR if policy.local and not policy.asks else Credential(role=policy.role)
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        link = Link(identity, environ)
-        following = Following(link)
-        app.state.link = link
-        app.state.following = following
-        app.state.catalogue = Catalogue(link)
+        views = Views(identity, environ, first)
+        app.state.views = views
         app.state.policy = policy
+        app.state.sessions = sessions
         loop = asyncio.get_running_loop()
 
-        def let_go() -> None:
-            link.close()
-            following.close()
-
         def close() -> None:
-            loop.call_soon_threadsafe(let_go)
+            loop.call_soon_threadsafe(views.let_go)
 
         closing(close)
-        running = asyncio.create_task(link.run(), name="link")
         try:
-            # The first page that is opened should not say that nothing is known yet.
-            await link.heard(_FIRST_WORDS)
+            await views.open()
             yield
         finally:
-            let_go()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await views.close()
+
+    def read(headers: Headers, scope: Mapping[str, Any]) -> Credential | None:
+        return credential_of(policy, sessions, headers, scope)
 
     routes = [
         *pages.ROUTES,
@@ -105,33 +102,46 @@ def application(
         lifespan=life,
         exception_handlers=pages.EXCEPTIONS,
         middleware=[
-            Middleware(Guard, policy=policy),
+            Middleware(Guard, policy=policy, read=read),
             Middleware(Room, streams=streams),
+            Middleware(Entrance),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
         ],
     )
 
 
-def policy_of(host: str, token: str | None, behind_proxy: Sequence[str]) -> Policy:
-    """What is allowed on a page bound to ``host``; raises ``RequestError`` for what is unsafe."""
+def policy_of(
+    host: str,
+    token: str | None,
+    behind_proxy: Sequence[str],
+    required: bool = False,
+    role: Role | None = None,
+) -> Policy:
+    """What is allowed on a page bound to ``host``; raises ``RequestError`` for what is unsafe.
+
+    ``role`` is that of who shows ``token``, or where there is none, of who shows nothing.
+    """
     if token is not None and len(token) < _SHORTEST_TOKEN:
         raise RequestError(
             f"the token has {len(token)} characters, which can be guessed",
             hint="make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'",
         )
     named = frozenset(one.lower().rstrip(".") for one in behind_proxy)
+    role = role or (Role.VIEWER if token is None else Role.EDITOR)
+    policy = Policy(proxies=named, token=token, required=required, role=role)
     if is_loopback(host):
-        return Policy(LOOPBACK | {host.lower()}, named, token=token)
-    if token is None and not named:
+        # What a proxy passes on comes from its own process, whoever asked it.
+        return replace(policy, hosts=LOOPBACK | {host.lower()}, local=not named)
+    if not policy.asks and not named:
         raise RequestError(
             f"{host} can be reached from other machines, and this page can stop locations",
-            hint="ask for a token with --token-file FILE, or name the proxy that knows who asks with "
-            "--behind-proxy HOST",
+            hint="ask for tokens of `supervise tokens` with --require-token, for one of your own with "
+            "--token-file FILE, or name the proxy that knows who asks with --behind-proxy HOST",
         )
     if named:
-        return Policy(proxies=named, token=token)
+        return policy
     own = {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    return Policy(LOOPBACK | own, addresses=True, token=token)
+    return replace(policy, hosts=LOOPBACK | own, addresses=True)
 
 
 class _Server(uvicorn.Server):

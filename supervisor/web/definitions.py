@@ -21,6 +21,7 @@ from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, se
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
 from supervisor.web.shapes import LAUNCHED, PLACED, checked
+from supervisor.web.views import view_of
 
 __all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
 
@@ -33,7 +34,7 @@ _MOST_GRAPHS = 20
 async def definition(request: Request) -> Response:
     """``GET /definition?location=…&kind=…&name=…``, with ``repository`` where there are several."""
     asked = request.query_params
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     location = asked.get("location", "")
     one, source, generation = await catalogue.definition(
         location, asked.get("name", ""), asked.get("kind"), asked.get("repository")
@@ -189,7 +190,7 @@ def _edges(nodes: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 async def everything(request: Request) -> Response:
     """``GET /definitions``: ``q``, ``kind``, ``location``, ``group`` (one of ``GROUPINGS``), ``in``."""
     asked = request.query_params
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     all_rows = await catalogue.rows()
     text, kind, location = (asked.get(key, "") for key in ("q", "kind", "location"))
     by = asked.get("group", "")
@@ -244,7 +245,7 @@ async def everything(request: Request) -> Response:
 async def assets(request: Request) -> Response:
     """``GET /assets``: the graph of all assets; ``q``, ``location`` and ``group`` narrow it."""
     asked = request.query_params
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     everyone = await catalogue.assets()
     text, location, group = (asked.get(key, "") for key in ("q", "location", "group"))
     words = text.lower().split()
@@ -288,7 +289,7 @@ def _connected(one: Asset) -> bool:
 async def schedules(request: Request) -> Response:
     """``GET /schedules``: a line a schedule over the 24 hours from now; ``q``, ``location``."""
     asked = request.query_params
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: Catalogue = view_of(request).catalogue
     shelves = await catalogue.fresh()
     text, location = asked.get("q", ""), asked.get("location", "")
     zone_name = asked.get("zone", "") or "UTC"

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from supervisor.errors import SupervisorError
 from supervisor.web.render import numbered, page
+from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor.documents import EnvironmentRow
@@ -86,7 +87,7 @@ async def environments(request: Request) -> Response:
 
     ``columns`` is the page of environments that stand side by side; all are compared.
     """
-    link: Link = request.app.state.link
+    link: Link = view_of(request).link
     problem: SupervisorError | None = None
     rows: list[EnvironmentRow] = []
     try:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from supervisor.errors import SupervisorError
+from supervisor.errors import SupervisorError, UnauthenticatedError
 from supervisor.web.following import event
 from supervisor.web.render import whole
+from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor.web.following import Following
@@ -33,10 +34,10 @@ _QUEUE = 8
 
 async def events(request: Request) -> StreamingResponse:
     """``GET /events``; with ``logs=LOCATION`` also that location's lines after ``after``."""
-    link: Link = request.app.state.link
+    link: Link = view_of(request).link
     name = request.query_params.get("logs")
     after = _cursor(request.headers.get("last-event-id") or request.query_params.get("after"))
-    stream = _merged(link, request.app.state.following, name, after)
+    stream = _merged(link, view_of(request).following, name, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -64,7 +65,7 @@ async def _merged(
 
 async def _changes(link: Link, queue: asyncio.Queue[str | None]) -> None:
     version = -1
-    while not link.closing:
+    while not link.closing and not isinstance(link.error, UnauthenticatedError):
         if await link.changed(version, _HEARTBEAT) or version < 0:
             version = link.version
             document = link.document

@@ -1,7 +1,7 @@
 """The connections to the supervisor, and what was last heard over them.
 
 Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
-the room of another; the newest status document, and the waiting of pages for something newer. It belongs
+the room of another, all of them in the name of one credential; the newest status document, and the waiting of pages for something newer. It belongs
 to one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
 new supervisor of the same workspace is looked for until there is one, whichever others run. Orders
 nothing by itself.
@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from supervisor.client.client import AsyncClient
 from supervisor.client.locate import Identity, name_of
@@ -24,10 +24,14 @@ from supervisor.errors import (
     ProtocolError,
     RequestTimeoutError,
     SupervisorError,
+    UnauthenticatedError,
     UnknownLocationError,
 )
+from supervisor.methods import Role
+from supervisor.web.credentials import OPERATOR, Credential
 
 if TYPE_CHECKING:
+    from supervisor.access_documents import Asker
     from supervisor.documents import LocationStatus, Memory, StatusDocument
 
 __all__ = ["Link"]
@@ -46,15 +50,22 @@ _MEMORY_AT_ONCE = 4
 
 
 class Link:
-    """What this page knows of the supervisor of ``identity``.
+    """What this page knows of the supervisor of ``identity``, as far as ``credential`` is told.
 
-    ``version`` counts what was heard; ``document`` is the last status document or None, ``error``
+    ``asker`` is who that is to the supervisor. ``version`` counts what was heard; ``document`` is the last status document or None, ``error``
     why there is no supervisor now (None while one runs), ``changed_at`` the Unix time when it came or
     went.
     """
 
-    def __init__(self, identity: Identity, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        environ: Mapping[str, str] | None = None,
+        credential: Credential = OPERATOR,
+    ) -> None:
         self.identity = identity
+        self.asker: Asker | None = None
+        self._credential = credential
         self._environ = os.environ if environ is None else environ
         self._clients: tuple[AsyncClient, AsyncClient, AsyncClient] | None = None
         self._news = asyncio.Event()
@@ -72,6 +83,10 @@ class Link:
     def running(self) -> bool:
         """True while a supervisor answers."""
         return self.error is None
+
+    def may(self, role: str) -> bool:
+        """True when the one who asks has ``role``, as far as is known."""
+        return self.asker is not None and Role(self.asker["role"]).includes(Role(role))
 
     @property
     def workspace(self) -> str:
@@ -125,8 +140,8 @@ class Link:
         raise UnknownLocationError(name)
 
     async def run(self) -> None:
-        """Follow the supervisor, for ever."""
-        while True:
+        """Follow the supervisor, for ever, or until its token is not valid any more."""
+        while not isinstance(self.error, UnauthenticatedError):
             try:
                 await self._follow()
             except SupervisorError as error:
@@ -187,12 +202,14 @@ class Link:
             found = await asyncio.to_thread(self.identity.find, self._environ)
         except NotRunningError:  # which others run is nothing to this page
             raise NotRunningError(self.identity.name, hint="start it with `supervise`") from None
+        token, role = self._credential.token, self._credential.role
         async with (
-            AsyncClient(found=found) as client,
-            AsyncClient(found=found) as ordering,
-            AsyncClient(found=found) as following,
+            AsyncClient(found=found, token=token, role=role) as client,
+            AsyncClient(found=found, token=token, role=role) as ordering,
+            AsyncClient(found=found, token=token, role=role) as following,
             contextlib.aclosing(client.watch(refresh=_REFRESH)) as documents,
         ):
+            self.asker = cast("Asker", await client.call_method("whoami", {}))
             try:
                 async for document in documents:
                     self._clients = (client, ordering, following)

@@ -20,6 +20,7 @@ from supervisor.states import TROUBLED, UNDER_WAY
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link
 from supervisor.web.render import kind_key, numbered, page, whole
+from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus
@@ -32,7 +33,7 @@ _MOST_CHANGES = 200
 
 async def locations(request: Request) -> Response:
     """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` and ``page`` choose."""
-    link: Link = request.app.state.link
+    link: Link = view_of(request).link
     text = request.query_params.get("q", "")
     states = request.query_params.getlist("state")
     sort = request.query_params.get("sort", "name")
@@ -64,8 +65,8 @@ async def status_of(link: Link, name: str) -> LocationStatus:
 
 async def location(request: Request) -> Response:
     """``GET /location?name=…``, with ``view`` one of ``VIEWS``."""
-    link: Link = request.app.state.link
-    catalogue: Catalogue = request.app.state.catalogue
+    link: Link = view_of(request).link
+    catalogue: Catalogue = view_of(request).catalogue
     name = request.query_params.get("name", "")
     one = await status_of(link, name)
     view = request.query_params.get("view", "definitions")
@@ -95,8 +96,8 @@ async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str
 
 
 async def _history(request: Request, name: str) -> dict[str, Any]:
-    link: Link = request.app.state.link
-    catalogue: Catalogue = request.app.state.catalogue
+    link: Link = view_of(request).link
+    catalogue: Catalogue = view_of(request).catalogue
     history = await link.client.history(name)
     kept = history["generations"]
     numbers = [one["generation"] for one in kept]

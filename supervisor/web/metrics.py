@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from supervisor.presentation.words import SYMBOLS, good
+from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus
@@ -26,7 +27,7 @@ _PREFIX = "supervise"
 
 async def metrics(request: Request) -> PlainTextResponse:
     """``GET /metrics``."""
-    text = exposition(request.app.state.link)
+    text = exposition(view_of(request).link)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
@@ -38,11 +39,13 @@ async def healthz(request: Request) -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """``GET /readyz``: 200 while a supervisor runs and all its locations are ready, else 503.
 
-    Open to all, so who has not shown the token is told no names.
+    Open to all, so who has shown no token is told no names.
     """
-    link: Link = request.app.state.link
+    link = request.app.state.views.first.link
     if not link.running:
-        known = request.app.state.policy.shown(request.headers)
+        known = (
+            request.scope["credential"] is not None and request.scope["credential"].token is None
+        )
         reason = str(link.error) if known else "no supervisor answers"
         return JSONResponse({"ready": False, "reason": reason}, 503)
     states = {one["name"]: one["state"] for one in link.locations}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from supervisor import __version__, parameters, run_documents
+from supervisor import __version__, access_documents, face_documents, parameters, run_documents
 from supervisor import documents as control_documents
 from supervisor.document_schema import Schema, components
 from supervisor.methods import METHODS
@@ -148,9 +148,10 @@ def _answers(schema: str) -> Schema:
     return {
         "200": {"description": "The answer.", "content": content(schema)},
         "default": {
-            "description": "An error: 401 without the token, 403 from another site, 404 for an "
-            "unknown name, 409 when refused, 422 for a bad parameter, 502 for an answer that cannot be "
-            "read, 503 while no supervisor runs or there is no room, 504 when it does not answer in time.",
+            "description": "An error: 401 without a token, or with one that is not valid, 403 from "
+            "another site, or for what the role does not allow, 404 for an unknown name, 409 when refused, "
+            "422 for a bad parameter, 502 for an answer that cannot be read, 503 while no supervisor runs or "
+            "there is no room, 504 when it does not answer in time.",
             "content": content("ApiError"),
         },
     }
@@ -158,7 +159,8 @@ def _answers(schema: str) -> Schema:
 
 def _reached(paths: Schema) -> Schema:
     """The schemas that the paths name, and those that these name."""
-    known = components(control_documents, run_documents, documents)
+    modules = (control_documents, run_documents, access_documents, face_documents, documents)
+    known = components(*modules)
     found: Schema = {}
     waiting: list[Any] = [paths]
     while waiting:

@@ -15,30 +15,34 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from supervisor.access.tokens import PREFIX
 from supervisor.errors import (
+    ForbiddenError,
     InvalidParameterError,
     NotRunningError,
     RequestError,
     RequestTimeoutError,
     SupervisorError,
+    UnauthenticatedError,
     UnknownDefinitionError,
     UnknownLocationError,
     UnknownRunError,
 )
 from supervisor.web import api, definitions, environments
+from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.following import BusyError
 from supervisor.web.link import Link
 from supervisor.web.locations import location, locations
 from supervisor.web.render import page
 from supervisor.web.room import RETRY_AFTER
 from supervisor.web.security import safe_path
+from supervisor.web.views import Views, view_of
 
 if TYPE_CHECKING:
     from supervisor.client.client import Order
 
 __all__ = ["EXCEPTIONS", "ROUTES"]
 
-_REMEMBERED = 30 * 86400
 ORDERS = ("reload", "restart", "stop", "start")
 
 
@@ -53,7 +57,7 @@ async def form(request: Request) -> dict[str, list[str]]:
 
 async def order(request: Request) -> Response:
     """``POST /orders``: ``order``, ``location`` (repeated) or ``all=1``, ``back``."""
-    link: Link = request.app.state.link
+    link: Link = view_of(request).link
     sent = await form(request)
     wanted, names = sent.get("order", [""])[0], sent.get("location", [])
     if wanted not in ORDERS:
@@ -71,34 +75,52 @@ async def login(request: Request) -> Response:
     """``GET`` and ``POST /login``: a token becomes a cookie, and ``back`` is where one wanted to be."""
     policy = request.app.state.policy
     back = safe_path(request.query_params.get("back", "/"))
-    if policy.token is None:
-        return RedirectResponse(back, 303)
-    if request.method == "POST":
-        sent = await form(request)
-        back = safe_path(sent.get("back", ["/"])[0])
-        if policy.is_token(sent.get("token", [""])[0].strip()):
-            answer = RedirectResponse(back, 303)
-            name, value = policy.cookie
-            # A proxy in front may speak HTTPS where we do not: the form's origin tells.
-            secure = request.headers.get("origin", "").startswith("https:")
-            answer.set_cookie(
-                # Not "strict": a link in a message would lead to the form every time.
-                name,
-                value,
-                httponly=True,
-                samesite="lax",
-                secure=secure,
-                max_age=_REMEMBERED,
-            )
-            return answer
+    if request.method != "POST":
+        return page(request, "login.html", wrong=False, back=back)
+    sent = await form(request)
+    back = safe_path(sent.get("back", ["/"])[0])
+    given = sent.get("token", [""])[0].strip()
+    if policy.is_token(given):
+        name, value = policy.cookie
+    elif await _is_valid(request, given):
+        sessions: Sessions = request.app.state.sessions
+        name, value = sessions.cookie, sessions.begin(given)
+    else:
         return page(request, "login.html", status=403, wrong=True, back=back)
-    return page(request, "login.html", wrong=False, back=back)
+    answer = RedirectResponse(back, 303)
+    # A proxy in front may speak HTTPS where we do not: the form's origin tells.
+    secure = request.headers.get("origin", "").startswith("https:")
+    answer.set_cookie(
+        # Not "strict": a link in a message would lead to the form every time.
+        name,
+        value,
+        httponly=True,
+        samesite="lax",
+        secure=secure,
+        max_age=REMEMBERED,
+    )
+    return answer
+
+
+async def _is_valid(request: Request, token: str) -> bool:
+    """True when the supervisor knows ``token``; raises ``NotRunningError`` when none says."""
+    views: Views = request.app.state.views
+    if not token.startswith(PREFIX):
+        return False
+    try:
+        async with views.entered(Credential(token=token)):
+            return True
+    except UnauthenticatedError:
+        return False
 
 
 async def logout(request: Request) -> Response:
     """``POST /logout``."""
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(request.app.state.policy.cookie[0])
+    sessions: Sessions = request.app.state.sessions
+    sessions.end(request.cookies.get(sessions.cookie, ""))
+    answer.delete_cookie(sessions.cookie)
     return answer
 
 
@@ -111,6 +133,8 @@ def status_code(error: SupervisorError) -> int:
         (UnknownLocationError, 404),
         (UnknownRunError, 404),
         (UnknownDefinitionError, 404),
+        (UnauthenticatedError, 401),
+        (ForbiddenError, 403),
         (RequestTimeoutError, 504),
         (RequestError, 409),
     ):
@@ -125,6 +149,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     answer: Response
     if request.url.path.startswith("/api/"):
         answer = api.error(status, error.code, str(error), error.hint)
+    elif request.scope.get("view") is None:
+        answer = PlainTextResponse(f"{error}\n", status)
     else:
         answer = page(
             request, "error.html", status=status, message=str(error), hint=error.hint, live="tick"
@@ -143,7 +169,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         return refused
     message = "there is no such page" if error.status_code == 404 else str(error.detail)
     answer: Response
-    if request.app.state.policy.shown(request.headers):
+    if request.scope.get("view") is not None:
         answer = page(request, "error.html", status=error.status_code, message=message, hint=None)
     else:  # every page says at its top what is supervised
         answer = PlainTextResponse(f"{message}\n", error.status_code)

@@ -188,16 +188,24 @@ def page(
     ``live`` says when an open page fetches itself again: at every ``change``, or also at every
     ``tick`` of figures that change without an event.
     """
-    link: Link = request.app.state.link
+    view = request.scope.get("view")
+    link: Link | None = None if view is None else view.link
+    document = None if link is None else link.document
     shown: Mapping[str, Any] = {
         "link": link,
-        "supervisor": link.document["supervisor"] if link.document is not None else None,
-        "revision": link.document["revision"] if link.document is not None else -1,
+        "may": (lambda role: False) if link is None else link.may,
+        "supervisor": None if document is None else document["supervisor"],
+        "revision": -1 if document is None else document["revision"],
         "now": time.time(),
         "path": request.url.path,
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "live": live,
-        "logged_in": request.app.state.policy.token is not None,
+        "logged_in": _logged_in(request),
         **context,
     }
     return HTMLResponse(templates.get_template(template).render(shown), status)
+
+
+def _logged_in(request: Request) -> bool:
+    state = request.app.state
+    return state.policy.token is not None or state.sessions.cookie in request.cookies

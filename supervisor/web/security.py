@@ -1,9 +1,10 @@
-"""Who may ask the web page what: hosts, origins, tokens and the headers of every answer.
+"""Who may ask the web page: hosts, origins, what must be shown, and the headers of every answer.
 
-Owns one middleware that every request passes before anything else looks at it. A request must name a host that this page is known by (so that no foreign
-name can be pointed at it), what changes something must come from a page of its own, and where a
-token is asked for it must be there. Every answer forbids scripts, styles, frames and connections
-from elsewhere. Knows nothing of locations.
+Owns one middleware that every request passes before anything else looks at it. A request must name a host
+that this page is known by (so that no foreign name can be pointed at it), what changes something must come
+from a page of its own, and where a token is asked for one must be there. Every answer forbids scripts,
+styles, frames and connections from elsewhere. What a token allows is the supervisor's to say. Knows nothing
+of locations.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from supervisor.methods import Role
 
 __all__ = [
     "LOOPBACK",
@@ -26,7 +30,9 @@ __all__ = [
     "Guard",
     "Policy",
     "is_loopback",
+    "is_machine",
     "safe_path",
+    "to_login",
 ]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -66,13 +72,23 @@ class Policy:
 
     ``hosts`` are the names this page is asked by, without port, in lower case, ``proxies`` those
     that a proxy in front is asked by. ``addresses`` lets any literal IP address be one: it cannot be
-    the victim of a rebound name. ``token`` is asked of everyone when set.
+    the victim of a rebound name. ``token`` is the page's own: it, or one of the supervisor's, is asked of
+    everyone when set; with ``required`` one of the supervisor's. ``role`` is that of who shows the page's
+    own, or needs to show none; with ``local`` the operator's own processes are known without.
     """
 
     hosts: frozenset[str] = LOOPBACK
     proxies: frozenset[str] = frozenset()
     addresses: bool = False
     token: str | None = field(default=None, repr=False)
+    required: bool = False
+    role: Role = Role.VIEWER
+    local: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """True when nobody is answered without a token."""
+        return self.required or self.token is not None
 
     def names(self, host: str) -> bool:
         """True when ``host`` (a ``Host`` header) names this page."""
@@ -115,24 +131,24 @@ class Policy:
         """True when ``text`` is the token."""
         return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
 
-    def shown(self, headers: Headers) -> bool:
-        """True when no token is needed, or the request has it or the cookie that stands for it."""
+    def has_cookie(self, cookies: Mapping[str, str]) -> bool:
+        """True when the cookie that stands for the token is among ``cookies``."""
         if self.token is None:
-            return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip()):
-            return True
+            return False
         name, value = self.cookie
-        found = cookie_parser(headers.get("cookie", "")).get(name, "")
-        return hmac.compare_digest(found.encode(), value.encode())
+        return hmac.compare_digest(cookies.get(name, "").encode(), value.encode())
 
 
 class Guard:
-    """The middleware."""
+    """The middleware. ``read(headers, scope)`` gives the credential of a request, None for one that shows
+    nothing that can be right; it is passed on in the scope."""
 
-    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+    def __init__(
+        self, app: ASGIApp, policy: Policy, read: Callable[[Headers, Mapping[str, Any]], Any]
+    ) -> None:
         self._app = app
         self._policy = policy
+        self._read = read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on with our headers on the answer."""
@@ -178,19 +194,21 @@ class Guard:
                 scope,
                 403,
                 "the request comes from another site",
-                "only this page may change things",
+                "only this page may change things, and programs that send `Content-Type: application/json`",
             )
         path = scope["path"]
-        if path in _OPEN_PATHS or path.startswith("/static/") or self._policy.shown(headers):
+        scope["open"] = path in _OPEN_PATHS or path.startswith("/static/")
+        scope["credential"] = self._read(headers, scope)
+        if scope["open"] or scope["credential"] is not None:
             return None
-        if _is_machine(path):
-            return _refused(
-                scope, 401, "a token is needed", "send it as `Authorization: Bearer TOKEN`"
-            )
-        query = scope["query_string"].decode("latin-1")
-        back = f"{path}?{query}" if query else path
-        wanted = scope["method"] == "GET" and back != "/"
-        return RedirectResponse(f"/login?{urlencode({'back': back})}" if wanted else "/login", 303)
+        if is_machine(path):
+            wrong = "authorization" in headers
+            message = "that is no token of this page" if wrong else "a token is needed"
+            hint = "send it as `Authorization: Bearer TOKEN`"
+            refusal = _refused(scope, 401, message, hint, "unauthenticated")
+            refusal.headers["WWW-Authenticate"] = "Bearer"
+            return refusal
+        return RedirectResponse(to_login(scope), 303)
 
     def _of_ours(self, scope: Scope, headers: Headers, host: str) -> bool:
         site = headers.get("sec-fetch-site")
@@ -199,8 +217,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None:
             return self._policy.is_own(origin, host)
-        # No browser leaves it out where it matters: this is a program.
-        return site is not None or _is_machine(scope["path"])
+        # No browser leaves both out where it matters, nor sends JSON elsewhere unasked: this is a program.
+        json = headers.get("content-type", "").startswith("application/json")
+        return site is not None or (is_machine(scope["path"]) and json)
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -218,15 +237,22 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-def _is_machine(path: str) -> bool:
+def to_login(scope: Scope) -> str:
+    """Where one logs in, and comes back from to what was asked for."""
+    query = scope["query_string"].decode("latin-1")
+    back = f"{scope['path']}?{query}" if query else scope["path"]
+    wanted = scope["method"] == "GET" and back != "/"
+    return f"/login?{urlencode({'back': back})}" if wanted else "/login"
+
+
+def is_machine(path: str) -> bool:
+    """True for what programs ask for."""
     return path.startswith("/api/") or path == "/metrics"
 
 
-def _refused(scope: Scope, status: int, message: str, hint: str) -> Response:
-    if _is_machine(scope["path"]):
-        return JSONResponse(
-            {"error": {"code": "refused", "message": message, "hint": hint}}, status
-        )
+def _refused(scope: Scope, status: int, message: str, hint: str, code: str = "refused") -> Response:
+    if is_machine(scope["path"]):
+        return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
     return PlainTextResponse(f"{message}\nhint: {hint}\n", status)
 
 

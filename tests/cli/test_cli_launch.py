@@ -9,10 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, Foreground, foreground, supervise, supervise_json, variables
+from commands import (
+    COMMAND,
+    Foreground,
+    foreground,
+    in_terminal,
+    supervise,
+    supervise_json,
+    variables,
+)
 from launched import journals
 from monitored import HEAD, started
 from supervised import DEADLINE, make_workspace
+
+from supervisor.processes.limits import Cgroups
 
 TEAM = (
     HEAD
@@ -44,8 +54,19 @@ def nightly():
 @job
 def endless():
     wait()
+
+from runner_shim import asset
+
+@asset(partitions_def=["red", "green", "blue"], group_name="paint")
+def color(context):
+    if context.partition_key == "blue":
+        raise ValueError("no such color")
+    print("color", context.partition_key)
 """
 )
+
+
+CONFIG = ("--set", "ops.load.config.n=3")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +76,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
 
     folder = tmp_path_factory.mktemp("launch")
     runtime = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
-    make_workspace(folder, {"team.py": TEAM})
+    make_workspace(folder, {"team.py": TEAM}, {"team": {"limits": {"open_files": 500}}})
     with foreground(folder, runtime) as one:
         supervise("wait", cwd=folder, runtime=runtime)
         yield one
@@ -108,11 +129,30 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
         (["team", "nightly"], 2, "ops.load.config.n"),
         (["team", "nightly", "--set", "ops.load.config.n=x"], 2, "ops.load.config.n"),
         (["team", "nightly", "--select", "lod"], 2, "did you mean load?"),
+        (["team", "--assets", "colr", "--partition", "red"], 4, "did you mean color?"),
+        (["team", "--assets", "color", "--partition", "rd"], 4, "did you mean red?"),
+        (["team", "--assets", "color"], 2, "color has 3 partitions, and none was given"),
+        (["team", "--assets", "color", "--partition-range", "red"], 2, "FIRST..LAST"),
+        (["team", "nightly", "--assets", "color"], 2, "not both"),
+        (["team"], 2, "give a JOB or --assets"),
+        ([], 2, "give a LOCATION"),
+        (["team", "nightly", "--partition", "x"], 2, "has no partitions"),
+        (["team", "nightly", "--instance", "shared"], 2, "does not say"),
+        (["team", "nightly", "--standalone", "--detach"], 2, "--standalone ends it"),
+        (["team", "nightly", "--standalone"], 2, "without --standalone the supervisor"),
         (["team", "nightly", "--tag", "x"], 2, "--tag 'x' has no '='"),
         (["team", "nightly", "--config", "{"], 2, "--config is no JSON"),
         (["team", "nightly", "--config", "/none"], 2, "no such file"),
         (["team", "nightly", "--config", "[1]"], 2, "--config"),
         (["team", "nightly", "--timeout", "soon"], 2, "'soon' is no duration"),
+        (["team", "nightly", *CONFIG, "--limit", "memory"], 2, "write --limit memory=2G"),
+        (["team", "nightly", *CONFIG, "--limit", "memory=much"], 2, "a size of at least 1MiB"),
+        (["team", "nightly", *CONFIG, "--limit", "disk=3"], 2, "no limit of a run is named 'disk'"),
+        (
+            ["team", "nightly", *CONFIG, "--limit", "open_files=600"],
+            2,
+            "open_files=600 is more than the 500 of team, and a run can only have less",
+        ),
     ],
     ids=lambda one: " ".join(one)[:40] if isinstance(one, list) else str(one)[:20],
 )
@@ -123,6 +163,17 @@ def test_what_cannot_be_run_leaves_no_run(running, arguments, status, text):
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"] == before
+
+
+def test_the_limits_of_a_run_are_shown_with_what_enforces_them(running):
+    limits = ("--limit", "memory=2G", "--limit", "open_files=256")
+    done = run(running, "launch", "team", "nightly", *CONFIG, *limits)
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.splitlines()[-1].split()[1]
+    shown = run(running, "runs", "show", name).stdout
+    (line,) = (one for one in shown.splitlines() if "limits: " in one)
+    how = "cgroup" if "memory" in Cgroups().available() else "rlimit"
+    assert line.strip() == f"limits: memory 2 GiB ({how}), open files 256 (rlimit)"
 
 
 def test_a_dry_run_runs_nothing(running):
@@ -167,3 +218,55 @@ def test_a_detached_run_is_cancelled_by_its_id(running):
     assert done.returncode == 0
     assert "cancelled" in done.stdout
     assert run(running, "runs", "show", "none").returncode == 4
+
+
+def test_assets_of_a_range_of_partitions(running):
+    done = run(
+        running, "launch", "team", "--assets", "group:paint", "--partition-range", "red..blue"
+    )
+    assert done.returncode == 1
+    assert "— 2 success, 1 failure" in done.stdout.splitlines()[-1]
+    assert "red: success in" in done.stderr
+    assert "no such color" in done.stderr
+    listed = run(running, "runs", "-n", "1").stdout
+    assert "color [red..blue]" in listed
+    name = listed.splitlines()[1].split()[0]
+    shown = run(running, "runs", "show", name).stdout
+    assert "color [green]" in shown
+    events = run(running, "runs", "events", name)
+    assert events.returncode == 1
+    assert "each of its runs has its own events" in events.stderr
+    assert len(run(running, "runs", "--parent", name).stdout.splitlines()) == 4
+    again = run(running, "runs", "retry", "--from-failure", name, "--json")
+    assert again.returncode == 1
+    assert [one["partition"] for one in json.loads(again.stdout)["runs"]] == ["blue"]
+    part = run(
+        running,
+        "launch",
+        "team",
+        "--assets",
+        "color",
+        "--partition-range",
+        "red..green",
+        "--detach",
+    )
+    assert part.returncode == 0
+    assert run(running, "runs", "show", part.stdout.strip()).returncode == 0
+
+
+def test_an_error_is_an_object_where_json_is_asked_for(running):
+    done = run(running, "launch", "team", "nightli", "--json")
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["error"]["hint"] == "did you mean nightly?"
+
+
+def test_a_line_for_each_step_stays_below_the_output(running):
+    arguments = [*COMMAND, "launch", "team", "endless"]
+    env = variables(running.runtime, TERM="xterm", COLUMNS="")
+    env.pop("CI", None)
+    with in_terminal(arguments, cwd=running.cwd, env=env, columns=60) as terminal:
+        terminal.until("wait: ")
+        terminal.until("\x1b[1A\r\x1b[J")
+        terminal.press(b"\x03")
+        terminal.until("cancelled by Ctrl-C")
+        assert terminal.wait() == 1

@@ -49,6 +49,22 @@ def broken():
     publish(explode(load()))
 
 
+attempts = []
+
+
+@op
+def mend(context, rows):
+    attempts.append(rows)
+    if len(attempts) == 1:
+        raise RuntimeError("not yet")
+    return rows + 1
+
+
+@job
+def mended():
+    publish(mend(load()))
+
+
 @job
 def sleeper():
     sleep()
@@ -87,4 +103,4 @@ def report(context, raw):
 
 @repository
 def defs():
-    return [nightly, broken, sleeper, regional, raw, report]
+    return [nightly, broken, mended, sleeper, regional, raw, report]

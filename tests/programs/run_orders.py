@@ -33,6 +33,8 @@ def run(loaded, order):
             subprocess.Popen(["kill", "-INT", "--", f"-{os.getpgrp()}"])
 
     try:
+        if order.get("span"):
+            return {"partitions": execution.partition_range(loaded, order, *order["span"])}
         if request.get("validate"):
             return {"refused": execution.validate(loaded, order), "events": events}
         return {"outcome": execution.execute(loaded, order, emit), "events": events}

@@ -38,6 +38,13 @@ RELEASES = {
 }
 # Where running differs from the releases before and after; definitions do not.
 BETWEEN = {"1.5.14-py3.11": Release("3.11", ("dagster==1.5.14", *_OLD_PINS))}
+# A release more whose server Dagster's current client uses.
+SERVED = {"1.8.13-py3.9": Release("3.9", ("dagster==1.8.13",))}
+# Of Dagster's own page.
+PAGES = {
+    "webserver-py3.13": Release("3.13", ("dagster", "dagster-webserver")),
+    "webserver-1.12.2-py3.13": Release("3.13", ("dagster==1.12.2", "dagster-webserver==1.12.2")),
+}
 
 
 def find_interpreter(version: str) -> Path | None:
@@ -94,8 +101,8 @@ def dagster_environment(
 ) -> Callable[[str], Path]:
     """``dagster_environment(name)``: the python of an environment with that Dagster release.
 
-    ``name`` is a key of RELEASES or BETWEEN. Made on the first call of a session, shared by its workers; the
-    test is skipped where the interpreter is not on this machine.
+    ``name`` is a key of RELEASES, BETWEEN, SERVED or PAGES. Made on the first call of a session, shared by
+    its workers; the test is skipped where the interpreter is not on this machine.
     """
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
@@ -107,7 +114,7 @@ def dagster_environment(
     def environment(name: str) -> Path:
         if name in made:
             return made[name]
-        release = {**RELEASES, **BETWEEN}[name]
+        release = {**RELEASES, **BETWEEN, **SERVED, **PAGES}[name]
         interpreter = find_interpreter(release.python)
         if interpreter is None:
             pytest.skip(f"no CPython {release.python} on this machine")

@@ -6,12 +6,13 @@ The measure is what Dagster itself records of the same orders in the same enviro
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import PROGRAMS, ROOT
-from running import execute, failure, shown, told, validate
+from running import execute, failure, shown, spans, told, validate
 
 from .conftest import BETWEEN, RELEASES, run
 from .eras import OLDEST, SINCE_JOBS, Environment
@@ -168,3 +169,43 @@ def test_a_rehearsed_run_leaves_modules_and_nothing_else(
     assert found["outcome"]["state"] == "success"
     assert found["before"] == found["after"]
     assert found["imported"] == []
+
+
+@pytest.mark.parametrize("release", JOBS)
+def test_the_rest_of_a_run_that_failed_is_run_by_dagsters_own_reexecution(
+    release: str, dagster_environment: Environment, tmp_path: Path
+) -> None:
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    where = {"job": "mended", "instance": str(tmp_path), "config": config_of(release, 4)}
+    earlier = {"run": first, "root": first, "directory": "", "succeeded": ["load"]}
+    orders = [
+        {**where, "run_id": first},
+        {**where, "run_id": second, "from_failure": earlier},
+        {**where, "from_failure": {**earlier, "run": second, "succeeded": []}},
+        {**where, "from_failure": {**earlier, "run": str(uuid.uuid4())}},
+    ]
+    failed, mended, _all, unknown = execute(file_of(release), orders, dagster_environment(release))
+    assert failure(failed)["step"] == "mend"
+    assert mended["outcome"]["state"] == "success"
+    started = [name for kind, name in told(mended) if kind == "STEP_START"]
+    assert started == ["mend", "publish"]
+    assert "publish: publishing 5" in shown(mended)
+    assert unknown["refused"]["kind"] == "not_supported"
+    assert "is not recorded" in unknown["refused"]["message"]
+    assert not (tmp_path / ".telemetry").exists()
+
+
+@pytest.mark.parametrize("release", EVERY)
+def test_a_range_of_partitions_is_listed(release: str, dagster_environment: Environment) -> None:
+    if release == OLDEST:
+        orders = [({"job": "nightly"}, ["2024-01-01", "2024-01-02", 5])]
+        expected = [["2024-01-01", "2024-01-02"]]
+    else:
+        orders = [
+            ({"job": "regional"}, ["eu", "us", 5]),
+            ({"assets": ["raw", "report"]}, ["red", "blue", 5]),
+            ({"assets": ["raw"]}, ["blue", "red", 5]),
+        ]
+        expected = [["eu", "us"], ["red", "blue"], []]
+    found = spans(file_of(release), orders, dagster_environment(release))
+    assert [one.get("partitions", []) for one in found] == expected

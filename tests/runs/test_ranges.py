@@ -86,6 +86,9 @@ async def test_a_range_fails_when_one_does_and_is_retried(tmp_path, runtime):
         detail = await team.ended(row["run"])
         assert (detail["state"], detail["reason"]) == ("failure", "2 success, 1 failure")
         (tmp_path / "green").unlink()
+        rest = (await team.ask("retry_run", run=row["run"], from_failure=True))["run"]
+        detail = await team.ended(rest["run"])
+        assert [one["partition"] for one in detail["runs"]] == ["green"]
         again = (await team.ask("retry_run", run=row["run"]))["run"]
         assert again["retry_of"] == row["run"]
         detail = await team.ended(again["run"])

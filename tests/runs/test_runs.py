@@ -201,6 +201,56 @@ async def test_a_run_is_run_again(tmp_path, runtime):
         assert (row["config"], row["tags"], row["state"]) == (CONFIG, {"a": "b"}, "success")
 
 
+ORDERED = (
+    HEAD
+    + """
+@op
+def first(): print("first")
+@op
+def second():
+    print("second")
+    if not os.path.exists("mended"): raise ValueError("not yet")
+@op
+def third(): print("third")
+@job
+def nightly():
+    third(after=second(after=first()))
+@op
+def gives(): return 1
+@op
+def takes(value): raise ValueError("never")
+@job
+def values():
+    takes(gives())
+"""
+)
+
+
+async def test_the_rest_of_a_run_that_failed_is_run(tmp_path, runtime):
+    async with launching(tmp_path, runtime, ORDERED) as team:
+        first = await team.launch()
+        assert (await team.ended(first))["state"] == "failure"
+        (tmp_path / "mended").touch()
+        second = (await team.ask("retry_run", run=first, from_failure=True))["run"]
+        assert second["retry_of"] == first
+        assert (await team.ended(second["run"]))["state"] == "success"
+        assert await team.written(second["run"]) == "second\nthird\n"
+        with pytest.raises(RequestError, match="has succeeded: nothing of it is left"):
+            await team.ask("retry_run", run=second["run"], from_failure=True)
+        all_of_it = (await team.ask("retry_run", run=second["run"]))["run"]["run"]
+        assert (await team.ended(all_of_it))["state"] == "success"
+        assert await team.written(all_of_it) == "first\nsecond\nthird\n"
+
+
+async def test_the_rest_of_a_run_needs_what_the_steps_before_made(tmp_path, runtime):
+    async with launching(tmp_path, runtime, ORDERED) as team:
+        first = await team.launch("values")
+        assert (await team.ended(first))["state"] == "failure"
+        with pytest.raises(UnfitOrderError, match="takes the value of gives, which run"):
+            await team.ask("retry_run", run=first, from_failure=True)
+        assert len((await team.ask("runs"))["runs"]) == 1
+
+
 async def test_reloads_and_deaths_of_the_shim_are_nothing_to_a_run(tmp_path, runtime):
     async with launching(tmp_path, runtime, one_op(UNTIL_GO)) as team:
         runs = [await team.launch() for _ in range(2)]

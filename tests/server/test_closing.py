@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import zmq.asyncio
+from allowed import access_in
 from supervised import Supervised, environ, job, make_workspace, poll, supervising
 
 import supervisor.server.daemon
@@ -15,10 +16,11 @@ from supervisor.client.client import AsyncClient, Client
 from supervisor.curve_keys import KeyDirectory
 from supervisor.errors import ConfigurationError, SupervisorError
 from supervisor.locations.transport import Transport
+from supervisor.methods import Role
 from supervisor.processes.reaper import Reaper
 from supervisor.runtime_dir import RuntimeDirectory
 from supervisor.server.daemon import Daemon
-from supervisor.server.rpc import RemoteControl
+from supervisor.server.remote_control import RemoteControl
 from supervisor.watching.inotify import Heard, directory_watch
 from supervisor.workspace_files import Selection
 
@@ -119,12 +121,12 @@ async def test_keys_that_are_damaged_leave_nothing_open(tmp_path):
     (damaged,) = tmp_path.rglob("server.key")
     damaged.write_text("{")
     with pytest.raises(ConfigurationError):
-        RemoteControl("tcp://127.0.0.1:*", {}, keys)
+        RemoteControl("tcp://127.0.0.1:*", {}, access_in(tmp_path))
 
 
 async def test_an_address_that_cannot_be_connected_to_is_refused(tmp_path):
     keys = KeyDirectory(tmp_path)
-    keys.add_client("me", tmp_path / "me.key")
+    keys.add_client("me", tmp_path / "me.key", Role.VIEWER)
     for address in ("tcp://127.0.0.1:99999", "tcp://127.0.0.1"):
         for client in (Client, AsyncClient):
             with pytest.raises(ConfigurationError, match="is no TCP address"):

@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 import zmq
 import zmq.asyncio
+from allowed import access_in
 
 from runner_shim import wire
 from supervisor.errors import RequestError, UnknownLocationError
@@ -94,7 +95,7 @@ class Peer:
 async def serving(runtime):
     context = zmq.asyncio.Context()
     address = f"ipc://{runtime}/control.sock"
-    control = Control(context, address, METHODS)
+    control = Control(context, address, METHODS, access_in(runtime))
     control.start()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)

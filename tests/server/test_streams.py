@@ -8,6 +8,7 @@ import contextlib
 import pytest
 import zmq
 import zmq.asyncio
+from allowed import access_in
 
 from runner_shim import wire
 from supervisor.errors import RequestError
@@ -75,7 +76,7 @@ async def serving(runtime):
         )
     }
     context = zmq.asyncio.Context()
-    control = Control(context, f"ipc://{runtime}/control.sock", methods)
+    control = Control(context, f"ipc://{runtime}/control.sock", methods, access_in(runtime))
     control.start()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 import zmq.asyncio
+from allowed import access_in
 from commands import foreground, supervise
 from supervised import environ, job, make_workspace, poll
 
@@ -21,10 +22,10 @@ from runner_shim import wire
 from supervisor.client.client import Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
-from supervisor.methods import METHODS
+from supervisor.methods import METHODS, Role
 from supervisor.runtime_dir import running_supervisors
 from supervisor.server import tcp_front
-from supervisor.server.rpc import RemoteControl
+from supervisor.server.remote_control import RemoteControl
 
 SIGNATURE = b"\xff\0\0\0\0\0\0\0\1\x7f"
 PAYLOAD = os.urandom(1024) * 20_000
@@ -62,7 +63,12 @@ def test_a_burst_of_connections_takes_nothing_from_local_clients(
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     workspace = make_workspace(tmp_path, {"a.py": job("one")})
-    assert supervise("keys", "laptop", cwd=tmp_path, runtime=runtime).returncode == 0
+    assert (
+        supervise(
+            "keys", "add", "laptop", "--role", "viewer", cwd=tmp_path, runtime=runtime
+        ).returncode
+        == 0
+    )
     with foreground(tmp_path, runtime, "--listen", "tcp://127.0.0.1:*") as running:
         running.until(lambda line: ": ready" in line)
         if limit is not None:
@@ -93,9 +99,10 @@ async def echo(params):
 async def serving(tmp_path: Path, told=lambda text: None):
     """A port, and a way to make clients that have keys for it."""
     directory = KeyDirectory(tmp_path)
-    directory.add_client("me", tmp_path / "me.keys")
+    directory.add_client("me", tmp_path / "me.keys", Role.VIEWER)
     keys = ClientKeys.read(tmp_path / "me.keys")
-    remote = RemoteControl("tcp://127.0.0.1:*", {"status": (METHODS["status"], echo)}, directory)
+    methods = {"status": (METHODS["status"], echo)}
+    remote = RemoteControl("tcp://127.0.0.1:*", methods, access_in(tmp_path))
     remote.start(told)
     context = zmq.asyncio.Context()
 

@@ -201,7 +201,8 @@ def test_numbers_and_texts_are_bounded(quiet: Site, path: str, status: int) -> N
 def test_an_order_for_what_is_no_text(quiet: Site) -> None:
     for name in ('"\\ud800"', '"a\\u0000"', f'"{"a" * 20_001}"'):
         body = f'{{"order": "reload", "locations": [{name}]}}'.encode()
-        answer = quiet.page.ask("/api/v1/orders", method="POST", body=body)
+        headers = {"Content-Type": "application/json"}
+        answer = quiet.page.ask("/api/v1/orders", method="POST", body=body, headers=headers)
         assert answer.status == 422, answer.text
     assert quiet.page.send("/orders", order="reload", location="a\0").status == 400
 

@@ -19,8 +19,6 @@ def test_a_parameter_that_is_not_declared_is_refused(quiet: Site) -> None:
     assert answer.json()["error"]["message"] == "'history' has no parameter 'line'"
 
 
-def test_streams_runs_and_the_end_of_all_are_not_served() -> None:
+def test_streams_and_raw_bytes_are_not_served() -> None:
     served = {name for name, one in METHODS.items() if one.over_http}
-    assert set(METHODS) - served == {"watch", "follow", "follow_run", "snapshot", "shutdown"} | {
-        *("launch", "cancel_run", "retry_run")
-    }
+    assert set(METHODS) - served == {"watch", "follow", "follow_run", "snapshot"}

@@ -19,6 +19,7 @@ from supervisor.client.locate import Identity
 from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.web import environments, timing
 from supervisor.web.catalogue import Asset, Row, search
+from supervisor.web.credentials import Sessions
 from supervisor.web.definitions import graphs_of, neighbourhood
 from supervisor.web.drawing import Node, draw
 from supervisor.web.link import Link
@@ -248,14 +249,18 @@ def test_every_environment_can_be_seen_beside_others() -> None:
             return rows
 
     class FakeLink:
-        client, running, document = Client(), True, None
+        client, running, document, asker = Client(), True, None, None
 
-    state = SimpleNamespace(link=FakeLink(), policy=Policy())
+        def may(self, role: str) -> bool:
+            return False
+
+    state = SimpleNamespace(policy=Policy(), sessions=Sessions("a page"))
 
     def shown(query: str) -> str:
         scope = {
             "type": "http", "method": "GET", "path": "/environments", "headers": [],
             "query_string": query.encode(), "app": SimpleNamespace(state=state),
+            "view": SimpleNamespace(link=FakeLink()),
         }  # fmt: skip
         answer = asyncio.run(environments.environments(Request(scope)))
         return bytes(answer.body).decode().partition("side by side</h2>")[2]

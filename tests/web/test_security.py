@@ -66,6 +66,19 @@ def test_no_other_site_can_give_orders(quiet: Site, headers: dict[str, str]) -> 
     assert quiet.client.status("risk")["locations"][0]["generation"] == before
 
 
+def test_a_program_sends_json(quiet: Site) -> None:
+    """No page elsewhere can have a browser send that without asking first, and we answer no such question."""
+    body = b'{"order": "reload", "locations": ["nothing"]}'
+    for kind, status in (("text/plain", 403), ("", 403), ("application/json", 404)):
+        headers = {"Content-Type": kind}
+        answer = quiet.page.ask("/api/v1/orders", method="POST", body=body, headers=headers)
+        assert answer.status == status, kind
+    asked = quiet.page.ask(
+        "/api/v1/orders", method="OPTIONS", headers={"Origin": "http://evil.example"}
+    )
+    assert "access-control-allow-origin" not in asked.headers
+
+
 def test_every_answer_has_the_policy(quiet: Site) -> None:
     for path in ("/", "/nothing", "/static/page.js", "/api/v1/status", "/metrics"):
         headers = quiet.page.get(path).headers

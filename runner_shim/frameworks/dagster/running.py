@@ -16,7 +16,13 @@ from runner_shim import masking
 from runner_shim.execution import interrupts, refusal
 from runner_shim.execution.events import Events
 from runner_shim.execution.refusal import Refusal
-from runner_shim.frameworks.dagster import console, instances, run_events, run_partitions
+from runner_shim.frameworks.dagster import (
+    console,
+    instances,
+    retrying,
+    run_events,
+    run_partitions,
+)
 from runner_shim.frameworks.dagster.assets import assets_by_key
 from runner_shim.frameworks.dagster.instances import first
 from runner_shim.frameworks.dagster.interrupts import Interrupts
@@ -24,6 +30,9 @@ from runner_shim.frameworks.dagster.read import asset_name, is_a, is_hidden_job
 from runner_shim.loading.load_failure import near
 
 __all__ = ["partition_keys", "prepare"]
+
+
+_MOST_TRIES = 4  # of what other runs may do at the same time
 
 
 def prepare(repositories, order):
@@ -174,12 +183,30 @@ class _Run:
     def _make_plan(self):
         """Dagster's plan, which it makes of a config that fits alone."""
         function = first("execution.api.create_execution_plan")
+        named = dict(self._common(), tags=self._all_tags())
         try:
-            return _called(function, self._job, tags=self._all_tags(), **self._common())
+            plan = _called(function, self._job, **named)
         except Exception as error:
             if not is_a(error, "DagsterInvalidConfigError"):
                 raise
             raise _misfit(self._what, error)
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return plan
+        with self._instance() as instance:
+            keys, known = retrying.rest(instance, plan, earlier)
+        if not keys:
+            raise Refusal("nothing_to_retry", "run %s has no step left to run" % earlier["run"])
+        return _called(
+            function, self._job, step_keys_to_execute=list(keys), known_state=known, **named
+        )
+
+    def _ancestors(self):
+        """What Dagster is told of the run that this one goes on with."""
+        earlier = self._order.get("from_failure")
+        if not earlier:
+            return {}
+        return {"parent_run_id": earlier["run"], "root_run_id": earlier["root"]}
 
     def _common(self):
         return {"run_config": self._config, "mode": self._mode}
@@ -204,18 +231,16 @@ class _Run:
             os.environ["DAGSTER_HOME"] = self._order["instance"]
         events = _Told(Events(emit))
         with console.without_events(), self._instance() as instance:
-            create = getattr(instance, "create_run_for_job", None)
-            create = create or instance.create_run_for_pipeline
             run_id = self._order.get("run_id") or str(uuid.uuid4())
             instance.add_event_listener(run_id, events)  # before: what is planned is told, too
-            run = _called(
-                create,
+            run = _created(
+                instance,
                 self._job,
                 execution_plan=self._plan,
                 run_id=run_id,
                 run_config=self._config,
                 tags=self._all_tags(),
-                **self._selection,
+                **dict(self._selection, **self._ancestors()),
             )
             self._plan = None
             getattr(emit, "recorded", _nobody)("dagster")
@@ -274,6 +299,21 @@ def _unexplained(status):
 
 
 # --- what differs from release to release
+
+
+def _created(instance, job, **named):
+    """The record of a new run.
+
+    Runs that begin at once record the same job, and old releases leave that to the database to refuse.
+    """
+    create = getattr(instance, "create_run_for_job", None) or instance.create_run_for_pipeline
+    for _ in range(_MOST_TRIES):
+        try:
+            return _called(create, job, **named)
+        except Exception as error:
+            if type(error).__name__ != "IntegrityError":
+                raise
+    return _called(create, job, **named)
 
 
 def _called(function, first, **named):

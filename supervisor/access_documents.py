@@ -1,0 +1,19 @@
+"""The document about the client itself, beside those of ``supervisor.documents``.
+
+Owns its shape; the rules are the same. Holds no behaviour; only what makes schemas imports it to run.
+"""
+
+from typing import Annotated, TypedDict
+
+from supervisor.document_schema import Keywords
+from supervisor.methods import Role
+
+__all__ = ["Asker"]
+
+
+class Asker(TypedDict):
+    """Who the client is to the supervisor."""
+
+    name: Annotated[str, "`operator`, `anonymous`, or the name of its token or key"]
+    role: Annotated[str, Keywords(enum=list(Role)), "what it may do"]
+    locations: Annotated[list[str], "patterns of the locations that it may do it to; `*` is all"]

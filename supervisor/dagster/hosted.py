@@ -1,0 +1,100 @@
+"""Runs one of Dagster's programs in its own environment: ``python hosted.py MODULE [ARGUMENT ...]``.
+
+Owns two things that it does beyond ``python -m MODULE``. On SIGURG the program looks at once for what it
+would else find by its polls: another workspace file, and locations that have another server. No location is
+made to load its code again. And programs that start together open their instance one after the other: two
+that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that Dagster's webserver runs in, and imports nothing of
+ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
+signal does less, or nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from typing import Any
+
+__all__: list[str] = []
+
+
+def _listen(asked: threading.Event) -> None:
+    """Have every workspace of this process look when ``asked`` is set."""
+    from dagster._core.workspace.context import (  # type: ignore[import-not-found,unused-ignore]
+        WorkspaceProcessContext,
+    )
+
+    first = WorkspaceProcessContext.__init__
+
+    def looking(workspace: Any) -> None:
+        while True:
+            asked.wait()
+            asked.clear()
+            try:
+                _look(workspace)
+            except Exception:
+                traceback.print_exc()
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        first(self, *args, **kwargs)
+        threading.Thread(target=looking, args=(self,), name="workspace", daemon=True).start()
+
+    WorkspaceProcessContext.__init__ = __init__
+
+
+def _look(workspace: Any) -> None:
+    """Read the workspace file again where it names other locations, else those with another server."""
+    try:
+        wanted = {one.location_name: one for one in workspace._origins}
+        entries = workspace.get_current_workspace().code_location_entries
+        known = {name: entry.origin for name, entry in entries.items()}
+    except AttributeError:
+        wanted, known, entries = {}, None, {}
+    if wanted != known:
+        workspace.refresh_workspace()
+        return
+    for name, entry in entries.items():
+        try:
+            now = entry.origin.create_client().get_server_id(timeout=2)
+        except Exception:  # noqa: S112  # it is away: the program's own poll goes on
+            continue
+        if getattr(entry.code_location, "server_id", None) != now:
+            workspace.refresh_code_location(name)
+
+
+def _open_alone() -> None:
+    """Have the instance opened by one program at a time."""
+    from dagster._core.instance import (  # type: ignore[import-not-found,unused-ignore]
+        DagsterInstance,
+    )
+
+    first = DagsterInstance.from_ref
+
+    def from_ref(*args: Any, **kwargs: Any) -> Any:
+        path = os.path.join(os.environ["DAGSTER_HOME"], ".opening")  # noqa: PTH118
+        with open(path, "a") as lock:  # noqa: PTH123
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return first(*args, **kwargs)
+
+    DagsterInstance.from_ref = staticmethod(from_ref)
+
+
+def _main(module: str, arguments: list[str]) -> None:
+    asked = threading.Event()
+    signal.signal(signal.SIGURG, lambda _number, _frame: asked.set())
+    sys.path[0] = os.getcwd()  # noqa: PTH109  # as `python -m` has it
+    sys.argv[:] = [module, *arguments]
+    for change in (_open_alone, lambda: _listen(asked)):
+        try:
+            change()
+        except (ImportError, AttributeError) as error:
+            print(f"this dagster is run as it is: {error}", file=sys.stderr)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,31 @@
+"""The part of the status document that tells of a framework's own programs.
+
+Owns its shapes; the rules are those of ``supervisor.documents``. Holds no behaviour.
+"""
+
+from typing import Annotated, Literal, TypedDict
+
+from supervisor.document_schema import Keywords
+
+__all__ = ["FaceStatus", "ProgramStatus"]
+
+
+class ProgramStatus(TypedDict):
+    """A program of a framework that the supervisor keeps running."""
+
+    name: Annotated[str, "what it is: webserver, daemon"]
+    state: Annotated[Literal["stopped", "running", "backoff"], "backoff: it will be started again"]
+    pid: Annotated[int | None, "its process id while it runs"]
+    since: Annotated[float, "when it came into that state"]
+    restarts: Annotated[int, "how often it was started again", Keywords(minimum=0)]
+    trouble: Annotated[str, "why its last process ended; empty once the next does what it is for"]
+
+
+class FaceStatus(TypedDict):
+    """How a framework's own programs reach the locations."""
+
+    workspace_file: Annotated[str, "the file that they read"]
+    url: Annotated[str, "where the framework's own page is; empty while it has none"]
+    usable: Annotated[bool, "true while that page answers"]
+    instance: Annotated[str, "the directory of the framework's instance; empty without programs"]
+    programs: Annotated[list[ProgramStatus], "those that run beside the locations"]

@@ -1,0 +1,57 @@
+"""Which instance is used, and what ``dagster dev`` would have set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supervisor.dagster.home import Home, choose_home, development_environ, prepare_home
+from supervisor.errors import ConfigurationError
+
+
+def test_an_option_goes_before_the_variable_and_that_before_our_own(tmp_path: Path) -> None:
+    environ = {"DAGSTER_HOME": "/theirs"}
+    assert choose_home(tmp_path, environ, Path("/state")).path == tmp_path
+    assert choose_home(None, environ, Path("/state")) == Home(Path("/theirs"), "DAGSTER_HOME")
+    assert choose_home(None, {}, Path("/state")).ours
+
+
+def test_our_own_instance_reads_the_file_beside_the_workspace_for_as_long_as_it_is_there(
+    tmp_path: Path,
+) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    home = Home(tmp_path / "state" / "home", "", ours=True)
+    assert prepare_home(home, workspace) == []
+    assert not (home.path / "dagster.yaml").exists()
+    for name in ("dagster.yml", "dagster.yaml"):
+        (workspace / name).write_text("{}\n")
+        assert prepare_home(home, workspace) == []
+        assert (home.path / "dagster.yaml").resolve() == workspace / name
+    for name in ("dagster.yml", "dagster.yaml"):
+        (workspace / name).unlink()
+    prepare_home(home, workspace)
+    assert list(home.path.iterdir()) == []
+
+
+def test_a_file_of_the_operators_own_stays(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", "", ours=True)
+    home.path.mkdir()
+    (home.path / "dagster.yaml").write_text("mine\n")
+    (tmp_path / "dagster.yaml").write_text("{}\n")
+    prepare_home(home, tmp_path)
+    assert (home.path / "dagster.yaml").read_text() == "mine\n"
+
+
+def test_the_dotenv_wins_as_it_does_in_dagster_dev(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('A=file\nB="${A}-b"\nONLY_A_NAME\n')
+    found = development_environ(tmp_path, {"A": "ours", "C": "c"})
+    assert found == {"A": "file", "B": "file-b", "C": "c", "DAGSTER_IS_DEV_CLI": "1"}
+    assert development_environ(tmp_path / "none", {}) == {"DAGSTER_IS_DEV_CLI": "1"}
+
+
+def test_a_dotenv_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff\n")
+    with pytest.raises(ConfigurationError, match="cannot be read: it is not UTF-8"):
+        development_environ(tmp_path, {})
