@@ -78,7 +78,7 @@ class RunHandlers:
                     lambda: self._now(run).ended, min(params["timeout"], _MAX_WAIT)
                 )
             run = self._now(run)
-        return _shown(run.detail()), []
+        return run.detail(), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """What is new of a run, until it has ended and all is told."""
