@@ -373,7 +373,8 @@ _ALL = (
                 "limits of the run alone: memory (bytes), cpu, processes, open_files",
                 {"type": "number"},
             ),
-            _seconds("timeout", "end it after this time"),
+            _seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
+            _whole("retries", "how often again when it fails; without it, the same", 0, 1000),
             _seconds("grace", "how long it may take to end once it is asked to", 10.0),
             _flag("dry_run", "answer what would be run, and run nothing"),
         ),
@@ -387,6 +388,7 @@ _ALL = (
         "RunRows",
         (
             _OF_LOCATION,
+            _text("job", "only runs of this job"),
             _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -396,7 +398,14 @@ _ALL = (
                 _run_states,
                 default=[],
             ),
-            _seconds("since", "only those launched at this time (Unix seconds) or later", 0.0),
+            Parameter(
+                "since",
+                "only those launched at this time or later",
+                "Unix seconds",
+                {"type": "number", "minimum": 0, "maximum": parameters.MOST_MOMENT},
+                parameters.moment,
+                default=0.0,
+            ),
             _whole("limit", "how many", 0, 1000, 20),
         ),
     ),

@@ -15,6 +15,7 @@ from typing import Any
 from places import PROGRAMS, ROOT
 from supervised import DEADLINE, alive, marked, poll_now
 
+import envs
 from supervisor.processes import orphans
 from supervisor.runs import monitor
 from supervisor.runs.journal import Journal, boot_id
@@ -104,8 +105,14 @@ def loaded(folder: Path, module: str, python: str | None = None) -> Iterator[Loa
         "working_directory": str(folder),
     }
     marker = str(folder)
+    command = [python or sys.executable, str(PROGRAMS / "start_run.py"), str(ROOT)]
+    overlay = []
+    if python is not None:
+        overlay = [
+            str(envs.ensure_overlay(envs.probe(python, environ=os.environ), environ=os.environ))
+        ]
     with subprocess.Popen(
-        [python or sys.executable, str(PROGRAMS / "start_run.py"), str(ROOT), json.dumps(target)],
+        [*command, json.dumps(target), *overlay],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "SUPERVISE_PROCESS": orphans.NO_TOKEN, "WS_TEST_MARKER": marker},

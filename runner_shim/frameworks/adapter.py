@@ -212,5 +212,5 @@ class Adapter(object):
     Called in the run's process. ``be()`` is the process that was handed over. ``copy()``, called before it
     and before there are threads, makes the copy of this process that the processes of steps are forked
     from, and returns the ``hand`` of an ``execution.handing.Context``. ``emit`` and the outcome are those
-    of ``prepare``.
+    of ``prepare``; None where the run has ended and its framework's records do not know.
     """

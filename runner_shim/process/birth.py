@@ -52,6 +52,7 @@ from os import (
     setpriority,
     setsid,
     stat,
+    umask,
     unlink,
     waitpid,
     write,
@@ -116,9 +117,10 @@ def _monitor(request, private, become):
     mask = pthread_sigmask(SIG_SETMASK, _ALL_SIGNALS)
     try:
         setsid()
+        files, own = umask(0o077), _as_high_as_may_be()  # what the team has set is for the run
+        spare = _Spare()  # before anything else is opened
         directory = open(request["directory"], O_RDONLY | O_DIRECTORY)
         trouble = open("trouble", O_WRONLY | O_CREAT | O_APPEND, 0o600, dir_fd=directory)
-        spare = _Spare()
         _take_token(request["tokens"]["monitor"])
         limits = request.get("limits") or {}
         # An end of the shim at its limit must not be the monitor's, nor the monitor count as the shim's.
@@ -128,7 +130,7 @@ def _monitor(request, private, become):
             _exit(0)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
-        pid = _fork_run(lambda: _limit(limits, request["tokens"]["mark"], pipes[2][1]))
+        pid = _fork_run(lambda: _limit(own, limits, request["tokens"]["mark"], pipes[2][1]))
         if pid == 0:
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
             ours = [pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
@@ -137,6 +139,7 @@ def _monitor(request, private, become):
             _begin_run(request["tokens"]["run"], theirs[3])
             if collecting:
                 _enable_gc()
+            umask(files)
             pthread_sigmask(SIG_SETMASK, mask)
             become(Ends(*theirs))
             _exit(_FAILED)
@@ -238,13 +241,27 @@ def _enter(groups):
         close(one)
 
 
-def _limit(limits, mark, errors):
+def _as_high_as_may_be():
+    """Have the soft limits that could end a monitor at their hard ones; what they were."""
+    before = []
+    for which in _OWN_LIMITS:
+        soft, hard = _getrlimit(which)
+        if soft != hard:
+            _setrlimit(which, (hard, hard))
+            before.append((which, soft))
+    return before
+
+
+def _limit(own, limits, mark, errors):
     """Set mark and limits of the run, this process, before anything of the team's runs in it.
 
-    Without them it does not run: it ends, and says why in its ``errors``.
+    ``own`` are the soft ones that the shim has. Without them it does not run: it ends, and says why in
+    its ``errors``.
     """
     _bear(mark)
     try:
+        for which, soft in own:
+            _setrlimit(which, (soft, _getrlimit(which)[1]))
         _enter(limits.get("groups") or ())
         for which, soft, hard in limits.get("rlimits") or ():
             most = _getrlimit(which)[1]
@@ -414,4 +431,9 @@ _getrlimit, _setrlimit = (
     getattr(_resource, "getrlimit", None),
     getattr(_resource, "setrlimit", None),
 )
+_OWN_LIMITS = [
+    getattr(_resource, "RLIMIT_" + name)
+    for name in ("NOFILE", "FSIZE", "CPU", "DATA", "AS")
+    if hasattr(_resource, "RLIMIT_" + name)
+]
 _PLACE = _place_of_token()

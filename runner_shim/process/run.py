@@ -85,8 +85,9 @@ def become(ends, request, load, module=lambda name: None, handed=None):
         else:
             events.share(request["directory"])
             outcome = stepping.proceed(request["order"], events, handed)
-        events.send({"outcome": outcome})
-        status = 0 if outcome["state"] == "success" else 1
+        if outcome is not None:
+            events.send({"outcome": outcome})
+            status = 0 if outcome["state"] == "success" else 1
     finally:
         ending.end(status, None if handed is None else handed[1])
 

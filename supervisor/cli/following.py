@@ -28,11 +28,29 @@ _PAUSE = 0.2
 
 
 def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
-    """Tell what happens to ``run`` until it has ended; the exit status."""
-    if not as_json:
-        subject = words.subject(run.row)
-        session.terminal.say(f"run {run.id} of {subject} in {run.row['location']}", "dim")
-    return _Following(session, run, as_json).to_end()
+    """Tell what happens to ``run``, and to what repeats it, until all have ended; the exit status is that
+    of the last."""
+    while True:
+        if not as_json:
+            _announce(session, run.row)
+        following = _Following(session, run, as_json)
+        detail = following.to_end()
+        again = detail["retried_by"]
+        if again is None:
+            return following.last_words(detail)
+        if not as_json:
+            for line in (*words.failure_lines(detail), words.summary(detail, time.time())):
+                session.terminal.say(f"  {line}")
+        run = session.client(order=True).run(again)
+
+
+def _announce(session: Session, row: RunRow) -> None:
+    attempt = f", attempt {row['attempt']}" if row["attempt"] > 1 else ""
+    what = f"{words.subject(row)} in {row['location']}{attempt}"
+    session.terminal.say(f"run {row['run']} of {what}", "dim")
+    if row["state"] == "queued" and row["reason"] and not row["partitions"]:
+        place = f" (place {row['place']} in the queue)" if row["place"] is not None else ""
+        session.terminal.say(f"{row['reason']}{place}", "dim")
 
 
 class _Following:
@@ -45,10 +63,9 @@ class _Following:
         self._told: set[str] = set()
         self._asked = 0
 
-    def to_end(self) -> int:
+    def to_end(self) -> RunDetail:
         with self._below():
-            detail = self._ended()
-        return self._last_words(detail)
+            return self._ended()
 
     def _ended(self) -> RunDetail:
         cursors: Mapping[str, int]
@@ -118,7 +135,7 @@ class _Following:
                     raise
                 time.sleep(_PAUSE)
 
-    def _last_words(self, detail: RunDetail) -> int:
+    def last_words(self, detail: RunDetail) -> int:
         """Say how it ended; the exit status."""
         terminal = self._session.terminal
         if self._as_json:

@@ -81,6 +81,9 @@ DURATION = _Duration()
     "workspace says so, or one that ends with the run.",
 )  # fmt: skip
 @click.option("--timeout", type=DURATION, help="End it after this time, such as 1h.")
+@click.option(
+    "--retries", type=click.IntRange(0, 1000), help="How often it is run again when it fails."
+)
 @LIMIT
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option(

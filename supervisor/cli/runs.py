@@ -120,7 +120,10 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "last step": detail["step"],
         "limits": words.limits(detail),
         "fresh process": detail["fresh_because"],
+        "place in the queue": detail["place"],
+        "attempt": detail["attempt"] if detail["attempt"] > 1 else None,
         "retry of": detail["retry_of"],
+        "retried by": detail["retried_by"],
         "events not kept": detail["dropped"],
         "output lost": general.size(detail["lost_output"]) if detail["lost_output"] else None,
         f"not told to {detail['untold']}": detail["untold_because"] or "not yet"

@@ -18,9 +18,10 @@ from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.shim_connection import Asks
 from supervisor.processes.fresh_run import fresh_of
+from supervisor.runs.dispatch import CannotStartError
 from supervisor.runs.placing import Placer
 from supervisor.runs.run import Run
-from supervisor.runs.store import CannotStartError, Runs
+from supervisor.runs.store import Runs
 from supervisor.states import RunState, State
 
 __all__ = ["ORIGIN", "Questions"]
@@ -84,6 +85,7 @@ class Questions:
             "repository": _text(asks.message, "repository"),
             "origin": ORIGIN,
             "framework": ORIGIN,
+            "recorded": ORIGIN,
             "handed": True,
             "config": {},
             "tags": {},
@@ -95,9 +97,11 @@ class Questions:
             "instance_ref": asks.message.get("instance"),
         }
         run = await self._runs.launch(
-            order, name=name.lower(), place=partial(self._place, generation, asks.number)
+            order, name=name.lower(), handed=partial(self._place, generation, asks.number)
         )
-        await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, _PATIENCE)
+        if not await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, 2 * _PATIENCE):
+            await self._runs.cancel(run, "the supervisor, which could not start it", now=True)
+            return {"error": f"it was not started within {2 * _PATIENCE:g} s"}
         if run.ended:
             return {"error": run.reason}
         return {"started": True}

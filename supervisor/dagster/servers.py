@@ -42,12 +42,14 @@ _PATIENCE = 180.0
 # How long the calls under way of one that is retired may take: as long as Dagster's client waits.
 _TO_RETIRE = 600.0
 _TO_KILL = 10.0
+_LOOK = 5.0
 
 
 @dataclass(eq=False)
 class Server:
     """The server of ``generation``. ``state`` is ``starting``, ``serving``, ``backoff``, ``crashed``,
-    ``failed`` or ``retiring``; ``since`` are Unix seconds."""
+    ``failed`` or ``retiring``; ``since`` are Unix seconds. The stable path is to lead
+    to a ``current`` one."""
 
     generation: Generation
     socket: Path
@@ -58,6 +60,7 @@ class Server:
     fresh_because: str = ""
     restarts: int = 0
     deaths: tuple[float, ...] = ()
+    current: bool = False
 
     def as_data(self) -> documents.CodeServer:
         """For the status document."""
@@ -101,6 +104,7 @@ class Servers:
     async def open(self) -> None:
         """Clear away the sockets of a supervisor that was killed."""
         await asyncio.to_thread(self._clear)
+        self._spawn(self._look())
 
     async def close(self) -> None:
         """End what is under way here, once all locations have ended."""
@@ -277,19 +281,35 @@ class Servers:
 
     async def _link(self, server: Server) -> None:
         """Have the stable path lead to ``server``, in one step."""
+        server.current = True
+        stable = self.socket(server.generation.spec.name)
         async with self._linking:
             try:
-                await asyncio.to_thread(
-                    _link, self.socket(server.generation.spec.name), server.socket
-                )
-                self.linked()
-            except OSError as error:
+                await asyncio.to_thread(_link, stable, server.socket)
+            except OSError as error:  # tried again by the look from time to time
                 text = (error.strerror or str(error)).lower()
-                self._move(
-                    server,
-                    "failed",
-                    f"{self.socket(server.generation.spec.name)} cannot be made: {text}",
-                )
+                self._move(server, server.state, f"{stable} cannot be made: {text}")
+                return
+        if server.state == "serving":
+            self._move(server, "serving", "")
+        self.linked()
+
+    async def _look(self) -> None:
+        """From time to time, for paths that were taken away."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            for server in list(self._servers.values()):
+                generation, link = server.generation, self.socket(server.generation.spec.name)
+                if server.state != "serving" or not server.current:
+                    continue
+                leads, there = await asyncio.to_thread(_paths, link, server.socket)
+                if server.state != "serving":  # meanwhile
+                    continue
+                if not there:
+                    await generation.quickly("retire_server", _TO_KILL, at_once=True)
+                    self._died(server, f"its socket {server.socket} was taken away")
+                elif not leads:
+                    await self._link(server)
 
     def _clear(self) -> None:
         for path in self._runtime.glob("*.sock"):
@@ -305,6 +325,15 @@ class Servers:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a server's task failed", exc_info=task.exception())
+
+
+def _paths(link: Path, socket: Path) -> tuple[bool, bool]:
+    """Whether ``link`` leads to ``socket``, and whether that is there."""
+    try:
+        leads = link.readlink() == socket
+    except OSError:
+        leads = False
+    return leads, os.path.lexists(socket)
 
 
 def _link(stable: Path, socket: Path) -> None:

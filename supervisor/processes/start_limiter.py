@@ -30,7 +30,7 @@ class StartLimiter:
     """``count`` slots (default: the cores this process may use), each lent for ``lease`` seconds."""
 
     def __init__(self, count: int | None = None, lease: float = LEASE) -> None:
-        self._free = count or _cores()
+        self._free = count or cores()
         self._lease = lease
         self._waiting: list[tuple[Rank, asyncio.Future[None]]] = []
 
@@ -83,7 +83,8 @@ class StartLimiter:
             self._free += 1
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

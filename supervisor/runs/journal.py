@@ -10,6 +10,7 @@ Owns the files in it. All blocks, so it is called in threads:
 ``out.N``, ``err.N``      output from byte N on; the last two of each are kept
 ``cancel``                somebody asked for its end: who, when, how
 ``final``                 the one final record; made with link(2), so there is never a second
+``retry``, ``retried``    the id of the run that repeats this one: planned, and ordered
 ``trouble``               what a monitor wrote that could not go on
 ``recorded``              the framework whose own records know of the run
 ``told``                  those have been told how it ended, which it could not say itself
@@ -89,13 +90,39 @@ class Journal:
         data = self._read("cancel")
         return None if data is None else _map(data) or {}
 
+    def retried_by(self) -> str:
+        """The run that repeats this one, "" when none has been ordered."""
+        return str((_map(self._read("retried")) or {}).get("run") or "")
+
+    def order_again(self, order: Mapping[str, Any]) -> str:
+        """Have ``order`` repeat this run, once however often it is asked: its id, which may be another
+        than in ``order`` where an earlier attempt was interrupted. Raises OSError.
+        """
+        done = self.retried_by()
+        if done:
+            return done
+        planned = str((_map(self._read("retry")) or {}).get("run") or "")
+        if not planned:
+            planned = str(order["run"])
+            self._put("retry", records.framed(records.pack({"run": planned})))
+        other = Journal(self.path.with_name(planned))
+        if not other.path.exists():
+            other.create({**order, "run": planned})
+        (self.path / "retry").rename(self.path / "retried")
+        return planned
+
+    def reorder(self, order: Mapping[str, Any]) -> None:
+        """Replace the order of a run that has not begun; raises OSError."""
+        self._put("order", records.framed(records.pack(dict(order))))
+
     def trouble(self) -> str:
         """The last line that a monitor wrote which could not go on."""
         return self._last_line("trouble")
 
     def recorded(self) -> str:
         """The framework whose own records know of the run, or ""."""
-        return str((_map(self._read("recorded")) or {}).get("framework") or "")
+        found = (_map(self._read("recorded")) or {}).get("framework")
+        return str(found or (self.order() or {}).get("recorded") or "")
 
     def told(self) -> bool:
         """True once those know how it ended, where it could not tell them itself."""
@@ -133,9 +160,7 @@ class Journal:
     def ask(self, who: str, how: str) -> None:
         """Leave word for the monitor to end the run: ``how`` is ``ask`` or ``now``."""
         record = records.pack({"who": who, "time": time.time(), "how": how})
-        made = self.path / f".cancel.{secrets.token_hex(4)}"
-        _write(made, records.framed(record))
-        made.rename(self.path / "cancel")
+        self._put("cancel", records.framed(record))
 
     def finish(self, state: str, reason: str, **more: Any) -> bool:
         """Write the final record of a run whose monitor does not live; False when one does.
@@ -217,6 +242,16 @@ class Journal:
         except OSError:
             return []
         return sorted(int(n) for head, _, n in names if head == stream and n.isdecimal())
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Have a whole file ``name`` in one moment."""
+        made = self.path / f".{name}.{secrets.token_hex(4)}"
+        try:
+            _write(made, data)
+            made.rename(self.path / name)
+        except OSError:
+            made.unlink(missing_ok=True)
+            raise
 
     def _last_line(self, name: str) -> str:
         lines = (self._read(name) or b"").decode("utf-8", "replace").strip().splitlines()

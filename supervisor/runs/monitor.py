@@ -300,12 +300,16 @@ class Monitor:
             "signal": number,
             "limit": limit or None,
             # It had no time to tell its framework.
-            "untold": self._events.recorded or None if outcome is None else None,
+            "untold": None if outcome is not None else self._recorded(),
             "failure": _bounded(failure),
             "began": self._started,
             "ended": time.time(),
             "lost_output": sum(one.lost for one in self._streams.values()),
         }
+
+    def _recorded(self) -> str | None:
+        """The framework whose own records know of the run; of some before it begins."""
+        return self._events.recorded or self._order.get("recorded") or None
 
     def _write_final(self, record: bytes) -> None:
         while True:

@@ -224,10 +224,12 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a launch that does the same as ``order``."""
     names = {"op_selection": ",".join, "assets": ",".join}
     found = {name: join(order[name]) if order.get(name) else None for name, join in names.items()}
-    kept = ("location", "job", "repository", "config", "tags", "timeout", "limits", "grace")
+    kept = ("location", "job", "repository", "config", "tags", "limits", "grace")
+    asked: Mapping[str, Any] = order.get("asked") or {}
     return {
         **found,
         **{name: order.get(name) for name in kept},
+        **{name: asked.get(name) for name in ("timeout", "retries")},
         "partition": order.get("partition_key"),
         "instance": None
         if order.get("instance")

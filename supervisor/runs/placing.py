@@ -28,9 +28,9 @@ from supervisor.processes.launcher import LaunchError, LaunchSpec
 from supervisor.processes.limits import CGROUP
 from supervisor.processes.run_limits import RunLimits, merged
 from supervisor.runs import monitor
+from supervisor.runs.dispatch import CannotStartError
 from supervisor.runs.run import Run
 from supervisor.runs.served_code import other_code
-from supervisor.runs.store import CannotStartError
 from supervisor.states import RunState
 
 __all__ = ["Placer"]
@@ -50,6 +50,20 @@ class Placer:
     def __init__(self, fleet: Fleet, limits: RunLimits) -> None:
         self._fleet = fleet
         self._limits = limits
+
+    def can_start(self, location: str) -> str:
+        """Why ``location`` can start no run now, "" when it can; one that is stopped is started.
+
+        Raises ``CannotStartError`` when it never will.
+        """
+        found = self._location(location)
+        if found.serving is not None and found.serving.alive:
+            return ""
+        if found.state is State.STOPPED and not self._fleet.stopping:
+            found.start("a run was launched")
+        elif not found.under_way:
+            raise CannotStartError(f"{location} serves nothing: {found.state}, {found.reason}")
+        return f"waits for {location}, which is {found.state}"
 
     async def __call__(self, run: Run) -> str:
         """Have ``run`` forked, or started afresh; why afresh, or "". Raises ``CannotStartError``."""
@@ -82,7 +96,7 @@ class Placer:
 
     async def _other_code(self, run: Run, serving: Generation) -> bool:
         """True where another generation serves by now; a fresh process may be started where False."""
-        location = self._location(run)
+        location = self._location(run.location)
         text = await other_code(
             location, serving, self._fleet.news, lambda: run.state is RunState.CANCELLING
         )
@@ -90,9 +104,9 @@ class Placer:
             raise CannotStartError(f"it is not run: {text}")
         return location.serving is not serving
 
-    def _location(self, run: Run) -> Location:
+    def _location(self, name: str) -> Location:
         try:
-            return self._fleet.location(run.location)
+            return self._fleet.location(name)
         except SupervisorError as error:
             raise CannotStartError(f"it cannot be started: {error}") from None
 
@@ -123,18 +137,13 @@ class Placer:
     async def _serving(self, run: Run) -> Generation:
         """The generation that serves, waited for while one starts."""
         while True:
-            location = self._location(run)
             if run.state is RunState.CANCELLING:
                 raise CannotStartError(run.reason)
-            serving = location.serving
-            if serving is not None and serving.alive:
-                return serving
-            if location.state is State.STOPPED:
-                location.start("a run was launched")
-            elif not location.under_way:
-                raise CannotStartError(
-                    f"{run.location} serves nothing: {location.state}, {location.reason}"
-                )
+            waits = self.can_start(run.location)
+            location = self._location(run.location)
+            if not waits:
+                assert location.serving is not None  # it can start one
+                return location.serving
             await self._fleet.news.wait(_other_than(location, run), _LOOK)
 
 

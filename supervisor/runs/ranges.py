@@ -69,7 +69,16 @@ class Range:
         )
         if len(self.runs) < total:
             reason += f", {total - len(self.runs)} not kept"
-        alone = ("step", "status", "signal", "limit", "fresh_because", "monitor")
+        alone = (
+            "step",
+            "status",
+            "signal",
+            "limit",
+            "fresh_because",
+            "monitor",
+            "place",
+            "retried_by",
+        )
         return {
             **first.row(),
             **dict.fromkeys(alone),
@@ -98,10 +107,10 @@ class Range:
 
 
 def all_ranges(runs: Iterable[Run]) -> dict[str, Range]:
-    """The ranges among ``runs``, by id."""
+    """The ranges among ``runs``, by id; of a run and what repeats it the last counts."""
     found: dict[str, list[Run]] = {}
     for run in runs:
-        if run.range_id is not None:
+        if run.range_id is not None and not run.retried_by:
             found.setdefault(run.range_id, []).append(run)
     return {name: Range(tuple(sorted(some, key=_launched))) for name, some in found.items()}
 

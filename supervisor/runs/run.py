@@ -1,6 +1,6 @@
 """One run as the supervisor knows it: its order, where it stands, and how it ended.
 
-Owns the row that clients get. What is true lies in its journal; this is what
+Owns the row that clients get, in which secrets are hidden. What is true lies in its journal; this is what
 was read of it last. Starts nothing and reads nothing.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner_shim import masking
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.journal import Journal
 from supervisor.states import RunState
 
@@ -35,7 +37,9 @@ class Run:
     ``fresh_because`` says why it runs in a fresh process, "" when it was forked. ``limits`` are as its
     birth applied them (supervisor/processes/run_limits.py). ``told``: the framework's own records
     know how it ended; ``report_tried``: the generation that was last asked to tell them, when (monotonic)
-    it is asked again, and the delay after that. ``news`` counts what was heard of it.
+    it is asked again, and the delay after that. ``news`` counts what was heard of it,
+    ``changed`` wakes those who wait for more. ``waits`` says why it waits and at which place in the
+    queue, "" and 0 when it does not.
     """
 
     order: Mapping[str, Any]
@@ -52,7 +56,11 @@ class Run:
     untold_because: str = ""
     report_tried: tuple[int, float, float] | None = field(default=None, repr=False)
     news: int = 0
-    size: int = field(default=0, repr=False)
+    size: int = 0
+    retried_by: str = ""
+    started: float = 0.0
+    changed: ChangeSignal = field(default_factory=ChangeSignal, repr=False)
+    waits: Callable[[Run], tuple[str, int]] = field(default=lambda run: ("", 0), repr=False)
 
     @property
     def id(self) -> str:
@@ -76,6 +84,21 @@ class Run:
         return float(self.order.get("created") or 0.0)
 
     @property
+    def key(self) -> tuple[float, str]:
+        """By which runs are started in the order of their launches."""
+        return float(self.order.get("sequence") or 0.0), self.id
+
+    @property
+    def not_before(self) -> float:
+        """When it may start; 0 for at once."""
+        return float(self.order.get("not_before") or 0.0)
+
+    def tell(self) -> None:
+        """Something was heard of it."""
+        self.news += 1
+        self.changed.tell()
+
+    @property
     def untold(self) -> str | None:
         """The framework whose own records have yet to hear how it ended."""
         return (self.final or {}).get("untold") if not self.told else None
@@ -84,6 +107,14 @@ class Run:
     def ended(self) -> bool:
         """True once it has its final record."""
         return self.final is not None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended; None while it has not, and where that is not known it is long ago."""
+        if self.final is None:
+            return None
+        ended = self.final.get("ended")
+        return float(ended) if isinstance(ended, int | float) else 0.0
 
     def finished(self, final: Mapping[str, Any]) -> None:
         """Take the final record."""
@@ -99,17 +130,19 @@ class Run:
     def row(self) -> dict[str, Any]:
         """The document ``Run`` (supervisor/documents.py)."""
         final = self.final or {}
+        waits, place = self.waits(self)
         return {
             "run": self.id,
             "location": self.location,
             "job": self.order.get("job"),
             "state": self.state.value,
-            "reason": self.reason or None,
+            "reason": self.reason or masking.masked_text(waits) or None,
+            "place": place or None,
             "created": self.order.get("created"),
             "began": self.began,
             "ended": final.get("ended"),
             "generation": self.order.get("generation"),
-            "tags": self.order.get("tags") or {},
+            "tags": masking.masked(self.order.get("tags") or {}),
             "assets": self.order.get("assets"),
             "partition": self.order.get("partition_key"),
             "parent": self.range_id,
@@ -121,6 +154,8 @@ class Run:
             "signal": final.get("signal"),
             "limit": final.get("limit"),
             "retry_of": self.order.get("retry_of"),
+            "retried_by": self.retried_by or None,
+            "attempt": int(self.order.get("attempt") or 1),
             "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
@@ -128,11 +163,11 @@ class Run:
         }
 
     def detail(self) -> dict[str, Any]:
-        """The row with the order's configuration and the failure."""
+        """The row with the order's configuration, secrets hidden, and the failure."""
         final = self.final or {}
         return {
             **self.row(),
-            "config": self.order.get("config"),
+            "config": masking.masked(self.order.get("config")),
             "limits": self.limits.get("limits") or {},
             "limits_by": self.limits.get("how") or {},
             "failure": final.get("failure"),

@@ -1,6 +1,7 @@
-"""All runs of a workspace: started, watched, adopted from an earlier supervisor, and told of.
+"""All runs of a workspace: queued, started, watched, adopted from an earlier supervisor, and told of.
 
-Owns the directory of journals and the set of runs made from it. A run's monitor is what ends it and
+Owns the directory of journals and the set of runs made from it. Which queued run starts is ``queue``'s to
+say, which is run again ``retries``', which is kept ``retention``'s. A run's monitor is what ends it and
 writes how; this learns of it by the monitor's end (pidfd_open(2)) and, in between, by datagrams on a
 socket. Where a monitor is gone without a final record, what the run has left is killed by its token and
 the record is written here: ``lost``. How a run's process comes to life is the argument ``place``.
@@ -14,50 +15,47 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
-import signal
-import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor import procfs
 from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
 from supervisor.processes.run_limits import RunLimits
+from supervisor.run_settings import OnStop, RunSettings
 from supervisor.running_time import RunningTime
+from supervisor.runs.dispatch import CannotStartError, Dispatch, Place, Start
 from supervisor.runs.journal import FORMAT, Journal, boot_id
+from supervisor.runs.keeping import Keeper
+from supervisor.runs.left import namespace, read_runs, standing
+from supervisor.runs.monitors import Monitors, wake
+from supervisor.runs.notices import Notices
+from supervisor.runs.queue import Limits
+from supervisor.runs.retries import again, with_settings
 from supervisor.runs.run import Run, new_id
+from supervisor.runs.tasks import Tasks
 from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
 
-__all__ = ["CannotStartError", "Place", "Runs"]
+__all__ = ["Runs"]
 
 _log = logging.getLogger(__name__)
 
-Place = Callable[[Run], Awaitable[str]]
-"""Has the run's monitor and process forked; why in a fresh process, or "". Raises
-``CannotStartError``."""
 
 _T = TypeVar("_T")
 
-_KEEP = 500
 # How long a monitor may take to take the run on (seconds of running time), and between two looks.
 _BEGIN = 30.0
 _LOOK_FOR_BEGIN = 0.02
 # Of a monitor nobody tells where there is no pidfd, and datagrams can be lost (seconds).
 _LOOK = 1.0
 _TO_CANCEL = 30.0
-
-
-class CannotStartError(Exception):
-    """The run has no process; the text says why."""
+_GRACE = 10.0
 
 
 class Runs:
@@ -77,60 +75,89 @@ class Runs:
     ) -> None:
         self.news = ChangeSignal()
         self._directory = directory
-        self._notify = notify
         self._place = place
-        self._limits = limits
+        self._run_limits = limits
         self._untold = Untold(report)
         self._changed = changed
         self._runs: dict[str, Run] = {}
+        self._living: dict[str, Run] = {}
+        self._limits = Limits()
+        self._dispatch = Dispatch(place.can_start, self._admitted, self._cannot_start)
+        self._notices = Notices(notify, self._hear)
+        self._notify = notify
         self._locks = ThreadPoolExecutor(1, "runs")
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._watched: dict[str, int] = {}
-        self._socket: socket.socket | None = None
+        self._tasks = Tasks()
+        self._spawn = self._tasks.spawn
+        self._monitors = Monitors(self._monitor_ended)
+        self._keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
+        self._finals: dict[str, Mapping[str, Any]] = {}
+        self._unwritten: dict[str, tuple[str, str]] = {}
+        self._sequence = 0
         self._boot = ""
         self._here = ""
-        self._pruning = False
-        self._closing = False
+        self._ending = False
 
     # Opening and closing.
 
     async def open(self) -> None:
         """Take on what earlier supervisors have left."""
-        self._listen()
+        self._notices.open()
         self._boot = await self._in_thread(boot_id)
-        self._here = _namespace()
-        self._spawn(self._look_from_time_to_time())
-        for run in await self._in_thread(self._read_all):
-            self._runs[run.id] = run
+        self._here = namespace()
+        for run in await self._in_thread(partial(read_runs, self._directory)):
+            self._add(run)
+        for run in list(self._runs.values()):
             if not run.ended:
-                await self._take_on(run)
+                await self._take_on(run, adopted=True)
+            elif run.final is not None and not run.retried_by:
+                await self._retry(run, run.final)
+        self._spawn(self._look_from_time_to_time())
+        self._dispatch.resume()
+        self._keeper.look()
         self._tell()
 
     async def close(self) -> None:
         """Let go of all runs: those that live go on."""
-        self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        loop = asyncio.get_running_loop()
-        for pidfd in self._watched.values():
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-        self._watched.clear()
-        if self._socket is not None:
-            loop.remove_reader(self._socket)
-            self._socket.close()
-            self._notify.unlink(missing_ok=True)
+        self._dispatch.close()
+        await self._tasks.close()
+        self._monitors.close()
+        self._notices.close()
         await asyncio.to_thread(self._locks.shutdown)
 
     async def end(self, grace: float, *, at_once: bool = False) -> None:
-        """Have all runs end: those that do not by themselves within ``grace`` seconds are cancelled."""
-        if not at_once and grace > 0:
-            await self.news.wait(lambda: not self.living(), grace)
-        for run in self.living():
-            await self.cancel(run, "the supervisor, which was stopped", now=at_once)
-        longest = max((float(one.order.get("grace") or 10.0) for one in self.living()), default=0.0)
-        await self.news.wait(lambda: not self.living(), _TO_CANCEL + 2 * longest)
+        """Start nothing more, and have all runs end whose location does not say ``on_stop: keep``.
+
+        Those that wait are cancelled at once, those that go on after their ``run_grace``, by default
+        ``grace`` (seconds), or are killed ``at_once``.
+        """
+        self._ending = True
+        self._dispatch.suspend()
+        ending = [one for one in self.living() if self._settings(one).on_stop is not OnStop.KEEP]
+        await asyncio.gather(*(self._end(one, grace, at_once) for one in ending))
+
+    async def _end(self, run: Run, grace: float, at_once: bool) -> None:
+        said = self._settings(run).run_grace
+        if not at_once and run not in self._dispatch:
+            await run.changed.wait(lambda: run.ended, grace if said is None else said)
+        await self.cancel(run, "the supervisor, which was stopped", now=at_once)
+        own = float(run.order.get("grace") or _GRACE)
+        await run.changed.wait(lambda: run.ended, _TO_CANCEL + 2 * own)
+
+    def configure(self, limits: Limits) -> None:
+        """Heed these settings from now on: for what is queued, and what is launched later."""
+        self._limits = limits
+        for run in self._dispatch.queued:
+            order = with_settings(run.order, self._settings(run))
+            if order != run.order:
+                run.order = order
+                self._spawn(self._reorder(run))
+        self._dispatch.configure(limits)
+        self._keeper.look()
+
+    def look(self) -> None:
+        """Locations have changed: see which runs can start."""
+        if len(self._dispatch):
+            self._dispatch.look()
 
     # What clients ask.
 
@@ -157,26 +184,20 @@ class Runs:
 
     def living(self) -> list[Run]:
         """Those without a final record."""
-        return [one for one in self._runs.values() if not one.ended]
+        return list(self._living.values())
 
     async def launch(
-        self, order: Mapping[str, Any], *, name: str = "", place: Place | None = None
+        self, order: Mapping[str, Any], *, name: str = "", handed: Start | None = None
     ) -> Run:
         """Have ``order`` (docs/runs.md) on the disk, and then run; raises ``RequestError``.
 
-        ``name`` is the id that it has already, ``place`` what has it forked where that differs.
+        ``name`` is the id that it has already. With ``handed`` it is started by that and at once: its
+        framework has queued it, and it counts.
         """
         if name in self._runs:
             raise RequestError(f"there is a run {name} already")
-        full = {
-            **order,
-            "format": FORMAT,
-            "run": name or new_id(),
-            "created": time.time(),
-            "boot": self._boot,
-            "namespace": self._here,
-            "notify": str(self._notify),
-        }
+        asked = {key: order[key] for key in ("timeout", "retries") if order.get(key) is not None}
+        full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
             await self._in_thread(partial(self._create, journal, full))
@@ -184,24 +205,72 @@ class Runs:
             raise RequestError(
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
             ) from None
-        run = self._runs[full["run"]] = Run(full, journal)
-        self._spawn(self._start(run, place or self._place))
+        run = self._add(Run(full, journal))
+        if handed is None:
+            self._dispatch.add(run)
+        else:
+            self._dispatch.started(run)
+            self._admitted(run, handed)
         self._tell(run)
         return run
 
     async def cancel(self, run: Run, who: str, *, now: bool = False) -> None:
-        """Have it end: asked first, or killed ``now``. Nothing happens to one that has ended."""
+        """Have it end: asked first, or killed ``now``. Nothing happens to one that has ended, and one
+        that waits ends at once."""
         if run.ended:
             return
+        reason = f"cancelled by {who}"
+        if run in self._dispatch:
+            self._dispatch.remove(run)
+            run.state, run.reason = RunState.CANCELLING, reason
+            if await self._finish(run, "cancelled", reason):
+                return
         with contextlib.suppress(OSError):
             await self._in_thread(partial(run.journal.ask, who, "now" if now else "ask"))
         if run.state in RUN_ENDED:  # meanwhile
             return
-        run.state, run.reason = RunState.CANCELLING, f"cancelled by {who}"
+        run.state, run.reason = RunState.CANCELLING, reason
         pid = await self._in_thread(run.journal.monitor)
         if pid > 0:
-            _wake(pid)
+            wake(pid)
         self._tell(run)
+
+    # Settings.
+
+    def _settings(self, run: Run) -> RunSettings:
+        own = self._limits.locations.get(run.location, RunSettings())
+        return own.over(self._limits.workspace)
+
+    def _made(self, order: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+        """``order`` as it is written; the later it is made, the later it starts."""
+        self._sequence += 1
+        own = self._limits.locations.get(str(order["location"]), RunSettings())
+        return with_settings(
+            {
+                **order,
+                "format": FORMAT,
+                "run": name or new_id(),
+                "created": time.time(),
+                "sequence": self._sequence,
+                "boot": self._boot,
+                "namespace": self._here,
+                "notify": str(self._notify),
+            },
+            own.over(self._limits.workspace),
+        )
+
+    async def _reorder(self, run: Run) -> None:
+        """Have the order of a run that waits on the disk as it is now."""
+        with contextlib.suppress(OSError):  # a next supervisor knows the settings, too
+            await self._in_thread(partial(run.journal.reorder, run.order))
+
+    def _add(self, run: Run) -> Run:
+        self._runs[run.id] = run
+        run.waits = self._dispatch.standing
+        self._sequence = max(self._sequence, int(run.key[0]))
+        if not run.ended:
+            self._living[run.id] = run
+        return run
 
     # Starting.
 
@@ -211,16 +280,22 @@ class Runs:
             Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         journal.create(order)
 
-    async def _start(self, run: Run, place: Place) -> None:
+    def _admitted(self, run: Run, start: Start | None = None) -> None:
+        """Its turn has come."""
+        run.state, run.started = RunState.STARTING, time.time()
+        self._spawn(self._start(run, start or self._place))
+
+    def _cannot_start(self, run: Run, reason: str) -> None:
+        self._spawn(self._finish_alone(run, "failure", reason))
+
+    async def _start(self, run: Run, start: Start) -> None:
         """Have it forked, and wait until its monitor has it."""
+        self._tell(run)
         try:
             if await self._in_thread(run.journal.cancelled) is not None:
                 await self._finish(run, "cancelled", run.reason or "cancelled before it began")
                 return
-            run.fresh_because = await place(run)
-            if run.state is RunState.QUEUED:
-                run.state = RunState.STARTING
-                self._tell(run)
+            run.fresh_because = await start(run)
             time_left = RunningTime(_BEGIN)
             while not await self._has_begun(run):
                 trouble = await asyncio.to_thread(run.journal.trouble)
@@ -247,59 +322,52 @@ class Runs:
 
     # Watching.
 
-    async def _take_on(self, run: Run) -> None:
+    async def _take_on(self, run: Run, *, adopted: bool = False) -> None:
         """Find out how it stands with a run that has no final record yet, and go on from there."""
-        begun, pid, asked, final = await self._in_thread(partial(_look, run.journal))
+        begun, pid, asked, final = await self._in_thread(partial(standing, run.journal))
         if final is not None:
-            self._ended(run, final)
+            await self._conclude(run, final)
         elif pid:
+            self._dispatch.started(run)
             run.monitor = max(pid, 0)
-            run.adopted = run.state is RunState.QUEUED
+            run.adopted = run.adopted or adopted
             run.began = (begun or {}).get("time") or run.began
             run.limits = (begun or {}).get("limits") or {}
             if asked is not None or run.state is RunState.CANCELLING:
                 run.state = RunState.CANCELLING
-                _wake(pid)
+                wake(pid)
             else:
                 run.state = RunState.RUNNING
             self._tell(run)
-            self._watch(run, pid)
+            self._monitors.watch(run.id, pid)
         elif begun is None and self._same_machine(run):
-            self._spawn(self._start(run, self._place))
+            self._wait(run, asked)
         else:
             await self._lost(run, begun is not None)
 
-    def _watch(self, run: Run, pid: int) -> None:
-        if pid < 0 or run.id in self._watched:
-            return
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            return  # it has ended, or there are no pidfds: the look from time to time notices
-        self._watched[run.id] = pidfd
-        asyncio.get_running_loop().add_reader(pidfd, self._monitor_ended, run, pid)
+    def _wait(self, run: Run, asked: Mapping[str, Any] | None) -> None:
+        """It has not begun: queue it, or end it where its end was asked for already."""
+        if asked is not None:
+            reason = f"cancelled by {asked.get('who') or 'a client'}"
+            self._spawn(self._finish_alone(run, "cancelled", reason))
+        elif run.state is RunState.QUEUED and run not in self._dispatch:
+            run.order = with_settings(run.order, self._settings(run))
+            self._dispatch.add(run)
 
-    def _unwatch(self, run: Run) -> None:
-        pidfd = self._watched.pop(run.id, None)
-        if pidfd is not None:
-            asyncio.get_running_loop().remove_reader(pidfd)
-            os.close(pidfd)
-
-    def _monitor_ended(self, run: Run, pid: int) -> None:
-        self._unwatch(run)
-        with contextlib.suppress(ChildProcessError):  # an earlier supervisor's
-            os.waitpid(pid, os.WNOHANG)
-        self._spawn(self._after_monitor(run))
+    def _monitor_ended(self, name: str) -> None:
+        run = self._runs.get(name)
+        if run is not None:
+            self._spawn(self._after_monitor(run))
 
     async def _after_monitor(self, run: Run) -> None:
         await self._look_for_final(run)
-        if not run.ended:
+        if not run.ended and run.id not in self._finals:
             await self._lost(run, begun=True)
 
     async def _look_for_final(self, run: Run) -> None:
         final = await asyncio.to_thread(run.journal.final)
         if final is not None:
-            self._ended(run, final)
+            await self._conclude(run, final)
 
     async def _lost(self, run: Run, begun: bool) -> None:
         """Nothing watches over it, and nothing says how it ended: kill what is left, and say so."""
@@ -319,172 +387,109 @@ class Runs:
     async def _finish(self, run: Run, state: str, reason: str) -> bool:
         """Write the final record of a run without a monitor; False when one has it meanwhile."""
         try:
-            written = await self._in_thread(partial(_finish, run.journal, state, reason, run.began))
+            written = await self._in_thread(
+                partial(run.journal.finish, state, reason, began=run.began)
+            )
         except OSError as error:  # a full disk: tried again by the look from time to time
             run.reason = f"its final record cannot be written: {(error.strerror or '').lower()}"
+            self._unwritten[run.id] = state, reason
             self._tell(run)
             return False
         final = await asyncio.to_thread(run.journal.final)
         if written and final is not None:
-            self._ended(run, final)
+            await self._conclude(run, final)
         return written
+
+    async def _finish_alone(self, run: Run, state: str, reason: str) -> None:
+        if not await self._finish(run, state, reason) and run.id not in self._unwritten:
+            await self._take_on(run)  # a monitor has it
+
+    async def _conclude(self, run: Run, final: Mapping[str, Any]) -> None:
+        """It has its final record: have it repeated where that is due, and then tell."""
+        if run.id not in self._finals and not run.ended:
+            self._finals[run.id] = final
+            await self._retry(run, final)
+            self._ended(run, final)
+
+    async def _retry(self, run: Run, final: Mapping[str, Any]) -> None:
+        """Order the run that repeats it, where one is due: once, whatever is killed when."""
+        ended = final.get("ended")
+        order = again(run.order, final, ended if isinstance(ended, float) else time.time())
+        if order is None or self._ending:  # a next supervisor orders it
+            return
+        made = self._made(order)
+        try:
+            name = await self._in_thread(partial(run.journal.order_again, made))
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            _log.warning("run %s is not repeated: its journal cannot be written: %s", run.id, why)
+            return
+        run.retried_by = name
+        if name in self._runs:
+            return
+        if name != made["run"]:  # planned by an earlier supervisor
+            known = await self._in_thread(Journal(self._directory / name).order)
+            made = known or {**made, "run": name}
+        other = self._add(Run(made, Journal(self._directory / name)))
+        await self._take_on(other)
 
     def _ended(self, run: Run, final: Mapping[str, Any]) -> None:
         if run.ended:
             return
         run.finished(final)
         run.monitor = 0
-        self._unwatch(run)
-        self._limits.remove(run.id, run.limits)
+        self._living.pop(run.id, None)
+        self._finals.pop(run.id, None)
+        self._unwritten.pop(run.id, None)
+        self._monitors.forget(run.id)
+        self._run_limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
                   run.state, run.reason)  # fmt: skip
+        self._dispatch.remove(run)
         self._tell(run)
-        if len(self._runs) > _KEEP and not self._pruning:
-            self._pruning = True
-            self._spawn(self._prune())
-
-    async def _prune(self) -> None:
-        """Remove the oldest that have ended."""
-        try:
-            under_way = {one.range_id for one in self.living()} - {None}
-            found = [one for one in self.newest_first() if one.range_id not in under_way]
-            ended = [one for one in found if one.ended]
-            for run in ended[max(_KEEP - len(self.living()), 0) :]:
-                del self._runs[run.id]
-                await asyncio.to_thread(shutil.rmtree, run.journal.path, ignore_errors=True)
-        finally:
-            self._pruning = False
+        self._keeper.look()
 
     async def _look_from_time_to_time(self) -> None:
         """For what nobody tells: monitors without a pidfd, lost datagrams, a socket taken away."""
         while True:
             await asyncio.sleep(_LOOK)
-            if self._socket is not None and self._runs and not self._is_bound():
-                self._listen()
+            if self._runs:
+                self._notices.look()
             for run in self.living():
-                run.news += 1
-                begun = run.state in (RunState.RUNNING, RunState.CANCELLING)
-                if begun and run.began is not None and run.id not in self._watched:
-                    await self._take_on(run)
-            if self.living():
-                self.news.tell()
-            self._spawn(self._untold.look(self._runs.values()))
+                if run.id in self._unwritten:
+                    await self._finish_alone(run, *self._unwritten.pop(run.id))
+                elif run.began is not None:
+                    run.tell()
+                    if run.id not in self._monitors:
+                        await self._take_on(run)
+            self._keeper.look_from_time_to_time()
+            self._spawn(self._untold.look(list(self._runs.values())))
 
     # Hearing and telling.
 
-    def _listen(self) -> None:
-        """Have a socket where monitors send their datagrams."""
-        loop = asyncio.get_running_loop()
-        if self._socket is not None:
-            loop.remove_reader(self._socket)
-            self._socket.close()
-        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        one.setblocking(False)
-        with contextlib.suppress(OSError):
-            self._notify.unlink(missing_ok=True)
-            one.bind(str(self._notify))
-        self._socket = one
-        loop.add_reader(one, self._hear)
-
-    def _is_bound(self) -> bool:
-        return os.path.lexists(self._notify)
-
-    def _hear(self) -> None:
-        assert self._socket is not None
-        for _ in range(100):
-            try:
-                data = self._socket.recv(500)
-            except OSError:
-                break
-            name, _, said = data.decode("utf-8", "replace").partition(" ")
-            run = self._runs.get(name)
-            if run is not None:
-                run.news += 1
-                what, _, text = said.partition(" ")
-                if what == "trouble" and not run.ended:
-                    run.reason = text
-                elif what == "ended":
-                    self._spawn(self._look_for_final(run))
-        self.news.tell()
+    def _hear(self, text: str) -> None:
+        """A monitor said that there is news of its run."""
+        name, _, said = text.partition(" ")
+        run = self._runs.get(name)
+        if run is None:
+            return
+        if run in self._dispatch:  # one that an earlier supervisor had forked
+            self._spawn(self._take_on(run, adopted=True))
+        what, _, trouble = said.partition(" ")
+        if what == "trouble" and not run.ended:
+            run.reason = trouble
+        elif what == "ended":
+            self._spawn(self._look_for_final(run))
+        run.tell()
 
     def _tell(self, run: Run | None = None) -> None:
         if run is not None:
-            run.news += 1
+            run.tell()
         self.news.tell()
         self._changed()
 
     def _same_machine(self, run: Run) -> bool:
         return run.order.get("boot") == self._boot
 
-    def _read_all(self) -> list[Run]:
-        try:
-            paths = sorted(self._directory.iterdir())
-        except OSError:
-            return []
-        return [run for path in paths if (run := _read(path)) is not None]
-
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._locks, work)
-
-    def _spawn(self, work: Any) -> None:
-        if self._closing:
-            work.close()
-            return
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a run's task failed", exc_info=task.exception())
-
-
-def _read(path: Path) -> Run | None:
-    """The run of a journal; what was never finished being made is removed."""
-    journal = Journal(path)
-    if path.name.startswith("."):
-        shutil.rmtree(path, ignore_errors=True)
-        return None
-    order = journal.order()
-    run = Run(order or {"run": path.name, "location": "?", "job": None}, journal)
-    if run.id != path.name:
-        return None
-    final = journal.final()
-    if final is not None:
-        run.finished(final)
-    begun = journal.begun() or {}
-    run.limits = begun.get("limits") or {}
-    return run
-
-
-def _look(
-    journal: Journal,
-) -> tuple[Mapping[str, Any] | None, int, Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """``begun``, the monitor's process id, ``cancelled`` and, read last, ``final``."""
-    pid = journal.monitor()
-    return journal.begun(), pid, journal.cancelled(), journal.final()
-
-
-def _finish(journal: Journal, state: str, reason: str, began: float | None) -> bool:
-    return journal.finish(state, reason, began=began)
-
-
-def _namespace() -> str:
-    """Which container this is, as far as processes go: the kernel gives numbers of namespaces away
-    again, so it is also known by when its process 1 was started."""
-    with contextlib.suppress(OSError, IndexError):
-        number = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # below /proc
-        started = procfs.read("/proc/1/stat").rpartition(b")")[2].split()[19].decode()
-        return f"{number} {started}"
-    return ""
-
-
-def _wake(pid: int) -> None:
-    """Have a monitor look at what is asked of it; it would within a second."""
-    with contextlib.suppress(OSError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        finally:
-            os.close(pidfd)

@@ -232,6 +232,7 @@ def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
         "assets": None if wanted.assets is None else list(wanted.assets),
         "partition_key": params.get("partition"),
         "timeout": timeout,
+        "retries": params.get("retries"),
         "limits": _limits(params.get("limits") or {}),
         "grace": params.get("grace", _DEFAULT_GRACE),
     }

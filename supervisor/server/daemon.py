@@ -53,6 +53,7 @@ from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import RunSettings
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
+from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
@@ -410,6 +411,8 @@ class Daemon:
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
+        said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
+        self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""
@@ -424,6 +427,7 @@ class Daemon:
 
     def _location_changed(self) -> None:
         self.fleet.changed()
+        self.runs.look()
         if self.face is not None:
             self.face.changed()
         self._verifier.look()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner_shim import masking
 from supervisor.access.identity import OPERATOR, asker
 from supervisor.errors import RequestError
+from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.ordering import Ordered, again
 from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
@@ -49,7 +50,8 @@ class RunHandlers:
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, states, parent = params["location"], set(params["states"]), params["parent"]
+        location, job, parent = params["location"], params["job"], params["parent"]
+        states = set(params["states"])
         sees = asker().sees
         runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         found: Sequence[Run | Range]
@@ -61,10 +63,13 @@ class RunHandlers:
             found = list(told)
         rows: list[dict[str, Any]] = []
         for one in found:
+            if len(rows) >= params["limit"]:
+                break
+            if states and one.state not in states:
+                continue
             row = one.row()
-            fits = location in (None, row["location"]) and (not states or one.state in states)
-            late = (row["created"] or 0.0) >= params["since"]
-            if fits and late and len(rows) < params["limit"]:
+            fits = location in (None, row["location"]) and job in (None, row["job"])
+            if fits and (row["created"] or 0.0) >= params["since"]:
                 rows.append(row)
         return {"runs": rows}, []
 
@@ -73,9 +78,11 @@ class RunHandlers:
         run = self._named(params["run"])
         if params["timeout"]:
             async with held():
-                seconds = min(params["timeout"], _MAX_WAIT)
-                await self._daemon.runs.news.wait(lambda: run.ended, seconds)
-        return _shown(run.detail()), []
+                await self._signal(run).wait(
+                    lambda: self._now(run).ended, min(params["timeout"], _MAX_WAIT)
+                )
+            run = self._now(run)
+        return run.detail(), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """What is new of a run, until it has ended and all is told."""
@@ -88,6 +95,7 @@ class RunHandlers:
             )
         heard: dict[str, int] = {}
         while True:
+            run = self._now(run)
             news, ended = run.news, run.ended
             if isinstance(run, Range):
                 found = _news(run, heard)
@@ -99,7 +107,14 @@ class RunHandlers:
                 return
             else:
                 async with held():
-                    await self._daemon.runs.news.wait(partial(_differs, run, news), math.inf)
+                    await self._signal(run).wait(partial(_differs, run, news), math.inf)
+
+    def _signal(self, run: Run | Range) -> ChangeSignal:
+        return run.changed if isinstance(run, Run) else self._daemon.runs.news
+
+    def _now(self, run: Run | Range) -> Run | Range:
+        """The run, or the range with the runs that repeat others of it."""
+        return run if isinstance(run, Run) or not run.ended else self._range(run.id)
 
     def _named(self, name: str) -> Run | Range:
         """The run or the range of that id; raises ``UnknownRunError``."""

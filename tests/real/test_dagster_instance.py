@@ -89,6 +89,8 @@ async def test_the_instance_agrees_about_the_end(
         lost, monitor, _ = await asleep(team, tmp_path)
         await kill(monitor)
         shut, _, _ = await asleep(team, tmp_path)
+        for run in (cancelled, timed_out, killed, hurried, lost):
+            await team.ended(run)
         await running.daemon.runs.end(0.0)
         told = [
             await team.ended(one) for one in (cancelled, timed_out, killed, hurried, lost, shut)

@@ -6,12 +6,22 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import PROGRAMS
-from supervised import Supervised, make_workspace, poll, save, supervising
+from supervised import (
+    Supervised,
+    child_process,
+    environ,
+    make_workspace,
+    poll,
+    save,
+    supervising,
+)
 
 from .conftest import BETWEEN, SERVED
 from .dagster_hosts import Host, hosting
@@ -47,6 +57,13 @@ async def serving(running: Supervised, name: str = "team") -> dict[str, Any]:
             await running.daemon.fleet.news.wait(
                 lambda before=revision: running.daemon.fleet.revision != before, 5
             )
+
+
+async def generation(host: Host, socket: str, number: int) -> None:
+    """Wait until clients get that one."""
+    async with asyncio.timeout(90):
+        while not (await host.until_answered("server_id", socket)).startswith(f"{number}-"):
+            pass
 
 
 async def in_rows(running: Supervised, run: str) -> dict[str, Any]:
@@ -136,6 +153,13 @@ async def test_runs_and_pages_outlive_what_is_killed(
             third = await serving(running)
             assert third["pid"] != second["pid"]
 
+            # What lies on the disk may be taken away.
+            bound = await asyncio.to_thread(Path(socket).resolve)
+            for path in (Path(socket), bound):
+                await asyncio.to_thread(path.unlink)
+                assert await host.until_answered("ping", socket) == "hello"
+            third = await serving(running)
+
             # A run whose process ends without a word does not stay started.
             run = await host.ask("launch", socket, REPOSITORY, "dying", {})
             await ended(host, run, "FAILURE")
@@ -150,8 +174,7 @@ async def test_runs_and_pages_outlive_what_is_killed(
 
             # An edit: the server of before ends, the run goes on and can be cancelled.
             save(tmp_path / "ws" / "team.py", edition(1))
-            await running.until(lambda: running["team"].generation == 3, "the third generation")
-            await serving(running)
+            await generation(host, socket, 3)
             assert "edition_1" in (await host.until_answered("listed", socket))[REPOSITORY][0]
             assert (await servers(running))["runs"] == {"1": 1}
             assert await host.ask("can_cancel", socket, run)
@@ -167,8 +190,20 @@ async def test_runs_and_pages_outlive_what_is_killed(
             await running.until(lambda: running["team"].state == "ready", "the end of it")
             await poll(lambda: not Path(f"/proc/{third['pid']}").exists(), "the end of the first")
 
+        # The supervisor itself is killed: the run goes on, and the next one answers for it.
+        command = [
+            sys.executable,
+            str(PROGRAMS / "supervise.py"),
+            "--dagster",
+            "-w",
+            str(workspace),
+        ]
+        with child_process(command, env=environ(runtime), stdout=subprocess.DEVNULL) as killed:
+            await host.until_answered("ping", socket)
             run = await launched(host, socket, "waiting")
-            running.daemon.shutdown(leave_runs=True)
+            killed.kill()
+            killed.wait()
+        assert await host.ask("status", run) == "STARTED"
         async with supervising(workspace, runtime, dagster=True) as running:
             await host.until_answered("ping", socket)
             row, _ = await running.methods.run({"run": run, "timeout": 0})

@@ -29,7 +29,7 @@ def test_a_run_tells_what_it_did_and_how_it_ended(tmp_path):
         assert (written(journal), written(journal, "err")) == ("hello\n", "to err\n")
         names = {path.name for path in journal.path.iterdir()}
         assert names == {
-            "begun", "err.0", "events", "final", "monitor.lock", "order", "out.0", "trouble",
+            "begun", "err.0", "events", "final", "monitor.lock", "order", "out.0", "steps", "trouble",
         }  # fmt: skip
         assert journal.trouble() == ""
 

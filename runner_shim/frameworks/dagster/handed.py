@@ -24,6 +24,8 @@ def proceed(order, emit, copy, be):
     _listen(order["run"], told)
     _hand_over_steps(copy())
     be()
+    if told.ended is None:
+        return None  # its records have yet to be told
     if told.ended == "RUN_SUCCESS":
         return {"state": "success", "failure": None}
     return {"state": "failure", "failure": told.failure}
@@ -49,12 +51,13 @@ def _listen(run_id, told):
     """Hear of the run from each instance that this process, or that of a step, opens."""
     owner = importlib.import_module("dagster").DagsterInstance
     original = owner.from_ref
-    own = os.getpid()
+    own, opened = os.getpid(), []
 
     def from_ref(*arguments, **named):
         instance = original(*arguments, **named)
         instance.add_event_listener(run_id, told)
-        if os.getpid() == own:
+        if os.getpid() == own and not opened:  # the first one is the run's
+            opened.append(instance)
             Interrupts(instance, run_id).__enter__()  # to the end of the process
         return instance
 

@@ -140,11 +140,15 @@ def _configure(home):
 def report(order, state, reason):
     """See ``Adapter.report``."""
     home = order.get("instance")
-    if not home or not os.path.isdir(home):
+    if order.get("instance_ref"):
+        told = _referred(order["instance_ref"])
+    elif not home or not os.path.isdir(home):
         return  # what was ephemeral has ended with the run
-    os.environ["DAGSTER_HOME"] = home
-    dagster()  # before anything is written there: it may not be installed any more
-    with opened(order) as instance:
+    else:
+        os.environ["DAGSTER_HOME"] = home
+        dagster()  # before anything is written there: it may not be installed any more
+        told = opened(order)
+    with told as instance:
         run = instance.get_run_by_id(order["run_id"])
         if run is None or getattr(run.status, "value", run.status) not in _UNDER_WAY:
             return
@@ -155,3 +159,12 @@ def report(order, state, reason):
             instance.report_run_canceled(run, reason)
         else:
             instance.report_run_failed(run, reason)
+
+
+def _referred(text):
+    """A context with the instance that a reference of Dagster's own leads to."""
+    from dagster import _serdes
+
+    read = getattr(_serdes, "deserialize_value", None)
+    read = read or _serdes.deserialize_json_to_dagster_namedtuple
+    return dagster().DagsterInstance.from_ref(read(text))

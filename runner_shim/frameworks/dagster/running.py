@@ -32,6 +32,9 @@ from runner_shim.loading.load_failure import near
 __all__ = ["partition_keys", "prepare"]
 
 
+_MOST_TRIES = 4  # of what other runs may do at the same time
+
+
 def prepare(repositories, order):
     """What can run ``order`` (runner_shim.execution), or None where nothing has that name.
 
@@ -228,12 +231,10 @@ class _Run:
             os.environ["DAGSTER_HOME"] = self._order["instance"]
         events = _Told(Events(emit))
         with console.without_events(), self._instance() as instance:
-            create = getattr(instance, "create_run_for_job", None)
-            create = create or instance.create_run_for_pipeline
             run_id = self._order.get("run_id") or str(uuid.uuid4())
             instance.add_event_listener(run_id, events)  # before: what is planned is told, too
-            run = _called(
-                create,
+            run = _created(
+                instance,
                 self._job,
                 execution_plan=self._plan,
                 run_id=run_id,
@@ -298,6 +299,21 @@ def _unexplained(status):
 
 
 # --- what differs from release to release
+
+
+def _created(instance, job, **named):
+    """The record of a new run.
+
+    Runs that begin at once record the same job, and old releases leave that to the database to refuse.
+    """
+    create = getattr(instance, "create_run_for_job", None) or instance.create_run_for_pipeline
+    for _ in range(_MOST_TRIES):
+        try:
+            return _called(create, job, **named)
+        except Exception as error:
+            if type(error).__name__ != "IntegrityError":
+                raise
+    return _called(create, job, **named)
 
 
 def _called(function, first, **named):

@@ -23,8 +23,10 @@ _KINDS = {
     "python_package": "--package-name",
     "autoload_defs_module": "--autoload-defs-module-name",
 }
-# A client that has just read where the stable path leads still reaches a server that is replaced (seconds).
+# A client that has just read where the stable path leads still reaches a server that is replaced; calls
+# that are under way then have so long (seconds).
 _LINGER = 2.0
+_CALLS = 300.0
 _CHECK_SECONDS = 30.0
 _MOST_TEXT = 32 * 1024
 
@@ -140,7 +142,7 @@ class _Changed(object):
         self._module = module
         self._order = order
         self._line = line
-        self._servicer = None
+        self._servicer = self._server = None
         self._wanted = threading.local()
         self._pb2 = getattr(module, "dagster_api_pb2", None) or module.api_pb2
         self._checks_failed = 0
@@ -175,6 +177,7 @@ class _Changed(object):
         self._servicer = servicer
 
     def _serving(self, original, server):
+        self._server = server.server
         start = server.server.start
 
         def started():
@@ -197,8 +200,9 @@ class _Changed(object):
         """End once all calls are answered; runs go on without this process."""
         time.sleep(_LINGER)
         servicer = self._servicer
-        if servicer is None:
+        if self._server is None:
             os._exit(0)
+        self._server.stop(_CALLS).wait()
         with servicer._execution_lock:
             for run in list(servicer._executions):
                 servicer._clear_run(run)
@@ -241,10 +245,11 @@ class _Changed(object):
         return 0
 
     def _check_runs(self, original, servicer):
-        """Dagster's own look for runs that ended without a word opens their instance, each time."""
+        """Dagster's own look for runs that ended without a word opens their instance, each time. Their
+        monitors tell it."""
         with servicer._execution_lock:
             for run, (process, _reference) in list(servicer._executions.items()):
-                if not process.is_alive() and process.exitcode >= 0:
+                if not process.is_alive():
                     servicer._clear_run(run)
         original(servicer)
 

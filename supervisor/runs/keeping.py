@@ -1,0 +1,73 @@
+"""Removes the journals of runs that are not kept any more, one after the other, in threads.
+
+Owns when that is: after a run has ended, after other settings, and once a minute for what has become too
+old. Which ones is ``retention``'s to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from supervisor.runs import retention
+from supervisor.runs.queue import Limits
+from supervisor.runs.run import Run
+
+__all__ = ["Keeper"]
+
+_EVERY = 60.0
+
+
+class Keeper:
+    """Keeps ``runs`` within what ``limits`` gives; ``spawn`` runs a task until the end of all."""
+
+    def __init__(
+        self,
+        runs: dict[str, Run],
+        limits: Callable[[], Limits],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._runs = runs
+        self._limits = limits
+        self._spawn = spawn
+        self._at_work = self._again = False
+        self._next = 0.0
+
+    def look(self) -> None:
+        """See soon whether all are kept."""
+        self._again = True
+        self._next = time.monotonic() + _EVERY
+        if not self._at_work:
+            self._at_work = True
+            self._spawn(self._remove())
+
+    def look_from_time_to_time(self) -> None:
+        """See whether some have become too old, unless that was seen lately."""
+        if time.monotonic() >= self._next:
+            self.look()
+
+    async def _remove(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                kept, limits = await self._kept(), self._limits()
+                for name in retention.doomed(kept, limits.workspace, limits.locations, time.time()):
+                    run = self._runs.pop(name, None)
+                    if run is not None:
+                        await asyncio.to_thread(retention.remove, run.journal.path)
+        finally:
+            self._at_work = False
+
+    async def _kept(self) -> list[retention.Kept]:
+        runs, limits = list(self._runs.values()), self._limits()
+        said = (limits.workspace, *limits.locations.values())
+        if any(one.max_disk not in (None, math.inf) for one in said):
+            unknown = [one for one in runs if not one.ended or not one.size]
+            for run in unknown:
+                run.size = await asyncio.to_thread(retention.size_of, run.journal.path)
+        under_way = {one.range_id for one in runs if not one.ended} - {None}
+        found = [one for one in runs if one.range_id not in under_way or not one.ended]
+        return [retention.Kept(one.id, one.location, one.ended_at, one.size) for one in found]
