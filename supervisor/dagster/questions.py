@@ -99,7 +99,9 @@ class Questions:
         run = await self._runs.launch(
             order, name=name.lower(), handed=partial(self._place, generation, asks.number)
         )
-        await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, _PATIENCE)
+        if not await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, 2 * _PATIENCE):
+            await self._runs.cancel(run, "the supervisor, which could not start it", now=True)
+            return {"error": f"it was not started within {2 * _PATIENCE:g} s"}
         if run.ended:
             return {"error": run.reason}
         return {"started": True}
