@@ -95,8 +95,8 @@ async def _page(run: AsyncRun, cursors: dict[str, int]) -> RunPage:
     after = {} if _is_range(run) else cursors
     async with aclosing(run.follow(after, wait=False, ahead=1)) as pages:
         async for news in pages:
-            found |= {key: news[key] for key in ("runs", *_STREAMS) if key in news}
-            cursors = {**cursors, **news["next"]}
+            found = {**news, **found}
+            cursors |= found.pop("next")
             break
     return cast("RunPage", {**found, "after": _joined(cursors)})
 
