@@ -388,6 +388,7 @@ _ALL = (
         "RunRows",
         (
             _OF_LOCATION,
+            _text("job", "only runs of this job"),
             _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -397,7 +398,14 @@ _ALL = (
                 _run_states,
                 default=[],
             ),
-            _seconds("since", "only those launched at this time (Unix seconds) or later", 0.0),
+            Parameter(
+                "since",
+                "only those launched at this time or later",
+                "Unix seconds",
+                {"type": "number", "minimum": 0, "maximum": parameters.MOST_MOMENT},
+                parameters.moment,
+                default=0.0,
+            ),
             _whole("limit", "how many", 0, 1000, 20),
         ),
     ),
