@@ -165,7 +165,7 @@ class Journal:
     def finish(self, state: str, reason: str, **more: Any) -> bool:
         """Write the final record of a run whose monitor does not live; False when one does.
 
-        True also when there is a final record already.
+        True also when there is a final record already; one that cannot be read is replaced.
         """
         lock = os.open(self.path / "monitor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -190,9 +190,10 @@ class Journal:
             try:
                 os.link(made, self.path / "final")
             except FileExistsError:
-                pass
+                if self.final() is None:  # a crash of the machine has damaged it
+                    made.rename(self.path / "final")
             finally:
-                made.unlink()
+                made.unlink(missing_ok=True)
             _sync(self.path)
             return True
         finally:
