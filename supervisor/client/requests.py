@@ -114,7 +114,13 @@ class Conversation:
         header.update(self._asker)
         if call.credit:
             header["credit"] = call.credit
-        return number, [wire.pack(header)]
+        try:
+            return number, [wire.pack(header)]
+        except (OverflowError, TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"the parameters of {call.method!r} cannot be sent: {error}",
+                hint="integers have at most 64 bits, and values are those of JSON",
+            ) from None
 
     def stream(self, number: int, call: Call[T]) -> Stream[T]:
         """The stream that request ``number`` began."""

@@ -200,6 +200,14 @@ def test_what_is_wrong_is_said(here: Site, path: str, status: int) -> None:
     assert answer.json()["error"].keys() == {"code", "message", "hint"}
 
 
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_a_number_that_cannot_be_sent_is_refused(here: Site, value: int) -> None:
+    asked = {"location": "team", "job": "quick", "config": {"a": [value]}}
+    answer = here.page.post("/api/v1/methods/launch", asked)
+    assert answer.status == 422, answer.text
+    assert "cannot be sent" in answer.json()["error"]["message"]
+
+
 def test_a_stream_goes_on_where_it_broke_off_and_ends_with_the_run(tmp_path: Path) -> None:
     with site(tmp_path, {"team.py": MODULE}, {"team": {}}) as made:
         run = made.client.launch("team", "held")
