@@ -19,6 +19,7 @@ from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
     ForbiddenError,
+    InvalidParameterError,
     NotRunningError,
     NotServedError,
     ProtocolError,
@@ -217,6 +218,7 @@ _SENTENCES: tuple[
     UnknownPartitionError,
     NotServedError,
     ForbiddenError,
+    InvalidParameterError,
     UnauthenticatedError,
 )
 
