@@ -17,8 +17,10 @@ __all__ = [
     "MOST",
     "MOST_LINES",
     "MOST_SECONDS",
+    "MOST_UNIX",
     "flag",
     "mapping",
+    "moment",
     "seconds",
     "text",
     "texts",
@@ -31,6 +33,8 @@ MOST_LINES = 1_000_000
 """Lines of a log that may be asked for at once."""
 MOST_SECONDS = 10**9
 """The longest wait: operating systems have no longer one."""
+MOST_UNIX = 10**11
+"""The latest moment, in Unix seconds: some 3,000 years from now."""
 LONGEST_TEXT = 20_000
 """Characters of a name, kind or repository."""
 
@@ -51,6 +55,16 @@ def seconds(name: str, value: Any) -> float:
     if not number or not 0 <= value <= MOST_SECONDS or not math.isfinite(value):
         raise InvalidParameterError(
             f"{name} must be a number of seconds from 0 to {MOST_SECONDS}, not {_shown(value)}"
+        )
+    return float(value)
+
+
+def moment(name: str, value: Any) -> float:
+    """``value`` as Unix seconds; raises ``InvalidParameterError``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= MOST_UNIX or not math.isfinite(value):
+        raise InvalidParameterError(
+            f"{name} must be a time in Unix seconds from 0 to {MOST_UNIX}, not {_shown(value)}"
         )
     return float(value)
 
