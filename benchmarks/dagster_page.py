@@ -76,8 +76,8 @@ def _measure(
         shutil.rmtree(folder / ".supervise", ignore_errors=True)
         with _running(supervise, setting.environ, folder) as (page, pid, started):
             usable = page.usable(count) - started
-            memory = pss(pid)
             run = statistics.median(page.run_seconds(first) for _ in range(_RUNS))
+            memory = pss(pid)
             edit = statistics.median(page.edit(folder / f"{first}.py") for _ in range(_EDITS))
         return usable, memory, run, edit
 
@@ -89,8 +89,8 @@ def _measure(
         environ = {**envs.activate(interpreter, setting.environ), "DAGSTER_HOME": str(home)}
         with _running(dev, environ, folder) as (page, pid, started):
             usable = page.usable(count) - started
-            memory = pss(pid)
             run = statistics.median(page.run_seconds(first) for _ in range(_RUNS))
+            memory = pss(pid)
         return usable, memory, run, 0.0
 
     samples = Alternating(rounds).run(ours, theirs)

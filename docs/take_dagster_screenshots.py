@@ -26,7 +26,7 @@ from dagster_page import Page  # noqa: E402
 PICTURES = (
     ("dagster-locations", "/locations", 420, "Loaded"),
     ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
-    ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "churn_model"),
+    ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "Materialized"),
 )
 
 

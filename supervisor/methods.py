@@ -388,6 +388,7 @@ _ALL = (
         "RunRows",
         (
             _OF_LOCATION,
+            _text("job", "only runs of this job"),
             _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -401,7 +402,7 @@ _ALL = (
                 "since",
                 "only those launched at this time or later",
                 "Unix seconds",
-                {"type": "number", "minimum": 0, "maximum": parameters.MOST_UNIX},
+                {"type": "number", "minimum": 0, "maximum": parameters.MOST_MOMENT},
                 parameters.moment,
                 default=0.0,
             ),

@@ -16,8 +16,8 @@ __all__ = [
     "LONGEST_TEXT",
     "MOST",
     "MOST_LINES",
+    "MOST_MOMENT",
     "MOST_SECONDS",
-    "MOST_UNIX",
     "flag",
     "mapping",
     "moment",
@@ -33,8 +33,8 @@ MOST_LINES = 1_000_000
 """Lines of a log that may be asked for at once."""
 MOST_SECONDS = 10**9
 """The longest wait: operating systems have no longer one."""
-MOST_UNIX = 10**11
-"""The latest moment, in Unix seconds: some 3,000 years from now."""
+MOST_MOMENT = 10**11
+"""The latest moment, in Unix seconds."""
 LONGEST_TEXT = 20_000
 """Characters of a name, kind or repository."""
 
@@ -50,9 +50,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = MOST) -> int:
 
 def seconds(name: str, value: Any) -> float:
     """``value`` as seconds to wait, from 0; raises ``InvalidParameterError``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    # An integer may be too large to be a float.
-    if not number or not 0 <= value <= MOST_SECONDS or not math.isfinite(value):
+    if not _is_within(value, MOST_SECONDS):
         raise InvalidParameterError(
             f"{name} must be a number of seconds from 0 to {MOST_SECONDS}, not {_shown(value)}"
         )
@@ -61,12 +59,17 @@ def seconds(name: str, value: Any) -> float:
 
 def moment(name: str, value: Any) -> float:
     """``value`` as Unix seconds; raises ``InvalidParameterError``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= MOST_UNIX or not math.isfinite(value):
+    if not _is_within(value, MOST_MOMENT):
         raise InvalidParameterError(
-            f"{name} must be a time in Unix seconds from 0 to {MOST_UNIX}, not {_shown(value)}"
+            f"{name} must be a time in Unix seconds, from 0 to {MOST_MOMENT}, not {_shown(value)}"
         )
     return float(value)
+
+
+def _is_within(value: Any, most: int) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # An integer may be too large to be a float.
+    return number and 0 <= value <= most and math.isfinite(value)
 
 
 def flag(name: str, value: Any) -> bool:

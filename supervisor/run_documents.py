@@ -42,7 +42,7 @@ class RunRow(TypedDict):
     began: Annotated[float | None, "when its process began"]
     ended: Annotated[float | None, "when it ended"]
     generation: Annotated[int | None, "the generation that was served when it was launched"]
-    tags: Annotated[dict[str, str], "as they were given"]
+    tags: Annotated[dict[str, str], "as they were given, secrets hidden"]
     assets: Annotated[list[str] | None, "the assets that are made; null: it is a job's"]
     partition: Annotated[str | None, "the partition; of a range `FIRST..LAST`"]
     parent: Annotated[str | None, "the range that it is one run of"]

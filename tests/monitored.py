@@ -62,7 +62,7 @@ class Loaded:
         request = {
             "order": order,
             "directory": str(journal.path),
-            "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), f"team {name}"],
+            "monitor": [sys.executable, "-I", "-S", monitor.PROGRAM, f"team {name}"],
             "environ": {"SUPERVISE_PROCESS": token, "WS_TEST_MARKER": self.marker},
             "tokens": {"monitor": token, "run": run, "mark": orphans.mark_of(run)},
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,19 +31,23 @@ def _ask(target: Path, orders: list[dict[str, Any]], python: str | Path | None, 
         for key, value in os.environ.items()
         if not key.startswith(("PYTHON", "VIRTUAL_ENV", "DAGSTER"))
     }
-    done = subprocess.run(
+    with subprocess.Popen(
         [python or sys.executable, PROGRAMS / "run_orders.py", ROOT, json.dumps(request)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=200,
         env=environ,
-        check=False,
         cwd="/",
         start_new_session=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert " - dagster - DEBUG - " not in done.stderr  # events are told once, as events
-    *printed, answer = done.stdout.splitlines()
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=200)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # what its steps have left
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, stderr[-4000:]
+    assert " - dagster - DEBUG - " not in stderr  # events are told once, as events
+    *printed, answer = stdout.splitlines()
     found = json.loads(answer)
     assert "failure" not in found, found["failure"]
     return found["runs"], printed

@@ -1,27 +1,24 @@
-"""Several steps of a run at a time, each call of one in a process of its own, forked from this one.
+"""Several steps of a run at a time, in processes that are forked from this one.
 
-Owns these processes: their pipes, their values on the disk, their ends. What a step prints goes by this
+Owns these processes: their pipes, their values on the disk, their ends. One that is fit for it calls several
+short steps, one after the other (``step_process``). What a step prints goes by this
 process, in whole lines; its events and how it ended come by a pipe of their own. A step whose process
 dies has failed, and the others go on. An interrupt (SIGINT) is sent to the whole process group, by a
 monitor as by a terminal: so the steps have it, too, and this process waits for them. Unix only.
 """
 
-import marshal
 import os
 import signal
-import struct
 import sys
 from time import monotonic
 
-from runner_shim.execution import earlier, interrupts, run_failure
-from runner_shim.execution.attempt import Attempts, Ended, retry_after
-from runner_shim.execution.events import Events
+from runner_shim.execution import earlier, run_failure, step_process
+from runner_shim.execution.attempt import Ended, retry_after
 from runner_shim.imported import standard
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["go"]
 
-_HEAD = struct.Struct("<I")
 _BLOCK = 1 << 16
 _LONGEST_LINE = 1 << 16  # bytes; a longer one is not kept whole
 _LONGEST_WAIT = 3600.0
@@ -94,7 +91,7 @@ class _Pool:
         """Until all steps have ended; or, after an interrupt, those that had begun."""
         progress = self._run.progress
         while True:
-            while not self._interrupted and len(self._children) < self._run.checked.max_concurrent:
+            while not self._interrupted and self._busy() < self._run.checked.max_concurrent:
                 found = progress.next(monotonic())
                 if found is None:
                     break
@@ -103,14 +100,21 @@ class _Pool:
                     self._run.skip(step, skipped)
                 else:
                     self._start(step, number)
-            if not self._children and (self._interrupted or progress.is_over):
+            if not self._busy() and (self._interrupted or progress.is_over):
                 break
             self._wait(None if self._interrupted else progress.wait(monotonic()))
+        for child in self._children:
+            child.dismiss()
+        while self._children:
+            self._wait(None)
         if self._interrupted:
             interrupt = KeyboardInterrupt()
             if self._interrupts:
                 interrupt.failure_of_step = min(self._interrupts, key=lambda one: one[0])[1]
             raise interrupt
+
+    def _busy(self):
+        return sum(child.step is not None for child in self._children)
 
     def _wait(self, seconds):
         longest = _LONGEST_WAIT if self._before else _LOOK
@@ -120,10 +124,12 @@ class _Pool:
             if descriptor == self._woken:
                 os.read(descriptor, 4096)
                 some_ended = True
-            else:
-                child, read = self._by_pipe[descriptor]
-                if read() is False:
-                    self._forget(descriptor)
+                continue
+            child, read = self._by_pipe[descriptor]
+            if read() is False:
+                self._forget(descriptor)
+            if child.is_idle:
+                self._done(child)
         for child in list(self._children) if some_ended else ():
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
@@ -132,13 +138,17 @@ class _Pool:
     # --- a step's process
 
     def _start(self, step, number):
+        given = {key: self._run.progress.outputs.get(key, []) for key in step.waits}
+        for child in self._children:
+            if child.step is None and child.give(step, number, self._run.place(step), given):
+                return
         pipes = []
         try:
-            for _ in range(3):
+            for _ in range(4):
                 pipes.append(os.pipe())
             for stream in (sys.stdout, sys.stderr):
-                _flush(stream)  # else the child would have it, too
-            pid = _fork()
+                step_process.flush(stream)  # else the child would have it, too
+            pid = step_process.fork()
         except OSError as error:
             for pair in pipes:
                 os.close(pair[0])
@@ -146,47 +156,42 @@ class _Pool:
             said = "its process cannot be made: %s" % (error.strerror or str(error)).lower()
             self._died(step, number, LoadFailure("process_ended", "%s: %s" % (step.key, said)))
             return
+        told, out, err, orders = pipes
         if pid == 0:
-            _be_step(lambda: self._call(step, number, pipes))
-        for pair in pipes:
-            os.close(pair[1])
-            os.set_blocking(pair[0], False)
-        child = _Child(pid, step, number, self._run.emit, *[pair[0] for pair in pipes])
+            step_process.be(
+                lambda: self._become(pipes),
+                self._run,
+                self._values,
+                step,
+                number,
+                told[1],
+                orders[0],
+            )
+        for descriptor in (told[1], out[1], err[1], orders[0]):
+            os.close(descriptor)
+        for descriptor in (told[0], out[0], err[0]):
+            os.set_blocking(descriptor, False)
+        child = _Child(pid, step, number, self._run.emit, told[0], out[0], err[0], orders[1])
         self._children.append(child)
         for descriptor, read in child.readers.items():
             self._by_pipe[descriptor] = (child, read)
             self._poll.register(descriptor, self._readable)
 
-    def _call(self, step, number, pipes):
-        """In the step's process: call it, and tell how that ended."""
+    def _become(self, pipes):
+        """In the step's process: have nothing of the other steps, and streams of its own."""
         for one, handler in self._before.items():
             signal.signal(one, signal.SIG_DFL if handler is None else handler)
-        for descriptor in [self._woken, self._wakes] + list(self._by_pipe):
+        told, out, err, orders = pipes
+        theirs = [child.orders for child in self._children if child.orders is not None]
+        for descriptor in [self._woken, self._wakes] + list(self._by_pipe) + theirs:
             os.close(descriptor)
-        ends = [pair[1] for pair in pipes]
-        for pair in pipes:
-            os.close(pair[0])
-        os.dup2(ends[1], 1)
-        os.dup2(ends[2], 2)
-        os.close(ends[1])
-        os.close(ends[2])
-        _renew()
-        send = _Sender(ends[0])
-        events = Events(lambda event: send([event, None]))
+        for descriptor in (told[0], out[0], err[0], orders[1]):
+            os.close(descriptor)
+        for stream, number in ((out[1], 1), (err[1], 2)):
+            os.dup2(stream, number)
+            os.close(stream)
         if self._interrupted:  # it came just after the fork
             os.kill(os.getpid(), signal.SIGINT)
-        run = self._run
-        attempts = Attempts(run.checked, events, self._values, run.progress.has, run.users)
-        ended, torn = None, None
-        try:
-            ended = attempts.call(step, number)
-            torn = attempts.resources.tear_down(events)
-        except KeyboardInterrupt as error:  # between two lines of ours, or in a teardown
-            if ended is None:
-                ended = Ended("interrupted", failure=run_failure.of_step(error, step.key))
-            attempts.resources.tear_down(events)
-        interrupts.too_late()
-        send([None, [ended.state, ended.outputs, ended.failure, ended.wait, torn]])
 
     # --- its end
 
@@ -195,20 +200,38 @@ class _Pool:
         del self._by_pipe[descriptor]
         os.close(descriptor)
 
+    def _done(self, child):
+        """A step has ended whose process waits for another."""
+        for read in child.readers.values():
+            _drain(read)
+        self._take_result(child)
+
     def _ended(self, child, status):
+        """A process has ended."""
         self._children.remove(child)
         for descriptor, read in child.readers.items():
             if self._by_pipe.get(descriptor, (None,))[0] is child:  # else its number is another's
                 _drain(read)
                 self._forget(descriptor)
-        child.finish()
-        if child.result is None:
-            self._died(child.step, child.number, _death(child.step, status))
+        child.dismiss()
+        if child.step is None:
             return
-        state, outputs, failure, wait, torn = child.result
+        if child.result is not None:
+            self._take_result(child)
+        elif child.has_begun:
+            child.finish()
+            self._died(child.step, child.number, _death(child.step, status))
+        elif not self._interrupted:  # it ended before it had read what it was given
+            self._start(child.step, child.number)
+
+    def _take_result(self, child):
+        child.finish()
+        state, outputs, failure, wait, torn, _again = child.result
+        step, number = child.step, child.number
+        child.step = child.result = None
         if torn is not None:
             self._run.torn(torn)
-        self._note(child.step, child.number, Ended(state, outputs, failure, wait))
+        self._note(step, number, Ended(state, outputs, failure, wait))
 
     def _died(self, step, number, failure):
         """A step has ended without a word."""
@@ -232,13 +255,18 @@ class _Pool:
 
 
 class _Child:
-    """One step's process, as this one knows it: what it prints and tells."""
+    """A process of steps, as this one knows it: which it calls, what it prints and tells.
 
-    def __init__(self, pid, step, number, emit, events, out, err):
+    ``step`` is None while it waits for one.
+    """
+
+    def __init__(self, pid, step, number, emit, events, out, err, orders):
         self.pid = pid
         self.step = step
         self.number = number
         self.result = None
+        self.has_begun = True  # what it was forked for is its own
+        self.orders = orders
         self._emit = emit
         self._told = b""
         self._lines = {1: _Lines(out, 1), 2: _Lines(err, 2)}
@@ -249,6 +277,28 @@ class _Child:
             err: self._lines[2].read,
         }
 
+    @property
+    def is_idle(self):
+        """True when its step has ended, and it could be given another."""
+        return self.result is not None and self.result[-1]
+
+    def give(self, step, number, place, given):
+        """Have it call another step; False when it has ended."""
+        try:
+            message = step_process.packed([place, number, given])
+            while message:
+                message = message[os.write(self.orders, message) :]
+        except OSError:
+            return False
+        self.step, self.number, self.has_begun = step, number, False
+        return True
+
+    def dismiss(self):
+        """Give it no more steps: it ends, if it waits for one."""
+        if self.orders is not None:
+            os.close(self.orders)
+            self.orders = None
+
     def _read_events(self):
         """Pass on what it has told: True; False at the end, None when there is nothing now."""
         data = _read(self._events)
@@ -256,17 +306,10 @@ class _Child:
             return None if data is None else False
         for lines in self._lines.values():
             _drain(lines.read)  # what it has printed stands before the event that follows from it
-        self._told += data
-        while len(self._told) >= _HEAD.size:
-            end = _HEAD.size + _HEAD.unpack_from(self._told)[0]
-            if len(self._told) < end:
-                break
-            try:
-                event, result = marshal.loads(self._told[_HEAD.size : end])  # noqa: S302 - our fork
-            except (EOFError, TypeError, ValueError):  # its code has written to our pipe
-                event = result = None
-            self._told = self._told[end:]
+        values, self._told = step_process.unpacked(self._told + data)
+        for event, result in filter(None, values):
             if event is not None:
+                self.has_begun = True
                 self._emit(event)
             self.result = self.result or result
         return True
@@ -330,68 +373,6 @@ def _write(descriptor, data):
             data = data[os.write(descriptor, data) :]
     except OSError:
         pass  # nothing reads it
-
-
-class _Sender:
-    """Sends plain data to the process that waits for this one; may be used by any thread."""
-
-    def __init__(self, descriptor):
-        self._descriptor = descriptor
-        self._turn = standard("_thread").allocate_lock()
-
-    def __call__(self, value):
-        payload = marshal.dumps(value)
-        with self._turn, interrupts.held_back():
-            _write(self._descriptor, _HEAD.pack(len(payload)) + payload)
-
-
-# --- forking
-
-
-def _fork():
-    """Fork as Python does, with the hooks of ``os.register_at_fork``."""
-    if sys.version_info < (3, 12):
-        return os.fork()
-    warnings = standard("warnings")
-    with warnings.catch_warnings():  # of native threads, such as those of a BLAS
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
-def _be_step(work):
-    """Do ``work`` as the whole of this process, and end it; never returns."""
-    try:
-        work()
-    except BaseException:  # ours, or an interrupt between two lines of ours
-        sys.excepthook(*sys.exc_info())
-    try:
-        threading = sys.modules.get("threading")
-        if threading is not None:
-            threading._shutdown()  # as at the end of any process: waits for threads that are no daemons
-        for stream in (sys.stdout, sys.stderr):
-            _flush(stream)
-    finally:
-        os._exit(0)
-
-
-def _renew():
-    """Have random numbers of its own, as Python 3.7 and later see to for ``random``."""
-    random = sys.modules.get("random")
-    if random is not None and sys.version_info < (3, 7):
-        random.seed()
-    numpy = sys.modules.get("numpy.random")
-    if numpy is not None:
-        try:
-            numpy.seed()
-        except Exception:  # a module of that name that is another
-            pass
-
-
-def _flush(stream):
-    try:
-        stream.flush()
-    except Exception:  # closed, or replaced by anything
-        pass
 
 
 def _death(step, status):

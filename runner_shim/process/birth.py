@@ -4,7 +4,7 @@ Owns what happens between the order and the first line of the run, in this order
 supervisor becomes the monitor's parent, and a team's ``os.wait`` takes nothing of it), a session, the
 shim's control groups left, the journal opened and locked, ``begun`` written and on disk, the run forked
 and put under its limits, every descriptor but the monitor's own closed, and the supervisor's interpreter
-executed on ``supervisor/runs/monitor.py``, which keeps the process id, the children, the lock and the
+executed on ``supervisor/runs/monitor_program.py``, which keeps the process id, the children, the lock and the
 pipes.
 
 Between the fork and the exec nothing of the team's may be called. So everything is bound when this

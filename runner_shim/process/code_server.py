@@ -170,14 +170,15 @@ class Keeper(object):
     # --- what the server says
 
     def _heard(self):
+        """Take a message; False when there is none, now or any more."""
         server = self._server
         try:
             message, descriptors = handing.receive(server.line, _DONT_WAIT)
         except (OSError, records.RecordError):
-            message, descriptors = None, []
+            return False
         if message is None:  # it is about to end
             self._channel.unwatch(server.line.fileno())
-            return
+            return False
         what = message.get("what")
         if what == "up":
             self._up()
@@ -192,9 +193,10 @@ class Keeper(object):
             self._number += 1
             self._asked[self._number] = descriptors[0], descriptors[1:]
             self._tell(dict(message, type="asks", ask=self._number))
-            return
+            return True
         for one in descriptors:
             close(one)
+        return True
 
     def _up(self):
         server = self._server
@@ -215,9 +217,9 @@ class Keeper(object):
         if not server.up or server.hung:
             return
         if server.unanswered > server.patience:
-            server.hung = "it did not answer for %d s" % (server.unanswered * _EVERY)
+            server.hung = "did not answer for %d s" % (server.unanswered * _EVERY)
         elif server.checks_failed >= _MOST_CHECKS_FAILED:
-            server.hung = "its clients were not answered"
+            server.hung = "left its clients without an answer"
         if server.hung:
             _kill(server.pid)
         else:
@@ -225,6 +227,8 @@ class Keeper(object):
             server.say("ping")
 
     def _died(self):
+        while self._heard():  # what it said last
+            pass
         server, self._server = self._server, None
         for one in (server.death, server.line.fileno()):
             self._channel.unwatch(one)

@@ -286,10 +286,14 @@ def _includes(granted: Identity, identity: Identity) -> bool:
 
 
 def _concerned(given: Mapping[str, Any], answer: Any) -> tuple[list[str], str | None]:
-    """The locations and the run that a request concerned, as far as it or its answer says."""
-    locations = [given[name] for name in ("location",) if given.get(name)]
-    locations += given.get("locations") or ()
-    run = given.get("run") or given.get("parent")
+    """The locations and the run that a request concerned, as far as it or its answer says.
+
+    What was refused for its parameters has them as they came, in any shape.
+    """
+    many, run = given.get("locations"), given.get("run") or given.get("parent")
+    named = [given.get("location"), *(many if isinstance(many, list | tuple) else ())]
+    locations = [one for one in named if isinstance(one, str) and one]
+    run = run if isinstance(run, str) else None
     if isinstance(answer, dict):
         row = answer.get("run")
         row = row if isinstance(row, dict) else answer

@@ -63,8 +63,9 @@ def _typed(ctx: click.Context, position: int, name: str) -> str | None:
 
 
 def _jobs(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
-    for one in client.definitions("job", location=_typed(ctx, 0, "location")):
-        yield one["name"], one["description"] or ""
+    for kind in ("job", "pipeline"):  # as old releases of Dagster have them
+        for one in client.definitions(kind, location=_typed(ctx, 0, "location")):
+            yield one["name"], one["description"] or ""
 
 
 def _assets(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:

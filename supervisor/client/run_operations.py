@@ -104,6 +104,7 @@ def preview(
 def runs(
     location: str | None = None,
     *,
+    job: str | None = None,
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
@@ -114,8 +115,8 @@ def runs(
     A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
     """
     params = {
-        "location": location, "states": list(states), "since": since, "limit": limit,
-        "parent": parent,
+        "location": location, "job": job, "states": list(states), "since": since,
+        "limit": limit, "parent": parent,
     }  # fmt: skip
     answer = yield call("runs", params)
     return cast("list[documents.RunRow]", answer["runs"])
@@ -141,15 +142,16 @@ def retry(run: str, *, from_failure: bool = False) -> Plan[documents.RunRow]:
 
 
 def follow(
-    run: str, after: Mapping[str, int] | None = None, *, wait: bool = True
+    run: str, after: Mapping[str, int] | None = None, *, wait: bool = True, ahead: int = _AHEAD
 ) -> Following[documents.RunNews]:
     """What is new of its ``events``, ``out`` and ``err`` behind the cursors, until it has ended.
 
-    Without ``after`` all of it, from the start. With ``wait`` False what there is now. Of a range of
-    partitions there are its ``runs``, and ``after`` must be empty.
+    Without ``after`` all of it, from the start. With ``wait`` False what there is now. ``ahead`` pieces may
+    come before they are taken, each of at most 1 MiB of each. Of a range of partitions there are its
+    ``runs``, and ``after`` must be empty.
     """
     cursors = _FROM_THE_START if after is None else after
-    return _following(run, cursors, wait, lambda news: (news,))
+    return _following(run, cursors, wait, lambda news: (news,), ahead)
 
 
 def events(run: str, *, wait: bool = True) -> Following[documents.RunEvent]:
@@ -188,7 +190,8 @@ def _following(
     cursors: Mapping[str, int],
     wait: bool,
     pieces: Callable[[documents.RunNews], Iterable[T]],
+    ahead: int = _AHEAD,
 ) -> Following[T]:
     asked: Call[documents.RunNews]
-    asked = call("follow_run", {"run": run, "no_wait": not wait, **cursors}, credit=_AHEAD)
+    asked = call("follow_run", {"run": run, "no_wait": not wait, **cursors}, credit=ahead)
     return Following(asked, pieces)

@@ -6,9 +6,9 @@ it is the same after the server, the shim and the supervisor have ended and come
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from supervisor.errors import SupervisorError
@@ -96,13 +96,27 @@ class Questions:
             "grace": _GRACE,
             "instance_ref": asks.message.get("instance"),
         }
-        run = await self._runs.launch(
-            order, name=name.lower(), handed=partial(self._place, generation, asks.number)
-        )
-        await self._runs.news.wait(lambda: run.state is not RunState.QUEUED, _PATIENCE)
-        if run.ended:
-            return {"error": run.reason}
-        return {"started": True}
+        failed: list[str] = []
+        placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def start(run: Run) -> str:
+            try:
+                return await self._place(generation, asks.number, run)
+            except CannotStartError as error:
+                failed.append(str(error))
+                raise
+            finally:
+                placed.set_result(None)
+                self._runs.news.tell()
+
+        run = await self._runs.launch(order, name=name.lower(), handed=start)
+        # What was handed over is let go of by the answer.
+        if not await self._runs.news.wait(lambda: placed.done() or run.ended, 2 * _PATIENCE):
+            await self._runs.cancel(run, "the supervisor, which could not start it", now=True)
+            return {"error": f"it was not started within {2 * _PATIENCE:g} s"}
+        if failed:
+            return {"error": failed[0]}
+        return {"started": True} if placed.done() else {"error": run.reason}
 
     async def _cancel(self, generation: Generation, asks: Asks) -> dict[str, Any]:
         run = self._of(generation, asks)

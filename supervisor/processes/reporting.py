@@ -8,12 +8,14 @@ library alone, and that only when there is something to tell.
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any
+else:
+    import _signal
 
 __all__ = ["REPORT_SECONDS", "report", "start_message"]
 
@@ -61,7 +63,7 @@ def report(reporter: int, directory: int, final: dict[str, Any]) -> None:
         _become(prepared, read, errors)
     os.close(read)
     os.close(errors)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     try:  # noqa: SIM105  # contextlib is large
         os.write(write, line)
     except OSError:  # it has ended
@@ -78,8 +80,8 @@ def _become(prepared: dict[str, Any], read: int, errors: int) -> None:
         os.dup2(read, 0)
         os.dup2(errors, 1)
         os.dup2(errors, 2)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         os.execve(prepared["command"][0], prepared["command"], prepared["environ"])  # noqa: S606
     except BaseException as error:
         os.write(2, f"{prepared['command'][0]} cannot be started: {error}\n".encode())
@@ -94,6 +96,6 @@ def _ended_well(pid: int) -> bool:
         if ended:
             return status == 0
         time.sleep(_BETWEEN_LOOKS)
-    os.killpg(pid, signal.SIGKILL)
+    os.killpg(pid, _signal.SIGKILL)
     os.waitpid(pid, 0)
     return False

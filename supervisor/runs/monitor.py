@@ -1,13 +1,13 @@
 """The monitor of one run: holds its pipes, its time limit and its end, and needs no other process.
 
-A program of its own. The shim that the run is forked from executes it in the process that is the
-run's parent (runner_shim/process/birth.py), so it has the run as a child, the journal's lock and the
+A program of its own (``monitor_program``). The shim that the run is forked from executes it in the process
+that is the run's parent (runner_shim/process/birth.py), so it has the run as a child, the journal's lock and the
 reading ends of the pipes. It writes the events and the output into the journal (``journal`` says what
 lies there), ends the run when a file ``cancel`` says so or its time is over, kills all that the run
 has left, and writes the one ``final`` record. It goes on without the supervisor and without the shim.
 
 It runs with ``-I -S`` and imports the standard library and ``runner_shim.records``; what it holds in
-memory is bounded.
+memory is bounded. Each run starts one, so it imports little: ``_signal``, because ``signal`` makes enums.
 """
 
 from __future__ import annotations
@@ -17,30 +17,28 @@ import errno
 import fcntl
 import os
 import select
-import signal
 import sys
 import time
 
+from runner_shim import records
+from supervisor.processes.reporting import report
+from supervisor.runs.met_limits import MetLimits
+from supervisor.runs.recording import Events, Output, read_map
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal
 
-if __name__ == "__main__":  # with -I nothing of ours is on the path
-    sys.path.append(__file__.rpartition("/supervisor/runs/")[0])
-    # The package without what it imports by itself: a monitor's memory counts.
-    sys.modules["supervisor"] = type(sys)("supervisor")
-    sys.modules["supervisor"].__path__ = [sys.path[-1] + "/supervisor"]
-
-from runner_shim import records  # noqa: E402
-from supervisor.processes.reporting import report  # noqa: E402
-from supervisor.runs.met_limits import MetLimits  # noqa: E402
-from supervisor.runs.recording import Events, Output, read_map  # noqa: E402
-
-__all__ = ["FINAL_ROOM"]
+__all__ = ["FINAL_ROOM", "PROGRAM", "main"]
 
 FINAL_ROOM = 64 * 1024
 """Bytes of the final record at most: as many as its birth has taken on the disk."""
+PROGRAM = __file__.rpartition("/")[0] + "/monitor_program.py"
+"""The file that an interpreter is given to be a monitor."""
 
 _BLOCK = 64 * 1024
 _LOOK = 1.0
@@ -64,21 +62,21 @@ class Ladder:
         if not self._rungs:
             first = now + after
             self._rungs = [
-                (first, signal.SIGINT),
-                (first + self._grace, signal.SIGTERM),
-                (first + self._grace * 1.5, signal.SIGKILL),
+                (first, _signal.SIGINT),
+                (first + self._grace, _signal.SIGTERM),
+                (first + self._grace * 1.5, _signal.SIGKILL),
             ]
 
     def hurry(self, now: float) -> None:
         """Kill now."""
-        self._rungs = [(now, signal.SIGKILL)]
+        self._rungs = [(now, _signal.SIGKILL)]
 
     def climb(self, now: float) -> float:
         """Do what is due; seconds until the next rung."""
         while self._rungs and self._rungs[0][0] <= now:
             _, number = self._rungs[0]
             # The last stays: what it does not end at once waits for a disk, and is killed again.
-            self._rungs = self._rungs[1:] or [(now + _LOOK, signal.SIGKILL)]
+            self._rungs = self._rungs[1:] or [(now + _LOOK, _signal.SIGKILL)]
             self._kill(number)
         return self._rungs[0][0] - now if self._rungs else _LOOK
 
@@ -204,7 +202,7 @@ class Monitor:
             (os.kill if alone else os.killpg)(self._pid, number)
         except OSError:
             return
-        if number == signal.SIGKILL:
+        if number == _signal.SIGKILL:
             self._kill_children()
 
     def _has_ended(self) -> bool:
@@ -220,7 +218,7 @@ class Monitor:
     def _finish(self) -> None:
         # It is a zombie yet: its process id is nobody else's.
         try:  # noqa: SIM105  # contextlib is large
-            os.killpg(self._pid, signal.SIGKILL)
+            os.killpg(self._pid, _signal.SIGKILL)
         except OSError:
             pass
         _, status = os.waitpid(self._pid, 0)
@@ -261,7 +259,7 @@ class Monitor:
             for pid in map(int, file.read().split()):
                 if pid != self._pid:
                     try:
-                        os.kill(pid, signal.SIGKILL)
+                        os.kill(pid, _signal.SIGKILL)
                     except OSError:
                         continue
 
@@ -272,7 +270,7 @@ class Monitor:
         step, failure = self._events.step, None
         in_step = f" in step {step!r}" if step else ""
         how = f"was killed by {_signal_name(number)}" if number else f"exited with status {code}"
-        limit = self._limits.fatal() if number == signal.SIGKILL and not self._hurried else ""
+        limit = self._limits.fatal() if number == _signal.SIGKILL and not self._hurried else ""
         if limit:
             how = f"was killed at its {limit}"
         if outcome is not None and outcome.get("state") == "success":
@@ -355,13 +353,14 @@ def _bounded(failure: Any) -> Any:
 
 
 def _signal_name(number: int | None) -> str:
-    try:
-        return signal.Signals(number or 0).name
-    except ValueError:
-        return f"signal {number}"
+    for name in dir(_signal):
+        if name.startswith("SIG") and "_" not in name and getattr(_signal, name) == number:
+            return name
+    return f"signal {number}"
 
 
-def _main() -> None:
+def main() -> None:
+    """Be the monitor whose run and descriptors the last argument names; does not return when all went well."""
     os.chdir("/")
     numbers = [int(one) for one in sys.argv[-1].split(":")]
     lock = numbers[2]
@@ -369,15 +368,12 @@ def _main() -> None:
     woken, wakes = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wakes, False)
-    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    _signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    for number in (_signal.SIGTERM, _signal.SIGCHLD):
+        _signal.signal(number, lambda *_: None)
+    for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE):
+        _signal.signal(number, _signal.SIG_IGN)
     monitor = Monitor(*numbers)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     monitor.watch(woken)
-
-
-if __name__ == "__main__":
-    _main()
+    os._exit(0)  # all is on the disk: nothing is left that an interpreter's end would do

@@ -43,6 +43,8 @@ MOST_PARTITIONS = 400
 _PATIENCE = 20.0
 _TO_SERVE = 15.0
 _HOME = "DAGSTER_HOME"
+# Kinds of definitions that a launch names as its job; pipelines are what old releases of Dagster have.
+_JOBS = ("job", "pipeline")
 _INSTANCES = ("own", "shared", "ephemeral")
 # What a shim refuses (runner_shim/execution) by the error that it is here; a RequestError else.
 _REFUSALS: Mapping[str, type[RequestError]] = {
@@ -191,7 +193,9 @@ class Orders:
             return await asyncio.to_thread(of_assets, name, snapshot.each(), assets, repository)
         definition = await _job(name, snapshot, str(job), repository)
         if definition.get("lazy"):
-            made = await location.describe("job", definition["name"], definition.get("repository"))
+            made = await location.describe(
+                definition["kind"], definition["name"], definition.get("repository")
+            )
             definition = made["definition"]
         return await asyncio.to_thread(of_job, definition, params.get("op_selection"))
 
@@ -273,7 +277,7 @@ def _refused(failure: Failure) -> RequestError:
 async def _job(
     location: str, snapshot: Snapshot, job: str, repository: str | None
 ) -> dict[str, Any]:
-    found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] == "job"]
+    found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] in _JOBS]
     where = sorted({str(one.get("repository")) for one in found})
     found = [one for one in found if repository in (None, one.get("repository"))]
     if where and not found:
@@ -299,7 +303,7 @@ async def _job(
 def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
     names = []
     for one in snapshot.each():
-        if one["kind"] == "job":
+        if one["kind"] in _JOBS:
             names.append(one["name"])
         yield
     return names

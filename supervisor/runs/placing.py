@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from supervisor.errors import SupervisorError
@@ -160,7 +159,7 @@ def _request(run: Run, limits: Mapping[str, Any]) -> dict[str, Any]:
         "order": dict(run.order),
         "directory": str(run.journal.path),
         "limits": limits,
-        "monitor": [sys.executable, "-I", "-S", str(Path(monitor.__file__)), title],
+        "monitor": [sys.executable, "-I", "-S", monitor.PROGRAM, title],
         "environ": {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             orphans.VARIABLE: orphans.token_of("\0monitor", run.id),

@@ -1,6 +1,6 @@
 """One run as the supervisor knows it: its order, where it stands, and how it ended.
 
-Owns the row that clients get. What is true lies in its journal; this is what
+Owns the row that clients get, in which secrets are hidden. What is true lies in its journal; this is what
 was read of it last. Starts nothing and reads nothing.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner_shim import masking
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.journal import Journal
 from supervisor.states import RunState
@@ -135,13 +136,13 @@ class Run:
             "location": self.location,
             "job": self.order.get("job"),
             "state": self.state.value,
-            "reason": self.reason or waits or None,
+            "reason": self.reason or masking.masked_text(waits) or None,
             "place": place or None,
             "created": self.order.get("created"),
             "began": self.began,
             "ended": final.get("ended"),
             "generation": self.order.get("generation"),
-            "tags": self.order.get("tags") or {},
+            "tags": masking.masked(self.order.get("tags") or {}),
             "assets": self.order.get("assets"),
             "partition": self.order.get("partition_key"),
             "parent": self.range_id,
@@ -162,11 +163,11 @@ class Run:
         }
 
     def detail(self) -> dict[str, Any]:
-        """The row with the order's configuration and the failure."""
+        """The row with the order's configuration, secrets hidden, and the failure."""
         final = self.final or {}
         return {
             **self.row(),
-            "config": self.order.get("config"),
+            "config": masking.masked(self.order.get("config")),
             "limits": self.limits.get("limits") or {},
             "limits_by": self.limits.get("how") or {},
             "failure": final.get("failure"),

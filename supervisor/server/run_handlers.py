@@ -50,7 +50,8 @@ class RunHandlers:
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, states, parent = params["location"], set(params["states"]), params["parent"]
+        location, job, parent = params["location"], params["job"], params["parent"]
+        states = set(params["states"])
         sees = asker().sees
         runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         fleet = self._daemon.fleet
@@ -66,10 +67,13 @@ class RunHandlers:
             found = list(told)
         rows: list[dict[str, Any]] = []
         for one in found:
+            if len(rows) >= params["limit"]:
+                break
+            if states and one.state not in states:
+                continue
             row = one.row()
-            fits = location in (None, row["location"]) and (not states or one.state in states)
-            late = (row["created"] or 0.0) >= params["since"]
-            if fits and late and len(rows) < params["limit"]:
+            fits = location in (None, row["location"]) and job in (None, row["job"])
+            if fits and (row["created"] or 0.0) >= params["since"]:
                 rows.append(row)
         return {"runs": rows}, []
 
@@ -82,7 +86,7 @@ class RunHandlers:
                     lambda: self._now(run).ended, min(params["timeout"], _MAX_WAIT)
                 )
             run = self._now(run)
-        return _shown(run.detail()), []
+        return run.detail(), []
 
     async def follow_run(self, params: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """What is new of a run, until it has ended and all is told."""

@@ -8,18 +8,19 @@ the codes of docs/protocol.md.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor import parameters
 from supervisor.errors import InvalidParameterError
 from supervisor.methods import METHODS, Method
 from supervisor.web import environments as environment_pages
-from supervisor.web import timing
+from supervisor.web import run_events, timing
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link
 from supervisor.web.locations import chosen_locations
@@ -28,6 +29,7 @@ from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor import documents as control
+    from supervisor import run_documents
     from supervisor.client.client import Order
     from supervisor.web import documents
     from supervisor.web.following import Following
@@ -36,6 +38,7 @@ __all__ = ["ROUTES", "error"]
 
 _MOST_ROWS = 1000
 _ORDERS = ("reload", "restart", "stop", "start")
+_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
 def error(status: int, code: str, message: str, hint: str | None) -> JSONResponse:
@@ -48,13 +51,13 @@ class _InvalidError(Exception):
 
 
 def _answered(handler: Any) -> Any:
-    async def answer(request: Request) -> JSONResponse:
+    async def answer(request: Request) -> Response:
         try:
             _ = _link(request).client  # raises while there is none to ask
             result = await handler(request)
         except (_InvalidError, InvalidParameterError) as problem:
             return error(422, "protocol", str(problem), "see /api/v1/openapi.json")
-        return JSONResponse(result)
+        return result if isinstance(result, Response) else JSONResponse(result)
 
     answer.__name__ = handler.__name__
     return answer
@@ -79,6 +82,15 @@ def _number(request: Request, name: str, least: int, most: int) -> int | None:
     if not least <= number <= most:
         raise _InvalidError(f"{name!r} must be from {least} to {most}")
     return number
+
+
+def _moment(request: Request, name: str) -> float | None:
+    text = _text(request, name)
+    if text is None:
+        return None
+    if not _DECIMAL.fullmatch(text):
+        raise _InvalidError(f"{name!r} must be a time in Unix seconds")
+    return parameters.moment(name, float(text))
 
 
 def _link(request: Request) -> Link:
@@ -242,6 +254,36 @@ async def logs(request: Request) -> control.LogChunk:
     return await client.logs(name, lines=50 if lines is None else lines)
 
 
+async def runs(request: Request) -> run_documents.RunRows:
+    """The newest runs."""
+    location, job, parent = (_text(request, one) for one in ("location", "job", "parent"))
+    states = parameters.texts("state", request.query_params.getlist("state"))
+    limit = _number(request, "limit", 1, _MOST_ROWS)
+    found = await _link(request).client.runs(
+        location or None,
+        job=job or None,
+        states=tuple(one for one in states if one),
+        since=_moment(request, "since") or 0.0,
+        limit=20 if limit is None else limit,
+        parent=parent or None,
+    )
+    return {"runs": found}
+
+
+async def run(request: Request) -> run_documents.RunDetail:
+    """One run in full."""
+    name = parameters.text("run", request.path_params["run"])
+    found: Any = await _link(request).client.run(name)
+    return cast("run_documents.RunDetail", found.row)
+
+
+async def run_news(request: Request) -> Response | documents.RunPage:
+    """What happened in a run and what it wrote, as it goes on, or one page of it."""
+    name = parameters.text("run", request.path_params["run"])
+    text = request.headers.get("last-event-id") or _text(request, "after") or ""
+    return await run_events.answer(request, name, text)
+
+
 def _as_json_has_it(text: str) -> float:
     """``96.0`` is a whole number in JSON."""
     number = float(text)
@@ -302,6 +344,9 @@ _TABLE: Mapping[str, Any] = {
     "/history": history,
     "/diff": diff,
     "/logs": logs,
+    "/runs": runs,
+    "/runs/{run}": run,
+    "/runs/{run}/events": run_news,
 }
 
 ROUTES = [

@@ -4,10 +4,11 @@ Owns their shapes, as ``supervisor.documents`` does those of the others. Holds n
 makes schemas imports it to run.
 """
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from supervisor.document_schema import Keywords
 from supervisor.documents import Count, DefinitionName, LocationStatus, StatusDocument
+from supervisor.run_documents import RunDetail, RunEvent, RunRow
 
 __all__ = [
     "ApiError",
@@ -21,6 +22,7 @@ __all__ = [
     "Duplicates",
     "FoundDefinition",
     "Locations",
+    "RunPage",
     "Schedule",
     "Schedules",
 ]
@@ -106,6 +108,17 @@ class Assets(TypedDict):
     """The graph of assets over all locations."""
 
     assets: Annotated[list[Asset], "by name"]
+
+
+class RunPage(TypedDict):
+    """What is known of a run behind a cursor, as far as one answer has room."""
+
+    events: NotRequired[Annotated[list[RunEvent], "events, in order"]]
+    out: NotRequired[Annotated[str, "what it wrote to standard output"]]
+    err: NotRequired[Annotated[str, "what it wrote to standard error"]]
+    runs: NotRequired[Annotated[list[RunRow], "of a range of partitions, its runs"]]
+    after: Annotated[str, "the cursor behind them"]
+    run: Annotated[RunDetail, "the run, as it was before they were read"]
 
 
 class Schedule(TypedDict):

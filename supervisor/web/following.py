@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BusyError", "Following", "event"]
 
-# The supervisor lets one client have 500 requests under way.
+# The supervisor lets one client have 500 requests under way: these, and the runs that are followed.
 _MOST = 400
 _HOLD = 10.0
 
@@ -73,7 +73,7 @@ class Following:
             wait.exception()  # those who wait hear of it; there may be none
 
 
-def event(name: str, data: Any, number: int | None = None) -> str:
-    """A server-sent event."""
+def event(name: str, data: Any, number: int | str | None = None) -> str:
+    """A server-sent event; ``number`` is where a stream that broke off goes on."""
     head = f"id: {number}\n" if number is not None else ""
     return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -16,6 +16,7 @@ from supervisor import __version__, access_documents, face_documents, parameters
 from supervisor import documents as control_documents
 from supervisor.document_schema import Schema, components
 from supervisor.methods import METHODS
+from supervisor.states import RUN_STATES
 from supervisor.web import documents
 
 __all__ = ["document"]
@@ -53,6 +54,11 @@ def _whole(least: int, most: int, default: int | None = None) -> Schema:
 
 _LOCATION = _asked("location", _NAME, "the name of a location", required=True)
 _PLACE = _asked("location", _TEXT, "only those of this location")
+_RUN: Schema = {
+    **_asked("run", _NAME, "its id, or the beginning or the end of it", required=True),
+    "in": "path",
+}
+_CURSOR: Schema = {"type": "string", "format": "cursor"}
 _WORDS = _asked("q", _TEXT, "words that must all be there, in any case")
 
 # Path to summary, parameters and the schema of the answer.
@@ -124,7 +130,54 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         ],
         "LogChunk",
     ),
+    "/runs": (
+        "The newest runs, newest first; a range of partitions is one row.",
+        [
+            _PLACE,
+            _asked("job", _TEXT, "only those of this job"),
+            {
+                **_asked("state", _list({"enum": ["", *RUN_STATES]}), "only these states"),
+                "style": "form",
+                "explode": True,
+            },
+            _asked(
+                "since",
+                {"type": "number", "minimum": 0, "maximum": parameters.MOST_MOMENT},
+                "only those launched at this time (Unix seconds) or later",
+            ),
+            _asked("limit", _whole(1, 1000, 20), "rows at most"),
+            _asked("parent", _TEXT, "the runs of this range of partitions"),
+        ],
+        "RunRows",
+    ),
+    "/runs/{run}": ("One run in full, or a range of partitions.", [_RUN], "RunDetail"),
+    "/runs/{run}/events": (
+        "What happened in a run and what it wrote, as server-sent events until its end, or with `Accept: "
+        "application/json` as one page.",
+        [
+            _RUN,
+            _asked("after", _CURSOR, "the cursor of an earlier answer, or the id of an event"),
+            {
+                **_asked("Last-Event-ID", _CURSOR, "the same, as browsers send it"),
+                "in": "header",
+            },
+        ],
+        "RunPage",
+    ),
 }
+
+_STREAM: Schema = {
+    "text/event-stream": {
+        "schema": {
+            "type": "string",
+            "description": '`events` (`{"events": [RunEvent]}`), `out` and `err` (`{"text": …}`), each with a '
+            'cursor as its id; `runs` (`{"runs": [RunRow]}`) of a range of partitions; `run` (RunRow) first and '
+            "when its state changes; at last `end` (RunDetail).",
+        }
+    }
+}
+
+_NAMES = {"/runs/{run}": "run", "/runs/{run}/events": "run_events"}
 
 _ORDER: Schema = {
     "type": "object",
@@ -141,12 +194,12 @@ _ORDER: Schema = {
 }
 
 
-def _answers(schema: str) -> Schema:
+def _answers(schema: str, more: Schema | None = None) -> Schema:
     def content(name: str) -> Schema:
         return {"application/json": {"schema": _ref(name)}}
 
     return {
-        "200": {"description": "The answer.", "content": content(schema)},
+        "200": {"description": "The answer.", "content": {**content(schema), **(more or {})}},
         "default": {
             "description": "An error: 401 without a token, or with one that is not valid, 403 from "
             "another site, or for what the role does not allow, 404 for an unknown name, 409 when refused, "
@@ -177,10 +230,10 @@ def document() -> Schema:
     paths: Schema = {
         path: {
             "get": {
-                "operationId": path.strip("/"),
+                "operationId": _NAMES.get(path, path.strip("/")),
                 "summary": words,
                 "parameters": parameters,
-                "responses": _answers(schema),
+                "responses": _answers(schema, _STREAM if path.endswith("/events") else None),
             }
         }
         for path, (words, parameters, schema) in _READS.items()

@@ -60,6 +60,8 @@ def _kind(scope: Scope) -> str | None:
     path = scope["path"]
     if path.startswith("/static/") or path in ("/healthz", "/login", "/logout"):
         return None
+    if path.startswith("/api/v1/runs/") and path.endswith("/events"):
+        return "streams"
     # One that waits for lines is a stream of one answer.
     if path == "/events" or (path == "/api/v1/logs" and b"timeout=" in scope["query_string"]):
         return "streams"

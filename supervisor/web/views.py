@@ -34,7 +34,8 @@ _IDLE, _LOOK = 300.0, 30.0
 
 
 class View:
-    """What is shown to ``credential``; ``users`` are the requests that it is being shown to."""
+    """What is shown to ``credential``; ``users`` are the requests that it is being shown to,
+    ``runs_followed`` waits for the next piece of each stream of a run among them."""
 
     def __init__(
         self, identity: Identity, environ: Mapping[str, str] | None, credential: Credential
@@ -44,6 +45,7 @@ class View:
         self.following = Following(self.link)
         self.catalogue = Catalogue(self.link)
         self.users = 0
+        self.runs_followed: set[asyncio.Task[str | None]] = set()
         self.seen = time.monotonic()
         self._running = asyncio.create_task(self.link.run(), name="link")
 
@@ -51,6 +53,8 @@ class View:
         """End what is live."""
         self.link.close()
         self.following.close()
+        for one in self.runs_followed:
+            one.cancel()
 
     async def close(self) -> None:
         """End it."""

@@ -9,9 +9,9 @@ end that fits what was killed, nothing ran twice, no process without a run and n
 How a moment is held:
 
 ================  ==============================================================================
-``queued``        The supervisor says ``queued``. Of its monitor and run: both have been forked, and
-                  the shim has not yet answered so (its standard output waits). Else, every other
-                  time: the location still imports.
+``queued``        The supervisor knows of no process of it. Of its monitor and run: both have been
+                  forked, and the shim has not yet answered so (its standard output waits). Else,
+                  every other time: the location still imports, and the supervisor says ``queued``.
 ``starting``      The run's process has been forked and waits in the team's hook for that. Its
                   monitor has begun; no event is there.
 ``in an op``      The second of three ops waits.
@@ -274,7 +274,8 @@ class _Stage:
         events = kinds(journal)
         if moment == "queued":
             row = next(one for one in self.scene.connected().runs() if one["run"] == run.id)
-            return bool(row["state"] == "queued" and not events and early == (not journal.begun()))
+            state = "queued" if early else "starting"
+            return bool(row["state"] == state and not events and early == (not journal.begun()))
         if moment == "starting":
             return journal.begun() is not None and not events
         if moment == "between ops":

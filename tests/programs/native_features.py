@@ -5,7 +5,9 @@ For Python 3.6 and later. Files that functions write are in the directory that t
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 
 from runner_shim import (
@@ -41,9 +43,6 @@ def calls(context, name):
 
 
 IN_DIRECTORY = {"directory": str}
-
-
-# --- outputs
 
 
 @op
@@ -363,6 +362,50 @@ def parallel_retries():
     show.alias("asked")(asks_again())
 
 
+@op
+def tells_process(context):
+    return os.getpid()
+
+
+@op
+def leaves_thread(context):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return os.getpid()
+
+
+@op
+def leaves_child(context):
+    subprocess.Popen(["sleep", "600"])
+    return os.getpid()
+
+
+@op
+def takes_long(context):
+    time.sleep(0.3)
+    return os.getpid()
+
+
+@op
+def compares(context, pids):
+    context.log.info("%d", len(set(pids)))
+
+
+def _processes(name, step):
+    @job(name=name, max_concurrent=2)
+    def build():
+        first = step.alias("first")()
+        second = step.alias("second")(after=first)
+        compares([first, second, step.alias("third")(after=second)])
+
+    return build
+
+
+short_steps = _processes("short_steps", tells_process)
+thread_steps = _processes("thread_steps", leaves_thread)
+child_steps = _processes("child_steps", leaves_child)
+long_steps = _processes("long_steps", takes_long)
+
+
 # --- retry from failure
 
 
@@ -438,6 +481,10 @@ defs = Definitions(
         sleepers,
         alone_asleep,
         parallel_retries,
+        short_steps,
+        thread_steps,
+        child_steps,
+        long_steps,
         etl,
         parallel_etl,
         etl_of_generators,

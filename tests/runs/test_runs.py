@@ -216,12 +216,19 @@ def third(): print("third")
 def nightly():
     third(after=second(after=first()))
 @op
-def gives(): return 1
+def gives(): print("gives"); return [1]
 @op
-def takes(value): raise ValueError("never")
+def takes(value):
+    if not os.path.exists("mended"): raise ValueError("not yet")
+    print("took", value)
 @job
 def values():
     takes(gives())
+@op
+def gives_rows(): return (row for row in (1, 2))
+@job
+def rows():
+    takes(gives_rows())
 """
 )
 
@@ -242,11 +249,23 @@ async def test_the_rest_of_a_run_that_failed_is_run(tmp_path, runtime):
         assert await team.written(all_of_it) == "first\nsecond\nthird\n"
 
 
-async def test_the_rest_of_a_run_needs_what_the_steps_before_made(tmp_path, runtime):
+async def test_the_rest_of_a_run_has_what_the_steps_before_made(tmp_path, runtime):
     async with launching(tmp_path, runtime, ORDERED) as team:
         first = await team.launch("values")
         assert (await team.ended(first))["state"] == "failure"
-        with pytest.raises(UnfitOrderError, match="takes the value of gives, which run"):
+        second = (await team.ask("retry_run", run=first, from_failure=True))["run"]["run"]
+        assert (await team.ended(second))["state"] == "failure"
+        (tmp_path / "mended").touch()
+        third = (await team.ask("retry_run", run=second, from_failure=True))["run"]["run"]
+        assert (await team.ended(third))["state"] == "success"
+        assert await team.written(third) == "took [1]\n"
+
+
+async def test_the_rest_of_a_run_is_refused_where_a_value_was_not_kept(tmp_path, runtime):
+    async with launching(tmp_path, runtime, ORDERED) as team:
+        first = await team.launch("rows")
+        assert (await team.ended(first))["state"] == "failure"
+        with pytest.raises(UnfitOrderError, match="takes the output result of gives_rows, which"):
             await team.ask("retry_run", run=first, from_failure=True)
         assert len((await team.ask("runs"))["runs"]) == 1
 

@@ -345,6 +345,7 @@ async def test_each_kind_has_room_of_its_own() -> None:
     await poll(lambda: all(one.get_coro().cr_await for one in inside), "they are let in")
     for path, query in (
         ("/events", b""),
+        ("/api/v1/runs/some/events", b""),
         ("/api/v1/logs", waiting),
         ("/", b""),
         ("/api/v1/status", b""),

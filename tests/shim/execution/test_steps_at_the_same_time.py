@@ -143,6 +143,16 @@ def test_a_process_with_threads_is_not_forked_and_says_so(tmp_path):
     )
 
 
+@pytest.mark.parametrize("left", ["thread", "child", "long"])
+def test_a_process_that_is_not_as_it_was_is_not_used_again(left):
+    assert shown(run({"job": f"{left}_steps"})) == ["compares: 3"]
+
+
+def test_short_steps_share_processes():
+    (line,) = shown(run({"job": "short_steps"}))
+    assert int(line.split()[-1]) <= 3  # 1, but for a machine that is slow
+
+
 def test_a_stray_byte_in_the_pipe_of_a_step_is_its_own_failure(tmp_path):
     target = tmp_path / "defs.py"
     target.write_text(

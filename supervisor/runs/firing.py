@@ -1,0 +1,149 @@
+"""Which ticks of a schedule are due, and what becomes of each: fired, skipped, or kept waiting.
+
+Pure: the time and what runs are arguments, and what is to be remembered is handed back. The caller has
+that on the disk before it launches what is fired: then nothing fires twice, whenever it is killed. A clock
+that is set back fires nothing again, one that is set on leaves nothing out; what fell into a time in which
+no supervisor ran is a matter of ``catch_up``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from supervisor.runs.timetable import Timetable
+
+__all__ = [
+    "LONGEST_STEP",
+    "MOST_AT_ONCE",
+    "CatchUp",
+    "Decision",
+    "Memory",
+    "Overlap",
+    "Schedule",
+    "decide",
+    "next_look",
+    "sensor_due",
+]
+
+LONGEST_STEP = 2 * 3600.0
+"""Seconds: by so much a clock may be set on while the supervisor runs. More is a sleep of the machine."""
+MOST_AT_ONCE = 1000
+"""Ticks that are caught up with, or wait, at most; those before them are skipped."""
+
+
+class CatchUp(StrEnum):
+    """What is done about ticks that no supervisor was there for."""
+
+    LAST = "last"
+    NONE = "none"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What is done about a tick while a run of the one before goes on."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What is to be known of a schedule. ``fingerprint`` differs when its times do."""
+
+    timetable: Timetable
+    fingerprint: str
+    catch_up: CatchUp = CatchUp.LAST
+    overlap: Overlap = Overlap.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered between two looks, on the disk. Times are Unix seconds.
+
+    ``until`` is the time up to which all ticks have been decided, ``waiting`` those that wait for the end
+    of a run. The memory of a schedule that was switched on at a moment is ``Memory(moment, …)``.
+    """
+
+    until: float
+    fingerprint: str
+    waiting: tuple[float, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``ticks`` are times, the oldest first; ``skipped`` says why they are not fired, "" for the one that is."""
+
+    ticks: Sequence[float]
+    skipped: str = ""
+
+
+def decide(
+    schedule: Schedule, memory: Memory, now: float, *, running: bool, was_away: bool = False
+) -> tuple[Memory, list[Decision]]:
+    """What is due at ``now``, and the memory from then on.
+
+    ``running`` is True while a run of the schedule has not ended. ``was_away`` is True at the first look of
+    a supervisor: then ``catch_up`` decides, as after a sleep.
+    """
+    if memory.fingerprint != schedule.fingerprint:  # its times are others: they count from now on
+        return Memory(now, schedule.fingerprint), []
+    if memory.until > now + LONGEST_STEP:  # the clock was wrong then, and by much
+        memory = replace(memory, until=now)
+    away = was_away or now - memory.until > LONGEST_STEP
+    due = _due(schedule, memory.until, now)
+    decisions: list[Decision] = []
+    if away and due:
+        kept = {CatchUp.LAST: due[-1:], CatchUp.NONE: [], CatchUp.ALL: due[-MOST_AT_ONCE:]}
+        missed = due[: len(due) - len(kept[schedule.catch_up])]
+        # One that is just due was not missed.
+        due = kept[schedule.catch_up] or [one for one in due[-1:] if one == now]
+        missed = [one for one in missed if one not in due]
+        if missed:
+            decisions.append(Decision(missed, "no supervisor was there"))
+    memory = replace(memory, until=max(memory.until, now))
+    fired, memory = _overlapping(schedule, memory, due, running, decisions)
+    decisions += [Decision((one,)) for one in fired]
+    return memory, decisions
+
+
+def _due(schedule: Schedule, after: float, now: float) -> list[float]:
+    return list(schedule.timetable.between(after, now))
+
+
+def _overlapping(
+    schedule: Schedule,
+    memory: Memory,
+    due: list[float],
+    running: bool,
+    decisions: list[Decision],
+) -> tuple[list[float], Memory]:
+    """Those of ``due`` that fire now, as ``overlap`` has it; skips are added to ``decisions``."""
+    if schedule.overlap is Overlap.ALLOW:
+        return [*memory.waiting, *due], replace(memory, waiting=())
+    free = 0 if running else 1
+    if schedule.overlap is Overlap.SKIP:
+        due = [*memory.waiting, *due]
+        if due[free:]:
+            decisions.append(Decision(due[free:], "the run of the tick before has not ended"))
+        return due[:free], replace(memory, waiting=())
+    waiting = [*memory.waiting, *due]
+    fired, waiting = waiting[:free], waiting[free:]
+    if len(waiting) > MOST_AT_ONCE:
+        decisions.append(Decision(waiting[:-MOST_AT_ONCE], f"{MOST_AT_ONCE} ticks wait already"))
+        waiting = waiting[-MOST_AT_ONCE:]
+    return fired, replace(memory, waiting=tuple(waiting))
+
+
+def next_look(schedule: Schedule, memory: Memory) -> float | None:
+    """When the next tick is due, or None; what waits for the end of a run is due when that ends."""
+    return schedule.timetable.after(memory.until)
+
+
+def sensor_due(interval: float, last: float | None, now: float) -> float:
+    """When a sensor that was asked at ``last`` is to be asked next; at ``now`` after a clock was set back."""
+    if last is None or last > now:
+        return now
+    return last + interval
