@@ -25,6 +25,7 @@ __all__ = ["Wanted", "check_partition", "misfit_partition", "of_assets", "of_job
 
 _MOST_TAGS = 1000
 _DEFAULT_GRACE = 10.0
+_MOST_GRACE = 3600.0
 # What the selection of assets looks at, and what is asked of those that are selected.
 _FIELDS = (
     *("name", "kind", "repository", "dependencies", "group", "kinds", "compute_kind", "owners"),
@@ -238,8 +239,18 @@ def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
         "timeout": timeout,
         "retries": params.get("retries"),
         "limits": _limits(params.get("limits") or {}),
-        "grace": params.get("grace", _DEFAULT_GRACE),
+        "grace": _grace(params.get("grace")),
     }
+
+
+def _grace(grace: float | None) -> float:
+    if grace is None:
+        return _DEFAULT_GRACE
+    if grace > _MOST_GRACE:  # an end of the supervisor waits for it
+        raise UnfitOrderError(
+            f"the grace of a run is at most {_MOST_GRACE:g} seconds, not {grace:g}"
+        )
+    return grace
 
 
 def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
