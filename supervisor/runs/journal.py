@@ -186,8 +186,8 @@ class Journal:
                 **more,
             }
             made = self.path / f".final.{secrets.token_hex(4)}"
-            _write(made, records.framed(records.pack(final)))
             try:
+                _write(made, records.framed(records.pack(final)))
                 os.link(made, self.path / "final")
             except FileExistsError:
                 if self.final() is None:  # a crash of the machine has damaged it

@@ -30,6 +30,7 @@ from supervisor.processes.run_limits import RunLimits
 from supervisor.run_settings import OnStop, RunSettings
 from supervisor.running_time import RunningTime
 from supervisor.runs.dispatch import CannotStartError, Dispatch, Place, Start
+from supervisor.runs.figures import Figures
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.keeping import Keeper
 from supervisor.runs.left import namespace, read_runs, standing
@@ -45,8 +46,6 @@ from supervisor.states import RUN_ENDED, RunState
 __all__ = ["Runs"]
 
 _log = logging.getLogger(__name__)
-
-
 _T = TypeVar("_T")
 
 # How long a monitor may take to take the run on (seconds of running time), and between two looks.
@@ -74,6 +73,7 @@ class Runs:
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
+        self.figures = Figures()
         self._directory = directory
         self._place = place
         self._run_limits = limits
@@ -92,6 +92,7 @@ class Runs:
         self._keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
         self._finals: dict[str, Mapping[str, Any]] = {}
         self._unwritten: dict[str, tuple[str, str]] = {}
+        self._untaken: set[str] = set()
         self._sequence = 0
         self._boot = ""
         self._here = ""
@@ -283,6 +284,8 @@ class Runs:
     def _admitted(self, run: Run, start: Start | None = None) -> None:
         """Its turn has come."""
         run.state, run.started = RunState.STARTING, time.time()
+        if start is None:  # else it was in another's queue
+            self.figures.admitted(run)
         self._spawn(self._start(run, start or self._place))
 
     def _cannot_start(self, run: Run, reason: str) -> None:
@@ -301,17 +304,17 @@ class Runs:
                 trouble = await asyncio.to_thread(run.journal.trouble)
                 if trouble or time_left.step() <= 0:
                     text = trouble or f"its monitor did not begin within {_BEGIN:g} s"
-                    if await self._finish(run, "failure", f"it cannot be started: {text}"):
+                    await self._finish(run, "failure", f"it cannot be started: {text}")
+                    if run.ended or run.id in self._unwritten:
                         return
                 await asyncio.sleep(_LOOK_FOR_BEGIN)
         except CannotStartError as error:
             cancelled = run.state is RunState.CANCELLING
             state, reason = ("cancelled", run.reason) if cancelled else ("failure", str(error))
             await self._finish(run, state, reason)
-        except OSError as error:
-            _log.exception("run %s", run.id)
-            run.reason = f"its journal cannot be used: {error.strerror}"
-            self._tell(run)
+        except OSError as error:  # as without descriptors
+            why = (error.strerror or str(error)).lower()
+            await self._finish_alone(run, "failure", f"it cannot be started: {why}")
 
     async def _has_begun(self, run: Run) -> bool:
         """True once a monitor has taken it on, which is watched from then on."""
@@ -324,7 +327,11 @@ class Runs:
 
     async def _take_on(self, run: Run, *, adopted: bool = False) -> None:
         """Find out how it stands with a run that has no final record yet, and go on from there."""
-        begun, pid, asked, final = await self._in_thread(partial(standing, run.journal))
+        found = await self._in_thread(partial(standing, run.journal))
+        if found is None:  # tried again by the look from time to time
+            self._untaken.add(run.id)
+            return
+        begun, pid, asked, final = found
         if final is not None:
             await self._conclude(run, final)
         elif pid:
@@ -437,10 +444,12 @@ class Runs:
         if run.ended:
             return
         run.finished(final)
+        self.figures.ended(run)
         run.monitor = 0
         self._living.pop(run.id, None)
         self._finals.pop(run.id, None)
         self._unwritten.pop(run.id, None)
+        self._untaken.discard(run.id)
         self._monitors.forget(run.id)
         self._run_limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
@@ -458,7 +467,7 @@ class Runs:
             for run in self.living():
                 if run.id in self._unwritten:
                     await self._finish_alone(run, *self._unwritten.pop(run.id))
-                elif run.began is not None:
+                elif run.began is not None or run.id in self._untaken:
                     run.tell()
                     if run.id not in self._monitors:
                         await self._take_on(run)
