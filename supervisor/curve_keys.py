@@ -129,10 +129,9 @@ class KeyDirectory:
                 raise FileNotFoundError
             entry.unlink()
         except FileNotFoundError:
-            known = ", ".join(one.name for one in self.all()) or "none"
-            raise _problem(
-                self._clients, f"no client is named {name!r}", f"there are: {known}"
-            ) from None
+            known = ", ".join(one.name for one in self.all())
+            hint = f"there are: {known}" if known else "there are no clients"
+            raise _problem(self._clients, f"no client is named {name!r}", hint) from None
         except OSError as error:
             text = (error.strerror or str(error)).lower()
             raise _problem(entry, f"it cannot be removed: {text}", "") from None

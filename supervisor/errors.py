@@ -187,10 +187,16 @@ class UnknownLocationError(_UnknownError):
 
 
 class UnknownDefinitionError(_UnknownError):
+    """``message`` says what has no such definition, where that is known."""
+
     code = "unknown_definition"
 
+    def __init__(self, name: str, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(name, hint=hint)
+        self.message = message or f"no definition is named {name!r}"
+
     def __str__(self) -> str:
-        return f"no definition is named {self.name!r}"
+        return self.message
 
 
 class UnknownRunError(_UnknownError):

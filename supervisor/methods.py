@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from supervisor import parameters
+from supervisor import nearest, parameters
 from supervisor.errors import InvalidParameterError
 from supervisor.states import RUN_STATES
 
@@ -164,7 +164,7 @@ def _run_states(name: str, value: Any) -> list[str]:
     for one in found:
         if one not in RUN_STATES:
             raise InvalidParameterError(
-                f"no run is ever {one[:100]!r}", hint=f"a run is {', '.join(RUN_STATES)}"
+                f"no run is ever {one[:100]!r}", hint=nearest.hint(one[:100], RUN_STATES)
             )
     return found
 

@@ -88,6 +88,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
         "",
         "renames a socket in the runtime directory, in memory",
     ),
+    ("supervisor/runs/notices.py", "", "a socket in the runtime directory, in memory"),
     ("supervisor/processes/spawn.py", "spawn", _VFORK),
     ("supervisor/processes/reaper.py", "_start", _VFORK),
     (

@@ -6,9 +6,10 @@ import inspect
 
 import pytest
 
-from supervisor import AsyncClient, Client, access_documents, documents, run_documents
+from supervisor import AsyncClient, Client
 from supervisor.client import operations, run_operations
 from supervisor.client.runs import AsyncRun, Run
+from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.errors import InvalidParameterError
 from supervisor.methods import METHODS, Role
 
@@ -17,8 +18,7 @@ from supervisor.methods import METHODS, Role
 def test_a_method_says_what_it_needs(method):
     assert isinstance(method.role, Role)
     assert method.sentence.endswith(".")
-    modules = (documents, run_documents, access_documents)
-    assert any(hasattr(one, method.result) for one in modules)
+    assert any(hasattr(one, method.result) for one in CONTROL_DOCUMENTS)
     assert not (method.streaming and (method.waits or method.frames))
     assert not method.waits or "timeout" in {one.name for one in method.parameters}
 

@@ -78,8 +78,17 @@ def partition_range(loaded, order, first, last, most):
         raise from_exception(error, None)
     if keys is None:
         raise _not_there(loaded, order)
-    what = "job %s" % order["job"] if order.get("job") else "what is selected"
-    return between(what, keys, first, last, most)
+    return between(_subject(order), keys, first, last, most)
+
+
+def _subject(order):
+    assets = order.get("assets") or []
+    if order.get("job"):
+        return "job %s" % order["job"]
+    if len(assets) == 1:
+        return "asset %s" % assets[0]
+    more = " and %d more" % (len(assets) - 3) if len(assets) > 3 else ""
+    return "the selection of %s%s" % (", ".join(assets[:3]), more)
 
 
 def _prepare(loaded, order):

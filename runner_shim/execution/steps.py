@@ -60,11 +60,6 @@ class Step:
         return [one.io_manager_key for one in assets if one.io_manager_key]
 
 
-def givers(step):
-    """Keys of the steps whose values a step takes."""
-    return {one.node for source in step.sources.values() for one in sources_of(source)}
-
-
 def sources_of(source):
     """All NodeOutputs in a source."""
     if isinstance(source, NodeOutput):

@@ -113,7 +113,8 @@ def near(name, names):
         return "did you mean %s?" % meant
     if names:
         shown = ", ".join(names[:10])
-        return "there is %s" % (shown if len(names) <= 10 else shown + ", …")
+        be = "are" if len(names) > 1 else "is"
+        return "there %s %s" % (be, shown if len(names) <= 10 else shown + ", …")
     return None
 
 

@@ -117,8 +117,9 @@ class TokenFile:
         with self._changing() as tokens:
             kept = [one for one in tokens if one.name != name]
             if len(kept) == len(tokens):
-                known = ", ".join(sorted(one.name for one in tokens)) or "none"
-                raise self._problem(f"no token is named {name!r}", f"there are: {known}")
+                known = ", ".join(sorted(one.name for one in tokens))
+                hint = f"there are: {known}" if known else "there are no tokens"
+                raise self._problem(f"no token is named {name!r}", hint)
             tokens[:] = kept
 
     @contextlib.contextmanager

@@ -186,7 +186,7 @@ def _config(text: str | None, settings: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _read(text: str) -> Any:
-    if text.lstrip().startswith("{"):
+    if text.lstrip().startswith(("{", "[")):
         try:
             return json.loads(text)
         except ValueError as error:

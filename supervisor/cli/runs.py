@@ -5,6 +5,7 @@ Owns the list and the commands about one run. Reads through the client alone.
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def show(session: Session, run: str, as_json: bool) -> int:
         "partition": detail["partition"],
         "part of": detail["parent"],
         "tags": ", ".join(f"{name}={value}" for name, value in detail["tags"].items()),
-        "config": detail["config"] or None,
+        "config": json.dumps(detail["config"]) if detail["config"] else None,
         "last step": detail["step"],
         "limits": words.limits(detail),
         "fresh process": detail["fresh_because"],
@@ -129,7 +130,7 @@ def show(session: Session, run: str, as_json: bool) -> int:
         f"not told to {detail['untold']}": detail["untold_because"] or "not yet"
         if detail["untold"]
         else None,
-        "journal": detail["journal"],
+        "journal": detail["journal"] if not detail["runs"] else None,  # each run has its own
     }
     terminal.print(*(f"  {name}: {clean(str(value))}" for name, value in facts.items() if value))
     terminal.print(*(f"  {line}" for line in words.failure_lines(detail)))

@@ -235,7 +235,8 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
     if code == UnknownLocationError.code:
         return UnknownLocationError(str(data.get("name") or _asked_location(params)), hint=hint)
     if code == UnknownDefinitionError.code:
-        return UnknownDefinitionError(str(data.get("name") or params.get("name", "")), hint=hint)
+        name = str(data.get("name") or params.get("name", ""))
+        return UnknownDefinitionError(name, str(data.get("message") or ""), hint=hint)
     if code == ConfigurationError.code:
         problems = [_problem(one) for one in data.get("problems") or ({"message": message},)]
         return ConfigurationError(problems, hint=hint)

@@ -81,7 +81,10 @@ def subject(run: RunRow) -> str:
     if len(assets) > _MAX_NAMED:
         names += f" and {len(assets) - _MAX_NAMED} more"
     what = run["job"] or names or "what cannot be read"
-    return clean(f"{what} [{run['partition']}]" if run["partition"] else what)
+    partition = run["partition"]
+    if run["partitions"] and run["partitions"]["count"] == 1 and partition:
+        partition = partition.partition("..")[0]
+    return clean(f"{what} [{partition}]" if partition else what)
 
 
 def preview(launched: Launched, location: str) -> list[str]:

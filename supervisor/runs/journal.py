@@ -186,13 +186,13 @@ class Journal:
                 **more,
             }
             made = self.path / f".final.{secrets.token_hex(4)}"
-            _write(made, records.framed(records.pack(final)))
             try:
+                _write(made, records.framed(records.pack(final)))
                 os.link(made, self.path / "final")
             except FileExistsError:
                 pass
             finally:
-                made.unlink()
+                made.unlink(missing_ok=True)
             _sync(self.path)
             return True
         finally:

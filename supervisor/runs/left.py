@@ -7,6 +7,7 @@ called in threads.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from supervisor.runs.run import Run
 
 __all__ = ["Standing", "namespace", "read_runs", "standing"]
 
+_log = logging.getLogger(__name__)
+
 
 class Standing(NamedTuple):
     """How it stands with a run, by its journal; ``monitor`` as ``Journal.monitor``."""
@@ -30,9 +33,16 @@ class Standing(NamedTuple):
     final: Mapping[str, Any] | None
 
 
-def standing(journal: Journal) -> Standing:
-    """``final`` is read last: without one, nothing that was read before has ended meanwhile."""
-    pid = journal.monitor()
+def standing(journal: Journal) -> Standing | None:
+    """``final`` is read last: without one, nothing that was read before has ended meanwhile.
+
+    None where that cannot be known now, as without descriptors.
+    """
+    try:
+        pid = journal.monitor()
+    except OSError as error:
+        _log.warning("%s: its lock cannot be asked: %s", journal.path, error.strerror)
+        return None
     return Standing(journal.begun(), pid, journal.cancelled(), journal.final())
 
 

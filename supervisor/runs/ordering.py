@@ -184,13 +184,14 @@ class Orders:
         if snapshot is None:
             raise UnknownDefinitionError(
                 str(job or assets),
-                hint=f"{name} has loaded nothing yet: it is {location.state}, {location.reason}",
+                f"{name} has loaded nothing yet: it is {location.state}, {location.reason}",
+                hint=f"`supervise status {name}` tells more",
             )
         if assets is not None:
             if params.get("op_selection") is not None:
                 raise UnfitOrderError("ops are selected of a job, and no job is named")
-            return await asyncio.to_thread(of_assets, snapshot.each(), assets, repository)
-        definition = await _job(snapshot, str(job), repository)
+            return await asyncio.to_thread(of_assets, name, snapshot.each(), assets, repository)
+        definition = await _job(name, snapshot, str(job), repository)
         if definition.get("lazy"):
             made = await location.describe(
                 definition["kind"], definition["name"], definition.get("repository")
@@ -273,17 +274,29 @@ def _refused(failure: Failure) -> RequestError:
     return _REFUSALS.get(failure.kind, RequestError)(failure.message, hint=failure.hint)
 
 
-async def _job(snapshot: Snapshot, job: str, repository: str | None) -> dict[str, Any]:
+async def _job(
+    location: str, snapshot: Snapshot, job: str, repository: str | None
+) -> dict[str, Any]:
     found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] in _JOBS]
+    where = sorted({str(one.get("repository")) for one in found})
     found = [one for one in found if repository in (None, one.get("repository"))]
+    if where and not found:
+        raise UnknownDefinitionError(
+            job,
+            f"{location} has no job {job!r} in a repository {repository!r}",
+            hint=f"it is a job of {', '.join(where)}",
+        )
     if not found:
         names = await in_turns(_jobs(snapshot))
         raise UnknownDefinitionError(
-            job, hint=nearest.hint(job, names) if names else "it has no jobs"
+            job,
+            f"{location} has no job {job!r}",
+            hint=nearest.hint(job, names) if names else "it has no jobs",
         )
     if len(found) > 1:
-        where = ", ".join(str(one.get("repository")) for one in found)
-        raise RequestError(f"{job!r} is a job of {where}", hint="say which with --repository")
+        raise RequestError(
+            f"{job!r} is a job of {', '.join(where)}", hint="say which with --repository"
+        )
     return found[0]
 
 

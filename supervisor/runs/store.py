@@ -92,6 +92,7 @@ class Runs:
         self._keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
         self._finals: dict[str, Mapping[str, Any]] = {}
         self._unwritten: dict[str, tuple[str, str]] = {}
+        self._untaken: set[str] = set()
         self._sequence = 0
         self._boot = ""
         self._here = ""
@@ -303,17 +304,17 @@ class Runs:
                 trouble = await asyncio.to_thread(run.journal.trouble)
                 if trouble or time_left.step() <= 0:
                     text = trouble or f"its monitor did not begin within {_BEGIN:g} s"
-                    if await self._finish(run, "failure", f"it cannot be started: {text}"):
+                    await self._finish(run, "failure", f"it cannot be started: {text}")
+                    if run.ended or run.id in self._unwritten:
                         return
                 await asyncio.sleep(_LOOK_FOR_BEGIN)
         except CannotStartError as error:
             cancelled = run.state is RunState.CANCELLING
             state, reason = ("cancelled", run.reason) if cancelled else ("failure", str(error))
             await self._finish(run, state, reason)
-        except OSError as error:
-            _log.exception("run %s", run.id)
-            run.reason = f"its journal cannot be used: {error.strerror}"
-            self._tell(run)
+        except OSError as error:  # as without descriptors
+            why = (error.strerror or str(error)).lower()
+            await self._finish_alone(run, "failure", f"it cannot be started: {why}")
 
     async def _has_begun(self, run: Run) -> bool:
         """True once a monitor has taken it on, which is watched from then on."""
@@ -326,7 +327,11 @@ class Runs:
 
     async def _take_on(self, run: Run, *, adopted: bool = False) -> None:
         """Find out how it stands with a run that has no final record yet, and go on from there."""
-        begun, pid, asked, final = await self._in_thread(partial(standing, run.journal))
+        found = await self._in_thread(partial(standing, run.journal))
+        if found is None:  # tried again by the look from time to time
+            self._untaken.add(run.id)
+            return
+        begun, pid, asked, final = found
         if final is not None:
             await self._conclude(run, final)
         elif pid:
@@ -444,6 +449,7 @@ class Runs:
         self._living.pop(run.id, None)
         self._finals.pop(run.id, None)
         self._unwritten.pop(run.id, None)
+        self._untaken.discard(run.id)
         self._monitors.forget(run.id)
         self._run_limits.remove(run.id, run.limits)
         _log.info("run %s of %s in %s: %s %s", run.id, run.order.get("job"), run.location,
@@ -461,7 +467,7 @@ class Runs:
             for run in self.living():
                 if run.id in self._unwritten:
                     await self._finish_alone(run, *self._unwritten.pop(run.id))
-                elif run.began is not None:
+                elif run.began is not None or run.id in self._untaken:
                     run.tell()
                     if run.id not in self._monitors:
                         await self._take_on(run)

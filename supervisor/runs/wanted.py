@@ -25,6 +25,7 @@ __all__ = ["Wanted", "check_partition", "misfit_partition", "of_assets", "of_job
 
 _MOST_TAGS = 1000
 _DEFAULT_GRACE = 10.0
+_MOST_GRACE = 3600.0
 # What the selection of assets looks at, and what is asked of those that are selected.
 _FIELDS = (
     *("name", "kind", "repository", "dependencies", "group", "kinds", "compute_kind", "owners"),
@@ -91,9 +92,9 @@ def _bad_op(job: str, error: selection.SelectionError, nodes: Iterable[str]) -> 
 
 
 def of_assets(
-    definitions: Iterable[Mapping[str, Any]], text: str, repository: str | None
+    location: str, definitions: Iterable[Mapping[str, Any]], text: str, repository: str | None
 ) -> Wanted:
-    """The assets that ``text`` selects among ``definitions``; raises ``RequestError`` and those below it.
+    """The assets of ``location`` that ``text`` selects among its ``definitions``; raises ``RequestError`` and those below it.
 
     Raises ``UnknownDefinitionError`` for a name that none of them has.
     """
@@ -109,11 +110,11 @@ def of_assets(
     try:
         names = selection.in_order(selection.select(parameters.text("assets", text), nodes), nodes)
     except selection.SelectionError as error:
-        raise _bad_asset(error, rows, nodes) from None
+        raise _bad_asset(location, error, rows, nodes) from None
     chosen = set(names)
     found = [one for one in rows if one["name"] in chosen]
     return Wanted(
-        what="asset " + names[0] if len(names) == 1 else "the assets " + _listed(names),
+        what="asset " + names[0] if len(names) == 1 else "the selection of " + _listed(names),
         job=None,
         assets=names,
         op_selection=None,
@@ -125,7 +126,10 @@ def of_assets(
 
 
 def _bad_asset(
-    error: selection.SelectionError, rows: Sequence[Mapping[str, Any]], nodes: Iterable[str]
+    location: str,
+    error: selection.SelectionError,
+    rows: Sequence[Mapping[str, Any]],
+    nodes: Iterable[str],
 ) -> Exception:
     if not error.unknown:
         return UnfitOrderError(f"the selection of assets {error}")
@@ -137,7 +141,8 @@ def _bad_asset(
         )
     names = sorted(nodes)
     hint = nearest.hint(error.unknown, names) if names else "it has no assets"
-    return UnknownDefinitionError(error.unknown, hint=hint)
+    said = f"{location} has no asset {error.unknown!r}"
+    return UnknownDefinitionError(error.unknown, said, hint=hint)
 
 
 def _repository(found: Sequence[Mapping[str, Any]]) -> str | None:
@@ -234,8 +239,18 @@ def order_of(wanted: Wanted, params: Mapping[str, Any]) -> dict[str, Any]:
         "timeout": timeout,
         "retries": params.get("retries"),
         "limits": _limits(params.get("limits") or {}),
-        "grace": params.get("grace", _DEFAULT_GRACE),
+        "grace": _grace(params.get("grace")),
     }
+
+
+def _grace(grace: float | None) -> float:
+    if grace is None:
+        return _DEFAULT_GRACE
+    if grace > _MOST_GRACE:  # an end of the supervisor waits for it
+        raise UnfitOrderError(
+            f"the grace of a run is at most {_MOST_GRACE:g} seconds, not {grace:g}"
+        )
+    return grace
 
 
 def _tags(tags: Mapping[str, Any]) -> dict[str, str]:

@@ -55,6 +55,10 @@ class RunHandlers:
         states = set(params["states"])
         sees = asker().sees
         runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
+        fleet = self._daemon.fleet
+        known = {one.location for one in runs}.union(fleet.locations, fleet.remotes)
+        if location is not None and location not in known:
+            fleet.location(location)  # raises UnknownLocationError
         found: Sequence[Run | Range]
         if parent is not None:
             found = self._range(parent).runs

@@ -100,7 +100,7 @@ def test_a_run_in_the_foreground(running):
     assert rows[0]["tags"] == {"a": "b"}
     name = rows[0]["run"]
     shown = run(running, "runs", "show", name).stdout
-    assert "config: {'ops': {'load': {'config': {'n': 3}}}}" in shown
+    assert 'config: {"ops": {"load": {"config": {"n": 3}}}}' in shown
     events = run(running, "runs", "events", name[-6:], "--json").stdout.splitlines()
     assert json.loads(events[0])["type"] == "RUN_START"
     assert run(running, "runs", "logs", name).stdout == "loading 3\npublished 3\n"
@@ -124,7 +124,15 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
+        (["team", "nightli"], 4, "team has no job 'nightli'"),
         (["team", "nightli"], 4, "did you mean nightly?"),
+        (
+            ["team", "nightly", "--repository", "other"],
+            4,
+            "no job 'nightly' in a repository 'other'",
+        ),
+        (["team", "--assets", "colour"], 4, "team has no asset 'colour'"),
+        (["team", "nightly", "--config", "[1]"], 2, "--config must be a map"),
         (["tem", "nightly"], 4, "did you mean team?"),
         (["team", "nightly"], 2, "ops.load.config.n"),
         (["team", "nightly", "--set", "ops.load.config.n=x"], 2, "ops.load.config.n"),
@@ -163,6 +171,19 @@ def test_what_cannot_be_run_leaves_no_run(running, arguments, status, text):
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert supervise_json("runs", cwd=running.cwd, runtime=running.runtime)["runs"] == before
+
+
+def test_the_list_of_runs_judges_what_it_is_asked(running):
+    run(running, "launch", "team", "nightly", *CONFIG)
+    listed = run(running, "runs", "team", "--since", "1d")
+    assert listed.returncode == 0, listed.stderr
+    assert "nightly" in listed.stdout
+    unknown = run(running, "runs", "tem")
+    assert unknown.returncode == 4
+    assert "did you mean team?" in unknown.stderr
+    state = run(running, "runs", "--state", "failures")
+    assert state.returncode == 2
+    assert "did you mean failure?" in state.stderr
 
 
 def test_the_limits_of_a_run_are_shown_with_what_enforces_them(running):

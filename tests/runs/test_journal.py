@@ -78,6 +78,21 @@ def test_a_final_record_is_there_whole_or_not_at_all(journal):
         assert journal.final() is None
 
 
+def test_a_final_record_that_the_disk_does_not_take_leaves_nothing(journal):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError):
+            journal.finish("failure", "too late")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path.name for path in journal.path.iterdir() if "final" in path.name]
+    assert journal.finish("failure", "in time")
+    assert journal.final()["reason"] == "in time"
+
+
 def test_whose_monitor_lives_is_not_finished_by_others(journal):
     holding = (
         "import fcntl, os, sys\n"

@@ -111,7 +111,7 @@ async def test_a_job_of_a_partition(tmp_path, runtime):
 
 
 REFUSED = [
-    ({"assets": "rw"}, UnknownDefinitionError, "rw", "did you mean raw?"),
+    ({"assets": "rw"}, UnknownDefinitionError, "team has no asset 'rw'", "did you mean raw?"),
     ({"assets": "raw,,clean"}, UnfitOrderError, "empty term", None),
     ({"assets": "group:none"}, UnfitOrderError, "nothing has group 'none'", None),
     ({"assets": "outside"}, UnfitOrderError, "'outside' is made elsewhere", None),
@@ -141,6 +141,7 @@ REFUSED = [
         "did you mean 2024-02-03?",
     ),
     ({"job": "plain", "op_selection": "wrk"}, UnfitOrderError, "'wrk'", "did you mean work?"),
+    ({"job": "plain", "grace": 1e6}, UnfitOrderError, "at most 3600 seconds", None),
     ({"job": "plain", "instance": "mine"}, UnfitOrderError, "no instance 'mine'", None),
     ({"job": "plain", "instance": "shared"}, UnfitOrderError, "does not say", None),
 ]
