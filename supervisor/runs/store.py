@@ -236,8 +236,6 @@ class Runs:
             wake(pid)
         self._tell(run)
 
-    # Settings.
-
     def _settings(self, run: Run) -> RunSettings:
         own = self._limits.locations.get(run.location, RunSettings())
         return own.over(self._limits.workspace)
@@ -322,8 +320,6 @@ class Runs:
             return False
         await self._take_on(run)
         return True
-
-    # Watching.
 
     async def _take_on(self, run: Run, *, adopted: bool = False) -> None:
         """Find out how it stands with a run that has no final record yet, and go on from there."""

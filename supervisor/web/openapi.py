@@ -18,6 +18,7 @@ from supervisor.document_schema import Schema, components
 from supervisor.methods import METHODS
 from supervisor.states import RUN_STATES
 from supervisor.web import documents
+from supervisor.web.run_events import CURSOR
 
 __all__ = ["document"]
 
@@ -58,7 +59,7 @@ _RUN: Schema = {
     **_asked("run", _NAME, "its id, or the beginning or the end of it", required=True),
     "in": "path",
 }
-_CURSOR: Schema = {"type": "string", "format": "cursor"}
+_CURSOR: Schema = {"schema": {"type": "string", "pattern": f"^({CURSOR})?$"}}
 _WORDS = _asked("q", _TEXT, "words that must all be there, in any case")
 
 # Path to summary, parameters and the schema of the answer.
@@ -156,9 +157,13 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         "application/json` as one page.",
         [
             _RUN,
-            _asked("after", _CURSOR, "the cursor of an earlier answer, or the id of an event"),
             {
-                **_asked("Last-Event-ID", _CURSOR, "the same, as browsers send it"),
+                **_asked("after", _TEXT, "the cursor of an earlier answer, or the id of an event"),
+                **_CURSOR,
+            },
+            {
+                **_asked("Last-Event-ID", _TEXT, "the same, as browsers send it"),
+                **_CURSOR,
                 "in": "header",
             },
         ],

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from supervisor import parameters
 from supervisor.errors import (
     ForbiddenError,
     InvalidParameterError,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from supervisor.web.documents import RunPage
     from supervisor.web.link import Link
 
-__all__ = ["answer"]
+__all__ = ["CURSOR", "answer"]
 
 # Proxies cut what is silent for a minute.
 _HEARTBEAT = 15.0
@@ -41,7 +40,8 @@ _RETRY = 1.0
 # The supervisor lets one client have 500 requests under way: these, and the logs that are followed.
 _MOST = 90
 _STREAMS = ("events", "out", "err")
-_CURSOR = re.compile(r"([0-9]{1,19})/([0-9]{1,19})/([0-9]{1,19})(/end)?")
+CURSOR = "([0-9]{1,18})/([0-9]{1,18})/([0-9]{1,18})(/end)?"
+"""The form of a cursor, as a regular expression."""
 
 
 async def answer(request: Request, name: str, after: str) -> Response | RunPage:
@@ -72,12 +72,12 @@ def _read(text: str) -> tuple[dict[str, int], bool]:
     """The cursors in ``text``, and whether they are at the end."""
     if not text:
         return dict.fromkeys(_STREAMS, 0), False
-    found = _CURSOR.fullmatch(text)
-    numbers = [int(one) for one in found.groups()[:3]] if found else []
-    if found is None or max(numbers) > parameters.MOST:
+    found = re.fullmatch(CURSOR, text)
+    if found is None:
         raise InvalidParameterError(
             "the cursor of a run must be the id of an event of its stream, such as 120/0/0"
         )
+    numbers = map(int, found.groups()[:3])
     return dict(zip(_STREAMS, numbers, strict=True)), found[4] is not None
 
 
