@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from supervisor import access_documents, documents, face_documents, run_documents
+from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.document_schema import components
 from supervisor.methods import METHODS
 
@@ -23,8 +23,7 @@ _METHODS = re.compile(r"(<!-- methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def generated(text: str) -> str:
     """``text`` with its marked parts made anew."""
-    modules = (documents, run_documents, access_documents, face_documents)
-    schemas, done = components(*modules), set[str]()
+    schemas, done = components(*CONTROL_DOCUMENTS), set[str]()
 
     def part(found: re.Match[str]) -> str:
         tables: list[str] = []

@@ -410,6 +410,13 @@ _ALL = (
         ),
     ),
     Method(
+        "run_figures",
+        "What is counted of runs, by location: those that live, and since the supervisor began, those that ended.",
+        Role.VIEWER,
+        "RunFiguresRows",
+        (_OF_LOCATION,),
+    ),
+    Method(
         "run",
         "One run in full, at once or when it has ended.",
         Role.VIEWER,

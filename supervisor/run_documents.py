@@ -10,10 +10,13 @@ from supervisor.documents import Count, Failure
 from supervisor.states import RUN_STATES
 
 __all__ = [
+    "Histogram",
     "Launched",
     "PartitionCounts",
     "RunDetail",
     "RunEvent",
+    "RunFigures",
+    "RunFiguresRows",
     "RunNews",
     "RunRow",
     "RunRows",
@@ -84,6 +87,36 @@ class RunRows(TypedDict):
     """Runs, newest first."""
 
     runs: Annotated[list[RunRow], "one row for each"]
+
+
+class Histogram(TypedDict):
+    """How many of some values are how large."""
+
+    bounds: Annotated[list[float], "upper bounds, in seconds"]
+    counts: Annotated[list[int], "how many are at most each bound"]
+    count: Annotated[Count, "how many there are"]
+    sum: Annotated[float, "of all, in seconds"]
+
+
+class RunFigures(TypedDict):
+    """What is counted of the runs of a location; all but the first three since the supervisor began."""
+
+    location: Annotated[str, "the location"]
+    states: Annotated[dict[str, int], "how many that have not ended are in which state"]
+    longest_wait: Annotated[float | None, "how long one has been queued, of those that are"]
+    ended: Annotated[dict[str, int], "how many ended in which state"]
+    adopted: Annotated[Count, "how many an earlier supervisor had begun"]
+    retried: Annotated[Count, "how many ended and are repeated by their `retries`"]
+    durations: Annotated[
+        Histogram, "how long those that ended took, from the start of their process"
+    ]
+    waits: Annotated[Histogram, "how long those that started were queued"]
+
+
+class RunFiguresRows(TypedDict):
+    """What is counted of runs."""
+
+    locations: Annotated[list[RunFigures], "by their order in the workspace"]
 
 
 class Launched(TypedDict):

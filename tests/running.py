@@ -75,7 +75,7 @@ def spans(
 ) -> list[dict[str, Any]]:
     """For each order and range ``{"partitions": keys}``, or ``{"refused": failure}``."""
     orders = [{**order, "span": span} for order, span in asked]
-    found: list[dict[str, Any]] = _ask(target, orders, python)
+    found: list[dict[str, Any]] = _ask(target, orders, python)[0]
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from supervisor import documents
+from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.document_schema import components
 from supervisor.web import documents as api_documents
 
@@ -25,7 +25,7 @@ class Checked:
     """Validates documents; ``sent`` has each ``Name.field`` that was there, and was not null."""
 
     def __init__(self, schemas: Mapping[str, Any] | None = None) -> None:
-        found = components(documents, api_documents) if schemas is None else schemas
+        found = components(*CONTROL_DOCUMENTS, api_documents) if schemas is None else schemas
         self._schemas = closed(found)
         self.sent: set[str] = set()
 

@@ -19,6 +19,7 @@ from supervisor.errors import (
     ConfigurationError,
     ConfigurationProblem,
     ForbiddenError,
+    InvalidParameterError,
     NotRunningError,
     NotServedError,
     ProtocolError,
@@ -114,7 +115,13 @@ class Conversation:
         header.update(self._asker)
         if call.credit:
             header["credit"] = call.credit
-        return number, [wire.pack(header)]
+        try:
+            return number, [wire.pack(header)]
+        except (OverflowError, TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"the parameters of {call.method!r} cannot be sent: {error}",
+                hint="integers have at most 64 bits, and values are those of JSON",
+            ) from None
 
     def stream(self, number: int, call: Call[T]) -> Stream[T]:
         """The stream that request ``number`` began."""
@@ -211,6 +218,7 @@ _SENTENCES: tuple[
     UnknownPartitionError,
     NotServedError,
     ForbiddenError,
+    InvalidParameterError,
     UnauthenticatedError,
 )
 

@@ -30,6 +30,7 @@ from supervisor.processes.run_limits import RunLimits
 from supervisor.run_settings import OnStop, RunSettings
 from supervisor.running_time import RunningTime
 from supervisor.runs.dispatch import CannotStartError, Dispatch, Place, Start
+from supervisor.runs.figures import Figures
 from supervisor.runs.journal import FORMAT, Journal, boot_id
 from supervisor.runs.keeping import Keeper
 from supervisor.runs.left import namespace, read_runs, standing
@@ -72,6 +73,7 @@ class Runs:
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
+        self.figures = Figures()
         self._directory = directory
         self._place = place
         self._run_limits = limits
@@ -282,6 +284,8 @@ class Runs:
     def _admitted(self, run: Run, start: Start | None = None) -> None:
         """Its turn has come."""
         run.state, run.started = RunState.STARTING, time.time()
+        if start is None:  # else it was in another's queue
+            self.figures.admitted(run)
         self._spawn(self._start(run, start or self._place))
 
     def _cannot_start(self, run: Run, reason: str) -> None:
@@ -440,6 +444,7 @@ class Runs:
         if run.ended:
             return
         run.finished(final)
+        self.figures.ended(run)
         run.monitor = 0
         self._living.pop(run.id, None)
         self._finals.pop(run.id, None)

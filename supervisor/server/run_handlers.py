@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -76,6 +77,13 @@ class RunHandlers:
             if fits and (row["created"] or 0.0) >= params["since"]:
                 rows.append(row)
         return {"runs": rows}, []
+
+    async def run_figures(self, params: Mapping[str, Any]) -> Reply:
+        """What is counted of the runs of all locations, or of one."""
+        names = [one.spec.name for one in self._daemon.fleet.ordered()]
+        chosen = [one for one in names if params["location"] in (None, one) and asker().sees(one)]
+        living = self._daemon.runs.living()
+        return {"locations": self._daemon.runs.figures.documents(chosen, living, time.time())}, []
 
     async def run(self, params: Mapping[str, Any]) -> Reply:
         """One run in full, or a range of partitions, at once or when it has ended."""

@@ -1,23 +1,27 @@
 """For machines that watch: ``/metrics`` in the Prometheus text format, ``/healthz``, ``/readyz``.
 
 Owns names and help texts of the metrics (docs/web.md lists them). Figures come from the status
-document; the page being up with no supervisor is itself a figure, ``supervise_up 0``.
+document and, of runs, from what the supervisor has counted; the page being up with no supervisor is itself a figure, ``supervise_up 0``.
 Source: Prometheus text exposition format 0.0.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
+from supervisor.errors import SupervisorError
 from supervisor.presentation.words import SYMBOLS, good
+from supervisor.states import RUN_ENDED, RunState
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus
+    from supervisor.run_documents import RunFigures
     from supervisor.web.link import Link
 
 __all__ = ["exposition", "healthz", "metrics", "readyz"]
@@ -27,7 +31,12 @@ _PREFIX = "supervise"
 
 async def metrics(request: Request) -> PlainTextResponse:
     """``GET /metrics``."""
-    text = exposition(view_of(request).link)
+    link = view_of(request).link
+    runs: list[RunFigures] = []
+    with contextlib.suppress(SupervisorError):  # ``up`` says so
+        answer = await link.client.call_method("run_figures", {})
+        runs = cast("list[RunFigures]", answer["locations"])
+    text = exposition(link, runs)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
@@ -60,8 +69,8 @@ Samples = Iterable[tuple[Mapping[str, str], float | int | None]]
 Add = Callable[[str, str, str, Samples], None]
 
 
-def exposition(link: Link) -> str:
-    """All metrics of what ``link`` last heard; only ``up`` while there is no supervisor."""
+def exposition(link: Link, runs: Sequence[RunFigures] = ()) -> str:
+    """All metrics of what ``link`` last heard and of ``runs``; only ``up`` while there is no supervisor."""
     lines: list[str] = []
 
     def add(name: str, kind: str, words: str, samples: Samples) -> None:
@@ -70,7 +79,9 @@ def exposition(link: Link) -> str:
         if found:
             lines.append(f"# HELP {full} {words}")
             lines.append(f"# TYPE {full} {kind}")
-            lines.extend(f"{full}{_labels(labels)} {value}" for labels, value in found)
+            for labels, value in found:
+                part = labels.get("", "")  # of a histogram
+                lines.append(f"{full}{part}{_labels(labels)} {value}")
 
     add("up", "gauge", "Whether a supervisor answers.", [({}, int(link.running))])
     document = link.document
@@ -90,6 +101,7 @@ def exposition(link: Link) -> str:
     ]
     add("location_state", "gauge", "1 for the state that the location is in.", states)
     _of_locations(add, locations)
+    _of_runs(add, runs)
     return "\n".join(lines) + "\n"
 
 
@@ -136,10 +148,67 @@ def _of_locations(add: Add, locations: list[LocationStatus]) -> None:
     add("location_definitions", "gauge", "Definitions served, by kind.", counts)
 
 
+def _of_runs(add: Add, runs: Sequence[RunFigures]) -> None:
+    """The figures of runs: by location, and by state where that tells them apart."""
+
+    def each(field: str) -> Samples:
+        return [({"location": one["location"]}, cast("Any", one)[field]) for one in runs]
+
+    def by_state(field: str, states: Iterable[RunState]) -> Samples:
+        return [
+            ({"location": one["location"], "state": state}, cast("Any", one)[field].get(state, 0))
+            for one in runs
+            for state in states
+        ]
+
+    living = [state for state in RunState if state not in RUN_ENDED]
+    ended = [state for state in RunState if state in RUN_ENDED]
+    add("runs", "gauge", "Runs that have not ended, by state.", by_state("states", living))
+    add(
+        "runs_total",
+        "counter",
+        "Runs that ended since the supervisor started, by state.",
+        by_state("ended", ended),
+    )
+    add("runs_adopted_total", "counter", "Runs begun by an earlier supervisor.", each("adopted"))
+    add("runs_retried_total", "counter", "Runs that are repeated.", each("retried"))
+    add(
+        "run_longest_wait_seconds",
+        "gauge",
+        "How long the run has been queued that waits longest.",
+        each("longest_wait"),
+    )
+    add(
+        "run_duration_seconds",
+        "histogram",
+        "How long runs took that ended.",
+        _histogram(runs, "durations"),
+    )
+    add(
+        "run_queue_seconds",
+        "histogram",
+        "How long runs were queued that started.",
+        _histogram(runs, "waits"),
+    )
+
+
+def _histogram(runs: Sequence[RunFigures], field: str) -> Samples:
+    found: list[tuple[Mapping[str, str], float | int | None]] = []
+    for one in runs:
+        values, own = cast("Any", one)[field], {"location": one["location"]}
+        bounds = [f"{bound:g}" for bound in values["bounds"]]
+        counts = [*values["counts"], values["count"]]
+        for bound, count in zip([*bounds, "+Inf"], counts, strict=True):
+            found.append(({"": "_bucket", **own, "le": bound}, count))
+        found.append(({"": "_sum", **own}, values["sum"]))
+        found.append(({"": "_count", **own}, values["count"]))
+    return found
+
+
 def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
+    pairs = [f'{name}="{_escaped(value)}"' for name, value in labels.items() if name]
+    if not pairs:
         return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
     return "{" + ",".join(pairs) + "}"
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from supervisor import __version__, access_documents, face_documents, parameters, run_documents
-from supervisor import documents as control_documents
+from supervisor import __version__, parameters
+from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.document_schema import Schema, components
 from supervisor.methods import METHODS
 from supervisor.states import RUN_STATES
@@ -212,8 +212,7 @@ def _answers(schema: str, more: Schema | None = None) -> Schema:
 
 def _reached(paths: Schema) -> Schema:
     """The schemas that the paths name, and those that these name."""
-    modules = (control_documents, run_documents, access_documents, face_documents, documents)
-    known = components(*modules)
+    known = components(*CONTROL_DOCUMENTS, documents)
     found: Schema = {}
     waiting: list[Any] = [paths]
     while waiting:

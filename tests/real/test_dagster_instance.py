@@ -48,16 +48,19 @@ def workspace(python: Path, folder: Path) -> Path:
     return make_workspace(folder, {}, {"team": {"executable_path": str(python)}})
 
 
-async def asleep(team: Launched, folder: Path, **options: object) -> tuple[str, int, int]:
-    """A run that sleeps: its id, its monitor and its process."""
+async def asleep(team: Launched, **options: object) -> str:
+    """A run that sleeps."""
     run = await team.launch("sleeper", **options)
     async for news in team.news(run, events=0):
         if any("asleep" in one["message"] for one in news["events"]):
             break
-    journal = journals(folder)[run]
-    monitor = journal.monitor()
-    process = int(procfs.read(f"/proc/{monitor}/task/{monitor}/children").split()[0])
-    return run, monitor, process
+    return run
+
+
+def processes(folder: Path, run: str) -> tuple[int, int]:
+    """Its monitor and its process."""
+    monitor = journals(folder)[run].monitor()
+    return monitor, int(procfs.read(f"/proc/{monitor}/task/{monitor}/children").split()[0])
 
 
 async def known(team: Launched, run: str) -> None:
@@ -79,16 +82,17 @@ async def test_the_instance_agrees_about_the_end(
     async with supervising(workspace(python, tmp_path), runtime) as running:
         await running.ready()
         team = Launched(running)
-        cancelled, _, _ = await asleep(team, tmp_path)
+        # Long enough for a slow machine to come to the step; the others end meanwhile.
+        timed_out = await asleep(team, timeout=20)
+        cancelled = await asleep(team)
         await team.ask("cancel_run", run=cancelled)
-        timed_out, _, _ = await asleep(team, tmp_path, timeout=3)
-        killed, _, process = await asleep(team, tmp_path)
-        os.kill(process, signal.SIGKILL)
-        hurried, _, _ = await asleep(team, tmp_path)
+        killed = await asleep(team)
+        os.kill(processes(tmp_path, killed)[1], signal.SIGKILL)
+        hurried = await asleep(team)
         await team.ask("cancel_run", run=hurried, now=True)
-        lost, monitor, _ = await asleep(team, tmp_path)
-        await kill(monitor)
-        shut, _, _ = await asleep(team, tmp_path)
+        lost = await asleep(team)
+        await kill(processes(tmp_path, lost)[0])
+        shut = await asleep(team)
         for run in (cancelled, timed_out, killed, hurried, lost):
             await team.ended(run)
         await running.daemon.runs.end(0.0)

@@ -103,6 +103,7 @@ async def test_runs_of_a_location_that_is_not_ready_hold_up_no_others(tmp_path, 
     async with supervising(workspace, runtime) as running:
         await running.ready("team")
         team = Launched(running)
+        await running.until(lambda: running["slow"].state == "loading", "slow loads")
         slow = await team.row(waiting.path.name)
         assert (slow["state"], slow["reason"]) == ("queued", "waits for slow, which is loading")
         assert (await team.ended(await team.launch()))["state"] == "success"

@@ -223,7 +223,9 @@ async def test_every_answer_is_the_document_that_is_declared(
     of_projects = {
         f"{one}.{key}" for one in ("Environment", "EnvironmentRow") for key in ("lacks", "project")
     }
-    assert unsent == {*of_projects, "ErrorData.problems"}
+    served = {"LocationStatus.code_servers", "SupervisorStatus.face"}  # only with a framework's own
+    unsent = {one for one in unsent if not one.startswith(("CodeServer", "Face", "ProgramStatus"))}
+    assert unsent == {*of_projects, *served, "ErrorData.problems"}
 
 
 async def looks(client: Client, names: list[str]) -> None:

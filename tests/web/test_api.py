@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exposed import families
 from strict import Checked
 
 from supervisor.web import documents
@@ -130,9 +131,9 @@ def test_metrics(quiet: Site) -> None:
         "snapshot_bytes",
     ):
         assert any(line.startswith(f"supervise_location_{name}{{") for line in lines), name
-    described = {line.split()[2] for line in lines if line.startswith("# TYPE")}
-    sampled = {line.split("{")[0].split()[0] for line in lines if not line.startswith("#")}
-    assert described == sampled
+    assert set(families(text)) == {
+        line.split()[2] for line in lines if line.startswith("# HELP") and len(line.split()) > 3
+    }
 
 
 @pytest.mark.browser
@@ -144,8 +145,9 @@ def test_the_description_holds(tmp_path: Path) -> None:
                 Path(sys.executable).with_name("schemathesis"),
                 *("run", f"{made.page.url}/api/v1/openapi.json"),
                 *("--url", f"{made.page.url}/api/v1"),
-                *("--phases", "coverage,fuzzing", "--max-examples", "15"),
+                *("--phases", "coverage,fuzzing", "--max-examples", "8"),
                 *("--generation-deterministic", "--no-color"),
+                *("--exclude-path", "/methods/shutdown"),  # it would end
             ],
             cwd=tmp_path,
             env={

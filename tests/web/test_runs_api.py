@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exposed import families
 from launched import HEAD
 from strict import Checked
 from supervised import poll_now
@@ -199,6 +200,14 @@ def test_what_is_wrong_is_said(here: Site, path: str, status: int) -> None:
     assert answer.json()["error"].keys() == {"code", "message", "hint"}
 
 
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_a_number_that_cannot_be_sent_is_refused(here: Site, value: int) -> None:
+    asked = {"location": "team", "job": "quick", "config": {"a": [value]}}
+    answer = here.page.post("/api/v1/methods/launch", asked)
+    assert answer.status == 422, answer.text
+    assert "cannot be sent" in answer.json()["error"]["message"]
+
+
 def test_a_stream_goes_on_where_it_broke_off_and_ends_with_the_run(tmp_path: Path) -> None:
     with site(tmp_path, {"team.py": MODULE}, {"team": {}}) as made:
         run = made.client.launch("team", "held")
@@ -361,3 +370,47 @@ def test_a_run_is_seen_by_those_who_see_its_location(here: Site) -> None:
     finally:
         own.cancel(now=True)
         own.wait(DEADLINE)
+
+
+def test_metrics_of_runs(tmp_path: Path) -> None:
+    limits = {"runs": {"max_concurrent": 1}}
+    with site(
+        tmp_path, {"team.py": MODULE, "other.py": MODULE}, {"team": limits, "other": {}}
+    ) as made:
+        held = made.client.launch("team", "held")
+        waiting = made.client.launch("team", "quick")
+        out = held.output()
+        while "waiting" not in next(out):
+            pass
+        out.close()
+        found = families(made.page.get("/metrics").text)
+
+        def value(name: str, **labels: str) -> float:
+            family = found[name.removesuffix("_count").removesuffix("_bucket")]
+            return family[name, frozenset(labels.items())]
+
+        team: dict[str, str] = {"location": "team"}
+        assert value("supervise_runs", **team, state="running") == 1
+        assert value("supervise_runs", **team, state="queued") == 1
+        assert value("supervise_run_longest_wait_seconds", **team) > 0
+        # All states of all locations, and no more.
+        assert len(found["supervise_runs"]) == 2 * 4
+        assert len(found["supervise_runs_total"]) == 2 * 5
+        assert set(found["supervise_runs_total"].values()) == {0}
+        (tmp_path / "go").touch()
+        for run in (held, waiting):
+            assert run.wait(DEADLINE)["state"] == "success"
+        found = families(made.page.get("/metrics").text)
+        assert value("supervise_runs_total", **team, state="success") == 2
+        assert value("supervise_runs_total", location="other", state="success") == 0
+        assert value("supervise_run_duration_seconds_count", **team) == 2
+        assert value("supervise_run_queue_seconds_bucket", **team, le="+Inf") == 2
+        assert value("supervise_runs_adopted_total", **team) == 0
+        assert value("supervise_runs_retried_total", **team) == 0
+        assert "supervise_run_longest_wait_seconds" not in found
+        # Who sees one location is told of that one's runs.
+        keys = TokenFile(tmp_path / ".supervise" / "workspace.yaml")
+        secret = keys.add("other", Role.VIEWER, ("other",), None)
+        answer = made.page.ask("/metrics", headers={"Authorization": f"Bearer {secret}"})
+        assert len(families(answer.text)["supervise_runs_total"]) == 5
+        assert "team" not in answer.text
