@@ -159,8 +159,9 @@ class Monitor:
             return False
         if descriptor == self._pipe:
             self._events.feed(data)
-            if self._events.outcome is not None and self._until is None:
-                self._until = time.monotonic() + _EXIT_SECONDS
+            if self._events.outcome is not None:
+                until = time.monotonic() + _EXIT_SECONDS
+                self._until = until if self._until is None else min(until, self._until)
         else:
             self._streams[descriptor].write(data)
         self._tell()

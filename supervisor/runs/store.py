@@ -47,7 +47,6 @@ __all__ = ["Runs"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
 # How long a monitor may take to take the run on (seconds of running time), and between two looks.
 _BEGIN = 30.0
 _LOOK_FOR_BEGIN = 0.02
@@ -316,15 +315,15 @@ class Runs:
 
     async def _has_begun(self, run: Run) -> bool:
         """True once a monitor has taken it on, which is watched from then on."""
-        if await asyncio.to_thread(run.journal.begun) is None:
-            return False
-        await self._take_on(run)
-        return True
+        if begun := await asyncio.to_thread(run.journal.begun) is not None:
+            await self._take_on(run)
+        return begun
 
     async def _take_on(self, run: Run, *, adopted: bool = False) -> None:
         """Find out how it stands with a run that has no final record yet, and go on from there."""
-        found = await self._in_thread(partial(standing, run.journal))
-        if found is None:  # tried again by the look from time to time
+        if (
+            found := await self._in_thread(partial(standing, run.journal))
+        ) is None:  # tried again by the look from time to time
             self._untaken.add(run.id)
             return
         begun, pid, asked, final = found
@@ -358,8 +357,7 @@ class Runs:
             self._dispatch.add(run)
 
     def _monitor_ended(self, name: str) -> None:
-        run = self._runs.get(name)
-        if run is not None:
+        if (run := self._runs.get(name)) is not None:
             self._spawn(self._after_monitor(run))
 
     async def _after_monitor(self, run: Run) -> None:
@@ -368,8 +366,7 @@ class Runs:
             await self._lost(run, begun=True)
 
     async def _look_for_final(self, run: Run) -> None:
-        final = await asyncio.to_thread(run.journal.final)
-        if final is not None:
+        if (final := await asyncio.to_thread(run.journal.final)) is not None:
             await self._conclude(run, final)
 
     async def _lost(self, run: Run, begun: bool) -> None:
@@ -475,8 +472,7 @@ class Runs:
     def _hear(self, text: str) -> None:
         """A monitor said that there is news of its run."""
         name, _, said = text.partition(" ")
-        run = self._runs.get(name)
-        if run is None:
+        if (run := self._runs.get(name)) is None:
             return
         if run in self._dispatch:  # one that an earlier supervisor had forked
             self._spawn(self._take_on(run, adopted=True))

@@ -168,6 +168,15 @@ def test_a_run_that_takes_too_long_says_where_it_was(tmp_path):
         assert "cleaned up" in written(journal)
 
 
+@pytest.mark.slow
+def test_a_run_that_has_succeeded_and_does_not_exit_is_ended_long_before_its_time_limit(tmp_path):
+    head = "import atexit\natexit.register(lambda: time.sleep(3600))\n"
+    with loaded(tmp_path, one_op("pass", head)) as team:
+        journal = team.launch(timeout=3600.0, grace=0.2)
+        poll_now(journal.final, "a final record", timeout=120)
+        assert ended(journal)["state"] == "success"
+
+
 def test_nothing_that_a_run_has_started_outlives_it(tmp_path):
     body = """
         def child(*command):

@@ -254,7 +254,7 @@ FACTOR = {"ops": {"core/report": {"config": {"factor": 1}}}}
         ({"job": "nightli"}, "unknown_job", "did you mean nightly?"),
         ({"job": "nightly", "op_selection": ["lod"]}, "unknown_op", "did you mean load?"),
         ({"assets": ["rw"]}, "unknown_asset", "did you mean raw?"),
-        ({"assets": []}, "unknown_asset", "there is"),
+        ({"assets": []}, "unknown_asset", "there are"),
         (
             {"job": "regional", "config": {"config": {"day": "x"}}},
             "partition",
