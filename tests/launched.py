@@ -13,6 +13,7 @@ from monitored import FOREVER, HEAD, one_op
 from supervised import DEADLINE, Supervised, make_workspace, poll, supervising
 
 from supervisor.runs.journal import Journal
+from supervisor.states import RunState
 
 # Goes on until the file ``go`` is there.
 UNTIL_GO = """
@@ -61,11 +62,14 @@ class Launched:
         return row
 
     async def until(self, run: str, text: str = "running") -> dict[str, Any]:
-        """The run, once it has written ``text``."""
+        """The run, once it has written ``text`` and the supervisor has heard of its monitor."""
         out = ""
+        begins = (RunState.QUEUED, RunState.STARTING)
+        runs = self.running.daemon.runs
         async for news in self.news(run, out=0):
             out += news["out"]
             if text in out:
+                await poll(lambda: runs.get(run).state not in begins, "it has begun")
                 return await self.row(run)
         raise AssertionError(out)
 

@@ -218,7 +218,6 @@ _SENTENCES: tuple[
     UnknownPartitionError,
     NotServedError,
     ForbiddenError,
-    InvalidParameterError,
     UnauthenticatedError,
 )
 

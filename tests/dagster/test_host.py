@@ -281,6 +281,7 @@ async def test_a_location_that_is_newer_than_the_page_is_told_of(
         assert list(conditions) == []
 
 
+@pytest.mark.slow
 async def test_a_page_that_hangs_is_replaced(
     tmp_path: Path, runtime: Path, stub: Path, port: int
 ) -> None:

@@ -12,13 +12,14 @@ from envs_support import (
     fruit_environ,
     fruit_wheels,
     installed,
+    interpreter_path,
     make_wheel,
     python_says,
     request,
     script,
 )
 
-from envs import EnvError, EnvironmentStore
+from envs import EnvError, EnvironmentRequest, EnvironmentStore
 from envs.inputs import required_python
 
 wheels = pytest.fixture(fruit_wheels)
@@ -135,18 +136,20 @@ def uv() -> str:
     return str(find_uv_bin())
 
 
-def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, store: EnvironmentStore) -> None:
+def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, environ: dict[str, str]) -> None:
+    places = [interpreter_path("3.8").parent]
+    store = EnvironmentStore(tmp_path / "w" / ".supervise" / "envs", environ, search_dirs=places)
     older = project(tmp_path / "older", "", build=False, python=">=3.8,<3.9")
-    made = store.sync(request("older", project=older))
+    made = store.sync(EnvironmentRequest(name="older", project=older))
     assert made.interpreter.version[:2] == (3, 8)
     own = tuple(sys.version_info[:2])
     other = project(tmp_path / "own", "", build=False, python=">=3.7")
-    assert store.sync(request("own", project=other)).interpreter.version[:2] == own
-    said = store.sync(request("said", project=older, python="3.9"))
+    assert store.sync(EnvironmentRequest(name="own", project=other)).interpreter.version[:2] == own
+    said = store.sync(request("3.9", project=older))
     assert said.interpreter.version[:2] == (3, 9)  # what is written wins
     none = project(tmp_path / "none", "", build=False, python=">=3.99")
     with pytest.raises(EnvError) as caught:
-        store.sync(request("none", project=none))
+        store.sync(EnvironmentRequest(name="none", project=none))
     assert caught.value.kind == "interpreter"
     assert caught.value.message.startswith(f"{none} takes python >=3.99: ")
 

@@ -97,6 +97,7 @@ async def test_what_cannot_be_run_is_refused(params, error, message, hint, tmp_p
         assert (await team.ask("runs"))["runs"] == []
 
 
+@pytest.mark.slow
 async def test_every_python_runs_forked_and_fresh(tmp_path, runtime):
     versions = [one for one in VERSIONS if interpreter(one)]
     names = {
@@ -136,6 +137,7 @@ async def test_an_import_that_leaves_a_thread_has_its_runs_in_fresh_processes(tm
         assert row["fresh_because"].startswith("its import leaves threads running: Thread-1")
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_busy_keeps_no_run_waiting(tmp_path, runtime):
     async with launching(tmp_path, runtime, one_op("print('x')")) as team:
         # Stopped, it answers nothing; it goes on when the run has ended.
