@@ -98,7 +98,7 @@ def _identity(home):
 
 
 def _is_ours(home):
-    """False where a dagster.yaml of somebody else says how the instance is kept."""
+    """False where a dagster.yaml that is not ours says how the instance is kept."""
     try:
         with open(os.path.join(home, "dagster.yaml")) as file:
             return file.read(len(_OURS)) == _OURS

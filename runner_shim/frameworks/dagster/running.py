@@ -290,7 +290,7 @@ class _Told:
 
 
 def _nobody(_name):
-    """Is told that the run is recorded where nobody else wants to hear it."""
+    """Called when the run is recorded, where no other callback is given."""
 
 
 def _unexplained(status):
