@@ -94,6 +94,7 @@ class Orders:
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
+        self._judging: set[Generation] = set()
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
@@ -149,7 +150,7 @@ class Orders:
                     hint=f"launch it again once {name} is ready",
                 )
             return Ordered(order, wanted, note=note)
-        answer = await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        answer = await self._judge(serving, order, span)
         if isinstance(answer, str):
             if span:
                 raise RequestError(f"the partitions of {wanted.what} cannot be listed: {answer}")
@@ -163,6 +164,20 @@ class Orders:
                     hint=f"it needs a fresh process: {ordered.fresh_because}",
                 )
         return ordered
+
+    async def _judge(
+        self, serving: Generation, order: Mapping[str, Any], span: list[Any] | None
+    ) -> Answer | str:
+        """What the shim says of an order, or why it says nothing."""
+        if serving in self._judging:  # it may rehearse a run, and judges this order next
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        if busy := await serving.busy():
+            return busy
+        self._judging.add(serving)
+        try:
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        finally:
+            self._judging.discard(serving)
 
     def _judged(self, answer: Answer, order: dict[str, Any], wanted: Wanted, note: str) -> Ordered:
         if answer.type == "failed":
