@@ -110,7 +110,7 @@ def load(target):
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in user code included
         raise _judged(error, target, before, warn)
     finally:
-        listed.end(target["working_directory"])
+        listed.end()
 
 
 def _judged(error, target, before, warn):
@@ -150,7 +150,7 @@ def _load(target, before, warn):
         "module": plain_data.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)] + found.files()),
-        "folders": listed.end(target["working_directory"]),
+        "folders": listed.found(target["working_directory"]),
         "installed": imported.installed_modules(before),
         "preloaded": list(imported.asked),
         "warnings": warn.items,
