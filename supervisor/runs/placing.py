@@ -6,6 +6,7 @@ the generation that serves; what failed to load runs never. Writes nothing of th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -81,13 +82,14 @@ class Placer:
         reason = (
             answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
         )
-        if reason and await self._other_code(run, serving):
+        if not reason or await asyncio.to_thread(run.journal.begun) is not None:
+            return ""  # forked, though the answer may be lost
+        if await self._other_code(run, serving):
             return await self(run)
-        if reason:
-            try:
-                await start_fresh(spec, request, run.journal.path)
-            except LaunchError as error:
-                raise CannotStartError(str(error)) from None
+        try:
+            await start_fresh(spec, request, run.journal.path)
+        except LaunchError as error:
+            raise CannotStartError(str(error)) from None
         return reason
 
     def request(self, run: Run, serving: Generation, spec: LaunchSpec) -> dict[str, Any]:
