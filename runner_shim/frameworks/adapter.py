@@ -145,6 +145,10 @@ class Adapter(object):
         Leaves nothing behind but imported modules and caches. Raises nothing.
         """
 
+    def rehearse_run_early(self):
+        """As ``rehearse_run``, in a forkserver, where all that it imports has been imported. False: not done."""
+        return False
+
     # --- runs: None where the framework's definitions can be looked at only
 
     prepare = None

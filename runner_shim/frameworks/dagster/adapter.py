@@ -179,6 +179,12 @@ class Dagster(Adapter):
 
         rehearsal.rehearse_run()
 
+    def rehearse_run_early(self):
+        """The same in a forkserver, once locations have shown what a run imports."""
+        from runner_shim.frameworks.dagster import rehearsal
+
+        return rehearsal.rehearse_run_early()
+
     def prepare_server(self):
         """Import what the server is made of."""
         from runner_shim.frameworks.dagster import server
