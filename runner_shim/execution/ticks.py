@@ -112,7 +112,7 @@ def _requests(definition, what, given):
         elif one is not None:
             raise LoadFailure(
                 "bad_tick",
-                "%s returned a %s, which is no RunRequest and no SkipReason"
+                "%s returned a value of type %s, which is no RunRequest and no SkipReason"
                 % (what, plain_data.dotted_name(type(one))),
                 hint="return or yield RunRequest(run_key=…), or SkipReason(…)",
             )
@@ -171,7 +171,7 @@ def exact(value, what, depth=40):
         return value
     raise LoadFailure(
         "bad_tick",
-        "%s has a %s, and config has texts, numbers, lists and maps alone"
+        "%s has a value of type %s, and config has texts, numbers, lists and maps alone"
         % (what, plain_data.dotted_name(type(value))),
         hint="write it as a text",
     )

@@ -33,18 +33,21 @@ class Ticker(object):
         self._send = send
         self._hidden = hidden
         self._ticks = {}  # the descriptor that its result comes from: _Tick
-        self._ended = []  # process ids that have yet to be waited for
+        self._ended = []  # those of which the process has yet to be waited for
 
     @property
     def descriptors(self):
         """Those of the shim that belong to this."""
-        return {one for tick in self._ticks.values() for one in tick.descriptors}
+        return {one for tick in self._all() for one in tick.descriptors}
 
     @property
     def children(self):
         """The ids of processes of the shim that belong to this."""
         self._reap()
-        return frozenset([tick.pid for tick in self._ticks.values()] + self._ended)
+        return frozenset(tick.pid for tick in self._all())
+
+    def _all(self):
+        return list(self._ticks.values()) + self._ended
 
     def tick(self, message, unfit, loaded, private):
         """Evaluate by ``message``; the answer where it is known at once, else None.
@@ -129,26 +132,27 @@ class Ticker(object):
     def _over(self, tick, said):
         del self._ticks[tick.descriptor]
         self._channel.unwatch(tick.descriptor)
-        for one in tick.descriptors:
-            close(one)
+        close(tick.descriptors.pop(0))
         if said is None and tick.data[-len(_WHOLE) :] == _WHOLE:
             said = bytes(tick.data[: -len(_WHOLE)])
         if said is None:
             _signal(tick.pid, _SIGKILL)  # it has closed its end, and may live
             said = _failed("died", _how_it_ended(code_server.wait_for(tick.pid)))
-        else:
-            self._ended.append(tick.pid)
-            self._reap()
+        self._ended.append(tick)
+        self._reap()
         self._send(_answer(tick.message, said, tick.unfit))
 
     def _reap(self):
-        for pid in self._ended[:]:
+        for tick in self._ended[:]:
             try:
-                if waitpid(pid, WNOHANG)[0] == 0:
+                if waitpid(tick.pid, WNOHANG)[0] == 0:
                     continue
             except OSError:
-                pass  # the team waits for whatever there is
-            self._ended.remove(pid)
+                pass  # it was waited for
+            # Not before: a fresh one hangs on this, with all of this process's group.
+            for one in tick.descriptors:
+                close(one)
+            self._ended.remove(tick)
 
 
 class _Tick(object):
@@ -156,7 +160,9 @@ class _Tick(object):
 
     def __init__(self, pid, descriptor, keep, message, unfit):
         self.pid, self.descriptor, self.message, self.unfit = pid, descriptor, message, unfit
-        self.descriptors = [descriptor] if keep is None else [descriptor, keep]
+        self.descriptors = (
+            [descriptor] if keep is None else [descriptor, keep]
+        )  # the first: its result
         self.data = bytearray()
 
 

@@ -15,7 +15,7 @@ from supervisor.runs.timetable import Timetable, UnknownTimeError
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.time_slices import Steps
 
-__all__ = ["DEFAULT_INTERVAL", "KINDS", "Automation", "automations_of", "of_definition"]
+__all__ = ["DEFAULT_INTERVAL", "KINDS", "Automation", "definitions_of", "of_definition"]
 
 KINDS = ("schedule", "sensor")
 DEFAULT_INTERVAL = 30.0
@@ -57,19 +57,19 @@ class Automation:
         return self.framework == _NATIVE
 
 
-def automations_of(snapshot: Snapshot) -> Steps[list[Automation]]:
-    """All of a snapshot, by name."""
+def definitions_of(snapshot: Snapshot) -> Steps[list[dict[str, Any]]]:
+    """The definitions of all schedules and sensors of a snapshot, by name."""
     found = []
     if any(snapshot.counts.get(kind) for kind in KINDS):
         for one in snapshot.each():
             if one["kind"] in KINDS:
-                found.append(of_definition(snapshot, one))
+                found.append(one)
             yield
-    return sorted(found, key=lambda one: (one.name, one.repository or ""))
+    return sorted(found, key=lambda one: (one["name"], one.get("repository") or ""))
 
 
 def of_definition(snapshot: Snapshot, one: Mapping[str, Any]) -> Automation:
-    """That of a definition (docs/snapshot.md) of ``snapshot``."""
+    """That of a definition (docs/snapshot.md) of ``snapshot``; may read the file of a time zone."""
     cron, jobs = one.get("cron_schedule"), one.get("jobs") or one.get("job")
     crons = tuple(str(each) for each in (cron if isinstance(cron, list) else [cron]) if each)
     zone = one.get("execution_timezone")

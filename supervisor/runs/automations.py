@@ -28,7 +28,7 @@ from supervisor.errors import SupervisorError
 from supervisor.fleet.fleet import Fleet
 from supervisor.locations.location import Location
 from supervisor.runs import tick_store
-from supervisor.runs.automation import Automation, automations_of
+from supervisor.runs.automation import Automation, definitions_of, of_definition
 from supervisor.runs.firing import (
     NOT_THERE,
     CatchUp,
@@ -260,7 +260,10 @@ class Automations:
                     await self._read_one(name, location, snapshot)
 
     async def _read_one(self, name: str, location: Location, snapshot: Snapshot) -> None:
-        found = await in_turns(automations_of(snapshot))
+        definitions = await in_turns(definitions_of(snapshot))
+        found = await asyncio.to_thread(
+            lambda: [of_definition(snapshot, one) for one in definitions]
+        )
         before = self._held.get(name, {})
         held: dict[tuple[str, str | None], Held] = {}
         for listed in found:

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from runner_shim import wire
 from supervisor import nearest
@@ -104,7 +103,7 @@ class Ticking:
                 definition["kind"], name, definition.get("repository")
             )
             definition = made["definition"]
-        return of_definition(snapshot, definition)
+        return await asyncio.to_thread(of_definition, snapshot, definition)
 
     async def evaluate(
         self,
@@ -134,7 +133,7 @@ class Ticking:
             "repository": one.repository,
             "framework": one.framework,
             "time": at,
-            "offset": _offset(one.zone, at),
+            "offset": _offset(one, at),
             "cursor": cursor,
             "last_run_key": last_run_key,
             "last_tick": last_tick,
@@ -278,10 +277,11 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _offset(zone: str | None, at: float) -> float:
-    """Seconds that the clocks of ``zone`` are before those of UTC then, in whole minutes."""
+def _offset(one: Automation, at: float) -> float:
+    """Seconds that the clocks of its zone are before those of UTC then, in whole minutes."""
+    zone = UTC if one.schedule is None else one.schedule.timetable.zone
     try:
-        found = datetime.fromtimestamp(at, ZoneInfo(zone or "UTC")).utcoffset()
-    except (KeyError, ValueError, OSError, OverflowError):
+        found = datetime.fromtimestamp(at, zone).utcoffset()
+    except (ValueError, OSError, OverflowError):
         return 0.0
     return 0.0 if found is None else found.total_seconds() // 60 * 60
