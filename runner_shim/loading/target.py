@@ -68,6 +68,14 @@ class Loaded:
         """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
         return self._findings.partition_keys(order)
 
+    def tick(self, order):
+        """One evaluation of a schedule or sensor, with its ``framework``; None where it is not there."""
+        return self._findings.tick(order)
+
+    def plain_tick(self, order):
+        """As ``tick`` of one that calls no function of the team's; None for any other."""
+        return self._findings.plain_tick(order)
+
     def rehearse_run(self):
         """Do once in this process what every run does first, for those that are forked from it."""
         self._findings.rehearse_run()

@@ -24,7 +24,7 @@ __all__ = ["HOMES", "supervise"]
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
-    "Work": ("launch", "runs"),
+    "Work": ("launch", "runs", "tick", "automations"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("env", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
@@ -54,6 +54,8 @@ HOMES: Mapping[str, str] = {
     "wait": "control",
     "launch": "launch",
     "runs": "runs",
+    "tick": "tick",
+    "automations": "automations",
     "env": "environments",
     "tokens": "tokens",
     "keys": "keys",

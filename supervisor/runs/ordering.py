@@ -179,6 +179,11 @@ class Orders:
         finally:
             self._judging.discard(serving)
 
+    def kept_in(self, name: str) -> tuple[Path, bool]:
+        """Where runs of a location are recorded by default, and whether others use that, too."""
+        found = Path(self._instance(self._fleet.location(name), name, None) or "")
+        return found, found != self._instance_of(name)
+
     def _judged(self, answer: Answer, order: dict[str, Any], wanted: Wanted, note: str) -> Ordered:
         if answer.type == "failed":
             raise _refused(from_shim(answer.message.get("failure")))

@@ -173,6 +173,12 @@ class Dagster(Adapter):
 
         return running.partition_keys(_repositories(roots, _ignore), order)
 
+    def tick(self, roots, order):
+        """One evaluation of a schedule or sensor, by Dagster's own code in this process."""
+        from runner_shim.frameworks.dagster import ticking
+
+        return ticking.tick(_repositories(roots, _ignore), order)
+
     def rehearse_run(self):
         """Run one small job: Dagster's first run of a process imports hundreds of modules."""
         from runner_shim.frameworks.dagster import rehearsal
