@@ -27,6 +27,7 @@ from supervisor.workspace_files.shapes import (
     RecordShape,
     Shape,
 )
+from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
     "ATTRIBUTE",
@@ -422,6 +423,11 @@ def json_schema() -> dict[str, Any]:
                 "properties": {"env": {"type": "string", "minLength": 1}},
                 "required": ["env"],
                 "additionalProperties": False,
+            },
+            "variable": {
+                "description": "A text with ${NAME} or ${NAME:-default} in it.",
+                "type": "string",
+                "pattern": VARIABLE,
             },
             **{shape.name: shape.shape.schema() for shape in named},
         },

@@ -27,6 +27,7 @@ from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import WORKSPACE, WORKSPACE_LIST
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Invalid, Record
+from supervisor.workspace_files.variables import expand
 
 __all__ = ["WorkspaceFile"]
 
@@ -67,7 +68,8 @@ class WorkspaceFile:
         self._base = path.parent
         self._node = node
         # What is wrong outside the locations and the environments concerns all locations.
-        whole = WORKSPACE.apart(node, "", assembly.reading)
+        with assembly.reading.expanding():
+            whole = WORKSPACE.apart(node, "", assembly.reading)
         self._problem = whole.problem
         record = whole.value
         self._record = None if isinstance(record, Invalid) else record
@@ -151,7 +153,7 @@ class WorkspaceFile:
                     name, defaults.value_position("environment"), defaults.at("environment")
                 )
         for item in record.get("load_from", ()):
-            with self._assembly.entry(problem=item.problem, name=_name(item.node)):
+            with self._assembly.entry(problem=item.problem, name=self._name(item.node)):
                 if not isinstance(item.value, Invalid):
                     selector, value, position = item.value
                     self._location(selector, value, _Place(position, value.path))
@@ -314,13 +316,13 @@ class WorkspaceFile:
         )
         self._assembly.add_location(spec, place.position, place.at)
 
-
-def _name(node: Node) -> str | None:
-    """The ``location_name`` that stands in an item that could not be read, or in a map of it."""
-    if node.kind != "map":
-        return None
-    own = node.value.get("location_name")
-    if own is not None:
-        return own.text or None
-    inner = (_name(child) for child in node.value.values())
-    return next((name for name in inner if name is not None), None)
+    def _name(self, node: Node) -> str | None:
+        """The ``location_name`` that stands in an item that could not be read, or in a map of it."""
+        if node.kind != "map":
+            return None
+        own = node.value.get("location_name")
+        if own is not None:
+            found = expand(own.text, self._assembly.environ)
+            return None if found.problems else found.text or None
+        inner = (self._name(child) for child in node.value.values())
+        return next((name for name in inner if name is not None), None)
