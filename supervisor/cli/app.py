@@ -26,7 +26,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("env", "schema", "completion"),
+    "Set up": ("config", "env", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
@@ -54,6 +54,7 @@ HOMES: Mapping[str, str] = {
     "wait": "control",
     "launch": "launch",
     "runs": "runs",
+    "config": "config",
     "env": "environments",
     "tokens": "tokens",
     "keys": "keys",

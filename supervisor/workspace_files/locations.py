@@ -7,6 +7,7 @@ Reads in two steps, because a location may use an environment that another file 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from supervisor.specs import (
     LocationSpec,
     RemoteEndpoint,
     RestartSpec,
+    Source,
     SourcePosition,
     TargetKind,
 )
@@ -208,7 +210,9 @@ class WorkspaceFile:
     ) -> None:
         """A location that we start: ``target`` holds Dagster's keys, ``outer`` ours."""
         attribute = target.get("attribute")
-        main = target.values[_MAIN_KEY[kind]]
+        key = _MAIN_KEY[kind]
+        main = target.values[key]
+        sources = {"target" if one == key else one: at for one, at in target.sources().items()}
         name = target.get("location_name") or default_name(kind, main, attribute)
         spec = LocationSpec(
             name=name,
@@ -216,7 +220,7 @@ class WorkspaceFile:
             environment=environment,
             form=form,
             origin=place.position,
-            **self._settings(outer),
+            **self._settings(outer, sources),
         )
         where = (
             target.value_position("location_name") if "location_name" in target else place.position
@@ -248,12 +252,17 @@ class WorkspaceFile:
             )
         return EnvironmentSpec()
 
-    def _settings(self, record: Record) -> dict[str, Any]:
-        """Our own keys, the defaults' below the location's; maps merge key by key."""
+    def _settings(self, record: Record, target: Mapping[str, Source]) -> dict[str, Any]:
+        """Our own keys, the defaults' below the location's; maps merge key by key.
+
+        ``target`` says where those of the target come from.
+        """
         layers = [layer for layer in (self._defaults, record) if layer is not None]
         settings: dict[str, Any] = {"env": {}, "metadata": {}}
+        sources: dict[str, Source] = {}
         if not any(layer.written("env_file") for layer in layers):
             settings["env"] |= self._assembly.dotenv(self._base)
+            sources |= self._assembly.variable_sources(self._base / ".env", discovered=True)
         restart: dict[str, Any] = {}
         limits: dict[str, Any] = {}
         runs = RunSettings()
@@ -262,6 +271,8 @@ class WorkspaceFile:
                 path = absolute(text, self._base, self._assembly.environ)
                 found = self._assembly.env_file(path, position, layer.at("env_file"))
                 settings["env"] |= found
+                sources |= self._assembly.variable_sources(path)
+            sources |= layer.sources()
             settings["env"] |= layer.get("env", {})
             settings["metadata"] |= layer.get("metadata", {})
             for key in _PLAIN_KEYS:
@@ -274,6 +285,7 @@ class WorkspaceFile:
             if "limits" in layer:
                 limits |= layer.get("limits").values
             runs = run_settings(layer.get("runs")).over(runs)
+        settings["sources"] = sources | dict(target)
         settings["runs"] = runs
         settings["restart"] = RestartSpec(**restart)
         settings["limits"] = Limits(**limits)
@@ -313,6 +325,7 @@ class WorkspaceFile:
             metadata=record.get("additional_metadata", {}),
             form="grpc_server",
             origin=place.position,
+            sources=record.sources(),
         )
         self._assembly.add_location(spec, place.position, place.at)
 
