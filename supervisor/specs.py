@@ -180,7 +180,7 @@ class LocationSpec:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``runs`` are its own settings of runs, which lie
-    over those of the workspace. ``metadata`` is shown to people, never
+    over those of the workspace. ``tags`` are what commands may choose it by. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages. ``sources`` say where settings
     come from, by their keys (``load_timeout``, ``restart.policy``, ``env.NAME``).
@@ -203,6 +203,7 @@ class LocationSpec:
     preload: tuple[str, ...] | None = None
     verify: bool = True
     runs: RunSettings = field(default_factory=RunSettings)
+    tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
     origin: SourcePosition | None = field(default=None, compare=False)

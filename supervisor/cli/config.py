@@ -166,7 +166,7 @@ class _Printing:
 def _parts(key: str) -> list[str]:
     """A name of a variable or of metadata may have dots in it; no other does."""
     head, _, rest = key.partition(".")
-    return [head, rest] if head in ("env", "metadata") else key.split(".")
+    return [head, rest] if head in ("env", "metadata", "tags") else key.split(".")
 
 
 def _quoted(text: str) -> str:

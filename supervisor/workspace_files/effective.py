@@ -106,6 +106,8 @@ def _location(spec: LocationSpec, workspace: RunSettings) -> Iterator[Setting]:
                     f"{group}.{one.name}", getattr(values, one.name), sources, f"{group}.{one.name}"
                 )
         yield from _runs(spec.runs, sources, "runs.", workspace)
+    for key, value in spec.tags.items():
+        yield _setting(f"tags.{key}", value, sources, f"tags.{key}")
     shown = masking.masked(dict(spec.metadata))
     prefix = "metadata" if spec.remote is None else "additional_metadata"
     for key, value in shown.items():

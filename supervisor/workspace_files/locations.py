@@ -258,7 +258,7 @@ class WorkspaceFile:
         ``target`` says where those of the target come from.
         """
         layers = [layer for layer in (self._defaults, record) if layer is not None]
-        settings: dict[str, Any] = {"env": {}, "metadata": {}}
+        settings: dict[str, Any] = {"env": {}, "metadata": {}, "tags": {}}
         sources: dict[str, Source] = {}
         if not any(layer.written("env_file") for layer in layers):
             settings["env"] |= self._assembly.dotenv(self._base)
@@ -275,6 +275,7 @@ class WorkspaceFile:
             sources |= layer.sources()
             settings["env"] |= layer.get("env", {})
             settings["metadata"] |= layer.get("metadata", {})
+            settings["tags"] |= layer.get("tags", {})
             for key in _PLAIN_KEYS:
                 if key in layer:
                     settings[key] = layer.get(key)
