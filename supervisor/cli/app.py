@@ -26,7 +26,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
     "Work": ("launch", "runs", "tick", "automations"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("env", "schema", "completion"),
+    "Set up": ("config", "env", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
@@ -56,6 +56,7 @@ HOMES: Mapping[str, str] = {
     "runs": "runs",
     "tick": "tick",
     "automations": "automations",
+    "config": "config",
     "env": "environments",
     "tokens": "tokens",
     "keys": "keys",

@@ -50,7 +50,7 @@ from supervisor.processes.reaper import Reaper
 from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
-from supervisor.run_settings import RunSettings
+from supervisor.run_settings import DEFAULTS, RunSettings
 from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
@@ -79,7 +79,7 @@ __all__ = ["RUN_GRACE", "Daemon"]
 
 _log = logging.getLogger("supervisor")
 
-RUN_GRACE = 5.0
+RUN_GRACE = DEFAULTS.run_grace or 0.0
 """How long runs may go on by themselves when the supervisor is told to stop (seconds)."""
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 
