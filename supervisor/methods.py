@@ -389,6 +389,7 @@ _ALL = (
         (
             _OF_LOCATION,
             _text("job", "only runs of this job"),
+            _text("words", "only those with all these words in their id, job, assets or partition"),
             _text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -407,6 +408,7 @@ _ALL = (
                 default=0.0,
             ),
             _whole("limit", "how many", 0, 1000, 20),
+            _whole("offset", "how many of them to pass over", default=0),
         ),
     ),
     Method(

@@ -167,6 +167,7 @@ class Run:
         final = self.final or {}
         return {
             **self.row(),
+            "fingerprint": self.order.get("fingerprint"),
             "config": masking.masked(self.order.get("config")),
             "limits": self.limits.get("limits") or {},
             "limits_by": self.limits.get("how") or {},
