@@ -28,7 +28,7 @@ from supervisor.errors import (
     UnknownLocationError,
     UnknownRunError,
 )
-from supervisor.web import api, definitions, environments, runs
+from supervisor.web import api, definitions, environments, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.following import BusyError
 from supervisor.web.forms import form
@@ -191,6 +191,7 @@ ROUTES = [
     Route("/runs", runs.runs),
     Route("/run", runs.run),
     Route("/runs/orders", runs.orders, methods=["POST"]),
+    Route("/launch", launching.launch, methods=["GET", "POST"]),
     Route("/orders", order, methods=["POST"]),
     Route("/login", login, methods=["GET", "POST"]),
     Route("/logout", logout, methods=["POST"]),
