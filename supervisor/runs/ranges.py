@@ -53,6 +53,11 @@ class Range:
         return next(one for one in _LIVING if one in states)
 
     @property
+    def text(self) -> str:
+        """By which it is searched for: its id, and what its first run is."""
+        return f"{self.id}\n{self.runs[0].text}"
+
+    @property
     def created(self) -> float:
         """When the first of them was launched."""
         return min(one.created for one in self.runs)

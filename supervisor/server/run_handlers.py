@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
@@ -53,7 +53,7 @@ class RunHandlers:
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
         location, parent = params["location"], params["parent"]
-        sees = asker().sees
+        sees = cache(asker().sees)
         runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         fleet = self._daemon.fleet
         known = {one.location for one in runs}.union(fleet.locations, fleet.remotes)
@@ -211,24 +211,19 @@ def _chosen(
     states, words = set(params["states"]), (params["words"] or "").lower().split()
     chosen: list[Run | Range] = []
     counts: dict[str, int] = {}
-    for one in runs:
-        yield
+    for number, one in enumerate(runs):
+        if not number % 100:
+            yield
         first = one.runs[0] if isinstance(one, Range) else one
         if location not in (None, first.location) or job not in (None, first.order.get("job")):
             continue
-        if one.created < since or (words and not _has(one.id, first.order, words)):
+        if one.created < since or not all(word in one.text for word in words):
             continue
         state = one.state.value
         counts[state] = counts.get(state, 0) + 1
         if not states or state in states:
             chosen.append(one)
     return chosen, counts
-
-
-def _has(name: str, order: Mapping[str, Any], words: Sequence[str]) -> bool:
-    parts = (name, order.get("job"), order.get("partition_key"), *(order.get("assets") or ()))
-    text = "\n".join(str(part) for part in parts if part).lower()
-    return all(word in text for word in words)
 
 
 def _launched(run: Run | Range | None, ordered: Ordered) -> dict[str, Any]:
