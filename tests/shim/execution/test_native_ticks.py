@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +92,15 @@ def leaves(context):
 def bad(context):
     return {}["bucket"]
 """
+PAGE = (ROOT / "docs" / "automations.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```\n<!-- ticks: (.*?) -->\n", PAGE, re.M | re.S)
 AT = 1_764_219_600  # 2025-11-27 05:00 UTC
 
 
-def ticks(folder: Path, python: str, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    write(folder, {"defs.py": MODULE})
+def ticks(
+    folder: Path, python: str, orders: list[dict[str, Any]], module: str = MODULE
+) -> list[dict[str, Any]]:
+    write(folder, {"defs.py": module})
     target = {
         "kind": "python_file",
         "name": str(folder / "defs.py"),
@@ -184,3 +190,12 @@ def test_what_they_may_not_say_is_named(python, tmp_path):
         assert words in one["failure"]["message"], (name, one)
     frame = found[7]["failure"]["frames"][-1]
     assert (frame["file"], frame["function"]) == ("defs.py", "bad")
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_examples_of_the_guide_ask_for_what_it_says(number, tmp_path):
+    assert len(EXAMPLES) == PAGE.count("```python") == 2
+    text, orders = EXAMPLES[number]
+    asked = json.loads(orders)
+    for order, found in zip(asked, ticks(tmp_path, sys.executable, asked, text), strict=True):
+        assert len(found["result"]["requests"]) == order["asks"], found
