@@ -328,6 +328,7 @@ class Daemon:
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
             fingerprint,
+            None if self.code_servers is None else self.code_servers.preloaded,
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
