@@ -57,6 +57,8 @@ from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.notify_delivery import Deliveries
+from supervisor.server.notifying import Notifying
 from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.remote_control import RemoteControl
@@ -148,6 +150,14 @@ class Daemon:
             placer.report,
             self.fleet.changed,
         )
+        self._notifying = Notifying(
+            self.fleet,
+            self.runs,
+            Deliveries(self.fleet.conditions, self._environ),
+            lambda: self.spec.notify or (),
+            lambda: self.spec.title,
+            self.state.path / "notified",
+        )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
             self.code_servers = Servers(
@@ -236,6 +246,8 @@ class Daemon:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
             await self.runs.open()
+            if not self._once:
+                await self._notifying.start()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
@@ -314,6 +326,7 @@ class Daemon:
             fingerprint,
         )
         closing.push_async_callback(launcher.close)
+        closing.push_async_callback(self._notifying.close)
         closing.push_async_callback(self._end_locations)
         closing.push_async_callback(self._end_runs)
         liveness: LivenessProbe[Generation] = LivenessProbe()
@@ -413,6 +426,7 @@ class Daemon:
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
         said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
         self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
+        self._notifying.changed()
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.notify_keys import NOTIFY
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import RUNS
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
@@ -150,6 +151,9 @@ OWN_KEYS = {
         "changes nothing. Default true.",
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
+    "notify": Field(
+        NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -326,6 +330,7 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
+        "notify": Field(NOTIFY, "Who is told when a location or a run fails."),
         "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
