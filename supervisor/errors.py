@@ -180,10 +180,16 @@ class _UnknownError(SupervisorError):
 
 
 class UnknownLocationError(_UnknownError):
+    """``message`` says what no location has, where that is no name."""
+
     code = "unknown_location"
 
+    def __init__(self, name: str, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(name, hint=hint)
+        self.message = message or f"no code location is named {name!r}"
+
     def __str__(self) -> str:
-        return f"no code location is named {self.name!r}"
+        return self.message
 
 
 class UnknownDefinitionError(_UnknownError):

@@ -59,6 +59,7 @@ class RunRow(TypedDict):
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
     retried_by: Annotated[str | None, "the id of the run that repeats it by its `retries`"]
     attempt: Annotated[int, "which attempt it is, by the `retries` of its location"]
+    automation: Annotated[str | None, "the schedule or sensor that asked for it"]
     origin: Annotated[str | None, "the framework whose own server it was launched through"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]

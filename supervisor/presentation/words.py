@@ -33,6 +33,7 @@ __all__ = [
     "size",
     "summary",
     "symbol",
+    "tags",
     "verified",
 ]
 
@@ -198,6 +199,12 @@ def verified(location: LocationStatus) -> str:
     if found["reason"]:
         text += f": {found['reason']}"
     return f"{text} ({moment(found['at'])})" if found["at"] else text
+
+
+def tags(location: LocationStatus) -> str:
+    """``nightly, team=risk``."""
+    found = location.get("tags") or {}  # a supervisor of an older version sends none
+    return ", ".join(f"{name}={value}" if value else name for name, value in found.items())
 
 
 def code_servers(location: LocationStatus, now: float) -> list[str]:

@@ -96,6 +96,7 @@ class Orders:
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
+        self._judging: set[Generation] = set()
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
@@ -152,7 +153,7 @@ class Orders:
                     hint=f"launch it again once {name} is ready",
                 )
             return Ordered(order, wanted, note=note)
-        answer = await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        answer = await self._judge(serving, order, span)
         if isinstance(answer, str):
             if span:
                 raise RequestError(f"the partitions of {wanted.what} cannot be listed: {answer}")
@@ -166,6 +167,25 @@ class Orders:
                     hint=f"it needs a fresh process: {ordered.fresh_because}",
                 )
         return ordered
+
+    async def _judge(
+        self, serving: Generation, order: Mapping[str, Any], span: list[Any] | None
+    ) -> Answer | str:
+        """What the shim says of an order, or why it says nothing."""
+        if serving in self._judging:  # it may rehearse a run, and judges this order next
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        if busy := await serving.busy():
+            return busy
+        self._judging.add(serving)
+        try:
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        finally:
+            self._judging.discard(serving)
+
+    def kept_in(self, name: str) -> tuple[Path, bool]:
+        """Where runs of a location are recorded by default, and whether others use that, too."""
+        found = Path(self._instance(self._fleet.location(name), name, None) or "")
+        return found, found != self._instance_of(name)
 
     def _judged(self, answer: Answer, order: dict[str, Any], wanted: Wanted, note: str) -> Ordered:
         if answer.type == "failed":

@@ -164,6 +164,7 @@ class Run:
             "retry_of": self.order.get("retry_of"),
             "retried_by": self.retried_by or None,
             "attempt": int(self.order.get("attempt") or 1),
+            "automation": (self.order.get("automation") or {}).get("name"),
             "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,

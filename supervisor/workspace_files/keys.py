@@ -28,6 +28,7 @@ from supervisor.workspace_files.shapes import (
     RecordShape,
     Shape,
 )
+from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
     "ATTRIBUTE",
@@ -81,6 +82,33 @@ _ENV = Named(
         check=_bad_variable,
     ),
 )
+
+
+def _bad_tag(name: str) -> tuple[str, str] | None:
+    if not name.strip() or "=" in name or re.search(r"[\x00-\x1f,]", name):
+        return "cannot name a tag", name.partition("=")[0].strip()
+    return None
+
+
+class _Tags(Shape):
+    """A map of names to texts, or a list of ``name`` and ``name=value``. Gives back a dict."""
+
+    expected = "a map of names to texts, or a list of names and name=value"
+    _map = MapOf(Text("a text", empty=True, written=True), expected, check=_bad_tag)
+    _list = ListOf(
+        Text("a name, or name=value", check=lambda text: _bad_tag(text.partition("=")[0])), expected
+    )
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind == "list":
+            found = self._list.read(node, path, reading)
+            return dict(one.partition("=")[::2] for one in found)
+        return self._map.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._map.schema(), self._list.schema()]}
+
+
 _RESTART = Named(
     "restart",
     RecordShape(
@@ -154,6 +182,9 @@ OWN_KEYS = {
     "notify": Field(
         NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
     ),
+    "tags": Field(
+        _Tags(), "What commands may choose locations by, as in `supervise reload --tag team=risk`."
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -170,6 +201,13 @@ _ENVIRONMENT_KEYS = {
     "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
     "requirements_file": Field(PATH, "A requirements.txt to install."),
     "project": Field(PATH, "A directory with a pyproject.toml to install."),
+    "extras": Field(
+        ListOf(Text("the name of an extra"), "a list of extras"), "Extras of the project."
+    ),
+    "groups": Field(
+        ListOf(Text("the name of a group"), "a list of dependency groups"),
+        "Dependency groups of the project: of PEP 735, uv or poetry.",
+    ),
 }
 _ENVIRONMENT = Named("environment", RecordShape(_ENVIRONMENT_KEYS, "a map", title="Environment"))
 
@@ -227,7 +265,7 @@ def _selector(kind: str, more: dict[str, Field], elsewhere: dict[str, str]) -> F
 
 _SELECTOR_KEYS = {"executable_path": _ENVIRONMENT_KEYS["executable_path"]} | OWN_KEYS
 _IN_SELECTOR = dict.fromkeys(
-    ("python", "requirements", "requirements_file", "project"),
+    ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
 _INNER_TARGET = Choice(
@@ -427,6 +465,11 @@ def json_schema() -> dict[str, Any]:
                 "properties": {"env": {"type": "string", "minLength": 1}},
                 "required": ["env"],
                 "additionalProperties": False,
+            },
+            "variable": {
+                "description": "A text with ${NAME} or ${NAME:-default} in it.",
+                "type": "string",
+                "pattern": VARIABLE,
             },
             **{shape.name: shape.shape.schema() for shape in named},
         },
