@@ -31,7 +31,7 @@ class Occasion(StrEnum):
 class Notify:
     """One receiver: a ``command``, which runs in ``directory``, or a ``webhook``.
 
-    ``on`` are the occasions that it is told of, ``late_after`` (seconds) is when a run is late. Its URL and
+    ``events`` are the occasions that it is told of, ``late_after`` (seconds) is when a run is late. Its URL and
     ``headers`` may hold secrets, and are never shown.
     """
 
@@ -39,7 +39,7 @@ class Notify:
     directory: str = ""
     webhook: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    on: tuple[Occasion, ...] = tuple(Occasion)
+    events: tuple[Occasion, ...] = tuple(Occasion)
     late_after: float | None = None
 
     def __str__(self) -> str:

@@ -142,7 +142,7 @@ def _in(loop: asyncio.AbstractEventLoop, work: Any) -> None:
 
 
 def _key(to: Notify) -> str:
-    parts = (*to.command, to.directory, to.webhook, *to.on)
+    parts = (*to.command, to.directory, to.webhook, *to.events)
     return f"notify_{zlib.crc32(repr(parts).encode()):08x}"
 
 

@@ -114,7 +114,7 @@ class Notifying:
             "run": None if run is None else run.row(),
         }
         for one in to:
-            if occasion in one.on:
+            if occasion in one.events:
                 self._deliveries.send(one, message)
 
     # Runs.

@@ -452,7 +452,7 @@ CLOUD = RecordShape(
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS)
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workspace of workspace-supervisor",

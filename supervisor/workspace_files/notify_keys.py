@@ -64,10 +64,10 @@ class _Receiver(RecordShape):
                 node.position, path, f"this names {both}", expected="a command or a webhook"
             )
             return INVALID
-        if Occasion.RUN_LATE in dict(record.get("on", ())) and not record.written("late_after"):
+        if Occasion.RUN_LATE in dict(record.get("events", ())) and not record.written("late_after"):
             reading.problem(
-                record.position("on"),
-                record.at("on"),
+                record.position("events"),
+                record.at("events"),
                 "nothing says when a run is late",
                 expected="late_after beside run_late, such as late_after: 2h",
             )
@@ -98,7 +98,7 @@ NOTIFY = Named(
                     ),
                     "Headers that the webhook is sent with.",
                 ),
-                "on": Field(
+                "events": Field(
                     OneOrMore(Enumeration(Occasion), "an occasion or a list of them"),
                     "What it is told of. Default all.",
                 ),
@@ -122,7 +122,7 @@ def notifications(records: Sequence[Record], base: Path) -> tuple[Notify, ...]:
             directory=str(base),
             webhook=one.get("webhook", ""),
             headers=tuple(one.get("headers", {}).items()),
-            on=tuple(word for word, _ in one.get("on", ())) or tuple(Occasion),
+            events=tuple(word for word, _ in one.get("events", ())) or tuple(Occasion),
             late_after=one.get("late_after"),
         )
         for one in records

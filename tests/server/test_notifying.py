@@ -136,18 +136,21 @@ async def test_a_webhook_is_told_of_runs_and_locations(
 
 
 async def test_who_is_told_of_what(tmp_path: Path, runtime: Path, receiver: Receiver) -> None:
-    """A location's own receivers stand in place of the workspace's; ``on`` and lateness are each one's."""
+    """A location's own receivers stand in place of the workspace's; ``events`` and lateness are each one's."""
     own = Receiver()
     try:
         files = {"team.py": MODULE, "other.py": "1 / 0\n", "silent.py": "1 / 0\n"}
-        late = {"webhook": own.url, "on": ["run_late", "run_lost"], "late_after": "100ms"}
+        late = {"webhook": own.url, "events": ["run_late", "run_lost"], "late_after": "100ms"}
         locations: dict[str, Any] = {
             "team": {"notify": [late]},
             "other": {},
             "silent": {"notify": []},
         }
         workspace = make_workspace(
-            tmp_path, files, locations, notify=[{"webhook": receiver.url, "on": "location_failed"}]
+            tmp_path,
+            files,
+            locations,
+            notify=[{"webhook": receiver.url, "events": "location_failed"}],
         )
         async with supervising(workspace, runtime) as running:
             await running.ready("team")

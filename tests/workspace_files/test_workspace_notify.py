@@ -17,20 +17,20 @@ def test_the_keys_at_the_top_and_in_a_location(tmp_path: Path, monkeypatch) -> N
         tmp_path,
         "notify:\n"
         "- command: [./tell.sh, --team, 5]\n"
-        "- {webhook: {env: HOOK}, headers: {X-Key: {env: HOOK}}, on: run_lost}\n"
+        "- {webhook: {env: HOOK}, headers: {X-Key: {env: HOOK}}, events: run_lost}\n"
         "load_from:\n"
-        "- python_file: {relative_path: f.py, notify: [{command: tell, on: [run_late], late_after: 2h}]}\n"
+        "- python_file: {relative_path: f.py, notify: [{command: tell, events: [run_late], late_after: 2h}]}\n"
         "- python_file: {relative_path: g.py, notify: []}\n"
         "- python_file: h.py\n",
     )
     here, url = str(tmp_path), "https://hooks.example/secret"
     assert found.notify == (
         Notify(command=("./tell.sh", "--team", "5"), directory=here),
-        Notify(webhook=url, headers=(("X-Key", url),), directory=here, on=(Occasion.RUN_LOST,)),
+        Notify(webhook=url, headers=(("X-Key", url),), directory=here, events=(Occasion.RUN_LOST,)),
     )
     assert "secret" not in repr(found.notify)
     assert "secret" not in str(found.notify[1])
-    late = Notify(command=("tell",), directory=here, on=(Occasion.RUN_LATE,), late_after=7200.0)
+    late = Notify(command=("tell",), directory=here, events=(Occasion.RUN_LATE,), late_after=7200.0)
     assert [one.notify for one in found.locations] == [(late,), (), None]
     inherited = "defaults: {notify: [{command: tell}]}\nload_from: [python_file: f.py]\n"
     own = only(read(tmp_path, inherited)).notify
@@ -44,8 +44,8 @@ def test_the_keys_at_the_top_and_in_a_location(tmp_path: Path, monkeypatch) -> N
         ("{command: a, webhook: 'http://a'}", "a command and a webhook"),
         ("{webhook: 'ftp://a/b'}", "begins with http"),
         ("{webhook: 'http://'}", "begins with http"),
-        ("{command: a, on: run_faild}", "run_failed"),
-        ("{command: a, on: run_late}", "when a run is late"),
+        ("{command: a, events: run_faild}", "run_failed"),
+        ("{command: a, events: run_late}", "when a run is late"),
         ("{command: a, headers: {'a b': c}}", "header"),
         ('{command: a, headers: {a: "b\\nc"}}', "header"),
         ("{comand: a}", "command"),
