@@ -305,6 +305,7 @@ class Configured(TypedDict):
     remote: Annotated[str | None, "`grpc:host:port` of what is served elsewhere"]
     form: Annotated[str, "the selector that it was written in"]
     origin: Annotated[str | None, "`file:line` of its entry"]
+    tags: Annotated[dict[str, str], "what it may be chosen by; the values may be empty"]
     metadata: Annotated[dict[str, Any], "as the workspace has it; what looks secret is hidden"]
 
 

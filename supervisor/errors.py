@@ -25,7 +25,7 @@ names the thing, its state and the remedy. ``hint`` is printed on a line of its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -180,10 +180,16 @@ class _UnknownError(SupervisorError):
 
 
 class UnknownLocationError(_UnknownError):
+    """``message`` says what no location has, where that is no name."""
+
     code = "unknown_location"
 
+    def __init__(self, name: str, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(name, hint=hint)
+        self.message = message or f"no code location is named {name!r}"
+
     def __str__(self) -> str:
-        return f"no code location is named {self.name!r}"
+        return self.message
 
 
 class UnknownDefinitionError(_UnknownError):
@@ -233,8 +239,21 @@ class UnauthenticatedError(_SentenceError):
 
 
 class UnfitOrderError(RequestError):
+    """``problems`` are what is wrong in the configuration, each a map of ``path``, ``message`` and
+    ``expected``."""
+
     exit_status = 2
     code = "unfit_order"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        problems: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class NotServedError(RequestError):

@@ -24,9 +24,9 @@ __all__ = ["HOMES", "supervise"]
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "up", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
-    "Work": ("launch", "runs"),
+    "Work": ("launch", "runs", "tick", "automations"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("init", "env", "install-service", "schema", "completion"),
+    "Set up": ("init", "config", "env", "install-service", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
@@ -55,6 +55,9 @@ HOMES: Mapping[str, str] = {
     "wait": "control",
     "launch": "launch",
     "runs": "runs",
+    "tick": "tick",
+    "automations": "automations",
+    "config": "config",
     "init": "init",
     "env": "environments",
     "install-service": "service",

@@ -113,6 +113,14 @@ class Terminal:
             self.err.write(f"{paint('hint:', 'cyan', self.error_colour)} {clean(hint)}\n")
         self.err.flush()
 
+    def fits(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """True when a table needs nothing left out or cut: as in a pipe, always."""
+        widths = {
+            n: max([len(head), *(visible_width(row[n]) for row in rows)])
+            for n, head in enumerate(heads)
+        }
+        return self.width is None or _total(widths, list(widths)) <= self.width
+
     def table(
         self,
         heads: Sequence[str],

@@ -77,6 +77,8 @@ _FEWER_WORDS = 16 * 1024
 # A stack dump is waited for until it has come: so many looks, so many seconds apart.
 _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
+# How long a process may be busy before what can be done without it is (seconds).
+_BUSY = 1.0
 _REPLACED = "a fresh process takes its place"
 # The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
@@ -280,6 +282,11 @@ class Generation:
         except (LoadFailedError, ProcessDiedError) as error:
             return f"the process that serves has ended: {error}"
         return answer.reason if isinstance(answer, Unfit) else answer
+
+    async def busy(self) -> str:
+        """Why it takes no request now, "" where it does: it may be busy with another for a second."""
+        answer = await self.quickly("ping", _BUSY)
+        return answer if isinstance(answer, str) else ""
 
     async def finish_requests(self, timeout: float) -> None:
         """Wait until what was asked is answered, what waits for its turn included."""

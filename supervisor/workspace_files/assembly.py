@@ -21,7 +21,14 @@ from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
 from supervisor.run_settings import RunSettings
-from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, Target, TargetKind
+from supervisor.specs import (
+    EnvironmentSpec,
+    LocationSpec,
+    Source,
+    SourcePosition,
+    Target,
+    TargetKind,
+)
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import run_settings
@@ -101,10 +108,12 @@ class Assembly:
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
     incomplete: ConfigurationProblem | None = None
     runs: RunSettings = field(default_factory=RunSettings)
+    runs_sources: dict[str, Source] = field(default_factory=dict)
     _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
         default_factory=dict
     )
+    _lines: dict[Path, dict[str, SourcePosition]] = field(default_factory=dict)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -172,6 +181,7 @@ class Assembly:
             extras=tuple(record.get("extras", ())),
             groups=tuple(record.get("groups", ())),
             origin=record.node.position,
+            sources=record.sources(),
         )
         lock = lock_path(spec, base)
         if lock is None:
@@ -312,16 +322,27 @@ class Assembly:
         from dotenv.variables import parse_variables
 
         values: dict[str, str] = {}
+        lines = self._lines.setdefault(path, {})
         known: Mapping[str, str] = ChainMap(values, dict(self.environ))
         for binding in parse_stream(io.StringIO(text)):
+            # The parser names the line where the empty ones before a statement begin.
+            statement = binding.original.string.lstrip()
+            empty = binding.original.string.removesuffix(statement).count("\n")
+            line = SourcePosition(str(path), binding.original.line + empty, 1)
             if binding.error:
-                # A bad statement starts in the line that the parser names; its text may be secret.
-                line = SourcePosition(str(path), binding.original.line, 1)
-                wrong(line, "this line cannot be read")
+                wrong(line, "this line cannot be read")  # its text may be secret
             elif binding.key is not None and binding.value is not None:
                 atoms = parse_variables(binding.value)
                 values[binding.key] = "".join(atom.resolve(known) for atom in atoms)
+                lines[binding.key] = line
         return values
+
+    def variable_sources(self, path: Path, *, discovered: bool = False) -> dict[str, Source]:
+        """Where the variables of an env file that was read stand, by ``env.NAME``."""
+        return {
+            f"env.{name}": Source(line, discovered, hidden=True)
+            for name, line in self._lines.get(path, {}).items()
+        }
 
     # -- runs -----------------------------------------------------------------------------------
 
@@ -338,6 +359,7 @@ class Assembly:
                     expected="it once in the workspace, or under defaults or in a location",
                 )
         self.runs = self.runs.over(run_settings(record))
+        self.runs_sources |= record.sources()
 
     # -- locations ------------------------------------------------------------------------------
 

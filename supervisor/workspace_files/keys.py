@@ -27,6 +27,7 @@ from supervisor.workspace_files.shapes import (
     RecordShape,
     Shape,
 )
+from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
     "ATTRIBUTE",
@@ -80,6 +81,33 @@ _ENV = Named(
         check=_bad_variable,
     ),
 )
+
+
+def _bad_tag(name: str) -> tuple[str, str] | None:
+    if not name.strip() or "=" in name or re.search(r"[\x00-\x1f,]", name):
+        return "cannot name a tag", name.partition("=")[0].strip()
+    return None
+
+
+class _Tags(Shape):
+    """A map of names to texts, or a list of ``name`` and ``name=value``. Gives back a dict."""
+
+    expected = "a map of names to texts, or a list of names and name=value"
+    _map = MapOf(Text("a text", empty=True, written=True), expected, check=_bad_tag)
+    _list = ListOf(
+        Text("a name, or name=value", check=lambda text: _bad_tag(text.partition("=")[0])), expected
+    )
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind == "list":
+            found = self._list.read(node, path, reading)
+            return dict(one.partition("=")[::2] for one in found)
+        return self._map.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._map.schema(), self._list.schema()]}
+
+
 _RESTART = Named(
     "restart",
     RecordShape(
@@ -150,6 +178,9 @@ OWN_KEYS = {
         "changes nothing. Default true.",
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
+    "tags": Field(
+        _Tags(), "What commands may choose locations by, as in `supervise reload --tag team=risk`."
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -429,6 +460,11 @@ def json_schema() -> dict[str, Any]:
                 "properties": {"env": {"type": "string", "minLength": 1}},
                 "required": ["env"],
                 "additionalProperties": False,
+            },
+            "variable": {
+                "description": "A text with ${NAME} or ${NAME:-default} in it.",
+                "type": "string",
+                "pattern": VARIABLE,
             },
             **{shape.name: shape.shape.schema() for shape in named},
         },

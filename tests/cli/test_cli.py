@@ -259,8 +259,8 @@ def test_usage_errors_exit_2_and_say_what_was_meant(tmp_path: Path, runtime: Pat
     for arguments, message in (
         (["staus"], "no command is named 'staus': did you mean 'status'?"),
         (["ws.yaml"], "no command is named 'ws.yaml': to supervise a file, use -w ws.yaml"),
-        (["reload"], "name the locations, or use --all"),
-        (["reload", "a", "--all"], "name the locations, or use --all"),
+        (["reload"], "name the locations, or use --tag or --all"),
+        (["reload", "a", "--all"], "name the locations, or use --tag or --all"),
         (["status", "--nonsense"], "no such option"),
     ):
         done = supervise(*arguments, cwd=tmp_path, runtime=runtime)
