@@ -23,14 +23,14 @@ __all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
-    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
+    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks", "why-slow"),
     "Work": ("launch", "runs"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("config", "env", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
-# Command -> module of this package; the object there is named like the command, with an underscore.
+# Command -> module of this package; the object there is named like the command, with an underscore behind.
 HOMES: Mapping[str, str] = {
     "run": "run",
     "dagster": "dagster",
@@ -47,6 +47,7 @@ HOMES: Mapping[str, str] = {
     "diff": "inspect",
     "logs": "logs",
     "stacks": "inspect",
+    "why-slow": "why_slow",
     "reload": "control",
     "restart": "control",
     "stop": "control",
@@ -77,7 +78,7 @@ class _Commands(click.Group):
         import importlib
 
         module = importlib.import_module(f"supervisor.cli.{home}")
-        command: click.Command = getattr(module, f"{cmd_name}_")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_")
         return command
 
     def resolve_command(
