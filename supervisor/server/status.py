@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim.masking import masked
-from supervisor.errors import ConfigurationProblem
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.phases import prepared
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "environment_status",
     "location_status",
-    "problem_data",
     "process_shown",
     "remote_status",
     "usage_data",
@@ -35,19 +33,6 @@ __all__ = [
 # A load that takes longer (seconds) says what it is at.
 _A_WHILE = 1.0
 _LIMITS = tuple(one.name for one in fields(Limits))
-
-
-def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
-    """A configuration problem as plain data."""
-    return {
-        "file": problem.position.file,
-        "line": problem.position.line,
-        "column": problem.position.column,
-        "path": problem.path,
-        "message": problem.message,
-        "expected": problem.expected,
-        "suggestion": problem.suggestion,
-    }
 
 
 def process_shown(location: Location) -> ShimProcess | None:
