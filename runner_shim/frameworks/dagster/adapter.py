@@ -217,20 +217,9 @@ class Dagster(Adapter):
 
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
-        from runner_shim.frameworks.dagster.partitions import component_files
-        from runner_shim.frameworks.dagster.read import Reader
+        from runner_shim.frameworks.dagster import projects
 
-        reader = Reader(_ignore)
-        found = []
-        for repository in _repositories(roots, _ignore):
-            found.extend(component_files(reader, repository))
-        if "dagster_dbt" in sys.modules:
-            from runner_shim.frameworks.dagster.assets import assets_by_key
-            from runner_shim.frameworks.dagster.projects import project_files
-
-            for repository in _repositories(roots, _ignore):
-                found.extend(project_files(list(assets_by_key(repository, ()).values())))
-        return found
+        return projects.definition_files(_repositories(roots, _ignore))
 
     def judge(self, exception):
         """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
