@@ -205,6 +205,7 @@ async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, 
 # What makes an environment unfit.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
@@ -278,6 +279,7 @@ async def test_an_import_of_what_is_left_out_is_not_done(scratch, tmp_path):
         assert caught.value.left_out == {"thread_user": reason}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["hanging_library", "holding_library"])
 async def test_a_preload_that_hangs(scratch, tmp_path, library):
     # As long as an interpreter may take to start, too.
