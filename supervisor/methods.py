@@ -215,6 +215,7 @@ _ALL = (
         (
             _OF_LOCATION,
             text("job", "only runs of this job"),
+            text("words", "only those with all these words in their id, job, assets or partition"),
             text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -226,6 +227,7 @@ _ALL = (
             ),
             moment("since", "only those launched at this time or later", 0.0),
             whole("limit", "how many", 0, 1000, 20),
+            whole("offset", "how many of them to pass over", default=0),
         ),
     ),
     Method(

@@ -69,6 +69,7 @@ class RunRow(TypedDict):
 class RunDetail(RunRow):
     """One run in full."""
 
+    fingerprint: Annotated[str | None, "hex SHA-256 of the definitions of its generation"]
     config: Annotated[dict[str, Any] | None, "its configuration, secrets hidden"]
     limits: Annotated[dict[str, float], "its limits, with the units of those of a location"]
     limits_by: Annotated[
@@ -88,6 +89,10 @@ class RunRows(TypedDict):
     """Runs, newest first."""
 
     runs: Annotated[list[RunRow], "one row for each"]
+    total: Annotated[Count, "how many there are, whatever the limit"]
+    states: Annotated[
+        dict[str, int], "how many there are in which state, whatever states were asked for"
+    ]
 
 
 class Histogram(TypedDict):

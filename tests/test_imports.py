@@ -35,6 +35,7 @@ FOLDERS = (
     "watching",
     "processes",
     "snapshots",
+    "drafts",
     "workspace_files",
     "",
 )
@@ -171,7 +172,14 @@ def test_packages_import_one_way(name):
         if package == "runner_shim":
             assert top not in ("supervisor", "envs"), other
         if package == "supervisor" and top == "runner_shim":
-            shared = ("", ".wire", ".lifeline", ".masking", ".records")
+            shared = (
+                "",
+                ".wire",
+                ".lifeline",
+                ".masking",
+                ".records",
+                ".frameworks.dagster.served",
+            )
             assert other in [f"runner_shim{one}" for one in shared], other
 
 

@@ -17,7 +17,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     report              optional: how a run ended, in a process that has loaded nothing
       serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
-Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
+Asked apart from that: ``version``; ``judge``, ``hint`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
 
 The rules:
@@ -127,6 +127,10 @@ class Adapter(object):
         """
         return None
 
+    def hint(self, error):
+        """A remedy for an exception that the framework, or a library of it, raised; or None."""
+        return None
+
     def failure_files(self, directory):
         """Absolute paths of files below ``directory`` that may be at fault and are no modules."""
         return []
@@ -144,6 +148,10 @@ class Adapter(object):
 
         Leaves nothing behind but imported modules and caches. Raises nothing.
         """
+
+    def rehearse_run_early(self):
+        """As ``rehearse_run``, in a forkserver, where all that it imports has been imported. False: not done."""
+        return False
 
     # --- runs: None where the framework's definitions can be looked at only
 

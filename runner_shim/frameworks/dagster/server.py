@@ -13,6 +13,7 @@ import threading
 import time
 
 from runner_shim.execution import handing
+from runner_shim.frameworks.dagster import served
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["prepare", "serve", "warm"]
@@ -31,63 +32,16 @@ _CHECK_SECONDS = 30.0
 _MOST_TEXT = 32 * 1024
 
 
-# What a server is made of; and what its runs and its calls import once they have an instance.
-_OF_THE_SERVER = (
-    "grpc",
-    "grpc_health.v1.health",
-    "dagster._cli.api",
-    "dagster._cli.utils",
-    "dagster._grpc.server",
-    "dagster._grpc.impl",
-    "dagster._core.storage.event_log",
-    "dagster._core.workspace.autodiscovery",
-    "structlog",
-    "grpc._server",
-    "multiprocessing.queues",
-    "multiprocessing.synchronize",
-    "multiprocessing.resource_tracker",
-    "multiprocessing.connection",
-    "concurrent.futures.thread",
-)
-_OF_INSTANCES = (
-    "dagster._core.instance.factory",
-    "dagster._core.storage.sqlite_storage",
-    "dagster._core.storage.root",
-    "dagster._core.storage.event_log.sqlite.sqlite_event_log",
-    "dagster._core.storage.runs.sqlite.sqlite_run_storage",
-    "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
-    "dagster._core.storage.local_compute_log_manager",
-    "dagster._core.storage.defs_state.blob_storage_state_storage",
-    "dagster._core.storage.migration.utils",
-    "dagster._core.launcher.default_run_launcher",
-    "dagster._core.run_coordinator.queued_run_coordinator",
-    "dagster._core.run_coordinator.default_run_coordinator",
-    "dagster._core.scheduler.scheduler",
-    "dagster._core.secrets.env_file",
-    "dagster._core.execution.api",
-    "dagster._core.executor.child_process_executor",
-    "watchdog.observers",
-    "sqlalchemy.dialects.sqlite",
-    "sqlite3",
-    "alembic.config",
-    "alembic.command",
-    "alembic.script",
-    "alembic.runtime.migration",
-    "upath.implementations.local",
-    "fsspec.implementations.local",
-)
-
-
 def prepare():
     """Import what a server is made of; what cannot be imported is left to it."""
-    _import(_OF_THE_SERVER)
+    _import(served.OF_THE_SERVER)
 
 
 def warm():
     """Import what is used with an instance, and run one small job."""
     from runner_shim.frameworks.dagster import rehearsal
 
-    _import(_OF_INSTANCES)
+    _import(served.OF_INSTANCES)
     rehearsal.rehearse_run()
 
 
