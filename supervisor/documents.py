@@ -305,6 +305,7 @@ class Configured(TypedDict):
     remote: Annotated[str | None, "`grpc:host:port` of what is served elsewhere"]
     form: Annotated[str, "the selector that it was written in"]
     origin: Annotated[str | None, "`file:line` of its entry"]
+    tags: Annotated[dict[str, str], "what it may be chosen by; the values may be empty"]
     metadata: Annotated[dict[str, Any], "as the workspace has it; what looks secret is hidden"]
 
 
@@ -389,6 +390,7 @@ class Report(TypedDict):
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]
+    imports: NotRequired[Annotated[list[dict[str, Any]], "the imports that took the time"]]
     frameworks: Annotated[list[Framework], "in order of discovery"]
     warnings: Annotated[list[LoadWarning], "what is worth one"]
 

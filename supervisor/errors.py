@@ -25,11 +25,14 @@ names the thing, its state and the remedy. ``hint`` is printed on a line of its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from supervisor.specs import SourcePosition
+
+if TYPE_CHECKING:
+    from supervisor.documents import ProblemRow
 
 __all__ = [
     "AlreadyRunningError",
@@ -75,6 +78,18 @@ class ConfigurationProblem:
     message: str
     expected: str = ""
     suggestion: str = ""
+
+    def as_data(self) -> ProblemRow:
+        """As plain data."""
+        return {
+            "file": self.position.file,
+            "line": self.position.line,
+            "column": self.position.column,
+            "path": self.path,
+            "message": self.message,
+            "expected": self.expected,
+            "suggestion": self.suggestion,
+        }
 
     def __str__(self) -> str:
         place = f"{self.position}: " + (f"{self.path}: " if self.path else "")
@@ -180,10 +195,16 @@ class _UnknownError(SupervisorError):
 
 
 class UnknownLocationError(_UnknownError):
+    """``message`` says what no location has, where that is no name."""
+
     code = "unknown_location"
 
+    def __init__(self, name: str, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(name, hint=hint)
+        self.message = message or f"no code location is named {name!r}"
+
     def __str__(self) -> str:
-        return f"no code location is named {self.name!r}"
+        return self.message
 
 
 class UnknownDefinitionError(_UnknownError):
@@ -233,8 +254,21 @@ class UnauthenticatedError(_SentenceError):
 
 
 class UnfitOrderError(RequestError):
+    """``problems`` are what is wrong in the configuration, each a map of ``path``, ``message`` and
+    ``expected``."""
+
     exit_status = 2
     code = "unfit_order"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        problems: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class NotServedError(RequestError):

@@ -11,7 +11,17 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["NONE", "Backoff", "Instance", "OnStop", "Retries", "RunSettings", "TagLimit"]
+__all__ = [
+    "DEFAULTS",
+    "NONE",
+    "Backoff",
+    "Instance",
+    "OnStop",
+    "Retries",
+    "RunSettings",
+    "TagLimit",
+    "most_at_once",
+]
 
 NONE: Final = math.inf
 """No limit."""
@@ -93,3 +103,23 @@ class RunSettings:
         names = (one.name for one in fields(self))
         said = {name: value for name in names if (value := getattr(self, name)) is not None}
         return replace(below, **said)
+
+
+DEFAULTS: Final = RunSettings(
+    tag_concurrency=(),
+    timeout=NONE,
+    retries=Retries(),
+    retry_lost=False,
+    keep_count=500,
+    keep_age=NONE,
+    max_disk=NONE,
+    on_stop=OnStop.CANCEL,
+    run_grace=5.0,
+    instance=Instance.OWN,
+)
+"""What counts where nothing is said; of ``max_concurrent`` see ``most_at_once``."""
+
+
+def most_at_once(cores: int) -> int:
+    """How many runs at once of a workspace that does not say, on a machine with so many cores."""
+    return max(10, 2 * cores)

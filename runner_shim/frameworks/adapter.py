@@ -17,7 +17,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     report              optional: how a run ended, in a process that has loaded nothing
       serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
-Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
+Asked apart from that: ``version``; ``judge``, ``hint`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
 
 The rules:
@@ -127,6 +127,10 @@ class Adapter(object):
         """
         return None
 
+    def hint(self, error):
+        """A remedy for an exception that the framework, or a library of it, raised; or None."""
+        return None
+
     def failure_files(self, directory):
         """Absolute paths of files below ``directory`` that may be at fault and are no modules."""
         return []
@@ -186,10 +190,15 @@ class Adapter(object):
     tick = None
     """``tick(roots, order)`` evaluates one schedule or sensor, and launches nothing.
 
-    ``order`` is a plain dict: ``name``, and where given ``repository``, ``time`` (seconds since 1970),
-    ``cursor``, ``last_run_key``. Returns ``{"requests": [{"job" or "assets", "run_key", "config",
-    "tags", "partition"}, ...], "skipped": str or None, "cursor": str or None}``.
+    ``order`` is a plain dict: ``name``, and where given ``kind``, ``repository``, ``time`` (seconds since
+    1970), ``offset`` (seconds, of the clock on the wall at that time), ``cursor``, ``last_run_key``,
+    ``last_tick`` (seconds since 1970), and ``instance`` and ``shared_instance`` as for ``prepare``. Returns
+    what ``runner_shim/execution/ticks.py`` says; None when nothing of that name is among the roots. It is
+    called in a process of its own, which ends after it.
     """
+
+    plain_tick = None
+    """As ``tick``, called in the shim: None for one that calls a function of the team's, too."""
 
     # --- a server of the framework's own: None where it has none
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor.cli.choosing import Choice, tag_option
 from supervisor.cli.insist import insist
 from supervisor.cli.options import LOCATION, SECONDS, json_option, locating
 from supervisor.cli.outcome import outcome_lines
@@ -38,6 +39,7 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
     @click.command(order, short_help=short_help, help=text)
     @click.argument("locations", nargs=-1, metavar="LOCATION...", **LOCATION)
     @click.option("--all", "everything", is_flag=True, help="All locations.")
+    @tag_option
     @click.option("--no-wait", is_flag=True, help="Return at once instead of with the outcome.")
     @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Wait no longer than this.")
     @json_option
@@ -46,14 +48,16 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
         session: Session,
         locations: tuple[str, ...],
         everything: bool,
+        tags: tuple[str, ...],
         no_wait: bool,
         timeout: float | None,
         as_json: bool,
     ) -> int:
-        if bool(locations) == everything:
-            raise click.UsageError("name the locations, or use --all")
+        choice = Choice(locations, tags)
+        if bool(choice) == everything:
+            raise click.UsageError("name the locations, or use --tag or --all")
         with session.client(order=True) as client:
-            return _give(session, client, order, locations, no_wait, timeout, as_json)
+            return _give(session, client, order, choice, no_wait, timeout, as_json)
 
     result: click.Command = command
     return result
@@ -63,18 +67,18 @@ def _give(
     session: Session,
     client: Client,
     order: Order,
-    locations: Sequence[str],
+    choice: Choice,
     no_wait: bool,
     timeout: float | None,
     as_json: bool,
 ) -> int:
     terminal = session.terminal
+    known = client.status()["locations"]
     served = {
-        one["name"]: one["serving"]["generation"]
-        for one in client.status()["locations"]
-        if one["serving"] is not None
+        one["name"]: one["serving"]["generation"] for one in known if one["serving"] is not None
     }
-    answers = client.order(order, locations)
+    chosen = [one["name"] for one in choice.of(known, order=True)]
+    answers = client.order(order, chosen if choice else ())
     if no_wait:
         if as_json:
             terminal.data({"locations": {name: {"answer": word} for name, word in answers.items()}})
@@ -104,7 +108,7 @@ def _give(
             terminal.print(*lines)
     if as_json:
         terminal.data({"locations": results})
-    if not well and timeout is not None:
+    if not well and timeout is not None and not as_json:
         late = [name for name, one in results.items() if one["state"] in UNDER_WAY]
         if late:
             terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
@@ -179,11 +183,16 @@ start_ = _command(
 
 @click.command("wait", short_help="Wait until locations are ready.")
 @click.argument("locations", nargs=-1, metavar="[LOCATION]...", **LOCATION)
+@tag_option
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Give up after this long.")
 @json_option
 @locating
 def wait_(
-    session: Session, locations: tuple[str, ...], timeout: float | None, as_json: bool
+    session: Session,
+    locations: tuple[str, ...],
+    tags: tuple[str, ...],
+    timeout: float | None,
+    as_json: bool,
 ) -> int:
     """Wait until nothing is under way in each LOCATION (all, by default).
 
@@ -196,7 +205,11 @@ def wait_(
     found = _when_there(partial(session.found, order=True), began + appear)
     with session.client_of(found) as client:
         left = None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
-        waited = _wait(session, client, locations, left)
+        choice = Choice(locations, tags)
+        chosen: Sequence[str] = locations
+        if choice.needs_look:
+            chosen = [one["name"] for one in choice.of(client.status()["locations"])]
+        waited = _wait(session, client, chosen, left)
         if as_json:
             terminal.data(waited)
         for name, state in waited["locations"].items():
@@ -208,7 +221,7 @@ def wait_(
             terminal.say(f"{words.plural(len(waited['locations']), 'location')} ready")
         return 0
     late = [name for name, state in waited["locations"].items() if state in UNDER_WAY]
-    if late:
+    if late and not as_json:
         terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
     return 1
 
@@ -279,12 +292,11 @@ def _end(session: Session, timeout: float, as_json: bool, **how: bool) -> int:
     ended = wait_for_end(found, timeout)
     if as_json:
         terminal.data({"pid": found.pid, "ended": ended})
-    if not ended:
+    if not ended and not as_json:
         terminal.error(
             f"the supervisor (pid {found.pid}) has not ended after {timeout:g} s",
             "use `supervise shutdown --now`",
         )
-        return 1
-    if not as_json:
+    elif not as_json:
         terminal.say(f"the supervisor of {found.workspace} (pid {found.pid}) has ended")
-    return 0
+    return 0 if ended else 1

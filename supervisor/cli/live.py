@@ -107,33 +107,34 @@ def _most_notable(locations: list[LocationStatus], room: int) -> list[LocationSt
 
 
 def _table(locations: list[LocationStatus], width: int, now: float) -> Table:
+    """The columns of `supervise status`, as many as fit."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=True)
+    wide = width >= 100
     table.add_column("LOCATION", no_wrap=True, overflow="ellipsis", max_width=max(width // 3, 12))
     table.add_column("STATE", no_wrap=True)
+    table.add_column("SINCE", no_wrap=True, justify="right")
+    if wide:
+        table.add_column("GEN", no_wrap=True, justify="right")
     table.add_column("PYTHON", no_wrap=True)
-    wide = width >= 100
     if wide:
         table.add_column("FRAMEWORK", no_wrap=True)
-        table.add_column("GEN", no_wrap=True, justify="right")
-    table.add_column("SINCE", no_wrap=True, justify="right")
     table.add_column("MEMORY", no_wrap=True, justify="right")
-    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("DEFINITIONS", no_wrap=True, overflow="ellipsis", ratio=1)
     for one in locations:
         mark, style = words.symbol(one["state"])
+        process = one["process"]
+        memory = process["memory"]["rss"] if process is not None and process["memory"] else None
         cells = [
             Text.assemble((mark, style), " ", clean(one["name"])),
             Text(one["state"], style=style),
+            Text(words.ago(one["since"], now)),
+            Text(str(one["generation"] or "")) if wide else None,
             Text(words.python_of(one)),
+            Text(words.framework_of(one["serving"])) if wide else None,
+            Text(words.size(memory)),
+            _last_cell(one),
         ]
-        if wide:
-            cells.append(Text(words.framework_of(one["serving"])))
-            cells.append(Text(str(one["generation"] or "")))
-        process = one["process"]
-        memory = process["memory"]["rss"] if process is not None and process["memory"] else None
-        cells.append(Text(words.ago(one["since"], now)))
-        cells.append(Text(words.size(memory)))
-        cells.append(_last_cell(one))
-        table.add_row(*cells)
+        table.add_row(*(cell for cell in cells if cell is not None))
     return table
 
 

@@ -15,12 +15,14 @@ import click
 from supervisor import parameters
 from supervisor.cli.session import Session
 from supervisor.errors import SupervisorError
+from supervisor.presentation.words import plural
 from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from supervisor.dagster.ports import Listen
+    from supervisor.documents import LocationStatus
 
 __all__ = [
     "FACE_LISTEN",
@@ -28,6 +30,7 @@ __all__ = [
     "LISTEN",
     "LOCATION",
     "SECONDS",
+    "TAG_COMPLETION",
     "beside_option",
     "face_option",
     "json_option",
@@ -38,11 +41,8 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _complete_location(
-    ctx: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
+def _locations(ctx: click.Context) -> list[LocationStatus]:
+    """Those of the supervisor that is meant, while the shell completes; none when it does not answer."""
     # While completing, no callback has run: what was typed is in the parameters.
     typed = [one.params.get("workspace") for one in (ctx, ctx.parent) if one is not None]
     files = next(filter(None, typed), ())
@@ -54,15 +54,43 @@ def _complete_location(
             document = client.status()
     except (SupervisorError, OSError):
         return []
+    return document["locations"]
+
+
+def _complete_location(
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     return [
         CompletionItem(one["name"], help=one["state"])
-        for one in document["locations"]
+        for one in _locations(ctx)
         if one["name"].startswith(incomplete)
+    ]
+
+
+def _complete_tag(
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    found: dict[str, int] = {}
+    for one in _locations(ctx):
+        for name, value in (one.get("tags") or {}).items():
+            tag = f"{name}={value}" if value else name
+            found[tag] = found.get(tag, 0) + 1
+    return [
+        CompletionItem(tag, help=plural(count, "location"))
+        for tag, count in sorted(found.items())
+        if tag.startswith(incomplete)
     ]
 
 
 LOCATION: Mapping[str, Any] = {"shell_complete": _complete_location}
 """Keyword arguments that make an argument complete to the names of locations."""
+
+TAG_COMPLETION: Mapping[str, Any] = {"shell_complete": _complete_tag}
+"""The same for an option that is a tag of locations."""
 
 GENERATION = click.IntRange(1, parameters.MOST)
 """The type of an argument that is the number of a generation."""

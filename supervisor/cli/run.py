@@ -273,7 +273,14 @@ async def _show(daemon: Daemon, screen: Screen, colour: bool, pace: Pace) -> Non
 class _Follower:
     """Shows on ``screen`` what a client says of its supervisor, and goes on where it was."""
 
-    def __init__(self, screen: Display | Screen, colour: bool, pace: Pace) -> None:
+    def __init__(
+        self,
+        screen: Display | Screen,
+        colour: bool,
+        pace: Pace,
+        chosen: Callable[..., StatusDocument] = lambda document, any_state=False: document,
+    ) -> None:
+        self._chosen = chosen
         self._screen = screen
         self._colour = colour
         self._hold = pace.table if screen.live else pace.lines
@@ -283,10 +290,12 @@ class _Follower:
         """Until the supervisor ends (``NotRunningError``)."""
         document = await insist_async(client.status, self._say)
         if self._before is None and not self._screen.live:
-            many = words.plural(len(document["locations"]), "location")
+            shown = self._chosen(document, any_state=True)["locations"]
+            many = words.plural(len(shown), "location")
             self._say(f"supervise: {many} of {client.workspace} (pid {client.pid})")
         while True:
-            self._screen.show(document)
+            self._screen.show(self._chosen(document))
+            document = self._chosen(document, any_state=True)
             for event in events(self._before, document):
                 if event.notable or not self._screen.live:
                     lines = await _lines(client, event, document, self._colour)
@@ -303,8 +312,11 @@ class _Follower:
         self._screen.tell([clean(line)])
 
 
-def watch(session: Session) -> int:
-    """Show a supervisor that runs elsewhere as the foreground one shows itself, until Ctrl-C."""
+def watch(session: Session, chosen: Callable[..., StatusDocument]) -> int:
+    """Show a supervisor that runs elsewhere as the foreground one shows itself, until Ctrl-C.
+
+    ``chosen`` gives of a document what is shown; with ``any_state`` what there is to tell of.
+    """
     from supervisor.client.client import AsyncClient
 
     display = open_display(session.terminal)
@@ -315,7 +327,8 @@ def watch(session: Session) -> int:
         with jobs if display.live else contextlib.nullcontext():
             found, token = session.found(), session.token
             async with AsyncClient(found=found, timeout=pace.timeout, token=token) as client:
-                await _Follower(display, session.terminal.colour, pace).follow(client)
+                follower = _Follower(display, session.terminal.colour, pace, chosen)
+                await follower.follow(client)
 
     try:
         asyncio.run(look())

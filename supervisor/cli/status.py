@@ -7,21 +7,24 @@ run all the time.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor.cli.choosing import Choice, state_option, tag_option
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
+from supervisor.presentation.excerpt import excerpt
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from supervisor.documents import Condition, LoadWarning, LocationStatus, Serving, StatusDocument
 
-__all__ = ["HEADS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
+__all__ = ["HEADS", "SORTS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
 
 HEADS = ("LOCATION", "STATE", "SINCE", "GEN", "PYTHON", "FRAMEWORK", "MEMORY", "DEFINITIONS")
 # Left out of a narrow table, first to last.
@@ -29,35 +32,83 @@ SPARE = (6, 3, 5)
 _LOG_LINES = 10
 
 
+def _memory(one: LocationStatus) -> int:
+    process = one["process"]
+    memory = process["memory"] if process is not None else None
+    return (memory["rss"] or 0) if memory else 0
+
+
+_BAD_FIRST = ("crashed", "failed", "backoff", "stopping", "stopped", "starting", "loading", "ready")
+SORTS: Mapping[str, Callable[[list[LocationStatus]], list[LocationStatus]]] = {
+    "name": lambda found: sorted(found, key=lambda one: one["name"]),
+    "state": lambda found: sorted(
+        found,
+        key=lambda one: _BAD_FIRST.index(one["state"]) if one["state"] in _BAD_FIRST else 99,
+    ),
+    "since": lambda found: sorted(found, key=lambda one: -one["since"]),
+    "memory": lambda found: sorted(found, key=lambda one: -_memory(one)),
+}
+"""What ``--sort`` takes: each gives the locations in another order."""
+
+
 @click.command("status", short_help="Show the state of all locations, or all about one.")
-@click.argument("location", required=False, **LOCATION)
+@click.argument("locations", nargs=-1, metavar="[LOCATION]...", **LOCATION)
+@tag_option
+@state_option
+@click.option(
+    "--sort",
+    type=click.Choice(list(SORTS)),
+    help="Sort by name, state (the worst first), since (the newest first) or memory (the most first).",
+)
 @json_option
 @click.option(
     "-v", "--verbose", "--traceback", "verbose", is_flag=True, help="Show whole tracebacks."
 )
-@click.option("-f", "--follow", is_flag=True, help="Keep showing all locations until Ctrl-C.")
+@click.option(
+    "-f", "--follow", "--watch", "follow", is_flag=True, help="Keep showing them until Ctrl-C."
+)
 @locating
 def status_(
-    session: Session, location: str | None, as_json: bool, verbose: bool, follow: bool
+    session: Session,
+    locations: tuple[str, ...],
+    tags: tuple[str, ...],
+    states: tuple[str, ...],
+    sort: str | None,
+    as_json: bool,
+    verbose: bool,
+    follow: bool,
 ) -> int:
-    """Show the state of all locations, or everything about one.
+    """Show the state of all locations, of some, or everything about one.
 
-    Exit status: 0 all ready, 1 something is not, 3 no supervisor runs, 4 no such location. A
-    location that is served elsewhere counts as ready; one that is starting does not.
+    LOCATION is a name or a pattern such as 'team-*'. Exit status: 0 all that are shown are ready, 1
+    something is not, 3 no supervisor runs, 4 no such location. A location that is served elsewhere
+    counts as ready; one that is starting does not.
     """
+    choice = Choice(locations, tags, states)
+
+    def chosen(document: StatusDocument, *, any_state: bool = False) -> StatusDocument:
+        meant = replace(choice, states=()) if any_state else choice
+        shown = meant.of(document["locations"])
+        return {**document, "locations": SORTS[sort](shown) if sort else shown}
+
     if follow:
-        if location is not None or as_json:
-            raise click.UsageError("--follow shows all locations, to people")
+        if as_json:
+            raise click.UsageError(
+                "--follow is for people; a program asks again, or uses the client"
+            )
         from supervisor.cli.run import watch
 
-        return watch(session)
+        return watch(session, chosen)
+    detail = locations[0] if len(locations) == 1 and not choice.needs_look else None
     with session.client() as client:
-        document = client.status(location)
+        document = client.status(detail)
+        if detail is None:
+            document = chosen(document)
     terminal = session.terminal
     if as_json:
         terminal.data(document)
-    elif location is None:
-        _print_all(terminal, document, time.time())
+    elif detail is None:
+        _print_all(terminal, document, time.time(), some=bool(choice))
     else:
         for entry in document["locations"]:
             terminal.print(*_page(terminal, entry, time.time(), verbose=verbose))
@@ -67,13 +118,17 @@ def status_(
 # -- the table ----------------------------------------------------------------------------------
 
 
-def _print_all(terminal: Terminal, document: StatusDocument, now: float) -> None:
+def _print_all(
+    terminal: Terminal, document: StatusDocument, now: float, *, some: bool = False
+) -> None:
     locations = document["locations"]
-    rows = [location_row(terminal, one, now) for one in locations]
+    rows = [location_row(terminal, one, now, whole=True) for one in locations]
+    if not terminal.fits(HEADS, rows):
+        rows = [location_row(terminal, one, now) for one in locations]
     if rows:
         terminal.table(HEADS, rows, right=frozenset({2, 3, 6}), spare=SPARE)
     else:
-        terminal.print("the workspace has no locations")
+        terminal.print("no location is in this state" if some else "the workspace has no locations")
     face = document["supervisor"].get("face")
     if face is not None and face["url"]:
         programs = ", ".join(f"{one['name']} {one['state']}" for one in face["programs"])
@@ -81,12 +136,12 @@ def _print_all(terminal: Terminal, document: StatusDocument, now: float) -> None
     print_problems(terminal, document)
 
 
-def location_row(terminal: Terminal, location: LocationStatus, now: float) -> list[str]:
-    """The cells of one location, for ``HEADS``."""
+def location_row(
+    terminal: Terminal, location: LocationStatus, now: float, *, whole: bool = False
+) -> list[str]:
+    """The cells of one location, for ``HEADS``; ``whole``: of every kind how many definitions."""
     mark, style = words.symbol(location["state"])
     serving = location["serving"]
-    process = location["process"]
-    memory: Mapping[str, Any] = (process["memory"] or {}) if process is not None else {}
     return [
         f"{terminal.paint(mark, style)} {clean(location['name'])}",
         terminal.paint(location["state"], style),
@@ -94,17 +149,17 @@ def location_row(terminal: Terminal, location: LocationStatus, now: float) -> li
         str(location["generation"] or ""),
         words.python_of(location),
         words.framework_of(serving),
-        words.size(memory.get("rss")),
-        _definitions(location, serving),
+        words.size(_memory(location) or None),
+        _definitions(location, serving, None if whole else 3),
     ]
 
 
-def _definitions(location: LocationStatus, serving: Serving | None) -> str:
+def _definitions(location: LocationStatus, serving: Serving | None, limit: int | None) -> str:
     if location["remote"]:
         return f"served at {location['remote']}"
     if serving is None:
         return ""
-    text = words.counts(serving["counts"], limit=3)
+    text = words.counts(serving["counts"], limit=limit)
     if location["state"] != "ready":
         text = f"still serving generation {serving['generation']}: {text}"
     return text
@@ -125,7 +180,7 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
             if one["failure"] is not None:
                 more = f"supervise status {one['name']}"
                 lines.append(terminal.paint(f"  more: {clean(more)}", "dim"))
-        lines += _prefixed(terminal, name, one["warnings"])
+        lines += _prefixed(terminal, name, one["warnings"], 1 if terminal.width else None)
         lines += _conditions(terminal, f"{name}: ", one["conditions"])
     supervisor = document["supervisor"]
     told = {one["message"] for one in supervisor["conditions"]}
@@ -139,14 +194,20 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     if problems:
         head = "the workspace has problems: what these entries ran goes on, all others count:"
         lines.append(f"{terminal.paint('✗', 'red')} {head}")
-        lines += [f"  {clean(words.problem(row))}" for row in problems]
+        for row in problems:
+            lines.append(f"  {clean(words.problem(row))}")
+            shown = excerpt(row["file"], row["line"], row["column"])
+            lines += [terminal.paint(f"  {line}", "dim") for line in shown]
     if lines:
         terminal.print("", *lines)
 
 
-def _prefixed(terminal: Terminal, name: str, warnings: list[LoadWarning]) -> list[str]:
-    lines = [f"{name}: {line}" for one in warnings[:1] for line in warning_lines(terminal, one)[:1]]
-    if len(warnings) > 1:
+def _prefixed(
+    terminal: Terminal, name: str, warnings: list[LoadWarning], limit: int | None
+) -> list[str]:
+    shown = warnings[:limit]
+    lines = [f"{name}: {line}" for one in shown for line in warning_lines(terminal, one)[:1]]
+    if len(warnings) > len(shown):
         lines.append(f"{name}: {len(warnings) - 1} more warnings: supervise status {name}")
     return [f"{terminal.paint('!', 'yellow')} {line}" for line in lines]
 
@@ -213,6 +274,7 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     row("Framework", words.framework_of(serving))
     if serving is not None:
         row("Definitions", words.counts(serving["counts"]))
+    row("Tags", clean(words.tags(one)))
     if one["origin"]:
         row("Defined in", f"{one['origin']}" + (f" ({one['form']})" if one["form"] else ""))
     for name, value in one["metadata"].items():

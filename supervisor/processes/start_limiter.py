@@ -8,9 +8,10 @@ still at it: an import that hangs must not keep others from starting. Knows noth
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+from supervisor.machine import cores
 
 __all__ = ["FIRST", "StartLimiter"]
 
@@ -81,10 +82,3 @@ class StartLimiter:
             best[1].set_result(None)
         else:
             self._free += 1
-
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,15 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from supervisor.processes.start_limiter import cores
-from supervisor.run_settings import RunSettings
+from supervisor.machine import cores
+from supervisor.run_settings import RunSettings, most_at_once
 from supervisor.runs.queue import Ended, Event, Held, Limits, Queue, Queued, Started, Waiting
 from supervisor.runs.run import Run
 
-__all__ = ["MOST_AT_ONCE", "CannotStartError", "Dispatch", "Place", "Start"]
-
-MOST_AT_ONCE = 10
-"""Runs at once in a workspace that says nothing, or twice the cores of the machine if that is more."""
+__all__ = ["CannotStartError", "Dispatch", "Place", "Start"]
 
 _LONGEST = 86400.0
 _NOTHING = Limits(RunSettings(max_concurrent=0))
@@ -61,7 +58,7 @@ class Dispatch:
         self._start = start
         self._fail = fail
         self._limits = Limits()
-        self._queue = Queue(_NOTHING, most=max(MOST_AT_ONCE, 2 * cores()))
+        self._queue = Queue(_NOTHING, most=most_at_once(cores()))
         self._held: dict[str, str] = {}
         self._runs: dict[str, Run] = {}
         self._delayed: dict[str, asyncio.TimerHandle] = {}

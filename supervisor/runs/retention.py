@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.run_settings import RunSettings
+from supervisor.run_settings import DEFAULTS, RunSettings
 
 __all__ = ["Kept", "doomed", "is_left_behind", "remove", "size_of"]
 
-_KEEP = 500.0
 # One that has just ended is there for those who follow it, whatever is said (seconds).
 _LATELY = 60.0
 _GONE = ".gone"
@@ -57,7 +56,8 @@ def doomed(
             yield settings, [one for one in members if one.id not in found]
 
     for settings, members in groups(lambda own: own.keep_count):
-        count = _KEEP if settings.keep_count is None else settings.keep_count
+        count = settings.over(DEFAULTS).keep_count
+        assert count is not None
         age = math.inf if settings.keep_age is None else settings.keep_age
         ended = [one for one in members if one.ended is not None]
         for position, one in enumerate(ended):

@@ -21,6 +21,7 @@ from supervisor import __version__
 from supervisor.access.access import Access
 from supervisor.conditions import Tell
 from supervisor.dagster.face import Face, Place
+from supervisor.dagster.home import for_development
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
@@ -50,13 +51,18 @@ from supervisor.processes.reaper import Reaper
 from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
-from supervisor.run_settings import RunSettings
+from supervisor.run_settings import DEFAULTS, RunSettings
+from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
+from supervisor.runs.tick_store import TickStore
+from supervisor.runs.ticking import Ticking
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.notify_delivery import Deliveries
+from supervisor.server.notifying import Notifying
 from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.remote_control import RemoteControl
@@ -76,7 +82,7 @@ __all__ = ["RUN_GRACE", "Daemon"]
 
 _log = logging.getLogger("supervisor")
 
-RUN_GRACE = 5.0
+RUN_GRACE = DEFAULTS.run_grace or 0.0
 """How long runs may go on by themselves when the supervisor is told to stop (seconds)."""
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 
@@ -110,6 +116,7 @@ class Daemon:
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
+        self._fires = not idle
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
@@ -147,6 +154,23 @@ class Daemon:
             self.run_limits,
             placer.report,
             self.fleet.changed,
+        )
+        self._notifying = Notifying(
+            self.fleet,
+            self.runs,
+            Deliveries(self.fleet.conditions, self._environ),
+            lambda: self.spec.notify or (),
+            lambda: self.spec.title,
+            self.state.path / "notified",
+        )
+        self.ticking = Ticking(self.fleet, self.orders.kept_in)
+        self.automations = Automations(
+            self.fleet,
+            self.runs,
+            self.orders,
+            self.ticking,
+            TickStore(self.state.path / "automations.db"),
+            self.fleet.conditions.tell("automations_unwritable"),
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
@@ -187,6 +211,7 @@ class Daemon:
         """Stop everything; ``at_once`` kills instead of asking. With ``leave_runs`` runs go on, and the
         next supervisor adopts them."""
         self._leave_runs = leave_runs and not at_once
+        self.automations.suspend()
         self.fleet.refuse()
         if at_once and not self._at_once:
             self._at_once = True
@@ -236,6 +261,9 @@ class Daemon:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
             await self.runs.open()
+            if not self._once:
+                await self._notifying.start()
+                await self.automations.open(fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
@@ -264,7 +292,7 @@ class Daemon:
         with starting():
             transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.state.root / "envs", self._environ)
+        environments = Environments(self.state.root / "envs", for_development(self._environ))
         closing.callback(environments.close)
         with starting():
             self._disk = Disk()
@@ -315,8 +343,10 @@ class Daemon:
             None if self.code_servers is None else self.code_servers.preloaded,
         )
         closing.push_async_callback(launcher.close)
+        closing.push_async_callback(self._notifying.close)
         closing.push_async_callback(self._end_locations)
         closing.push_async_callback(self._end_runs)
+        closing.push_async_callback(self.automations.close)
         liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self.services = Services(
@@ -414,6 +444,7 @@ class Daemon:
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
         said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
         self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
+        self._notifying.changed()
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""
@@ -429,6 +460,7 @@ class Daemon:
     def _location_changed(self) -> None:
         self.fleet.changed()
         self.runs.look()
+        self.automations.look()
         if self.face is not None:
             self.face.changed()
         self._verifier.look()

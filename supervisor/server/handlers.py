@@ -29,12 +29,12 @@ from supervisor.nearest import near_in_steps
 from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.server import rpc
+from supervisor.server.automation_handlers import AutomationHandlers
 from supervisor.server.rpc import Packed, Reply
 from supervisor.server.run_handlers import RunHandlers
 from supervisor.server.status import (
     environment_status,
     location_status,
-    problem_data,
     process_shown,
     remote_status,
     usage_data,
@@ -58,7 +58,7 @@ _OF_ALL = ("files", "warnings", "conditions", "configuration_problems")
 _MAX_WAIT = 60.0
 
 
-class Handlers(RunHandlers):
+class Handlers(RunHandlers, AutomationHandlers):
     """The methods of ``daemon``."""
 
     def __init__(self, daemon: Daemon) -> None:
@@ -354,7 +354,7 @@ class Handlers(RunHandlers):
             **usage_data(usage),
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
-            "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
+            "configuration_problems": [one.as_data() for one in daemon.fleet.problems],
             "face": None if daemon.face is None else daemon.face.as_data(),
         }
         if not asker().everywhere:  # they name locations, and files that are named after some

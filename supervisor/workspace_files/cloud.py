@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from supervisor.specs import EnvironmentSpec, LocationSpec, TargetKind
+from supervisor.specs import EnvironmentSpec, LocationSpec, Source, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import CLOUD
@@ -57,6 +57,8 @@ def _location(
     if "registry" in build:
         metadata["registry"] = build["registry"]
     position = location.node.position
+    sources = {key: at for layer in layers for key, at in layer.sources().items()}
+    sources["target"] = Source(location.value_position("code_source"))
     source, name, _ = values["code_source"]
     if _is_template(values["location_name"], name, assembly, location):
         return
@@ -79,11 +81,14 @@ def _location(
         name=values["location_name"],
         target=assembly.target(kind, name, attribute, effective, base),
         environment=EnvironmentSpec(
-            executable_path=assembly.command(values.get("executable_path"), base), origin=position
+            executable_path=assembly.command(values.get("executable_path"), base),
+            origin=position,
+            sources=sources,
         ),
         metadata=metadata,
         form="dagster_cloud.yaml",
         origin=position,
+        sources=sources,
     )
     assembly.add_location(
         spec, location.value_position("location_name"), location.at("location_name")

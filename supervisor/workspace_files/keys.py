@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.notify_keys import NOTIFY
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import RUNS
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
@@ -27,6 +28,7 @@ from supervisor.workspace_files.shapes import (
     RecordShape,
     Shape,
 )
+from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
     "ATTRIBUTE",
@@ -80,6 +82,33 @@ _ENV = Named(
         check=_bad_variable,
     ),
 )
+
+
+def _bad_tag(name: str) -> tuple[str, str] | None:
+    if not name.strip() or "=" in name or re.search(r"[\x00-\x1f,]", name):
+        return "cannot name a tag", name.partition("=")[0].strip()
+    return None
+
+
+class _Tags(Shape):
+    """A map of names to texts, or a list of ``name`` and ``name=value``. Gives back a dict."""
+
+    expected = "a map of names to texts, or a list of names and name=value"
+    _map = MapOf(Text("a text", empty=True, written=True), expected, check=_bad_tag)
+    _list = ListOf(
+        Text("a name, or name=value", check=lambda text: _bad_tag(text.partition("=")[0])), expected
+    )
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if node.kind == "list":
+            found = self._list.read(node, path, reading)
+            return dict(one.partition("=")[::2] for one in found)
+        return self._map.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._map.schema(), self._list.schema()]}
+
+
 _RESTART = Named(
     "restart",
     RecordShape(
@@ -150,6 +179,12 @@ OWN_KEYS = {
         "changes nothing. Default true.",
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
+    "notify": Field(
+        NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
+    ),
+    "tags": Field(
+        _Tags(), "What commands may choose locations by, as in `supervise reload --tag team=risk`."
+    ),
     "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
@@ -166,6 +201,13 @@ _ENVIRONMENT_KEYS = {
     "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
     "requirements_file": Field(PATH, "A requirements.txt to install."),
     "project": Field(PATH, "A directory with a pyproject.toml to install."),
+    "extras": Field(
+        ListOf(Text("the name of an extra"), "a list of extras"), "Extras of the project."
+    ),
+    "groups": Field(
+        ListOf(Text("the name of a group"), "a list of dependency groups"),
+        "Dependency groups of the project: of PEP 735, uv or poetry.",
+    ),
 }
 _ENVIRONMENT = Named("environment", RecordShape(_ENVIRONMENT_KEYS, "a map", title="Environment"))
 
@@ -223,7 +265,7 @@ def _selector(kind: str, more: dict[str, Field], elsewhere: dict[str, str]) -> F
 
 _SELECTOR_KEYS = {"executable_path": _ENVIRONMENT_KEYS["executable_path"]} | OWN_KEYS
 _IN_SELECTOR = dict.fromkeys(
-    ("python", "requirements", "requirements_file", "project"),
+    ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
 _INNER_TARGET = Choice(
@@ -326,6 +368,7 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
+        "notify": Field(NOTIFY, "Who is told when a location or a run fails."),
         "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
@@ -409,7 +452,7 @@ CLOUD = RecordShape(
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS)
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workspace of workspace-supervisor",
@@ -422,6 +465,11 @@ def json_schema() -> dict[str, Any]:
                 "properties": {"env": {"type": "string", "minLength": 1}},
                 "required": ["env"],
                 "additionalProperties": False,
+            },
+            "variable": {
+                "description": "A text with ${NAME} or ${NAME:-default} in it.",
+                "type": "string",
+                "pattern": VARIABLE,
             },
             **{shape.name: shape.shape.schema() for shape in named},
         },

@@ -7,6 +7,7 @@ Reads in two steps, because a location may use an environment that another file 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,17 @@ from supervisor.specs import (
     LocationSpec,
     RemoteEndpoint,
     RestartSpec,
+    Source,
     SourcePosition,
     TargetKind,
 )
 from supervisor.workspace_files.assembly import Assembly, absolute, default_name
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import WORKSPACE, WORKSPACE_LIST
+from supervisor.workspace_files.notify_keys import notifications
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Invalid, Record
+from supervisor.workspace_files.variables import expand
 
 __all__ = ["WorkspaceFile"]
 
@@ -46,7 +50,10 @@ _PLAIN_KEYS = (
     "start_method",
     "verify",
 )
-_ENVIRONMENT_KEYS = ("executable_path", "python", "requirements", "requirements_file", "project")
+_ENVIRONMENT_KEYS = (
+    *("executable_path", "python", "requirements", "requirements_file", "project"),
+    *("extras", "groups"),
+)
 
 
 @dataclass(slots=True)
@@ -67,7 +74,8 @@ class WorkspaceFile:
         self._base = path.parent
         self._node = node
         # What is wrong outside the locations and the environments concerns all locations.
-        whole = WORKSPACE.apart(node, "", assembly.reading)
+        with assembly.reading.expanding():
+            whole = WORKSPACE.apart(node, "", assembly.reading)
         self._problem = whole.problem
         record = whole.value
         self._record = None if isinstance(record, Invalid) else record
@@ -120,6 +128,8 @@ class WorkspaceFile:
             with self._reading.apart() as scope:
                 self._assembly.add_runs(self._record.get("runs"))
             self._problem = self._problem or scope.problem
+        if self._record is not None and "notify" in self._record:
+            self._assembly.notify += notifications(self._record.get("notify"), self._base)
         with self._assembly.entry(self._file, problem=self._problem):
             if self._record is not None:
                 self._build(self._record)
@@ -151,7 +161,7 @@ class WorkspaceFile:
                     name, defaults.value_position("environment"), defaults.at("environment")
                 )
         for item in record.get("load_from", ()):
-            with self._assembly.entry(problem=item.problem, name=_name(item.node)):
+            with self._assembly.entry(problem=item.problem, name=self._name(item.node)):
                 if not isinstance(item.value, Invalid):
                     selector, value, position = item.value
                     self._location(selector, value, _Place(position, value.path))
@@ -200,29 +210,32 @@ class WorkspaceFile:
         kind: TargetKind,
         target: Record,
         outer: Record,
-        environment: EnvironmentSpec,
+        environment: EnvironmentSpec | None,
         form: str,
         place: _Place,
     ) -> None:
         """A location that we start: ``target`` holds Dagster's keys, ``outer`` ours."""
         attribute = target.get("attribute")
-        main = target.values[_MAIN_KEY[kind]]
+        key = _MAIN_KEY[kind]
+        main = target.values[key]
+        sources = {"target" if one == key else one: at for one, at in target.sources().items()}
         name = target.get("location_name") or default_name(kind, main, attribute)
+        loaded = self._assembly.target(kind, main, attribute, target, self._base)
         spec = LocationSpec(
             name=name,
-            target=self._assembly.target(kind, main, attribute, target, self._base),
-            environment=environment,
+            target=loaded,
+            environment=environment or self._assembly.own_environment(loaded),
             form=form,
             origin=place.position,
-            **self._settings(outer),
+            **self._settings(outer, sources),
         )
         where = (
             target.value_position("location_name") if "location_name" in target else place.position
         )
         self._assembly.add_location(spec, where, place.at)
 
-    def _environment(self, record: Record, key: str) -> EnvironmentSpec:
-        """The environment a location names, describes, or gets from the defaults."""
+    def _environment(self, record: Record, key: str) -> EnvironmentSpec | None:
+        """The environment a location names, describes, or gets from the defaults; None without any."""
         own = [name for name in _ENVIRONMENT_KEYS if record.written(name)]
         if record.written(key) and own:
             self._reading.problem(
@@ -244,14 +257,19 @@ class WorkspaceFile:
                 defaults.value_position("environment"),
                 defaults.at("environment"),
             )
-        return EnvironmentSpec()
+        return None
 
-    def _settings(self, record: Record) -> dict[str, Any]:
-        """Our own keys, the defaults' below the location's; maps merge key by key."""
+    def _settings(self, record: Record, target: Mapping[str, Source]) -> dict[str, Any]:
+        """Our own keys, the defaults' below the location's; maps merge key by key.
+
+        ``target`` says where those of the target come from.
+        """
         layers = [layer for layer in (self._defaults, record) if layer is not None]
-        settings: dict[str, Any] = {"env": {}, "metadata": {}}
+        settings: dict[str, Any] = {"env": {}, "metadata": {}, "tags": {}}
+        sources: dict[str, Source] = {}
         if not any(layer.written("env_file") for layer in layers):
             settings["env"] |= self._assembly.dotenv(self._base)
+            sources |= self._assembly.variable_sources(self._base / ".env", discovered=True)
         restart: dict[str, Any] = {}
         limits: dict[str, Any] = {}
         runs = RunSettings()
@@ -260,8 +278,11 @@ class WorkspaceFile:
                 path = absolute(text, self._base, self._assembly.environ)
                 found = self._assembly.env_file(path, position, layer.at("env_file"))
                 settings["env"] |= found
+                sources |= self._assembly.variable_sources(path)
+            sources |= layer.sources()
             settings["env"] |= layer.get("env", {})
             settings["metadata"] |= layer.get("metadata", {})
+            settings["tags"] |= layer.get("tags", {})
             for key in _PLAIN_KEYS:
                 if key in layer:
                     settings[key] = layer.get(key)
@@ -272,6 +293,9 @@ class WorkspaceFile:
             if "limits" in layer:
                 limits |= layer.get("limits").values
             runs = run_settings(layer.get("runs")).over(runs)
+            if "notify" in layer:
+                settings["notify"] = notifications(layer.get("notify"), self._base)
+        settings["sources"] = sources | dict(target)
         settings["runs"] = runs
         settings["restart"] = RestartSpec(**restart)
         settings["limits"] = Limits(**limits)
@@ -311,16 +335,17 @@ class WorkspaceFile:
             metadata=record.get("additional_metadata", {}),
             form="grpc_server",
             origin=place.position,
+            sources=record.sources(),
         )
         self._assembly.add_location(spec, place.position, place.at)
 
-
-def _name(node: Node) -> str | None:
-    """The ``location_name`` that stands in an item that could not be read, or in a map of it."""
-    if node.kind != "map":
-        return None
-    own = node.value.get("location_name")
-    if own is not None:
-        return own.text or None
-    inner = (_name(child) for child in node.value.values())
-    return next((name for name in inner if name is not None), None)
+    def _name(self, node: Node) -> str | None:
+        """The ``location_name`` that stands in an item that could not be read, or in a map of it."""
+        if node.kind != "map":
+            return None
+        own = node.value.get("location_name")
+        if own is not None:
+            found = expand(own.text, self._assembly.environ)
+            return None if found.problems else found.text or None
+        inner = (self._name(child) for child in node.value.values())
+        return next((name for name in inner if name is not None), None)

@@ -28,9 +28,13 @@ class Scope:
 
 @dataclass(slots=True)
 class Reading:
-    """One pass over the files: the environment for ``{env: …}``, and the problems found so far."""
+    """One pass over the files: the environment for ``{env: …}``, and the problems found so far.
+
+    ``expands``: what is read now is a file in which ``${NAME}`` stands for a variable.
+    """
 
     environ: Mapping[str, str]
+    expands: bool = False
     problems: list[ConfigurationProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _told: set[tuple[SourcePosition, str]] = field(default_factory=set)
@@ -55,6 +59,15 @@ class Reading:
             yield self._scope
         finally:
             self._scope = outer
+
+    @contextlib.contextmanager
+    def expanding(self) -> Iterator[None]:
+        """What is read meanwhile is a file in which ``${NAME}`` stands for a variable."""
+        before, self.expands = self.expands, True
+        try:
+            yield
+        finally:
+            self.expands = before
 
     def blame(self, problem: ConfigurationProblem | None) -> None:
         """What is read now depends on what has ``problem``, which is told elsewhere."""

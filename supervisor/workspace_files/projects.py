@@ -8,11 +8,12 @@ from its own file. Where Dagster reads such a table and finds nothing, this says
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
-from supervisor.specs import EnvironmentSpec, LocationSpec, SourcePosition, TargetKind
+from supervisor.specs import EnvironmentSpec, LocationSpec, Source, SourcePosition, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute, is_directory
 from supervisor.workspace_files.document import DocumentError, Node, read_text, shorten
 from supervisor.workspace_files.project_keys import DAGSTER_TABLE, DG_TABLE
@@ -81,7 +82,8 @@ def _dagster(
             expected="one of module_name or modules",
         )
         return
-    location_name = record.get("code_location_name")
+    name = "code_location_name"
+    location_name = record.get(name)
     modules: list[tuple[str, SourcePosition, str, ConfigurationProblem | None]] = []
     if "module_name" in record:
         position = record.position("module_name")
@@ -104,8 +106,8 @@ def _dagster(
         modules.append((entry.get("name"), entry.value_position("name"), entry.path, item.problem))
     if location_name and len(modules) > 1:
         assembly.reading.problem(
-            record.position("code_location_name"),
-            "tool.dagster.code_location_name",
+            record.position(name),
+            f"tool.dagster.{name}",
             f'{len(modules)} modules cannot share the name "{shorten(location_name)}"',
             expected="code_location_name with one module only; use a workspace.yaml to name several",
         )
@@ -120,6 +122,11 @@ def _dagster(
             env=env,
             form="tool.dagster",
             origin=position,
+            sources={
+                "target": Source(position),
+                **({"location_name": Source(record.value_position(name))} if location_name else {}),
+                **assembly.variable_sources(path.parent / ".env", discovered=True),
+            },
         )
         with assembly.entry(problem=problem):
             assembly.add_location(spec, position, at)
@@ -236,11 +243,17 @@ def _project(record: Record, path: Path, assembly: Assembly) -> None:
     root = record.get("root_module")
     environment, env = _project_environment(directory, assembly)
     if record.get("autoload_defs"):
-        kind, module = TargetKind.AUTOLOAD, record.get("defs_module", f"{root}.defs")
+        kind, key, module = TargetKind.AUTOLOAD, "defs_module", f"{root}.defs"
     else:
         kind = TargetKind.PYTHON_MODULE
-        module = record.get("code_location_target_module", f"{root}.definitions")
+        key, module = "code_location_target_module", f"{root}.definitions"
+    module = record.get(key, module)
     position = record.node.position
+    said = record.sources()
+    sources = {"target": said[key if key in said else "root_module"]}
+    if "code_location_name" in said:
+        sources["location_name"] = said["code_location_name"]
+    sources |= {f"metadata.{one}": said[one] for one in _METADATA if one in said}
     spec = LocationSpec(
         name=record.get("code_location_name") or directory.name,
         target=assembly.target(kind, module, None, record, directory),
@@ -249,6 +262,7 @@ def _project(record: Record, path: Path, assembly: Assembly) -> None:
         metadata={key: record.get(key) for key in _METADATA if key in record},
         form="dg project",
         origin=position,
+        sources=sources | assembly.variable_sources(directory / ".env", discovered=True),
     )
     assembly.add_location(spec, position, record.at("code_location_name"))
 
@@ -264,10 +278,13 @@ def _project_environment(
     own = env.pop(_INTERPRETER_VARIABLE, None)
     if own:
         executable = assembly.command(own, directory)
+        said = assembly.variable_sources(env_file, discovered=True)[f"env.{_INTERPRETER_VARIABLE}"]
+        source = replace(said, hidden=False)
     else:
         python = directory / ".venv" / "bin" / "python"
         if not os.path.lexists(python):
             assembly.awaited.append(python)
             return EnvironmentSpec(lacks=python.parents[1]), env
         executable = str(python)
-    return EnvironmentSpec(executable_path=executable), env
+        source = Source(SourcePosition(executable), discovered=True)
+    return EnvironmentSpec(executable_path=executable, sources={"executable_path": source}), env

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.desired import Desired
 from supervisor.errors import ConfigurationProblem
-from supervisor.specs import LocationSpec, SourcePosition, TargetKind, WorkspaceSpec
+from supervisor.specs import LocationSpec, Source, SourcePosition, TargetKind, WorkspaceSpec
 from supervisor.workspace_files.assembly import Assembly, default_name
 from supervisor.workspace_files.cloud import build_cloud_file
 from supervisor.workspace_files.discovery import COMMAND_LINE, locate
@@ -54,6 +54,8 @@ def read_workspace(
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
         runs=assembly.runs if sound else None,
+        notify=assembly.notify if sound else None,
+        runs_sources=assembly.runs_sources,
     )
     problems = _sorted(reading.problems, assembly.files)
     return spec, Desired(tuple(assembly.entries), tuple(problems))
@@ -154,8 +156,19 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
                 spec = LocationSpec(
                     name=default_name(kind, target.name, attribute),
                     target=target,
+                    environment=assembly.own_environment(target),
                     env=assembly.dotenv(cwd),
                     form=flag,
                     origin=position,
+                    sources={
+                        "target": Source(position),
+                        **(
+                            {"working_directory": Source(position)}
+                            if "working_directory" in record
+                            else {}
+                        ),
+                        **({"attribute": Source(position)} if attribute else {}),
+                        **assembly.variable_sources(cwd / ".env", discovered=True),
+                    },
                 )
                 assembly.add_location(spec, position, flag)

@@ -32,6 +32,7 @@ from supervisor.workspace_files.shapes import (
     RecordShape,
     Shape,
 )
+from supervisor.workspace_files.variables import expand
 
 __all__ = ["RUNS", "run_settings"]
 
@@ -47,7 +48,7 @@ class _OrNone(Shape):
         self.expected = shape.expected = f"{shape.expected}, or none"
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
-        if node.kind == "scalar" and node.value == "none":
+        if node.kind == "scalar" and _word(node, reading) == "none":
             return NONE
         return self._shape.read(node, path, reading)
 
@@ -97,12 +98,14 @@ class _Keep(RecordShape):
             record = super().read(node, path, reading)
             return record if isinstance(record, Invalid) else dict(record.values)
         if node.kind == "scalar":
-            if node.value == "none":
+            word = _word(node, reading)
+            if word == "none":
                 return {"count": NONE, "age": NONE}
-            if isinstance(node.value, int) and not isinstance(node.value, bool):
+            whole = isinstance(node.value, int) and not isinstance(node.value, bool)
+            if whole or (word != node.value and word.isdecimal()):
                 count = self._count.read(node, path, reading)
                 return count if isinstance(count, Invalid) else {"count": count}
-            if isinstance(node.value, str) and re.match(r"\d+\s*[a-z]", node.value):
+            if re.match(r"\d+\s*[a-z]", word) or (word != node.value and not word):
                 age = self._age.read(node, path, reading)
                 return age if isinstance(age, Invalid) else {"age": age}
         return self.wrong(node, path, reading)
@@ -111,6 +114,13 @@ class _Keep(RecordShape):
         age = {"type": "string", "pattern": f"^({self._age.pattern})$"}
         count = {"type": "integer", "minimum": 0, "maximum": _MOST}
         return {"anyOf": [{"enum": ["none"]}, count, age, super().schema()]}
+
+
+def _word(node: Node, reading: Reading) -> str:
+    """The text of a scalar, its variables replaced; an empty one for what is no text."""
+    if not isinstance(node.value, str):
+        return ""
+    return expand(node.value, reading.environ).text if reading.expands else node.value
 
 
 def _bad_tag(name: str) -> tuple[str, str] | None:

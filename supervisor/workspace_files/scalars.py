@@ -1,8 +1,8 @@
 """Scalar shapes: text, number, true or false, one of some words, duration, size.
 
 Owns how each is written, what it becomes, and what was probably meant when it is written wrongly.
-``{env: VARIABLE}`` can stand for any of them but a literal true or false. The value of a variable
-is never shown: it may be a secret.
+``{env: VARIABLE}`` can stand for any of them but a literal true or false, and in a workspace file of our
+own ``${VARIABLE}`` in any. The value of a variable is never shown: it may be a secret.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from supervisor.nearest import near
 from supervisor.workspace_files.document import UNUSABLE, Node, shorten
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.shapes import INVALID, Invalid, Shape, either
+from supervisor.workspace_files.variables import expand, has_variables
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
 
@@ -34,11 +35,32 @@ class Scalar(Shape):
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         if node.kind == "map" and "env" in node.value and not self.literal:
             return self._indirect(node, path, reading)
-        return (
-            self.take(node, path, reading)
-            if node.kind == "scalar"
-            else self.wrong(node, path, reading)
-        )
+        if node.kind != "scalar":
+            return self.wrong(node, path, reading)
+        if reading.expands and isinstance(node.value, str) and has_variables(node.value):
+            return self._expanded(node, path, reading)
+        return self.take(node, path, reading)
+
+    def _expanded(self, node: Node, path: str, reading: Reading) -> Any:
+        found = expand(node.value, reading.environ)
+        for message, expected, suggestion in found.problems:
+            reading.problem(node.position, path, message, expected=expected, suggestion=suggestion)
+        if found.problems:
+            return INVALID
+        if not found.variables:
+            meant = Node("scalar", found.text, node.position, found.text)
+            return self.take(meant, path, reading)
+        value = self.parse(found.text)
+        if isinstance(value, Invalid):
+            many = "s" if len(found.variables) > 1 else ""
+            reading.problem(
+                node.position,
+                path,
+                f"the environment variable{many} {either(found.variables, 'and')} "
+                f"give{'' if many else 's'} a value that cannot be used here",
+                expected=self.expected,
+            )
+        return value
 
     def _indirect(self, node: Node, path: str, reading: Reading) -> Any:
         variable = node.value["env"]
@@ -78,7 +100,8 @@ class Scalar(Shape):
         """The value that ``text`` (of an environment variable) stands for, or INVALID."""
 
     def _wrap(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return schema if self.literal else {"anyOf": [schema, {"$ref": "#/$defs/env"}]}
+        indirect = [{"$ref": f"#/$defs/{name}"} for name in ("variable", "env")]
+        return {"anyOf": [schema, *(indirect[:1] if self.literal else indirect)]}
 
 
 class Text(Scalar):
@@ -202,10 +225,10 @@ class Boolean(Scalar):
         return node.value if isinstance(node.value, bool) else self.wrong(node, path, reading)
 
     def parse(self, text: str) -> Any:
-        return INVALID
+        return {"true": True, "false": False}.get(text, INVALID)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "boolean"}
+        return self._wrap({"type": "boolean"})
 
 
 class Enumeration(Scalar):

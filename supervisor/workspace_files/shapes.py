@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
-from supervisor.specs import SourcePosition
+from supervisor.specs import Source, SourcePosition
 from supervisor.workspace_files.document import Node, shorten
 from supervisor.workspace_files.problems import Reading
+from supervisor.workspace_files.variables import has_variables
 
 __all__ = [
     "INVALID",
@@ -71,8 +72,29 @@ class Record:
         child = self.node.value.get(key) if self.node.kind == "map" else None
         return child.position if child is not None else self.position(key)
 
+    def sources(self, prefix: str = "") -> dict[str, Source]:
+        """Where each value comes from, by key behind ``prefix``; of a value that is a map, each of its own."""
+        found: dict[str, Source] = {}
+        for key, value in self.values.items():
+            child = self.node.value.get(key) if self.node.kind == "map" else None
+            if isinstance(value, Record):
+                found |= value.sources(f"{prefix}{key}.")
+            elif isinstance(value, dict) and child is not None and child.kind == "map":
+                for name, one in child.value.items():
+                    found[f"{prefix}{key}.{name}"] = _source(one)
+            else:
+                found[prefix + key] = (
+                    Source(self.value_position(key)) if child is None else _source(child)
+                )
+        return found
+
     def at(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
+
+
+def _source(node: Node) -> Source:
+    hidden = node.kind == "map" or (node.kind == "scalar" and has_variables(node.text))
+    return Source(node.position, hidden=hidden)
 
 
 @dataclass(slots=True)

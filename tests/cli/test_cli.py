@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from commands import BROKEN, COMMAND, TEAM, Foreground, foreground, supervise, variables
 from supervised import child_process, make_workspace, save
@@ -162,9 +163,12 @@ def test_list(live: Foreground) -> None:
 
 def test_show(live: Foreground) -> None:
     text = live.run("show", "team", "nightly").stdout
-    assert text.startswith("nightly - job of team, generation 1\nsource: team.py:")
-    assert "  team: risk\n" in text
-    assert live.json("show", "team", "nightly")["definition"]["description"] == "Runs at night."
+    assert text.startswith("# team, generation 1, team.py:")
+    assert "\n  team: risk\n" in text
+    definition = live.json("show", "team", "nightly")["definition"]
+    assert definition["description"] == "Runs at night."
+    assert yaml.safe_load(text) == definition
+    assert "\x1b[34mtags\x1b[0m:" in live.run("show", "team", "nightly", FORCE_COLOR="1").stdout
     unknown = live.run("show", "team", "nightlie")
     assert (unknown.returncode, unknown.stderr.splitlines()[-1]) == (
         4,
@@ -259,8 +263,8 @@ def test_usage_errors_exit_2_and_say_what_was_meant(tmp_path: Path, runtime: Pat
     for arguments, message in (
         (["staus"], "no command is named 'staus': did you mean 'status'?"),
         (["ws.yaml"], "no command is named 'ws.yaml': to supervise a file, use -w ws.yaml"),
-        (["reload"], "name the locations, or use --all"),
-        (["reload", "a", "--all"], "name the locations, or use --all"),
+        (["reload"], "name the locations, or use --tag or --all"),
+        (["reload", "a", "--all"], "name the locations, or use --tag or --all"),
         (["status", "--nonsense"], "no such option"),
     ):
         done = supervise(*arguments, cwd=tmp_path, runtime=runtime)

@@ -76,7 +76,7 @@ EXPECTED = {
     "failed": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "in 2 parts instead of 0"},
     "described": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "answered 'load' with 'described'"},
     "pong": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "answered 'load' with 'pong'"},
-    "part": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "answered 'load' with 'part'"},
+    "part": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: Part},
     "dance": dict.fromkeys(Phase, NOBODY) | {Phase.LOADING: "answered 'load' with 'dance'"},
     "unfit": dict.fromkeys(Phase, Unfit),
     "run_begun": dict.fromkeys(Phase, RunBegun),

@@ -173,6 +173,12 @@ class Dagster(Adapter):
 
         return running.partition_keys(_repositories(roots, _ignore), order)
 
+    def tick(self, roots, order):
+        """One evaluation of a schedule or sensor, by Dagster's own code in this process."""
+        from runner_shim.frameworks.dagster import ticking
+
+        return ticking.tick(_repositories(roots, _ignore), order)
+
     def rehearse_run(self):
         """Run one small job: Dagster's first run of a process imports hundreds of modules."""
         from runner_shim.frameworks.dagster import rehearsal
@@ -218,6 +224,12 @@ class Dagster(Adapter):
         found = []
         for repository in _repositories(roots, _ignore):
             found.extend(component_files(reader, repository))
+        if "dagster_dbt" in sys.modules:
+            from runner_shim.frameworks.dagster.assets import assets_by_key
+            from runner_shim.frameworks.dagster.projects import project_files
+
+            for repository in _repositories(roots, _ignore):
+                found.extend(project_files(list(assets_by_key(repository, ()).values())))
         return found
 
     def judge(self, exception):
@@ -229,6 +241,12 @@ class Dagster(Adapter):
         from runner_shim.frameworks.dagster import repository as contents
 
         return contents.judge(exception)
+
+    def hint(self, error):
+        """What to do about a dbt project that has not been parsed."""
+        from runner_shim.frameworks.dagster.projects import missing_manifest
+
+        return missing_manifest(error)
 
     def failure_files(self, directory):
         """What may be at fault beside modules when a load fails: the components' files below there."""
