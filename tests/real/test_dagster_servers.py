@@ -189,6 +189,7 @@ async def test_runs_and_pages_outlive_what_is_killed(
             await generation(host, socket, 3)
             assert "edition_1" in (await host.until_answered("listed", socket))[REPOSITORY][0]
             assert (await servers(running))["runs"] == {"1": 1}
+            assert await host.ask("current_runs", socket) == [run]
             assert await host.ask("can_cancel", socket, run)
             await running.methods.cancel_run({"run": run, "who": "", "now": False})
             await ended(host, run, "CANCELED")
