@@ -141,6 +141,15 @@ async def test_what_a_preload_prints_is_the_forkservers_output(scratch, tmp_path
         await poll(lambda: one.printed == b"hello\n", "it was heard")
 
 
+async def test_a_class_that_says_in_its_own_way_where_it_is_from(scratch, tmp_path):
+    text = "class Odd:\n    pass\n\n\nOdd.__module__ = 5\nodd = Odd()\n"
+    site_packages(scratch.parent.parent).joinpath("odd_library.py").write_text(text)
+    async with warmed() as one:
+        server = one.start(await warm_spec(scratch, tmp_path), "odd_library")
+        await server.ready()
+        assert server.preloaded == ["odd_library"]
+
+
 # The team's own code.
 
 
