@@ -1,4 +1,4 @@
-"""Writes the parts of docs/protocol.md that the code declares: ``python docs/generate.py``.
+"""Writes the parts of docs/protocol.md and docs/systemd.md that the code declares: ``python docs/generate.py``.
 
 Between ``<!-- documents: NAME NAME -->`` and ``<!-- end -->`` stand the tables of these documents and of
 all that they hold, but for those that came before; between ``<!-- methods -->`` and ``<!-- end -->`` that
@@ -14,9 +14,11 @@ from typing import Any
 
 from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.document_schema import components
+from supervisor.drafts.unit import unit_text
 from supervisor.methods import METHODS
 
 PAGE = Path(__file__).parent / "protocol.md"
+UNIT_PAGE = Path(__file__).parent / "systemd.md"
 _PART = re.compile(r"(<!-- documents: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _METHODS = re.compile(r"(<!-- methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -41,6 +43,13 @@ def generated(text: str) -> str:
     if missing := schemas.keys() - done:
         raise SystemExit(f"error: {PAGE.name} has no place for {', '.join(sorted(missing))}")
     return text
+
+
+def with_unit(text: str) -> str:
+    """``text`` with the unit in it made anew, as ``supervise install-service`` writes it."""
+    command = ["/opt/workspace-supervisor/bin/supervise", "run", "-w", "workspace.yaml"]
+    unit = unit_text(command, "/srv/analytics", user="analytics")
+    return re.sub(r"```ini\n.*?```", lambda _: f"```ini\n{unit}```", text, count=1, flags=re.DOTALL)
 
 
 def _methods() -> str:
@@ -98,4 +107,5 @@ def _type(one: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(generated(PAGE.read_text()))
+    UNIT_PAGE.write_text(with_unit(UNIT_PAGE.read_text()))
     sys.exit(0)

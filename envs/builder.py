@@ -8,18 +8,28 @@ markers and cleaning up after a failure are the store's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import EnvError
-from .inputs import locked_root, project_plan, requirement_words, working_directory
+from .inputs import requirement_words, working_directory
 from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
 from .interpreters import Interpreter, probe
+from .locking import check_lock, python_of_lock
 from .model import Environment, EnvironmentRequest, Stage
+from .projects import (
+    locked_root,
+    passed_over,
+    pins_of_poetry,
+    project_plan,
+    required_python,
+    requirements_of,
+)
+from .scripts import lock_of_script, read_script
 from .seeds import add_setuptools, site_packages
 
-__all__ = ["build"]
+__all__ = ["build", "python_of_files"]
 
 
 def build(
@@ -51,15 +61,17 @@ def build(
     where = working_directory(request, directory)
     tools = Toolbox(environ, where if where.is_dir() else None, line, cancel)
     subject = f"environment {name} (python {base.version_text})"
+    if request.lock is not None:
+        check_lock(request.lock, request, directory, subject)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     say(stage, f"creating a virtualenv of {base.executable}")
     create_virtualenv(base, prefix, name, tools)
     python = prefix / "bin" / "python"
     stage = Stage.RESOLVE
-    words = [word for line in request.requirements for word in requirement_words(line, directory)]
-    if request.requirements_file is not None:
-        words += ["-r", str(request.requirements_file)]
-    if _fill(request.project, words, python, installer, tools, subject) and add_setuptools(
+    pinned = _pinned(request)
+    if pinned:
+        say(stage, pinned)
+    if _Filling(request, python, installer, tools, subject, directory).fill() and add_setuptools(
         base, prefix
     ):
         say(stage, "added the setuptools that came with its python")
@@ -77,81 +89,157 @@ def build(
         requirements=request.requirements,
         requirements_file=request.requirements_file,
         project=request.project,
+        script=request.script,
+        pinned=pinned,
         installed=_installed(prefix, interpreter),
     )
 
 
-def _fill(
-    project: Path | None,
-    words: list[str],
-    python: Path,
-    installer: Installer,
-    tools: Toolbox,
-    subject: str,
-) -> bool:
-    """Install what is asked for; False when that is nothing."""
+def python_of_files(request: EnvironmentRequest) -> tuple[Path | None, str | None]:
+    """The file or project of ``request`` that says which Python it takes, and what it says; of locked
+    requirements, the version that they were locked for. None where ``python`` is written."""
+    if request.python is not None:
+        return None, None
+    if request.script is not None:
+        return request.script, read_script(request.script).requires_python
+    if request.project is not None:
+        return request.project, required_python(request.project)
+    return request.lock, None if request.lock is None else python_of_lock(request.lock)
 
-    def install(arguments: list[str]) -> None:
-        done = installer.install(python, arguments, tools)
-        if done.returncode != 0:
-            raise failure(done, subject, tools.environ, installer, python.parent.parent)
 
+def _pinned(request: EnvironmentRequest) -> str:
+    """Which lock pins what is installed, and which is passed over; "" without any."""
+    if request.script is not None:
+        lock = lock_of_script(request.script)
+        return f"versions of {lock}" if lock.is_file() else ""
+    if request.lock is not None:
+        return f"versions of {request.lock}"
+    project = request.project
     if project is None:
-        if words:
-            install(words)
-        return bool(words)
-    plan = project_plan(project)
-    locked = locked_root(project)
-    if locked is not None:
-        _install_locked(project, locked, python, installer, tools, subject)
+        return ""
+    root = locked_root(project)
+    used, place = ("uv.lock", root) if root is not None else ("poetry.lock", project)
+    if root is None and not (project / "poetry.lock").is_file():
+        used = ""
+    said = [f"versions of {place / used}" if used else "", passed_over(project, used)]
+    return "; ".join(filter(None, said))
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """What is installed into one environment, and in which calls of the installer."""
+
+    request: EnvironmentRequest
+    python: Path
+    installer: Installer
+    tools: Toolbox
+    subject: str
+    directory: Path
+
+    @property
+    def prefix(self) -> Path:
+        return self.python.parent.parent
+
+    def fill(self) -> bool:
+        """Install what is asked for; False when that is nothing."""
+        request = self.request
+        if request.script is not None:
+            return self._script(request.script)
+        if request.lock is not None:
+            self._install(["-r", str(request.lock)])
+            return True
+        words = self._words(request.requirements, self.directory)
+        if request.requirements_file is not None:
+            words += ["-r", str(request.requirements_file)]
+        if request.project is None:
+            if words:
+                self._install(words)
+            return bool(words)
+        return self._project(request.project, words)
+
+    def _project(self, project: Path, words: list[str]) -> bool:
+        plan = project_plan(project)
+        beside = requirements_of(project, self.request.extras, self.request.groups)
+        extras = f"[{','.join(self.request.extras)}]" if self.request.extras else ""
+        locked = locked_root(project)
+        if locked is not None:
+            chosen = [word for name in self.request.extras for word in ("--extra", name)]
+            chosen += [word for name in self.request.groups for word in ("--group", name)]
+            if "dev" not in self.request.groups:
+                chosen.append("--no-dev")
+            options = ["--frozen", "--no-emit-project", "--project", str(project), *chosen]
+            # Paths in the export (editable members) are relative to where the lock is.
+            self._export(options, locked / "uv.lock", cwd=locked)
+            if plan == "editable":
+                self._install(["--no-deps", "-e", str(project)])
+            if words:
+                self._install(words)
+            return True
+        if plan == "requirements":
+            words = ["-r", str(project / "requirements.txt"), *words]
+        words = [*self._words(beside, project), *words]
         if plan == "editable":
-            install(["--no-deps", "-e", str(project)])
+            words = ["-e", f"{project}{extras}", *words]
+        pins = pins_of_poetry(project)
+        if pins and words:
+            file = self.prefix / "poetry-lock-constraints.txt"
+            file.write_text("\n".join([*pins, ""]), encoding="utf-8")
+            words += ["-c", str(file)]
         if words:
-            install(words)
-    elif plan == "editable":
-        install(["-e", str(project), *words])
-    elif plan == "requirements":
-        install(["-r", str(project / "requirements.txt"), *words])
-    else:
-        listed = _dependencies(project / "pyproject.toml")
-        if listed or words:
-            install([*listed, *words])
-        return bool(listed or words)
-    return True
+            self._install(words, pinned=project / "poetry.lock" if pins else None)
+        return bool(words)
 
+    def _script(self, script: Path) -> bool:
+        """What its block lists; from its lock, with hashes, where there is one."""
+        block, lock = read_script(script), lock_of_script(script)
+        if lock.is_file():
+            self._export(["--frozen", "--script", str(script)], lock, block.index)
+        elif block.sources and isinstance(self.installer, UvInstaller):
+            self._export(["--script", str(script)], script, block.index)
+        elif block.dependencies:
+            words = self._words(block.dependencies, script.parent)
+            self._install([*self._index(block.index), *words])
+        return bool(block.dependencies)
 
-def _install_locked(
-    project: Path,
-    root: Path,
-    python: Path,
-    installer: Installer,
-    tools: Toolbox,
-    subject: str,
-) -> None:
-    """Install what the lock pins, with its hashes; the lock is read, never changed."""
-    if not isinstance(installer, UvInstaller):
-        raise EnvError(
-            "install",
-            f"{subject} cannot be installed: {root / 'uv.lock'} needs uv, which is not there",
-            hint="install uv, or remove uv.lock to resolve without it",
-        )
-    exported = installer.export(project, python, replace(tools, say=None))
-    if exported.returncode != 0:
-        raise failure(exported, subject, tools.environ, installer, python.parent.parent)
-    pinned = python.parent.parent / "uv-lock-requirements.txt"
-    pinned.write_text(exported.stdout, encoding="utf-8")
-    # Paths in the export (editable members) are relative to where the lock is.
-    done = installer.install(python, ["-r", str(pinned)], replace(tools, cwd=root))
-    if done.returncode != 0:
-        raise failure(done, subject, tools.environ, installer, python.parent.parent)
+    def _index(self, words: Sequence[str]) -> Sequence[str]:
+        return words if isinstance(self.installer, UvInstaller) else ()
 
+    def _words(self, lines: Sequence[str], place: Path) -> list[str]:
+        return [word for line in lines for word in requirement_words(line, place)]
 
-def _dependencies(declaration: Path) -> list[str]:
-    import tomllib
+    def _install(
+        self, arguments: Sequence[str], *, cwd: Path | None = None, pinned: Path | None = None
+    ) -> None:
+        tools = self.tools if cwd is None else replace(self.tools, cwd=cwd)
+        done = self.installer.install(self.python, arguments, tools)
+        if done.returncode != 0:
+            error = failure(done, self.subject, tools.environ, self.installer, self.prefix)
+            if pinned is not None and error.kind == "resolution":
+                hint = f"{pinned} does not fit pyproject.toml: write it again with `poetry lock`"
+                raise EnvError(error.kind, error.message, hint=hint, detail=error.detail)
+            raise error
 
-    table = tomllib.loads(declaration.read_text(encoding="utf-8"))
-    listed = table.get("project", {}).get("dependencies", [])
-    return [str(item) for item in listed]
+    def _export(
+        self,
+        options: Sequence[str],
+        lock: Path,
+        index: Sequence[str] = (),
+        *,
+        cwd: Path | None = None,
+    ) -> None:
+        """Install what uv says that ``lock`` pins, with its hashes; the lock is read, never changed."""
+        if not isinstance(self.installer, UvInstaller):
+            raise EnvError(
+                "install",
+                f"{self.subject} cannot be installed: {lock} needs uv, which is not there",
+                hint=f"install uv, or remove {lock.name} to resolve without it",
+            )
+        exported = self.installer.export(options, self.python, replace(self.tools, say=None))
+        if exported.returncode != 0:
+            raise failure(exported, self.subject, self.tools.environ, self.installer, self.prefix)
+        pinned = self.prefix / "uv-lock-requirements.txt"
+        pinned.write_text(exported.stdout, encoding="utf-8")
+        self._install([*index, "-r", str(pinned)], cwd=cwd)
 
 
 def _installed(prefix: Path, interpreter: Interpreter) -> dict[str, str]:

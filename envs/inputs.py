@@ -19,13 +19,13 @@ from typing import Any, Final
 from .errors import EnvError
 from .interpreters import Interpreter
 from .model import EnvironmentRequest
+from .projects import locked_root, project_plan, read_toml
+from .scripts import lock_of_script, read_script
 
 __all__ = [
     "environment_key",
-    "locked_root",
-    "project_plan",
-    "required_python",
     "requirement_words",
+    "requirements_digest",
     "working_directory",
 ]
 
@@ -42,7 +42,9 @@ _PIP_SETTINGS: Final = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PRE"),
     *("PIP_CONSTRAINT", "PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_CONFIG_FILE"),
 )
-_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "requirements.txt")
+_PROJECT_FILES: Final = (
+    *("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "poetry.lock", "requirements.txt"),
+)
 _INCLUDE: Final = re.compile(r"^(?:-r|--requirements?|-c|--constraints?)(?:\s+|=|(?=\S))(.+)$")
 _LOCAL: Final = re.compile(r"^(?:-e\s+|--editable[\s=]+)?(?:[\w.\-\[\], ]+@\s*)?(?:file://)?(.+)$")
 _PATH_OPTIONS: Final = {"-e", "--editable", "-r", "--requirement", "-c", "--constraint"}
@@ -85,14 +87,35 @@ def environment_key(
             inputs.append(list(_requirement_files(request.project / "requirements.txt")))
         inputs.append(str(request.project))
         inputs += [_digest(request.project / name) for name in _PROJECT_FILES]
+        inputs += [sorted(request.extras), sorted(request.groups)]
         root = locked_root(request.project)
         inputs.append(None if root is None else _digest(root / "uv.lock"))
+    if request.script is not None:
+        locked = _digest(lock_of_script(request.script))
+        inputs += [str(request.script.parent), read_script(request.script).text, locked]
+    if request.lock is not None:
+        inputs.append(_digest(request.lock))
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
+def requirements_digest(request: EnvironmentRequest, directory: Path) -> str:
+    """12 hexadecimal digits of what a lock of ``request``'s requirements is made from: them, and the
+    requirements files. Raises ``EnvError``."""
+    inputs: list[Any] = [sorted({line.strip() for line in request.requirements if line.strip()})]
+    for line in inputs[0]:
+        include = _INCLUDE.match(line)
+        if include and "://" not in line:
+            inputs.append(list(_requirement_files(directory / include.group(1).strip())))
+    if request.requirements_file is not None:
+        inputs.append(list(_requirement_files(request.requirements_file)))
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
+
+
 def working_directory(request: EnvironmentRequest, directory: Path) -> Path:
-    """Where the installer runs, as the team would run it: in the project, else beside the
+    """Where the installer runs, as the team would run it: beside the script, in the project, else beside the
     requirements file (paths in it are relative to there), else in ``directory``."""
+    if request.script is not None:
+        return request.script.parent
     if request.project is not None:
         return request.project
     if request.requirements_file is not None:
@@ -110,90 +133,6 @@ def requirement_words(requirement: str, directory: Path) -> list[str]:
         # Extras (./lib[fast]) stay at the end of the path, where they are.
         value = value if "://" in value else os.path.normpath(directory / value)
     return [word for word in (option, value) if word]
-
-
-def project_plan(project: Path) -> str:
-    """How a project is installed: ``editable`` (it can be built), ``dependencies`` (its
-    pyproject.toml only lists some) or ``requirements`` (only a requirements.txt).
-
-    uv's rule: without a build system, or with ``tool.uv.package = false``, it is no package.
-    Raises ``EnvError`` (``requirements``).
-    """
-    if not project.is_dir():
-        raise EnvError("requirements", f"the project {project} is not a directory")
-    declaration = project / "pyproject.toml"
-    if declaration.exists():
-        table = _toml(declaration)
-        package = table.get("tool", {}).get("uv", {}).get("package")
-        if package is None:
-            package = "build-system" in table or (project / "setup.py").exists()
-        return "editable" if package else "dependencies"
-    if (project / "setup.py").exists():
-        return "editable"
-    if (project / "requirements.txt").exists():
-        return "requirements"
-    raise EnvError(
-        "requirements",
-        f"{project} is no python project: it has no pyproject.toml, setup.py or requirements.txt",
-        hint="`project:` names the directory that holds pyproject.toml",
-    )
-
-
-def required_python(project: Path) -> str | None:
-    """The Python versions that a project's pyproject.toml asks for, as a specifier; None without any.
-
-    ``requires-python`` of ``[project]``, else ``python`` among poetry's dependencies, whose ``^3.9`` is
-    ``>=3.9,<4`` and ``~3.9`` is ``>=3.9,<3.10``.
-    """
-    declaration = project / "pyproject.toml"
-    if not declaration.is_file():
-        return None
-    table = _toml(declaration)
-    found = _inner(table, "project").get("requires-python")
-    if found is None:
-        found = _inner(table, "tool", "poetry", "dependencies").get("python")
-    if not isinstance(found, str) or not found.strip():
-        return None
-    match = re.fullmatch(r"([\^~])(\d+)(?:\.(\d+))?[\d.]*", found.strip())
-    if match is None:
-        return found
-    lower, major, minor = found.strip()[1:], int(match[2]), match[3]
-    upper = f"{major + 1}" if match[1] == "^" or minor is None else f"{major}.{int(minor) + 1}"
-    return f">={lower},<{upper}"
-
-
-def _inner(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    for key in keys:
-        table = table.get(key) or {}
-        if not isinstance(table, dict):
-            return {}
-    return table
-
-
-def locked_root(project: Path) -> Path | None:
-    """The directory whose uv.lock pins ``project``: itself, or the uv workspace it is a member of."""
-    if (project / "uv.lock").is_file():
-        return project
-    for parent in project.parents:
-        if (parent / "uv.lock").is_file() and (parent / "pyproject.toml").is_file():
-            try:
-                workspace = _toml(parent / "pyproject.toml")["tool"]["uv"]["workspace"]
-            except (EnvError, KeyError, TypeError):
-                continue
-            patterns = [str(pattern) for pattern in workspace.get("members", [])]
-            if any(project in parent.glob(pattern) for pattern in patterns):
-                return parent
-    return None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise EnvError("requirements", f"{path} cannot be read: {reason}") from error
 
 
 def _digest(path: Path) -> str | None:
@@ -274,7 +213,7 @@ def _uv_configuration(directory: Path) -> Any:
         declaration = parent / "pyproject.toml"
         if declaration.is_file():
             try:
-                table = _toml(declaration)
+                table = read_toml(declaration)
             except EnvError:
                 continue  # not ours to judge: it is the workspace's neighbourhood, not the request
             settings = table.get("tool", {}).get("uv")

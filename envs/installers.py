@@ -116,13 +116,24 @@ class UvInstaller:
             UV_NO_PROGRESS="1",
         )
 
-    def export(self, project: Path, python: Path, tools: Toolbox) -> Completed:
-        """The pinned requirements of ``project``'s ``uv.lock`` on standard output."""
+    def export(self, options: Sequence[str], python: Path, tools: Toolbox) -> Completed:
+        """The pinned requirements of a project or script, on standard output. Changes no lock."""
         return tools.run(
             [
-                *(self.path, "export", "--frozen", "--quiet", "--no-emit-project", "--no-header"),
-                *("--no-dev", "--no-annotate", "--no-python-downloads", "--python", python),
-                *("--project", project),
+                *(self.path, "export", "--quiet", "--no-header", "--no-annotate"),
+                *("--no-python-downloads", "--python", python),
+                *options,
+            ],
+            UV_NO_PROGRESS="1",
+        )
+
+    def compile(self, requirements: Path, version: str, tools: Toolbox) -> Completed:
+        """What ``requirements`` resolve to for every platform, with hashes, on standard output."""
+        return tools.run(
+            [
+                *(self.path, "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
+                *("--no-header", "--no-python-downloads", "--python-version", version),
+                requirements,
             ],
             UV_NO_PROGRESS="1",
         )

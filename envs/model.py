@@ -60,6 +60,9 @@ class EnvironmentRequest:
       path within ``requirements`` is relative to the workspace's directory.
     * nothing: the default interpreter, used as it is (the active virtualenv, else our own).
 
+    ``extras`` and ``groups`` are those of ``project`` that are installed, too. ``script`` is a Python
+    file whose block of metadata (PEP 723) says all, instead of the others. ``lock`` pins what
+    ``requirements`` and ``requirements_file`` resolve to (``envs.locking``).
     ``name`` is the name in the workspace file's ``environments``, or None for an anonymous one.
     """
 
@@ -69,19 +72,30 @@ class EnvironmentRequest:
     requirements: tuple[str, ...] = ()
     requirements_file: Path | None = None
     project: Path | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    script: Path | None = None
+    lock: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
-        """The files that a virtualenv of ours is made from."""
+        """The files that a virtualenv of ours is made from. A script is among what its location loads."""
         project = self.project
-        found = [] if project is None else [project / "pyproject.toml", project / "uv.lock"]
-        return found if self.requirements_file is None else [*found, self.requirements_file]
+        names = ("pyproject.toml", "uv.lock", "poetry.lock")
+        found = [] if project is None else [project / name for name in names]
+        if self.script is not None:
+            found.append(self.script.with_name(f"{self.script.name}.lock"))
+        return [*found, *(one for one in (self.requirements_file, self.lock) if one is not None)]
 
     @property
     def managed(self) -> bool:
         """True when the virtualenv is ours to make."""
         return self.executable_path is None and bool(
-            self.python or self.requirements or self.requirements_file or self.project
+            self.python
+            or self.requirements
+            or self.requirements_file
+            or self.project
+            or self.script
         )
 
 
@@ -92,7 +106,8 @@ class Environment:
     ``interpreter.executable`` is what to launch. ``name`` is the requested name, else one made
     from the key (``env-1a2b3c``) or from the interpreter (``python-3.8.18``). ``managed`` tells a
     virtualenv of ours from an interpreter used as it is. ``created`` is True when this very sync
-    built it. ``installed`` is empty for one that is not managed.
+    built it. ``installed`` is empty for one that is not managed. ``pinned`` says, as a clause, which lock
+    its versions are from, or which was passed over and why.
     """
 
     name: str
@@ -105,6 +120,8 @@ class Environment:
     requirements: tuple[str, ...] = ()
     requirements_file: Path | None = None
     project: Path | None = None
+    script: Path | None = None
+    pinned: str = ""
     installed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
@@ -131,6 +148,8 @@ class EnvironmentInfo:
     requirements: tuple[str, ...]
     requirements_file: Path | None
     project: Path | None
+    script: Path | None = None
+    pinned: str = ""
     installed: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_at: float = 0.0
     size: int | None = None

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -30,17 +29,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from . import disk
-from .builder import build
+from .builder import build, python_of_files
 from .discovery import default_interpreter, find_command, find_interpreter, parse_wanted
 from .errors import EnvError
-from .inputs import environment_key, required_python
-from .installed import package_directories
+from .inputs import environment_key
 from .installers import Choice, find_installer
 from .interpreters import Interpreter, probe
+from .locking import write_lock
 from .locks import exclusive
+from .marker import environment_of, read_marker, write_marker
 from .model import (
     Environment,
     EnvironmentInfo,
@@ -53,8 +53,6 @@ from .usage import used_prefixes
 
 __all__ = ["EnvironmentStore"]
 
-MARKER: Final = ".complete"
-_SCHEMA: Final = 1
 _CURRENT: Final = "current"
 _TRASH: Final = ".trash-"
 _KEY: Final = re.compile(r"^[0-9a-f]{32}$")
@@ -166,7 +164,7 @@ class EnvironmentStore:
                         say(Stage.CREATE, "what it is made from has changed: once more")
                         self._discard(prefix)
                         return None
-                    _write_marker(prefix, found)
+                    write_marker(prefix, found)
                 except BaseException as error:
                     # Looked at while the disk still holds what it was too small for.
                     refusal = self._refusal(error, name)
@@ -183,10 +181,9 @@ class EnvironmentStore:
         return replace(found, created=created)
 
     def _base(self, request: EnvironmentRequest) -> Interpreter:
-        """The interpreter asked for; without one, the default if the project takes that, else the
-        newest that it takes."""
-        project = request.project
-        required = None if request.python or project is None else required_python(project)
+        """The interpreter asked for; without one, the default if the project or script takes that, else
+        the newest that it takes; of locked requirements, the version that they were locked for."""
+        subject, required = python_of_files(request)
         wanted = None if required is None else parse_wanted(required)
         if wanted is None or wanted.accepts(default_interpreter(self._environ)):
             required = request.python
@@ -197,9 +194,18 @@ class EnvironmentStore:
                 raise
             raise EnvError(
                 error.kind,
-                f"{project} takes python {required}: {error.message}",
+                f"{subject} takes python {required}: {error.message}",
                 hint=error.hint,
             ) from error
+
+    def lock(self, request: EnvironmentRequest, path: Path) -> bool:
+        """Write the lock of ``request``'s requirements (``envs.locking``); True when it has changed.
+
+        What is locked is resolved anew. Raises ``EnvError``.
+        """
+        request = replace(request, lock=None)
+        environ, directory = self._environ, self._directory
+        return write_lock(request, path, self._base(request), environ=environ, directory=directory)
 
     def _refusal(self, error: BaseException, name: str) -> EnvError | None:
         if isinstance(error, OSError) and _is_of_the_disk(error):
@@ -318,8 +324,8 @@ class EnvironmentStore:
                     yield prefix
 
     def _info(self, prefix: Path, *, sizes: bool = False) -> EnvironmentInfo:
-        data = _read_marker(prefix) or {}
-        found = _environment(prefix, data)
+        data = read_marker(prefix) or {}
+        found = environment_of(prefix, data)
         file, project = data.get("requirements_file"), data.get("project")
         return EnvironmentInfo(
             name=found.name if found else prefix.parent.name,
@@ -333,14 +339,16 @@ class EnvironmentStore:
             requirements=found.requirements if found else (),
             requirements_file=Path(file) if found and file else None,
             project=Path(project) if found and project else None,
+            script=found.script if found else None,
+            pinned=found.pinned if found else "",
             installed=found.installed if found else {},
             created_at=float(data.get("created_at", 0.0)) if found else 0.0,
             size=_size(prefix) if sizes else None,
         )
 
     def _complete(self, prefix: Path) -> Environment | None:
-        data = _read_marker(prefix)
-        return None if data is None else _environment(prefix, data)
+        data = read_marker(prefix)
+        return None if data is None else environment_of(prefix, data)
 
     def _lock(self, home: Path) -> Path:
         # Beside the name's directory, not in it: removing the directory must not remove the lock.
@@ -425,62 +433,3 @@ def _storage(root: Path, error: OSError, what: str) -> EnvError:
         f"{error.filename or root} cannot be written: {(error.strerror or str(error)).lower()}",
         hint="check the permissions of the workspace's .supervise directory",
     )
-
-
-def _write_marker(prefix: Path, found: Environment) -> None:
-    data = {
-        "schema": _SCHEMA,
-        "name": found.name,
-        "anonymous": found.anonymous,
-        "interpreter": found.interpreter.as_dict(),
-        "requirements": list(found.requirements),
-        "requirements_file": str(found.requirements_file) if found.requirements_file else None,
-        "project": str(found.project) if found.project else None,
-        "installed": dict(found.installed),
-        "created_at": time.time(),
-    }
-    temporary = prefix / f"{MARKER}.new"
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(data, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(prefix / MARKER)
-    descriptor = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_marker(prefix: Path) -> dict[str, Any] | None:
-    try:
-        data = json.loads((prefix / MARKER).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) and data.get("schema") == _SCHEMA else None
-
-
-def _environment(prefix: Path, data: Mapping[str, Any]) -> Environment | None:
-    """What a marker says, or None when it says nothing usable: then it is no environment."""
-    try:
-        interpreter = Interpreter.from_dict(data["interpreter"])
-        # A workspace that was moved or copied: scripts and links in it name the old place.
-        if interpreter.prefix != prefix or not interpreter.executable.exists():
-            return None
-        if not package_directories(prefix):
-            return None
-        file, project = data["requirements_file"], data["project"]
-        return Environment(
-            name=str(data["name"]),
-            key=prefix.name,
-            interpreter=interpreter,
-            prefix=prefix,
-            managed=True,
-            anonymous=bool(data["anonymous"]),
-            requirements=tuple(data["requirements"]),
-            requirements_file=Path(file) if file else None,
-            project=Path(project) if project else None,
-            installed=dict(data["installed"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None

@@ -1,7 +1,7 @@
 """Types of the definitions API for editors and type checkers; docs/definitions.md explains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar, Literal, overload
 
 __version__: str
@@ -114,6 +114,10 @@ class Context:
     asset_key: str | None
     retry_number: int
     cursor: str | None
+    scheduled_execution_time: datetime
+    last_run_key: str | None
+    last_tick_completion_time: float | None
+    def update_cursor(self, cursor: str | None) -> None: ...
     @property
     def has_partition_key(self) -> bool: ...
     def add_output_metadata(
@@ -210,7 +214,7 @@ class ScheduleDefinition(_Definition):
         cron_schedule: str | Sequence[str] | None = None,
         job: _Jobs | None = None,
         job_name: str | None = None,
-        run_config: Mapping[str, Any] | None = None,
+        run_config: Mapping[str, Any] | Callable[..., Any] | None = None,
         execution_fn: _F | None = None,
         execution_timezone: str | None = None,
         description: str | None = None,
@@ -220,6 +224,8 @@ class ScheduleDefinition(_Definition):
         default_status: Any = None,
         environment_vars: Iterable[str] | None = None,
         mode: str | None = None,
+        catch_up: Literal["last", "none", "all"] | None = None,
+        overlap: Literal["skip", "queue", "allow"] | None = None,
     ) -> None: ...
     def __call__(self, *positional: Any, **named: Any) -> Any: ...
 
@@ -399,6 +405,8 @@ def schedule(
     default_status: Any = None,
     environment_vars: Iterable[str] | None = None,
     mode: str | None = None,
+    catch_up: Literal["last", "none", "all"] | None = None,
+    overlap: Literal["skip", "queue", "allow"] | None = None,
 ) -> Callable[[_F], ScheduleDefinition]: ...
 @overload
 def sensor(

@@ -21,6 +21,10 @@ Expects:
 
       {"v": 1, "serve": {...}, "line": 5, "overlay": "/path" | null}
 
+  or, to evaluate a schedule or sensor (``"result"`` is the number of an inherited pipe)::
+
+      {"v": 1, "tick": {...}, "target": {...}, "result": 5, "overlay": "/path" | null}
+
   or, to tell a framework how a run ended (runner_shim/process/report.py)::
 
       {"v": 1, "report": {...}, "target": {...}, "overlay": "/path" | null}
@@ -130,6 +134,10 @@ def main():
         from runner_shim.process import fresh
 
         return fresh.start(start["run"], start["target"], lifeline, start.get("handed"))
+    if "tick" in start:
+        from runner_shim.process import fresh
+
+        return fresh.tick(start["tick"], start["target"], start["result"])
     if "serve" in start:
         from runner_shim.process import fresh
 

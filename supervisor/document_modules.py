@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from supervisor import access_documents, documents, face_documents, run_documents
+from supervisor import (
+    access_documents,
+    automation_documents,
+    documents,
+    face_documents,
+    run_documents,
+)
 
 __all__ = ["CONTROL_DOCUMENTS"]
 
-CONTROL_DOCUMENTS = (documents, run_documents, access_documents, face_documents)
+CONTROL_DOCUMENTS = (
+    documents,
+    run_documents,
+    automation_documents,
+    access_documents,
+    face_documents,
+)

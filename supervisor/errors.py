@@ -25,7 +25,7 @@ names the thing, its state and the remedy. ``hint`` is printed on a line of its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -254,8 +254,21 @@ class UnauthenticatedError(_SentenceError):
 
 
 class UnfitOrderError(RequestError):
+    """``problems`` are what is wrong in the configuration, each a map of ``path``, ``message`` and
+    ``expected``."""
+
     exit_status = 2
     code = "unfit_order"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        problems: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class NotServedError(RequestError):

@@ -9,13 +9,25 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from collections.abc import Mapping
 
-from supervisor import nearest, parameters
-from supervisor.errors import InvalidParameterError
+from supervisor import parameters
+from supervisor.declared import (
+    SENDABLE,
+    Method,
+    Parameter,
+    Role,
+    Scope,
+    flag,
+    mapping,
+    moment,
+    run_states,
+    seconds,
+    text,
+    texts,
+    timeout,
+    whole,
+)
 from supervisor.states import RUN_STATES
 
 __all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Role", "Scope"]
@@ -25,199 +37,13 @@ LONGEST_HOLD = 30.0
 lost reply costs no more than this."""
 
 
-class Role(StrEnum):
-    """What a client may do; each role includes those before it."""
-
-    VIEWER = "viewer"
-    """Looks at everything."""
-    LAUNCHER = "launcher"
-    """Also begins and ends runs."""
-    EDITOR = "editor"
-    """Also reloads, restarts, starts and stops locations, and looks into their processes."""
-    ADMIN = "admin"
-    """Also ends the supervisor."""
-
-    def includes(self, other: Role) -> bool:
-        """True when this role may do what ``other`` may."""
-        roles = list(Role)
-        return roles.index(self) >= roles.index(other)
+_LOCATION = text("location", "the name of the location", required=True)
+_OF_LOCATION = text("location", "only this location")
+_LOCATIONS = texts("locations", "their names; none means all")
+_KIND = text("kind", "only this kind")
 
 
-class Scope(StrEnum):
-    """What a method concerns, and so which locations a client must be allowed."""
-
-    LOCATION = "location"
-    """That of the parameter ``location``; where that may be absent, all that the client may see."""
-    LOCATIONS = "locations"
-    """Those of the parameter ``locations``; where it is empty, all that the client may see."""
-    RUN = "run"
-    """That of the run or range which the parameter ``run`` or ``parent`` names."""
-    SUPERVISOR = "supervisor"
-    """The whole supervisor: the client must be allowed all locations."""
-    CLIENT = "client"
-    """The client itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter: ``check(name, value)`` returns the value or raises ``InvalidParameterError``.
-
-    One that is not required has ``default`` where it is absent or null. ``kind`` names its type in
-    the documentation, ``schema`` is its JSON Schema.
-    """
-
-    name: str
-    sentence: str
-    kind: str
-    schema: Mapping[str, Any]
-    check: Callable[[str, Any], Any]
-    required: bool = False
-    default: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method; ``result`` names the document of ``supervisor.documents`` that answers it.
-
-    A streaming one answers with any number of such documents. ``frames`` names what follows the
-    answer as raw bytes. ``hold`` is how many seconds the supervisor may keep the answer back for a
-    reason of its own; ``waits`` says that it does so for the parameter ``timeout``. ``scope`` is stated
-    where no parameter says what it concerns.
-    """
-
-    name: str
-    sentence: str
-    role: Role
-    result: str
-    parameters: tuple[Parameter, ...] = ()
-    is_order: bool = False
-    streaming: bool = False
-    frames: tuple[str, ...] = ()
-    hold: float = 0.0
-    waits: bool = False
-    scope: Scope | None = None
-
-    @property
-    def scopes(self) -> frozenset[Scope]:
-        """What it concerns: each is enforced. Empty where no rule is stated, which a test refuses."""
-        found = {_BY_PARAMETER.get(one.name) for one in self.parameters} | {self.scope}
-        return frozenset(one for one in found if one is not None)
-
-    @property
-    def over_http(self) -> bool:
-        """True where ``POST /api/v1/methods/NAME`` serves it: one JSON document."""
-        return not self.streaming and not self.frames
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of its parameters, as one object."""
-        properties = {}
-        for one in self.parameters:
-            kind = {**one.schema, "description": one.sentence}
-            properties[one.name] = kind if one.required else {"anyOf": [kind, {"type": "null"}]}
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": [one.name for one in self.parameters if one.required],
-            "additionalProperties": False,
-        }
-
-    def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The value of each parameter; raises ``InvalidParameterError`` for what is not declared."""
-        known = {one.name: one for one in self.parameters}
-        for name in params:
-            if name not in known:
-                raise InvalidParameterError(
-                    f"{self.name!r} has no parameter {str(name)[:100]!r}",
-                    hint=f"it has {', '.join(known) or 'none'}",
-                )
-        values = {}
-        for one in self.parameters:
-            value = params.get(one.name)
-            if value is None and not one.required:
-                values[one.name] = one.default
-            else:
-                values[one.name] = one.check(one.name, value)
-        return values
-
-
-_BY_PARAMETER = {
-    "location": Scope.LOCATION,
-    "locations": Scope.LOCATIONS,
-    "run": Scope.RUN,
-    "parent": Scope.RUN,
-}
-
-_SENDABLE: Mapping[str, Any] = {
-    "type": "string",
-    "maxLength": parameters.LONGEST_TEXT,
-    "pattern": "^[^\\u0000]*$",
-}
-
-
-def _text(name: str, sentence: str, *, required: bool = False) -> Parameter:
-    return Parameter(name, sentence, "text", _SENDABLE, parameters.text, required)
-
-
-def _run_states(name: str, value: Any) -> list[str]:
-    found = parameters.texts(name, value)
-    for one in found:
-        if one not in RUN_STATES:
-            raise InvalidParameterError(
-                f"no run is ever {one[:100]!r}", hint=nearest.hint(one[:100], RUN_STATES)
-            )
-    return found
-
-
-def _texts(name: str, sentence: str) -> Parameter:
-    schema = {"type": "array", "items": _SENDABLE}
-    return Parameter(name, sentence, "list of texts", schema, parameters.texts, default=[])
-
-
-def _whole(
-    name: str,
-    sentence: str,
-    least: int = 0,
-    most: int = parameters.MOST,
-    default: int | None = None,
-) -> Parameter:
-    schema: dict[str, Any] = {"type": "integer", "minimum": least, "maximum": most}
-    if default is not None:
-        schema["default"] = default
-    bounds = f"integer from {least}" + (f" to {most:,}" if most != parameters.MOST else "")
-
-    def check(name: str, value: Any) -> int:
-        return parameters.whole(name, value, least, most)
-
-    return Parameter(name, sentence, bounds, schema, check, default=default)
-
-
-def _timeout(sentence: str, default: float) -> Parameter:
-    schema = {"type": "number", "minimum": 0, "maximum": parameters.MOST_SECONDS}
-    return Parameter("timeout", sentence, "seconds", schema, parameters.seconds, default=default)
-
-
-def _flag(name: str, sentence: str) -> Parameter:
-    return Parameter(name, sentence, "boolean", {"type": "boolean"}, parameters.flag, default=False)
-
-
-_LOCATION = _text("location", "the name of the location", required=True)
-_OF_LOCATION = _text("location", "only this location")
-_LOCATIONS = _texts("locations", "their names; none means all")
-_KIND = _text("kind", "only this kind")
-
-
-_RUN = _text("run", "its id, or the beginning or the end of it", required=True)
-
-
-def _map(name: str, sentence: str, values: Mapping[str, Any]) -> Parameter:
-    schema = {"type": "object", "additionalProperties": values}
-    return Parameter(name, sentence, "map", schema, parameters.mapping)
-
-
-def _seconds(name: str, sentence: str, default: float | None = None) -> Parameter:
-    schema = {"type": "number", "minimum": 0, "maximum": parameters.MOST_SECONDS}
-    return Parameter(name, sentence, "seconds", schema, parameters.seconds, default=default)
+_RUN = text("run", "its id, or the beginning or the end of it", required=True)
 
 
 def _order(name: str, sentence: str) -> Method:
@@ -232,8 +58,8 @@ _ALL = (
         "StatusDocument",
         (
             _OF_LOCATION,
-            _whole("since", "answer when the revision is another than this", -1),
-            _timeout("answer after this time, whether or not it is", LONGEST_HOLD),
+            whole("since", "answer when the revision is another than this", -1),
+            timeout("answer after this time, whether or not it is", LONGEST_HOLD),
         ),
         waits=True,
     ),
@@ -268,9 +94,9 @@ _ALL = (
         "Shown",
         (
             _LOCATION,
-            _text("name", "its name", required=True),
-            _text("kind", "its kind, where several have the name"),
-            _text("repository", "its repository, where several have the name"),
+            text("name", "its name", required=True),
+            text("kind", "its kind, where several have the name"),
+            text("repository", "its repository, where several have the name"),
         ),
         hold=LONGEST_HOLD,  # the shim may be busy, and user code runs
     ),
@@ -279,7 +105,7 @@ _ALL = (
         "A whole snapshot: the newest that loaded, or that of a generation.",
         Role.VIEWER,
         "SnapshotHeader",
-        (_LOCATION, _whole("generation", "the generation", 1)),
+        (_LOCATION, whole("generation", "the generation", 1)),
         frames=("definitions", "sources"),
     ),
     Method(
@@ -289,8 +115,8 @@ _ALL = (
         "Diff",
         (
             _LOCATION,
-            _whole("from", "the earlier generation", 1),
-            _whole("to", "the later generation", 1),
+            whole("from", "the earlier generation", 1),
+            whole("to", "the later generation", 1),
         ),
     ),
     Method(
@@ -325,7 +151,7 @@ _ALL = (
         "The states of locations when nothing is under way in them any more, or at the timeout.",
         Role.VIEWER,
         "Waited",
-        (_LOCATIONS, _timeout("answer after this time in any case", 60.0)),
+        (_LOCATIONS, timeout("answer after this time in any case", 60.0)),
         is_order=True,
         waits=True,
     ),
@@ -336,10 +162,10 @@ _ALL = (
         "LogChunk",
         (
             _LOCATION,
-            _whole("lines", "how many", 0, parameters.MOST_LINES, 50),
-            _whole("before", "only those before this cursor"),
-            _whole("after", "only those after this cursor"),
-            _timeout("with `after`, answer after this time in any case", LONGEST_HOLD),
+            whole("lines", "how many", 0, parameters.MOST_LINES, 50),
+            whole("before", "only those before this cursor"),
+            whole("after", "only those after this cursor"),
+            timeout("with `after`, answer after this time in any case", LONGEST_HOLD),
         ),
         waits=True,
     ),
@@ -348,7 +174,7 @@ _ALL = (
         "The lines of a log after a cursor, as they are written.",
         Role.VIEWER,
         "LogChunk",
-        (_LOCATION, _whole("after", "the cursor; without it, from now on")),
+        (_LOCATION, whole("after", "the cursor; without it, from now on")),
         streaming=True,
     ),
     Method(
@@ -359,24 +185,24 @@ _ALL = (
         "Launched",
         (
             _LOCATION,
-            _text("job", "the job; or `assets`"),
-            _text("assets", "a selection of assets, as `report,+raw,group:finance`"),
-            _text("repository", "its repository, where several have the job"),
-            _map("config", "the configuration of the run", {}),
-            _map("tags", "tags of the run", _SENDABLE),
-            _text("op_selection", "only these ops of the job, as `load,+clean`"),
-            _text("partition", "the key of a partition"),
-            _text("partition_range", "a run for each partition from `FIRST..LAST`"),
-            _text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
-            _map(
+            text("job", "the job; or `assets`"),
+            text("assets", "a selection of assets, as `report,+raw,group:finance`"),
+            text("repository", "its repository, where several have the job"),
+            mapping("config", "the configuration of the run", {}),
+            mapping("tags", "tags of the run", SENDABLE),
+            text("op_selection", "only these ops of the job, as `load,+clean`"),
+            text("partition", "the key of a partition"),
+            text("partition_range", "a run for each partition from `FIRST..LAST`"),
+            text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
+            mapping(
                 "limits",
                 "limits of the run alone: memory (bytes), cpu, processes, open_files",
                 {"type": "number"},
             ),
-            _seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
-            _whole("retries", "how often again when it fails; without it, the same", 0, 1000),
-            _seconds("grace", "how long it may take to end once it is asked to", 10.0),
-            _flag("dry_run", "answer what would be run, and run nothing"),
+            seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
+            whole("retries", "how often again when it fails; without it, the same", 0, 1000),
+            seconds("grace", "how long it may take to end once it is asked to", 10.0),
+            flag("dry_run", "answer what would be run, and run nothing"),
         ),
         is_order=True,
         hold=LONGEST_HOLD,  # its shim judges the configuration
@@ -388,25 +214,20 @@ _ALL = (
         "RunRows",
         (
             _OF_LOCATION,
-            _text("job", "only runs of this job"),
-            _text("parent", "only the runs of this range of partitions"),
+            text("job", "only runs of this job"),
+            text("words", "only those with all these words in their id, job, assets or partition"),
+            text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
                 "only runs in these states; none means all",
                 "list of states",
                 {"type": "array", "items": {"enum": list(RUN_STATES)}},
-                _run_states,
+                run_states,
                 default=[],
             ),
-            Parameter(
-                "since",
-                "only those launched at this time or later",
-                "Unix seconds",
-                {"type": "number", "minimum": 0, "maximum": parameters.MOST_MOMENT},
-                parameters.moment,
-                default=0.0,
-            ),
-            _whole("limit", "how many", 0, 1000, 20),
+            moment("since", "only those launched at this time or later", 0.0),
+            whole("limit", "how many", 0, 1000, 20),
+            whole("offset", "how many of them to pass over", default=0),
         ),
     ),
     Method(
@@ -421,7 +242,7 @@ _ALL = (
         "One run in full, at once or when it has ended.",
         Role.VIEWER,
         "RunDetail",
-        (_RUN, _timeout("wait so long for its end", 0.0)),
+        (_RUN, timeout("wait so long for its end", 0.0)),
         waits=True,
     ),
     Method(
@@ -431,10 +252,10 @@ _ALL = (
         "RunNews",
         (
             _RUN,
-            _whole("events", "the cursor of its events; 0 is the first"),
-            _whole("out", "the cursor of its standard output"),
-            _whole("err", "the cursor of its standard error"),
-            _flag("no_wait", "end when there is no more for now"),
+            whole("events", "the cursor of its events; 0 is the first"),
+            whole("out", "the cursor of its standard output"),
+            whole("err", "the cursor of its standard error"),
+            flag("no_wait", "end when there is no more for now"),
         ),
         streaming=True,
     ),
@@ -445,8 +266,8 @@ _ALL = (
         "RunRow",
         (
             _RUN,
-            _flag("now", "kill it at once"),
-            _text("who", "who asks, for its reason"),
+            flag("now", "kill it at once"),
+            text("who", "who asks, for its reason"),
         ),
         is_order=True,
     ),
@@ -457,7 +278,7 @@ _ALL = (
         "Launched",
         (
             _RUN,
-            _flag(
+            flag(
                 "from_failure", "only the steps that have not succeeded; of a range, only such runs"
             ),
         ),
@@ -465,13 +286,71 @@ _ALL = (
         hold=LONGEST_HOLD,
     ),
     Method(
+        "tick",
+        "Evaluate a schedule or sensor once, in a process of its location: what it would launch, or why "
+        "nothing. No cursor is kept, and nothing runs but with `launch`.",
+        Role.LAUNCHER,
+        "Tick",
+        (
+            _LOCATION,
+            text("name", "the schedule or sensor", required=True),
+            text("repository", "its repository, where several have the name"),
+            moment("at", "the time that it is for; without it, now"),
+            text("cursor", "the cursor that a sensor begins with; without it, its own"),
+            flag("launch", "launch what it asks for; a run key is launched once"),
+        ),
+        is_order=True,
+        hold=100.0,  # user code has 60 s, and the process may have to be started
+    ),
+    Method(
+        "automations",
+        "The schedules and sensors, and where each stands.",
+        Role.VIEWER,
+        "AutomationRows",
+        (
+            _OF_LOCATION,
+            text("name", "only those of this name"),
+            whole("times", "so many of the next times of each schedule", 0, 100, 0),
+        ),
+    ),
+    Method(
+        "ticks",
+        "What became of the newest ticks of the schedules and sensors of a location, newest first.",
+        Role.VIEWER,
+        "TickRows",
+        (
+            _LOCATION,
+            text("name", "only those of this schedule or sensor"),
+            whole("limit", "how many", 0, 1000, 20),
+        ),
+    ),
+    Method(
+        "switch_automation",
+        "Switch a native schedule or sensor on or off; it stays so whatever is loaded later.",
+        Role.EDITOR,
+        "Automation",
+        (
+            _LOCATION,
+            text("name", "the schedule or sensor", required=True),
+            Parameter(
+                "on",
+                "what it is switched to",
+                "boolean",
+                {"type": "boolean"},
+                parameters.flag,
+                True,
+            ),
+        ),
+        is_order=True,
+    ),
+    Method(
         "shutdown",
         "Stop everything and end; the process ends after the reply.",
         Role.ADMIN,
         "Ending",
         (
-            _flag("at_once", "kill the processes of locations instead of asking them to end"),
-            _flag("leave_runs", "leave runs to the next supervisor"),
+            flag("at_once", "kill the processes of locations instead of asking them to end"),
+            flag("leave_runs", "leave runs to the next supervisor"),
         ),
         is_order=True,
         scope=Scope.SUPERVISOR,

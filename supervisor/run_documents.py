@@ -59,6 +59,7 @@ class RunRow(TypedDict):
     retry_of: Annotated[str | None, "the id of the run that it repeats"]
     retried_by: Annotated[str | None, "the id of the run that repeats it by its `retries`"]
     attempt: Annotated[int, "which attempt it is, by the `retries` of its location"]
+    automation: Annotated[str | None, "the schedule or sensor that asked for it"]
     origin: Annotated[str | None, "the framework whose own server it was launched through"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
     adopted: Annotated[bool, "true when an earlier supervisor began it"]
@@ -68,6 +69,7 @@ class RunRow(TypedDict):
 class RunDetail(RunRow):
     """One run in full."""
 
+    fingerprint: Annotated[str | None, "hex SHA-256 of the definitions of its generation"]
     config: Annotated[dict[str, Any] | None, "its configuration, secrets hidden"]
     limits: Annotated[dict[str, float], "its limits, with the units of those of a location"]
     limits_by: Annotated[
@@ -87,6 +89,10 @@ class RunRows(TypedDict):
     """Runs, newest first."""
 
     runs: Annotated[list[RunRow], "one row for each"]
+    total: Annotated[Count, "how many there are, whatever the limit"]
+    states: Annotated[
+        dict[str, int], "how many there are in which state, whatever states were asked for"
+    ]
 
 
 class Histogram(TypedDict):

@@ -1,4 +1,4 @@
-"""The states of a location and of a run: the lists that the supervisor, its clients and the pages share.
+"""The states of a location, of a run and of a tick: the lists that the supervisor, its clients and the pages share.
 
 Owns names and the sets that they form. How a location goes from one to another is
 ``supervisor.locations.lifecycle``; what becomes of a run ``supervisor.runs``. Pure.
@@ -14,10 +14,12 @@ __all__ = [
     "RUN_ENDED",
     "RUN_STATES",
     "STATES",
+    "TICK_STATES",
     "TROUBLED",
     "UNDER_WAY",
     "RunState",
     "State",
+    "TickState",
 ]
 
 
@@ -74,3 +76,19 @@ RUN_ENDED = frozenset(RunState) - {
     RunState.CANCELLING,
 }
 """States that a run does not leave."""
+
+
+class TickState(StrEnum):
+    """What has become of a tick of a schedule or sensor."""
+
+    DUE = "due"
+    LAUNCHING = "launching"
+    LAUNCHED = "launched"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    ASKED = "asked"
+    """It was asked what it would launch, and nothing was."""
+
+
+TICK_STATES: tuple[str, ...] = tuple(one.value for one in TickState)
+"""All that the ``state`` of a tick can be in a document."""

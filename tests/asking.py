@@ -89,7 +89,7 @@ def params_of(method: Method, location: str, run: str) -> dict[str, Any]:
         elif one.name == "timeout" and method.waits:
             found["timeout"] = 0
         elif one.required or one.name == "job":
-            found[one.name] = "nightly"
+            found[one.name] = True if one.kind == "boolean" else "nightly"
         elif method.streaming and one.kind.startswith("integer"):
             found[one.name] = 0  # from the beginning, so that there is something to send
     return found

@@ -92,6 +92,8 @@ class Foreground:
         self.cwd = cwd
         self.runtime = runtime
         self.seen: list[str] = []
+        self._known = 0
+        self._reading: threading.Thread | None = None
         self.process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=cwd,
@@ -117,14 +119,22 @@ class Foreground:
 
     def read_on(self) -> None:
         """Have its output read in a thread from now on: a full pipe must not hold it up."""
-        threading.Thread(target=self.rest, name="reading", daemon=True).start()
+        self._reading = threading.Thread(target=self._read, name="reading", daemon=True)
+        self._reading.start()
 
     def rest(self) -> list[str]:
-        """Read to the end of its output."""
+        """Read to the end of its output; the lines since ``until`` returned."""
+        if self._reading is None:
+            self._read()
+        else:
+            self._reading.join()
+        return self.seen[self._known :]
+
+    def _read(self) -> None:
         assert self.process.stdout is not None
-        lines = [line.rstrip("\n") for line in self.process.stdout]
-        self.seen += lines
-        return lines
+        self._known = len(self.seen)
+        for line in self.process.stdout:
+            self.seen.append(line.rstrip("\n"))
 
     def run(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """One command beside it."""

@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["ENDED", "Page"]
 
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
-DEADLINE = 90.0
+DEADLINE = 180.0
 
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus
   locationOrLoadError { __typename ... on PythonError { message } ... on RepositoryLocation {
@@ -222,14 +222,27 @@ class Page:
         found = self.ask(query, s=selector)[f"start{kind.title()}"]
         assert found["__typename"] in ("ScheduleStateResult", "Sensor"), found
 
-    def ticks(self, location: str, name: str) -> list[dict[str, Any]]:
-        """The newest ticks first, at most eight."""
+    def tick(self, location: str, name: str) -> dict[str, Any]:
+        """The newest tick that has launched a run or failed, once there is one.
+
+        A sensor is looked at every five seconds, and most of its ticks skip: they are left out by the query.
+        """
         query = """query Q($s: InstigationSelector!) { instigationStateOrError(instigationSelector: $s) {
-          ... on InstigationState { ticks(limit: 8) { status runIds skipReason error { message } } } } }"""
-        selector = {**self._repository(location), "name": name}
-        found = self.ask(query, s=selector)["instigationStateOrError"]
-        ticks: list[dict[str, Any]] = found.get("ticks", [])
-        return ticks
+          ... on InstigationState { status
+            done: ticks(limit: 1, statuses: [SUCCESS, FAILURE]) { status runIds error { message } }
+            ticks(limit: 8) { status timestamp skipReason } } } }"""
+        daemons = """{ instance { daemonHealth { allDaemonStatuses {
+          daemonType healthy lastHeartbeatTime } } } }"""
+
+        def look() -> dict[str, Any]:
+            selector = {**self._repository(location), "name": name}
+            found = self.ask(query, s=selector)["instigationStateOrError"]
+            done: list[dict[str, Any]] = found.get("done") or []
+            assert done, (found, self.ask(daemons))
+            return done[0]
+
+        found: dict[str, Any] = self.until(f"a tick of {name} of {location}", look, 300.0)
+        return found
 
     def reload(self, location: str) -> dict[str, Any]:
         """The page's reload button."""

@@ -152,6 +152,14 @@ def written(journal: Journal, stream: str = "out") -> str:
     return journal.output(stream)[0].decode()
 
 
+def output_size(journal: Journal, stream: str = "out") -> int:
+    """How many bytes the run wrote, those that are not kept any more too."""
+    data, size = b"x", 0
+    while data:
+        data, size = journal.output(stream, size)
+    return size
+
+
 def kinds(journal: Journal) -> list[str]:
     """The types of the events, with the step."""
     found, _ = journal.events()

@@ -35,6 +35,7 @@ FOLDERS = (
     "watching",
     "processes",
     "snapshots",
+    "drafts",
     "workspace_files",
     "",
 )

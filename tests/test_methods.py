@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from supervisor import AsyncClient, Client
-from supervisor.client import operations, run_operations
+from supervisor.client import automation_operations, operations, run_operations
 from supervisor.client.runs import AsyncRun, Run
 from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.errors import InvalidParameterError
@@ -41,7 +41,7 @@ def test_roles_include_those_before_them():
 def test_what_only_looks_is_for_viewers():
     assert {one.name for one in METHODS.values() if one.role is not Role.VIEWER} == {
         *("reload", "restart", "stop", "start", "shutdown", "stacks"),
-        *("launch", "cancel_run", "retry_run"),
+        *("launch", "cancel_run", "retry_run", "tick", "switch_automation"),
     }
 
 
@@ -63,6 +63,9 @@ def test_both_clients_have_every_operation_as_it_is_declared(kind):
     names = _functions(operations)
     of_runs = {"launch", "preview", "runs", "run", "retry"}
     asked = {"list" if one == "definitions" else one for one in names} - {"order", "call_method"}
+    for name in _functions(automation_operations):
+        _declared(getattr(automation_operations, name), getattr(kind, name))
+    asked |= _functions(automation_operations)
     # What one command alone asks for has no method of its own in the clients.
     assert set(METHODS) - asked == {
         *("stacks", "launch", "runs", "run", "follow_run", "cancel_run", "retry_run", "whoami"),

@@ -23,6 +23,13 @@ def daily_scores(context):
     return {}
 
 
+# `supervise automations ticks marketing` shows what it has launched.
+@schedule(cron_schedule="* * * * *", job=score_leads, default_status="running")
+def every_minute(context):
+    context.log.info("scoring at %s", context.scheduled_execution_time)
+    return {}
+
+
 @repository
 def marketing():
-    return [score_leads, daily_scores]
+    return [score_leads, daily_scores, every_minute]

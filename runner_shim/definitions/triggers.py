@@ -76,6 +76,13 @@ def _status(definition, value):
     return value.lower()
 
 
+def _word(definition, what, value, words):
+    if value is not None and value not in words:
+        refuse(definition, "has the %s %r: it is %s or %s"
+               % (what, value, ", ".join(words[:-1]), words[-1]))  # fmt: skip
+    return value
+
+
 def _name_of(job, job_name):
     return getattr(job, "name", None) or (job if isinstance(job, str) else job_name)
 
@@ -115,7 +122,10 @@ class ScheduleDefinition(_Targeting):
     """A job that runs at the times of a cron string (or of several, as a list).
 
     ``job`` is a JobDefinition or a name; without ``name`` the schedule is ``<job>_schedule``.
-    ``execution_timezone`` is a name such as Europe/Berlin.
+    ``execution_timezone`` is a name such as Europe/Berlin. ``run_config`` is the configuration of its
+    runs, or a function of the context that returns it. ``catch_up`` (last, none, all) is what becomes of
+    ticks that no supervisor was there for, ``overlap`` (skip, queue, allow) of a tick while a run of
+    the one before goes on.
     """
 
     KIND = "schedule"
@@ -136,6 +146,8 @@ class ScheduleDefinition(_Targeting):
         default_status=None,
         environment_vars=None,
         mode=None,
+        catch_up=None,
+        overlap=None,
         source=None,
     ):
         target = _name_of(job, job_name)
@@ -153,6 +165,8 @@ class ScheduleDefinition(_Targeting):
         self.default_status = _status(self, default_status)
         self.environment_vars = check_strings(self, "environment_vars", environment_vars or {})
         self.mode = mode
+        self.catch_up = _word(self, "catch_up", catch_up, ("last", "none", "all"))
+        self.overlap = _word(self, "overlap", overlap, ("skip", "queue", "allow"))
         self.run_config = run_config
         self.execution_fn = execution_fn
         given = _given_jobs(job, job_name, None)
@@ -171,6 +185,8 @@ class ScheduleDefinition(_Targeting):
             default_status=self.default_status or "stopped",
             environment_vars=sorted(self.environment_vars),
             mode=plain_data.plain(self.mode),
+            catch_up=self.catch_up,
+            overlap=self.overlap,
             **self.common,
         )
 

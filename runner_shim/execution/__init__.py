@@ -23,7 +23,7 @@ STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, STEP_UP_FOR_RETRY, STEP_RESTARTED, ENG
 beside them; a line that user code logs through its context is of the type LOGS.
 """
 
-__all__ = ["execute", "partition_range", "validate"]
+__all__ = ["execute", "partition_range", "tick", "validate"]
 
 
 def execute(loaded, order, emit):
@@ -79,6 +79,30 @@ def partition_range(loaded, order, first, last, most):
     if keys is None:
         raise _not_there(loaded, order)
     return between(_subject(order), keys, first, last, most)
+
+
+def tick(loaded, order):
+    """What one evaluation of a schedule or sensor gives (see ``frameworks/adapter``), and ``framework``.
+
+    Raises LoadFailure: ``unknown_definition``, ``bad_tick``, or what its function raised.
+    """
+    from runner_shim.execution import run_failure
+    from runner_shim.loading.load_failure import LoadFailure, from_exception, near
+
+    try:
+        found = loaded.tick(order)
+    except (KeyboardInterrupt, SystemExit) as error:
+        failure = run_failure.of_step(error, None)
+        raise LoadFailure(failure["kind"], failure["message"], exception=error)
+    except BaseException as error:
+        raise from_exception(error, None)
+    if found is None:
+        raise LoadFailure(
+            "unknown_definition",
+            "no schedule or sensor is named %r" % order["name"],
+            hint=near(order["name"], loaded.names(("schedule", "sensor"))),
+        )
+    return found
 
 
 def _subject(order):

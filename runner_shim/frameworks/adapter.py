@@ -145,6 +145,10 @@ class Adapter(object):
         Leaves nothing behind but imported modules and caches. Raises nothing.
         """
 
+    def rehearse_run_early(self):
+        """As ``rehearse_run``, in a forkserver, where all that it imports has been imported. False: not done."""
+        return False
+
     # --- runs: None where the framework's definitions can be looked at only
 
     prepare = None
@@ -182,10 +186,15 @@ class Adapter(object):
     tick = None
     """``tick(roots, order)`` evaluates one schedule or sensor, and launches nothing.
 
-    ``order`` is a plain dict: ``name``, and where given ``repository``, ``time`` (seconds since 1970),
-    ``cursor``, ``last_run_key``. Returns ``{"requests": [{"job" or "assets", "run_key", "config",
-    "tags", "partition"}, ...], "skipped": str or None, "cursor": str or None}``.
+    ``order`` is a plain dict: ``name``, and where given ``kind``, ``repository``, ``time`` (seconds since
+    1970), ``offset`` (seconds, of the clock on the wall at that time), ``cursor``, ``last_run_key``,
+    ``last_tick`` (seconds since 1970), and ``instance`` and ``shared_instance`` as for ``prepare``. Returns
+    what ``runner_shim/execution/ticks.py`` says; None when nothing of that name is among the roots. It is
+    called in a process of its own, which ends after it.
     """
+
+    plain_tick = None
+    """As ``tick``, called in the shim: None for one that calls a function of the team's, too."""
 
     # --- a server of the framework's own: None where it has none
 

@@ -33,6 +33,7 @@ class Findings(object):
         repositories, definitions, sources = [], [], {}
         for adapter, roots in self._found:
             part = adapter.collect(roots, warn)
+            self._mark(adapter, part[1])
             repositories.extend(part[0])
             definitions.extend(part[1])
             sources.update(part[2])
@@ -50,8 +51,15 @@ class Findings(object):
         for adapter, roots in self._found:
             found = adapter.describe(roots, kind, name, repository)
             if found is not None:
+                self._mark(adapter, found[:1])
                 return found
         return None
+
+    def _mark(self, adapter, definitions):
+        """Where several frameworks are: whose the schedules and sensors are, which says what fires them."""
+        for one in definitions if len(self._found) > 1 else ():
+            if one["kind"] in ("schedule", "sensor"):
+                one["framework"] = adapter.name
 
     def prepare(self, order):
         """What the first adapter that has the order's job or assets makes of it, or None."""
@@ -68,6 +76,24 @@ class Findings(object):
                 keys = adapter.partition_keys(roots, order)
                 if keys is not None:
                     return keys
+        return None
+
+    def tick(self, order):
+        """What the first adapter that has the order's schedule or sensor says, or None."""
+        return self._first_tick("tick", order)
+
+    def plain_tick(self, order):
+        """As ``tick``, of one that calls no function of the team's; None for any other."""
+        return self._first_tick("plain_tick", order)
+
+    def _first_tick(self, method, order):
+        for adapter, roots in self._found:
+            ask = getattr(adapter, method)
+            if ask is None or order.get("framework") not in (None, adapter.name):
+                continue
+            found = ask(roots, order)
+            if found is not None:
+                return dict(found, framework=adapter.name)
         return None
 
     def rehearse_run(self):

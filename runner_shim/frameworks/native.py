@@ -1,30 +1,29 @@
 """The adapter for native definitions: which objects of a module count, and their data.
 
 Owns the precedence at module level (one Definitions, else all repositories, else the loose
-definitions), the warnings about what that hides, and the checks across definitions: unique names,
-existing targets. Jobs are one namespace, schedules and sensors together another, assets,
-partition sets and resources one each; per repository. Constructs a lazy entry only in ``describe``.
+definitions) and the warnings about what that hides. What is in a container is ``native_data``'s. Constructs
+a lazy entry only in ``describe``, and for what is run.
 """
 
 import sys
 
 from runner_shim import plain_data
 from runner_shim.frameworks.adapter import Adapter
+from runner_shim.frameworks.native_data import (
+    data_of,
+    everything_of,
+    first_of,
+    made,
+    make,
+    place,
+    repository_data,
+    shown,
+)
 from runner_shim.imported import standard
 from runner_shim.loading.autoload import package_modules
-from runner_shim.loading.load_failure import LoadFailure, from_exception
+from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["Native"]
-
-# Kinds that may not share a name -> what the namespace is called.
-_NAMESPACES = {
-    "job": "job",
-    "schedule": "schedule or sensor",
-    "sensor": "schedule or sensor",
-    "asset": "asset",
-    "partition_set": "partition set",
-    "resource": "resource",
-}
 
 
 class _Loose:
@@ -126,11 +125,11 @@ class Native(Adapter):
         repositories, definitions, sources, problems = [], [], {}, []
         for container in roots.containers:
             if roots.named:
-                repositories.append(_repository(container))
-            everything = _everything(container, problems)
+                repositories.append(repository_data(container))
+            everything = everything_of(container, problems)
             known = {name for kind, name in everything if kind == "asset"}
             for (kind, name), thing in everything.items():
-                data = _data(kind, name, thing, known)
+                data = data_of(kind, name, thing, known)
                 if several:
                     data["repository"] = container.name
                 definitions.append(data)
@@ -138,7 +137,7 @@ class Native(Adapter):
                 if source:
                     sources[plain_data.key_of(data)] = source
         if problems:
-            raise _first(problems)
+            raise first_of(problems)
         return repositories, definitions, sources
 
     def describe(self, roots, kind, name, repository=None):
@@ -147,14 +146,14 @@ class Native(Adapter):
         for container in roots.containers:
             if repository is not None and (not roots.named or container.name != repository):
                 continue
-            everything = _everything(container, [])
+            everything = everything_of(container, [])
             thing = everything.get((kind, name))
             if thing is None:
                 continue
             if hasattr(thing, "make"):
-                thing = _make(thing, everything)
+                thing = make(thing, everything)
             known = {each for other, each in everything if other == "asset"}
-            data = _data(kind, name, thing, known)
+            data = data_of(kind, name, thing, known)
             if several:
                 data["repository"] = container.name
             return data, getattr(thing, "source", None)
@@ -188,6 +187,37 @@ class Native(Adapter):
             )
         return None
 
+    def tick(self, roots, order):
+        """One evaluation of a schedule or sensor."""
+        from runner_shim.execution import ticks
+
+        for thing, everything in _ticking(roots, order):
+            return ticks.evaluate(made(thing, everything), order)
+        return None
+
+    def plain_tick(self, roots, order):
+        """That of a schedule that has no function."""
+        from runner_shim.execution import ticks
+
+        for thing, _everything in _ticking(roots, order):
+            if not hasattr(thing, "make") and ticks.is_plain(thing):
+                return ticks.evaluate(thing, order)
+            return None
+        return None
+
+
+def _ticking(roots, order):
+    """(the order's schedule or sensor, all of its container), of each container that has it."""
+    for container in roots.containers:
+        wanted = order.get("repository")
+        if wanted is not None and (not roots.named or container.name != wanted):
+            continue
+        everything = everything_of(container, [])
+        for kind in ("schedule", "sensor"):
+            thing = everything.get((kind, order["name"]))
+            if thing is not None and order.get("kind") in (None, kind):
+                yield thing, everything
+
 
 def _keys(order):
     return list(dict.fromkeys(order.get("assets") or ()))
@@ -199,20 +229,20 @@ def _wanted(roots, order):
         wanted = order.get("repository")
         if wanted is not None and (not roots.named or container.name != wanted):
             continue
-        everything = _everything(container, [])
+        everything = everything_of(container, [])
         if order.get("job"):
             job = everything.get(("job", order["job"]))
             if job is not None:
-                yield container, _made(job, everything), {}
+                yield container, made(job, everything), {}
             continue
         keys = _keys(order)
         assets = {name: thing for (kind, name), thing in everything.items() if kind == "asset"}
         if keys and all(key in assets for key in keys):
             for key in keys:
-                assets[key] = _made(assets[key], everything)
+                assets[key] = made(assets[key], everything)
                 for other in assets[key].sources(assets).values():
                     if other in assets:
-                        assets[other] = _made(assets[other], everything)
+                        assets[other] = made(assets[other], everything)
             yield container, None, assets
 
 
@@ -251,26 +281,18 @@ def _distinct(members, classes):
     return result
 
 
-def _shown(source):
-    return "%s line %d" % tuple(source) if source else "an unknown place"
-
-
-def _place(source):
-    return {"file": source[0], "line": source[1]} if source else {}
-
-
 def _ambiguous(containers, module_name):
-    named = ["%s (%s)" % (name, _shown(value.source)) for name, value in containers]
+    named = ["%s (%s)" % (name, shown(value.source)) for name, value in containers]
     return LoadFailure(
         "ambiguous_definitions",
         "%s has %d Definitions objects: %s" % (module_name, len(named), ", ".join(named[:10])),
         hint="keep one of them, or name one with attribute: %s" % containers[0][0],
-        **_place(containers[1][1].source),
+        **place(containers[1][1].source),
     )
 
 
 def _warn_repositories(repositories, name, chosen, warn):
-    names = ", ".join("%s (%s)" % (r.name, _shown(r.source)) for _name, r in repositories[:10])
+    names = ", ".join("%s (%s)" % (r.name, shown(r.source)) for _name, r in repositories[:10])
     warn(
         "shadowed_repositories",
         "Definitions object %s hides %s: %s"
@@ -280,7 +302,7 @@ def _warn_repositories(repositories, name, chosen, warn):
             names,
         ),
         hint="move what they hold into the Definitions object",
-        **_place(chosen.source),
+        **place(chosen.source),
     )
 
 
@@ -306,7 +328,7 @@ def _warn_loose(loose, containers, what, warn):
         "%d %s not in %s and so not in the location: %s"
         % (len(hidden), "definition is" if len(hidden) == 1 else "definitions are", what, names),
         hint="add what is missing, or remove it from the module",
-        **_place(hidden[0].source),
+        **place(hidden[0].source),
     )
 
 
@@ -318,9 +340,9 @@ def _unique_repositories(repositories, warn):
             warn(
                 "duplicate_repository",
                 "two repositories are named %s: the one at %s is used, the one at %s is not"
-                % (value.name, _shown(value.source), _shown(other.source)),
+                % (value.name, shown(value.source), shown(other.source)),
                 hint="rename one of them",
-                **_place(other.source),
+                **place(other.source),
             )
         by_name[value.name] = value
     return [by_name[name] for name in sorted(by_name)]
@@ -337,145 +359,10 @@ def _merged(containers, loose, name):
                 raise LoadFailure(
                     "duplicate_definition",
                     "two definitions are named %r: a resource of %s at %s and another one"
-                    % (key, container.name, _shown(container.source)),
+                    % (key, container.name, shown(container.source)),
                     hint="rename one of them",
-                    **_place(container.source),
+                    **place(container.source),
                 )
     distinct = {id(member): member for member in result.members}
     result.members = list(distinct.values())
     return result
-
-
-# --- data
-
-
-def _repository(container):
-    result = {"name": container.name}
-    result.update(container.common)
-    return result
-
-
-def _first(problems):
-    failure = problems[0]
-    if len(problems) > 1:
-        also = "; ".join(each.message for each in problems[1:6])
-        more = "%d more: %s" % (len(problems) - 1, also + ("; …" if len(problems) > 6 else ""))
-        failure.hint = "%s; %s" % (failure.hint, more) if failure.hint else more
-    return failure
-
-
-def _everything(container, problems):
-    """(kind, name) -> definition or lazy entry, targets included; problems are appended."""
-    found = {}
-    names = {}  # (namespace, name) -> the first that took it
-    things = list(container.members) + list(container.lazy)
-    for thing in things:
-        _add(_kind_of(thing), thing.name, thing, found, names, problems)
-    for key in sorted(container.resources):
-        _add("resource", key, container.resources[key], found, names, problems)
-    targets = [
-        (thing, name, target)
-        for thing in container.members
-        for name, target in sorted(getattr(thing, "targets", {}).items())
-    ]
-    # Jobs first, then names: a name may be that of a job that only another's target brings in.
-    for thing, name, target in sorted(targets, key=lambda each: each[2] is None):
-        _add_target(thing, name, target, found, names, problems)
-    return found
-
-
-def _kind_of(thing):
-    return thing.kind if hasattr(thing, "kind") else thing.KIND
-
-
-def _add(kind, name, thing, found, names, problems):
-    key = (_NAMESPACES[kind], name)
-    other = names.get(key)
-    if other is thing:
-        return
-    if other is None:
-        names[key] = thing
-        found[(kind, name)] = thing
-        return
-    source = getattr(thing, "source", None)
-    problems.append(
-        LoadFailure(
-            "duplicate_definition",
-            "two definitions are named %r: the %s at %s and the %s at %s"
-            % (
-                name,
-                _kind_of(other).replace("_", " "),
-                _shown(getattr(other, "source", None)),
-                kind.replace("_", " "),
-                _shown(source),
-            ),
-            hint="rename one of them: a name belongs to one %s" % key[0],
-            **_place(source),
-        )
-    )
-
-
-def _add_target(thing, name, target, found, names, problems):
-    """The job of a schedule, sensor or partition set is part of the location by itself."""
-    known = found.get(("job", name))
-    what = "%s %r" % (thing.KIND.replace("_", " "), thing.name)
-    if target is None:
-        if known is None:
-            from runner_shim.loading.load_failure import near
-
-            jobs = [each for kind, each in found if kind == "job"]
-            problems.append(
-                LoadFailure(
-                    "invalid_definition",
-                    "%s targets job %r, which does not exist (%s)"
-                    % (what, name, _shown(thing.source)),
-                    hint=near(name, jobs),
-                    **_place(thing.source),
-                )
-            )
-    elif known is None:
-        _add("job", name, target, found, names, problems)
-    elif known is not target and not hasattr(known, "make"):
-        problems.append(
-            LoadFailure(
-                "duplicate_definition",
-                "%s (%s) targets a job %r (%s) that is not the job of that name here (%s)"
-                % (what, _shown(thing.source), name, _shown(target.source), _shown(known.source)),
-                hint="rename one of the two jobs",
-                **_place(thing.source),
-            )
-        )
-
-
-def _data(kind, name, thing, known):
-    if hasattr(thing, "make"):
-        return {"kind": kind, "name": plain_data.text(name), "lazy": True}
-    if kind == "resource":
-        from runner_shim.definitions.base import Definition
-
-        if isinstance(thing, Definition):
-            return thing.data(name)
-        return plain_data.definition("resource", name, type=plain_data.dotted_name(thing))
-    if kind == "asset":
-        return thing.data(known)
-    return thing.data()
-
-
-def _made(thing, everything):
-    return _make(thing, everything) if hasattr(thing, "make") else thing
-
-
-def _make(entry, everything):
-    try:
-        made = entry.make()
-    except BaseException as error:
-        failure = from_exception(error, None)
-        if not failure.file:
-            failure.file, failure.line = entry.source
-        raise failure
-    problems = []
-    for name, target in sorted(getattr(made, "targets", {}).items()):
-        _add_target(made, name, target, dict(everything), {}, problems)
-    if problems:
-        raise problems[0]
-    return made

@@ -71,12 +71,16 @@ def early(method):
     return [entry.adapter() for entry in _entries if method in entry.early]
 
 
-def rehearse():
-    """Yield the top-level name of each imported framework once it has been rehearsed."""
+def rehearse(left_out=()):
+    """Yield the name of what has been rehearsed of each imported framework: its top-level module for a
+    load, ``<module>.run`` for a run, which is not done where that is among ``left_out``."""
     for entry in _entries:
         if entry.is_present() and entry.adapter().loaded():
-            entry.adapter().rehearse()
-            yield entry.presence.partition(".")[0]
+            adapter, name = entry.adapter(), entry.presence.partition(".")[0]
+            adapter.rehearse()
+            yield name
+            if name + ".run" not in left_out and adapter.rehearse_run_early():
+                yield name + ".run"
 
 
 load_failure.ask(adapters)

@@ -10,7 +10,7 @@ import sys
 
 from runner_shim import imported
 
-__all__ = ["begin", "end"]
+__all__ = ["begin", "end", "found"]
 
 MAX_FOLDERS = 10000
 _LISTING = ("os.listdir", "os.scandir")
@@ -30,9 +30,14 @@ def begin():
     _noted[0] = {}
 
 
-def end(directory):
+def end():
+    """Note nothing any more."""
+    _noted[0] = None
+
+
+def found(directory):
     """The listed directories of the team's own below ``directory`` or ``sys.path``, sorted."""
-    noted, _noted[0] = _noted[0] or {}, None
+    noted = _noted[0] or {}
     tops = {os.path.join(os.path.abspath(one), "") for one in imported.user_directories()}
     tops.add(os.path.join(directory, ""))
     return sorted(

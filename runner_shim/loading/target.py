@@ -69,6 +69,14 @@ class Loaded:
         """All partition keys of the order's job or assets, [] without partitions; None: no such ones."""
         return self._findings.partition_keys(order)
 
+    def tick(self, order):
+        """One evaluation of a schedule or sensor, with its ``framework``; None where it is not there."""
+        return self._findings.tick(order)
+
+    def plain_tick(self, order):
+        """As ``tick`` of one that calls no function of the team's; None for any other."""
+        return self._findings.plain_tick(order)
+
     def rehearse_run(self):
         """Do once in this process what every run does first, for those that are forked from it."""
         self._findings.rehearse_run()
@@ -116,7 +124,7 @@ def load(target, tell=None, quick=lambda name: False):
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in user code included
         raise _judged(error, target, before, warn)
     finally:
-        listed.end(target["working_directory"])
+        listed.end()
 
 
 def _timed(name, seconds, own, file, line):
@@ -163,7 +171,7 @@ def _load(target, before, warn):
         "module": plain_data.text(module.__name__),
         "load_seconds": round(time.monotonic() - started, 6),
         "files": imported.source_files(before, [_file_of(module)] + found.files()),
-        "folders": listed.end(target["working_directory"]),
+        "folders": listed.found(target["working_directory"]),
         "installed": imported.installed_modules(before),
         "preloaded": list(imported.asked),
         "warnings": warn.items,

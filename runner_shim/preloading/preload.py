@@ -121,8 +121,8 @@ class Preload(object):
         """
         self._recorder.look_at_all()
         try:
-            for framework in registry.rehearse():
-                self._recorder.rehearsed(framework)
+            for rehearsed in registry.rehearse(self.left_out):
+                self._recorder.rehearsed(rehearsed)
         except recording.LeftOut:
             pass
         found = self._recorder.unfit()

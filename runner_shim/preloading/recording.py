@@ -329,7 +329,7 @@ class Recorder(object):
                 self.left_out.setdefault(top(entry.name), reason)
 
     def rehearsed(self, library):
-        """Leave out ``library`` for what has been left since the last look, if anything has."""
+        """Leave out ``library``, or what was done of it, for what has been left since the last look, if anything has."""
         reason = self.effects.why_unfit()
         if reason:
             self.left_out.setdefault(library, reason)

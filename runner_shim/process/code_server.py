@@ -20,7 +20,7 @@ from runner_shim.execution import handing
 from runner_shim.frameworks import registry
 from runner_shim.process import birth
 
-__all__ = ["Keeper", "Line"]
+__all__ = ["Keeper", "Line", "become", "end", "start_fresh", "wait_for"]
 
 # Between two questions whether it lives (seconds). So many in a row without an answer, so many checks of
 # what clients get in a row that failed: it hangs.
@@ -118,7 +118,7 @@ class Keeper(object):
     def _reap(self):
         for pid in self._starting[:]:
             if _has_ended(pid):
-                _wait(pid)
+                wait_for(pid)
                 self._starting.remove(pid)
 
     # --- starting
@@ -234,7 +234,7 @@ class Keeper(object):
             self._channel.unwatch(one)
         self._channel.tick(None, None)
         _kill(server.pid)  # the end that tells may have been closed by a program in it
-        status = _wait(server.pid)
+        status = wait_for(server.pid)
         server.close()
         self._drop()
         ended = {
@@ -404,7 +404,8 @@ def _send(descriptor, message):
         one.close()
 
 
-def _wait(pid):
+def wait_for(pid):
+    """The status of a child that has ended; None where something else has waited for it."""
     while True:
         try:
             return waitpid(pid, 0)[1]

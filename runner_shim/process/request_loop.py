@@ -6,11 +6,12 @@ failure of user code is an answer, never the end of this process. Refuses reques
 
 Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name, repository}``,
 ``validate_run {request, order, span}``,
-``start_run {request, run}``, ``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
+``start_run {request, run}``, ``tick {request, order, fresh, target}``, ``end_tick {request, tick, how}``,
+``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
 ``ping {request}``, ``stop``, and ``answer {ask}`` to what this process asked. Answers: ``loaded {request, report}`` with the frames definitions and
 sources, ``failed {request, failure}``, before either any number of ``part {request, importing}``, ``described {request, definition, source}``,
 ``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
-``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
+``ticked {request, fresh_because}`` with the frame result, ``tick_told {request}``, ``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
 ``server_ended {status, signal, reason}``, ``asks {ask, what}`` (see ``code_server``). A forked process that cannot import what the target wants says
 ``unfit {reason}`` once, and nothing more. See docs/protocol.md.
 """
@@ -19,7 +20,7 @@ import os
 import sys
 
 from runner_shim import wire
-from runner_shim.process import birth, leftovers
+from runner_shim.process import birth, leftovers, ticking
 from runner_shim.process.channel import Channel
 
 __all__ = ["arm_stack_dump", "run"]
@@ -80,6 +81,7 @@ class _Session(object):
         self._loaded = None
         self._before = None  # the load
         self._keeper = None
+        self._ticker = ticking.Ticker(channel, channel.send, hidden)
 
     def answer(self, message):
         """The frames that answer ``message``, None where there are none, or later; never raises what
@@ -89,6 +91,8 @@ class _Session(object):
             "describe": self._describe,
             "validate_run": self._validate_run,
             "start_run": self._start_run,
+            "tick": self._tick,
+            "end_tick": self._ticker.end,
             "serve": self._serve,
             "warm": self._warm,
             "retire_server": self._retire_server,
@@ -216,6 +220,13 @@ class _Session(object):
             return _failed(message, "unfit", failed)
         return wire.encode({"type": "run_started", "request": message.get("request")})
 
+    def _tick(self, message):
+        """Evaluate a schedule or sensor; answered when it has been, or has been ended."""
+        if self._loaded is None:
+            return _failed(message, "protocol", "nothing is loaded")
+        _flush()
+        return self._ticker.tick(message, self._unfit(), self._loaded, self._own())
+
     def _start_afresh(self, request, fresh, number):
         try:
             self._keeper.start_fresh_run(request, fresh, number)
@@ -268,14 +279,16 @@ class _Session(object):
         """Why nothing may be forked from this process, or ""."""
         if not birth.available():
             return "this is not Linux"
-        if self._keeper is None:
-            return leftovers.of_a_load(self._private)
-        own = self._own() | {0, 1, 2}, self._private[1]
-        return leftovers.of_a_load(own, self._keeper.children)
+        children = self._ticker.children
+        if self._keeper is not None:
+            children |= self._keeper.children
+        return leftovers.of_a_load((self._own() | {0, 1, 2}, self._private[1]), children)
 
     def _own(self):
         """The descriptors of this process that nothing else may have."""
-        others = set() if self._keeper is None else self._keeper.descriptors
+        others = self._ticker.descriptors
+        if self._keeper is not None:
+            others |= self._keeper.descriptors
         return (self._private[0] | others) - {0, 1, 2}
 
     def _module(self):

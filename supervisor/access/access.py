@@ -237,9 +237,12 @@ class Access:
         while self._under_way:
             await asyncio.sleep(LOOK_SECONDS)
             held = {one.credential for one in self._under_way.values()}
-            now = await asyncio.get_running_loop().run_in_executor(
-                self._files, self._all_valid, held
-            )
+            try:
+                now = await asyncio.get_running_loop().run_in_executor(
+                    self._files, self._all_valid, held
+                )
+            except OSError:  # as without descriptors: looked at again
+                continue
             for limit, identity in list(self._under_way.items()):
                 granted = now.get(identity.credential, identity)
                 if granted is None or not _includes(granted, identity):

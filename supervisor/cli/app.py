@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
+    "Run": ("run", "up", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
     "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks", "why-slow"),
-    "Work": ("launch", "runs"),
+    "Work": ("launch", "runs", "tick", "automations"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
-    "Set up": ("config", "env", "schema", "completion"),
+    "Set up": ("init", "config", "env", "install-service", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
 # Command -> module of this package; the object there is named like the command, with an underscore behind.
 HOMES: Mapping[str, str] = {
     "run": "run",
+    "up": "up",
     "dagster": "dagster",
     "check": "check",
     "web": "web",
@@ -55,8 +56,12 @@ HOMES: Mapping[str, str] = {
     "wait": "control",
     "launch": "launch",
     "runs": "runs",
+    "tick": "tick",
+    "automations": "automations",
     "config": "config",
+    "init": "init",
     "env": "environments",
+    "install-service": "service",
     "tokens": "tokens",
     "keys": "keys",
     "audit": "audit",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from supervisor.client.client import Client
 
 __all__ = [
+    "AUTOMATION",
     "DEFINITION",
     "ENVIRONMENT",
     "JOB",
@@ -94,6 +95,12 @@ def _partitions(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]
             yield key, ""
 
 
+def _automations(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
+    for kind in ("schedule", "sensor"):
+        for one in client.definitions(kind, location=_typed(ctx, 0, "location")):
+            yield one["name"], one["description"] or kind
+
+
 def _runs(client: Client, _ctx: click.Context) -> Iterator[tuple[str, str]]:
     for one in client.runs(limit=_MOST):
         yield one["run"], f"{one['job']}: {one['state']}"
@@ -148,6 +155,9 @@ KIND: Mapping[str, Any] = {"shell_complete": _completing(_kinds)}
 
 JOB: Mapping[str, Any] = {"shell_complete": _completing(_jobs)}
 """Keyword arguments that make an argument complete to the jobs of the location."""
+
+AUTOMATION: Mapping[str, Any] = {"metavar": "NAME", "shell_complete": _completing(_automations)}
+"""Those of an argument that is a schedule or sensor of the location."""
 
 RUN: Mapping[str, Any] = {"metavar": "RUN", "shell_complete": _completing(_runs)}
 """Those of an argument that is a run's id."""

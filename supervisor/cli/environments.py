@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -60,19 +61,83 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     terminal = session.terminal
     if as_json:
         made = [_made(one) for one, _ in results if one is not None]
-        errors = [
-            {"kind": e.kind, "message": e.message, "hint": e.hint, "detail": e.detail}
-            for e in failed
-        ]
-        terminal.data({"environments": made, "errors": errors})
+        terminal.data({"environments": made, "errors": [_error(one) for one in failed]})
         return 1 if failed else 0
     for one, error in results:
         if one is not None:
             word = "made" if one.created else "up to date" if one.managed else "used as it is"
             terminal.print(f"{one.label}: {word}  {terminal.paint(str(one.prefix), 'dim')}")
+            if one.pinned:
+                terminal.print(terminal.paint(f"  {clean(one.pinned)}", "dim"))
         if error is not None:
             _explain(terminal, error)
     return 1 if failed else 0
+
+
+@env_.command("lock", short_help="Write the versions that every machine gets.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+@selecting
+def lock(session: Session, names: tuple[str, ...], as_json: bool) -> int:
+    """Resolve the requirements of environments, and write the versions that every machine gets.
+
+    All environments that are made from requirements, or those NAMEd. The lock of each is
+    supervise-locks/NAME.txt beside its workspace file: commit it. From then on the environment is made
+    from it, and not at all where its requirements are others. A project is locked by uv or poetry,
+    a script by `uv lock --script`. Exit status 1 when one cannot be locked.
+    """
+    import envs
+    from supervisor.workspace_files import resolve
+    from supervisor.workspace_files.assembly import lock_path
+
+    spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
+    store = _store(spec.directory, spec.state_directory)
+    terminal = session.terminal
+    locks: list[dict[str, Any]] = []
+    errors: list[EnvError] = []
+    for one in _requests(spec, names):
+        place = Path(one.origin.file).parent if one.origin else spec.directory
+        path = lock_path(one, place)
+        if path is None:
+            if names:
+                errors.append(_unlocked(one))
+            continue
+        try:
+            changed = store.lock(one, path)
+        except envs.EnvError as refused:
+            errors.append(refused)
+            continue
+        locks.append({"name": one.name, "path": str(path), "changed": changed})
+        if not as_json:
+            word = "written" if changed else "up to date"
+            terminal.print(f"{one.name}: {word}  {terminal.paint(str(path), 'dim')}")
+    if as_json:
+        terminal.data({"locks": locks, "errors": [_error(one) for one in errors]})
+    else:
+        for error in errors:
+            _explain(terminal, error)
+        if not locks and not errors:
+            terminal.say("no environment of this workspace is made from requirements", "dim")
+    return 1 if errors else 0
+
+
+def _unlocked(one: EnvironmentSpec) -> EnvError:
+    """Why ``supervise env lock`` has nothing to do for it."""
+    from envs import EnvError
+
+    subject = f"environment {one.name}" if one.name else "this environment"
+    if one.script is not None:
+        script = shlex.quote(str(one.script))
+        return EnvError(
+            "unknown", f"{subject} is that of a script", hint=f"uv lock --script {script}"
+        )
+    if one.project is not None:
+        hint = f"uv lock --directory {shlex.quote(str(one.project))}"
+        return EnvError("unknown", f"{subject} is made from a project", hint=hint)
+    if one.requirements or one.requirements_file:
+        hint = "move it to `environments`, under a name, and name it in the location"
+        return EnvError("unknown", f"{subject} has no name to call a lock by", hint=hint)
+    return EnvError("unknown", f"{subject} is not made from requirements")
 
 
 def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec]:
@@ -144,6 +209,10 @@ def _provide_runtime(made: Environment, told: Any, cancel: threading.Event) -> N
         envs.ensure_overlay(made.interpreter, environ=os.environ, progress=told, cancel=cancel)
 
 
+def _error(one: EnvError) -> dict[str, Any]:
+    return {"kind": one.kind, "message": one.message, "hint": one.hint, "detail": one.detail}
+
+
 def _explain(terminal: Terminal, error: EnvError) -> None:
     terminal.error(error.message, error.hint)
     for line in error.detail.strip().splitlines():
@@ -159,6 +228,7 @@ def _made(one: Environment) -> dict[str, Any]:
         "prefix": str(one.prefix),
         "managed": one.managed,
         "created": one.created,
+        "pinned": one.pinned,
     }
 
 
@@ -233,7 +303,8 @@ def show(session: Session, name: str, as_json: bool) -> int:
         "Path": one.prefix,
         "Made": f"{words.moment(one.created_at)}; {words.ago(one.created_at, time.time())} ago",
         "Made from": one.interpreter,
-        "Requires": wanted or one.requirements_file or one.project or "nothing",
+        "Requires": wanted or one.requirements_file or one.project or one.script or "nothing",
+        "Pinned": one.pinned,
     }
     terminal.print(*(f"{label:>10}: {clean(str(text))}" for label, text in facts.items() if text))
     terminal.print(f"{'Installed':>10}: {words.plural(len(one.installed), 'distribution')}")
@@ -292,5 +363,7 @@ def _info(one: EnvironmentInfo) -> dict[str, Any]:
         "requirements": list(one.requirements),
         "requirements_file": str(one.requirements_file) if one.requirements_file else None,
         "project": str(one.project) if one.project else None,
+        "script": str(one.script) if one.script else None,
+        "pinned": one.pinned,
         "installed": dict(one.installed),
     }

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import zmq
 
-from supervisor.client import operations, run_operations
+from supervisor.client import automation_operations, operations, run_operations
 from supervisor.client.connection import LAST_WORDS_SECONDS, LOOK_SECONDS, Endpoint
 from supervisor.client.drivers import async_streaming, awaiting, blocking, streaming
 from supervisor.client.operations import Order
@@ -119,6 +119,10 @@ class Client(Endpoint):
     runs = blocking(run_operations.runs)
     run = handle(run_operations.run)
     retry = handle(run_operations.retry)
+    tick = blocking(automation_operations.tick)
+    automations = blocking(automation_operations.automations)
+    ticks = blocking(automation_operations.ticks)
+    switch_automation = blocking(automation_operations.switch_automation)
     call_method = blocking(operations.call_method)
 
     def follow_logs(
@@ -273,6 +277,10 @@ class AsyncClient(Endpoint):
     runs = awaiting(run_operations.runs)
     run = async_handle(run_operations.run)
     retry = async_handle(run_operations.retry)
+    tick = awaiting(automation_operations.tick)
+    automations = awaiting(automation_operations.automations)
+    ticks = awaiting(automation_operations.ticks)
+    switch_automation = awaiting(automation_operations.switch_automation)
     call_method = awaiting(operations.call_method)
 
     async def follow_logs(

@@ -214,7 +214,6 @@ _SENTENCES: tuple[
 ] = (
     RequestTimeoutError,
     ProtocolError,
-    UnfitOrderError,
     UnknownPartitionError,
     NotServedError,
     ForbiddenError,
@@ -241,6 +240,8 @@ def error_from(data: Any, params: Mapping[str, Any], workspace: str) -> Supervis
         return ConfigurationError(problems, hint=hint)
     if code == UnknownRunError.code:
         return UnknownRunError(str(data.get("name") or params.get("run", "")), hint=hint)
+    if code == UnfitOrderError.code:
+        return UnfitOrderError(message, hint=hint, problems=_unfit(data.get("problems")))
     kinds = {one.code: one for one in _SENTENCES}
     return kinds.get(str(code), RequestError)(message, hint=hint)
 
@@ -249,6 +250,12 @@ def _asked_location(params: Mapping[str, Any]) -> str:
     if params.get("location"):
         return str(params["location"])
     return ", ".join(params.get("locations") or ())
+
+
+def _unfit(rows: Any) -> list[dict[str, str]]:
+    found = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
+    names = ("path", "message", "expected")
+    return [{name: str(one.get(name) or "") for name in names} for one in found]
 
 
 def _problem(row: Mapping[str, Any]) -> ConfigurationProblem:

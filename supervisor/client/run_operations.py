@@ -105,18 +105,20 @@ def runs(
     location: str | None = None,
     *,
     job: str | None = None,
+    words: str | None = None,
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
+    offset: int = 0,
     parent: str | None = None,
 ) -> Plan[list[documents.RunRow]]:
-    """The newest runs, newest first; ``since`` is Unix seconds.
+    """The newest runs, newest first, behind the first ``offset``; ``since`` is Unix seconds.
 
-    A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
+    ``words`` must all be in its id, job, assets or partition. A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
     """
     params = {
-        "location": location, "job": job, "states": list(states), "since": since,
-        "limit": limit, "parent": parent,
+        "location": location, "job": job, "words": words, "states": list(states), "since": since,
+        "limit": limit, "offset": offset, "parent": parent,
     }  # fmt: skip
     answer = yield call("runs", params)
     return cast("list[documents.RunRow]", answer["runs"])

@@ -3,8 +3,8 @@
 Owns two things that it does beyond ``python -m MODULE``. On SIGURG the program looks at once for what it
 would else find by its polls: another workspace file, and locations that have another server. No location is
 made to load its code again. And programs that start together open their instance one after the other: two
-that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that Dagster's webserver runs in, and imports nothing of
-ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
+that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that
+Dagster's webserver runs in, and imports nothing of ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
 signal does less, or nothing.
 """
 
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 __all__: list[str] = []
@@ -67,20 +68,31 @@ def _look(workspace: Any) -> None:
 
 
 def _open_alone() -> None:
-    """Have the instance opened by one program at a time."""
+    """Have the instance opened by one program at a time, on whichever way it is opened."""
     from dagster._core.instance import (  # type: ignore[import-not-found,unused-ignore]
         DagsterInstance,
     )
 
-    first = DagsterInstance.from_ref
+    try:
+        from dagster._core.instance import (  # type: ignore[import-not-found,unused-ignore]
+            factory,
+        )
 
-    def from_ref(*args: Any, **kwargs: Any) -> Any:
+        opened = factory.create_instance_from_ref
+    except (ImportError, AttributeError):
+        DagsterInstance.from_ref = staticmethod(_alone(DagsterInstance.from_ref))
+    else:  # every way ends there, that of DagsterInstance.from_ref, too
+        factory.create_instance_from_ref = _alone(opened)
+
+
+def _alone(first: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(*args: Any, **kwargs: Any) -> Any:
         path = os.path.join(os.environ["DAGSTER_HOME"], ".opening")  # noqa: PTH118
         with open(path, "a") as lock:  # noqa: PTH123
             fcntl.flock(lock, fcntl.LOCK_EX)
             return first(*args, **kwargs)
 
-    DagsterInstance.from_ref = staticmethod(from_ref)
+    return opened
 
 
 def _main(module: str, arguments: list[str]) -> None:

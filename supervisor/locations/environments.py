@@ -41,6 +41,10 @@ def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
         requirements=spec.requirements,
         requirements_file=spec.requirements_file,
         project=spec.project,
+        extras=spec.extras,
+        groups=spec.groups,
+        script=spec.script,
+        lock=spec.lock,
     )
 
 

@@ -108,6 +108,9 @@ REQUESTS: Mapping[str, Kind] = MappingProxyType(
         # Either waits its turn in the shim. What they have of user code run does not run long.
         "validate_run": Kind({"run_valid": 0, "failed": 0}, frozenset({Phase.LOADED})),
         "start_run": Kind({"run_started": 0, "failed": 0}, frozenset({Phase.LOADED})),
+        # Answered when its process has ended: user code runs there, and not in the shim.
+        "tick": Kind({"ticked": 1, "failed": 0}, frozenset({Phase.LOADED})),
+        "end_tick": Kind({"tick_told": 0}, frozenset({Phase.LOADED})),
         # Answered when the server serves, or has ended.
         "serve": Kind({"server_up": 0, "failed": 0}, frozenset({Phase.LOADED})),
         "warm": Kind({"warmed": 0}, frozenset({Phase.LOADED})),

@@ -28,17 +28,7 @@ __all__ = [
     "took",
 ]
 
-STYLES = {
-    "queued": "dim",
-    "starting": "yellow",
-    "running": "blue",
-    "cancelling": "yellow",
-    "success": "green",
-    "failure": "red",
-    "cancelled": "yellow",
-    "timed_out": "red",
-    "lost": "bold red",
-}
+STYLES = {state: style for state, (_, style) in words.RUN_SYMBOLS.items()}
 """State to style."""
 
 _MAX_FRAMES = 6

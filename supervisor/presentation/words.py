@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from supervisor.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
 
 __all__ = [
+    "RUN_SYMBOLS",
     "SYMBOLS",
     "ago",
     "changes",
@@ -53,9 +54,23 @@ SYMBOLS: Mapping[str, tuple[str, str]] = {
 _PLURALS = {"repository": "repositories"}
 
 
+RUN_SYMBOLS: Mapping[str, tuple[str, str]] = {
+    "queued": ("○", "dim"),
+    "starting": ("◌", "yellow"),
+    "running": ("▶", "blue"),
+    "cancelling": ("◌", "yellow"),
+    "success": ("✓", "green"),
+    "failure": ("✗", "red"),
+    "cancelled": ("⊘", "yellow"),
+    "timed_out": ("✗", "red"),
+    "lost": ("✗", "bold red"),
+}
+"""State of a run to symbol and style."""
+
+
 def symbol(state: str) -> tuple[str, str]:
-    """Symbol and style of a state; of one that this version does not know too."""
-    return SYMBOLS.get(state, ("?", ""))
+    """Symbol and style of a state of a location or a run; of one that this version does not know too."""
+    return SYMBOLS.get(state) or RUN_SYMBOLS.get(state, ("?", ""))
 
 
 def limits(values: Mapping[str, float], how: Mapping[str, str]) -> str:

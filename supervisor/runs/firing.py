@@ -17,6 +17,7 @@ from supervisor.runs.timetable import Timetable
 __all__ = [
     "LONGEST_STEP",
     "MOST_AT_ONCE",
+    "NOT_THERE",
     "CatchUp",
     "Decision",
     "Memory",
@@ -31,6 +32,10 @@ LONGEST_STEP = 2 * 3600.0
 """Seconds: by so much a clock may be set on while the supervisor runs. More is a sleep of the machine."""
 MOST_AT_ONCE = 1000
 """Ticks that are caught up with, or wait, at most; those before them are skipped."""
+
+
+NOT_THERE = "no supervisor was there"
+"""Why a tick was missed, as a rule."""
 
 
 class CatchUp(StrEnum):
@@ -81,12 +86,18 @@ class Decision:
 
 
 def decide(
-    schedule: Schedule, memory: Memory, now: float, *, running: bool, was_away: bool = False
+    schedule: Schedule,
+    memory: Memory,
+    now: float,
+    *,
+    running: bool,
+    was_away: bool = False,
+    absent: str = "",
 ) -> tuple[Memory, list[Decision]]:
     """What is due at ``now``, and the memory from then on.
 
     ``running`` is True while a run of the schedule has not ended. ``was_away`` is True at the first look of
-    a supervisor: then ``catch_up`` decides, as after a sleep.
+    a supervisor: then ``catch_up`` decides, as after a sleep. ``absent`` says why nothing was fired.
     """
     if memory.fingerprint != schedule.fingerprint:  # its times are others: they count from now on
         return Memory(now, schedule.fingerprint), []
@@ -102,7 +113,7 @@ def decide(
         due = kept[schedule.catch_up] or [one for one in due[-1:] if one == now]
         missed = [one for one in missed if one not in due]
         if missed:
-            decisions.append(Decision(missed, "no supervisor was there"))
+            decisions.append(Decision(missed, absent or NOT_THERE))
     memory = replace(memory, until=max(memory.until, now))
     fired, memory = _overlapping(schedule, memory, due, running, decisions)
     decisions += [Decision((one,)) for one in fired]

@@ -228,15 +228,6 @@ class Journal:
                 return data, at + len(data)
         return b"", after
 
-    def output_size(self, stream: str) -> int:
-        """The number of bytes that the run has written."""
-        parts = self._parts(stream)
-        if not parts:
-            return 0
-        with contextlib.suppress(OSError):
-            return parts[-1] + (self.path / f"{stream}.{parts[-1]}").stat().st_size
-        return parts[-1]
-
     def _parts(self, stream: str) -> list[int]:
         try:
             names = [path.name.rpartition(".") for path in self.path.iterdir()]

@@ -21,7 +21,7 @@ from supervisor.errors import (
     UnknownPartitionError,
 )
 from supervisor.fleet.fleet import Fleet
-from supervisor.locations.failures import Failure, from_shim
+from supervisor.locations.failures import from_shim
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.shim_connection import Answer
@@ -45,6 +45,8 @@ _TO_SERVE = 15.0
 _HOME = "DAGSTER_HOME"
 # Kinds of definitions that a launch names as its job; pipelines are what old releases of Dagster have.
 _JOBS = ("job", "pipeline")
+_MOST_PROBLEMS = 100
+_OF_PROBLEM = ("path", "message", "expected")
 _INSTANCES = ("own", "shared", "ephemeral")
 # What a shim refuses (runner_shim/execution) by the error that it is here; a RequestError else.
 _REFUSALS: Mapping[str, type[RequestError]] = {
@@ -94,6 +96,7 @@ class Orders:
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
+        self._judging: set[Generation] = set()
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
@@ -134,6 +137,7 @@ class Orders:
         assert location.snapshot is not None  # else nothing was found in it
         order["from_failure"] = params.get("from_failure")
         order["generation"] = location.snapshot.generation
+        order["fingerprint"] = location.snapshot.fingerprint
         order["instance"] = self._instance(location, name, params.get("instance"))
         order["storage"] = str(self._values_of(name))
         order["shared_instance"] = order["instance"] not in (None, str(self._instance_of(name)))
@@ -149,7 +153,7 @@ class Orders:
                     hint=f"launch it again once {name} is ready",
                 )
             return Ordered(order, wanted, note=note)
-        answer = await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        answer = await self._judge(serving, order, span)
         if isinstance(answer, str):
             if span:
                 raise RequestError(f"the partitions of {wanted.what} cannot be listed: {answer}")
@@ -164,9 +168,28 @@ class Orders:
                 )
         return ordered
 
+    async def _judge(
+        self, serving: Generation, order: Mapping[str, Any], span: list[Any] | None
+    ) -> Answer | str:
+        """What the shim says of an order, or why it says nothing."""
+        if serving in self._judging:  # it may rehearse a run, and judges this order next
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        if busy := await serving.busy():
+            return busy
+        self._judging.add(serving)
+        try:
+            return await serving.quickly("validate_run", _PATIENCE, order=order, span=span)
+        finally:
+            self._judging.discard(serving)
+
+    def kept_in(self, name: str) -> tuple[Path, bool]:
+        """Where runs of a location are recorded by default, and whether others use that, too."""
+        found = Path(self._instance(self._fleet.location(name), name, None) or "")
+        return found, found != self._instance_of(name)
+
     def _judged(self, answer: Answer, order: dict[str, Any], wanted: Wanted, note: str) -> Ordered:
         if answer.type == "failed":
-            raise _refused(from_shim(answer.message.get("failure")))
+            raise _refused(answer.message.get("failure"))
         keys, unfit = answer.message.get("partitions"), answer.message.get("unfit")
         found = [str(one) for one in keys] if isinstance(keys, list) else []
         return Ordered(order, wanted, found, str(unfit or ""), note)
@@ -270,8 +293,21 @@ def _note(location: Location, serving: Generation | None) -> str:
     )
 
 
-def _refused(failure: Failure) -> RequestError:
-    return _REFUSALS.get(failure.kind, RequestError)(failure.message, hint=failure.hint)
+def _refused(said: Any) -> RequestError:
+    failure = from_shim(said)
+    kind = _REFUSALS.get(failure.kind, RequestError)
+    if kind is not UnfitOrderError:
+        return kind(failure.message, hint=failure.hint)
+    return UnfitOrderError(failure.message, hint=failure.hint, problems=_problems(said))
+
+
+def _problems(said: Any) -> list[dict[str, str]]:
+    """What is wrong in the configuration, as a shim has it in its answer ``said``."""
+    found = said.get("problems") if isinstance(said, dict) else None
+    rows = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [
+        {name: str(one.get(name) or "") for name in _OF_PROBLEM} for one in rows[:_MOST_PROBLEMS]
+    ]
 
 
 async def _job(

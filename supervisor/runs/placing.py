@@ -6,6 +6,7 @@ the generation that serves; what failed to load runs never. Writes nothing of th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -34,8 +35,8 @@ from supervisor.states import RunState
 
 __all__ = ["Placer"]
 
-# The shim may be busy with another request for so long; then a fresh process runs it (seconds).
-_PATIENCE = 1.0
+# A shim that is not busy may take so long to fork a run, whose journal waits for the disk (seconds).
+_PATIENCE = 10.0
 _LOOK = 5.0
 # How long until what could not report on a run is asked again, where no other generation comes (seconds).
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 3600.0
@@ -72,20 +73,23 @@ class Placer:
         spec = launched(serving.phase)
         assert spec is not None  # it serves, or did
         request = self.request(run, serving, spec)
-        answer = await serving.quickly("start_run", _PATIENCE, run=request)
+        answer: Answer | str = await serving.busy()
+        if not answer:
+            answer = await serving.quickly("start_run", _PATIENCE, run=request)
         if isinstance(answer, Answer) and answer.type == "run_started":
             return ""
         # It may still fork one later: a run's journal lets only one of two monitors begin.
         reason = (
             answer if isinstance(answer, str) else from_shim(answer.message.get("failure")).message
         )
-        if reason and await self._other_code(run, serving):
+        if not reason or await asyncio.to_thread(run.journal.begun) is not None:
+            return ""  # forked, though the answer may be lost
+        if await self._other_code(run, serving):
             return await self(run)
-        if reason:
-            try:
-                await start_fresh(spec, request, run.journal.path)
-            except LaunchError as error:
-                raise CannotStartError(str(error)) from None
+        try:
+            await start_fresh(spec, request, run.journal.path)
+        except LaunchError as error:
+            raise CannotStartError(str(error)) from None
         return reason
 
     def request(self, run: Run, serving: Generation, spec: LaunchSpec) -> dict[str, Any]:

@@ -53,6 +53,16 @@ class Range:
         return next(one for one in _LIVING if one in states)
 
     @property
+    def text(self) -> str:
+        """By which it is searched for: its id, and what its first run is."""
+        return f"{self.id}\n{self.runs[0].text}"
+
+    @property
+    def created(self) -> float:
+        """When the first of them was launched."""
+        return min(one.created for one in self.runs)
+
+    @property
     def news(self) -> int:
         """Counts what was heard of them."""
         return sum(one.news for one in self.runs)
@@ -85,7 +95,7 @@ class Range:
             "run": self.id,
             "state": self.state.value,
             "reason": reason,
-            "created": min(one.created for one in self.runs),
+            "created": self.created,
             "began": min(began, default=None),
             "ended": max(filter(None, ends), default=None) if self.ended else None,
             "partition": f"{said['first']}..{said['last']}",

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from runner_shim import masking
@@ -62,26 +63,33 @@ class Run:
     changed: ChangeSignal = field(default_factory=ChangeSignal, repr=False)
     waits: Callable[[Run], tuple[str, int]] = field(default=lambda run: ("", 0), repr=False)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Its name."""
         return str(self.order["run"])
 
-    @property
+    @cached_property
     def location(self) -> str:
         """The location whose code it runs."""
         return str(self.order["location"])
 
-    @property
+    @cached_property
     def range_id(self) -> str | None:
         """The range of partitions that it is one run of."""
         said = self.order.get("range")
         return str(said["id"]) if said else None
 
-    @property
+    @cached_property
     def created(self) -> float:
         """When it was launched; 0 where its order cannot be read."""
         return float(self.order.get("created") or 0.0)
+
+    @cached_property
+    def text(self) -> str:
+        """By which it is searched for: its id, job, assets and partition, in lower case."""
+        assets = self.order.get("assets") or ()
+        parts = (self.id, self.order.get("job"), self.order.get("partition_key"), *assets)
+        return "\n".join(str(part) for part in parts if part).lower()
 
     @property
     def key(self) -> tuple[float, str]:
@@ -156,6 +164,7 @@ class Run:
             "retry_of": self.order.get("retry_of"),
             "retried_by": self.retried_by or None,
             "attempt": int(self.order.get("attempt") or 1),
+            "automation": (self.order.get("automation") or {}).get("name"),
             "origin": self.order.get("origin"),
             "fresh_because": self.fresh_because or None,
             "adopted": self.adopted,
@@ -167,6 +176,7 @@ class Run:
         final = self.final or {}
         return {
             **self.row(),
+            "fingerprint": self.order.get("fingerprint"),
             "config": masking.masked(self.order.get("config")),
             "limits": self.limits.get("limits") or {},
             "limits_by": self.limits.get("how") or {},

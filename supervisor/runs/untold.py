@@ -51,7 +51,10 @@ class Untold:
         telling = self._report(run)
         if telling is None:
             return
-        run.untold_because = await telling
+        try:
+            run.untold_because = await telling
+        except OSError as error:  # the others are told all the same
+            run.untold_because = f"no process can be started: {error.strerror}"
         run.told = not run.untold_because
         try:
             await asyncio.to_thread(run.journal.tell, run.untold_because)

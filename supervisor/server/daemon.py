@@ -51,10 +51,13 @@ from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
 from supervisor.run_settings import DEFAULTS, RunSettings
+from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.queue import Limits
 from supervisor.runs.store import Runs
+from supervisor.runs.tick_store import TickStore
+from supervisor.runs.ticking import Ticking
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
 from supervisor.server.places import FleetPlaces
@@ -110,6 +113,7 @@ class Daemon:
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
+        self._fires = not idle
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
@@ -147,6 +151,15 @@ class Daemon:
             self.run_limits,
             placer.report,
             self.fleet.changed,
+        )
+        self.ticking = Ticking(self.fleet, self.orders.kept_in)
+        self.automations = Automations(
+            self.fleet,
+            self.runs,
+            self.orders,
+            self.ticking,
+            TickStore(self.state.path / "automations.db"),
+            self.fleet.conditions.tell("automations_unwritable"),
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
@@ -187,6 +200,7 @@ class Daemon:
         """Stop everything; ``at_once`` kills instead of asking. With ``leave_runs`` runs go on, and the
         next supervisor adopts them."""
         self._leave_runs = leave_runs and not at_once
+        self.automations.suspend()
         self.fleet.refuse()
         if at_once and not self._at_once:
             self._at_once = True
@@ -236,6 +250,8 @@ class Daemon:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
             await self.runs.open()
+            if not self._once:
+                await self.automations.open(fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
@@ -316,6 +332,7 @@ class Daemon:
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._end_locations)
         closing.push_async_callback(self._end_runs)
+        closing.push_async_callback(self.automations.close)
         liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self.services = Services(
@@ -428,6 +445,7 @@ class Daemon:
     def _location_changed(self) -> None:
         self.fleet.changed()
         self.runs.look()
+        self.automations.look()
         if self.face is not None:
             self.face.changed()
         self._verifier.look()

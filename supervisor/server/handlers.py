@@ -29,6 +29,7 @@ from supervisor.nearest import near_in_steps
 from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.server import rpc
+from supervisor.server.automation_handlers import AutomationHandlers
 from supervisor.server.rpc import Packed, Reply
 from supervisor.server.run_handlers import RunHandlers
 from supervisor.server.status import (
@@ -57,7 +58,7 @@ _OF_ALL = ("files", "warnings", "conditions", "configuration_problems")
 _MAX_WAIT = 60.0
 
 
-class Handlers(RunHandlers):
+class Handlers(RunHandlers, AutomationHandlers):
     """The methods of ``daemon``."""
 
     def __init__(self, daemon: Daemon) -> None:

@@ -26,7 +26,7 @@ from supervisor.access.judgement import Judgement
 from supervisor.conditions import Tell
 from supervisor.curve_keys import Gate
 from supervisor.descriptors import Door
-from supervisor.errors import ConfigurationError, ProtocolError, SupervisorError
+from supervisor.errors import ConfigurationError, ProtocolError, SupervisorError, UnfitOrderError
 from supervisor.methods import LONGEST_HOLD, Method
 from supervisor.server.turns import Place, Turns, held
 from supervisor.time_slices import TURN
@@ -57,6 +57,8 @@ _UNREAD = 64
 _HANDSHAKE = 10_000
 # A grant of credit, or the end of a stream, has so many bytes; a stream has so much credit at most.
 _SMALL = 128
+# A problem of what a client sent is in no file.
+_NO_PLACE = {"file": "", "line": 0, "column": 0, "suggestion": ""}
 _MOST_CREDIT = 64
 # So often a stream that has nothing to say says that it is alive (seconds).
 ALIVE = LONGEST_HOLD / 2
@@ -434,6 +436,8 @@ def _error_data(error: SupervisorError) -> dict[str, Any]:
         data["hint"] = error.hint
     if isinstance(error, ConfigurationError):
         data["problems"] = [one.as_data() for one in error.problems]
+    if isinstance(error, UnfitOrderError) and error.problems:
+        data["problems"] = [{**_NO_PLACE, **one} for one in error.problems]
     name = getattr(error, "name", None)
     if isinstance(name, str):
         data["name"] = name

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from runner_shim import masking
@@ -26,6 +26,7 @@ from supervisor.server.places import named
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held
 from supervisor.states import RunState
+from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -51,9 +52,8 @@ class RunHandlers:
 
     async def runs(self, params: Mapping[str, Any]) -> Reply:
         """The newest runs, of all locations or of one, of all states or of some."""
-        location, job, parent = params["location"], params["job"], params["parent"]
-        states = set(params["states"])
-        sees = asker().sees
+        location, parent = params["location"], params["parent"]
+        sees = cache(asker().sees)
         runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
         fleet = self._daemon.fleet
         known = {one.location for one in runs}.union(fleet.locations, fleet.remotes)
@@ -64,19 +64,11 @@ class RunHandlers:
             found = self._range(parent).runs
         else:
             ranges = ranges_of(runs)
-            told = dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs)
-            found = list(told)
-        rows: list[dict[str, Any]] = []
-        for one in found:
-            if len(rows) >= params["limit"]:
-                break
-            if states and one.state not in states:
-                continue
-            row = one.row()
-            fits = location in (None, row["location"]) and job in (None, row["job"])
-            if fits and (row["created"] or 0.0) >= params["since"]:
-                rows.append(row)
-        return {"runs": rows}, []
+            found = list(dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs))
+        chosen, counts = await in_turns(_chosen(found, params))
+        first = params["offset"]
+        rows = [one.row() for one in chosen[first : first + params["limit"]]]
+        return {"runs": rows, "total": len(chosen), "states": counts}, []
 
     async def run_figures(self, params: Mapping[str, Any]) -> Reply:
         """What is counted of the runs of all locations, or of one."""
@@ -209,6 +201,29 @@ class RunHandlers:
                 await self._daemon.runs.cancel(run, "the launch, which failed", now=True)
             raise
         return Range(tuple(launched))
+
+
+def _chosen(
+    runs: Sequence[Run | Range], params: Mapping[str, Any]
+) -> Steps[tuple[list[Run | Range], dict[str, int]]]:
+    """Those that fit, and how many of those in any state are in which."""
+    location, job, since = params["location"], params["job"], params["since"]
+    states, words = set(params["states"]), (params["words"] or "").lower().split()
+    chosen: list[Run | Range] = []
+    counts: dict[str, int] = {}
+    for number, one in enumerate(runs):
+        if not number % 100:
+            yield
+        first = one.runs[0] if isinstance(one, Range) else one
+        if location not in (None, first.location) or job not in (None, first.order.get("job")):
+            continue
+        if one.created < since or not all(word in one.text for word in words):
+            continue
+        state = one.state.value
+        counts[state] = counts.get(state, 0) + 1
+        if not states or state in states:
+            chosen.append(one)
+    return chosen, counts
 
 
 def _launched(run: Run | Range | None, ordered: Ordered) -> dict[str, Any]:

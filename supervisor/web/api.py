@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
@@ -41,9 +41,14 @@ _ORDERS = ("reload", "restart", "stop", "start")
 _DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
-def error(status: int, code: str, message: str, hint: str | None) -> JSONResponse:
+def error(
+    status: int, code: str, message: str, hint: str | None, problems: Sequence[Any] = ()
+) -> JSONResponse:
     """An error as programs get it."""
-    return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
+    data: dict[str, Any] = {"code": code, "message": message, "hint": hint}
+    if problems:
+        data["problems"] = list(problems)
+    return JSONResponse({"error": data}, status)
 
 
 class _InvalidError(Exception):
@@ -258,16 +263,18 @@ async def runs(request: Request) -> run_documents.RunRows:
     """The newest runs."""
     location, job, parent = (_text(request, one) for one in ("location", "job", "parent"))
     states = parameters.texts("state", request.query_params.getlist("state"))
-    limit = _number(request, "limit", 1, _MOST_ROWS)
-    found = await _link(request).client.runs(
-        location or None,
-        job=job or None,
-        states=tuple(one for one in states if one),
-        since=_moment(request, "since") or 0.0,
-        limit=20 if limit is None else limit,
-        parent=parent or None,
-    )
-    return {"runs": found}
+    params = {
+        "location": location or None,
+        "job": job or None,
+        "words": _text(request, "q") or None,
+        "states": [one for one in states if one],
+        "since": _moment(request, "since") or 0.0,
+        "limit": _number(request, "limit", 1, _MOST_ROWS),
+        "offset": _number(request, "offset", 0, parameters.MOST),
+        "parent": parent or None,
+    }
+    found = await _link(request).client.call_method("runs", params)
+    return cast("run_documents.RunRows", found)
 
 
 async def run(request: Request) -> run_documents.RunDetail:

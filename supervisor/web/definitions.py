@@ -20,7 +20,7 @@ from supervisor.web import timing
 from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
 from supervisor.web.drawing import Drawing, Node, draw
 from supervisor.web.render import href, kind_key, numbered, page
-from supervisor.web.shapes import LAUNCHED, PLACED, checked
+from supervisor.web.shapes import LAUNCHED, PLACED, checked, is_external
 from supervisor.web.views import view_of
 
 __all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
@@ -62,6 +62,7 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs_of(one),
         others=others,
+        external=is_external(one),
         rest={key: one[key] for key in sorted(one.keys() - PLACED)},
         **context,
     )

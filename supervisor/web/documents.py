@@ -13,6 +13,7 @@ from supervisor.run_documents import RunDetail, RunEvent, RunRow
 __all__ = [
     "ApiError",
     "ApiErrorData",
+    "ApiProblem",
     "ApiStatus",
     "ApiWorkspace",
     "Asset",
@@ -28,12 +29,21 @@ __all__ = [
 ]
 
 
+class ApiProblem(TypedDict):
+    """One thing wrong in the configuration of a launch."""
+
+    path: Annotated[str, "the key path, as `ops.load.config.limit`"]
+    message: Annotated[str, "what is wrong, in one sentence"]
+    expected: Annotated[str, "what is expected there; may be empty"]
+
+
 class ApiErrorData(TypedDict):
     """What went wrong."""
 
     code: Annotated[str, "which error"]
     message: Annotated[str, "one sentence"]
     hint: Annotated[str | None, "what to do"]
+    problems: NotRequired[Annotated[list[ApiProblem], "in the configuration of a launch"]]
 
 
 class ApiError(TypedDict):

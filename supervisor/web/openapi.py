@@ -136,6 +136,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
         [
             _PLACE,
             _asked("job", _TEXT, "only those of this job"),
+            _asked("q", _TEXT, "words that must all be in the id, job, assets or partition"),
             {
                 **_asked("state", _list({"enum": ["", *RUN_STATES]}), "only these states"),
                 "style": "form",
@@ -147,6 +148,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
                 "only those launched at this time (Unix seconds) or later",
             ),
             _asked("limit", _whole(1, 1000, 20), "rows at most"),
+            _asked("offset", _whole(0, parameters.MOST, 0), "rows to pass over"),
             _asked("parent", _TEXT, "the runs of this range of partitions"),
         ],
         "RunRows",

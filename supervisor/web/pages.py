@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -24,13 +23,15 @@ from supervisor.errors import (
     RequestTimeoutError,
     SupervisorError,
     UnauthenticatedError,
+    UnfitOrderError,
     UnknownDefinitionError,
     UnknownLocationError,
     UnknownRunError,
 )
-from supervisor.web import api, definitions, environments
+from supervisor.web import api, definitions, environments, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.following import BusyError
+from supervisor.web.forms import form
 from supervisor.web.link import Link
 from supervisor.web.locations import location, locations
 from supervisor.web.render import page
@@ -44,15 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["EXCEPTIONS", "ROUTES"]
 
 ORDERS = ("reload", "restart", "stop", "start")
-
-
-async def form(request: Request) -> dict[str, list[str]]:
-    """A form that was sent, at most as large as the guard lets through."""
-    text = (await request.body()).decode("utf-8", "replace")
-    try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=5000)
-    except ValueError:
-        raise HTTPException(400, "the form cannot be read") from None
 
 
 async def order(request: Request) -> Response:
@@ -148,7 +140,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     status = status_code(error)
     answer: Response
     if request.url.path.startswith("/api/"):
-        answer = api.error(status, error.code, str(error), error.hint)
+        problems = error.problems if isinstance(error, UnfitOrderError) else ()
+        answer = api.error(status, error.code, str(error), error.hint, problems)
     elif request.scope.get("view") is None:
         answer = PlainTextResponse(f"{error}\n", status)
     else:
@@ -195,6 +188,10 @@ ROUTES = [
     Route("/assets", definitions.assets),
     Route("/schedules", definitions.schedules),
     Route("/environments", environments.environments),
+    Route("/runs", runs.runs),
+    Route("/run", runs.run),
+    Route("/runs/orders", runs.orders, methods=["POST"]),
+    Route("/launch", launching.launch, methods=["GET", "POST"]),
     Route("/orders", order, methods=["POST"]),
     Route("/login", login, methods=["GET", "POST"]),
     Route("/logout", logout, methods=["POST"]),

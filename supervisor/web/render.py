@@ -32,6 +32,7 @@ __all__ = [
     "kind_key",
     "numbered",
     "page",
+    "paged",
     "plural_kind",
     "templates",
     "whole",
@@ -120,20 +121,25 @@ def numbered(
     request: Request, found: Sequence[Any], size: int = PAGE_SIZE, key: str = "page"
 ) -> tuple[list[Any], dict[str, Any]]:
     """The page of ``found`` that was asked for as ``key``, and what is said about the others."""
+    paging = paged(request, len(found), size, key)
+    return list(found[paging["first"] - 1 : paging["last"]]), paging
+
+
+def paged(request: Request, total: int, size: int = PAGE_SIZE, key: str = "page") -> dict[str, Any]:
+    """What is said about the page of ``total`` rows that was asked for as ``key``, and the others."""
     text = request.query_params.get(key, "1")
-    pages = max(-(-len(found) // size), 1)
+    pages = max(-(-total // size), 1)
     number = min(max(whole(text) or 1, 1), pages)
     first = (number - 1) * size
-    rows = list(found[first : first + size])
     others = {
         name: request.query_params.getlist(name) for name in request.query_params if name != key
     }
-    return rows, {
+    return {
         "page": number,
         "pages": pages,
         "first": first + 1,
-        "last": first + len(rows),
-        "total": len(found),
+        "last": min(first + size, total),
+        "total": total,
         "key": key,
         "path": request.url.path,
         "params": others,

@@ -24,6 +24,7 @@ from supervisor.web.catalogue import Catalogue
 from supervisor.web.credentials import Credential
 from supervisor.web.following import BusyError, Following
 from supervisor.web.link import Link
+from supervisor.web.run_record import Records
 from supervisor.web.security import is_machine, to_login
 
 __all__ = ["Entrance", "View", "Views", "view_of"]
@@ -44,6 +45,7 @@ class View:
         self.link = Link(identity, environ, credential)
         self.following = Following(self.link)
         self.catalogue = Catalogue(self.link)
+        self.records = Records()
         self.users = 0
         self.runs_followed: set[asyncio.Task[str | None]] = set()
         self.seen = time.monotonic()

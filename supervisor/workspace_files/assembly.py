@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from envs.scripts import has_block
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
@@ -33,11 +34,13 @@ from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
 
-__all__ = ["Assembly", "absolute", "default_name", "is_directory", "name_problem"]
+__all__ = ["Assembly", "absolute", "default_name", "is_directory", "lock_path", "name_problem"]
 
 _EDITABLE = re.compile(r"(-e|--editable)[\s=]+\S")
 PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
 """What makes a directory a project that can be installed; the first one that is there counts."""
+LOCKS = "supervise-locks"
+"""The directory, beside the workspace file, of the locks that ``supervise env lock`` writes."""
 MAX_NAME_BYTES = 200
 """A name becomes part of a file name; those hold 255 bytes on the file systems we know."""
 
@@ -54,6 +57,15 @@ def absolute(text: str, base: Path, environ: Mapping[str, str]) -> Path:
     elif text.startswith("~"):
         text = os.path.expanduser(text)  # noqa: PTH111 - pathlib raises for an unknown user
     return Path(os.path.normpath(base / text))
+
+
+def lock_path(spec: EnvironmentSpec, base: Path) -> Path | None:
+    """Where ``supervise env lock`` writes the lock of an environment in a file of the directory ``base``;
+    None for one that has no name, a lock of its own kind, or nothing to resolve."""
+    if spec.name is None or spec.project or not (spec.requirements or spec.requirements_file):
+        return None
+    name = re.sub(r"[^\w.-]", "_", spec.name)
+    return base / LOCKS / f"{name}.txt"
 
 
 def default_name(kind: TargetKind, name: str, attribute: str | None) -> str:
@@ -132,7 +144,14 @@ class Assembly:
         """The environment that the keys of ``record`` describe; the default one without any."""
         conflicting = [
             key
-            for key in ("python", "requirements", "requirements_file", "project")
+            for key in (
+                "python",
+                "requirements",
+                "requirements_file",
+                "project",
+                "extras",
+                "groups",
+            )
             if record.written(key)
         ]
         if record.written("executable_path") and conflicting:
@@ -144,16 +163,44 @@ class Assembly:
                 expected=f"executable_path or {conflicting[0]}",
                 suggestion="python" if conflicting[0] != "python" else "",
             )
-        return EnvironmentSpec(
+        for key in ("extras", "groups"):
+            if record.written(key) and not record.written("project"):
+                self.reading.problem(
+                    record.position(key),
+                    record.at(key),
+                    f"{key} are those of a project, and none is named",
+                    expected="project beside it",
+                )
+        spec = EnvironmentSpec(
             name=name,
             executable_path=self.command(record.get("executable_path"), base),
             python=self.command(record.get("python"), base),
             requirements=self._requirements(record),
             requirements_file=self._input(record, "requirements_file", base),
             project=self._project(record, base),
+            extras=tuple(record.get("extras", ())),
+            groups=tuple(record.get("groups", ())),
             origin=record.node.position,
             sources=record.sources(),
         )
+        lock = lock_path(spec, base)
+        if lock is None:
+            return spec
+        self.awaited.append(lock)
+        return replace(spec, lock=lock) if lock.is_file() else spec
+
+    def own_environment(self, target: Target) -> EnvironmentSpec:
+        """The environment of a target that no key says one for: that of its script's block (PEP 723),
+        else the default one. The block may appear later, so the file is watched."""
+        if target.kind is not TargetKind.PYTHON_FILE:
+            return EnvironmentSpec()
+        script = Path(target.name)
+        self.awaited.append(script)
+        try:
+            text = read_text(script)
+        except DocumentError:  # loading it says why
+            return EnvironmentSpec()
+        return EnvironmentSpec(script=script) if has_block(text) else EnvironmentSpec()
 
     def command(self, text: str | None, base: Path) -> str | None:
         """A path is made absolute; a bare command name or a version stays as it is."""

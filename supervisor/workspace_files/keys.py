@@ -197,6 +197,13 @@ _ENVIRONMENT_KEYS = {
     "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
     "requirements_file": Field(PATH, "A requirements.txt to install."),
     "project": Field(PATH, "A directory with a pyproject.toml to install."),
+    "extras": Field(
+        ListOf(Text("the name of an extra"), "a list of extras"), "Extras of the project."
+    ),
+    "groups": Field(
+        ListOf(Text("the name of a group"), "a list of dependency groups"),
+        "Dependency groups of the project: of PEP 735, uv or poetry.",
+    ),
 }
 _ENVIRONMENT = Named("environment", RecordShape(_ENVIRONMENT_KEYS, "a map", title="Environment"))
 
@@ -254,7 +261,7 @@ def _selector(kind: str, more: dict[str, Field], elsewhere: dict[str, str]) -> F
 
 _SELECTOR_KEYS = {"executable_path": _ENVIRONMENT_KEYS["executable_path"]} | OWN_KEYS
 _IN_SELECTOR = dict.fromkeys(
-    ("python", "requirements", "requirements_file", "project"),
+    ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
 _INNER_TARGET = Choice(

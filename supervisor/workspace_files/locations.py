@@ -49,7 +49,10 @@ _PLAIN_KEYS = (
     "start_method",
     "verify",
 )
-_ENVIRONMENT_KEYS = ("executable_path", "python", "requirements", "requirements_file", "project")
+_ENVIRONMENT_KEYS = (
+    *("executable_path", "python", "requirements", "requirements_file", "project"),
+    *("extras", "groups"),
+)
 
 
 @dataclass(slots=True)
@@ -204,7 +207,7 @@ class WorkspaceFile:
         kind: TargetKind,
         target: Record,
         outer: Record,
-        environment: EnvironmentSpec,
+        environment: EnvironmentSpec | None,
         form: str,
         place: _Place,
     ) -> None:
@@ -214,10 +217,11 @@ class WorkspaceFile:
         main = target.values[key]
         sources = {"target" if one == key else one: at for one, at in target.sources().items()}
         name = target.get("location_name") or default_name(kind, main, attribute)
+        loaded = self._assembly.target(kind, main, attribute, target, self._base)
         spec = LocationSpec(
             name=name,
-            target=self._assembly.target(kind, main, attribute, target, self._base),
-            environment=environment,
+            target=loaded,
+            environment=environment or self._assembly.own_environment(loaded),
             form=form,
             origin=place.position,
             **self._settings(outer, sources),
@@ -227,8 +231,8 @@ class WorkspaceFile:
         )
         self._assembly.add_location(spec, where, place.at)
 
-    def _environment(self, record: Record, key: str) -> EnvironmentSpec:
-        """The environment a location names, describes, or gets from the defaults."""
+    def _environment(self, record: Record, key: str) -> EnvironmentSpec | None:
+        """The environment a location names, describes, or gets from the defaults; None without any."""
         own = [name for name in _ENVIRONMENT_KEYS if record.written(name)]
         if record.written(key) and own:
             self._reading.problem(
@@ -250,7 +254,7 @@ class WorkspaceFile:
                 defaults.value_position("environment"),
                 defaults.at("environment"),
             )
-        return EnvironmentSpec()
+        return None
 
     def _settings(self, record: Record, target: Mapping[str, Source]) -> dict[str, Any]:
         """Our own keys, the defaults' below the location's; maps merge key by key.

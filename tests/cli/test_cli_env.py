@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from commands import TEAM, supervise
+from envs_support import make_wheel
 from supervised import make_workspace
 
 
@@ -74,3 +76,47 @@ def test_an_unknown_name_is_a_usage_error_with_what_was_meant(
     done = supervise("env", "sync", "risk2", cwd=tmp_path, runtime=runtime)
     assert done.returncode == 2
     assert "no environment or location is named 'risk2'; did you mean risk?" in done.stderr
+
+
+@pytest.mark.slow
+def test_lock_writes_beside_the_workspace_and_says_what_has_no_lock(
+    tmp_path: Path, runtime: Path
+) -> None:
+    make_wheel(tmp_path / "wheels", "lemon")
+    (tmp_path / "uv.toml").write_text('no-index = true\nfind-links = ["wheels"]\n')
+    workspace(tmp_path, requirements=["lemon"])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return supervise("env", *arguments, cwd=tmp_path, runtime=runtime)
+
+    lock = tmp_path / "supervise-locks" / "risk.txt"
+    assert run("lock").stdout == f"risk: written  {lock}\n"
+    assert run("lock", "risk").stdout == f"risk: up to date  {lock}\n"
+    assert f"\n  versions of {lock}\n" in run("sync").stdout
+    assert f"Pinned: versions of {lock}\n" in run("show", "risk").stdout
+    workspace(tmp_path, requirements=["lemon>=1"])
+    stale = run("sync")
+    assert stale.returncode == 1
+    assert "hint: run `supervise env lock risk`" in stale.stderr
+    (answer,) = json.loads(run("lock", "--json").stdout)["locks"]
+    assert answer == {"name": "risk", "path": str(lock), "changed": True}
+
+    workspace(tmp_path)
+    assert "no environment of this workspace is made from requirements" in run("lock").stderr
+    refused = run("lock", "risk")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: environment risk is not made from requirements")
+
+
+@pytest.mark.slow
+def test_a_script_is_loaded_in_the_environment_of_its_block(tmp_path: Path, runtime: Path) -> None:
+    block = f'# /// script\n# requires-python = "=={sys.version_info[0]}.{sys.version_info[1]}.*"\n# ///\n'
+    make_workspace(tmp_path, {"team.py": block + TEAM})
+    done = supervise("check", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(supervise("env", "list", "--json", cwd=tmp_path, runtime=runtime).stdout)[
+        "environments"
+    ]
+    assert row["script"] == str(tmp_path / "team.py")
+    status = supervise("env", "show", row["key"], cwd=tmp_path, runtime=runtime).stdout
+    assert f"Requires: {tmp_path}/team.py\n" in status

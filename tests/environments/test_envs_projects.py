@@ -20,7 +20,7 @@ from envs_support import (
 )
 
 from envs import EnvError, EnvironmentRequest, EnvironmentStore
-from envs.inputs import required_python
+from envs.projects import required_python
 
 wheels = pytest.fixture(fruit_wheels)
 environ = pytest.fixture(fruit_environ)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from launched import HEAD, Launched, journals, launching, one_op
+from monitored import output_size
 from supervised import poll, supervising
 
 from supervisor.runs.journal import Journal
@@ -45,7 +46,7 @@ async def test_a_run_that_floods_holds_up_no_other(line, tmp_path, runtime):
         def flooded() -> bool:
             written = journal.path.joinpath("events")
             events = written.stat().st_size if written.exists() else 0
-            return journal.output_size("out") + events > 2 * 1024 * 1024
+            return output_size(journal, "out") + events > 2 * 1024 * 1024
 
         await poll(flooded, "much of what it writes")
         for _ in range(3):

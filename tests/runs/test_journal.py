@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from monitored import output_size
 
 from runner_shim import records
 from supervisor.runs.journal import Journal, boot_id
@@ -125,7 +126,7 @@ def test_output_is_read_from_where_it_is_kept(journal):
     assert journal.output("out", 10) == (b"", 10)
     assert journal.output("out", 5, most=2) == (b"bb", 7)
     assert journal.output("err") == (b"", 0)
-    assert journal.output_size("out") == 10
+    assert output_size(journal, "out") == 10
 
 
 def test_the_lock_of_a_journal_is_a_posix_lock(journal):

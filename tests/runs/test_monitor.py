@@ -7,7 +7,18 @@ import signal
 from pathlib import Path
 
 import pytest
-from monitored import FOREVER, HEAD, ended, gone, kinds, loaded, one_op, started, written
+from monitored import (
+    FOREVER,
+    HEAD,
+    ended,
+    gone,
+    kinds,
+    loaded,
+    one_op,
+    output_size,
+    started,
+    written,
+)
 from supervised import poll_now
 
 from supervisor.runs.recording import OUTPUT_PART
@@ -266,7 +277,7 @@ def test_output_without_end_is_bounded(tmp_path):
         parts = sorted(path for path in journal.path.iterdir() if path.name.startswith("out."))
         assert len(parts) == 2
         assert sum(path.stat().st_size for path in parts) < 2 * OUTPUT_PART + 2**16
-        assert journal.output_size("out") == 26 * 1024 * 1024 + 8
+        assert output_size(journal, "out") == 26 * 1024 * 1024 + 8
         data, behind = journal.output("out", 0)
         assert behind - len(data) > 2**23
         assert journal.output("out", behind - 1)[0][:1] == data[-1:]

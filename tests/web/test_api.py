@@ -74,6 +74,12 @@ def test_answers_are_as_described_and_hold_nothing_else(quiet: Site) -> None:
     ask("/logs", location="risk", after=end, timeout=1)
     checked("ApiError", page.get("/api/v1/location", name="nobody").json())
     checked("Orders", page.post("/api/v1/orders", {"order": "start", "locations": ["risk"]}).json())
+    wrong = {"location": "payments", "job": "settle", "dry_run": True}
+    config = {"ops": {"fetch": {"config": {"limit": "many"}}}}
+    refused = page.post("/api/v1/methods/launch", {**wrong, "config": config})
+    assert checked("ApiError", refused.json())["error"]["problems"][0]["path"] == (
+        "ops.fetch.config.limit"
+    )
     names = ("ApiStatus", "ApiError", "Definitions", "Duplicates", "Assets", "Schedules", "Shown")
     own = {one for one in checked.unsent(*names) if one.partition(".")[0] in documents.__all__}
     assert own == {"FoundDefinition.repository", "Schedule.problem", "Schedule.repository"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from workspaces import AUTOLOAD, FILE, MODULE, PACKAGE, only, read
 
+from supervisor.errors import ConfigurationError
 from supervisor.specs import EnvironmentSpec, RemoteEndpoint, SourcePosition, Target, TargetKind
 from supervisor.workspace_files import Selection, resolve
 
@@ -342,3 +343,41 @@ def test_a_symlinked_file_keeps_its_own_place(tmp_path: Path) -> None:
     target = only(spec).target
     assert target is not None
     assert target.name == str(tmp_path / "f.py")
+
+
+def test_extras_and_groups_of_a_project(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    item = "- python_environment:\n    target: {python_module: m}\n"
+    text = f"load_from:\n{item}    project: .\n    extras: [a]\n    groups: [dev, test]\n"
+    environment = only(read(tmp_path, text)).environment
+    assert (environment.extras, environment.groups) == (("a",), ("dev", "test"))
+    text = f'load_from:\n{item}    python: "3.11"\n    groups: [dev]\n'
+    with pytest.raises(
+        ConfigurationError, match="groups are those of a project, and none is named"
+    ):
+        read(tmp_path, text)
+
+
+def test_a_script_with_a_block_is_its_own_environment(tmp_path: Path) -> None:
+    script = tmp_path / "a.py"
+    script.write_text("import os\n")
+    text = "load_from:\n- python_file: a.py\n"
+    plain = read(tmp_path, text)
+    assert only(plain).environment == EnvironmentSpec()
+    assert script in plain.awaited  # the block may be written later
+    script.write_text('# /// script\n# dependencies = ["a"]\n# ///\n')
+    assert only(read(tmp_path, text)).environment == EnvironmentSpec(script=script)
+    own = "load_from:\n- python_file: {relative_path: a.py, executable_path: /bin/py}\n"
+    assert only(read(tmp_path, own)).environment == EnvironmentSpec(executable_path="/bin/py")
+
+
+def test_a_lock_is_taken_once_it_is_there(tmp_path: Path) -> None:
+    text = "environments: {a: {requirements: [x]}, c d: {requirements: [x]}, e: {python: 3.9}}\n"
+    text += "load_from: []\n"
+    lock = tmp_path / "supervise-locks" / "c_d.txt"
+    before = read(tmp_path, text)
+    assert [one.lock for one in before.environments] == [None, None, None]
+    assert lock in before.awaited
+    lock.parent.mkdir()
+    lock.write_text("")
+    assert [one.lock for one in read(tmp_path, text).environments] == [None, lock, None]

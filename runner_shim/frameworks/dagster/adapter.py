@@ -173,11 +173,23 @@ class Dagster(Adapter):
 
         return running.partition_keys(_repositories(roots, _ignore), order)
 
+    def tick(self, roots, order):
+        """One evaluation of a schedule or sensor, by Dagster's own code in this process."""
+        from runner_shim.frameworks.dagster import ticking
+
+        return ticking.tick(_repositories(roots, _ignore), order)
+
     def rehearse_run(self):
         """Run one small job: Dagster's first run of a process imports hundreds of modules."""
         from runner_shim.frameworks.dagster import rehearsal
 
         rehearsal.rehearse_run()
+
+    def rehearse_run_early(self):
+        """The same in a forkserver, once locations have shown what a run imports."""
+        from runner_shim.frameworks.dagster import rehearsal
+
+        return rehearsal.rehearse_run_early()
 
     def prepare_server(self):
         """Import what the server is made of."""

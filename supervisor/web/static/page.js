@@ -95,6 +95,7 @@ async function fetchInto(url, signal) {
   revision = Number(fresh.body.dataset.revision);
   document.body.dataset.live = fresh.body.dataset.live;
   if (logShown() !== followed) followAnew();
+  followRun();
 }
 
 async function show(url) {
@@ -250,6 +251,52 @@ function followAnew() {
   listen();
 }
 
+// -- a run ------------------------------------------------------------------------------------
+
+const MOST_OUTPUT = 256 * 1024; // characters of each stream that stay in the page
+let runSource = null;
+let runFollowed = null; // the id of the run that is followed, and how far it was heard
+let runAfter = "";
+
+// The stream brings output, and says when the rest of the page is to be drawn again.
+function followRun() {
+  const shown = document.querySelector("[data-run][data-after]");
+  if (document.hidden || !shown) return hushRun();
+  if (runSource) return;
+  if (runFollowed !== shown.dataset.run) {
+    runFollowed = shown.dataset.run;
+    runAfter = shown.dataset.after;
+  }
+  const query = runAfter ? `?${new URLSearchParams({ after: runAfter })}` : "";
+  const mine = (runSource = new EventSource(`/api/v1/runs/${runFollowed}/events${query}`));
+  const heard = (event) => (runAfter = event.lastEventId || runAfter);
+  let first = true;
+  mine.addEventListener("run", () => {
+    if (!first) update();
+    first = false;
+  });
+  for (const name of ["events", "runs"]) mine.addEventListener(name, (event) => (heard(event), update()));
+  for (const name of ["out", "err"]) {
+    mine.addEventListener(name, (event) => {
+      heard(event);
+      const box = document.getElementById(name);
+      const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+      const text = box.textContent + JSON.parse(event.data).text;
+      box.textContent = text.slice(-MOST_OUTPUT);
+      if (atEnd) box.scrollTop = box.scrollHeight;
+    });
+  }
+  mine.addEventListener("end", () => {
+    mine.close();
+    update();
+  });
+}
+
+function hushRun() {
+  runSource?.close();
+  runSource = null;
+}
+
 function shownRunning() {
   return !document.querySelector("#top .banner[role=alert]");
 }
@@ -276,10 +323,13 @@ function append(log, lines) {
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     hush();
+    hushRun();
   } else {
     listen();
+    followRun();
     update();
   }
 });
 
 followAnew();
+followRun();

@@ -1,0 +1,144 @@
+"""``supervise up``: the supervisor in the foreground, or with ``-d`` as a process of its own.
+
+Owns the detaching, the log of what it would show, and the wait until clients can connect. What
+the supervisor does is ``supervise run``'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli.options import LISTEN, SECONDS, beside_option, face_option, selecting
+from supervisor.cli.session import Session
+from supervisor.errors import NotRunningError, SupervisorError, UnreachableError
+
+if TYPE_CHECKING:
+    from supervisor.cli.beside import Beside
+    from supervisor.dagster.face import Face
+
+__all__ = ["up_"]
+
+_LOOK_SECONDS = 0.05
+_TAIL = 20
+
+
+@click.command("up", short_help="Start it; with -d in the background.")
+@click.option("-d", "--detach", is_flag=True, help="In the background: return once it serves.")
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, metavar="SECONDS",
+    help="With -d, wait no longer than this until it serves.",
+)  # fmt: skip
+@selecting
+@beside_option
+@face_option
+@LISTEN
+def up_(
+    session: Session,
+    detach: bool,
+    timeout: float,
+    web: Beside | None,
+    face: Face | None,
+    listen: str | None,
+) -> int:
+    """Start the supervisor of a workspace, as `supervise run` does.
+
+    With -d it goes on in the background, also when the terminal is closed: the command returns once
+    clients can connect, and says where its output goes. `supervise wait` waits until all locations are
+    ready, `supervise shutdown` ends it. Exit status 0 also when it runs already.
+    """
+    from supervisor.cli.run import run_workspace
+
+    if not detach:
+        return run_workspace(session, web, listen, face=face)
+    from supervisor.runtime_dir import living
+    from supervisor.workspace_files import names, resolve
+
+    places = tuple(names(session.selection, cwd=session.cwd, environ=os.environ))
+    spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
+    terminal = session.terminal
+    running = living(places, spec.title, os.environ)
+    if running is not None:
+        terminal.print(f"{spec.title} is supervised already, by pid {running['pid']}")
+        return 0
+    log = spec.state_directory / spec.key / "output.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.ClickException(f"{log} cannot be written: {reason}") from error
+    start = os.fstat(output).st_size
+    child = os.fork()
+    if child == 0:
+        _detached(session, output, web, listen, face)
+    os.close(output)
+    deadline = time.monotonic() + timeout
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            terminal.error(f"the supervisor of {spec.title} has ended", f"its output is in {log}")
+            terminal.say(*_tail(log, start))
+            return os.waitstatus_to_exitcode(status) or 1
+        with contextlib.suppress(NotRunningError, UnreachableError):  # it is starting
+            running = living(places, spec.title, os.environ)
+        if running is not None:
+            break
+        if time.monotonic() > deadline:
+            terminal.error(
+                f"the supervisor of {spec.title} (pid {child}) does not serve after {timeout:g} s",
+                f"it goes on starting; its output is in {log}",
+            )
+            return 1
+        time.sleep(_LOOK_SECONDS)
+    terminal.print(f"{spec.title} is supervised by pid {running['pid']}; output in {log}")
+    flags = "".join(f" -w {one}" for one in session.selection.files)
+    terminal.say(
+        f"next: `supervise wait{flags}`, `supervise status{flags}`, `supervise shutdown{flags}`"
+    )
+    return 0
+
+
+def _detached(session: Session, output: int, *how: Any) -> None:
+    """The child: a session of its own, no terminal, everything into the log. Does not return."""
+    status = 1
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for target, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, target)
+        for descriptor in {nothing, output} - {0, 1, 2}:
+            os.close(descriptor)
+        from supervisor.cli.run import run_workspace
+
+        # A terminal of its own: what ours is, this process's output is not.
+        fresh = Session(selection=session.selection, cwd=session.cwd)
+        web, listen, face = how
+        try:
+            status = run_workspace(fresh, web, listen, face=face)
+        except SupervisorError as error:
+            fresh.terminal.error(str(error), error.hint)
+            status = error.exit_status
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _tail(log: Path, start: int) -> list[str]:
+    with contextlib.suppress(OSError), log.open("rb") as stream:
+        stream.seek(start)
+        return stream.read(100_000).decode("utf-8", "replace").splitlines()[-_TAIL:]
+    return []
+
+
+for _one in up_.params:  # -d is what compose calls it; the directory is --working-directory here
+    if _one.name == "working_directory":
+        _one.opts = ["--working-directory"]

@@ -1,0 +1,237 @@
+"""What a directory holds that can be a code location, and in which environment.
+
+Owns what is looked for: dg projects and ``[tool.dagster]``, files that hold definitions, scripts with a
+block of metadata; for each the virtualenv, project or requirements file nearest above. It reads
+texts alone, at most ``_MOST`` files, and not those in virtualenvs, hidden or generated directories.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from envs.projects import locked_root, project_plan
+from envs.scripts import has_block
+from supervisor.drafts.draft import Draft, DraftEnvironment, DraftLocation, below, unique
+from supervisor.errors import ConfigurationError
+from supervisor.specs import STATE_DIRECTORY, LocationSpec, TargetKind
+from supervisor.workspace_files import Selection, resolve
+
+__all__ = ["MAIN_KEYS", "draft_of", "environment_keys", "location_of_spec"]
+
+_DEPTH: Final = 5
+_MOST: Final = 5000
+_LARGEST: Final = 1_000_000
+_NOT_INTO: Final = {
+    STATE_DIRECTORY, "node_modules", "site-packages", "__pycache__", "build", "dist", "tests", "test",
+}  # fmt: skip
+_DEFINITIONS: Final = re.compile(
+    r"^\w+(?::[^=\n]+)? *= *(?:\w+\.)?(?:Definitions|load_defs|load_from_defs_folder)\("
+    r"|^@(?:\w+\.)?(?:repository|definitions)\b",
+    re.MULTILINE,
+)
+MAIN_KEYS: Final = {
+    TargetKind.PYTHON_FILE: "relative_path",
+    TargetKind.PYTHON_MODULE: "module_name",
+    TargetKind.PYTHON_PACKAGE: "package_name",
+    TargetKind.AUTOLOAD: "module_name",
+}
+
+
+def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
+    """The draft of a workspace file in ``root`` (absolute) that loads what is found in it."""
+    draft, taken = Draft(), set[str]()
+    covered: list[Path] = []
+    scripts: list[tuple[Path, str]] = []
+    for directory, names in _walk(root):
+        declared = next((one for one in ("dg.toml", "pyproject.toml") if one in names), None)
+        if declared is not None and _is_declared(directory / declared):
+            _project(directory / declared, root, environ, draft, taken)
+            covered.append(directory)
+            continue
+        for name in names:
+            if name.endswith(".py") and not any(one in directory.parents for one in covered):
+                text = _text(directory / name)
+                if has_block(text) or _DEFINITIONS.search(text):
+                    scripts.append((directory / name, text))
+    for path, text in scripts:
+        if not any(one == path.parent or one in path.parents for one in covered):
+            draft.locations.append(_location(path, text, root, draft, taken))
+    if not draft.locations:
+        draft.notes.append("nothing to load was found here: see the examples in it")
+    return draft
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    looked = 0
+    for directory, folders, names in os.walk(root):
+        here = Path(directory)
+        depth = len(here.relative_to(root).parts)
+        folders[:] = sorted(
+            one
+            for one in folders
+            if depth < _DEPTH
+            and not one.startswith(".")
+            and one not in _NOT_INTO
+            and not (here / one / "pyvenv.cfg").exists()
+        )
+        looked += len(names)
+        yield here, sorted(names)
+        if looked > _MOST:
+            return
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _is_declared(path: Path) -> bool:
+    """True for a file that names code locations to Dagster."""
+    text = _text(path)
+    if path.name == "dg.toml":
+        return "[project" in text
+    return bool(re.search(r"^\[tool\.(dagster|dg\.project)\b", text, re.MULTILINE))
+
+
+def _project(
+    path: Path, root: Path, environ: Mapping[str, str], draft: Draft, taken: set[str]
+) -> None:
+    """The locations of a dg project or ``[tool.dagster]``, as their own reader has them."""
+    where = below(path, root)
+    try:
+        spec = resolve(Selection(files=(path,)), cwd=root, environ=environ)
+    except ConfigurationError as error:
+        draft.notes.append(f"{where} was passed over: {error.problems[0].message}")
+        return
+    for one in spec.locations:
+        location = location_of_spec(one, root, unique(one.name, taken))
+        location.notes.insert(0, f"from {where}")
+        if one.environment.executable_path is None:
+            _give_environment(location, path.parent, root, draft)
+        draft.locations.append(location)
+
+
+def location_of_spec(spec: LocationSpec, root: Path, name: str) -> DraftLocation:
+    """A location that another file declares, as an item of a workspace file in ``root``."""
+    target = spec.target
+    assert target is not None
+    main = target.name
+    if target.kind is TargetKind.PYTHON_FILE:
+        main = below(Path(main), root)
+    keys: dict[str, Any] = {MAIN_KEYS[target.kind]: main}
+    if target.attribute:
+        keys["attribute"] = target.attribute
+    if target.working_directory != root:
+        keys["working_directory"] = below(target.working_directory, root)
+    keys["location_name"] = name
+    if spec.environment.executable_path:
+        keys["executable_path"] = below(Path(spec.environment.executable_path), root)
+    found = DraftLocation(name, target.kind.value, keys)
+    env_file = target.working_directory / ".env"
+    if spec.form == "dg project" and env_file.is_file():
+        keys["env_file"] = below(env_file, root)
+    return found
+
+
+def _location(path: Path, text: str, root: Path, draft: Draft, taken: set[str]) -> DraftLocation:
+    """A file that holds definitions: of a package its module, else the file itself."""
+    plain = path.stem in ("definitions", "defs", "repository", "repo", "__init__", "main")
+    title = path.parent.name if plain and path.parent != root else path.stem
+    package = path.parent
+    while (package / "__init__.py").is_file() and package != root:
+        package = package.parent
+    keys: dict[str, Any]
+    if package != path.parent and not has_block(text):
+        parts = path.relative_to(package).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if plain and path.stem != "__init__" and parts[0] != title:
+            title = parts[0]
+        selector, keys = "python_module", {"module_name": module}
+        if package != root:
+            keys["working_directory"] = below(package, root)
+    else:
+        selector, keys = "python_file", {"relative_path": below(path, root)}
+        if path.parent != root and _imports_beside(path, text):
+            keys["working_directory"] = below(path.parent, root)
+    keys["location_name"] = unique(title, taken)
+    found = DraftLocation(keys["location_name"], selector, keys)
+    if has_block(text):
+        found.notes.append("its `# /// script` block says its environment")
+    else:
+        _give_environment(found, path.parent, root, draft)
+    return found
+
+
+def _imports_beside(path: Path, text: str) -> bool:
+    """True when it imports a module that stands beside it."""
+    names = re.findall(r"^(?:from|import) +(\w+)", text, re.MULTILINE)
+    here = path.parent
+    return any(
+        (here / f"{one}.py").is_file() or (here / one / "__init__.py").is_file()
+        for one in names
+        if one != path.stem
+    )
+
+
+def _give_environment(location: DraftLocation, start: Path, root: Path, draft: Draft) -> None:
+    """Give it the environment nearest above: a virtualenv that is there, a project, requirements."""
+    place = start
+    while True:
+        for name in (".venv", "venv"):
+            python = place / name / "bin" / "python"
+            if os.path.lexists(python):
+                location.keys["executable_path"] = below(python, root)
+                return
+        keys, notes = environment_keys(place, root)
+        if keys:
+            known = next((one for one in draft.environments if one.keys == keys), None)
+            if known is None:
+                taken = {one.name for one in draft.environments}
+                known = DraftEnvironment(unique(place.name, taken), keys, notes)
+                draft.environments.append(known)
+            location.keys["environment"] = known.name
+            return
+        if place == root:
+            break
+        place = place.parent
+    location.notes.append(
+        "no virtualenv, pyproject.toml or requirements.txt found: the default interpreter"
+    )
+
+
+def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]]:
+    """The keys of an environment that is made from what ``place`` holds, and notes; {} without any."""
+    keys: dict[str, Any] = {}
+    notes: list[str] = []
+    version = _text(place / ".python-version").split("\n")[0].strip()
+    table = _text(place / "pyproject.toml")
+    if (
+        re.search(r"^\[(project|tool\.poetry)\]", table, re.MULTILINE)
+        or (place / "setup.py").is_file()
+    ):
+        keys = {"project": below(place, root)}
+        lock = locked_root(place)
+        if lock is not None:
+            notes.append(f"versions from {below(lock / 'uv.lock', root)}")
+        elif (place / "poetry.lock").is_file():
+            notes.append(f"versions from {below(place / 'poetry.lock', root)}")
+        else:
+            notes.append("no uv.lock or poetry.lock: what is newest when it is made")
+        if project_plan(place) == "dependencies":
+            notes.append("it is no package: its dependencies alone are installed")
+        if "[dependency-groups]" in table or "[tool.poetry.group." in table:
+            notes.append("to add dependency groups: `groups: [dev]`")
+    elif (place / "requirements.txt").is_file():
+        keys = {"requirements_file": below(place / "requirements.txt", root)}
+        notes.append("`supervise env lock` writes the versions that every machine gets")
+    if keys and re.fullmatch(r"\d+\.\d+(\.\d+)?", version):
+        keys["python"] = version
+    return keys, notes

@@ -1,0 +1,220 @@
+"""One tick of a schedule or sensor, from its evaluation to its end, each step on the disk before the next.
+
+Owns the order of the steps (``automations`` says why it is that) and what is written at each. When a tick is
+due is not known here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from supervisor.conditions import Tell
+from supervisor.errors import SupervisorError
+from supervisor.runs import launching, tick_store
+from supervisor.runs.automation import Automation
+from supervisor.runs.ordering import Orders
+from supervisor.runs.run import new_id
+from supervisor.runs.store import Runs
+from supervisor.runs.tick_rows import tick_row
+from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
+from supervisor.runs.ticking import Outcome, Ticking
+from supervisor.states import TickState
+
+__all__ = ["Ticks", "told"]
+
+_T = TypeVar("_T")
+
+
+class Ticks:
+    """``tell`` hears why nothing can be written, and None once it can; ``changed`` that a client sees more."""
+
+    def __init__(
+        self,
+        ticking: Ticking,
+        orders: Orders,
+        runs: Runs,
+        store: TickStore,
+        tell: Tell,
+        changed: Callable[[], None],
+    ) -> None:
+        self._ticking = ticking
+        self._orders = orders
+        self._runs = runs
+        self._store = store
+        self._tell = tell
+        self._changed = changed
+
+    async def do(
+        self,
+        one: Automation,
+        stored: Stored,
+        at: float,
+        *,
+        begun: dict[str, Any] | None = None,
+        given: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, Any]:
+        """Evaluate, and launch what is asked for; the row. ``given`` is a cursor that is not its own.
+
+        Raises ``SupervisorError`` where it cannot be written: nothing was launched then.
+        """
+        tick = begun if begun is not None else tick_row(one, at, by=by)
+        keeps = one.kind == "sensor" and given is None
+        tick["cursor"] = stored.cursor if keeps else given
+        try:
+            outcome = await self._ticking.evaluate(
+                one,
+                at,
+                cursor=tick["cursor"],
+                last_run_key=stored.last_run_key,
+                last_tick=stored.last_tick,
+            )
+        except SupervisorError as error:
+            tick |= {"state": TickState.FAILED, "reason": str(error), "ended": time.time()}
+            if keeps:
+                stored.last_tick = time.time()
+            await self.end(one, stored, tick)
+            return tick
+        tick |= told(outcome)
+        if outcome.failure is not None or not outcome.requests:
+            if keeps:
+                stored.last_tick = outcome.began
+                if outcome.failure is None and outcome.cursor is not None:
+                    stored.cursor = outcome.cursor
+            tick["ended"] = time.time()
+            await self.end(one, stored, tick, remember=keeps)
+            return tick
+        await self._plan(one, stored, tick, outcome, keeps=keeps)
+        await self.launch(one, stored, tick)
+        return tick
+
+    async def _plan(
+        self,
+        one: Automation,
+        stored: Stored,
+        tick: dict[str, Any],
+        outcome: Outcome,
+        *,
+        keeps: bool,
+    ) -> None:
+        """Have on the disk what is to be launched, under which ids, and the cursor behind it."""
+        requests = [{**each, "run": new_id(), "note": None} for each in outcome.requests]
+        after = Stored(
+            stored.switched, stored.memory, stored.cursor, stored.last_tick, stored.last_run_key
+        )
+        if keeps:
+            after.last_tick = outcome.began
+            if outcome.cursor is not None:
+                after.cursor = outcome.cursor
+        keys = [each["run_key"] for each in requests if each["run_key"] is not None]
+        if keys:
+            after.last_run_key = keys[-1]
+        planned = {**tick, "requests": requests, "state": TickState.LAUNCHING.value}
+
+        def work(database: sqlite3.Connection) -> int:
+            for each in requests:
+                if each["run_key"] is None:
+                    continue
+                earlier = tick_store.take_key(database, one.key, each["run_key"], each["run"])
+                if earlier is not None:
+                    each |= {"run": earlier, "note": "it was launched already, under its run key"}
+            tick_store.remember(database, one.key, after)
+            return _put(database, planned)
+
+        number = await self.written(work)
+        tick |= {**planned, "tick": number}
+        stored.cursor, stored.last_tick = after.cursor, after.last_tick
+        stored.last_run_key, stored.last = after.last_run_key, tick
+
+    async def launch(self, one: Automation, stored: Stored, tick: dict[str, Any]) -> None:
+        """Have the planned runs ordered that are not yet, and the tick ended.
+
+        Raises ``SupervisorError`` where that is to be tried again.
+        """
+        refused = []
+        for request in tick["requests"]:
+            if request["note"] is None:
+                note = await launching.launch(self._orders, self._runs, one, tick, request)
+                if note is not None:
+                    refused.append((request, request["run"]))
+                    request |= {"note": note, "run": None}
+        launched = [one for one in tick["requests"] if one["note"] is None]
+        if launched:
+            tick |= {"state": TickState.LAUNCHED, "reason": None}
+        elif refused:
+            tick |= {"state": TickState.FAILED, "reason": refused[0][0]["note"]}
+        else:
+            tick |= {"state": TickState.SKIPPED, "reason": "all of it was launched already"}
+        tick["ended"] = time.time()
+
+        def work(database: sqlite3.Connection) -> None:
+            for request, run in refused:
+                if request["run_key"] is not None:
+                    tick_store.free_key(database, one.key, request["run_key"], run)
+            tick_store.set_tick(database, tick["tick"], tick)
+
+        await self.written(work)
+        stored.last = tick
+
+    async def end(
+        self, one: Automation, stored: Stored, tick: dict[str, Any], *, remember: bool = False
+    ) -> None:
+        """Have it on the disk as it is, with what is remembered of its schedule or sensor if ``remember``."""
+
+        def work(database: sqlite3.Connection) -> int:
+            if remember:
+                tick_store.remember(database, one.key, stored)
+            return _put(database, tick)
+
+        tick["tick"] = await self.written(work)
+        stored.last = tick
+
+    async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Have ``work`` on the disk; raises ``UnwritableError``."""
+        try:
+            result = await self._store.write(work)
+        except sqlite3.Error as error:
+            raise self.unwritable(error) from None
+        self._tell(None)
+        self._changed()
+        return result
+
+    def unwritable(self, error: sqlite3.Error) -> UnwritableError:
+        """Tell that nothing can be written; the error that says so."""
+        text = f"schedules and sensors are not fired: their store cannot be written: {error}"
+        self._tell(text)
+        return UnwritableError(text)
+
+
+def _put(database: sqlite3.Connection, tick: Mapping[str, Any]) -> int:
+    """Have a tick as it is now; its number."""
+    number: int | None = tick["tick"]
+    if number is None:
+        return tick_store.add_tick(database, tick)
+    tick_store.set_tick(database, number, tick)
+    return number
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """What an evaluation gave, as fields of its row."""
+    failure = outcome.failure
+    if failure is not None:
+        state, reason = TickState.FAILED, failure.message
+    elif outcome.requests:
+        state, reason = TickState.ASKED, None
+    else:
+        state, reason = TickState.SKIPPED, outcome.skipped
+    return {
+        "began": outcome.began,
+        "framework": outcome.framework,
+        "state": state,
+        "reason": reason,
+        "requests": [{**one, "run": None, "note": None} for one in outcome.requests],
+        "new_cursor": outcome.cursor if failure is None else None,
+        "failure": None if failure is None else failure.as_data(outcome.generation),
+        "logs": list(outcome.logs),
+        "fresh_because": outcome.fresh_because or None,
+    }

@@ -1,0 +1,323 @@
+"""What schedules and sensors have done, on the disk: cursors, switches, run keys and ticks.
+
+Owns ``automations.db`` (SQLite) in the state directory and the one thread that touches it. What ``write`` has
+returned from outlives a kill and a power failure (``synchronous=FULL``); all that waits to be written is
+written in one transaction, so many that are due at once cost one wait for the disk. A run key is the primary
+key of a row: it is there once. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from supervisor.errors import RequestError
+from supervisor.runs.firing import Memory
+from supervisor.states import TickState
+
+__all__ = [
+    "Stored", "TickStore", "UnwritableError", "add_tick", "free_key", "remember", "run_of", "set_tick", "take_key",
+    "ticks_of", "unfinished",
+]  # fmt: skip
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS automations (
+  location TEXT NOT NULL, name TEXT NOT NULL, switched INTEGER, memory TEXT, cursor TEXT,
+  last_tick REAL, last_run_key TEXT, PRIMARY KEY (location, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ticks (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, location TEXT NOT NULL, name TEXT NOT NULL,
+  state TEXT NOT NULL, data TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_name ON ticks (location, name, id);
+CREATE INDEX IF NOT EXISTS unfinished ON ticks (state) WHERE state IN ('due', 'launching');
+CREATE TABLE IF NOT EXISTS run_keys (
+  location TEXT NOT NULL, name TEXT NOT NULL, run_key TEXT NOT NULL, run TEXT NOT NULL,
+  PRIMARY KEY (location, name, run_key)
+) WITHOUT ROWID;
+"""
+# Ticks of one schedule or sensor that are kept: of those that were skipped, and of all others.
+_KEPT_SKIPPED, _KEPT = 50, 200
+_MOST_AT_ONCE = 500
+
+
+class UnwritableError(RequestError):
+    """It cannot be written now; the text says why."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is remembered of a schedule or sensor, whatever its location defines by now."""
+
+    switched: bool | None = None
+    memory: Memory | None = None
+    cursor: str | None = None
+    last_tick: float | None = None
+    last_run_key: str | None = None
+    last: dict[str, Any] | None = field(default=None, repr=False)
+
+
+_Work = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
+
+
+class TickStore:
+    """The store at ``path``. Its methods are called in the event loop, and their work in its thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="automations", daemon=True)
+        self._database: sqlite3.Connection | None = None
+        self._begun = False
+
+    async def open(self) -> dict[tuple[str, str], Stored]:
+        """Open it, and what it holds; a damaged one is set aside and another begun."""
+        self._thread.start()
+        self._begun = True
+        return await self.write(_everything)
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Have ``work`` done in a transaction; returns once that is on the disk. Raises ``sqlite3.Error``."""
+        done: Future[_T] = Future()
+        self._queue.put((work, done))
+        return await asyncio.wrap_future(done)
+
+    async def close(self) -> None:
+        """Write what waits, and close."""
+        if self._begun:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    # In the thread.
+
+    def _serve(self) -> None:
+        ending = False
+        while not ending:
+            first = self._queue.get()
+            if first is None:
+                break
+            batch = [first]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < _MOST_AT_ONCE:
+                    one = self._queue.get_nowait()
+                    if one is None:
+                        ending = True
+                        break
+                    batch.append(one)
+            self._write(batch)
+        if self._database is not None:
+            self._database.close()
+
+    def _write(self, batch: list[_Work]) -> None:
+        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            database = self._connected()
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                for work, done in batch:
+                    if done.set_running_or_notify_cancel():
+                        outcomes.append((done, *_one(database, work)))
+                database.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+                raise
+        except Exception as error:
+            self._reconnect_later()
+            for _, done in batch:
+                if not done.done() and (done.running() or done.set_running_or_notify_cancel()):
+                    done.set_exception(error)
+            return
+        for done, result, raised in outcomes:
+            if raised is not None:
+                done.set_exception(raised)
+            else:
+                done.set_result(result)
+
+    def _reconnect_later(self) -> None:
+        """The next write opens it anew: the file may have been taken away."""
+        if self._database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._database is None:
+            try:
+                self._database = _opened(self._path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
+                _log.warning("%s is damaged (%s), and set aside as %s", self._path, error, aside)
+                for suffix in ("", "-wal", "-shm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._path.with_name(self._path.name + suffix).rename(f"{aside}{suffix}")
+                self._database = _opened(self._path)
+        return self._database
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.executescript(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _one(
+    database: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any]
+) -> tuple[Any, BaseException | None]:
+    """Do one of a transaction; what it raises undoes it alone."""
+    database.execute("SAVEPOINT one")
+    try:
+        result = work(database)
+    except (KeyError, TypeError, ValueError, sqlite3.IntegrityError) as error:
+        database.execute("ROLLBACK TO one")
+        database.execute("RELEASE one")
+        return None, error
+    database.execute("RELEASE one")
+    return result, None
+
+
+# What is done in a transaction.
+
+
+def _everything(database: sqlite3.Connection) -> dict[tuple[str, str], Stored]:
+    found: dict[tuple[str, str], Stored] = {}
+    columns = "location, name, switched, memory, cursor, last_tick, last_run_key"
+    for location, name, switched, memory, *rest in database.execute(
+        f"SELECT {columns} FROM automations"  # noqa: S608
+    ):
+        until = None
+        if memory is not None:
+            one = json.loads(memory)
+            until = Memory(float(one[0]), str(one[1]), tuple(float(each) for each in one[2]))
+        on = None if switched is None else bool(switched)
+        found[location, name] = Stored(on, until, *rest)
+    newest = "SELECT max(id) FROM ticks GROUP BY location, name"
+    for location, name, row in database.execute(
+        f"SELECT location, name, id || ' ' || data FROM ticks WHERE id IN ({newest})"  # noqa: S608
+    ):
+        number, _, data = row.partition(" ")
+        found.setdefault((location, name), Stored()).last = {
+            **json.loads(data),
+            "tick": int(number),
+        }
+    return found
+
+
+def remember(database: sqlite3.Connection, key: tuple[str, str], stored: Stored) -> None:
+    """Have all of ``stored`` but its last tick."""
+    memory = stored.memory
+    said = None if memory is None else [memory.until, memory.fingerprint, list(memory.waiting)]
+    database.execute(
+        "INSERT OR REPLACE INTO automations VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *key,
+            stored.switched,
+            None if said is None else json.dumps(said),
+            stored.cursor,
+            stored.last_tick,
+            stored.last_run_key,
+        ),
+    )
+
+
+def add_tick(database: sqlite3.Connection, tick: Mapping[str, Any]) -> int:
+    """Add the document of a tick; its number. The oldest that are too many go."""
+    key = tick["location"], tick["name"]
+    made = database.execute(
+        "INSERT INTO ticks (location, name, state, data) VALUES (?, ?, ?, ?)",
+        (*key, tick["state"], json.dumps(tick)),
+    ).lastrowid
+    assert made is not None  # a row was inserted
+    for kept, states in (
+        (_KEPT_SKIPPED, "state = 'skipped'"),
+        (_KEPT, "state IN ('launched', 'failed')"),
+    ):
+        where = f"location = ? AND name = ? AND {states}"
+        database.execute(
+            f"DELETE FROM ticks WHERE {where} AND id <= (SELECT id FROM ticks WHERE {where} "  # noqa: S608
+            f"ORDER BY id DESC LIMIT 1 OFFSET {kept})",
+            (*key, *key),
+        )
+    return made
+
+
+def set_tick(database: sqlite3.Connection, number: int, tick: Mapping[str, Any]) -> None:
+    """Replace a tick."""
+    database.execute(
+        "UPDATE ticks SET state = ?, data = ? WHERE id = ?",
+        (tick["state"], json.dumps(tick), number),
+    )
+
+
+def take_key(
+    database: sqlite3.Connection, key: tuple[str, str], run_key: str, run: str
+) -> str | None:
+    """Have ``run`` be the one of ``run_key``; the run that has it already, or None."""
+    found = run_of(database, key, run_key)
+    if found is not None:
+        return found
+    database.execute("INSERT INTO run_keys VALUES (?, ?, ?, ?)", (*key, run_key, run))
+    return None
+
+
+def run_of(database: sqlite3.Connection, key: tuple[str, str], run_key: str) -> str | None:
+    """The run that was launched under a run key, or None."""
+    found = database.execute(
+        "SELECT run FROM run_keys WHERE location = ? AND name = ? AND run_key = ?", (*key, run_key)
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
+def free_key(database: sqlite3.Connection, key: tuple[str, str], run_key: str, run: str) -> None:
+    """Let go of a run key whose run was refused."""
+    database.execute(
+        "DELETE FROM run_keys WHERE location = ? AND name = ? AND run_key = ? AND run = ?",
+        (*key, run_key, run),
+    )
+
+
+def ticks_of(
+    database: sqlite3.Connection, location: str, name: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """The newest ticks of a location, newest first."""
+    where, values = ("", ()) if name is None else (" AND name = ?", (name,))
+    return [
+        {**json.loads(data), "tick": number}
+        for number, data in database.execute(
+            f"SELECT id, data FROM ticks WHERE location = ?{where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (location, *values, limit),
+        )
+    ]
+
+
+def unfinished(database: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The ticks that were begun and have not ended, oldest first."""
+    return [
+        {**json.loads(data), "tick": number}
+        for number, data in database.execute(
+            "SELECT id, data FROM ticks WHERE state IN (?, ?) ORDER BY id",
+            (TickState.DUE, TickState.LAUNCHING),
+        )
+    ]

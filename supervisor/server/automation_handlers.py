@@ -1,0 +1,135 @@
+"""What the methods of the control protocol that concern schedules and sensors do, beside ``handlers``.
+
+Owns the shape of results. What fires them is ``supervisor.runs.automations``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from supervisor.access.identity import OPERATOR, asker
+from supervisor.errors import RequestError, UnknownDefinitionError
+from supervisor.runs.automation import Automation
+from supervisor.runs.automations import Held
+from supervisor.runs.launching import judge
+from supervisor.runs.tick_life import told
+from supervisor.runs.tick_rows import shown, tick_row
+from supervisor.server.rpc import Reply
+from supervisor.server.turns import held as waiting
+from supervisor.states import TickState
+
+if TYPE_CHECKING:
+    from supervisor.server.daemon import Daemon
+
+__all__ = ["AutomationHandlers"]
+
+# So many requests of a tick that launches nothing are judged.
+_MOST_JUDGED = 20
+
+
+class AutomationHandlers:
+    """The handlers of the methods that concern schedules and sensors of ``daemon``."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def tick(self, params: Mapping[str, Any]) -> Reply:
+        """Evaluate one, and with ``launch`` launch what it asks for."""
+        daemon, location, name = self._daemon, params["location"], params["name"]
+        async with waiting():  # a process that is started takes its time, and so does user code
+            await daemon.orders.serving(location, name)
+            one = await daemon.ticking.find(location, name, params["repository"])
+            if params["cursor"] is not None and one.kind != "sensor":
+                raise RequestError(f"{name} is a schedule: it has no cursor")
+            at = params["at"] if params["at"] is not None else time.time()
+            if params["launch"]:
+                if daemon.stopping:
+                    raise RequestError("the supervisor is stopping")
+                by = "a client" if asker() is OPERATOR else asker().name
+                tick = await daemon.automations.fire(one, at, cursor=params["cursor"], by=by)
+            else:
+                tick = await self._asked(one, at, params["cursor"])
+        found = shown(tick)
+        assert found is not None  # there is one
+        return found, []
+
+    async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:
+        """What it would launch; nothing is kept."""
+        stored = self._daemon.automations.stored(one)
+        if cursor is None and one.kind == "sensor":
+            cursor = stored.cursor
+        outcome = await self._daemon.ticking.evaluate(
+            one, at, cursor=cursor, last_run_key=stored.last_run_key, last_tick=stored.last_tick
+        )
+        tick = {**tick_row(one, at), **told(outcome), "cursor": cursor, "ended": time.time()}
+        for request in tick["requests"][:_MOST_JUDGED]:
+            earlier = await self._daemon.automations.launched_as(one, request["run_key"])
+            if earlier is not None:
+                request |= {"run": earlier, "note": "it was launched already, under its run key"}
+            else:
+                request["note"] = await judge(self._daemon.orders, one, request)
+        if tick["state"] == TickState.DUE:
+            tick["state"] = TickState.ASKED
+        return tick
+
+    async def automations(self, params: Mapping[str, Any]) -> Reply:
+        """The schedules and sensors of all locations that the client sees, or of one."""
+        location = params["location"]
+        if location is not None:
+            self._daemon.fleet.location(location)  # raises UnknownLocationError
+        found = [
+            one
+            for one in await self._daemon.automations.held(location)
+            if asker().sees(one.one.location) and params["name"] in (None, one.one.name)
+        ]
+        return {"automations": [self._row(one, params["times"]) for one in found]}, []
+
+    async def ticks(self, params: Mapping[str, Any]) -> Reply:
+        """The newest ticks of a location."""
+        self._daemon.fleet.location(params["location"])  # raises UnknownLocationError
+        found = await self._daemon.automations.ticks(
+            params["location"], params["name"], params["limit"]
+        )
+        return {"ticks": [shown(one) for one in found]}, []
+
+    async def switch_automation(self, params: Mapping[str, Any]) -> Reply:
+        """Switch a native schedule or sensor on or off."""
+        location, name = params["location"], params["name"]
+        one = await self._daemon.ticking.find(location, name, None)
+        if not one.ours:
+            raise RequestError(
+                f"{name} of {location} is fired by the daemon of {one.framework}",
+                hint="switch it in its page, or with its own command",
+            )
+        found = await self._daemon.automations.switch(location, name, params["on"])
+        if not found:
+            raise UnknownDefinitionError(name, f"{location} has no schedule or sensor {name!r}")
+        return self._row(found[0], 0), []
+
+    def _row(self, held: Held, times: int) -> dict[str, Any]:
+        one, stored = held.one, held.stored
+        automations = self._daemon.automations
+        return {
+            "location": one.location,
+            "name": one.name,
+            "kind": one.kind,
+            "repository": one.repository,
+            "framework": one.framework,
+            "fired_by": "supervise" if one.ours else one.framework,
+            "jobs": list(one.jobs),
+            "cron": list(one.crons),
+            "zone": one.zone,
+            "interval": one.interval if one.kind == "sensor" else None,
+            "catch_up": one.catch_up.value if one.ours and one.schedule else None,
+            "overlap": one.overlap.value if one.ours and one.schedule else None,
+            "on": held.on,
+            "default_on": one.default_on,
+            "switched": stored.switched,
+            "waits": automations.waits(held),
+            "next": automations.next_of(held),
+            "times": automations.times_of(held, times),
+            "cursor": stored.cursor,
+            "last": shown(stored.last),
+        }

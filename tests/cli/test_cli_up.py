@@ -1,0 +1,45 @@
+"""``supervise up -d``: a supervisor in the background, and what is told of one that does not come up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from commands import BROKEN, TEAM, supervise, supervise_json
+from supervised import make_workspace
+
+
+def test_it_returns_once_it_serves_and_goes_on(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    log = tmp_path / ".supervise" / "workspace.yaml" / "output.log"
+    done = supervise("up", "-d", cwd=tmp_path, runtime=runtime)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.endswith(f"; output in {log}\n")
+        assert "next: `supervise wait`" in done.stderr
+        assert supervise("wait", "--timeout", "60", cwd=tmp_path, runtime=runtime).returncode == 0
+        document = supervise_json("status", cwd=tmp_path, runtime=runtime)
+        pid = document["supervisor"]["pid"]
+        assert f"is supervised by pid {pid};" in done.stdout
+        assert os.getsid(pid) == pid  # a session of its own
+        again = supervise("up", "-d", cwd=tmp_path, runtime=runtime)
+        assert (again.returncode, again.stdout) == (
+            0,
+            f"workspace.yaml is supervised already, by pid {pid}\n",
+        )
+    finally:
+        ended = supervise("shutdown", cwd=tmp_path, runtime=runtime)
+    assert ended.returncode == 0
+    assert "team: ready" in log.read_text()
+    assert "supervise: everything has stopped" in log.read_text()
+
+
+def test_one_that_cannot_start_says_why(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": BROKEN})
+    wrong = supervise("up", "-d", "--listen", "tcp://nowhere", cwd=tmp_path, runtime=runtime)
+    assert wrong.returncode != 0
+    assert "error: the supervisor of workspace.yaml has ended" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) > 2  # its own words below
+    (tmp_path / "workspace.yaml").write_text("load_from: 1\n")
+    broken = supervise("up", "-d", cwd=tmp_path, runtime=runtime)
+    assert (broken.returncode, "workspace.yaml:1:12" in broken.stderr) == (2, True)

@@ -1,0 +1,134 @@
+"""The draft of a workspace file: what is found, its environment, and that it reads as what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from drafting import ENVIRON, read, tree
+
+from supervisor.drafts.draft import Draft, DraftEnvironment, DraftLocation
+from supervisor.drafts.finding import draft_of
+from supervisor.specs import LocationSpec
+
+DEFS = "from dagster import Definitions\ndefs = Definitions()\n"
+PYPROJECT = '[project]\nname = "p"\nversion = "1"\n'
+BUILT = PYPROJECT + "[build-system]\nrequires = []\n"
+
+
+def only(root: Path) -> LocationSpec:
+    spec = read(root, draft_of(root, ENVIRON))
+    assert len(spec.locations) == 1, spec.locations
+    return spec.locations[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DEFS,
+        "defs: dg.Definitions = dg.Definitions(jobs=[])\n",
+        "@definitions\ndef defs(): ...\n",
+        "@dg.repository(name='x')\ndef repo(): ...\n",
+        "from runner_shim import Definitions\ndefs = Definitions(jobs=[])\n",
+        "# /// script\n# dependencies = []\n# ///\n",
+    ],
+)
+def test_files_that_hold_definitions(tmp_path: Path, text: str) -> None:
+    tree(tmp_path, {"risk/a.py": text, "risk/b.py": "def f(): return Definitions()\n"})
+    found = only(tmp_path)
+    assert (found.name, found.target and found.target.name) == ("a", str(tmp_path / "risk/a.py"))
+
+
+@pytest.mark.parametrize("folder", [".venv/lib", "tests", "node_modules/x", "own", "a/b/c/d/e/f"])
+def test_where_it_does_not_look(tmp_path: Path, folder: str) -> None:
+    tree(tmp_path, {f"{folder}/defs.py": DEFS, "own/pyvenv.cfg": ""})
+    draft = draft_of(tmp_path, ENVIRON)
+    assert (draft.locations, len(draft.notes)) == ([], 1)
+    assert read(tmp_path, draft).locations == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({".venv/bin/python": ""}, {"executable_path": "{}/risk/.venv/bin/python"}),
+        ({"requirements.txt": "x"}, {"requirements_file": "{}/risk/requirements.txt"}),
+        ({"pyproject.toml": BUILT, "requirements.txt": "x"}, {"project": "{}/risk"}),
+        ({"setup.py": ""}, {"project": "{}/risk"}),
+        ({"pyproject.toml": "[tool.ruff]\n", "../venv/bin/python": ""}, {"executable_path": "{}/venv/bin/python"}),
+        ({"requirements.txt": "x", ".python-version": "3.9\n"}, {"python": "3.9"}),
+        ({}, {"executable_path": None, "project": None}),
+    ],
+)  # fmt: skip
+def test_the_environment_nearest_above(
+    tmp_path: Path, files: Mapping[str, str], expected: Mapping[str, str | None]
+) -> None:
+    tree(tmp_path, {"risk/defs.py": DEFS, **{f"risk/{name}": text for name, text in files.items()}})
+    environment = only(tmp_path).environment
+    for key, value in expected.items():
+        found = getattr(environment, key)
+        assert (None if found is None else str(found)) == (value and value.format(tmp_path))
+
+
+def test_a_package_is_a_module_in_its_own_root(tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        {"ml/pyproject.toml": BUILT, "ml/src/ml/__init__.py": "", "ml/src/ml/definitions.py": DEFS},
+    )
+    found = only(tmp_path)
+    assert found.target is not None
+    assert (found.name, found.form, found.target.name) == ("ml", "python_module", "ml.definitions")
+    assert found.target.working_directory == tmp_path / "ml" / "src"
+    assert found.environment.name == "ml"
+
+
+def test_what_is_imported_from_beside_it_is_found(tmp_path: Path) -> None:
+    tree(tmp_path, {"risk/defs.py": "import helpers\n" + DEFS, "risk/helpers.py": ""})
+    found = only(tmp_path)
+    assert found.target is not None
+    assert found.target.working_directory == tmp_path / "risk"
+
+
+def test_projects_of_dagster_are_taken_as_their_reader_has_them(tmp_path: Path) -> None:
+    declared = '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "pkg"\n'
+    tree(
+        tmp_path,
+        {
+            "team/pyproject.toml": BUILT + declared,
+            "team/.venv/bin/python": "",
+            "team/pkg/definitions.py": DEFS,
+            "old/pyproject.toml": '[tool.dagster]\nmodule_name = "old.defs"\n',
+            "old/defs.py": DEFS,
+            "broken/pyproject.toml": "[tool.dagster]\nmodule_name = 1\n",
+        },
+    )
+    draft = draft_of(tmp_path, ENVIRON)
+    spec = read(tmp_path, draft)
+    found = {one.name: one for one in spec.locations}
+    assert sorted(found) == ["old.defs", "team"]
+    team = found["team"]
+    assert team.target is not None
+    assert (team.target.name, team.target.working_directory) == (
+        "pkg.definitions",
+        tmp_path / "team",
+    )
+    assert team.environment.executable_path == f"{tmp_path}/team/.venv/bin/python"
+    assert [note.split(" was")[0] for note in draft.notes] == ["broken/pyproject.toml"]
+
+
+def test_names_differ_and_environments_are_shared(tmp_path: Path) -> None:
+    tree(tmp_path, {"a/defs.py": DEFS, "b/a/defs.py": DEFS, "requirements.txt": "x"})
+    spec = read(tmp_path, draft_of(tmp_path, ENVIRON))
+    assert [one.name for one in spec.locations] == ["a", "a-2"]
+    assert len(spec.environments) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["yes", "1", "1e3", "a: b", "- x", "'", '"', "é", "null", "a #b", "{x}", "~"]
+)
+def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
+    environment = DraftEnvironment("e", {"requirements": ["pandas<3"], "python": "3.10"})
+    keys = {"relative_path": "a.py", "env": {"A": text, "B": {"env": "HOME"}}, "environment": "e"}
+    spec = read(tmp_path, Draft([environment], [DraftLocation("a", "python_file", keys)]))
+    assert spec.locations[0].env == {"A": text, "B": "/home/ops"}
+    assert spec.environments[0].python == "3.10"

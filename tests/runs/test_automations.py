@@ -1,0 +1,248 @@
+"""The scheduler in a supervisor: what fires, what is kept over a restart, and what is taken up after a kill."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launched import HEAD, Launched, launching
+from supervised import DEADLINE, poll, save
+
+from supervisor.errors import UnknownDefinitionError, UnknownLocationError
+from supervisor.runs import tick_store
+from supervisor.runs.automation import Automation
+from supervisor.runs.firing import CatchUp, Memory, Overlap
+from supervisor.runs.run import new_id
+from supervisor.runs.tick_rows import tick_row
+from supervisor.runs.tick_store import Stored, TickStore
+
+SENSORS = (
+    HEAD
+    + """
+from runner_shim import RunRequest, SkipReason, sensor
+
+@op
+def work(context):
+    print(context.tags["file"])
+
+@job
+def nightly():
+    work()
+
+@sensor(job=nightly, minimum_interval_seconds=1, default_status="running")
+def files(context):
+    seen = int(context.cursor or 0)
+    if seen >= 2:
+        return SkipReason("there are no more")
+    context.update_cursor(seen + 1)
+    return RunRequest("file-%d" % seen, tags={"file": str(seen)})
+
+@sensor(job=nightly, minimum_interval_seconds=1)
+def quiet(context):
+    return RunRequest("quiet", tags={"file": "quiet"})
+"""
+)
+SCHEDULE = (
+    HEAD
+    + """
+from runner_shim import ScheduleDefinition
+
+@op
+def work():
+    pass
+
+@job
+def nightly():
+    work()
+
+hourly = ScheduleDefinition("hourly", "0 * * * *", job=nightly, default_status="running"{more})
+"""
+)
+HOUR = 3600.0
+
+
+def keys(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(one["requests"][0]["run_key"] for one in rows if one["state"] == "launched")
+
+
+async def ticks(launched: Launched, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (await launched.ask("ticks", location="team", name=name))["ticks"]
+    return rows
+
+
+async def until(launched: Launched, name: str, state: str, count: int = 1) -> list[dict[str, Any]]:
+    """The ticks of ``name``, once ``count`` of them are in that state."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        rows = await ticks(launched, name)
+        if len([one for one in rows if one["state"] == state]) >= count:
+            return rows
+        assert time.monotonic() < deadline, rows
+        await launched.running.daemon.fleet.news.wait(lambda: False, 0.05)
+
+
+async def row(launched: Launched, name: str) -> dict[str, Any]:
+    (found,) = (await launched.ask("automations", location="team", name=name))["automations"]
+    one: dict[str, Any] = found
+    return one
+
+
+async def remembered(path: Path, fingerprint: str, **also: Any) -> None:
+    """Have a store in which the schedule ``hourly`` was last looked at three and a half hours ago."""
+    path.parent.mkdir(parents=True)
+    store = TickStore(path)
+    await store.open()
+    memory = Memory(time.time() // HOUR * HOUR - 3.5 * HOUR, fingerprint)
+    stored = Stored(memory=memory, **also)
+    await store.write(lambda database: tick_store.remember(database, ("team", "hourly"), stored))
+    await store.close()
+
+
+async def fingerprint_of(tmp_path: Path, runtime: Path) -> str:
+    async with launching(tmp_path / "before", runtime, SCHEDULE.replace("{more}", "")) as launched:
+        one = await launched.running.daemon.ticking.find("team", "hourly")
+        assert one.schedule is not None
+        return one.schedule.fingerprint
+
+
+async def test_a_sensor_fires_once_for_each_run_key_also_over_a_restart(tmp_path, runtime):
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        rows = await until(launched, "files", "skipped")
+        assert keys(rows) == ["file-0", "file-1"]
+        assert rows[0]["reason"] == "there are no more"
+        runs = (await launched.ask("runs"))["runs"]
+        assert {one["automation"] for one in runs} == {"files"}
+        assert len(runs) == 2
+        assert (await row(launched, "files"))["cursor"] == "2"
+        assert await ticks(launched, "quiet") == []  # it is not on
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        await until(launched, "files", "skipped", 2)
+        assert len((await launched.ask("runs"))["runs"]) == 2
+        assert (await row(launched, "files"))["cursor"] == "2"
+
+
+async def test_a_switch_stays_whatever_is_loaded_later(tmp_path, runtime):
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        switched = await launched.ask("switch_automation", location="team", name="quiet", on=True)
+        assert (switched["on"], switched["default_on"]) == (True, False)
+        await until(launched, "quiet", "launched")
+        await launched.ask("switch_automation", location="team", name="quiet", on=False)
+        await launched.ask("switch_automation", location="team", name="files", on=False)
+        with pytest.raises(UnknownDefinitionError, match="no schedule or sensor 'quite'"):
+            await launched.ask("switch_automation", location="team", name="quite", on=True)
+    async with launching(tmp_path, runtime, SENSORS + "\n# changed\n") as launched:
+        before = [len(await ticks(launched, name)) for name in ("files", "quiet")]
+        assert not (await row(launched, "quiet"))["on"]
+        assert (await row(launched, "files"))["switched"] is False
+        await launched.ask("switch_automation", location="team", name="quiet", on=True)
+        rows = await until(launched, "quiet", "skipped")
+        assert rows[0]["reason"] == "all of it was launched already"  # its key is kept
+        assert len(await ticks(launched, "files")) == before[0]
+
+
+@pytest.mark.slow
+async def test_a_location_that_is_stopped_fires_nothing(tmp_path, runtime):
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        await until(launched, "files", "launched", 2)
+        await launched.ask("stop", locations=["team"])
+        location = launched.running["team"]
+        await launched.running.until(lambda: location.state == "stopped", "stopped")
+        before = len(await ticks(launched, "files"))
+        found = await row(launched, "files")
+        assert (found["on"], found["waits"]) == (True, "the location is stopped")
+        await launched.running.daemon.fleet.news.wait(lambda: False, 2.5)
+        assert len(await ticks(launched, "files")) == before
+        await launched.ask("start", locations=["team"])
+        await until(launched, "files", "skipped", before - 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "states"),
+    [
+        ("", ["launched", "skipped"]),
+        (', catch_up="none"', ["skipped"]),
+        (', catch_up="all", overlap="allow"', ["launched"] * 4),
+    ],
+)
+async def test_ticks_that_no_supervisor_was_there_for(more, states, tmp_path, runtime):
+    fingerprint = await fingerprint_of(tmp_path, runtime)
+    store = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(store, fingerprint)
+    async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", more)) as launched:
+        rows = await until(launched, "hourly", states[0], states.count(states[0]))
+        assert [one["state"] for one in rows] == states
+        assert rows[0]["time"] <= time.time()
+        skipped = [one for one in rows if one["state"] == "skipped"]
+        assert {one["reason"] for one in skipped} <= {"no supervisor was there"}
+        assert len((await launched.ask("runs"))["runs"]) == states.count("launched")
+    async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", more)) as launched:
+        one = await row(launched, "hourly")
+        assert one["last"]["state"] == states[0]
+        assert one["next"] is not None
+        assert len((await launched.ask("runs"))["runs"]) == states.count("launched")
+
+
+async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime):
+    plan = Automation(
+        "team", "hourly", "schedule", None, "native", ("nightly",), ("0 * * * *",), None, 30.0, True,
+        CatchUp.LAST, Overlap.SKIP, False,
+    )  # fmt: skip
+    run = new_id()
+    request = {"job": "nightly", "assets": None, "run_key": "once", "config": {}, "tags": {},
+               "partition": None, "run": run, "note": None}  # fmt: skip
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    path.parent.mkdir(parents=True)
+    store = TickStore(path)
+    await store.open()
+    tick = {**tick_row(plan, time.time() - 60), "state": "launching", "requests": [request]}
+
+    def work(database: Any) -> None:
+        assert tick_store.take_key(database, plan.key, "once", run) is None
+        tick_store.add_tick(database, tick)
+
+    await store.write(work)
+    await store.close()
+    for _ in range(2):
+        async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", "")) as launched:
+            rows = await until(launched, "hourly", "launched")
+            assert [one["requests"][0]["run"] for one in rows] == [run]
+            assert (await launched.ended(run))["automation"] == "hourly"
+            assert len((await launched.ask("runs"))["runs"]) == 1
+
+
+async def test_a_store_that_is_damaged_is_set_aside(tmp_path, runtime):
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database " * 100)
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        await until(launched, "files", "launched", 2)
+    assert list(path.parent.glob("automations.db.damaged-*"))
+
+
+async def test_what_is_removed_is_not_listed_and_what_is_not_there_is_refused(tmp_path, runtime):
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        await until(launched, "files", "launched")
+        save(tmp_path / "team.py", HEAD + "\n@job\ndef nightly():\n    pass\n")
+        await launched.running.until(
+            lambda: "sensor:files" not in launched.running.definitions("team"), "reloaded"
+        )
+        assert (await launched.ask("automations"))["automations"] == []
+        with pytest.raises(UnknownLocationError):
+            await launched.ask("ticks", location="nowhere")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_a_schedule_of_each_minute_fires_in_its_minute(tmp_path, runtime):
+    module = SCHEDULE.replace("{more}", "").replace('"0 * * * *"', '"* * * * *"')
+    async with launching(tmp_path, runtime, module) as launched:
+        begun = time.time()
+        rows = []
+        while not rows and time.time() < begun + 120:
+            await launched.running.daemon.fleet.news.wait(lambda: False, 1)
+            rows = [one for one in await ticks(launched, "hourly") if one["state"] == "launched"]
+        assert rows[0]["time"] % 60 == 0
+        assert begun <= rows[0]["time"] <= begun + 61
+        await poll(lambda: time.time() > rows[0]["time"], "its minute has come")

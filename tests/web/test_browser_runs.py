@@ -1,0 +1,138 @@
+"""Runs in a real Chromium: launched with a config, watched to their end, cancelled, retried; and how their
+pages look.
+
+Needs the system's chromium and the extra ``web-dev``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .browsing import WAIT, expect
+from .runs_team import CONFIG, TEAM
+from .site import DEADLINE, Site, site
+from .test_browser_looks import violations
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    files = {"team.py": TEAM, "other.py": TEAM}
+    with site(tmp_path_factory.mktemp("runs"), files, {"team": {}, "other": {}}) as made:
+        yield made
+
+
+@pytest.fixture
+def held(here: Site) -> Iterator[Any]:
+    """The file while which runs go on."""
+    hold = here.folder / "hold"
+    hold.touch()
+    yield hold
+    hold.unlink(missing_ok=True)
+
+
+def state(tab: Any, word: str) -> None:
+    expect(tab.locator("#state .state")).to_have_text(re.compile(word), timeout=2 * WAIT)
+
+
+def test_launched_with_a_config_and_watched_to_its_end(here: Site, held: Any, opened: Any) -> None:
+    opened.goto(f"{here.page.url}/definition?location=team&kind=job&name=settle")
+    opened.get_by_role("link", name="launch…").click()
+    opened.get_by_label("limit").fill("many")
+    opened.get_by_role("button", name="Preview").click()
+    expect(opened.locator(".wrong")).to_have_count(2)
+    expect(opened.get_by_label("limit")).to_have_value("many")
+    opened.get_by_label("limit").fill("7")
+    opened.get_by_label("source").fill("s3")
+    opened.get_by_role("button", name="Preview").click()
+    expect(opened.locator(".preview .steps li")).to_have_text(["fetch", "clean", "publish"])
+    opened.get_by_role("button", name="Launch").click()
+    state(opened, "running")
+    expect(opened.locator("#out")).to_have_text(re.compile("fetching 7 of s3"))
+    expect(opened.locator(".gantt .bar.running")).to_have_count(1)
+    expect(opened.locator("#err")).to_have_text("<b>cleaned</b>\n")
+    listed = opened.context.new_page()
+    listed.goto(f"{here.page.url}/runs?state=running")
+    expect(listed.locator(".runs tbody tr")).to_have_count(1)
+    held.unlink()
+    expect(listed.locator(".runs tbody tr")).to_have_count(0)
+    opened.bring_to_front()
+    state(opened, "success")
+    expect(opened.locator(".gantt .bar.success")).to_have_count(3)
+    expect(opened.locator("#out")).to_have_text("fetching 7 of s3\npublished\n")
+
+
+def test_one_is_cancelled_and_one_retried_from_its_failure(
+    here: Site, held: Any, opened: Any
+) -> None:
+    run = here.client.launch("team", "settle", config=CONFIG)
+    opened.goto(f"{here.page.url}/run?id={run.id}")
+    expect(opened.locator(".gantt .bar.running")).to_have_count(1)
+    opened.get_by_role("button", name="cancel this run").click()
+    state(opened, "cancelled")
+    expect(opened.locator("p", has_text="cancelled by the web page")).to_be_visible()
+    held.unlink()
+    broken = here.folder / "broken"
+    broken.touch()
+    opened.get_by_role("button", name="run all of it again").click()
+    state(opened, "failure")
+    expect(opened.locator("section.failure")).to_contain_text("the ledger does not balance")
+    broken.unlink()
+    opened.get_by_role("button", name="run again what has not succeeded").click()
+    state(opened, "success")
+    expect(opened.locator(".gantt .bar.success")).to_have_count(2)
+    expect(opened.locator("#out")).to_have_text("published\n")
+
+
+def test_a_page_goes_on_with_the_next_supervisor(here: Site, held: Any, opened: Any) -> None:
+    run = here.client.launch("team", "settle", config=CONFIG)
+    opened.goto(f"{here.page.url}/run?id={run.id}")
+    expect(opened.locator("#err")).to_have_text("<b>cleaned</b>\n")
+    here.kill_supervisor()
+    expect(opened.get_by_text("No supervisor is running").first).to_be_visible()
+    here.start_supervisor()
+    held.unlink()
+    opened.goto(f"{here.page.url}/run?id={run.id}")
+    state(opened, "success")
+    expect(opened.locator("#out")).to_have_text("fetching 10 of s3\npublished\n")
+
+
+def pages(of: Site) -> tuple[str, ...]:
+    """The pages of runs: a list, one that succeeded, one that failed, a range, and forms."""
+    good = of.client.launch("team", "settle", config=CONFIG, tags={"customer": "acme"})
+    assert good.wait(DEADLINE)["state"] == "success"
+    broken = of.folder / "broken"
+    broken.touch()
+    bad = of.client.launch("team", "settle", config=CONFIG)
+    assert bad.wait(DEADLINE)["state"] == "failure"
+    broken.unlink()
+    span = of.client.launch("team", "colors", partition_range="red..blue")
+    span.wait(DEADLINE)
+    return (
+        "/runs",
+        "/runs?q=nothing",
+        *(f"/run?id={one.id}" for one in (good, bad, span)),
+        "/launch?location=team&job=settle",
+        "/launch?location=team&job=colors",
+        "/launch?location=team&assets=report",
+    )
+
+
+def test_axe_finds_no_violation_and_nothing_runs_over_the_edge(here: Site, browser: Any) -> None:
+    paths = pages(here)
+    for scheme in ("light", "dark"):
+        found = violations(browser, here.page.url, paths, scheme)
+        assert not found, json.dumps(found, indent=1)
+    for width in (360, 1440):
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        tab = context.new_page()
+        for path in paths:
+            tab.goto(here.page.url + path)
+            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        context.close()
