@@ -41,6 +41,7 @@ from supervisor.locations.shim_connection import (
     Answer,
     Asks,
     OtherVersion,
+    Part,
     RunBegun,
     RunEnded,
     ServerEnded,
@@ -79,6 +80,7 @@ _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
 # How long a process may be busy before what can be done without it is (seconds).
 _BUSY = 1.0
+_LONGEST_NAME = 200  # of a module that it imports (characters)
 _REPLACED = "a fresh process takes its place"
 # The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
@@ -102,12 +104,13 @@ class Generation:
 
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why. ``reading_since`` (monotonic seconds) and ``reading_since_ns`` (Unix
-    nanoseconds, None until then) say when its process was started, and could read files.
+    nanoseconds, None until then) say when its process was started, and could read files. ``importing``
+    is what a load imports now, as the process tells.
     """
 
     __slots__ = (
         "_because", "_deaf", "_log", "_services", "_target", "_turn", "_words", "conversation",
-        "created_ns", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
+        "created_ns", "importing", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
         "reading_since_ns", "refused", "sources", "spec", "start_seconds", "started_at",
     )  # fmt: skip
 
@@ -125,6 +128,7 @@ class Generation:
         self.reading_since = time.monotonic()
         self.sources: tuple[str, ...] = ()
         self.refused: Failure | None = None
+        self.importing = ""
         self.start_seconds = 0.0
         self.ping_interval = spec.ping_interval
         self.ping_timeout = spec.ping_timeout
@@ -447,6 +451,8 @@ class Generation:
 
     def _heard(self, news: News) -> None:
         match news:
+            case Part(_, message):  # of a load, the only one that comes in parts
+                self.importing = str(message.get("importing") or "")[:_LONGEST_NAME]
             case Unfit():
                 self._unfit(news)
             case RunBegun(run):

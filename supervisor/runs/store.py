@@ -201,7 +201,8 @@ class Runs:
         full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
-            await self._in_thread(partial(self._create, journal, full))
+            # Not in the thread of locks: many that are launched at once wait for the disk together.
+            await asyncio.to_thread(self._create, journal, full)
         except OSError as error:
             raise RequestError(
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"

@@ -21,6 +21,7 @@ from supervisor import __version__
 from supervisor.access.access import Access
 from supervisor.conditions import Tell
 from supervisor.dagster.face import Face, Place
+from supervisor.dagster.home import for_development
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
@@ -291,7 +292,7 @@ class Daemon:
         with starting():
             transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.state.root / "envs", self._environ)
+        environments = Environments(self.state.root / "envs", for_development(self._environ))
         closing.callback(environments.close)
         with starting():
             self._disk = Disk()
@@ -339,6 +340,7 @@ class Daemon:
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
             fingerprint,
+            None if self.code_servers is None else self.code_servers.preloaded,
         )
         closing.push_async_callback(launcher.close)
         closing.push_async_callback(self._notifying.close)
