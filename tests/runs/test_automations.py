@@ -89,19 +89,19 @@ async def row(launched: Launched, name: str) -> dict[str, Any]:
     return one
 
 
-async def remembered(path: Path, fingerprint: str, **also: Any) -> None:
-    """Have a store in which the schedule ``hourly`` was last looked at three and a half hours ago."""
-    path.parent.mkdir(parents=True)
+async def remembered(path: Path, fingerprint: str, hours: float = 3.5, **also: Any) -> None:
+    """Have a store in which the schedule ``hourly`` was last looked at so many hours ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     store = TickStore(path)
     await store.open()
-    memory = Memory(time.time() // HOUR * HOUR - 3.5 * HOUR, fingerprint)
+    memory = Memory(time.time() // HOUR * HOUR - hours * HOUR, fingerprint)
     stored = Stored(memory=memory, **also)
     await store.write(lambda database: tick_store.remember(database, ("team", "hourly"), stored))
     await store.close()
 
 
-async def fingerprint_of(tmp_path: Path, runtime: Path) -> str:
-    async with launching(tmp_path / "before", runtime, SCHEDULE.replace("{more}", "")) as launched:
+async def fingerprint_of(tmp_path: Path, runtime: Path, module: str = SCHEDULE) -> str:
+    async with launching(tmp_path / "before", runtime, module.replace("{more}", "")) as launched:
         one = await launched.running.daemon.ticking.find("team", "hourly")
         assert one.schedule is not None
         return one.schedule.fingerprint
@@ -182,6 +182,18 @@ async def test_ticks_that_no_supervisor_was_there_for(more, states, tmp_path, ru
         assert one["last"]["state"] == states[0]
         assert one["next"] is not None
         assert len((await launched.ask("runs"))["runs"]) == states.count("launched")
+
+
+@pytest.mark.slow
+async def test_many_ticks_that_were_missed_do_not_hold_up_the_event_loop(tmp_path, runtime):
+    module = SCHEDULE.replace("{more}", "").replace('"0 * * * *"', '"* * * * *"')
+    fingerprint = await fingerprint_of(tmp_path, runtime, module)
+    store = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(store, fingerprint, hours=60)
+    async with launching(tmp_path, runtime, module) as launched:  # the loop guard watches
+        rows = await until(launched, "hourly", "launched")
+        (skipped,) = (one for one in rows if one["reason"] == "no supervisor was there")
+        assert 60 * 60 <= skipped["count"] + 1 <= 61 * 60 + 1
 
 
 async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime):
