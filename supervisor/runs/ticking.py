@@ -114,7 +114,11 @@ class Ticking:
         last_run_key: str | None = None,
         last_tick: float | None = None,
     ) -> Outcome:
-        """Evaluate it for the time ``at`` (Unix seconds); raises ``NotServedError``."""
+        """Evaluate it for the time ``at`` (Unix seconds).
+
+        Raises ``NotServedError`` where the location serves nothing, or its process was ended by an order or a
+        reload before it had an answer.
+        """
         location = self._fleet.location(one.location)
         serving = location.serving
         if serving is None or not serving.alive:
@@ -144,6 +148,9 @@ class Ticking:
         try:
             return await self._evaluate(location, serving, order, began, "")
         except (LoadFailedError, ProcessDiedError) as error:
+            if serving.because:
+                text = f"the process that evaluated {one.name} was ended: {serving.because}"
+                raise NotServedError(text) from None
             failure = (
                 error.failure
                 if isinstance(error, LoadFailedError)
