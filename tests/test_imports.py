@@ -231,6 +231,7 @@ def test_the_shim_compiles_on_old_pythons(version):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MODULES))
 def test_public_names_are_declared_and_exist(name):
     tree = ast.parse(MODULES[name].read_text())

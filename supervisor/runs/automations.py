@@ -193,15 +193,15 @@ class Automations:
             return None
         return sensor_due(one.interval, held.stored.last_tick, now)
 
-    def times_of(self, held: Held, count: int) -> list[float]:
+    def times_of(self, held: Held, count: int) -> Iterator[float]:
         """Its next ``count`` times, on or off; none of a sensor."""
-        found: list[float] = []
         moment: float | None = time.time()
-        while held.one.schedule is not None and moment is not None and len(found) < count:
+        for _ in range(count if held.one.schedule is not None else 0):
+            assert held.one.schedule is not None and moment is not None
             moment = held.one.schedule.timetable.after(moment)
-            if moment is not None:
-                found.append(moment)
-        return found
+            if moment is None:
+                return
+            yield moment
 
     def stored(self, one: Automation) -> Stored:
         """What is remembered of it."""

@@ -9,6 +9,7 @@ import os
 import sys
 
 from runner_shim import imported
+from runner_shim.frameworks.dagster.assets import assets_by_key
 from runner_shim.frameworks.dagster.partitions import yaml_files
 from runner_shim.loading import listed
 
@@ -18,14 +19,11 @@ _SOURCES = (".sql", ".yml", ".yaml", ".csv")
 _GENERATED = ("target", "dbt_packages", "dbt_modules", "logs")
 
 
-def project_files(assets):
-    """Absolute paths of what the dbt projects in use are read from; [] without the integration.
-
-    ``assets`` are Dagster's definitions of assets.
-    """
+def project_files(repository):
+    """Absolute paths of what the dbt projects in use are read from; [] without the integration."""
     if "dagster_dbt" not in sys.modules:
         return []
-    found = set()
+    assets, found = assets_by_key(repository, ()).values(), set()
     for project in _projects(assets):
         manifest = str(project.manifest_path)
         try:

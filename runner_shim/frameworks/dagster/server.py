@@ -111,6 +111,8 @@ class _Changed(object):
         self._wrap(self._module.DagsterGrpcServer, "serve", self._serving)
         servicer.CancelExecution = lambda _self, request, context: self._cancel(request)
         servicer.CanCancelExecution = lambda _self, request, context: self._can_cancel(request)
+        if hasattr(self._pb2, "GetCurrentRunsReply"):
+            servicer.GetCurrentRuns = lambda _self, request, context: self._current_runs()
         if hasattr(self._pb2, "ReloadCodeReply"):
             servicer.ReloadCode = lambda _self, request, context: self._reload()
 
@@ -232,6 +234,15 @@ class _Changed(object):
         return self._pb2.CanCancelExecutionReply(
             serialized_can_cancel_execution_result=_written(result)
         )
+
+    def _current_runs(self):
+        """Those of the location, whichever of its servers they were asked of."""
+        try:
+            runs = self._line.ask("current_runs").get("runs", [])
+        except OSError:
+            runs = []
+        result = _types().GetCurrentRunsResult(current_runs=runs, serializable_error_info=None)
+        return self._pb2.GetCurrentRunsReply(serialized_current_runs=_written(result))
 
     def _reload(self):
         """The button of Dagster's page. A load that fails is no failure of this: what was good stays."""
