@@ -6,10 +6,12 @@ name of a standard module. Reads ``sys.modules`` and paths; opens no file.
 
 import os
 import sys
+import time
 
 __all__ = [
     "MARK",
     "asked",
+    "began",
     "given",
     "installed_modules",
     "is_installed",
@@ -34,6 +36,7 @@ _STDLIB = tuple(
         )
     }
 )
+_COMPILED_FROM = (".pyx", ".pxd", ".pxi")  # Cython
 _INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 
 # Before any working directory is on the path: where the standard library is found.
@@ -101,6 +104,8 @@ def is_user(filename):
     """True for the team's own file: not installed, not the standard library's, not ours."""
     return (
         not filename.startswith("<")
+        # Compiled libraries name the source that they were compiled from, elsewhere.
+        and not (filename.endswith(_COMPILED_FROM) and not os.path.isabs(filename))
         and not filename.startswith(_STDLIB)
         and not is_installed(filename)
         and not is_own(filename)
@@ -133,7 +138,13 @@ def mark():
     """
     sys.modules.pop(MARK, None)
     sys.modules[MARK] = type(sys)(MARK)
+    sys.modules[MARK].began = time.time()
     return MARK
+
+
+def began():
+    """When the newest mark was set (seconds since the epoch); 0 without one."""
+    return getattr(sys.modules.get(MARK), "began", 0.0)
 
 
 def _names(before):

@@ -12,6 +12,8 @@ from runner_shim.frameworks import registry, unread
 ALLOWED = (
     ("runner_shim/frameworks/registry.py", None, "the table: one line for each"),
     ("runner_shim/frameworks/unread.py", None, "the table of those that are not read"),
+    ("runner_shim/frameworks/dagster/projects.py", {"dbt"}, "its integration reads projects of it"),
+    ("runner_shim/frameworks/dagster/adapter.py", {"dbt"}, "the same"),
     ("supervisor/cli/", {"dagster"}, "its command and options"),
     ("supervisor/server/daemon.py", {"dagster"}, "puts the parts together"),
     ("supervisor/dagster/", {"dagster"}, "its own page and daemon work with our processes"),
@@ -20,6 +22,7 @@ ALLOWED = (
     ("supervisor/cli/app.py", {"dagster"}, "the same"),
     ("supervisor/cli/run.py", {"dagster"}, "the same"),
     ("supervisor/runs/ordering.py", {"dagster"}, "the variable that names a shared instance"),
+    ("supervisor/drafts/", {"dagster"}, "its projects and code servers are looked for"),
     ("supervisor/workspace_files/", {"dagster"}, "the formats of its workspace files are read"),
 )
 SUFFIXES = {".py", ".html", ".js", ".css"}

@@ -17,7 +17,7 @@ An adapter is asked in this order, in the main thread, by one caller at a time::
     report              optional: how a run ended, in a process that has loaded nothing
       serve, proceed    optional: a server of the framework's own, and the runs that it hands over
 
-Asked apart from that: ``version``; ``judge`` and ``failure_files`` of a load that failed;
+Asked apart from that: ``version``; ``judge``, ``hint`` and ``failure_files`` of a load that failed;
 ``rehearse`` in a forkserver.
 
 The rules:
@@ -125,6 +125,10 @@ class Adapter(object):
 
         None for all others. ``kind`` is one of docs/snapshot.md "Load failures".
         """
+        return None
+
+    def hint(self, error):
+        """A remedy for an exception that the framework, or a library of it, raised; or None."""
         return None
 
     def failure_files(self, directory):

@@ -10,7 +10,7 @@ import sys
 
 from runner_shim import imported
 
-__all__ = ["begin", "end", "found"]
+__all__ = ["begin", "end", "found", "note"]
 
 MAX_FOLDERS = 10000
 _LISTING = ("os.listdir", "os.scandir")
@@ -45,6 +45,12 @@ def found(directory):
         for path, listed in noted.items()
         if listed and any(os.path.join(path, "").startswith(top) for top in tops)
     )
+
+
+def note(directory):
+    """Count ``directory`` as listed, while a load is under way."""
+    if _noted[0] is not None:
+        _noted[0].setdefault(directory, True)
 
 
 def _hear(event, arguments):

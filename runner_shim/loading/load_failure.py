@@ -146,7 +146,7 @@ def from_exception(error, target):
     if failure.hint is None:
         from runner_shim.loading.hints import unset_variable_hint
 
-        failure.hint = unset_variable_hint(_chain(error))
+        failure.hint = unset_variable_hint(_chain(error)) or _hint_of_frameworks(_chain(error))
     error.__traceback__ = _without_our_head(error.__traceback__)
     return failure
 
@@ -180,6 +180,11 @@ def _judge_framework(error, target):
                 line=where and where[1],
             )
     return None
+
+
+def _hint_of_frameworks(errors):
+    hints = (adapter.hint(error) for adapter in _adapters() for error in errors)
+    return next(filter(None, hints), None)
 
 
 def _judge_exit(error, target):

@@ -15,7 +15,14 @@ from pathlib import Path
 from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 
-__all__ = ["FOLDER", "Home", "choose_home", "development_environ", "prepare_home"]
+__all__ = [
+    "FOLDER",
+    "Home",
+    "choose_home",
+    "development_environ",
+    "for_development",
+    "prepare_home",
+]
 
 FOLDER = "dagster-home"
 """Our own instance, in the state directory of the workspace."""
@@ -52,6 +59,12 @@ def development_environ(directory: Path, environ: Mapping[str, str]) -> dict[str
         raise ConfigurationError([problem]) from None
     own = {key: value for key, value in found.items() if value is not None}
     return {**environ, **own, "DAGSTER_IS_DEV_CLI": "1"}
+
+
+def for_development(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` of a location as ``dagster dev`` has it, unless DAGSTER_IS_DEV_CLI is said there: empty,
+    it says that this is no development."""
+    return {"DAGSTER_IS_DEV_CLI": "1", **environ}
 
 
 def choose_home(option: Path | None, environ: Mapping[str, str], state: Path) -> Home:

@@ -16,6 +16,7 @@ After=network-online.target
 
 [Service]
 Type=notify
+Environment=DAGSTER_IS_DEV_CLI=
 {user}WorkingDirectory={directory}
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID

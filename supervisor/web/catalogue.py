@@ -290,7 +290,8 @@ def _row(location: str, sent: Mapping[str, Any], start: int, place: int | None) 
     pairs = tuple(f"{key}={value}" for key, value in one.get("tags", {}).items())
     people = tuple(one.get("owners", ()))
     description = one.get("description", "")
-    group = one.get("group") or None
+    external = is_external(sent)
+    group = _group(one, external)
     words = (one["name"], one["kind"], location, description, group or "", *pairs, *people)
     return Row(
         location=location,
@@ -303,10 +304,16 @@ def _row(location: str, sent: Mapping[str, Any], start: int, place: int | None) 
         tags=pairs,
         lazy=bool(one.get("lazy")),
         text="\n".join(words).lower(),
-        external=is_external(sent),
+        external=external,
         start=start,
         place=place,
     )
+
+
+def _group(one: Mapping[str, Any], external: bool) -> str | None:
+    """The group of an asset. One that is only referred to has "default" for want of another."""
+    group = one.get("group") or None
+    return None if external and group == "default" else group
 
 
 def search(rows: Iterable[Row], text: str, *, kind: str = "", location: str = "") -> list[Row]:
@@ -333,7 +340,9 @@ def assets_of(shelves: Iterable[Shelf]) -> dict[str, Asset]:
             places = node.seen_in if is_external(one) else node.homes
             if shelf.location not in places:  # several repositories may have it
                 places.append(shelf.location)
-            node.group = node.group or one.get("group")
+            group = _group(one, is_external(one))
+            # What makes an asset knows its group; what only refers to it may not.
+            node.group = node.group or group if is_external(one) else group or node.group
             for dependency in one.get("dependencies", ()):
                 node.upstream.add(dependency)
                 asset(dependency).downstream.add(node.name)

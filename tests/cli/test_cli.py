@@ -352,6 +352,7 @@ def test_a_defect_is_one_line_with_the_place_of_the_traceback(
     assert defect(SUPERVISE_DEBUG="1").stderr.startswith("Traceback")
 
 
+@pytest.mark.slow
 def test_orders_wait_for_the_outcome_and_tell_what_changed(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM, "other.py": TEAM})
     with foreground(tmp_path, runtime) as running:
@@ -406,6 +407,7 @@ def test_wait_gives_up_at_its_timeout(tmp_path: Path, runtime: Path) -> None:
         assert running.run("shutdown", "--now").returncode == 0
 
 
+@pytest.mark.slow
 def test_two_supervisors_of_two_workspaces_have_to_be_told_apart(
     tmp_path: Path, runtime: Path
 ) -> None:

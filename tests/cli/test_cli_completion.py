@@ -54,6 +54,7 @@ def completed(running: Foreground, *words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.split()]
 
 
+@pytest.mark.slow
 def test_jobs_assets_partitions_and_runs_are_completed(running: Foreground) -> None:
     assert completed(running, "launch", "t") == ["team"]
     assert completed(running, "launch", "team", "n") == ["nightly"]

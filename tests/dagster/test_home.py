@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.dagster.home import Home, choose_home, development_environ, prepare_home
+from supervisor.dagster.home import (
+    Home,
+    choose_home,
+    development_environ,
+    for_development,
+    prepare_home,
+)
 from supervisor.errors import ConfigurationError
 
 
@@ -55,3 +61,8 @@ def test_a_dotenv_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\n")
     with pytest.raises(ConfigurationError, match="cannot be read: it is not UTF-8"):
         development_environ(tmp_path, {})
+
+
+def test_a_location_is_in_development_unless_it_is_said_otherwise() -> None:
+    assert for_development({"A": "a"}) == {"A": "a", "DAGSTER_IS_DEV_CLI": "1"}
+    assert for_development({"DAGSTER_IS_DEV_CLI": ""}) == {"DAGSTER_IS_DEV_CLI": ""}

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from supervisor.client.locate import Identity
 from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.web import environments, timing
-from supervisor.web.catalogue import Asset, Row, search
+from supervisor.web.catalogue import Asset, Row, assets_of, search
 from supervisor.web.credentials import Sessions
 from supervisor.web.definitions import graphs_of, neighbourhood
 from supervisor.web.drawing import Node, draw
@@ -299,3 +299,19 @@ def test_end_of_life() -> None:
 def test_addresses_carry_any_name() -> None:
     assert href("/location", name="../a b&c#d", view=None) == "/location?name=..%2Fa%20b%26c%23d"
     assert href("/", state=["a", "b"]) == "/?state=a&state=b"
+
+
+def test_the_group_of_an_asset_is_its_makers() -> None:
+    def shelf(location: str, *assets: dict[str, Any]) -> Any:
+        return SimpleNamespace(location=location, of_kind=lambda _kind: assets)
+
+    refers = {"name": "a", "group": "default", "execution_type": "external"}
+    makes = {"name": "a", "group": "finance"}
+    alone = {**refers, "name": "b"}
+    found = assets_of([shelf("first", refers, alone), shelf("second", makes)])
+    assert (found["a"].group, found["a"].homes, found["a"].seen_in) == (
+        "finance",
+        ["second"],
+        ["first"],
+    )
+    assert found["b"].group is None

@@ -3,8 +3,7 @@
 Owns which objects of a module count (Dagster's order of precedence) and a warning for each that
 Dagster would hide without a word. Refuses to import dagster where the user's code has not, and to
 compare versions: what an object can do is asked of the object. The other modules of this name own
-the parts: ``read`` how an object is read, ``repository`` what a repository lists,
-``jobs``, ``assets``, ``triggers`` and ``partitions`` the kinds.
+the parts: ``read`` how an object is read, ``repository`` what it lists, ``projects`` dbt's; the kinds.
 Nothing but this module is imported before a Dagster object was found.
 """
 
@@ -217,24 +216,29 @@ class Dagster(Adapter):
 
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
+        from runner_shim.frameworks.dagster import projects
         from runner_shim.frameworks.dagster.partitions import component_files
         from runner_shim.frameworks.dagster.read import Reader
 
         reader = Reader(_ignore)
         found = []
         for repository in _repositories(roots, _ignore):
-            found.extend(component_files(reader, repository))
+            found.extend(component_files(reader, repository) + projects.project_files(repository))
         return found
 
     def judge(self, exception):
         """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
 
-        Dagster raises while the module is imported (old versions check a repository there) or when a
-        repository is made of what was found; the caller of this adapter judges both alike.
+        It does so when the module is imported (old versions) or when a repository is made; both are alike.
         """
         from runner_shim.frameworks.dagster import repository as contents
 
         return contents.judge(exception)
+
+    def hint(self, error):
+        from runner_shim.frameworks.dagster import projects
+
+        return projects.missing_manifest(error)
 
     def failure_files(self, directory):
         """What may be at fault beside modules when a load fails: the components' files below there."""

@@ -366,3 +366,13 @@ def test_names_that_are_no_text_can_be_sent(tmp_path):
     answer = load(tmp_path, name=name, attribute="r")
     assert keys(answer) == ["job:\\udc80"]
     str(answer).encode()
+
+
+def test_a_compiled_librarys_own_source_is_not_the_teams(tmp_path):
+    """Cython names the .pyx file that it was compiled from, relative to a directory elsewhere."""
+    library = "exec(compile('raise ImportError(1)', 'pandas/_libs/interval.pyx', 'exec'))\n"
+    defs = f"import sys\nsys.path.append('{tmp_path}/site-packages')\nimport pandas\n"
+    files = {"defs.py": defs, "site-packages/pandas.py": library}
+    found = failure(load(tmp_path, files))
+    assert (found["file"], found["line"]) == ("defs.py", 3)
+    assert found["message"].endswith("(at defs.py line 3)")
