@@ -12,6 +12,7 @@ from commands import COMMAND, supervise, variables
 from documented import follow
 from places import ROOT
 
+from supervisor.cli.app import HOMES
 from supervisor.workspace_files import Selection, resolve
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -91,3 +92,18 @@ def test_the_messages_of_troubleshooting_are_ours() -> None:
             unknown.append(message)
     assert len(rows) > 30
     assert not unknown, unknown
+
+
+def test_every_command_is_in_the_readme() -> None:
+    part = (ROOT / "README.md").read_text().split("## Commands")[1].split("## Read on")[0]
+    named = {word for span in re.findall(r"`([^`]+)`", part) for word in span.split()}
+    assert not set(HOMES) - named, "README.md, Commands"
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in text or f"(docs/{page.name}#" in text, page.name
+    index = (ROOT / "docs" / "howto" / "README.md").read_text()
+    for page in (ROOT / "docs" / "howto").glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
