@@ -21,6 +21,7 @@ from benchmarks import (
     scale,
     snapshot,
     status,
+    ticks,
 )
 from benchmarks.results import Machine, Result, as_json, as_markdown, as_text
 from benchmarks.setting import Setting, UnavailableError, setting
@@ -36,6 +37,7 @@ _MEASUREMENTS: Mapping[str, Callable[[Setting, int], list[Result]]] = {
     "loop": loop.measure,
     "native": native_runs.measure,
     "launch": launch.measure,
+    "ticks": ticks.measure,
     "dagster": against_dagster.measure,
     "dagster-page": dagster_page.measure,
     "chart": chart.measure,

@@ -390,6 +390,7 @@ class Report(TypedDict):
     installed: NotRequired[Annotated[list[str], "installed modules that were imported"]]
     preloaded: NotRequired[Annotated[list[str], "those that a forked process had preloaded"]]
     load_seconds: NotRequired[Annotated[float, "how long the import took"]]
+    imports: NotRequired[Annotated[list[dict[str, Any]], "the imports that took the time"]]
     frameworks: Annotated[list[Framework], "in order of discovery"]
     warnings: Annotated[list[LoadWarning], "what is worth one"]
 

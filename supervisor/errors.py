@@ -27,9 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from supervisor.specs import SourcePosition
+
+if TYPE_CHECKING:
+    from supervisor.documents import ProblemRow
 
 __all__ = [
     "AlreadyRunningError",
@@ -75,6 +78,18 @@ class ConfigurationProblem:
     message: str
     expected: str = ""
     suggestion: str = ""
+
+    def as_data(self) -> ProblemRow:
+        """As plain data."""
+        return {
+            "file": self.position.file,
+            "line": self.position.line,
+            "column": self.position.column,
+            "path": self.path,
+            "message": self.message,
+            "expected": self.expected,
+            "suggestion": self.suggestion,
+        }
 
     def __str__(self) -> str:
         place = f"{self.position}: " + (f"{self.path}: " if self.path else "")

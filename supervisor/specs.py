@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envs import EnvironmentRequest
+from supervisor.notify_settings import Notify
 from supervisor.run_settings import RunSettings
 
 __all__ = [
@@ -180,7 +181,8 @@ class LocationSpec:
     what was loaded forked is loaded once more, fresh, and compared.
     ``load_timeout``, ``stop_timeout``, ``ping_interval`` (0: never) and ``ping_timeout`` are seconds.
     ``history`` is how many generations are kept on disk. ``runs`` are its own settings of runs, which lie
-    over those of the workspace. ``tags`` are what commands may choose it by. ``metadata`` is shown to people, never
+    over those of the workspace. ``notify`` are its own receivers; None: those of the workspace. ``tags``
+    are what commands may choose it by. ``metadata`` is shown to people, never
     interpreted (a cloud file's image, agent_queue, …; additional_metadata of a remote one).
     ``form`` is the selector or file kind it was written in, for messages. ``sources`` say where settings
     come from, by their keys (``load_timeout``, ``restart.policy``, ``env.NAME``).
@@ -203,6 +205,7 @@ class LocationSpec:
     preload: tuple[str, ...] | None = None
     verify: bool = True
     runs: RunSettings = field(default_factory=RunSettings)
+    notify: tuple[Notify, ...] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: str = ""
@@ -225,7 +228,8 @@ class WorkspaceSpec:
     ``awaited`` are files that are not there, or may not be: the same, and their appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
     ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
-    settings of runs; None where a broken file leaves them unknown; ``runs_sources`` are where they stand.
+    settings of runs, ``notify`` who is told of what goes wrong; None where a broken file leaves them
+    unknown; ``runs_sources`` are where those of runs stand.
     """
 
     title: str
@@ -237,6 +241,7 @@ class WorkspaceSpec:
     environments: tuple[EnvironmentSpec, ...] = ()
     warnings: tuple[str, ...] = ()
     runs: RunSettings | None = field(default_factory=RunSettings)
+    notify: tuple[Notify, ...] | None = ()
     runs_sources: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @property

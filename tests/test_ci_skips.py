@@ -48,6 +48,7 @@ TESTS = """\
     """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "outcome", "status"),
     [
@@ -64,6 +65,7 @@ def test_a_skip_in_ci_is_a_failure(tmp_path, variables, outcome, status):
         assert "no python 3.8 on this machine, and CI is set: install it" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_passes_only_when_it_is_run_again_is_named(tmp_path):
     test = """\
         from pathlib import Path

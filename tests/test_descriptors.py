@@ -62,6 +62,7 @@ def test_locations_for_which_there_is_no_room_are_told_so(running):
         assert set(asking.wait(timeout=60)["locations"].values()) == {"ready"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["control.sock", "shims.sock"])
 def test_connections_without_end_are_kept_out(running, name):
     (path,) = running.runtime.rglob(name)

@@ -69,6 +69,7 @@ VIOLATIONS = {
 VIOLATIONS = OURS.VIOLATIONS
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:This process"
 )  # is multi-threaded: Python 3.12 and newer on fork
@@ -152,6 +153,7 @@ asyncio.run(look())
     assert loop_guard.taken(reports) == []
 
 
+@pytest.mark.slow
 def test_a_test_that_holds_a_loop_up_fails(tmp_path):
     """The whole way: pytest with our conftest.py, and a test that is wrong."""
     write(

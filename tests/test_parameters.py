@@ -40,6 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory):
         assert "Traceback" not in "\n".join(made.seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -19,6 +19,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from runner_shim import imported, masking, plain_data
 from runner_shim.frameworks import findings, registry
 from runner_shim.loading import listed
+from runner_shim.loading.import_times import ImportTimes
 from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
 __all__ = ["Loaded", "load"]
@@ -103,22 +104,34 @@ class _Warnings:
             self.items.append(item)
 
 
-def load(target):
+def load(target, tell=None, quick=lambda name: False):
     """Import ``target`` and find its definitions; returns Loaded, raises LoadFailure only.
 
     ``target`` is a dict: ``kind`` (python_file, python_module, python_package,
     autoload_defs_module), ``name`` (absolute path or dotted name), ``attribute`` (name or None),
-    ``working_directory`` (absolute path).
+    ``working_directory`` (absolute path). With ``tell`` imports are timed, and told as ImportTimes does.
     """
     before = imported.mark()
     warn = _Warnings()
     listed.begin()
     try:
-        return _load(target, before, warn)
+        if tell is None:
+            return _load(target, before, warn)
+        with ImportTimes(tell, quick) as times:
+            loaded = _load(target, before, warn)
+        loaded.report["imports"] = [_timed(*one) for one in times.slowest()]
+        return loaded
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in user code included
         raise _judged(error, target, before, warn)
     finally:
         listed.end()
+
+
+def _timed(name, seconds, own, file, line):
+    found = {"name": plain_data.text(name), "seconds": round(seconds, 4), "own": round(own, 4)}
+    if file is not None:
+        found["file"], found["line"] = plain_data.place(file, line)[0], line
+    return found
 
 
 def _judged(error, target, before, warn):

@@ -360,8 +360,10 @@ class Recorder(object):
         if type(members) is not dict:
             return False
         return any(
-            type(value).__module__.startswith("pathlib") and self.place in str(value)
+            self.place in str(value)
             for value in list(members.values())
+            # A class may have its own, which is no text.
+            if str(getattr(type(value), "__module__", "")).startswith("pathlib")
         )
 
     def _changes(self, entry=None):

@@ -9,7 +9,7 @@ Requests (frame 0): ``load {request, target}``, ``describe {request, kind, name,
 ``start_run {request, run}``, ``tick {request, order, fresh, target}``, ``end_tick {request, tick, how}``,
 ``serve {request, order, fresh}``, ``warm {request, framework}``, ``retire_server {request, at_once}``,
 ``ping {request}``, ``stop``, and ``answer {ask}`` to what this process asked. Answers: ``loaded {request, report}`` with the frames definitions and
-sources, ``failed {request, failure}``, ``described {request, definition, source}``,
+sources, ``failed {request, failure}``, before either any number of ``part {request, importing}``, ``described {request, definition, source}``,
 ``run_valid {request, partitions, unfit}``, ``run_started {request}`` (or ``failed`` with the kind ``unfit``: a fresh process has to run it),
 ``ticked {request, fresh_because}`` with the frame result, ``tick_told {request}``, ``server_up {request, pid}``, ``warmed {request, installed, preloaded}``, ``server_retired {request}``, ``pong {request}``. Unasked:
 ``server_ended {status, signal, reason}``, ``asks {ask, what}`` (see ``code_server``). A forked process that cannot import what the target wants says
@@ -114,7 +114,7 @@ class _Session(object):
         # libzmq's and the lifeline: it has connected, and nothing of the team's has run.
         self._private = leftovers.descriptors_and_threads() if birth.available() else None
         try:
-            loaded = target.load(message.get("target") or {})
+            loaded = target.load(message.get("target") or {}, self._importing(message), self._quick)
         except LoadFailure as failure:
             return wire.encode(
                 {"type": "failed", "request": message.get("request"), "failure": failure.as_data()}
@@ -128,6 +128,19 @@ class _Session(object):
         loaded.document = loaded.sources = loaded.report = None
         self._loaded = loaded
         return frames
+
+    def _importing(self, message):
+        """What tells the supervisor which import the load is at."""
+
+        def tell(name):
+            part = {"type": "part", "request": message.get("request"), "importing": name}
+            self._channel.send(wire.encode(part))
+
+        return tell
+
+    def _quick(self, name):
+        """True for a module that was preloaded: it is handed out, and takes no time."""
+        return self._hidden is not None and self._hidden.module(name) is not None
 
     def _describe(self, message):
         if self._loaded is None:

@@ -77,11 +77,20 @@ def _ready_streams() -> None:
 
 
 def _run(arguments: list[str], terminal: Terminal) -> int:
+    as_json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
+
+    def tell(code: str, message: str, hint: str | None, **more: object) -> None:
+        """An error, where it was asked for: one object on standard output, or words on standard error."""
+        if as_json:
+            terminal.row({"error": {"code": code, "message": message, "hint": hint, **more}})
+        else:
+            terminal.error(message, hint)
+
     try:
         import click
 
         from supervisor.cli.app import supervise
-        from supervisor.errors import SupervisorError
+        from supervisor.errors import ConfigurationError, SupervisorError
     except ImportError as error:
         return _defect(terminal, error)
     try:
@@ -97,13 +106,21 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
-        terminal.error(_lowered(error.format_message()), f"see `{_help(error.ctx)}`")
+        tell("usage", _lowered(error.format_message()), f"see `{_help(error.ctx)}`")
         return error.exit_code
     except click.ClickException as error:
-        terminal.error(_lowered(error.format_message()))
+        tell("error", _lowered(error.format_message()), None)
         return error.exit_code
+    except ConfigurationError as error:
+        if as_json:
+            problems = [one.as_data() for one in error.problems]
+            tell(error.code, str(error), error.hint, problems=problems)
+        else:
+            terminal.problems(error)
+        return error.exit_status
     except SupervisorError as error:
-        terminal.error(str(error), error.hint)
+        wrong = getattr(error, "problems", ())
+        tell(error.code, str(error), error.hint, **({"problems": list(wrong)} if wrong else {}))
         return error.exit_status
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

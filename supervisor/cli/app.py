@@ -23,14 +23,14 @@ __all__ = ["HOMES", "supervise"]
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "up", "dagster", "check", "web", "ps", "shutdown", "upgrade"),
-    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks"),
+    "Look": ("status", "list", "show", "snapshot", "history", "diff", "logs", "stacks", "why-slow"),
     "Work": ("launch", "runs", "tick", "automations"),
     "Act": ("reload", "restart", "stop", "start", "wait"),
     "Set up": ("init", "config", "env", "install-service", "schema", "completion"),
     "Allow": ("tokens", "keys", "audit"),
 }
 
-# Command -> module of this package; the object there is named like the command, with an underscore.
+# Command -> module of this package; the object there is named like the command, with an underscore behind.
 HOMES: Mapping[str, str] = {
     "run": "run",
     "up": "up",
@@ -48,6 +48,7 @@ HOMES: Mapping[str, str] = {
     "diff": "inspect",
     "logs": "logs",
     "stacks": "inspect",
+    "why-slow": "why_slow",
     "reload": "control",
     "restart": "control",
     "stop": "control",

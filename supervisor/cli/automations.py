@@ -43,7 +43,7 @@ def automations_() -> None:
 @locating
 def list_(session: Session, location: str | None, as_json: bool) -> int:
     """List schedules and sensors: whether each is on, when it is due next, what its last tick did."""
-    with session.errors_as_data(as_json), session.client() as client:
+    with session.client() as client:
         rows = client.automations(location)
     if as_json:
         session.terminal.data({"automations": rows})
@@ -115,7 +115,7 @@ def off(session: Session, location: str, name: str, as_json: bool) -> int:
 
 
 def _switch(session: Session, location: str, name: str, value: bool, as_json: bool) -> int:
-    with session.errors_as_data(as_json), session.client(order=True) as client:
+    with session.client(order=True) as client:
         row = client.switch_automation(location, name, value)
     if as_json:
         session.terminal.data(row)
@@ -140,7 +140,7 @@ def _switch(session: Session, location: str, name: str, value: bool, as_json: bo
 @locating
 def ticks(session: Session, location: str, name: str | None, limit: int, as_json: bool) -> int:
     """List the newest ticks of LOCATION, or of NAME alone: what was launched, or why nothing."""
-    with session.errors_as_data(as_json), session.client() as client:
+    with session.client() as client:
         rows = client.ticks(location, name, limit=limit)
     terminal = session.terminal
     if as_json:

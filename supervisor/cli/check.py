@@ -86,12 +86,10 @@ def _config_only(session: Session, strict: bool, as_json: bool) -> int:
 
 def _report_configuration(terminal: Terminal, error: ConfigurationError, as_json: bool) -> None:
     if as_json:
-        from supervisor.server.status import problem_data
-
-        problems = [problem_data(one) for one in error.problems]
+        problems = [one.as_data() for one in error.problems]
         terminal.data({"ok": False, "problems": problems, "warnings": [], "locations": []})
     else:
-        terminal.error(str(error), error.hint)
+        terminal.problems(error)
 
 
 def _load_once(session: Session, *, quiet: bool) -> StatusDocument | None:

@@ -1,10 +1,13 @@
-"""What the shell completes of runs: jobs, assets, partitions and run ids of the supervisor that is meant.
+"""What the shell completes: definitions, jobs, assets, partitions and run ids of the supervisor that is meant,
+and environments of the workspace that stands here.
 
 Owns the bounds: one second, and a few hundred items. What cannot be told completes to nothing.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,16 @@ if TYPE_CHECKING:
 
     from supervisor.client.client import Client
 
-__all__ = ["AUTOMATION", "JOB", "RUN", "complete_assets", "complete_partition"]
+__all__ = [
+    "AUTOMATION",
+    "DEFINITION",
+    "ENVIRONMENT",
+    "JOB",
+    "KIND",
+    "RUN",
+    "complete_assets",
+    "complete_partition",
+]
 
 _MOST = 300
 
@@ -93,6 +105,53 @@ def _runs(client: Client, _ctx: click.Context) -> Iterator[tuple[str, str]]:
     for one in client.runs(limit=_MOST):
         yield one["run"], f"{one['job']}: {one['state']}"
 
+
+def _definitions(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
+    for one in client.definitions(None, location=_typed(ctx, 0, "location")):
+        yield one["name"], f"{one['kind']}: {one['description'] or ''}".rstrip(": ")
+
+
+def _kinds(client: Client, ctx: click.Context) -> Iterator[tuple[str, str]]:
+    location = ctx.params.get("location")
+    counts = Counter(one["kind"] for one in client.definitions(None, location=location))
+    for kind, count in sorted(counts.items()):
+        yield kind, f"{count} here"
+
+
+def _complete_environment(
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The environments and locations of the workspace's files: no supervisor is needed."""
+    from click.shell_completion import CompletionItem
+
+    from supervisor.workspace_files import resolve
+
+    files = next(
+        filter(None, (one.params.get("workspace") for one in (ctx, ctx.parent) if one)), ()
+    )
+    session = ctx.find_object(Session) or Session()
+    selection = Selection(files=tuple(files)) if files else session.selection
+    try:
+        spec = resolve(selection, cwd=session.cwd, environ=os.environ)
+    except (SupervisorError, OSError):
+        return []
+    found = {one.name or "": "environment" for one in spec.environments}
+    found |= {one.name: "location" for one in spec.locations if one.name not in found}
+    return [
+        CompletionItem(name, help=what)
+        for name, what in found.items()
+        if name.startswith(incomplete)
+    ]
+
+
+DEFINITION: Mapping[str, Any] = {"shell_complete": _completing(_definitions)}
+"""Those of an argument that is a definition of the location."""
+
+ENVIRONMENT: Mapping[str, Any] = {"shell_complete": _complete_environment}
+"""Those of an argument that names an environment, or a location that runs in it."""
+
+KIND: Mapping[str, Any] = {"shell_complete": _completing(_kinds)}
+"""Those of a kind of definitions."""
 
 JOB: Mapping[str, Any] = {"shell_complete": _completing(_jobs)}
 """Keyword arguments that make an argument complete to the jobs of the location."""

@@ -55,9 +55,8 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
         workspace_environments,
     )
 
-    with session.errors_as_data(as_json):
-        spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
-        chosen = _chosen(spec, locations)
+    spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
+    chosen = _chosen(spec, locations)
     below = spec.runs or RunSettings()
     runs = [] if locations else run_settings(spec, most_at_once(cores()))
     environments = {} if locations else workspace_environments(spec)

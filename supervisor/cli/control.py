@@ -56,7 +56,7 @@ def _command(order: Order, short_help: str, text: str) -> click.Command:
         choice = Choice(locations, tags)
         if bool(choice) == everything:
             raise click.UsageError("name the locations, or use --tag or --all")
-        with session.errors_as_data(as_json), session.client(order=True) as client:
+        with session.client(order=True) as client:
             return _give(session, client, order, choice, no_wait, timeout, as_json)
 
     result: click.Command = command
@@ -108,7 +108,7 @@ def _give(
             terminal.print(*lines)
     if as_json:
         terminal.data({"locations": results})
-    if not well and timeout is not None:
+    if not well and timeout is not None and not as_json:
         late = [name for name, one in results.items() if one["state"] in UNDER_WAY]
         if late:
             terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
@@ -221,7 +221,7 @@ def wait_(
             terminal.say(f"{words.plural(len(waited['locations']), 'location')} ready")
         return 0
     late = [name for name, state in waited["locations"].items() if state in UNDER_WAY]
-    if late:
+    if late and not as_json:
         terminal.error(f"after {timeout:g} s {_names(late)} had not finished")
     return 1
 
@@ -292,12 +292,11 @@ def _end(session: Session, timeout: float, as_json: bool, **how: bool) -> int:
     ended = wait_for_end(found, timeout)
     if as_json:
         terminal.data({"pid": found.pid, "ended": ended})
-    if not ended:
+    if not ended and not as_json:
         terminal.error(
             f"the supervisor (pid {found.pid}) has not ended after {timeout:g} s",
             "use `supervise shutdown --now`",
         )
-        return 1
-    if not as_json:
+    elif not as_json:
         terminal.say(f"the supervisor of {found.workspace} (pid {found.pid}) has ended")
-    return 0
+    return 0 if ended else 1

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor.cli.completion import ENVIRONMENT
 from supervisor.cli.options import json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
@@ -41,7 +42,7 @@ def env_() -> None:
 
 
 @env_.command("sync", short_help="Make environments that are missing or out of date.")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", **ENVIRONMENT)
 @json_option
 @selecting
 def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
@@ -277,7 +278,7 @@ def _state(terminal: Terminal, one: EnvironmentInfo) -> str:
 
 
 @env_.command("show", short_help="Show one environment and what is installed in it.")
-@click.argument("name")
+@click.argument("name", **ENVIRONMENT)
 @json_option
 @selecting
 def show(session: Session, name: str, as_json: bool) -> int:
@@ -312,7 +313,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
 
 
 @env_.command("remove", short_help="Remove environments.")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", **ENVIRONMENT)
 @json_option
 @selecting
 def remove(session: Session, names: tuple[str, ...], as_json: bool) -> int:

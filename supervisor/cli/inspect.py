@@ -7,6 +7,7 @@ Owns how definitions are printed. Reads through the client alone and changes not
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import click
 
+from supervisor.cli.completion import DEFINITION, KIND
 from supervisor.cli.options import GENERATION, LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
@@ -24,7 +26,7 @@ __all__ = ["diff_", "diff_lines", "history_", "list_", "ps_", "show_", "snapshot
 
 
 @click.command("list", short_help="List definitions, of one kind or all.")
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, **KIND)
 @click.option("-l", "--location", help="Of this location only.", **LOCATION)
 @json_option
 @locating
@@ -77,8 +79,8 @@ def _first_line(text: str | None) -> str:
 
 @click.command("show", short_help="Show one definition in full.")
 @click.argument("location", **LOCATION)
-@click.argument("name")
-@click.option("-k", "--kind", help="The kind, where a name is that of several definitions.")
+@click.argument("name", **DEFINITION)
+@click.option("-k", "--kind", **KIND, help="The kind, where a name is that of several definitions.")
 @click.option("--repository", help="The repository, where a location has several.")
 @json_option
 @locating
@@ -90,58 +92,31 @@ def show_(
     repository: str | None,
     as_json: bool,
 ) -> int:
-    """Show the definition NAME of LOCATION. A lazy one is constructed now, in its own process."""
+    """Show the definition NAME of LOCATION, as YAML. A lazy one is constructed now, in its own process."""
     with session.client() as client:
         shown = client.show(location, name, kind=_singular(kind), repository=repository)
     terminal = session.terminal
     if as_json:
         terminal.data(shown)
         return 0
-    definition = shown["definition"]
-    terminal.print(
-        f"{terminal.paint(clean(definition['name']), 'bold')} - {definition['kind']} of "
-        f"{clean(location)}, generation {shown['generation']}"
-    )
     source = shown["source"]
-    if source:
-        terminal.print(f"source: {terminal.paint(clean(f'{source[0]}:{source[1]}'), 'cyan')}")
-    rest = {key: value for key, value in definition.items() if key not in ("kind", "name")}
-    terminal.print(*_outline(rest, terminal))
+    place = f", {source[0]}:{source[1]}" if source else ""
+    head = f"# {location}, generation {shown['generation']}{place}"
+    terminal.print(terminal.paint(clean(head), "dim"), *_yaml(shown["definition"], terminal))
     return 0
 
 
-def _outline(value: Any, terminal: Terminal, indent: str = "") -> list[str]:
-    """Nested plain data as indented lines, the way people write YAML."""
-    lines: list[str] = []
-    items = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
-    for key, one in items:
-        head = (
-            f"{indent}{terminal.paint(clean(str(key)), 'blue')}:"
-            if key is not None
-            else f"{indent}-"
+def _yaml(value: Any, terminal: Terminal) -> list[str]:
+    """Plain data as lines of YAML."""
+    import yaml
+
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return [
+        re.sub(
+            r"^( *(?:- )*)([\w.]+)(?=:)", lambda key: key[1] + terminal.paint(key[2], "blue"), line
         )
-        if isinstance(one, Mapping | list) and one:
-            if isinstance(one, list) and all(isinstance(x, str | int | float) for x in one):
-                lines.append(f"{head} {clean(', '.join(map(str, one)))}")
-                continue
-            nested = _outline(one, terminal, indent + "  ")
-            if key is None:  # the first line of a list's item stands behind its dash
-                nested[0] = f"{indent}- {nested[0].lstrip()}"
-                lines += nested
-            else:
-                lines += [head, *nested]
-        else:
-            text = _scalar(one)
-            first, *more = text.splitlines() or [""]
-            lines.append(f"{head} {clean(first)}")
-            lines += [f"{indent}  {clean(line)}" for line in more]
-    return lines
-
-
-def _scalar(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "yes", False: "no"}[value]
-    return str(value) if value not in ({}, []) else "-"
+        for line in clean(text).splitlines()
+    ]
 
 
 @click.command("snapshot", short_help="Write out all definitions of a location.")

@@ -131,10 +131,7 @@ def launch_(
         "op_selection": select,
         "limits": limits_of(limits),
     }
-    with (
-        session.errors_as_data(as_json),
-        _client(session, location, standalone=standalone) as (client, location),
-    ):
+    with _client(session, location, standalone=standalone) as (client, location):
         if dry_run:
             preview = client.preview(location, job, **options)
             if as_json:

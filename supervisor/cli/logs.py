@@ -87,17 +87,16 @@ def logs_(
         lines = _LINES if since is None and grep is None else parameters.MOST_LINES
     choice = Choice(locations, tags)
     terminal = session.terminal
-    with session.errors_as_data(as_json):
-        found = session.found()
-        with session.client_of(found) as client:
-            if len(locations) == 1 and not choice.needs_look:
-                names = [locations[0]]
-            else:
-                chosen = choice.of(client.status()["locations"], order=True)
-                names = [one["name"] for one in chosen]
-            # What is left out by --since or --grep is not among the last lines that are wanted.
-            wanted = lines if begin is None and grep is None else parameters.MOST_LINES
-            chunks = {name: client.logs(name, lines=wanted) for name in names}
+    found = session.found()
+    with session.client_of(found) as client:
+        if len(locations) == 1 and not choice.needs_look:
+            names = [locations[0]]
+        else:
+            chosen = choice.of(client.status()["locations"], order=True)
+            names = [one["name"] for one in chosen]
+        # What is left out by --since or --grep is not among the last lines that are wanted.
+        wanted = lines if begin is None and grep is None else parameters.MOST_LINES
+        chunks = {name: client.logs(name, lines=wanted) for name in names}
     printing = _Printing(terminal, names, grep, as_json)
     shown = [
         (line, name)

@@ -65,7 +65,7 @@ def list_(
 ) -> int:
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
-    with session.errors_as_data(as_json), session.client() as client:
+    with session.client() as client:
         rows = client.runs(location, states=states, since=begin, limit=limit, parent=parent)
     if as_json:
         session.terminal.data({"runs": rows})
@@ -103,7 +103,7 @@ def _table(session: Session, rows: list[RunRow]) -> None:
 def show(session: Session, run: str, as_json: bool) -> int:
     """Show RUN: its state, its configuration and why it failed."""
     terminal = session.terminal
-    with session.errors_as_data(as_json), session.client() as client:
+    with session.client() as client:
         detail: Any = client.run(run).row
     if as_json:
         terminal.data(detail)
@@ -184,7 +184,7 @@ def logs(session: Session, run: str, follow: bool) -> int:
 def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
     """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
     terminal = session.terminal
-    with session.errors_as_data(as_json), session.client(order=True) as client:
+    with session.client(order=True) as client:
         found = client.run(run)
         if found.row["ended"] is None:
             found.cancel(now=now, who="supervise runs cancel")
@@ -211,7 +211,7 @@ def retry(session: Session, run: str, from_failure: bool, detach: bool, as_json:
 
     Of a range of partitions, all of them.
     """
-    with session.errors_as_data(as_json), session.client(order=True) as client:
+    with session.client(order=True) as client:
         found = client.retry(run, from_failure=from_failure)
         if not detach:
             return follow_to_end(session, found, as_json=as_json)

@@ -5,15 +5,13 @@ Owns the way from the command line's choice to a running supervisor and a client
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.cli.terminal import Terminal
-from supervisor.errors import ConfigurationError, ConfigurationProblem, SupervisorError
+from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition
 from supervisor.workspace_files import Selection
 
@@ -58,17 +56,6 @@ class Session:
                 "dim",
             )
         return found
-
-    @contextlib.contextmanager
-    def errors_as_data(self, as_json: bool) -> Iterator[None]:
-        """With ``as_json`` an error within the body is an object on standard output, too."""
-        try:
-            yield
-        except SupervisorError as error:
-            if as_json:
-                told = {"code": error.code, "message": str(error), "hint": error.hint}
-                self.terminal.data({"error": told})
-            raise
 
     def client(self, *, timeout: float = 10.0, order: bool = False, quiet: bool = False) -> Client:
         """A client of it."""

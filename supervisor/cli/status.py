@@ -18,6 +18,7 @@ from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
+from supervisor.presentation.excerpt import excerpt
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def status_(
 
         return watch(session, chosen)
     detail = locations[0] if len(locations) == 1 and not choice.needs_look else None
-    with session.errors_as_data(as_json), session.client() as client:
+    with session.client() as client:
         document = client.status(detail)
         if detail is None:
             document = chosen(document)
@@ -193,7 +194,10 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     if problems:
         head = "the workspace has problems: what these entries ran goes on, all others count:"
         lines.append(f"{terminal.paint('✗', 'red')} {head}")
-        lines += [f"  {clean(words.problem(row))}" for row in problems]
+        for row in problems:
+            lines.append(f"  {clean(words.problem(row))}")
+            shown = excerpt(row["file"], row["line"], row["column"])
+            lines += [terminal.paint(f"  {line}", "dim") for line in shown]
     if lines:
         terminal.print("", *lines)
 

@@ -12,9 +12,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from supervisor.presentation.excerpt import excerpt
 from supervisor.presentation.text import clean, cut, paint, plain, visible_width
+
+if TYPE_CHECKING:
+    from supervisor.errors import ConfigurationError
 
 __all__ = ["Terminal"]
 
@@ -103,6 +107,16 @@ class Terminal:
     def error(self, text: str, hint: str | None = None) -> None:
         """An error, to standard error."""
         self._tagged("error", "bold red", text, hint)
+
+    def problems(self, error: ConfigurationError) -> None:
+        """What is wrong with the workspace's files, each with its source line, to standard error."""
+        for one in error.problems:
+            self._tagged("error", "bold red", str(one), None)
+            lines = excerpt(one.position.file, one.position.line, one.position.column)
+            self.err.writelines(f"{paint(line, 'dim', self.error_colour)}\n" for line in lines)
+        if error.hint:
+            self.err.write(f"{paint('hint:', 'cyan', self.error_colour)} {clean(error.hint)}\n")
+        self.err.flush()
 
     def _tagged(self, tag: str, style: str, text: str, hint: str | None) -> None:
         label = paint(f"{tag}:", style, self.error_colour)

@@ -54,7 +54,7 @@ def tick_(
     a command line that does not fit; 3 no supervisor; 4 no such location, schedule or sensor.
     """
     terminal = session.terminal
-    with session.errors_as_data(as_json), session.client(order=True) as client:
+    with session.client(order=True) as client:
         moment = None if at is None else _moment(at, lambda: _zone(client, location, name))
         found = client.tick(
             location, name, at=moment, cursor=cursor, launch=launch, repository=repository

@@ -1,4 +1,4 @@
-"""What Dagster's servers ask: a run, its end, whether it can be ended, a reload.
+"""What Dagster's servers ask: a run, its end, whether it can be ended, which ones go on, a reload.
 
 Owns the answers. A server is told of its own location alone. The table of runs is that of the journals:
 it is the same after the server, the shim and the supervisor have ended and come back.
@@ -31,6 +31,7 @@ ORIGIN = "dagster"
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _MOST_TEXT = 1000
+_MOST_RUNS = 1000  # that fit into an answer
 # The shim may be busy with a request of its own for so long (seconds of running time).
 _PATIENCE = 60.0
 # Dagster's page asks how long a run may take to end, and kills nothing itself.
@@ -50,11 +51,18 @@ class Questions:
     def in_flight(self, location: str) -> Mapping[int, int]:
         """How many runs of ``location`` that a server asked for have not ended, by generation."""
         found: dict[int, int] = {}
-        for run in self._runs.living():
-            if run.location == location and run.order.get("origin") == ORIGIN:
-                number = int(run.order.get("generation") or 0)
-                found[number] = found.get(number, 0) + 1
+        for run in self._living(location):
+            number = int(run.order.get("generation") or 0)
+            found[number] = found.get(number, 0) + 1
         return found
+
+    def _living(self, location: str) -> list[Run]:
+        """The runs of ``location`` that a server asked for and that have not ended."""
+        return [
+            run
+            for run in self._runs.living()
+            if run.location == location and run.order.get("origin") == ORIGIN
+        ]
 
     async def answer(self, generation: Generation, asks: Asks) -> None:
         """Answer what the process of ``generation`` asks."""
@@ -62,6 +70,7 @@ class Questions:
             "run": self._run,
             "cancel": self._cancel,
             "can_cancel": self._can_cancel,
+            "current_runs": self._current_runs,
             "reload": self._reload,
         }
         found = answers.get(asks.what)
@@ -129,6 +138,9 @@ class Questions:
         run = self._of(generation, asks)
         ended = run is None or run.ended or run.state is RunState.CANCELLING
         return {"can": not ended}
+
+    async def _current_runs(self, generation: Generation, asks: Asks) -> dict[str, Any]:
+        return {"runs": [run.id for run in self._living(generation.spec.name)][:_MOST_RUNS]}
 
     async def _reload(self, generation: Generation, asks: Asks) -> dict[str, Any]:
         """Load anew, and answer when that has succeeded or failed: what was good stays served."""

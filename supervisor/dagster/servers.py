@@ -14,11 +14,12 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim.frameworks.dagster import served
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.sockets import generation_socket, stable_socket
 from supervisor.locations import phases
@@ -112,6 +113,11 @@ class Servers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._clear)
+
+    @property
+    def preloaded(self) -> Mapping[str, Sequence[str]]:
+        """What is imported for servers and their runs where a library is."""
+        return {FRAMEWORK: (*served.OF_THE_SERVER, *served.OF_INSTANCES)}
 
     def socket(self, location: str) -> Path:
         """The stable path of ``location``."""

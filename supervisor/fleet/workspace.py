@@ -89,7 +89,8 @@ class WorkspaceFiles:
             # What a broken entry names may be known to the last good reading alone.
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
             runs = self.spec.runs if spec.runs is None else spec.runs
-            self.spec = replace(spec, files=(*spec.files, *more), runs=runs)
+            notify = self.spec.notify if spec.notify is None else spec.notify
+            self.spec = replace(spec, files=(*spec.files, *more), runs=runs, notify=notify)
             outdated = _outdated(spec, touched)
             if (
                 self._broken

@@ -29,7 +29,7 @@ from supervisor.locations.transport import Transport
 
 __all__ = ["Conversation", "News", "retrieve"]
 
-News = Unfit | RunBegun | RunEnded | ServerEnded | Asks | Violation | OtherVersion
+News = Part | Unfit | RunBegun | RunEnded | ServerEnded | Asks | Violation | OtherVersion
 
 # What waits for the hello is kept under this number: those of requests begin at 1.
 _HELLO = 0
@@ -132,8 +132,8 @@ class Conversation:
                 self._answered(_HELLO, None)
             case Answer(number) as answer:
                 self._answered(number, answer)
-            case Part() | None:
-                pass  # nothing that is asked comes in parts
+            case None:
+                pass
             case news:
                 self._heard(news)
 

@@ -41,6 +41,7 @@ from supervisor.locations.shim_connection import (
     Answer,
     Asks,
     OtherVersion,
+    Part,
     RunBegun,
     RunEnded,
     ServerEnded,
@@ -102,12 +103,13 @@ class Generation:
 
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why. ``reading_since`` (monotonic seconds) and ``reading_since_ns`` (Unix
-    nanoseconds, None until then) say when its process was started, and could read files.
+    nanoseconds, None until then) say when its process was started, and could read files. ``importing``: what it
+    imports now.
     """
 
     __slots__ = (
         "_because", "_deaf", "_log", "_services", "_target", "_turn", "_words", "conversation",
-        "created_ns", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
+        "created_ns", "importing", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
         "reading_since_ns", "refused", "sources", "spec", "start_seconds", "started_at",
     )  # fmt: skip
 
@@ -125,6 +127,7 @@ class Generation:
         self.reading_since = time.monotonic()
         self.sources: tuple[str, ...] = ()
         self.refused: Failure | None = None
+        self.importing = ""
         self.start_seconds = 0.0
         self.ping_interval = spec.ping_interval
         self.ping_timeout = spec.ping_timeout
@@ -447,6 +450,8 @@ class Generation:
 
     def _heard(self, news: News) -> None:
         match news:
+            case Part(_, message):  # of a load: nothing else comes in parts
+                self.importing = str(message.get("importing") or "")[:200]
             case Unfit():
                 self._unfit(news)
             case RunBegun(run):

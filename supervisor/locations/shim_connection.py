@@ -100,7 +100,10 @@ class Kind:
 
 REQUESTS: Mapping[str, Kind] = MappingProxyType(
     {
-        "load": Kind({"loaded": 2, "failed": 0}, frozenset({Phase.GREETED}), turn=True),
+        # Its parts say which import it is at.
+        "load": Kind(
+            {"loaded": 2, "failed": 0}, frozenset({Phase.GREETED}), turn=True, stream=True
+        ),
         "describe": Kind({"described": 0, "failed": 0}, frozenset({Phase.LOADED}), turn=True),
         # Either waits its turn in the shim. What they have of user code run does not run long.
         "validate_run": Kind({"run_valid": 0, "failed": 0}, frozenset({Phase.LOADED})),

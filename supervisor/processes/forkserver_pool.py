@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ class ForkserverPool(Launcher):
     """Forks where that is safe, and starts fresh processes (``cold``) where it is not.
 
     ``log(name)`` gives the output of a forkserver somewhere to go. ``installed(prefix)`` is a
-    fingerprint of what is installed there; it is called in a thread.
+    fingerprint of what is installed there; it is called in a thread. ``beside`` names, for a library, what
+    is imported sooner or later where it is: preloaded with it as long as nothing has been learned.
     """
 
     patience = Patience()
@@ -72,7 +73,9 @@ class ForkserverPool(Launcher):
         slots: StartLimiter,
         log: Callable[[str], Output],
         installed: Callable[[Path], str],
+        beside: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        self._beside = beside or {}
         self._installed = installed
         self._slots = slots
         self._cold = cold
@@ -257,7 +260,9 @@ class ForkserverPool(Launcher):
 
     def _found(self, spec: LaunchSpec) -> tuple[tuple[str, ...], str]:
         """What the source of ``spec`` imports, and the fingerprint of the packages."""
-        guess = () if spec.target is None else sources_of(spec.target).imports
+        imports = () if spec.target is None else sources_of(spec.target).imports
+        more = [name for one in imports for name in self._beside.get(one, ())]
+        guess = tuple(dict.fromkeys([*imports, *more]))
         return guess, self._installed(spec.prepared.executable.parent.parent)
 
     def _looked(self, spec: LaunchSpec) -> bool:

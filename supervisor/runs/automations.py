@@ -193,15 +193,15 @@ class Automations:
             return None
         return sensor_due(one.interval, held.stored.last_tick, now)
 
-    def times_of(self, held: Held, count: int) -> list[float]:
+    def times_of(self, held: Held, count: int) -> Iterator[float]:
         """Its next ``count`` times, on or off; none of a sensor."""
-        found: list[float] = []
         moment: float | None = time.time()
-        while held.one.schedule is not None and moment is not None and len(found) < count:
+        for _ in range(count if held.one.schedule is not None else 0):
+            assert held.one.schedule is not None and moment is not None
             moment = held.one.schedule.timetable.after(moment)
-            if moment is not None:
-                found.append(moment)
-        return found
+            if moment is None:
+                return
+            yield moment
 
     def stored(self, one: Automation) -> Stored:
         """What is remembered of it."""
@@ -237,13 +237,13 @@ class Automations:
     async def _go(self) -> None:
         while True:
             self._wake.clear()
+            wait: float | None = _LOOK
             try:
                 await self._read_all()
                 due = self._fire_due(time.time()) if self._open else None
+                wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
                 _log.exception("schedules and sensors could not be looked at")
-                due = None
-            wait = _LOOK if due is None else min(max(due - time.time(), 0.0), _LOOK)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
@@ -261,9 +261,11 @@ class Automations:
 
     async def _read_one(self, name: str, location: Location, snapshot: Snapshot) -> None:
         definitions = await in_turns(definitions_of(snapshot))
-        found = await asyncio.to_thread(
-            lambda: [of_definition(snapshot, one) for one in definitions]
-        )
+        found: list[Automation] = []
+        if definitions:
+            found = await asyncio.to_thread(
+                lambda: [of_definition(snapshot, one) for one in definitions]
+            )
         before = self._held.get(name, {})
         held: dict[tuple[str, str | None], Held] = {}
         for listed in found:

@@ -59,7 +59,7 @@ _GRACE = 10.0
 class Runs:
     """The runs whose journals lie in ``directory``; ``notify`` is where their monitors send datagrams.
 
-    ``changed`` is called after anything a client can see has changed.
+    ``changed`` is called after anything a client can see has changed, ``when_ended`` with each run that ends.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Runs:
     ) -> None:
         self.news = ChangeSignal()
         self.figures = Figures()
+        self.when_ended: Callable[[Run], None] = lambda run: None
         self._directory = directory
         self._place = place
         self._run_limits = limits
@@ -200,7 +201,8 @@ class Runs:
         full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
-            await self._in_thread(partial(self._create, journal, full))
+            # Not in the thread of locks: many that are launched at once wait for the disk together.
+            await asyncio.to_thread(self._create, journal, full)
         except OSError as error:
             raise RequestError(
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
@@ -438,6 +440,7 @@ class Runs:
             return
         run.finished(final)
         self.figures.ended(run)
+        self.when_ended(run)
         run.monitor = 0
         self._living.pop(run.id, None)
         self._finals.pop(run.id, None)

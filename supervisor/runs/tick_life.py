@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from runner_shim import masking
 from supervisor.conditions import Tell
 from supervisor.errors import SupervisorError
 from supervisor.runs import launching, tick_store
@@ -214,7 +215,7 @@ def told(outcome: Outcome) -> dict[str, Any]:
         "reason": reason,
         "requests": [{**one, "run": None, "note": None} for one in outcome.requests],
         "new_cursor": outcome.cursor if failure is None else None,
-        "failure": None if failure is None else failure.as_data(outcome.generation),
+        "failure": None if failure is None else masking.masked(failure.as_data(outcome.generation)),
         "logs": list(outcome.logs),
         "fresh_because": outcome.fresh_because or None,
     }

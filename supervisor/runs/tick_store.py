@@ -82,6 +82,7 @@ class TickStore:
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="automations", daemon=True)
         self._database: sqlite3.Connection | None = None
+        self._place: tuple[int, int] | None = None
         self._begun = False
 
     async def open(self) -> dict[tuple[str, str], Stored]:
@@ -137,7 +138,9 @@ class TickStore:
                     database.execute("ROLLBACK")
                 raise
         except Exception as error:
-            self._reconnect_later()
+            damaged = isinstance(error, sqlite3.DatabaseError)
+            if damaged and not isinstance(error, sqlite3.OperationalError):
+                self._drop()  # the next write sets it aside
             for _, done in batch:
                 if not done.done() and (done.running() or done.set_running_or_notify_cancel()):
                     done.set_exception(error)
@@ -148,14 +151,19 @@ class TickStore:
             else:
                 done.set_result(result)
 
-    def _reconnect_later(self) -> None:
-        """The next write opens it anew: the file may have been taken away."""
+    def _drop(self) -> None:
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._database = None
 
     def _connected(self) -> sqlite3.Connection:
+        if self._database is not None and self._place != _place(self._path):
+            # It was taken away, and goes on without a name: have another with all that is in it.
+            fresh = _opened(self._path)
+            self._database.backup(fresh)
+            self._database.close()
+            self._database, self._place = fresh, _place(self._path)
         if self._database is None:
             try:
                 self._database = _opened(self._path)
@@ -168,7 +176,17 @@ class TickStore:
                     with contextlib.suppress(FileNotFoundError):
                         self._path.with_name(self._path.name + suffix).rename(f"{aside}{suffix}")
                 self._database = _opened(self._path)
+            self._place = _place(self._path)
         return self._database
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -69,6 +69,10 @@ class _Rule:
             minutes_hours = croniter.expand(self._cron)[0]
         except (CroniterBadCronError, ValueError, KeyError, AttributeError, TypeError):
             raise UnknownTimeError(f"{cron!r} is no cron string") from None
+        # Once: it takes apart the string each time it is made.
+        self._following = croniter(
+            self._cron, datetime(2000, 1, 1), max_years_between_matches=_YEARS
+        )
         hours = minutes_hours[1]
         self._hourly = hours == ["*"] or len(set(hours)) == _HOURS
 
@@ -93,7 +97,8 @@ class _Rule:
 
     def _walls(self, begin: datetime) -> Iterator[datetime]:
         """Times on the wall after ``begin``, as if no clock was ever moved."""
-        following = croniter(self._cron, begin, max_years_between_matches=_YEARS)
+        following = self._following
+        following.set_current(begin, force=True)
         while True:
             try:
                 found = following.get_next(datetime)

@@ -6,7 +6,7 @@ Owns the shape of results. What fires them is ``supervisor.runs.automations``.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from supervisor.access.identity import OPERATOR, asker
@@ -19,6 +19,7 @@ from supervisor.runs.tick_rows import shown, tick_row
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held as waiting
 from supervisor.states import TickState
+from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
     from supervisor.server.daemon import Daemon
@@ -84,7 +85,7 @@ class AutomationHandlers:
             for one in await self._daemon.automations.held(location)
             if asker().sees(one.one.location) and params["name"] in (None, one.one.name)
         ]
-        return {"automations": [self._row(one, params["times"]) for one in found]}, []
+        return {"automations": await in_turns(self._rows(found, params["times"]))}, []
 
     async def ticks(self, params: Mapping[str, Any]) -> Reply:
         """The newest ticks of a location."""
@@ -106,9 +107,20 @@ class AutomationHandlers:
         found = await self._daemon.automations.switch(location, name, params["on"])
         if not found:
             raise UnknownDefinitionError(name, f"{location} has no schedule or sensor {name!r}")
-        return self._row(found[0], 0), []
+        return self._row(found[0]), []
 
-    def _row(self, held: Held, times: int) -> dict[str, Any]:
+    def _rows(self, found: Sequence[Held], times: int) -> Steps[list[dict[str, Any]]]:
+        rows = []
+        for held in found:
+            row = self._row(held)
+            for moment in self._daemon.automations.times_of(held, times):
+                row["times"].append(moment)
+                yield
+            rows.append(row)
+            yield
+        return rows
+
+    def _row(self, held: Held) -> dict[str, Any]:
         one, stored = held.one, held.stored
         automations = self._daemon.automations
         return {
@@ -129,7 +141,7 @@ class AutomationHandlers:
             "switched": stored.switched,
             "waits": automations.waits(held),
             "next": automations.next_of(held),
-            "times": automations.times_of(held, times),
+            "times": [],
             "cursor": stored.cursor,
             "last": shown(stored.last),
         }

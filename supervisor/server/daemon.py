@@ -61,6 +61,8 @@ from supervisor.runs.tick_store import TickStore
 from supervisor.runs.ticking import Ticking
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
+from supervisor.server.notify_delivery import Deliveries
+from supervisor.server.notifying import Notifying
 from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.remote_control import RemoteControl
@@ -152,6 +154,14 @@ class Daemon:
             self.run_limits,
             placer.report,
             self.fleet.changed,
+        )
+        self._notifying = Notifying(
+            self.fleet,
+            self.runs,
+            Deliveries(self.fleet.conditions, self._environ),
+            lambda: self.spec.notify or (),
+            lambda: self.spec.title,
+            self.state.path / "notified",
         )
         self.ticking = Ticking(self.fleet, self.orders.kept_in)
         self.automations = Automations(
@@ -252,6 +262,7 @@ class Daemon:
             await self.fleet.start(earlier)
             await self.runs.open()
             if not self._once:
+                await self._notifying.start()
                 await self.automations.open(fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
@@ -329,8 +340,10 @@ class Daemon:
             slots,
             lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
             fingerprint,
+            None if self.code_servers is None else self.code_servers.preloaded,
         )
         closing.push_async_callback(launcher.close)
+        closing.push_async_callback(self._notifying.close)
         closing.push_async_callback(self._end_locations)
         closing.push_async_callback(self._end_runs)
         closing.push_async_callback(self.automations.close)
@@ -431,6 +444,7 @@ class Daemon:
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
         said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
         self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
+        self._notifying.changed()
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""

@@ -35,7 +35,6 @@ from supervisor.server.run_handlers import RunHandlers
 from supervisor.server.status import (
     environment_status,
     location_status,
-    problem_data,
     process_shown,
     remote_status,
     usage_data,
@@ -355,7 +354,7 @@ class Handlers(RunHandlers, AutomationHandlers):
             **usage_data(usage),
             "warnings": [*daemon.spec.warnings, *(one.message for one in daemon.fleet.conditions)],
             "conditions": [one.as_data() for one in daemon.fleet.conditions],
-            "configuration_problems": [problem_data(one) for one in daemon.fleet.problems],
+            "configuration_problems": [one.as_data() for one in daemon.fleet.problems],
             "face": None if daemon.face is None else daemon.face.as_data(),
         }
         if not asker().everywhere:  # they name locations, and files that are named after some

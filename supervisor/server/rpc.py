@@ -28,7 +28,6 @@ from supervisor.curve_keys import Gate
 from supervisor.descriptors import Door
 from supervisor.errors import ConfigurationError, ProtocolError, SupervisorError, UnfitOrderError
 from supervisor.methods import LONGEST_HOLD, Method
-from supervisor.server.status import problem_data
 from supervisor.server.turns import Place, Turns, held
 from supervisor.time_slices import TURN
 
@@ -436,7 +435,7 @@ def _error_data(error: SupervisorError) -> dict[str, Any]:
     if error.hint:
         data["hint"] = error.hint
     if isinstance(error, ConfigurationError):
-        data["problems"] = [problem_data(one) for one in error.problems]
+        data["problems"] = [one.as_data() for one in error.problems]
     if isinstance(error, UnfitOrderError) and error.problems:
         data["problems"] = [{**_NO_PLACE, **one} for one in error.problems]
     name = getattr(error, "name", None)

@@ -67,7 +67,7 @@ class RunHandlers:
             found = list(dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs))
         chosen, counts = await in_turns(_chosen(found, params))
         first = params["offset"]
-        rows = [one.row() for one in chosen[first : first + params["limit"]]]
+        rows = await in_turns(_rows(chosen[first : first + params["limit"]]))
         return {"runs": rows, "total": len(chosen), "states": counts}, []
 
     async def run_figures(self, params: Mapping[str, Any]) -> Reply:
@@ -224,6 +224,14 @@ def _chosen(
         if not states or state in states:
             chosen.append(one)
     return chosen, counts
+
+
+def _rows(runs: Sequence[Run | Range]) -> Steps[list[dict[str, Any]]]:
+    rows = []
+    for one in runs:
+        rows.append(one.row())
+        yield
+    return rows
 
 
 def _launched(run: Run | Range | None, ordered: Ordered) -> dict[str, Any]:

@@ -5,19 +5,19 @@ Owns the shape that docs/protocol.md promises. A location's ``env`` never appear
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim.masking import masked
-from supervisor.errors import ConfigurationProblem
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
 from supervisor.locations.phases import prepared
 from supervisor.processes.launcher import ShimProcess, Usage
 from supervisor.specs import Limits, LocationSpec
-from supervisor.states import ELSEWHERE
+from supervisor.states import ELSEWHERE, State
 
 if TYPE_CHECKING:
     from supervisor import documents
@@ -25,26 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "environment_status",
     "location_status",
-    "problem_data",
     "process_shown",
     "remote_status",
     "usage_data",
 ]
 
+# A load that takes longer (seconds) says what it is at.
+_A_WHILE = 1.0
 _LIMITS = tuple(one.name for one in fields(Limits))
-
-
-def problem_data(problem: ConfigurationProblem) -> documents.ProblemRow:
-    """A configuration problem as plain data."""
-    return {
-        "file": problem.position.file,
-        "line": problem.position.line,
-        "column": problem.position.column,
-        "path": problem.path,
-        "message": problem.message,
-        "expected": problem.expected,
-        "suggestion": problem.suggestion,
-    }
 
 
 def process_shown(location: Location) -> ShimProcess | None:
@@ -71,7 +59,7 @@ def location_status(
     entry: documents.LocationStatus = {
         **_base(spec),
         "state": location.state.value,
-        "reason": location.reason,
+        "reason": _reason(location),
         "since": location.since,
         "generation": location.generation,
         "restarts": location.restarts,
@@ -109,6 +97,18 @@ def location_status(
         tail = [line.as_data() for line in location.log.tail]
         entry["log"] = {"path": str(location.log.path), "tail": tail}
     return entry
+
+
+def _reason(location: Location) -> str:
+    """Why it is in its state; of a load that takes a while, what it is at."""
+    newest = location.newest
+    if newest is None or location.state is not State.LOADING:
+        return location.reason
+    seconds = time.monotonic() - newest.reading_since
+    if seconds < _A_WHILE:
+        return location.reason
+    what = f"importing {newest.importing}" if newest.importing else "loading"
+    return f"{what}, {seconds:.0f} s of {location.spec.load_timeout:g} s"
 
 
 def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:

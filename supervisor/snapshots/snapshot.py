@@ -37,6 +37,8 @@ __all__ = [
 
 _MAX_NAME = 4096
 _MAX_DEFINITIONS = 1_000_000
+_MAX_IMPORTS = 40
+_MAX_IMPORT_NAME = 200
 # So many definitions are looked through sooner than it is worth to remember where they are.
 _FEW = 64
 # So many bytes are hashed in one step.
@@ -242,6 +244,20 @@ _REPORT_TEXT = (
 _REPORT_LISTS = ("files", "folders", "installed", "preloaded")
 
 
+def _checked_imports(imports: Any) -> list[dict[str, Any]]:
+    found = []
+    for one in imports[:_MAX_IMPORTS] if isinstance(imports, list) else ():
+        numbers = [one.get(name) for name in ("seconds", "own")] if isinstance(one, dict) else []
+        if not numbers or not all(isinstance(n, float) and 0 <= n < 1e9 for n in numbers):
+            continue
+        row = {"name": str(one.get("name"))[:_MAX_IMPORT_NAME], "seconds": numbers[0]}
+        row["own"] = numbers[1]
+        if isinstance(one.get("file"), str) and isinstance(one.get("line"), int):
+            row["file"], row["line"] = sys.intern(one["file"]), one["line"]
+        found.append(row)
+    return found
+
+
 def _checked_report(report: Any) -> dict[str, Any]:
     """The known fields of a report that have the type they should; the rest is left out."""
     if not isinstance(report, dict):
@@ -263,6 +279,9 @@ def _checked_report(report: Any) -> dict[str, Any]:
         for one in (frameworks if isinstance(frameworks, list) else ())
         if isinstance(one, dict)
     ]
+    imports = _checked_imports(report.get("imports"))
+    if imports:
+        checked["imports"] = imports
     checked["warnings"] = checked_warnings(report.get("warnings"))
     return checked
 

@@ -28,7 +28,7 @@ from supervisor.errors import (
     UnknownLocationError,
     UnknownRunError,
 )
-from supervisor.web import api, definitions, environments, launching, runs
+from supervisor.web import api, automations, definitions, environments, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.following import BusyError
 from supervisor.web.forms import form
@@ -191,6 +191,10 @@ ROUTES = [
     Route("/runs", runs.runs),
     Route("/run", runs.run),
     Route("/runs/orders", runs.orders, methods=["POST"]),
+    Route("/automations", automations.automations),
+    Route("/automation", automations.automation),
+    Route("/automations/switch", automations.switch, methods=["POST"]),
+    Route("/timeline", automations.timeline),
     Route("/launch", launching.launch, methods=["GET", "POST"]),
     Route("/orders", order, methods=["POST"]),
     Route("/login", login, methods=["GET", "POST"]),

@@ -20,6 +20,7 @@ from envs.scripts import has_block
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
 from supervisor.nearest import near
+from supervisor.notify_settings import Notify
 from supervisor.run_settings import RunSettings
 from supervisor.specs import (
     EnvironmentSpec,
@@ -96,7 +97,8 @@ class Assembly:
 
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
     by name. ``awaited`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
-    missing may be in it. ``runs`` are the settings of runs of the whole workspace.
+    missing may be in it. ``runs`` are the settings of runs of the whole workspace,
+    ``notify`` the receivers of all its files.
     """
 
     reading: Reading
@@ -108,6 +110,7 @@ class Assembly:
     flawed: dict[str, ConfigurationProblem] = field(default_factory=dict)
     incomplete: ConfigurationProblem | None = None
     runs: RunSettings = field(default_factory=RunSettings)
+    notify: tuple[Notify, ...] = ()
     runs_sources: dict[str, Source] = field(default_factory=dict)
     _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(

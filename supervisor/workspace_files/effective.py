@@ -106,6 +106,9 @@ def _location(spec: LocationSpec, workspace: RunSettings) -> Iterator[Setting]:
                     f"{group}.{one.name}", getattr(values, one.name), sources, f"{group}.{one.name}"
                 )
         yield from _runs(spec.runs, sources, "runs.", workspace)
+        for number, receiver in enumerate(spec.notify or ()):
+            told = f"{receiver}: {', '.join(receiver.events)}"
+            yield _setting(f"notify[{number}]", told, sources, "notify")
     for key, value in spec.tags.items():
         yield _setting(f"tags.{key}", value, sources, f"tags.{key}")
     shown = masking.masked(dict(spec.metadata))

@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.notify_keys import NOTIFY
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import RUNS
 from supervisor.workspace_files.scalars import Boolean, Duration, Enumeration, Number, Size, Text
@@ -178,6 +179,9 @@ OWN_KEYS = {
         "changes nothing. Default true.",
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
+    "notify": Field(
+        NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
+    ),
     "tags": Field(
         _Tags(), "What commands may choose locations by, as in `supervise reload --tag team=risk`."
     ),
@@ -364,6 +368,7 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
+        "notify": Field(NOTIFY, "Who is told when a location or a run fails."),
         "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
@@ -447,7 +452,7 @@ CLOUD = RecordShape(
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS)
+    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workspace of workspace-supervisor",

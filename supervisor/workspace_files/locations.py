@@ -27,6 +27,7 @@ from supervisor.specs import (
 from supervisor.workspace_files.assembly import Assembly, absolute, default_name
 from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import WORKSPACE, WORKSPACE_LIST
+from supervisor.workspace_files.notify_keys import notifications
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Invalid, Record
 from supervisor.workspace_files.variables import expand
@@ -127,6 +128,8 @@ class WorkspaceFile:
             with self._reading.apart() as scope:
                 self._assembly.add_runs(self._record.get("runs"))
             self._problem = self._problem or scope.problem
+        if self._record is not None and "notify" in self._record:
+            self._assembly.notify += notifications(self._record.get("notify"), self._base)
         with self._assembly.entry(self._file, problem=self._problem):
             if self._record is not None:
                 self._build(self._record)
@@ -290,6 +293,8 @@ class WorkspaceFile:
             if "limits" in layer:
                 limits |= layer.get("limits").values
             runs = run_settings(layer.get("runs")).over(runs)
+            if "notify" in layer:
+                settings["notify"] = notifications(layer.get("notify"), self._base)
         settings["sources"] = sources | dict(target)
         settings["runs"] = runs
         settings["restart"] = RestartSpec(**restart)

@@ -54,6 +54,7 @@ def read_workspace(
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
         runs=assembly.runs if sound else None,
+        notify=assembly.notify if sound else None,
         runs_sources=assembly.runs_sources,
     )
     problems = _sorted(reading.problems, assembly.files)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from commands import BROKEN, COMMAND, TEAM, Foreground, foreground, supervise, variables
 from supervised import child_process, make_workspace, save
@@ -162,9 +163,12 @@ def test_list(live: Foreground) -> None:
 
 def test_show(live: Foreground) -> None:
     text = live.run("show", "team", "nightly").stdout
-    assert text.startswith("nightly - job of team, generation 1\nsource: team.py:")
-    assert "  team: risk\n" in text
-    assert live.json("show", "team", "nightly")["definition"]["description"] == "Runs at night."
+    assert text.startswith("# team, generation 1, team.py:")
+    assert "\n  team: risk\n" in text
+    definition = live.json("show", "team", "nightly")["definition"]
+    assert definition["description"] == "Runs at night."
+    assert yaml.safe_load(text) == definition
+    assert "\x1b[34mtags\x1b[0m:" in live.run("show", "team", "nightly", FORCE_COLOR="1").stdout
     unknown = live.run("show", "team", "nightlie")
     assert (unknown.returncode, unknown.stderr.splitlines()[-1]) == (
         4,
@@ -348,6 +352,7 @@ def test_a_defect_is_one_line_with_the_place_of_the_traceback(
     assert defect(SUPERVISE_DEBUG="1").stderr.startswith("Traceback")
 
 
+@pytest.mark.slow
 def test_orders_wait_for_the_outcome_and_tell_what_changed(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM, "other.py": TEAM})
     with foreground(tmp_path, runtime) as running:
@@ -402,6 +407,7 @@ def test_wait_gives_up_at_its_timeout(tmp_path: Path, runtime: Path) -> None:
         assert running.run("shutdown", "--now").returncode == 0
 
 
+@pytest.mark.slow
 def test_two_supervisors_of_two_workspaces_have_to_be_told_apart(
     tmp_path: Path, runtime: Path
 ) -> None:

@@ -32,6 +32,7 @@ def state(tmp_path):
     return tmp_path / ".supervise" / "workspace.yaml"
 
 
+@pytest.mark.slow
 def test_tokens_are_made_listed_and_revoked_without_a_supervisor(run, tmp_path):
     assert run("tokens", "list").stderr == "there are no tokens\n"
     secret = run("tokens", "add", "ci", "--role", "launcher", "--location", "risk*").stdout.strip()
@@ -106,6 +107,7 @@ def test_one_that_runs_counts_what_is_added_and_revoked_at_once(run, tmp_path, r
         assert running.end() == 0
 
 
+@pytest.mark.slow
 def test_the_audit_is_read_and_judged(run, tmp_path):
     assert run("audit").stderr == "the audit has no entries\n"
     assert run("audit", "verify").stdout == "the audit is whole\n"

@@ -54,6 +54,7 @@ def completed(running: Foreground, *words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.split()]
 
 
+@pytest.mark.slow
 def test_jobs_assets_partitions_and_runs_are_completed(running: Foreground) -> None:
     assert completed(running, "launch", "t") == ["team"]
     assert completed(running, "launch", "team", "n") == ["nightly"]
@@ -65,3 +66,7 @@ def test_jobs_assets_partitions_and_runs_are_completed(running: Foreground) -> N
     run = running.run("launch", "team", "weekly", "--detach").stdout.strip()
     assert completed(running, "runs", "show", run[:4]) == [run]
     assert completed(running, "launch", "none", "n") == []
+    assert completed(running, "show", "team", "re") == ["report"]
+    assert "nightly" in completed(running, "show", "team", "")
+    assert completed(running, "list", "as") == ["asset"]
+    assert completed(running, "env", "sync", "te") == ["team"]

@@ -121,6 +121,7 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
     assert json.loads(again.stdout)["retry_of"] == name["runs"][0]["run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
@@ -241,6 +242,7 @@ def test_a_detached_run_is_cancelled_by_its_id(running):
     assert run(running, "runs", "show", "none").returncode == 4
 
 
+@pytest.mark.slow
 def test_assets_of_a_range_of_partitions(running):
     done = run(
         running, "launch", "team", "--assets", "group:paint", "--partition-range", "red..blue"

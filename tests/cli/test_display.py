@@ -72,6 +72,7 @@ def pids(client: Client) -> dict[str, tuple[str, int, int]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["the supervisor", "everything"])
 def test_a_pause_ends_nothing(tmp_path: Path, runtime: Path, what: str) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM, "other.py": TEAM})
@@ -100,6 +101,7 @@ def test_a_pause_ends_nothing(tmp_path: Path, runtime: Path, what: str) -> None:
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_z_and_fg(tmp_path: Path, runtime: Path) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
     shell = [sys.executable, str(PROGRAMS / "job_shell.py"), *quick_display(workspace)]
@@ -180,6 +182,7 @@ def test_what_cannot_be_written_is_said_elsewhere(tmp_path: Path, runtime: Path)
     assert marked(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe can be set on Linux")
 def test_a_reader_that_pauses_holds_up_nothing(tmp_path: Path, runtime: Path) -> None:
     # A line for each location: more than a small pipe takes.

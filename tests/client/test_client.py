@@ -194,6 +194,7 @@ def _killed_while_asked(process: Foreground) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_dies_while_it_is_asked_is_not_running(
     tmp_path: Path, runtime: Path
 ) -> None:

@@ -46,6 +46,7 @@ def untouched(other: Foreground) -> None:
     assert (team["state"], team["generation"], team["restarts"]) == ("ready", 1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ORDERS, ids=" ".join)
 def test_an_order_where_an_unsupervised_workspace_stands(
     other: Foreground, tmp_path: Path, arguments: list[str]
@@ -63,6 +64,7 @@ def test_an_order_where_an_unsupervised_workspace_stands(
     untouched(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ORDERS, ids=" ".join)
 def test_an_order_where_nothing_stands(
     other: Foreground, tmp_path: Path, arguments: list[str]
@@ -75,6 +77,7 @@ def test_an_order_where_nothing_stands(
     untouched(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
 def test_a_look_takes_a_guess_only_where_nothing_stands(
     other: Foreground, tmp_path: Path, arguments: list[str]
@@ -163,6 +166,7 @@ def test_completion_may_guess(other: Foreground, tmp_path: Path) -> None:
     assert (done.stdout.split(), done.stderr) == (["plain,team"], "")
 
 
+@pytest.mark.slow
 def test_wait_waits_for_the_supervisor_that_is_being_started(
     other: Foreground, tmp_path: Path
 ) -> None:
@@ -184,6 +188,7 @@ def test_wait_waits_for_the_supervisor_that_is_being_started(
     untouched(other)
 
 
+@pytest.mark.slow
 def test_one_workspace_has_one_name_whichever_way_one_comes_to_it(
     other: Foreground, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def lemon(installed: dict[str, str]) -> str:
     return installed["lemon"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["lemon<2", "lemon==7"], ids=["good", "wrong"])
 def test_the_last_save_counts(tmp_path: Path, environ: dict[str, str], first: str) -> None:
     file = tmp_path / "requirements.txt"

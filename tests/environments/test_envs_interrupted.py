@@ -30,6 +30,7 @@ environ = pytest.fixture(fruit_environ)
 store = pytest.fixture(empty_store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "empty", "other", "moved"])
 def test_what_is_not_complete_is_built_anew(damage: str, store: EnvironmentStore) -> None:
     wanted = request("3.11", "lemon", name="risk")
@@ -137,6 +138,7 @@ def wait_for_death(pipe: int) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["create", "resolve"])
 def test_a_killed_sync_leaves_the_old_one_and_no_process(
     stage: str, tmp_path: Path, store: EnvironmentStore, environ: dict[str, str]

@@ -80,6 +80,7 @@ def test_a_project_is_installed_editable(
     assert installed(store.sync(wanted)) == {"grove": "1.0", "lemon": "2.0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_project_that_is_no_package_has_its_dependencies_installed(
     installer: str, tmp_path: Path, environ: dict[str, str]
@@ -90,6 +91,7 @@ def test_a_project_that_is_no_package_has_its_dependencies_installed(
     assert installed(made) == {"lemon": "1.0"}
 
 
+@pytest.mark.slow
 def test_a_lock_is_honoured_and_not_changed(
     tmp_path: Path, environ: dict[str, str], wheels: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_lock_is_honoured_and_not_changed(
     assert "needs uv" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_uv_workspace_is_pinned_by_the_workspaces_lock(
     tmp_path: Path, environ: dict[str, str], wheels: Path
 ) -> None:
@@ -136,6 +139,7 @@ def uv() -> str:
     return str(find_uv_bin())
 
 
+@pytest.mark.slow
 def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, environ: dict[str, str]) -> None:
     places = [interpreter_path("3.8").parent]
     store = EnvironmentStore(tmp_path / "w" / ".supervise" / "envs", environ, search_dirs=places)

@@ -29,6 +29,7 @@ environ = pytest.fixture(fruit_environ)
 store = pytest.fixture(empty_store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.11", "3.13"])
 def test_a_virtualenv_is_made_and_filled(version: str, store: EnvironmentStore) -> None:
     told: list[Progress] = []
@@ -160,6 +161,7 @@ def test_a_local_wheel_that_changes_counts(tmp_path: Path, store: EnvironmentSto
     assert python_says(changed.interpreter.executable, code) == "b"
 
 
+@pytest.mark.slow
 def test_paths_mean_what_they_mean_to_the_team(
     tmp_path: Path, environ: dict[str, str], store: EnvironmentStore
 ) -> None:
@@ -185,6 +187,7 @@ def test_paths_mean_what_they_mean_to_the_team(
     assert store.sync(wanted).created
 
 
+@pytest.mark.slow
 def test_a_failed_resolve_leaves_everything_as_it_was(store: EnvironmentStore) -> None:
     good = store.sync(request("3.7", "lemon", name="risk"))
     before = sorted(os.listdir(store.root / "risk"))
@@ -269,6 +272,7 @@ def test_an_interpreter_that_is_not_there(store: EnvironmentStore) -> None:
         assert caught.value.kind == "interpreter"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a/b", "../up", "current", ".hidden", "ünï cödé", "x" * 300])
 def test_any_name_has_a_directory_of_its_own(name: str, store: EnvironmentStore) -> None:
     made = store.sync(request("3.11", name=name, project=None))
@@ -301,6 +305,7 @@ def test_show_and_remove(store: EnvironmentStore) -> None:
     assert not made.prefix.parent.exists()
 
 
+@pytest.mark.slow
 def test_collect_keeps_what_is_used_and_what_is_current(store: EnvironmentStore) -> None:
     used = store.sync(request("3.11", "lemon==1.0", name="risk"))
     running = store.sync(request("3.11", "lemon>1", name="risk"))
@@ -342,6 +347,7 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, environ: dict[str, s
     assert store.list() == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.11", "3.12"])
 def test_setuptools_is_there_as_packages_of_that_time_expect(
     version: str, store: EnvironmentStore, wheels: Path

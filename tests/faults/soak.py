@@ -1,9 +1,9 @@
 """``make soak``: faults for as long as wanted, and the figures of it.
 
-    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--runs R] [--days D] [--beside B]
+    python tests/faults/soak.py [--seed N] [--minutes M] [--kills K] [--runs R] [--ticks T] [--days D] [--beside B]
 
 First ``K`` kills in a row of one trivial location, then ``R`` rounds of kills of what a run consists of
-(``kills``), then random faults (``schedule``) for ``M`` minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
+(``kills``), ``T`` rounds of kills at the points of a sensor's tick (``tick_kills``), then random faults (``schedule``) for ``M`` minutes, then ``B`` operators' days (``day``) side by side for ``D`` minutes, and then quiet and hostile
 neighbours side by side. Meanwhile a client asks without pause and compares what it is served with what
 was announced before, and with what it was itself served before. Prints the seed first: the same seed
 plays the same schedule. Exit status 1 when a promise was broken, or something leaked; what was found is
@@ -34,6 +34,7 @@ from scene import Scene, SceneError, playing
 from schedule import Figures, draw, play
 from storm import STABLE, StormFigures, log_bytes, storm
 from test_isolation import HOSTILE, Hostile, Watch, bounded
+from tick_kills import play_tick_rounds
 
 from supervisor.client.client import Client
 from supervisor.errors import NotRunningError, SupervisorError
@@ -119,6 +120,14 @@ def run_kills(folder: Path, runtime: Path, seed: int, rounds: int) -> None:
         if figures.rounds == rounds:
             tell("rounds of kills of a run", figures.rounds)
             print(coverage(figures), flush=True)
+
+
+def run_ticks(folder: Path, runtime: Path, seed: int, rounds: int) -> None:
+    """Rounds of kills at the points of a sensor's tick; raises AssertionError."""
+    for figures in play_tick_rounds(folder, runtime, seed, rounds):
+        if figures.rounds == rounds:
+            tell("rounds of kills at a tick", figures.rounds)
+            print(dict(figures.hits), flush=True)
 
 
 def run_faults(folder: Path, runtime: Path, seed: int, minutes: float) -> tuple[Figures, Prober]:
@@ -210,6 +219,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--ticks", type=int, default=200)
     parser.add_argument("--days", type=float, default=60.0)
     parser.add_argument("--beside", type=int, default=2)
     chosen = parser.parse_args()
@@ -225,13 +235,15 @@ def main() -> int:
             broken += tell_storm(*run_storm(folder / "storm", runtime, chosen.kills))
         if chosen.runs:
             run_kills(folder / "runs", runtime, chosen.seed, chosen.runs)
+        if chosen.ticks:
+            run_ticks(folder / "ticks", runtime, chosen.seed, chosen.ticks)
         broken += tell_faults(*run_faults(folder / "faults", runtime, chosen.seed, chosen.minutes))
         if chosen.days and not broken:
             broken += tell_days(*run_days(folder / "days", runtimes, chosen.seed, chosen.days))
         if not broken:
             for how, seconds in run_neighbours(folder / "neighbours", runtime):
                 tell(f"status and snapshot p99 beside: {how}", f"{seconds * 1000:.1f} ms")
-    except SceneError as error:
+    except (SceneError, AssertionError) as error:
         broken.append(str(error))
     finally:
         for path in (folder, *runtimes):

@@ -17,6 +17,7 @@ from supervisor.locations.liveness import LivenessProbe
 ASKED_OFTEN = {"ping_interval": "0.1s", "ping_timeout": "3s"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "auto"])
 async def test_a_stopped_process_is_replaced(tmp_path, runtime, method):
     workspace = make_workspace(
@@ -61,6 +62,7 @@ HANGING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HANGING)
 async def test_the_failure_says_where_it_hangs(tmp_path, runtime, how):
     text = dedent(HANGING[how]) + job("nightly")

@@ -283,6 +283,7 @@ async def test_one_that_closes_every_descriptor(tmp_path, runtime):
 # Messages that break the protocol.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
@@ -362,6 +363,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", FLOODS)
 async def test_a_gigabyte_of_output(tmp_path, runtime, how):

@@ -141,6 +141,15 @@ async def test_what_a_preload_prints_is_the_forkservers_output(scratch, tmp_path
         await poll(lambda: one.printed == b"hello\n", "it was heard")
 
 
+async def test_a_class_that_says_in_its_own_way_where_it_is_from(scratch, tmp_path):
+    text = "class Odd:\n    pass\n\n\nOdd.__module__ = 5\nodd = Odd()\n"
+    site_packages(scratch.parent.parent).joinpath("odd_library.py").write_text(text)
+    async with warmed() as one:
+        server = one.start(await warm_spec(scratch, tmp_path), "odd_library")
+        await server.ready()
+        assert server.preloaded == ["odd_library"]
+
+
 # The team's own code.
 
 
@@ -205,6 +214,7 @@ async def test_what_the_interpreter_itself_imports_of_the_teams_counts(scratch, 
 # What makes an environment unfit.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
@@ -278,6 +288,7 @@ async def test_an_import_of_what_is_left_out_is_not_done(scratch, tmp_path):
         assert caught.value.left_out == {"thread_user": reason}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["hanging_library", "holding_library"])
 async def test_a_preload_that_hangs(scratch, tmp_path, library):
     # As long as an interpreter may take to start, too.

@@ -64,6 +64,7 @@ BUSY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "auto"])
 @pytest.mark.parametrize("how", BUSY)
 def test_while_it_loads(tmp_path, runtime, marker, how, method):
@@ -83,6 +84,7 @@ def test_when_all_are_ready(tmp_path, runtime, marker, method):
         kill_and_expect_nobody(running)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
 def test_while_they_start(tmp_path, runtime, marker, moment):
     # No event marks the steps between fork, exec and hello: so at several moments in between.
@@ -122,6 +124,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "auto"])
 @pytest.mark.parametrize("how", ENDLESS)
 def test_while_a_process_is_being_stopped(tmp_path, runtime, marker, how, method):

@@ -89,6 +89,7 @@ async def test_they_are_found_and_told_of(tmp_path, runtime, marker, method):
         assert (await running.status("a"))["strays"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", ["stopped", "killed", "reloaded"])
 async def test_a_tree_ends_with_its_process(tmp_path, runtime, marker, method, how):

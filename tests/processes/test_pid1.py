@@ -116,6 +116,7 @@ def started_again(container: Container, before: int) -> Callable[[], bool]:
     return lambda: container.supervisor not in (0, before)
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_is_killed_is_started_again_and_adopts(tmp_path, runtime):
     with contained(tmp_path, runtime, one_op(UNTIL_GO)) as container:
         words = container.words(container.init).split(b"\0")

@@ -66,6 +66,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "auto"])
 def test_a_bomb_meets_its_limit_and_is_told_which(folder: Path, method: str) -> None:
     # Those of the user that run already count as well, threads included.

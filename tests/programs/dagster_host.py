@@ -129,6 +129,10 @@ def can_cancel(socket, run):
     return json.loads(answer)["can_cancel"]
 
 
+def current_runs(socket):
+    return json.loads(DagsterGrpcClient(socket=socket).get_current_runs())["current_runs"]
+
+
 def terminate(run):
     return instance.run_launcher.terminate(run)
 

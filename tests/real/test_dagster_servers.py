@@ -66,6 +66,12 @@ async def generation(host: Host, socket: str, number: int) -> None:
             pass
 
 
+def private_mebibytes(pid: int) -> float:
+    """The memory that the process shares with no other."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
 async def in_rows(running: Supervised, run: str) -> dict[str, Any]:
     row, _ = await running.methods.run({"run": run, "timeout": 60})
     found: dict[str, Any] = row
@@ -119,6 +125,12 @@ async def test_a_current_host_on_every_release(
             await ended(host, run, "CANCELED")
             assert (await in_rows(running, run))["state"] == "cancelled"
             assert not await host.ask("can_cancel", socket, run)
+
+            # It shares what is imported, and what the first run of a process does, with its forkserver.
+            assert not (await running.status(name))["process"]["start_method_reason"]
+            server = (await serving(running, name))["pid"]
+            own = [private_mebibytes(one) for one in (running.pid(name), server)]
+            assert sum(own) < 64, (name, own)
         (old,) = (await servers(running, OLDEST))["servers"]
         assert (old["state"], old["pid"]) == ("failed", None)
         assert "this dagster has no such server" in old["reason"]
@@ -177,6 +189,7 @@ async def test_runs_and_pages_outlive_what_is_killed(
             await generation(host, socket, 3)
             assert "edition_1" in (await host.until_answered("listed", socket))[REPOSITORY][0]
             assert (await servers(running))["runs"] == {"1": 1}
+            assert await host.ask("current_runs", socket) == [run]
             assert await host.ask("can_cancel", socket, run)
             await running.methods.cancel_run({"run": run, "who": "", "now": False})
             await ended(host, run, "CANCELED")

@@ -26,6 +26,7 @@ def ready(running, *names: str) -> None:
     running.until(lambda told: all(told[name][0] == "ready" for name in names))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_its_supervisor_and_is_adopted(tmp_path, runtime, monkeypatch):
     workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
     with supervisor_process(workspace, runtime, str(tmp_path)) as running:

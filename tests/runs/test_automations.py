@@ -212,6 +212,19 @@ async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime
             assert len((await launched.ask("runs"))["runs"]) == 1
 
 
+async def test_a_store_that_is_taken_away_is_made_again_with_all_that_it_had(tmp_path, runtime):
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        await until(launched, "files", "launched", 1)
+        for one in path.parent.glob("automations.db*"):
+            one.unlink()
+        await until(launched, "files", "launched", 2)
+        assert path.exists()
+    async with launching(tmp_path, runtime, SENSORS) as launched:
+        assert keys(await ticks(launched, "files")) == ["file-0", "file-1"]
+        assert (await row(launched, "files"))["cursor"] == "2"
+
+
 async def test_a_store_that_is_damaged_is_set_aside(tmp_path, runtime):
     path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
     path.parent.mkdir(parents=True)

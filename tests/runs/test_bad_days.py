@@ -65,6 +65,7 @@ def cut(journal: Journal, name: str, size: int) -> Path:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "under-way"])
 async def test_a_journal_that_is_cut_anywhere_has_one_end(ended, tmp_path, runtime):
     module = one_op("print('done')")

@@ -84,6 +84,7 @@ def test_catching_up_with_all_is_bounded():
     assert len(decisions[0].ticks) == 48 * 60 - MOST_AT_ONCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 @pytest.mark.parametrize("at", range(0, 120, 7))
 def test_a_clock_that_is_set_by_an_hour_fires_nothing_twice_and_leaves_nothing_out(step, at):
@@ -163,6 +164,7 @@ def test_sensors_are_asked_at_their_interval_and_after_a_clock_was_set_back():
     assert sensor_due(30, NOON, NOON - HOUR) == NOON - HOUR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_whenever_it_is_killed_nothing_fires_twice_and_all_is_caught_up(seed):
     # The memory is on the disk before anything is launched; a kill loses what came after it.

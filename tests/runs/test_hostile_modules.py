@@ -128,6 +128,7 @@ def module(head: str) -> str:
     return one_op(BODY, REFUSE + textwrap.dedent(head))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("how", BEARABLE)
 def test_a_run_is_watched_and_cancelled_whatever_its_module_did(tmp_path, how, python):
@@ -152,6 +153,7 @@ def test_a_run_is_watched_and_cancelled_whatever_its_module_did(tmp_path, how, p
         assert not imported.exists() or str(pid) not in imported.read_text().split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("how", UNBEARABLE)
 def test_a_run_has_its_end_whatever_its_module_did(tmp_path, how, python):

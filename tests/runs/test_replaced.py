@@ -25,6 +25,7 @@ def running_run(folder: Path) -> str:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["upgrade", "SIGUSR2", "SIGKILL"])
 def test_a_launch_that_waits_goes_on_with_the_next_supervisor(tmp_path, runtime, how):
     make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})

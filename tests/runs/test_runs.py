@@ -75,6 +75,7 @@ async def test_only_some_ops_run_when_asked(tmp_path, runtime):
         assert len((await team.ask("runs"))["runs"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "error", "message", "hint"),
     [

@@ -184,6 +184,7 @@ async def at_rest(running: Supervised) -> None:
     await running.until(lambda: running["ready"].orphans, "a daemon")
 
 
+@pytest.mark.slow
 async def test_every_answer_is_the_document_that_is_declared(
     tmp_path: Path, runtime: Path, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def nothing_left(marker: Path, runtime: Path) -> None:
 # Orders and signals.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["shutdown", "shutdown --now", "SIGTERM", "SIGINT"])
 def test_everything_ends(tmp_path, runtime, how):
     text = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\n" + job("a")
@@ -108,6 +109,7 @@ def run_with(tmp_path: Path, runtime: Path, prefix: list[str]) -> subprocess.Com
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [12, 24, 60])
 def test_too_few_descriptors(tmp_path, runtime, limit):
     make_workspace(tmp_path, {"a.py": job("a")})
@@ -178,6 +180,7 @@ def test_a_state_directory_that_cannot_be_written(tmp_path, runtime, small_disk)
     assert "make that directory writable" in hint
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path, runtime, small_disk):
     """It starts, serves and ends; what cannot be written is said."""
     script = tmp_path / "script.py"
@@ -213,6 +216,7 @@ def test_a_full_disk(tmp_path, runtime, small_disk):
 # systemd.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("abstract", [False, True])
 def test_a_service_manager_is_told(tmp_path, runtime, abstract):
     path = f"@ws-test-{os.getpid()}-{tmp_path.name}" if abstract else str(runtime / "notify")

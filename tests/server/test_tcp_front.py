@@ -55,6 +55,7 @@ def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [256, 1024, None])
 @pytest.mark.parametrize("greeting", [b"", SIGNATURE], ids=["silent", "greeting"])
 def test_a_burst_of_connections_takes_nothing_from_local_clients(

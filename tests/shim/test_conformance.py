@@ -134,6 +134,7 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
         assert value not in others, f"siblings share {key}: {value}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not QUICK, reason="no recent python here")
 async def test_a_forked_process_is_like_a_fresh_one(tmp_path, runtime):
     python = interpreter(QUICK[0])

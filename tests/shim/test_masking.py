@@ -409,6 +409,7 @@ defs = Definitions(jobs=[nightly], assets=[table])
 """
 
 
+@pytest.mark.slow
 def test_no_face_shows_a_secret_and_no_file_holds_one(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": TEAM})
     text = workspace.read_text()

@@ -62,6 +62,7 @@ async def test_a_second_supervisor_knows_what_the_first_one_kept(tmp_path, runti
         assert (difference["from"]["generation"], difference["to"]["generation"]) == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_what_was_announced_survives_a_kill_in_that_moment(tmp_path, runtime, marker, round_):
     """Killed as soon as anybody could hear of the new generation: it is on disk by then."""
@@ -150,6 +151,7 @@ def _own_mounts() -> list[str] | None:
     return prefix if subprocess.run([*prefix, "true"], check=False).returncode == 0 else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disk", ["read-only", "full"])
 def test_history_is_read_from_a_disk_that_cannot_be_written(tmp_path, disk):
     prefix = _own_mounts()
@@ -182,6 +184,7 @@ def test_history_is_read_from_a_disk_that_cannot_be_written(tmp_path, disk):
     assert not list(mounted.glob("*damaged*"))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("one")})
     with foreground(tmp_path, runtime) as running:

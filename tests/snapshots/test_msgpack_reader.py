@@ -34,6 +34,7 @@ def at_once(data):
     return {**rest, "list": values} if values else rest
 
 
+@pytest.mark.slow
 @given(DOCUMENTS)
 def test_pieces_are_the_whole(document):
     data = wire.pack(document)

@@ -177,6 +177,7 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(NAMES, PLAIN | st.just(1)), st.dictionaries(NAMES, PLAIN), PLAIN)
 def test_whatever_is_sent_is_accepted_or_refused_and_nothing_else(sent, report, sources):
     try:

@@ -116,6 +116,7 @@ async def _three(path) -> dict[str, Snapshot]:
     return saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_byte_is_damaged_what_is_served_was_saved(tmp_path, seed):
     async def scenario():

@@ -260,6 +260,7 @@ async def test_writing_without_end_does_not_hold_back_what_changed(folders):
         await told.wait(heard)
 
 
+@pytest.mark.slow
 async def test_what_the_kernel_dropped_has_everybody_look(folders):
     a, b, _ = folders
     async with watching() as (watcher, told):

@@ -17,6 +17,7 @@ from supervisor.web import documents
 from .site import HOSTILE_NAME, Site, site
 
 
+@pytest.mark.slow
 def test_it_says_what_the_control_socket_says(quiet: Site) -> None:
     page, client = quiet.page, quiet.client
     status = page.api("/status")
@@ -107,6 +108,7 @@ def test_errors_have_one_shape(quiet: Site, path: str, params: Any, status: int)
     assert answer.json()["error"].keys() == {"code", "message", "hint"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [

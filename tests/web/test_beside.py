@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from commands import foreground
 from supervised import alive, job, make_workspace, marked, poll_now
 
@@ -44,6 +45,7 @@ def test_its_death_does_not_matter_to_the_supervisor(tmp_path: Path, runtime: Pa
     assert running.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_supervisor(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"one.py": job("first")})
     marker = str(tmp_path)
@@ -57,6 +59,7 @@ def test_it_ends_with_the_supervisor(tmp_path: Path, runtime: Path) -> None:
             poll_now(lambda: not marked(marker), "everything has ended")
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_told_and_the_supervisor_goes_on(tmp_path: Path, runtime: Path) -> None:
     import socket
 

@@ -48,6 +48,7 @@ def answer_to(page: Page, request: bytes) -> bytes:
         return found
 
 
+@pytest.mark.slow
 def test_many_followers_leave_room_for_orders_and_pages(tmp_path: Path) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
 from commands import Foreground, foreground, supervise
 from supervised import job, make_workspace, poll_now, save
 
@@ -37,6 +38,7 @@ def states(running: Foreground) -> dict[str, str]:
     return {one["name"]: one["state"] for one in running.json("status")["locations"]}
 
 
+@pytest.mark.slow
 def test_a_page_does_not_become_anothers_when_its_supervisor_ends(
     tmp_path: Path, runtime: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_page_does_not_become_anothers_when_its_supervisor_ends(
             assert page.api("/status")["workspace"]["directory"] == str(first)
 
 
+@pytest.mark.slow
 def test_a_page_where_nothing_stands_keeps_the_one_that_it_took(
     tmp_path: Path, runtime: Path
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_page_where_nothing_stands_keeps_the_one_that_it_took(
         assert (error["code"], str(ours) in error["message"]) == ("not_running", True)
 
 
+@pytest.mark.slow
 def test_the_page_beside_a_supervisor_is_that_supervisors(tmp_path: Path, runtime: Path) -> None:
     # What a search would find from here is another workspace than the one that is run.
     make_workspace(tmp_path, {"wrong.py": job("wrong")})

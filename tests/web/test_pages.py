@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from supervised import job, poll_now, save
 
 from .site import HOSTILE_NAME, RISK, TEAM, Site, site
@@ -215,6 +216,7 @@ def test_repositories_of_one_location_are_told_apart(tmp_path: Path) -> None:
         assert "Deep down. tier=gold" in words
 
 
+@pytest.mark.slow
 def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
     with site(tmp_path, {"one.py": job("first"), "two.py": job("other")}) as made:
         page, client = made.page, made.client
@@ -253,6 +255,7 @@ def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
         assert "import no_such_library_here" in broken
 
 
+@pytest.mark.slow
 def test_the_page_lives_through_the_end_of_its_supervisor(tmp_path: Path) -> None:
     with site(tmp_path, {"payments.py": TEAM, "risk.py": RISK}) as made:
         assert "● ready payments" in text_of(made.page.get("/").text)
@@ -303,6 +306,7 @@ def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -
     assert page.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_long_history_is_cut(tmp_path: Path) -> None:
     many = (
         "from runner_shim import Definitions, JobDefinition\n"
@@ -318,6 +322,7 @@ def test_a_long_history_is_cut(tmp_path: Path) -> None:
             assert "and 100 more" in text_of(shown)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_workspace_is_at_the_top_of_every_page(tmp_path: Path) -> None:
     with site(tmp_path, {"one.py": job("first")}) as made:
         workspace = tmp_path / "workspace.yaml"

@@ -66,6 +66,7 @@ def post(page: Visitor, path: str, value: Any, headers: dict[str, str]) -> Answe
     return page.ask(path, method="POST", body=body, headers=sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everywhere", [False, True], ids=["own", "everywhere"])
 @pytest.mark.parametrize("role", list(Role))
 def test_every_method_by_role_and_location(
@@ -230,6 +231,7 @@ def test_whose_a_connection_is_is_known_for_loopback_alone() -> None:
             assert user_of(nonsense, ours) is None
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_nobody_is_the_operator(teams: Site) -> None:
     host = {"Host": "data.example.com"}
     for options, role in (((), "viewer"), (("--role", "launcher"), "launcher")):
@@ -244,6 +246,7 @@ def test_behind_a_proxy_nobody_is_the_operator(teams: Site) -> None:
             page.end()
 
 
+@pytest.mark.slow
 def test_the_pages_own_token_has_a_role(teams: Site) -> None:
     own = "a-token-that-nobody-guesses"
     for options, role in (((), "editor"), (("--role", "viewer"), "viewer")):
@@ -256,6 +259,7 @@ def test_the_pages_own_token_has_a_role(teams: Site) -> None:
             page.end()
 
 
+@pytest.mark.slow
 def test_while_no_supervisor_judges_a_token_it_opens_nothing(tmp_path: Path) -> None:
     with site(tmp_path, {"team.py": job("one")}) as made:
         secret = tokens(made).add("ci", Role.VIEWER, ("*",), None)

@@ -128,6 +128,7 @@ def ended(of: Site, job: str, **more: Any) -> str:
     return run.id
 
 
+@pytest.mark.slow
 def test_rows_and_runs_are_those_of_the_control_socket(here: Site) -> None:
     page, client, before = here.page, here.client, time.time()
     quick = ended(here, "quick", tags={"team": "ml", "api_key": "hunter2"})
@@ -174,6 +175,7 @@ def test_answers_are_as_described(here: Site) -> None:
     assert not checked.unsent("RunPage") & {f"RunPage.{one}" for one in ("events", "out", "runs")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -208,6 +210,7 @@ def test_a_number_that_cannot_be_sent_is_refused(here: Site, value: int) -> None
     assert "cannot be sent" in answer.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_where_it_broke_off_and_ends_with_the_run(tmp_path: Path) -> None:
     with site(tmp_path, {"team.py": MODULE}, {"team": {}}) as made:
         run = made.client.launch("team", "held")
@@ -372,6 +375,7 @@ def test_a_run_is_seen_by_those_who_see_its_location(here: Site) -> None:
         own.wait(DEADLINE)
 
 
+@pytest.mark.slow
 def test_metrics_of_runs(tmp_path: Path) -> None:
     limits = {"runs": {"max_concurrent": 1}}
     with site(

@@ -119,6 +119,7 @@ def test_large_requests_are_refused(quiet: Site) -> None:
         assert answer.status == 413, answer.text
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_of_everyone(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"one.py": job("first")})
     (tmp_path / "token").write_text(TOKEN + "\n")
@@ -164,6 +165,7 @@ def test_a_token_is_asked_of_everyone(tmp_path: Path, runtime: Path) -> None:
         assert TOKEN not in page.end()
 
 
+@pytest.mark.slow
 def test_without_the_token_nothing_is_told(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"one.py": job("first")})
     page = Page(tmp_path, runtime, SUPERVISE_WEB_TOKEN=TOKEN)
@@ -187,6 +189,7 @@ def test_without_the_token_nothing_is_told(tmp_path: Path, runtime: Path) -> Non
         page.end()
 
 
+@pytest.mark.slow
 def test_an_empty_token_is_refused(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"one.py": job("first")})
     (tmp_path / "token").write_text(" \n")

@@ -89,6 +89,7 @@ def test_any_tree(tmp_path: Path, tree: object) -> None:
     read(tmp_path, "w.yaml", yaml.safe_dump(tree).encode("utf-8", "replace"))
 
 
+@pytest.mark.slow
 @bounded
 @given(WORKSPACES)
 def test_trees_that_look_like_workspaces(tmp_path: Path, tree: object) -> None:

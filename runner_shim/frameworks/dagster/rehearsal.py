@@ -17,10 +17,9 @@ import os
 import signal
 import sys
 
-__all__ = ["rehearse", "rehearse_run", "rehearse_run_early"]
+from runner_shim.frameworks.dagster import served
 
-# In every release from 0.15 a module that nothing but a run imports.
-_OF_RUNS = "dagster._core.execution.plan.active"
+__all__ = ["rehearse", "rehearse_run", "rehearse_run_early"]
 
 _run_was_rehearsed = []
 
@@ -46,7 +45,7 @@ def rehearse_run():
 
 def rehearse_run_early():
     """Run that job in this process, if all that it imports is there; whether it did."""
-    if _OF_RUNS not in sys.modules:
+    if served.OF_A_RUN not in sys.modules:
         return False
     rehearse_run()
     return True

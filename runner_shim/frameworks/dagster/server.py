@@ -13,6 +13,7 @@ import threading
 import time
 
 from runner_shim.execution import handing
+from runner_shim.frameworks.dagster import served
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["prepare", "serve", "warm"]
@@ -31,63 +32,16 @@ _CHECK_SECONDS = 30.0
 _MOST_TEXT = 32 * 1024
 
 
-# What a server is made of; and what its runs and its calls import once they have an instance.
-_OF_THE_SERVER = (
-    "grpc",
-    "grpc_health.v1.health",
-    "dagster._cli.api",
-    "dagster._cli.utils",
-    "dagster._grpc.server",
-    "dagster._grpc.impl",
-    "dagster._core.storage.event_log",
-    "dagster._core.workspace.autodiscovery",
-    "structlog",
-    "grpc._server",
-    "multiprocessing.queues",
-    "multiprocessing.synchronize",
-    "multiprocessing.resource_tracker",
-    "multiprocessing.connection",
-    "concurrent.futures.thread",
-)
-_OF_INSTANCES = (
-    "dagster._core.instance.factory",
-    "dagster._core.storage.sqlite_storage",
-    "dagster._core.storage.root",
-    "dagster._core.storage.event_log.sqlite.sqlite_event_log",
-    "dagster._core.storage.runs.sqlite.sqlite_run_storage",
-    "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
-    "dagster._core.storage.local_compute_log_manager",
-    "dagster._core.storage.defs_state.blob_storage_state_storage",
-    "dagster._core.storage.migration.utils",
-    "dagster._core.launcher.default_run_launcher",
-    "dagster._core.run_coordinator.queued_run_coordinator",
-    "dagster._core.run_coordinator.default_run_coordinator",
-    "dagster._core.scheduler.scheduler",
-    "dagster._core.secrets.env_file",
-    "dagster._core.execution.api",
-    "dagster._core.executor.child_process_executor",
-    "watchdog.observers",
-    "sqlalchemy.dialects.sqlite",
-    "sqlite3",
-    "alembic.config",
-    "alembic.command",
-    "alembic.script",
-    "alembic.runtime.migration",
-    "upath.implementations.local",
-    "fsspec.implementations.local",
-)
-
-
 def prepare():
     """Import what a server is made of; what cannot be imported is left to it."""
-    _import(_OF_THE_SERVER)
+    _import(served.OF_THE_SERVER)
 
 
 def warm():
     """Import what is used with an instance, and run one small job."""
     from runner_shim.frameworks.dagster import rehearsal
 
-    _import(_OF_INSTANCES)
+    _import(served.OF_INSTANCES)
     rehearsal.rehearse_run()
 
 
@@ -157,6 +111,8 @@ class _Changed(object):
         self._wrap(self._module.DagsterGrpcServer, "serve", self._serving)
         servicer.CancelExecution = lambda _self, request, context: self._cancel(request)
         servicer.CanCancelExecution = lambda _self, request, context: self._can_cancel(request)
+        if hasattr(self._pb2, "GetCurrentRunsReply"):
+            servicer.GetCurrentRuns = lambda _self, request, context: self._current_runs()
         if hasattr(self._pb2, "ReloadCodeReply"):
             servicer.ReloadCode = lambda _self, request, context: self._reload()
 
@@ -278,6 +234,15 @@ class _Changed(object):
         return self._pb2.CanCancelExecutionReply(
             serialized_can_cancel_execution_result=_written(result)
         )
+
+    def _current_runs(self):
+        """Those of the location, whichever of its servers they were asked of."""
+        try:
+            runs = self._line.ask("current_runs").get("runs", [])
+        except OSError:
+            runs = []
+        result = _types().GetCurrentRunsResult(current_runs=runs, serializable_error_info=None)
+        return self._pb2.GetCurrentRunsReply(serialized_current_runs=_written(result))
 
     def _reload(self):
         """The button of Dagster's page. A load that fails is no failure of this: what was good stays."""

@@ -162,6 +162,7 @@ def test_the_same_orders_end_the_same_in_every_python(python):
         assert ran == expected, order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_retries_resources_processes_and_kept_values_are_the_same_in_every_python(python):
     for ran, expected in zip(run_features(python), features_here(), strict=True):

@@ -10,6 +10,7 @@ from loading import interpreter
 from places import PROGRAMS, ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.6", "3.8", "3.11", "3.13"])
 def test_a_process_is_handed_over(version: str) -> None:
     python = interpreter(version)

@@ -248,6 +248,7 @@ def test_assets_of_a_partition():
 FACTOR = {"ops": {"core/report": {"config": {"factor": 1}}}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "kind", "words"),
     [

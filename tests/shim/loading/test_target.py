@@ -17,6 +17,7 @@ JOB = """\
     """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_every_form_in_every_python(tmp_path, python):
     write(

@@ -154,6 +154,7 @@ async def each_way(
     return fresh
 
 
+@pytest.mark.slow
 async def test_a_fork_sees_what_a_fresh_process_sees(tmp_path, runtime):
     fresh = await each_way(tmp_path, runtime, QUICK, SCENARIOS, ways=[True])
     assert fresh.keys() == ANEW, fresh

@@ -49,6 +49,7 @@ def bare(python: str, folder: Path, variables: dict[str, str]) -> dict[str, Any]
     return found
 
 
+@pytest.mark.slow
 async def test_user_code_sees_what_it_would_see_in_a_bare_python(tmp_path, runtime):
     assert VERSIONS, "no interpreter at all"
     names = {
@@ -111,6 +112,7 @@ async def test_user_code_sees_what_it_would_see_in_a_bare_python(tmp_path, runti
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_modules_of_theirs_with_our_names_are_theirs(tmp_path, runtime, version, method):

@@ -1,0 +1,74 @@
+"""What an error looks like: an object where JSON is asked for, the source line for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import supervise
+
+from supervisor.presentation.excerpt import excerpt
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        (["status"], 3, "not_running"),
+        (["logs"], 3, "not_running"),
+        (["reload", "--all"], 3, "not_running"),
+        (["reload"], 2, "usage"),
+        (["show", "a", "b", "--nonsense"], 2, "usage"),
+        (["config", "nowhere"], 4, "unknown_location"),
+        (["config", "-w", "bad.yaml"], 2, "configuration"),
+        (["env", "sync", "-w", "bad.yaml"], 2, "configuration"),
+        (["runs", "show", "x"], 3, "not_running"),
+    ],
+)
+def test_an_error_is_one_object_on_standard_output(
+    tmp_path: Path, runtime: Path, words: list[str], status: int, code: str
+) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
+    (tmp_path / "bad.yaml").write_text("load_from:\n  - python_fil: a.py\n")
+    done = supervise(*words, "--json", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == status
+    assert done.stderr == ""
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == code
+    assert error["message"]
+    if code == "configuration":
+        (problem,) = error["problems"]
+        assert (problem["line"], problem["column"]) == (2, 5)
+        assert problem["suggestion"] == "python_file"
+
+
+@pytest.mark.parametrize("command", ["check", "config", "run"])
+def test_a_problem_shows_its_source_line(tmp_path: Path, runtime: Path, command: str) -> None:
+    (tmp_path / "workspace.yaml").write_text(
+        "load_from:\n  - python_file: {relativ_path: a.py}\n  - python_fil: b.py\n"
+    )
+    done = supervise(command, cwd=tmp_path, runtime=runtime)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"error: {tmp_path.resolve()}/workspace.yaml:2:19: ")
+    assert lines[1:3] == [
+        "    2 |   - python_file: {relativ_path: a.py}",
+        "      |                   ^",
+    ]
+    assert lines[4] == "    3 |   - python_fil: b.py"
+
+
+def test_no_secret_and_no_other_file_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("a: 1\npassword: hunter2x\n\n" + "x" * 300 + "\n")
+    assert excerpt(str(file), 1, 4) == ["    1 | a: 1", "      |    ^"]
+    assert excerpt(str(file), 1, 0) == ["    1 | a: 1"]
+    assert excerpt(str(file), 2, 1) == []
+    assert excerpt(str(file), 3, 1) == []
+    assert excerpt(str(file), 9, 1) == []
+    shown, caret = excerpt(str(file), 4, 250)
+    assert (len(shown), caret.index("^")) == (108, 58)
+    env = tmp_path / "x.env"
+    env.write_text("A=1\n")
+    assert excerpt(str(env), 1, 1) == []
+    assert excerpt(str(tmp_path / "none.yaml"), 1, 1) == []
+    assert excerpt("command line", 0, 0) == []
