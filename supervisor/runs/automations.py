@@ -20,7 +20,8 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 from supervisor.conditions import Tell
@@ -30,11 +31,12 @@ from supervisor.locations.location import Location
 from supervisor.runs import tick_store
 from supervisor.runs.automation import Automation, definitions_of, of_definition
 from supervisor.runs.firing import (
+    LONGEST_STEP,
     NOT_THERE,
     CatchUp,
     Decision,
     Memory,
-    decide,
+    deciding,
     next_look,
     sensor_due,
 )
@@ -47,7 +49,7 @@ from supervisor.runs.tick_store import Stored, TickStore
 from supervisor.runs.ticking import Ticking
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State, TickState
-from supervisor.time_slices import in_turns
+from supervisor.time_slices import Steps, at_once, in_turns
 
 __all__ = ["Automations", "Held"]
 
@@ -305,7 +307,7 @@ class Automations:
         if now < self._latest - 1.0:  # the clock was set back
             for held in self._each():
                 held.due = None
-        self._latest = now
+        looked, self._latest = self._latest, now
         because = {name: self._why_not(name) for name in self._held}
         running: set[tuple[str, str]] | None = None
         earliest: float | None = None
@@ -319,33 +321,33 @@ class Automations:
             if held.busy:
                 continue
             if held.unfinished:
-                self._begin(held, self._take_up(held))
+                self._begin(held, partial(self._take_up, held))
                 continue
             if not held.on:
                 continue
             if held.one.kind == "sensor":
                 due: float | None = sensor_due(held.one.interval, held.stored.last_tick, now)
                 if due is not None and due <= now:
-                    self._begin(held, self._ask(held, now))
+                    self._begin(held, partial(self._ask, held, now))
                     continue
             else:
                 memory = held.stored.memory
                 if held.due is None or held.due <= now or (memory and memory.waiting):
                     if running is None:
                         running = self._running()
-                    self._decide(held, now, held.one.key in running)
+                    self._decide(held, now, looked, held.one.key in running)
                 due = held.due
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         return earliest
 
-    def _begin(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""
 
         async def done() -> None:
             try:
                 async with held.turn:
-                    await work
+                    await work()
             finally:
                 held.busy = False
                 self._wake.set()
@@ -361,7 +363,7 @@ class Automations:
             if (said := run.order.get("automation"))
         }
 
-    def _decide(self, held: Held, now: float, running: bool) -> None:
+    def _decide(self, held: Held, now: float, looked: float, running: bool) -> None:
         one, stored = held.one, held.stored
         if one.schedule is None:
             return
@@ -369,19 +371,46 @@ class Automations:
             stored.memory = Memory(now, one.schedule.fingerprint)
             held.away = ""
             self._tasks.spawn(self._remember_quietly(held))
-        before = stored.memory
-        memory, decisions = decide(one.schedule, before, now, running=running,
-                                   was_away=bool(held.away), absent=held.away)  # fmt: skip
+        before, away = stored.memory, held.away
+        steps = deciding(one.schedule, before, now, running=running, looked=looked,
+                         was_away=bool(away), absent=away)  # fmt: skip
         held.away = ""
+        if now - before.until > LONGEST_STEP:  # many may have been due
+            held.due = None
+            self._begin(held, partial(self._catch_up, held, before, steps, away))
+            return
+        memory, decisions = at_once(steps)
         held.due = next_look(one.schedule, memory)
         if decisions:
-            self._begin(held, self._fire(held, memory, decisions))
+            self._begin(held, partial(self._fire, held, memory, decisions, away))
+        else:
+            self._decided(held, memory)
+
+    async def _catch_up(
+        self,
+        held: Held,
+        before: Memory,
+        steps: Steps[tuple[Memory, list[Decision]]],
+        away: str,
+    ) -> None:
+        memory, decisions = await in_turns(steps)
+        if held.stored.memory is not before:  # it was switched meanwhile
             return
-        stored.memory = memory
-        if memory.fingerprint != before.fingerprint or memory.waiting != before.waiting:
+        if decisions:
+            await self._fire(held, memory, decisions, away)
+        else:
+            self._decided(held, memory)
+
+    def _decided(self, held: Held, memory: Memory) -> None:
+        """Nothing is due."""
+        before, held.stored.memory = held.stored.memory, memory
+        if before is None or (memory.fingerprint, memory.waiting) != (
+            before.fingerprint,
+            before.waiting,
+        ):
             self._tasks.spawn(self._remember_quietly(held))
 
-    async def _fire(self, held: Held, memory: Memory, decisions: list[Decision]) -> None:
+    async def _fire(self, held: Held, memory: Memory, decisions: list[Decision], away: str) -> None:
         """Have the decisions on the disk, and then evaluate the ticks that fire."""
         one, stored = held.one, held.stored
         ticks = [
@@ -399,7 +428,7 @@ class Automations:
         try:
             numbers = await self._ticks.written(work)
         except SupervisorError:
-            stored.memory, held.due = before, None
+            stored.memory, held.due, held.away = before, None, held.away or away
             await asyncio.sleep(_AGAIN)
             return
         for tick, number in zip(ticks, numbers, strict=True):

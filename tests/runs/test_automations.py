@@ -89,19 +89,19 @@ async def row(launched: Launched, name: str) -> dict[str, Any]:
     return one
 
 
-async def remembered(path: Path, fingerprint: str, hours: float = 3.5) -> None:
+async def remembered(path: Path, fingerprint: str, hours: float = 3.5, **also: Any) -> None:
     """Have a store in which the schedule ``hourly`` was last looked at so many hours before this one."""
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     store = TickStore(path)
     await store.open()
     memory = Memory(time.time() // HOUR * HOUR - hours * HOUR, fingerprint)
-    stored = Stored(memory=memory)
+    stored = Stored(memory=memory, **also)
     await store.write(lambda database: tick_store.remember(database, ("team", "hourly"), stored))
     await store.close()
 
 
-async def fingerprint_of(tmp_path: Path, runtime: Path) -> str:
-    async with launching(tmp_path / "before", runtime, SCHEDULE.replace("{more}", "")) as launched:
+async def fingerprint_of(tmp_path: Path, runtime: Path, module: str = SCHEDULE) -> str:
+    async with launching(tmp_path / "before", runtime, module.replace("{more}", "")) as launched:
         one = await launched.running.daemon.ticking.find("team", "hourly")
         assert one.schedule is not None
         return one.schedule.fingerprint
@@ -198,6 +198,18 @@ async def test_a_tick_waits_for_the_run_of_the_one_before(tmp_path, runtime):
         second, _ = await until(launched, "hourly", "launched", 2)
         assert second["time"] == first["time"] + HOUR
         assert second["began"] >= (await launched.ended(first["requests"][0]["run"]))["ended"]
+
+
+@pytest.mark.slow
+async def test_many_ticks_that_were_missed_do_not_hold_up_the_event_loop(tmp_path, runtime):
+    module = SCHEDULE.replace("{more}", "").replace('"0 * * * *"', '"* * * * *"')
+    fingerprint = await fingerprint_of(tmp_path, runtime, module)
+    store = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(store, fingerprint, hours=60)
+    async with launching(tmp_path, runtime, module) as launched:  # the loop guard watches
+        rows = await until(launched, "hourly", "launched")
+        (skipped,) = (one for one in rows if one["reason"] == "no supervisor was there")
+        assert 60 * 60 <= skipped["count"] + 1 <= 61 * 60 + 1
 
 
 async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime):

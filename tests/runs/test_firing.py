@@ -77,6 +77,24 @@ def test_a_machine_that_slept_is_like_a_supervisor_that_was_away():
     assert fired(decisions) == [NOON + 72 * HOUR]
 
 
+@pytest.mark.parametrize("catch_up", list(CatchUp))
+def test_a_tick_of_once_a_day_is_not_missed_because_the_one_before_is_long_ago(catch_up):
+    daily = schedule("0 12 * * *", catch_up=catch_up)
+    memory, decisions = decide(daily, since(NOON + 1), NOON + 24 * HOUR + 0.01, running=False,
+                               looked=NOON + 24 * HOUR - 1)  # fmt: skip
+    assert fired(decisions) == [NOON + 24 * HOUR]
+    assert not [one for one in decisions if one.skipped]
+    assert memory.until == NOON + 24 * HOUR + 0.01
+
+
+def test_a_machine_that_slept_longer_than_since_the_look_before_was_away():
+    daily = schedule("0 12 * * *", catch_up=CatchUp.NONE)
+    _, decisions = decide(daily, since(NOON + 1), NOON + 27 * HOUR, running=False,
+                          looked=NOON + 23 * HOUR)  # fmt: skip
+    assert fired(decisions) == []
+    assert [list(one.ticks) for one in decisions] == [[NOON + 24 * HOUR]]
+
+
 def test_catching_up_with_all_is_bounded():
     minutely = schedule("* * * * *", catch_up=CatchUp.ALL, overlap=Overlap.ALLOW)
     _, decisions = decide(minutely, since(NOON), NOON + 48 * HOUR, running=False, was_away=True)
