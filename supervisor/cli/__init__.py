@@ -119,7 +119,8 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
             terminal.problems(error)
         return error.exit_status
     except SupervisorError as error:
-        tell(error.code, str(error), error.hint)
+        wrong = getattr(error, "problems", ())
+        tell(error.code, str(error), error.hint, **({"problems": list(wrong)} if wrong else {}))
         return error.exit_status
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

@@ -1,22 +1,24 @@
 """The live table of the foreground supervisor on a terminal.
 
 Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
-fits the window, whatever its size. Decides nothing about what is worth telling.
+fits the window, whatever its size and whatever becomes of that. Decides nothing about what is worth telling.
 """
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
-from supervisor.presentation.text import clean, cut
+from supervisor.presentation.text import clean, cut, plain
 
 if TYPE_CHECKING:
     from supervisor.documents import LocationStatus, StatusDocument
@@ -25,6 +27,9 @@ __all__ = ["LiveDisplay"]
 
 # Rows of a window that the table leaves to what scrolls by above it.
 _LEAVE_ROWS = 6
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_LINE_UP, _CLEAR_LINE = "\x1b[1A", "\x1b[2K"
+_SPACE_BEHIND = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
 
 
 class LiveDisplay:
@@ -35,44 +40,64 @@ class LiveDisplay:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._view = _View()
-        self._live: Live | None = None
-        self.fresh()
+        self._drawn: list[int] = []  # how wide each line of the last table is
+        self._console = Console(
+            file=terminal.out, no_color=not terminal.colour, highlight=False, markup=False
+        )
 
     def show(self, document: StatusDocument) -> None:
         """Draw the table anew."""
         self._view.document = document
-        if self._live is None:  # not before there is something to show
-            self._live = Live(
-                self._view,
-                console=self._console,
-                auto_refresh=False,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                vertical_overflow="crop",
-            )
-            self._live.start()
-        self._live.refresh()
+        self._draw([])
 
     def tell(self, lines: list[str]) -> None:
         """Print above the table."""
-        for line in lines:
-            self._console.print(Text.from_ansi(line), soft_wrap=False)
+        self._draw(lines)
 
     def fresh(self) -> None:
         """Forget where the last table is: others have written below it."""
-        self._live = None
-        self._console = Console(
-            file=self._terminal.out,
-            no_color=not self._terminal.colour,
-            highlight=False,
-            markup=False,
-        )
+        self._drawn = []
 
     def close(self) -> None:
         """Leave the last table where it is, and the cursor visible."""
-        if self._live is not None:
-            self._live.stop()
+        if self._drawn:
+            self._write(f"\n{_SHOW_CURSOR}")
+        self._view.document = None
         self.fresh()
+
+    def _draw(self, told: list[str]) -> None:
+        text = self._erased()
+        if told:
+            text += self._rendered([Text.from_ansi(line) for line in told])
+        widths: list[int] = []
+        if self._view.document is not None:  # not before there is something to show
+            height = max(self._console.height - 1, 1)
+            table = self._rendered([self._view]).rstrip("\n").split("\n")[:height]
+            # A line that is no longer than its text is not wrapped when the window gets narrower.
+            lines = [_SPACE_BEHIND.sub(r"\1", line) for line in table]
+            widths = [cell_len(plain(line)) for line in lines]
+            text += _HIDE_CURSOR + "\n".join(lines)
+        self._write(text)
+        self._drawn = widths
+
+    def _erased(self) -> str:
+        """What takes away the last table. A terminal that has become narrower has wrapped its lines."""
+        if not self._drawn:
+            return ""
+        width = max(self._console.width, 1)
+        rows = sum(max(1, -(-one // width)) for one in self._drawn)
+        # Line by line: what clears a whole window at once is kept by some terminals as if it had scrolled.
+        return f"\r{_CLEAR_LINE}" + f"{_LINE_UP}{_CLEAR_LINE}" * (rows - 1)
+
+    def _rendered(self, what: Sequence[RenderableType]) -> str:
+        with self._console.capture() as captured:
+            for one in what:
+                self._console.print(one, soft_wrap=False)
+        return captured.get()
+
+    def _write(self, text: str) -> None:
+        self._terminal.out.write(text)
+        self._terminal.out.flush()
 
 
 class _View:

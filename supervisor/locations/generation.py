@@ -80,7 +80,6 @@ _STACK_LOOKS = 15
 _STACK_GRACE = 0.1
 # How long a process may be busy before what can be done without it is (seconds).
 _BUSY = 1.0
-_LONGEST_NAME = 200  # of a module that it imports (characters)
 _REPLACED = "a fresh process takes its place"
 # The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
@@ -104,8 +103,8 @@ class Generation:
 
     ``refused`` is set once we killed its process (it broke the protocol, or does not answer any
     more), and says why. ``reading_since`` (monotonic seconds) and ``reading_since_ns`` (Unix
-    nanoseconds, None until then) say when its process was started, and could read files. ``importing``
-    is what a load imports now, as the process tells.
+    nanoseconds, None until then) say when its process was started, and could read files. ``importing``: what it
+    imports now.
     """
 
     __slots__ = (
@@ -451,8 +450,8 @@ class Generation:
 
     def _heard(self, news: News) -> None:
         match news:
-            case Part(_, message):  # of a load, the only one that comes in parts
-                self.importing = str(message.get("importing") or "")[:_LONGEST_NAME]
+            case Part(_, message):  # of a load: nothing else comes in parts
+                self.importing = str(message.get("importing") or "")[:200]
             case Unfit():
                 self._unfit(news)
             case RunBegun(run):

@@ -3,15 +3,13 @@
 Owns which objects of a module count (Dagster's order of precedence) and a warning for each that
 Dagster would hide without a word. Refuses to import dagster where the user's code has not, and to
 compare versions: what an object can do is asked of the object. The other modules of this name own
-the parts: ``read`` how an object is read, ``repository`` what a repository lists,
-``jobs``, ``assets``, ``triggers`` and ``partitions`` the kinds.
+the parts: ``read`` how an object is read, ``repository`` what it lists, ``projects`` dbt's; the kinds.
 Nothing but this module is imported before a Dagster object was found.
 """
 
 import sys
 
 from runner_shim.frameworks.adapter import Adapter
-from runner_shim.frameworks.dagster import assignments
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["Dagster"]
@@ -146,7 +144,7 @@ class Dagster(Adapter):
 
         repositories, definitions, sources = contents.collect(_repositories(roots, warn), warn)
         _warn_left_out(roots, definitions, warn)
-        assignments.find_assignments(roots, definitions, sources)
+        _find_assignments(roots, definitions, sources)
         return repositories, definitions, sources
 
     def describe(self, roots, kind, name, repository=None):
@@ -219,24 +217,28 @@ class Dagster(Adapter):
     def files(self, roots):
         """Absolute paths of files that are no modules and yet decide what is defined."""
         from runner_shim.frameworks.dagster import projects
+        from runner_shim.frameworks.dagster.partitions import component_files
+        from runner_shim.frameworks.dagster.read import Reader
 
-        return projects.definition_files(_repositories(roots, _ignore))
+        reader = Reader(_ignore)
+        found = []
+        for repository in _repositories(roots, _ignore):
+            found.extend(component_files(reader, repository) + projects.project_files(repository))
+        return found
 
     def judge(self, exception):
         """(load failure kind, sentence) for an error that Dagster raised about a definition, or None.
 
-        Dagster raises while the module is imported (old versions check a repository there) or when a
-        repository is made of what was found; the caller of this adapter judges both alike.
+        It does so when the module is imported (old versions) or when a repository is made; both are alike.
         """
         from runner_shim.frameworks.dagster import repository as contents
 
         return contents.judge(exception)
 
     def hint(self, error):
-        """What to do about a dbt project that has not been parsed."""
-        from runner_shim.frameworks.dagster.projects import missing_manifest
+        from runner_shim.frameworks.dagster import projects
 
-        return missing_manifest(error)
+        return projects.missing_manifest(error)
 
     def failure_files(self, directory):
         """What may be at fault beside modules when a load fails: the components' files below there."""
@@ -367,6 +369,60 @@ def _ambiguous(what, values, module_name, hint):
     )
 
 
+def _find_assignments(roots, definitions, sources):
+    """Sources of what has no function of the user's: the line where a module assigns it."""
+    from runner_shim.plain_data import key_of, place
+
+    missing = {}
+    for item in definitions:
+        if item["kind"] in ("job", "schedule", "sensor", "asset"):
+            key = "%s:%s" % (item["kind"], item["name"])
+            full = key_of(item)
+            if full not in sources:
+                missing.setdefault(key, []).append(full)
+    if not missing:
+        return
+
+    for filename, members in _user_modules(roots.module_name):
+        for variable, value in sorted(members.items()):
+            if not missing:
+                return
+            kind, names = _kind_and_names(value)
+            keys = ["%s:%s" % (kind, name) for name in names]
+            if not any(key in missing for key in keys):
+                continue
+            line = _line_of_assignment(filename, variable)
+            for key in keys if line else ():
+                for full in missing.pop(key, ()):
+                    sources[full] = place(filename, line)
+
+
+def _user_modules(module_name):
+    """(file, variables) of the loaded module, then of the others of the team's own code."""
+    from runner_shim import imported
+
+    found = sorted(
+        (name != module_name, name, filename, members)
+        for name, members, filename in imported.modules(imported.MARK)
+        if imported.is_user(filename)
+    )
+    return [
+        (filename, {key: members[key] for key in members if type(key) is str})
+        for _other, _name, filename, members in found
+    ]
+
+
+def _line_of_assignment(filename, variable):
+    """The last line that begins with ``variable =``, or None: it may have been imported."""
+    import linecache
+
+    line = None
+    for number, source in enumerate(linecache.getlines(filename), 1):
+        if source.startswith(variable) and source[len(variable) :].lstrip()[:1] in ("=", ":"):
+            line = number
+    return line
+
+
 # --- what Dagster hides without a word ------------------------------------------------------------
 
 
@@ -399,7 +455,7 @@ def _warn_left_out(roots, definitions, warn):
     included = included_names(definitions)
     left_out = {}
     for variable, value in roots.hidden:
-        kind, names = assignments.kind_and_names(value)
+        kind, names = _kind_and_names(value)
         if names and not any(name in included.get(kind, ()) for name in names):
             left_out.setdefault(kind, []).append(variable)
     chosen = ", ".join(name for name, _ in roots.targets)
@@ -415,6 +471,26 @@ def _warn_left_out(roots, definitions, warn):
             ),
             hint="add what is missing to %s, or ignore this if it is meant for others" % chosen,
         )
+
+
+def _kind_and_names(value):
+    """The kind of a Dagster object and the names it would have in a snapshot."""
+    from runner_shim.frameworks.dagster.jobs import is_job
+    from runner_shim.frameworks.dagster.read import asset_name, is_a
+
+    try:
+        if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
+            return "job", [value.name]
+        for kind, name in (("schedule", "ScheduleDefinition"), ("sensor", "SensorDefinition")):
+            if is_a(value, name):
+                return kind, [value.name]
+        if is_a(value, "AssetsDefinition"):  # none at all where it is a check
+            return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
+        if is_a(value, "SourceAsset", "AssetSpec"):
+            return "asset", [asset_name(value.key)]
+    except Exception:  # a name that cannot be read is no name to miss
+        pass
+    return None, []
 
 
 def _counted(kind, names):

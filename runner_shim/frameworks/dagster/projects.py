@@ -1,6 +1,6 @@
 """dbt projects that definitions are made from: which of their files a reload waits for, and what is missing.
 
-Owns the list of files that are no modules and decide what is defined, and finding the projects among the team's modules and the metadata of assets. A manifest that the load
+Owns finding the projects among the team's modules and the metadata of assets. A manifest that the load
 itself has made anew (``prepare_if_dev``) would ask for the next load; then the project's own files count.
 Runs no dbt and imports nothing of it.
 """
@@ -10,39 +10,20 @@ import sys
 
 from runner_shim import imported
 from runner_shim.frameworks.dagster.assets import assets_by_key
-from runner_shim.frameworks.dagster.partitions import component_files, yaml_files
-from runner_shim.frameworks.dagster.read import Reader
+from runner_shim.frameworks.dagster.partitions import yaml_files
 from runner_shim.loading import listed
 
-__all__ = ["definition_files", "missing_manifest", "project_files"]
+__all__ = ["missing_manifest", "project_files"]
 
 _SOURCES = (".sql", ".yml", ".yaml", ".csv")
 _GENERATED = ("target", "dbt_packages", "dbt_modules", "logs")
 
 
-def definition_files(repositories):
-    """Absolute paths of files that are no modules and yet decide what these repositories define."""
-    reader = Reader(_ignore)
-    found = []
-    for repository in repositories:
-        found.extend(component_files(reader, repository))
-        if "dagster_dbt" in sys.modules:
-            found.extend(project_files(list(assets_by_key(repository, ()).values())))
-    return found
-
-
-def _ignore(code, message, hint=None, file=None, line=None):
-    """Takes warnings that have been given already."""
-
-
-def project_files(assets):
-    """Absolute paths of what the dbt projects in use are read from; [] without the integration.
-
-    ``assets`` are Dagster's definitions of assets.
-    """
+def project_files(repository):
+    """Absolute paths of what the dbt projects in use are read from; [] without the integration."""
     if "dagster_dbt" not in sys.modules:
         return []
-    found = set()
+    assets, found = assets_by_key(repository, ()).values(), set()
     for project in _projects(assets):
         manifest = str(project.manifest_path)
         try:

@@ -40,18 +40,26 @@ def project(tmp_path, monkeypatch):
     return found
 
 
+def repository(*assets):
+    """One with these definitions of assets."""
+    return types.SimpleNamespace(assets_defs_by_key=dict(enumerate(assets)))
+
+
 def test_a_manifest_that_was_there_is_waited_for(project):
     os.utime(project.manifest_path, (1, 1))
-    assert project_files([]) == [str(project.manifest_path)]
+    assert project_files(repository()) == [str(project.manifest_path)]
     project.manifest_path.unlink()
-    assert project_files([]) == [str(project.manifest_path)]  # it may come
+    assert project_files(repository()) == [str(project.manifest_path)]  # it may come
 
 
 def test_of_one_that_the_load_has_made_the_sources_count(project):
     newer = imported.began() + 1
     os.utime(project.manifest_path, (newer, newer))
     root = project.project_dir
-    assert project_files([]) == [str(root / "dbt_project.yml"), str(root / "models" / "a.sql")]
+    assert project_files(repository()) == [
+        str(root / "dbt_project.yml"),
+        str(root / "models" / "a.sql"),
+    ]
 
 
 def test_a_project_is_found_in_the_metadata_of_its_assets(project, monkeypatch):
@@ -59,7 +67,7 @@ def test_a_project_is_found_in_the_metadata_of_its_assets(project, monkeypatch):
     os.utime(project.manifest_path, (1, 1))
     metadata = {"key": {"dagster_dbt/project": project, "x": 1}, "other": None}
     asset = types.SimpleNamespace(metadata_by_key=metadata)
-    assert project_files([asset, object()]) == [str(project.manifest_path)]
+    assert project_files(repository(asset, object())) == [str(project.manifest_path)]
 
 
 @pytest.mark.parametrize(
