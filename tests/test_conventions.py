@@ -15,7 +15,7 @@ FILES = [path for path in sorted(TESTS.rglob("*.py")) if "broken" not in path.pa
 # Folders that test no one folder of the product: programs that tests start, real libraries, faults.
 OF_ALL = {"faults", "programs", "real"}
 # A folder of tests, and the package that it stands for.
-PACKAGES = {"environments": "envs", "shim": "runner_shim"}
+PACKAGES = {"environments": "envs", "shim": "runner_shim", "docs": "docs"}
 
 
 def private(name: str) -> bool:

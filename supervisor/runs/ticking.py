@@ -43,6 +43,9 @@ LIMIT = 60.0
 _STACKS_BEFORE = 0.5
 # The shim may be busy for so long, and then it does not answer any more (seconds).
 _PATIENCE = 30.0
+# A process that ends meanwhile is replaced: so often, and so long is the next one waited for (seconds).
+_TRIES = 3
+_TO_SERVE = 15.0
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_REQUESTS = 1000
 _MOST_LINES = 1000
@@ -116,8 +119,8 @@ class Ticking:
     ) -> Outcome:
         """Evaluate it for the time ``at`` (Unix seconds).
 
-        Raises ``NotServedError`` where the location serves nothing, or its process was ended by an order or a
-        reload before it had an answer.
+        Raises ``NotServedError`` where the location serves nothing, or its process was ended by an order before it
+        had an answer, and none took its place.
         """
         location = self._fleet.location(one.location)
         serving = location.serving
@@ -145,18 +148,34 @@ class Ticking:
             "shared_instance": shared,
         }
         began = time.time()
-        try:
-            return await self._evaluate(location, serving, order, began, "")
-        except (LoadFailedError, ProcessDiedError) as error:
-            if serving.because:
-                text = f"the process that evaluated {one.name} was ended: {serving.because}"
-                raise NotServedError(text) from None
-            failure = (
-                error.failure
-                if isinstance(error, LoadFailedError)
-                else Failure("died", f"the process of {one.location} ended: {error}")
+        for _ in range(_TRIES):
+            try:
+                return await self._evaluate(location, serving, order, began, "")
+            except LoadFailedError as error:
+                return Outcome(began, serving.number, failure=error.failure)
+            except ProcessDiedError as error:
+                text = f"the process of {one.location} ended meanwhile: {error}"
+            # Another takes its place: after a reload, or because it has died.
+            after = await self._next(location, serving)
+            if after is None:
+                break
+            serving = after
+        if serving.because:
+            raise NotServedError(
+                f"the process that evaluated {one.name} was ended: {serving.because}"
             )
-            return Outcome(began, serving.number, failure=failure)
+        return Outcome(began, serving.number, failure=Failure("died", text))
+
+    async def _next(self, location: Location, before: Generation) -> Generation | None:
+        """The generation that serves after ``before``; None where none does for a while."""
+
+        def found() -> bool:
+            serving = location.serving
+            return serving is not None and serving is not before and serving.alive
+
+        if not found():
+            await self._fleet.news.wait(lambda: found() or not location.under_way, _TO_SERVE)
+        return location.serving if found() else None
 
     async def _evaluate(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launched import HEAD, Launched, launching
+from launched import HEAD, UNTIL_GO, Launched, launching
 from supervised import DEADLINE, poll, save
 
 from supervisor.errors import RequestError, UnknownDefinitionError, UnknownLocationError
@@ -105,7 +105,7 @@ async def row(launched: Launched, name: str) -> dict[str, Any]:
 
 
 async def remembered(path: Path, fingerprint: str, hours: float = 3.5, **also: Any) -> None:
-    """Have a store in which the schedule ``hourly`` was last looked at so many hours ago."""
+    """Have a store in which the schedule ``hourly`` was last looked at so many hours before this one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     store = TickStore(path)
     store.open()
@@ -197,6 +197,22 @@ async def test_ticks_that_no_supervisor_was_there_for(more, states, tmp_path, ru
         assert one["last"]["state"] == states[0]
         assert one["next"] is not None
         assert len((await launched.ask("runs"))["runs"]) == states.count("launched")
+
+
+async def test_a_tick_waits_for_the_run_of_the_one_before(tmp_path, runtime):
+    fingerprint = await fingerprint_of(tmp_path, runtime)
+    await remembered(
+        tmp_path / ".supervise" / "workspace.yaml" / "automations.db", fingerprint, 1.5
+    )
+    module = SCHEDULE.replace("{more}", ', catch_up="all", overlap="queue"')
+    module = module.replace("    pass\n\n@job", UNTIL_GO + "\n@job", 1)
+    async with launching(tmp_path, runtime, module) as launched:
+        (first,) = await until(launched, "hourly", "launched")
+        await launched.until(first["requests"][0]["run"])
+        (tmp_path / "go").touch()
+        second, _ = await until(launched, "hourly", "launched", 2)
+        assert second["time"] == first["time"] + HOUR
+        assert second["began"] >= (await launched.ended(first["requests"][0]["run"]))["ended"]
 
 
 @pytest.mark.slow

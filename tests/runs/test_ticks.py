@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 from launched import HEAD, Launched, launching
@@ -49,6 +51,13 @@ def bad(context):
 @sensor(job=nightly)
 def killed(context):
     os.kill(os.getpid(), signal.SIGSEGV)
+
+@sensor(job=nightly)
+def waits(context):
+    open("waits", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return request(1)
 
 @sensor(job=nightly)
 def hangs(context):
@@ -149,6 +158,17 @@ async def test_one_that_hangs_holds_nobody_up(tmp_path, runtime):
         assert (await launched.ended(run))["state"] == "success"
         assert not hung.done()
         hung.cancel()
+
+
+async def test_what_a_process_that_dies_has_not_evaluated_the_next_one_does(tmp_path, runtime):
+    async with launching(tmp_path, runtime, MODULE) as launched:
+        hung = asyncio.create_task(tick(launched, "waits", launch=True))
+        await poll((tmp_path / "waits").exists, "it waits")
+        os.kill(launched.running.pid("team"), signal.SIGKILL)
+        (tmp_path / "go").touch()
+        found = await asyncio.wait_for(hung, DEADLINE)
+        assert found["state"] == "launched"
+        assert (await launched.ended(found["requests"][0]["run"]))["state"] == "success"
 
 
 @pytest.mark.slow

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .automations_team import TEAM as AUTOMATED
 from .browsing import WAIT, expect
 from .runs_team import CONFIG, TEAM
 from .site import DEADLINE, Site, site
@@ -103,6 +105,39 @@ def test_a_page_goes_on_with_the_next_supervisor(here: Site, held: Any, opened: 
     expect(opened.locator("#out")).to_have_text("fetching 10 of s3\npublished\n")
 
 
+def test_a_sensor_is_switched_on_and_seen_to_fire(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"team.py": AUTOMATED}) as made:
+        opened.goto(f"{made.page.url}/automations?kind=sensor")
+        switch = opened.get_by_role("switch", name="files of team")
+        expect(switch).to_have_attribute("aria-checked", "false")
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", "true")
+        expect(opened.locator(".automations .says")).to_contain_text("no <b>file</b> is there")
+        opened.get_by_role("link", name="files", exact=True).click()
+        expect(opened.locator(".history-of-ticks")).to_contain_text("launched 1 run")
+        opened.get_by_role("switch", name="files of team").click()
+        expect(opened.get_by_role("switch")).to_have_attribute("aria-checked", "false")
+        opened.locator(".history-of-ticks a").last.click()
+        state(opened, "success")
+        expect(opened.locator("#out")).to_have_text("<i>worked</i>\n")
+        paths = ("/automations", "/automation?location=team&name=files", "/timeline", "/schedules")
+        look_at(made, opened.context.browser, paths)
+
+
+def look_at(of: Site, browser: Any, paths: tuple[str, ...]) -> None:
+    """axe finds nothing on them, light and dark, and nothing runs over the edge of a window."""
+    for scheme in ("light", "dark"):
+        found = violations(browser, of.page.url, paths, scheme)
+        assert not found, json.dumps(found, indent=1)
+    for width in (360, 1440):
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        tab = context.new_page()
+        for path in paths:
+            tab.goto(of.page.url + path)
+            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        context.close()
+
+
 def pages(of: Site) -> tuple[str, ...]:
     """The pages of runs: a list, one that succeeded, one that failed, a range, and forms."""
     good = of.client.launch("team", "settle", config=CONFIG, tags={"customer": "acme"})
@@ -125,14 +160,4 @@ def pages(of: Site) -> tuple[str, ...]:
 
 
 def test_axe_finds_no_violation_and_nothing_runs_over_the_edge(here: Site, browser: Any) -> None:
-    paths = pages(here)
-    for scheme in ("light", "dark"):
-        found = violations(browser, here.page.url, paths, scheme)
-        assert not found, json.dumps(found, indent=1)
-    for width in (360, 1440):
-        context = browser.new_context(viewport={"width": width, "height": 800})
-        tab = context.new_page()
-        for path in paths:
-            tab.goto(here.page.url + path)
-            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
-        context.close()
+    look_at(here, browser, pages(here))
