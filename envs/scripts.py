@@ -79,10 +79,16 @@ def read_script(path: Path) -> Script:
         wrong = "requires-python" if isinstance(listed, list) else "dependencies"
         expected = "a text" if wrong == "requires-python" else "a list of requirements"
         raise EnvError("requirements", f"{path}:{line}: {wrong} is not {expected}")
-    settings = table.get("tool", {}).get("uv", {})
-    return Script(
-        content, python, tuple(map(str, listed)), tuple(_index(settings)), "sources" in settings
-    )
+    try:
+        settings = table.get("tool", {}).get("uv", {})
+        index, sources = tuple(_index(settings)), "sources" in settings
+    except (AttributeError, KeyError, TypeError) as error:
+        raise EnvError(
+            "requirements",
+            f"{path}:{line}: [tool.uv] in the block of script metadata is not in uv's form",
+            hint="`uv lock --script` says what is wrong with it",
+        ) from error
+    return Script(content, python, tuple(map(str, listed)), index, sources)
 
 
 def _index(settings: dict[str, Any]) -> list[str]:
