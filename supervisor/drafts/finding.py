@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from envs import EnvError
 from envs.projects import locked_root, project_plan
 from envs.scripts import has_block
 from supervisor.drafts.draft import Draft, DraftEnvironment, DraftLocation, below, unique
@@ -76,12 +77,18 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             if depth < _DEPTH
             and not one.startswith(".")
             and one not in _NOT_INTO
+            and _is_text(one)
             and not (here / one / "pyvenv.cfg").exists()
         )
         looked += len(names)
-        yield here, sorted(names)
+        yield here, sorted(filter(_is_text, names))
         if looked > _MOST:
             return
+
+
+def _is_text(name: str) -> bool:
+    """False for a name that no workspace file can hold: it is not in UTF-8."""
+    return not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def _text(path: Path) -> str:
@@ -225,8 +232,11 @@ def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]
             notes.append(f"versions from {below(place / 'poetry.lock', root)}")
         else:
             notes.append("no uv.lock or poetry.lock: what is newest when it is made")
-        if project_plan(place) == "dependencies":
-            notes.append("it is no package: its dependencies alone are installed")
+        try:
+            if project_plan(place) == "dependencies":
+                notes.append("it is no package: its dependencies alone are installed")
+        except EnvError as error:
+            notes.append(f"it cannot be made yet: {' '.join(str(error).split())}")
         if "[dependency-groups]" in table or "[tool.poetry.group." in table:
             notes.append("to add dependency groups: `groups: [dev]`")
     elif (place / "requirements.txt").is_file():
