@@ -19,7 +19,7 @@ from supervisor import procfs
 from supervisor.runs.journal import Journal
 
 from .eras import CURRENT, Environment
-from .hosted import Hosted, hosted
+from .hosted import Hosted, descendants, hosted
 from .test_dagster_page import HOST
 
 pytestmark = [
@@ -80,14 +80,6 @@ def program(here: Hosted, name: str) -> int:
     programs = status(here)["supervisor"]["face"]["programs"]
     pid: int = next(one["pid"] for one in programs if one["name"] == name)
     return pid
-
-
-def descendants(root: int) -> list[int]:
-    parents = {pid: procfs.parent(pid) for pid in procfs.pids() if alive(pid)}
-    found = [root]
-    for one in found:
-        found += [pid for pid, parent in parents.items() if parent == one]
-    return found[1:]
 
 
 def server(here: Hosted) -> int:

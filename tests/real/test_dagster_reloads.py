@@ -10,10 +10,9 @@ from typing import NamedTuple
 import pytest
 from supervised import Supervised, make_workspace, save, supervising
 
-from supervisor import procfs
-
 from .dagster_hosts import hosting
 from .eras import CURRENT, Environment
+from .hosted import descendants
 from .test_dagster_servers import (
     SOURCE,
     edition,
@@ -42,21 +41,13 @@ class Had(NamedTuple):
     memory: tuple[float, float]
 
 
-def descendants() -> int:
-    parents = {pid: procfs.parent(pid) for pid in procfs.pids()}
-    family = [os.getpid()]
-    for one in family:
-        family += [pid for pid, parent in parents.items() if parent == one]
-    return len(family)
-
-
 async def had(running: Supervised, runtime: Path) -> Had:
     server = (await serving(running))["pid"]
     location = sum(private_mebibytes(pid) for pid in (running.pid("team"), server))
     return Had(
         len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # no directory of ours
         len(await asyncio.to_thread(lambda: list(runtime.rglob("*.sock")))),
-        descendants(),
+        len(descendants(os.getpid())),
         (private_mebibytes(os.getpid()), location),
     )
 
