@@ -21,11 +21,12 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from supervisor.conditions import Tell
-from supervisor.errors import SupervisorError
+from supervisor.errors import NotServedError, RequestError, SupervisorError
 from supervisor.fleet.fleet import Fleet
 from supervisor.locations.location import Location
 from supervisor.runs import tick_store
@@ -40,49 +41,25 @@ from supervisor.runs.firing import (
     next_look,
     sensor_due,
 )
+from supervisor.runs.held import Held
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.tick_life import Ticks
 from supervisor.runs.tick_rows import tick_row
-from supervisor.runs.tick_store import Stored, TickStore
+from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
 from supervisor.runs.ticking import Ticking
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State, TickState
 from supervisor.time_slices import Steps, at_once, in_turns
 
-__all__ = ["Automations", "Held"]
+__all__ = ["Automations"]
 
 _log = logging.getLogger(__name__)
 
 # A clock that is set is noticed after so long (seconds), and what could not be done is tried again.
 _LOOK = 1.0
 _AGAIN = 5.0
-
-
-class Held:
-    """A schedule or sensor that a location defines now, and what is remembered of it.
-
-    ``due`` is when its next tick is, as far as that is known; ``away``: why it could not be fired until now,
-    "" when it could; ``busy``: one of its ticks is due or under way; ``turn`` is held by that.
-    """
-
-    __slots__ = ("away", "busy", "due", "one", "stored", "turn", "unfinished")
-
-    def __init__(self, one: Automation, stored: Stored) -> None:
-        self.one = one
-        self.stored = stored
-        self.due: float | None = None
-        self.away = NOT_THERE
-        self.busy = False
-        self.turn = asyncio.Lock()
-        self.unfinished: list[dict[str, Any]] = []
-
-    @property
-    def on(self) -> bool:
-        """Whether it is switched on."""
-        switched = self.stored.switched
-        return self.one.default_on if switched is None else switched
 
 
 class Automations:
@@ -113,29 +90,52 @@ class Automations:
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
         self._latest = 0.0
-        self._open = False
+        self._fires = False
+        self._suspended = False
+        # Why nothing is read and written, None where it is.
+        self._shut: RequestError | None = RequestError("this supervisor fires nothing")
 
     async def open(self, *, fires: bool = True) -> None:
         """Take up what an earlier supervisor has left, and fire what is due from now on; nothing of that
-        unless it ``fires``."""
+        unless it ``fires``. Where the store cannot be read that is tried again from time to time."""
+        self._fires = fires
+        self._store.open()
+        if not await self._opened():
+            self._tasks.spawn(self._open_later())
+
+    async def _opened(self) -> bool:
         try:
-            self._stored = await self._store.open()
-            for tick in await self._store.write(tick_store.unfinished):
-                self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
-        except sqlite3.Error as error:
-            self._ticks.unwritable(error)
-            return
-        self._open = True
-        if fires:
+            stored = await self._ticks.written(tick_store.everything)
+            unfinished = await self._ticks.written(tick_store.unfinished)
+        except UnwritableError as error:
+            self._shut = error
+            return False
+        if self._suspended:
+            return True
+        self._stored = stored
+        for tick in unfinished:
+            self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
+        self._held, self._read = {}, {}  # they were made without what is stored
+        self._shut = None
+        if self._fires:
             self._tasks.spawn(self._go())
+        return True
+
+    async def _open_later(self) -> None:
+        done = False
+        while not done:
+            await asyncio.sleep(_AGAIN)
+            async with self._reading:
+                done = await self._opened()
 
     def suspend(self) -> None:
         """Fire nothing more."""
-        self._open = False
+        self._suspended = True
+        self._shut = RequestError("the supervisor is stopping")
 
     async def close(self) -> None:
         """End what is under way; the next supervisor takes it up."""
-        self._open = False
+        self.suspend()
         await self._tasks.close()
         await self._store.close()
 
@@ -153,7 +153,7 @@ class Automations:
 
     async def ticks(self, location: str, name: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest ticks of a location; raises ``SupervisorError``."""
-        if not self._open:
+        if self._shut is not None:
             return []
         found: list[dict[str, Any]] = await self._ticks.written(
             lambda database: tick_store.ticks_of(database, location, name, limit)
@@ -162,6 +162,8 @@ class Automations:
 
     async def switch(self, location: str, name: str, on: bool) -> list[Held]:
         """Switch those of that name; raises ``SupervisorError`` where that cannot be written."""
+        if self._shut is not None:
+            raise self._shut
         found = [one for one in await self.held(location) if one.one.name == name]
         for held in found:
             stored = held.stored
@@ -183,35 +185,13 @@ class Automations:
             return None
         return held.one.trouble or self._why_not(held.one.location) or None
 
-    def next_of(self, held: Held) -> float | None:
-        """When its next tick is due."""
-        one, now = held.one, time.time()
-        if not held.on:
-            return None
-        if one.schedule is not None:
-            memory = held.stored.memory if one.ours else None
-            return next_look(one.schedule, memory or Memory(now, ""))
-        if one.kind == "schedule" or not one.ours:
-            return None
-        return sensor_due(one.interval, held.stored.last_tick, now)
-
-    def times_of(self, held: Held, count: int) -> Iterator[float]:
-        """Its next ``count`` times, on or off; none of a sensor."""
-        moment: float | None = time.time()
-        for _ in range(count if held.one.schedule is not None else 0):
-            assert held.one.schedule is not None and moment is not None
-            moment = held.one.schedule.timetable.after(moment)
-            if moment is None:
-                return
-            yield moment
-
     def stored(self, one: Automation) -> Stored:
         """What is remembered of it."""
         return self._stored.get(one.key) or Stored()
 
     async def launched_as(self, one: Automation, run_key: str | None) -> str | None:
         """The run that was launched under a run key of it."""
-        if run_key is None or not self._open:
+        if run_key is None or self._shut is not None:
             return None
         found: str | None = await self._ticks.written(
             lambda database: tick_store.run_of(database, one.key, run_key)
@@ -223,8 +203,10 @@ class Automations:
     ) -> dict[str, Any]:
         """Evaluate it now and launch what it asks for, as ``by`` wants; the row of the tick.
 
-        Without ``cursor`` it begins with its own, and leaves it.
+        Without ``cursor`` it begins with its own, and leaves it. Raises ``SupervisorError``.
         """
+        if self._shut is not None:
+            raise self._shut
         known = {
             (each.one.name, each.one.repository): each for each in await self.held(one.location)
         }
@@ -242,7 +224,7 @@ class Automations:
             wait: float | None = _LOOK
             try:
                 await self._read_all()
-                due = self._fire_due(time.time()) if self._open else None
+                due = self._fire_due(time.time()) if self._shut is None else None
                 wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
                 _log.exception("schedules and sensors could not be looked at")
@@ -328,7 +310,7 @@ class Automations:
             if held.one.kind == "sensor":
                 due: float | None = sensor_due(held.one.interval, held.stored.last_tick, now)
                 if due is not None and due <= now:
-                    self._begin(held, partial(self._ask, held, now))
+                    self._begin(held, partial(self._do, held, tick_row(held.one, now)))
                     continue
             else:
                 memory = held.stored.memory
@@ -348,6 +330,9 @@ class Automations:
             try:
                 async with held.turn:
                     await work()
+            except Exception:  # not at once again
+                _log.exception("a tick of %s failed", held.one.name)
+                await asyncio.sleep(_AGAIN)
             finally:
                 held.busy = False
                 self._wake.set()
@@ -404,10 +389,7 @@ class Automations:
     def _decided(self, held: Held, memory: Memory) -> None:
         """Nothing is due."""
         before, held.stored.memory = held.stored.memory, memory
-        if before is None or (memory.fingerprint, memory.waiting) != (
-            before.fingerprint,
-            before.waiting,
-        ):
+        if before is None or replace(before, until=memory.until) != memory:
             self._tasks.spawn(self._remember_quietly(held))
 
     async def _fire(self, held: Held, memory: Memory, decisions: list[Decision], away: str) -> None:
@@ -438,38 +420,39 @@ class Automations:
             if tick["state"] == TickState.DUE:
                 await self._do(held, tick)
 
-    async def _ask(self, held: Held, now: float) -> None:
-        """Ask a sensor."""
-        await self._do(held, tick_row(held.one, now))
+    async def _do(self, held: Held, tick: dict[str, Any], skipped: str = "") -> None:
+        """Go on with a tick from where it stands on the disk; again until what it does can be written.
 
-    async def _do(self, held: Held, tick: dict[str, Any]) -> None:
-        """Do a tick; what cannot be written, or ordered, is tried again."""
-        try:
-            await self._ticks.do(held.one, held.stored, tick["time"], begun=tick)
-        except SupervisorError as error:
-            _log.warning("%s of %s: %s", held.one.name, held.one.location, error)
-            if tick["tick"] is not None:
+        It is only written where it is ``skipped``.
+        """
+        one, stored = held.one, held.stored
+        while True:
+            try:
+                if skipped:
+                    found = {"state": TickState.SKIPPED, "reason": skipped}
+                    await self._ticks.end(one, stored, tick, found)
+                elif tick["state"] == TickState.LAUNCHING:
+                    await self._ticks.launch(one, stored, tick)
+                else:
+                    await self._ticks.do(one, stored, tick["time"], begun=tick)
+                return
+            except NotServedError:  # its process was ended: taken up once there is another
                 held.unfinished.append(tick)
-            await asyncio.sleep(_AGAIN)
+                return
+            except SupervisorError as error:
+                _log.warning("%s of %s: %s", one.name, one.location, error)
+                await asyncio.sleep(_AGAIN)
+            if tick["tick"] is None:  # a sensor is asked anew
+                return
 
     async def _take_up(self, held: Held) -> None:
-        """Go on with the ticks that an earlier supervisor, or a disk that was full, has left unfinished."""
+        """Go on with the ticks that an earlier supervisor, or a process that was ended, has left unfinished."""
         ticks, held.unfinished = held.unfinished, []
         due = [one for one in ticks if one["state"] == TickState.DUE]
-        chosen = {CatchUp.ALL: due, CatchUp.LAST: due[-1:], CatchUp.NONE: []}
+        chosen = {CatchUp.ALL: due, CatchUp.LAST: due[-1:], CatchUp.NONE: []}[held.one.catch_up]
         for tick in ticks:
-            try:
-                if tick["state"] == TickState.LAUNCHING:
-                    await self._ticks.launch(held.one, held.stored, tick)
-                elif tick in chosen[held.one.catch_up]:
-                    await self._ticks.do(held.one, held.stored, tick["time"], begun=tick)
-                else:
-                    tick |= {"state": TickState.SKIPPED, "reason": NOT_THERE}
-                    await self._ticks.end(held.one, held.stored, tick)
-            except SupervisorError:
-                held.unfinished.append(tick)
-        if held.unfinished:
-            await asyncio.sleep(_AGAIN)
+            goes_on = tick["state"] == TickState.LAUNCHING or tick in chosen
+            await self._do(held, tick, "" if goes_on else NOT_THERE)
 
     async def _remember(self, held: Held) -> None:
         key, stored = held.one.key, held.stored

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.access.identity import OPERATOR, asker
 from supervisor.errors import RequestError, UnknownDefinitionError
 from supervisor.runs.automation import Automation
-from supervisor.runs.automations import Held
+from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
 from supervisor.runs.tick_life import told
 from supervisor.runs.tick_rows import shown, tick_row
@@ -116,7 +116,7 @@ class AutomationHandlers:
         rows = []
         for held in found:
             row = self._row(held)
-            for moment in self._daemon.automations.times_of(held, times):
+            for moment in held.times(times):
                 row["times"].append(moment)
                 yield
             rows.append(row)
@@ -125,7 +125,6 @@ class AutomationHandlers:
 
     def _row(self, held: Held) -> dict[str, Any]:
         one, stored = held.one, held.stored
-        automations = self._daemon.automations
         return {
             "location": one.location,
             "name": one.name,
@@ -142,8 +141,8 @@ class AutomationHandlers:
             "on": held.on,
             "default_on": one.default_on,
             "switched": stored.switched,
-            "waits": automations.waits(held),
-            "next": automations.next_of(held),
+            "waits": self._daemon.automations.waits(held),
+            "next": held.next(),
             "times": [],
             "cursor": stored.cursor,
             "last": shown(stored.last),
