@@ -20,7 +20,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
 from supervisor.conditions import Tell
@@ -116,13 +116,32 @@ class Automations:
     async def open(self, *, fires: bool = True) -> None:
         """Take up what an earlier supervisor has left, and fire what is due from now on; nothing of that
         unless it ``fires``."""
+        if await self._begun():
+            self._go_on(fires)
+        else:
+            self._tasks.spawn(self._open_later(fires))
+
+    async def _begun(self) -> bool:
+        """Know what is stored; False where that cannot be read now."""
         try:
-            self._stored = await self._store.open()
+            self._stored |= await self._store.open()
             for tick in await self._store.write(tick_store.unfinished):
                 self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
         except sqlite3.Error as error:
             self._ticks.unwritable(error)
-            return
+            return False
+        return True
+
+    async def _open_later(self, fires: bool) -> None:
+        while True:
+            await asyncio.sleep(_AGAIN)
+            if await self._begun():
+                break
+        self._held.clear()  # they know nothing of what is stored
+        self._read.clear()
+        self._go_on(fires)
+
+    def _go_on(self, fires: bool) -> None:
         self._open = True
         if fires:
             self._tasks.spawn(self._go())
@@ -307,6 +326,7 @@ class Automations:
                 held.due = None
         self._latest = now
         because = {name: self._why_not(name) for name in self._held}
+        self._take_up_gone(because)
         running: set[tuple[str, str]] | None = None
         earliest: float | None = None
         for held in self._each():
@@ -338,6 +358,16 @@ class Automations:
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         return earliest
+
+    def _take_up_gone(self, because: Mapping[str, str]) -> None:
+        """What is unfinished of schedules and sensors that are not defined any more: planned runs are launched."""
+        for key in [one for one in self._unfinished if because.get(one[0]) == ""]:
+            ticks = self._unfinished.pop(key)
+            said = {"name": key[1], "kind": ticks[0]["kind"]}
+            one = of_definition(self._read[key[0]], said)
+            held = Held(one, self._stored.setdefault(key, Stored()))
+            held.unfinished = ticks
+            self._begin(held, self._take_up(held))
 
     def _begin(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""

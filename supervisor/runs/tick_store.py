@@ -87,8 +87,9 @@ class TickStore:
 
     async def open(self) -> dict[tuple[str, str], Stored]:
         """Open it, and what it holds; a damaged one is set aside and another begun."""
-        self._thread.start()
-        self._begun = True
+        if not self._begun:
+            self._thread.start()
+            self._begun = True
         return await self.write(_everything)
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -200,9 +200,10 @@ async def test_a_tick_waits_for_the_run_of_the_one_before(tmp_path, runtime):
         assert second["began"] >= (await launched.ended(first["requests"][0]["run"]))["ended"]
 
 
-async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime):
+@pytest.mark.parametrize("name", ["hourly", "gone"])
+async def test_what_was_planned_before_a_kill_is_launched_once(name, tmp_path, runtime):
     plan = Automation(
-        "team", "hourly", "schedule", None, "native", ("nightly",), ("0 * * * *",), None, 30.0, True,
+        "team", name, "schedule", None, "native", ("nightly",), ("0 * * * *",), None, 30.0, True,
         CatchUp.LAST, Overlap.SKIP, False,
     )  # fmt: skip
     run = new_id()
@@ -222,9 +223,9 @@ async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime
     await store.close()
     for _ in range(2):
         async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", "")) as launched:
-            rows = await until(launched, "hourly", "launched")
+            rows = await until(launched, name, "launched")
             assert [one["requests"][0]["run"] for one in rows] == [run]
-            assert (await launched.ended(run))["automation"] == "hourly"
+            assert (await launched.ended(run))["automation"] == name
             assert len((await launched.ask("runs"))["runs"]) == 1
 
 
