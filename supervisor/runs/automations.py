@@ -21,6 +21,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from supervisor.conditions import Tell
@@ -30,6 +31,7 @@ from supervisor.locations.location import Location
 from supervisor.runs import tick_store
 from supervisor.runs.automation import Automation, definitions_of, of_definition
 from supervisor.runs.firing import (
+    LONGEST_STEP,
     NOT_THERE,
     CatchUp,
     Decision,
@@ -38,6 +40,7 @@ from supervisor.runs.firing import (
     next_look,
     sensor_due,
 )
+from supervisor.runs.held import Held
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
@@ -45,42 +48,20 @@ from supervisor.runs.tick_life import Ticks
 from supervisor.runs.tick_rows import tick_row
 from supervisor.runs.tick_store import Stored, TickStore
 from supervisor.runs.ticking import Ticking
+from supervisor.runs.timetable import Timetable
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State, TickState
 from supervisor.time_slices import in_turns
 
-__all__ = ["Automations", "Held"]
+__all__ = ["Automations"]
 
 _log = logging.getLogger(__name__)
 
 # A clock that is set is noticed after so long (seconds), and what could not be done is tried again.
 _LOOK = 1.0
 _AGAIN = 5.0
-
-
-class Held:
-    """A schedule or sensor that a location defines now, and what is remembered of it.
-
-    ``due`` is when its next tick is, as far as that is known; ``away``: why it could not be fired until now,
-    "" when it could; ``busy``: one of its ticks is due or under way; ``turn`` is held by that.
-    """
-
-    __slots__ = ("away", "busy", "due", "one", "stored", "turn", "unfinished")
-
-    def __init__(self, one: Automation, stored: Stored) -> None:
-        self.one = one
-        self.stored = stored
-        self.due: float | None = None
-        self.away = NOT_THERE
-        self.busy = False
-        self.turn = asyncio.Lock()
-        self.unfinished: list[dict[str, Any]] = []
-
-    @property
-    def on(self) -> bool:
-        """Whether it is switched on."""
-        switched = self.stored.switched
-        return self.one.default_on if switched is None else switched
+# How long one look at many holds up the loop (seconds).
+_TURN = 0.01
 
 
 class Automations:
@@ -259,7 +240,7 @@ class Automations:
             wait: float | None = _LOOK
             try:
                 await self._read_all()
-                due = self._fire_due(time.time()) if self._open else None
+                due = await self._fire_due(time.time()) if self._open else None
                 wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
                 _log.exception("schedules and sensors could not be looked at")
@@ -319,8 +300,9 @@ class Automations:
             return f"the location serves nothing: it is {found.state}"
         return ""
 
-    def _fire_due(self, now: float) -> float | None:
-        """Begin the ticks that are due; when the next one is."""
+    async def _fire_due(self, now: float) -> float | None:
+        """Begin the ticks that are due; when the next one is. Others have their turn in between."""
+        begun = time.perf_counter()
         if now < self._latest - 1.0:  # the clock was set back
             for held in self._each():
                 held.due = None
@@ -329,8 +311,11 @@ class Automations:
         self._take_up_gone(because)
         running: set[tuple[str, str]] | None = None
         earliest: float | None = None
-        for held in self._each():
-            if because[held.one.location]:
+        for held in list(self._each()):
+            if time.perf_counter() - begun > _TURN:
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+            if because.get(held.one.location, "it is new"):
                 stopped = self._fleet.locations.get(held.one.location)
                 if not held.away and stopped is not None and stopped.state is State.STOPPED:
                     held.stored.memory = None  # as if it was switched off meanwhile
@@ -399,6 +384,9 @@ class Automations:
             stored.memory = Memory(now, one.schedule.fingerprint)
             held.away = ""
             self._tasks.spawn(self._remember_quietly(held))
+        if now - stored.memory.until > LONGEST_STEP:  # there may be thousands of ticks to look at
+            self._begin(held, self._decide_apart(held, one, now, running))
+            return
         before = stored.memory
         memory, decisions = decide(one.schedule, before, now, running=running,
                                    was_away=bool(held.away), absent=held.away)  # fmt: skip
@@ -410,6 +398,19 @@ class Automations:
         stored.memory = memory
         if memory.fingerprint != before.fingerprint or memory.waiting != before.waiting:
             self._tasks.spawn(self._remember_quietly(held))
+
+    async def _decide_apart(self, held: Held, one: Automation, now: float, running: bool) -> None:
+        """As ``_decide``, in a thread, with a timetable of its own."""
+        schedule, memory, absent = one.schedule, held.stored.memory, held.away
+        assert schedule is not None and memory is not None  # else nothing would be decided
+
+        def work() -> tuple[Memory, list[Decision]]:
+            apart = replace(schedule, timetable=Timetable(one.crons, one.zone))
+            return decide(apart, memory, now, running=running, was_away=True, absent=absent)
+
+        after, decisions = await asyncio.to_thread(work)
+        held.away, held.due = "", None
+        await self._fire(held, after, decisions)
 
     async def _fire(self, held: Held, memory: Memory, decisions: list[Decision]) -> None:
         """Have the decisions on the disk, and then evaluate the ticks that fire."""

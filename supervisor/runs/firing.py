@@ -32,6 +32,7 @@ LONGEST_STEP = 2 * 3600.0
 """Seconds: by so much a clock may be set on while the supervisor runs. More is a sleep of the machine."""
 MOST_AT_ONCE = 1000
 """Ticks that are caught up with, or wait, at most; those before them are skipped."""
+_FIRST_SPAN = 3600.0  # seconds, looked at first after a time away
 
 
 NOT_THERE = "no supervisor was there"
@@ -121,7 +122,14 @@ def decide(
 
 
 def _due(schedule: Schedule, after: float, now: float) -> list[float]:
-    return list(schedule.timetable.between(after, now))
+    """The ticks since ``after``; of very many the newest, and some thousands at most."""
+    span = _FIRST_SPAN
+    while True:
+        begin = max(after, now - span)
+        found = list(schedule.timetable.between(begin, now))
+        if begin == after or len(found) > MOST_AT_ONCE:
+            return found
+        span *= 4
 
 
 def _overlapping(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.access.identity import OPERATOR, asker
 from supervisor.errors import RequestError, UnknownDefinitionError
 from supervisor.runs.automation import Automation
-from supervisor.runs.automations import Held
+from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
 from supervisor.runs.tick_life import told
 from supervisor.runs.tick_rows import shown, tick_row

@@ -85,6 +85,18 @@ def test_catching_up_with_all_is_bounded():
 
 
 @pytest.mark.slow
+def test_a_long_time_away_is_looked_at_from_its_end():
+    minutely = schedule("* * * * *", catch_up=CatchUp.LAST)
+    year = 365 * 24 * HOUR
+    memory, decisions = decide(minutely, since(NOON), NOON + year, running=False, was_away=True)
+    assert fired(decisions) == [NOON + year]
+    assert memory.until == NOON + year
+    assert MOST_AT_ONCE <= len(decisions[0].ticks) < 10 * MOST_AT_ONCE
+    rare = schedule("0 0 29 2 *", catch_up=CatchUp.LAST)
+    _, decisions = decide(rare, since(NOON), NOON + 3 * year, running=False, was_away=True)
+    assert len(fired(decisions)) == 1
+
+
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 @pytest.mark.parametrize("at", range(0, 120, 7))
 def test_a_clock_that_is_set_by_an_hour_fires_nothing_twice_and_leaves_nothing_out(step, at):
