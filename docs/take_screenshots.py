@@ -7,6 +7,7 @@ the first of those asked for that this machine has.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -86,7 +87,7 @@ def nightly_settlement(context):
     return {}
 
 
-@schedule(cron_schedule="0 */4 * * *", job=settle)
+@schedule(cron_schedule="0 */4 * * *", job=settle, default_status="running")
 def intraday_settlement(context):
     return {}
 
@@ -166,7 +167,11 @@ check_scenarios([{"name": "rates up", "shock": 0.02}, {"name": "crash", "shock":
 )
 
 ML = '''\
-from runner_shim import Definitions, asset, job, schedule
+import time
+
+from runner_shim import Definitions, Field, RetryPolicy, asset, job, op, schedule
+
+FAILED = []
 
 
 @asset(deps=["transactions"], group_name="features")
@@ -184,12 +189,64 @@ def offers():
     """What to offer them."""
 
 
+@op
+def load_features(context):
+    print("reading 1,204,331 rows of 48 features")
+    time.sleep(0.8)
+    context.log.info("3 features have no values and are left out")
+    return 45
+
+
+@op
+def split(features):
+    time.sleep(0.2)
+    return features
+
+
+@op(retry_policy=RetryPolicy(max_retries=2, delay=0.3))
+def check_drift(features):
+    time.sleep(0.3)
+    if not FAILED:
+        FAILED.append(1)
+        raise ConnectionError("the metrics store does not answer")
+
+
+@op(
+    config_schema={
+        "learning_rate": float,
+        "epochs": Field(int, default_value=20, description="Passes over the data."),
+        "warm_start": Field(bool, default_value=True, description="Begin with the last model."),
+    }
+)
+def train(context, features):
+    for epoch in range(4):
+        time.sleep(0.35)
+        print("epoch %d: loss %.3f" % (5 * epoch + 5, 0.61 / (epoch + 1)))
+    return "model"
+
+
+@op
+def evaluate(model):
+    time.sleep(0.5)
+    return 0.87
+
+
+@op
+def publish(model, score):
+    time.sleep(0.15)
+    print("published with an AUC of", score)
+
+
 @job(tags={"team": "ml"})
 def retrain():
     """Train the churn model anew."""
+    features = split(load_features())
+    check_drift(features)
+    model = train(features)
+    publish(model, evaluate(model))
 
 
-@schedule(cron_schedule="15 4 * * *", job=retrain)
+@schedule(cron_schedule="15 */4 * * *", job=retrain, default_status="running")
 def nightly_training(context):
     return {}
 
@@ -200,21 +257,41 @@ defs = Definitions(
 '''
 
 MARKETING = '''\
-from runner_shim import Definitions, job, schedule
+from runner_shim import Definitions, SkipReason, job, op, schedule, sensor
+
+
+@op
+def score(context):
+    if context.tags.get("source") == "fair":
+        raise KeyError("no column 'company' in leads of source 'fair'")
 
 
 @job(tags={"team": "marketing"})
 def score_leads():
     """Score the leads of the day."""
+    score()
 
 
-@schedule(cron_schedule="*/10 * * * *", job=score_leads)
+@schedule(cron_schedule="*/30 * * * *", job=score_leads, default_status="running")
 def scores(context):
     return {}
 
 
-defs = Definitions(jobs=[score_leads], schedules=[scores])
+@sensor(job=score_leads, minimum_interval_seconds=5, default_status="running")
+def new_leads(context):
+    return SkipReason("no leads have come")
+
+
+defs = Definitions(jobs=[score_leads], schedules=[scores], sensors=[new_leads])
 '''
+
+LAUNCHES = (
+    ("payments", "settle"),
+    ("ml", "retrain", "--set", "ops.train.config.learning_rate=0.05", "--tag", "model=churn"),
+    ("payments", "--assets", "+balances"),
+    ("marketing", "score_leads"),
+    ("marketing", "score_leads", "--tag", "source=fair"),
+)
 
 # File, address, width, height, colours, and what must be there before the picture is taken.
 PICTURES = (
@@ -224,6 +301,11 @@ PICTURES = (
     ("definitions", "/definitions?group=location", 1280, 620, "light", "tr.group"),
     ("assets", "/assets", 1280, 620, "dark", "svg"),
     ("environments", "/environments", 1280, 620, "light", ".packages-table"),
+    ("runs", "/runs", 1280, 420, "light", ".runs"),
+    ("run", "/run?id={run}", 1280, 900, "light", ".gantt"),
+    ("launch", "/launch?location=ml&job=retrain", 1280, 560, "dark", "form.launch"),
+    ("automations", "/automations", 1280, 440, "light", ".automations .tick-skipped"),
+    ("timeline", "/timeline", 1280, 400, "dark", ".day .bar"),
     ("schedules", "/schedules", 1280, 440, "dark", ".timeline"),
     ("phone", "/", 360, 720, "light", "tr.note.failed"),
 )
@@ -258,14 +340,21 @@ def main() -> None:
                 subprocess.run([*command, "wait"], cwd=folder, env=environ, check=True)
                 subprocess.run([*command, "reload", "ml"], cwd=folder, env=environ, check=True)
                 (folder / "risk.py").write_text(BROKEN_RISK)
-                photograph(url.rstrip("/"))
+                for arguments in LAUNCHES:  # one of them fails
+                    launch = [*command, "launch", *arguments]
+                    subprocess.run(launch, cwd=folder, env=environ, check=False)
+                listed = [*command, "runs", "ml", "--json"]
+                told = subprocess.run(
+                    listed, cwd=folder, env=environ, check=True, capture_output=True
+                )
+                photograph(url.rstrip("/"), json.loads(told.stdout)["runs"][0]["run"])
             finally:
                 running.terminate()
                 running.communicate()
 
 
-def photograph(url: str) -> None:
-    """All pictures of the page at ``url``."""
+def photograph(url: str, run: str) -> None:
+    """All pictures of the page at ``url``, with that of ``run``."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -275,7 +364,7 @@ def photograph(url: str) -> None:
             size = {"width": width, "height": height}
             context = browser.new_context(viewport=size, color_scheme=colours)
             page = context.new_page()
-            page.goto(url + address)
+            page.goto(url + address.format(run=run))
             page.wait_for_selector(wanted, timeout=30_000)
             if address == "/":  # private memory is measured a moment after it is asked for
                 page.wait_for_selector("td[data-label=memory] .dim:has-text('+')", timeout=30_000)

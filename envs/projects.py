@@ -73,9 +73,9 @@ def required_python(project: Path) -> str | None:
     if not isinstance(found, str):
         return None
     try:
-        return specifier(found) or None
-    except ValueError:  # alternatives; the lowest of them says enough
-        return specifier(found.split("|")[0]) or None
+        return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
+    except ValueError:
+        return None
 
 
 def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
@@ -85,6 +85,16 @@ def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str])
     that is no package, also its dependencies and those of the extras. Raises ``EnvError``, also for an
     extra or a group that it does not have.
     """
+    try:
+        return _requirements_of(project, extras, groups)
+    except (AttributeError, TypeError) as error:  # a list where a table stands, say
+        raise EnvError(
+            "requirements",
+            f"{project / 'pyproject.toml'}: its dependencies are not in the form of such a file",
+        ) from error
+
+
+def _requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
     declaration = project / "pyproject.toml"
     table = read_toml(declaration) if declaration.is_file() else {}
     poetry = _inner(table, "tool", "poetry")

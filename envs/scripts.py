@@ -79,10 +79,16 @@ def read_script(path: Path) -> Script:
         wrong = "requires-python" if isinstance(listed, list) else "dependencies"
         expected = "a text" if wrong == "requires-python" else "a list of requirements"
         raise EnvError("requirements", f"{path}:{line}: {wrong} is not {expected}")
-    settings = table.get("tool", {}).get("uv", {})
-    return Script(
-        content, python, tuple(map(str, listed)), tuple(_index(settings)), "sources" in settings
-    )
+    try:
+        settings = table.get("tool", {}).get("uv", {})
+        index = tuple(_index(settings))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise EnvError(
+            "requirements",
+            f"{path}:{line}: [tool.uv] is not in uv's form",
+            hint="uv says how it is",
+        ) from error
+    return Script(content, python, tuple(map(str, listed)), index, "sources" in settings)
 
 
 def _index(settings: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner_shim import masking
 from supervisor.cli.completion import ENVIRONMENT
 from supervisor.cli.options import json_option, selecting
 from supervisor.cli.session import Session
@@ -289,7 +290,11 @@ def show(session: Session, name: str, as_json: bool) -> int:
     try:
         one = _existing(session).show(name)
     except EnvError as error:
-        terminal.error(error.message, error.hint or "see `supervise env list`")
+        hint = error.hint or "see `supervise env list`"
+        if as_json:
+            terminal.row({"error": {"code": error.kind, "message": error.message, "hint": hint}})
+        else:
+            terminal.error(error.message, hint)
         return 4 if error.kind == "unknown" else 1
     if as_json:
         terminal.data(_info(one))
@@ -297,7 +302,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
     terminal.print(
         f"{terminal.paint(one.name, 'bold')} - python {one.python}, {_state(terminal, one)}"
     )
-    wanted = ", ".join(one.requirements)
+    wanted = ", ".join(masking.masked_text(text) for text in one.requirements)
     facts: Mapping[str, object] = {
         "Key": one.key,
         "Path": one.prefix,
@@ -360,7 +365,7 @@ def _info(one: EnvironmentInfo) -> dict[str, Any]:
         "complete": one.complete,
         "created_at": one.created_at,
         "size": one.size,
-        "requirements": list(one.requirements),
+        "requirements": masking.masked(list(one.requirements)),
         "requirements_file": str(one.requirements_file) if one.requirements_file else None,
         "project": str(one.project) if one.project else None,
         "script": str(one.script) if one.script else None,

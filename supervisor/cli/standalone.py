@@ -108,6 +108,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 def _have_served(session: Session, client: Client, location: str) -> None:
     terminal = session.terminal
+    client.status(location)  # raises for one that there is not
     terminal.say(f"loading {location}", "dim")
     client.start(location)
     client.wait(location)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from envs import EnvError
 from envs.projects import locked_root, project_plan
 from envs.scripts import has_block
 from supervisor.drafts.draft import Draft, DraftEnvironment, DraftLocation, below, unique
@@ -225,8 +226,11 @@ def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]
             notes.append(f"versions from {below(place / 'poetry.lock', root)}")
         else:
             notes.append("no uv.lock or poetry.lock: what is newest when it is made")
-        if project_plan(place) == "dependencies":
-            notes.append("it is no package: its dependencies alone are installed")
+        try:
+            if project_plan(place) == "dependencies":
+                notes.append("it is no package: its dependencies alone are installed")
+        except EnvError as error:
+            notes.append(error.message)
         if "[dependency-groups]" in table or "[tool.poetry.group." in table:
             notes.append("to add dependency groups: `groups: [dev]`")
     elif (place / "requirements.txt").is_file():

@@ -108,7 +108,7 @@ class Generation:
     """
 
     __slots__ = (
-        "_because", "_deaf", "_log", "_services", "_target", "_turn", "_words", "conversation",
+        "_deaf", "_log", "_services", "_target", "_turn", "_words", "because", "conversation",
         "created_ns", "importing", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
         "reading_since_ns", "refused", "sources", "spec", "start_seconds", "started_at",
     )  # fmt: skip
@@ -135,7 +135,7 @@ class Generation:
         self._services = services
         self._log = log
         self._words = LastWords(_LAST_WORDS)
-        self._because = ""  # why we end it
+        self.because = ""
         self._deaf = False  # it did not heed SIGTERM
         self._turn: asyncio.Lock | None = None  # of those that have user code run
         self.conversation = self._new_conversation()
@@ -234,10 +234,10 @@ class Generation:
 
     async def _start_over(self, loading: Loading) -> LaunchSpec:
         """End the process; how the next is to be launched, which is another instance."""
-        before, self._because = self._because, _REPLACED
+        before, self.because = self.because, _REPLACED
         loading.process.kill()
         await loading.process.wait()
-        self._because = before
+        self.because = before
         launch = replace(loading.launch, instance=self._anew())
         self.phase = Placing(launch)
         return launch
@@ -315,7 +315,7 @@ class Generation:
         self.conversation.close()
 
     async def _descend(self, process: ShimProcess, because: str, *, at_once: bool) -> None:
-        self._because = self._because or because
+        self.because = self.because or because
         if not at_once:
             grace = self.spec.stop_timeout / 2
             if isinstance(self.phase, Serving) and await self.conversation.stop():
@@ -472,7 +472,7 @@ class Generation:
         match self.phase:
             case Serving(launch, process):
                 self._services.launcher.refuse(launch, unfit.reason)
-                self._because = _REPLACED
+                self.because = _REPLACED
                 process.kill()
             case Running(launch):
                 self._services.launcher.refuse(launch, unfit.reason)
@@ -490,7 +490,7 @@ class Generation:
         ended = exited.result()
         self._log.flush()
         grace = self.spec.stop_timeout / 2 if self._deaf else None
-        how = failures.how_it_ended(ended, self._because, self.refused, unheeded=grace)
+        how = failures.how_it_ended(ended, self.because, self.refused, unheeded=grace)
         match self.phase:
             case Running(process=process) as last:
                 self._log.remark(f"generation {self.number} (pid {process.pid}) {how}")

@@ -41,6 +41,7 @@ class Steps:
     def __init__(self) -> None:
         self.running: dict[str, float] = {}
         self._began: dict[str, float] = {}
+        self._cancelling = False
 
     def line(self, event: RunEvent) -> str | None:
         """The event in a line; None for one that says nothing new to a reader who follows."""
@@ -51,11 +52,19 @@ class Steps:
         if step is not None and kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"):
             self.running = {name: at for name, at in self.running.items() if name != step}
             took = words.seconds(max(event["time"] - self._began.get(step, event["time"]), 0.0))
-            word = {"STEP_SUCCESS": "done in", "STEP_FAILURE": "failed after"}.get(kind, "skipped")
+            word = "done in" if kind == "STEP_SUCCESS" else self._failed(event)
             return f"{clean(step)}: {word} {took}" if kind != "STEP_SKIPPED" else f"{step}: skipped"
+        self._cancelling = self._cancelling or kind == "RUN_CANCELING"
         if kind in ("LOGS", "ENGINE_EVENT", "RUN_CANCELING"):
             return f"{clean(step)}: {clean(event['message'])}" if step else clean(event["message"])
         return None
+
+    def _failed(self, event: RunEvent) -> str:
+        """A step that ends because the run is cancelled has not failed."""
+        failure = (event["data"] or {}).get("failure") or {}
+        kind = failure.get("kind")
+        cancelled = kind == "interrupted" or (self._cancelling and kind != "exception")
+        return "cancelled after" if cancelled else "failed after"
 
 
 def event_line(event: RunEvent) -> str:

@@ -20,12 +20,13 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from supervisor.conditions import Tell
-from supervisor.errors import SupervisorError
+from supervisor.errors import NotServedError, RequestError, SupervisorError
 from supervisor.fleet.fleet import Fleet
 from supervisor.locations.location import Location
 from supervisor.runs import tick_store
@@ -36,7 +37,7 @@ from supervisor.runs.firing import (
     CatchUp,
     Decision,
     Memory,
-    decide,
+    deciding,
     next_look,
     sensor_due,
 )
@@ -46,12 +47,11 @@ from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.tick_life import Ticks
 from supervisor.runs.tick_rows import tick_row
-from supervisor.runs.tick_store import Stored, TickStore
+from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
 from supervisor.runs.ticking import Ticking
-from supervisor.runs.timetable import Timetable
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State, TickState
-from supervisor.time_slices import in_turns
+from supervisor.time_slices import Steps, at_once, in_turns
 
 __all__ = ["Automations"]
 
@@ -92,48 +92,52 @@ class Automations:
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
         self._latest = 0.0
-        self._open = False
+        self._fires = False
+        self._suspended = False
+        # Why nothing is read and written, None where it is.
+        self._shut: RequestError | None = RequestError("this supervisor fires nothing")
 
     async def open(self, *, fires: bool = True) -> None:
         """Take up what an earlier supervisor has left, and fire what is due from now on; nothing of that
-        unless it ``fires``."""
-        if await self._begun():
-            self._go_on(fires)
-        else:
-            self._tasks.spawn(self._open_later(fires))
+        unless it ``fires``. Where the store cannot be read that is tried again from time to time."""
+        self._fires = fires
+        self._store.open()
+        if not await self._opened():
+            self._tasks.spawn(self._open_later())
 
-    async def _begun(self) -> bool:
-        """Know what is stored; False where that cannot be read now."""
+    async def _opened(self) -> bool:
         try:
-            self._stored |= await self._store.open()
-            for tick in await self._store.write(tick_store.unfinished):
-                self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
-        except sqlite3.Error as error:
-            self._ticks.unwritable(error)
+            stored = await self._ticks.written(tick_store.everything)
+            unfinished = await self._ticks.written(tick_store.unfinished)
+        except UnwritableError as error:
+            self._shut = error
             return False
+        if self._suspended:
+            return True
+        self._stored = stored
+        for tick in unfinished:
+            self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
+        self._held, self._read = {}, {}  # they were made without what is stored
+        self._shut = None
+        if self._fires:
+            self._tasks.spawn(self._go())
         return True
 
-    async def _open_later(self, fires: bool) -> None:
-        while True:
+    async def _open_later(self) -> None:
+        done = False
+        while not done:
             await asyncio.sleep(_AGAIN)
-            if await self._begun():
-                break
-        self._held.clear()  # they know nothing of what is stored
-        self._read.clear()
-        self._go_on(fires)
-
-    def _go_on(self, fires: bool) -> None:
-        self._open = True
-        if fires:
-            self._tasks.spawn(self._go())
+            async with self._reading:
+                done = await self._opened()
 
     def suspend(self) -> None:
         """Fire nothing more."""
-        self._open = False
+        self._suspended = True
+        self._shut = RequestError("the supervisor is stopping")
 
     async def close(self) -> None:
         """End what is under way; the next supervisor takes it up."""
-        self._open = False
+        self.suspend()
         await self._tasks.close()
         await self._store.close()
 
@@ -151,7 +155,7 @@ class Automations:
 
     async def ticks(self, location: str, name: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest ticks of a location; raises ``SupervisorError``."""
-        if not self._open:
+        if self._shut is not None:
             return []
         found: list[dict[str, Any]] = await self._ticks.written(
             lambda database: tick_store.ticks_of(database, location, name, limit)
@@ -160,6 +164,8 @@ class Automations:
 
     async def switch(self, location: str, name: str, on: bool) -> list[Held]:
         """Switch those of that name; raises ``SupervisorError`` where that cannot be written."""
+        if self._shut is not None:
+            raise self._shut
         found = [one for one in await self.held(location) if one.one.name == name]
         for held in found:
             stored = held.stored
@@ -181,35 +187,13 @@ class Automations:
             return None
         return held.one.trouble or self._why_not(held.one.location) or None
 
-    def next_of(self, held: Held) -> float | None:
-        """When its next tick is due."""
-        one, now = held.one, time.time()
-        if not held.on:
-            return None
-        if one.schedule is not None:
-            memory = held.stored.memory if one.ours else None
-            return next_look(one.schedule, memory or Memory(now, ""))
-        if one.kind == "schedule" or not one.ours:
-            return None
-        return sensor_due(one.interval, held.stored.last_tick, now)
-
-    def times_of(self, held: Held, count: int) -> Iterator[float]:
-        """Its next ``count`` times, on or off; none of a sensor."""
-        moment: float | None = time.time()
-        for _ in range(count if held.one.schedule is not None else 0):
-            assert held.one.schedule is not None and moment is not None
-            moment = held.one.schedule.timetable.after(moment)
-            if moment is None:
-                return
-            yield moment
-
     def stored(self, one: Automation) -> Stored:
         """What is remembered of it."""
         return self._stored.get(one.key) or Stored()
 
     async def launched_as(self, one: Automation, run_key: str | None) -> str | None:
         """The run that was launched under a run key of it."""
-        if run_key is None or not self._open:
+        if run_key is None or self._shut is not None:
             return None
         found: str | None = await self._ticks.written(
             lambda database: tick_store.run_of(database, one.key, run_key)
@@ -221,8 +205,10 @@ class Automations:
     ) -> dict[str, Any]:
         """Evaluate it now and launch what it asks for, as ``by`` wants; the row of the tick.
 
-        Without ``cursor`` it begins with its own, and leaves it.
+        Without ``cursor`` it begins with its own, and leaves it. Raises ``SupervisorError``.
         """
+        if self._shut is not None:
+            raise self._shut
         known = {
             (each.one.name, each.one.repository): each for each in await self.held(one.location)
         }
@@ -240,7 +226,7 @@ class Automations:
             wait: float | None = _LOOK
             try:
                 await self._read_all()
-                due = await self._fire_due(time.time()) if self._open else None
+                due = await self._fire_due(time.time()) if self._shut is None else None
                 wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
                 _log.exception("schedules and sensors could not be looked at")
@@ -306,7 +292,7 @@ class Automations:
         if now < self._latest - 1.0:  # the clock was set back
             for held in self._each():
                 held.due = None
-        self._latest = now
+        looked, self._latest = self._latest, now
         because = {name: self._why_not(name) for name in self._held}
         self._take_up_gone(because)
         running: set[tuple[str, str]] | None = None
@@ -324,21 +310,21 @@ class Automations:
             if held.busy:
                 continue
             if held.unfinished:
-                self._begin(held, self._take_up(held))
+                self._begin(held, partial(self._take_up, held))
                 continue
             if not held.on:
                 continue
             if held.one.kind == "sensor":
                 due: float | None = sensor_due(held.one.interval, held.stored.last_tick, now)
                 if due is not None and due <= now:
-                    self._begin(held, self._ask(held, now))
+                    self._begin(held, partial(self._do, held, tick_row(held.one, now)))
                     continue
             else:
                 memory = held.stored.memory
                 if held.due is None or held.due <= now or (memory and memory.waiting):
                     if running is None:
                         running = self._running()
-                    self._decide(held, now, held.one.key in running)
+                    self._decide(held, now, looked, held.one.key in running)
                 due = held.due
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
@@ -352,15 +338,18 @@ class Automations:
             one = of_definition(self._read[key[0]], said)
             held = Held(one, self._stored.setdefault(key, Stored()))
             held.unfinished = ticks
-            self._begin(held, self._take_up(held))
+            self._begin(held, partial(self._take_up, held))
 
-    def _begin(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""
 
         async def done() -> None:
             try:
                 async with held.turn:
-                    await work
+                    await work()
+            except Exception:  # not at once again
+                _log.exception("a tick of %s failed", held.one.name)
+                await asyncio.sleep(_AGAIN)
             finally:
                 held.busy = False
                 self._wake.set()
@@ -376,7 +365,7 @@ class Automations:
             if (said := run.order.get("automation"))
         }
 
-    def _decide(self, held: Held, now: float, running: bool) -> None:
+    def _decide(self, held: Held, now: float, looked: float, running: bool) -> None:
         one, stored = held.one, held.stored
         if one.schedule is None:
             return
@@ -384,35 +373,43 @@ class Automations:
             stored.memory = Memory(now, one.schedule.fingerprint)
             held.away = ""
             self._tasks.spawn(self._remember_quietly(held))
-        if now - stored.memory.until > LONGEST_STEP:  # there may be thousands of ticks to look at
-            self._begin(held, self._decide_apart(held, one, now, running))
-            return
-        before = stored.memory
-        memory, decisions = decide(one.schedule, before, now, running=running,
-                                   was_away=bool(held.away), absent=held.away)  # fmt: skip
+        before, away = stored.memory, held.away
+        steps = deciding(one.schedule, before, now, running=running, looked=looked,
+                         was_away=bool(away), absent=away)  # fmt: skip
         held.away = ""
+        if now - before.until > LONGEST_STEP:  # many may have been due
+            held.due = None
+            self._begin(held, partial(self._catch_up, held, before, steps, away))
+            return
+        memory, decisions = at_once(steps)
         held.due = next_look(one.schedule, memory)
         if decisions:
-            self._begin(held, self._fire(held, memory, decisions))
+            self._begin(held, partial(self._fire, held, memory, decisions, away))
+        else:
+            self._decided(held, memory)
+
+    async def _catch_up(
+        self,
+        held: Held,
+        before: Memory,
+        steps: Steps[tuple[Memory, list[Decision]]],
+        away: str,
+    ) -> None:
+        memory, decisions = await in_turns(steps)
+        if held.stored.memory is not before:  # it was switched meanwhile
             return
-        stored.memory = memory
-        if memory.fingerprint != before.fingerprint or memory.waiting != before.waiting:
+        if decisions:
+            await self._fire(held, memory, decisions, away)
+        else:
+            self._decided(held, memory)
+
+    def _decided(self, held: Held, memory: Memory) -> None:
+        """Nothing is due."""
+        before, held.stored.memory = held.stored.memory, memory
+        if before is None or replace(before, until=memory.until) != memory:
             self._tasks.spawn(self._remember_quietly(held))
 
-    async def _decide_apart(self, held: Held, one: Automation, now: float, running: bool) -> None:
-        """As ``_decide``, in a thread, with a timetable of its own."""
-        schedule, memory, absent = one.schedule, held.stored.memory, held.away
-        assert schedule is not None and memory is not None  # else nothing would be decided
-
-        def work() -> tuple[Memory, list[Decision]]:
-            apart = replace(schedule, timetable=Timetable(one.crons, one.zone))
-            return decide(apart, memory, now, running=running, was_away=True, absent=absent)
-
-        after, decisions = await asyncio.to_thread(work)
-        held.away, held.due = "", None
-        await self._fire(held, after, decisions)
-
-    async def _fire(self, held: Held, memory: Memory, decisions: list[Decision]) -> None:
+    async def _fire(self, held: Held, memory: Memory, decisions: list[Decision], away: str) -> None:
         """Have the decisions on the disk, and then evaluate the ticks that fire."""
         one, stored = held.one, held.stored
         ticks = [
@@ -430,7 +427,7 @@ class Automations:
         try:
             numbers = await self._ticks.written(work)
         except SupervisorError:
-            stored.memory, held.due = before, None
+            stored.memory, held.due, held.away = before, None, held.away or away
             await asyncio.sleep(_AGAIN)
             return
         for tick, number in zip(ticks, numbers, strict=True):
@@ -440,38 +437,39 @@ class Automations:
             if tick["state"] == TickState.DUE:
                 await self._do(held, tick)
 
-    async def _ask(self, held: Held, now: float) -> None:
-        """Ask a sensor."""
-        await self._do(held, tick_row(held.one, now))
+    async def _do(self, held: Held, tick: dict[str, Any], skipped: str = "") -> None:
+        """Go on with a tick from where it stands on the disk; again until what it does can be written.
 
-    async def _do(self, held: Held, tick: dict[str, Any]) -> None:
-        """Do a tick; what cannot be written, or ordered, is tried again."""
-        try:
-            await self._ticks.do(held.one, held.stored, tick["time"], begun=tick)
-        except SupervisorError as error:
-            _log.warning("%s of %s: %s", held.one.name, held.one.location, error)
-            if tick["tick"] is not None:
+        It is only written where it is ``skipped``.
+        """
+        one, stored = held.one, held.stored
+        while True:
+            try:
+                if skipped:
+                    found = {"state": TickState.SKIPPED, "reason": skipped}
+                    await self._ticks.end(one, stored, tick, found)
+                elif tick["state"] == TickState.LAUNCHING:
+                    await self._ticks.launch(one, stored, tick)
+                else:
+                    await self._ticks.do(one, stored, tick["time"], begun=tick)
+                return
+            except NotServedError:  # its process was ended: taken up once there is another
                 held.unfinished.append(tick)
-            await asyncio.sleep(_AGAIN)
+                return
+            except SupervisorError as error:
+                _log.warning("%s of %s: %s", one.name, one.location, error)
+                await asyncio.sleep(_AGAIN)
+            if tick["tick"] is None:  # a sensor is asked anew
+                return
 
     async def _take_up(self, held: Held) -> None:
-        """Go on with the ticks that an earlier supervisor, or a disk that was full, has left unfinished."""
+        """Go on with the ticks that an earlier supervisor, or a process that was ended, has left unfinished."""
         ticks, held.unfinished = held.unfinished, []
         due = [one for one in ticks if one["state"] == TickState.DUE]
-        chosen = {CatchUp.ALL: due, CatchUp.LAST: due[-1:], CatchUp.NONE: []}
+        chosen = {CatchUp.ALL: due, CatchUp.LAST: due[-1:], CatchUp.NONE: []}[held.one.catch_up]
         for tick in ticks:
-            try:
-                if tick["state"] == TickState.LAUNCHING:
-                    await self._ticks.launch(held.one, held.stored, tick)
-                elif tick in chosen[held.one.catch_up]:
-                    await self._ticks.do(held.one, held.stored, tick["time"], begun=tick)
-                else:
-                    tick |= {"state": TickState.SKIPPED, "reason": NOT_THERE}
-                    await self._ticks.end(held.one, held.stored, tick)
-            except SupervisorError:
-                held.unfinished.append(tick)
-        if held.unfinished:
-            await asyncio.sleep(_AGAIN)
+            goes_on = tick["state"] == TickState.LAUNCHING or tick in chosen
+            await self._do(held, tick, "" if goes_on else NOT_THERE)
 
     async def _remember(self, held: Held) -> None:
         key, stored = held.one.key, held.stored

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from supervisor.runs.timetable import Timetable
+from supervisor.time_slices import Steps, at_once
 
 __all__ = [
     "LONGEST_STEP",
@@ -24,6 +25,7 @@ __all__ = [
     "Overlap",
     "Schedule",
     "decide",
+    "deciding",
     "next_look",
     "sensor_due",
 ]
@@ -32,7 +34,6 @@ LONGEST_STEP = 2 * 3600.0
 """Seconds: by so much a clock may be set on while the supervisor runs. More is a sleep of the machine."""
 MOST_AT_ONCE = 1000
 """Ticks that are caught up with, or wait, at most; those before them are skipped."""
-_FIRST_SPAN = 3600.0  # seconds, looked at first after a time away
 
 
 NOT_THERE = "no supervisor was there"
@@ -92,20 +93,45 @@ def decide(
     now: float,
     *,
     running: bool,
+    looked: float | None = None,
     was_away: bool = False,
     absent: str = "",
 ) -> tuple[Memory, list[Decision]]:
     """What is due at ``now``, and the memory from then on.
 
-    ``running`` is True while a run of the schedule has not ended. ``was_away`` is True at the first look of
+    ``running`` is True while a run of the schedule has not ended. ``looked`` is when the clock was looked at
+    last, without it when the schedule was last decided. ``was_away`` is True at the first look of
     a supervisor: then ``catch_up`` decides, as after a sleep. ``absent`` says why nothing was fired.
     """
+    return at_once(
+        deciding(
+            schedule, memory, now, running=running, looked=looked, was_away=was_away, absent=absent
+        )
+    )
+
+
+def deciding(
+    schedule: Schedule,
+    memory: Memory,
+    now: float,
+    *,
+    running: bool,
+    looked: float | None = None,
+    was_away: bool = False,
+    absent: str = "",
+) -> Steps[tuple[Memory, list[Decision]]]:
+    """``decide``, a tick in each step: a year has half a million minutes."""
     if memory.fingerprint != schedule.fingerprint:  # its times are others: they count from now on
         return Memory(now, schedule.fingerprint), []
     if memory.until > now + LONGEST_STEP:  # the clock was wrong then, and by much
         memory = replace(memory, until=now)
-    away = was_away or now - memory.until > LONGEST_STEP
-    due = _due(schedule, memory.until, now)
+    # A schedule of once a day was decided a day ago: that is no time away.
+    seen = memory.until if looked is None else max(memory.until, looked)
+    away = was_away or now - seen > LONGEST_STEP
+    due = []
+    for one in schedule.timetable.between(memory.until, now):
+        due.append(one)
+        yield
     decisions: list[Decision] = []
     if away and due:
         kept = {CatchUp.LAST: due[-1:], CatchUp.NONE: [], CatchUp.ALL: due[-MOST_AT_ONCE:]}
@@ -119,17 +145,6 @@ def decide(
     fired, memory = _overlapping(schedule, memory, due, running, decisions)
     decisions += [Decision((one,)) for one in fired]
     return memory, decisions
-
-
-def _due(schedule: Schedule, after: float, now: float) -> list[float]:
-    """The ticks since ``after``; of very many the newest, and some thousands at most."""
-    span = _FIRST_SPAN
-    while True:
-        begin = max(after, now - span)
-        found = list(schedule.timetable.between(begin, now))
-        if begin == after or len(found) > MOST_AT_ONCE:
-            return found
-        span *= 4
 
 
 def _overlapping(

@@ -102,12 +102,13 @@ class _Limit:
     def says(self, count: int) -> str:
         """Why a run waits for it."""
         whose = f"of {self.location}" if self.location else "of the workspace"
-        what = f"runs {whose}"
+        what = whose
         if self.tag:
-            what = f"runs with tag {self.tag}" + (f" {whose}" if self.location else "")
+            what = f"with tag {self.tag}" + (f" {whose}" if self.location else "")
         if self.most <= 0:
-            return f"no {what} are started"
-        return f"waits for {count} of {self.most:g} {what}"
+            return f"no runs {what} are started"
+        under_way = f"1 run {what} is" if count == 1 else f"{count} runs {what} are"
+        return f"waits: {under_way} under way, and at most {self.most:g} may be"
 
 
 class _Line:

@@ -1,7 +1,7 @@
 """One tick of a schedule or sensor, from its evaluation to its end, each step on the disk before the next.
 
-Owns the order of the steps (``automations`` says why it is that) and what is written at each. When a tick is
-due is not known here.
+Owns the order of the steps (``automations`` says why it is that) and what is written at each. The row of a tick
+is as it is on the disk: what could not be written is done again from there. When a tick is due is not known here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from runner_shim import masking
 from supervisor.conditions import Tell
-from supervisor.errors import SupervisorError
+from supervisor.errors import NotServedError, SupervisorError
 from supervisor.runs import launching, tick_store
 from supervisor.runs.automation import Automation
 from supervisor.runs.ordering import Orders
@@ -60,35 +60,37 @@ class Ticks:
     ) -> dict[str, Any]:
         """Evaluate, and launch what is asked for; the row. ``given`` is a cursor that is not its own.
 
-        Raises ``SupervisorError`` where it cannot be written: nothing was launched then.
+        Raises ``SupervisorError`` where it cannot be written: nothing was launched then; and for one that is
+        on the disk ``NotServedError`` where its process was ended.
         """
         tick = begun if begun is not None else tick_row(one, at, by=by)
         keeps = one.kind == "sensor" and given is None
-        tick["cursor"] = stored.cursor if keeps else given
+        cursor = stored.cursor if keeps else given
         try:
             outcome = await self._ticking.evaluate(
                 one,
                 at,
-                cursor=tick["cursor"],
+                cursor=cursor,
                 last_run_key=stored.last_run_key,
                 last_tick=stored.last_tick,
             )
         except SupervisorError as error:
-            tick |= {"state": TickState.FAILED, "reason": str(error), "ended": time.time()}
+            if isinstance(error, NotServedError) and tick["tick"] is not None:
+                raise
             if keeps:
                 stored.last_tick = time.time()
-            await self.end(one, stored, tick)
+            failed = {"cursor": cursor, "state": TickState.FAILED, "reason": str(error)}
+            await self.end(one, stored, tick, failed)
             return tick
-        tick |= told(outcome)
+        found = {"cursor": cursor, **told(outcome)}
         if outcome.failure is not None or not outcome.requests:
             if keeps:
                 stored.last_tick = outcome.began
                 if outcome.failure is None and outcome.cursor is not None:
                     stored.cursor = outcome.cursor
-            tick["ended"] = time.time()
-            await self.end(one, stored, tick, remember=keeps)
+            await self.end(one, stored, tick, found, remember=keeps)
             return tick
-        await self._plan(one, stored, tick, outcome, keeps=keeps)
+        await self._plan(one, stored, tick, found, outcome, keeps=keeps)
         await self.launch(one, stored, tick)
         return tick
 
@@ -97,6 +99,7 @@ class Ticks:
         one: Automation,
         stored: Stored,
         tick: dict[str, Any],
+        found: Mapping[str, Any],
         outcome: Outcome,
         *,
         keeps: bool,
@@ -113,7 +116,7 @@ class Ticks:
         keys = [each["run_key"] for each in requests if each["run_key"] is not None]
         if keys:
             after.last_run_key = keys[-1]
-        planned = {**tick, "requests": requests, "state": TickState.LAUNCHING.value}
+        planned = {**tick, **found, "requests": requests, "state": TickState.LAUNCHING.value}
 
         def work(database: sqlite3.Connection) -> int:
             for each in requests:
@@ -135,55 +138,67 @@ class Ticks:
 
         Raises ``SupervisorError`` where that is to be tried again.
         """
-        refused = []
-        for request in tick["requests"]:
+        requests, refused = [], []
+        for planned in tick["requests"]:
+            request = planned
             if request["note"] is None:
                 note = await launching.launch(self._orders, self._runs, one, tick, request)
                 if note is not None:
-                    refused.append((request, request["run"]))
-                    request |= {"note": note, "run": None}
-        launched = [one for one in tick["requests"] if one["note"] is None]
-        if launched:
-            tick |= {"state": TickState.LAUNCHED, "reason": None}
+                    refused.append(request)
+                    request = {**request, "note": note, "run": None}
+            requests.append(request)
+        after: dict[str, Any] = {"requests": requests, "ended": time.time()}
+        if any(each["note"] is None for each in requests):
+            after |= {"state": TickState.LAUNCHED, "reason": None}
         elif refused:
-            tick |= {"state": TickState.FAILED, "reason": refused[0][0]["note"]}
+            why = next(each["note"] for each in requests if each["run"] is None)
+            after |= {"state": TickState.FAILED, "reason": why}
         else:
-            tick |= {"state": TickState.SKIPPED, "reason": "all of it was launched already"}
-        tick["ended"] = time.time()
+            after |= {"state": TickState.SKIPPED, "reason": "all of it was launched already"}
 
         def work(database: sqlite3.Connection) -> None:
-            for request, run in refused:
-                if request["run_key"] is not None:
-                    tick_store.free_key(database, one.key, request["run_key"], run)
-            tick_store.set_tick(database, tick["tick"], tick)
+            for each in refused:
+                if each["run_key"] is not None:
+                    tick_store.free_key(database, one.key, each["run_key"], each["run"])
+            tick_store.set_tick(database, tick["tick"], {**tick, **after})
 
         await self.written(work)
+        tick |= after
         stored.last = tick
 
     async def end(
-        self, one: Automation, stored: Stored, tick: dict[str, Any], *, remember: bool = False
+        self,
+        one: Automation,
+        stored: Stored,
+        tick: dict[str, Any],
+        found: Mapping[str, Any],
+        *,
+        remember: bool = False,
     ) -> None:
-        """Have it on the disk as it is, with what is remembered of its schedule or sensor if ``remember``."""
+        """Have its end on the disk, with what was ``found``, and what is remembered of its schedule or sensor
+        if ``remember``."""
+        after = {**tick, **found, "ended": time.time()}
 
         def work(database: sqlite3.Connection) -> int:
             if remember:
                 tick_store.remember(database, one.key, stored)
-            return _put(database, tick)
+            return _put(database, after)
 
-        tick["tick"] = await self.written(work)
+        number = await self.written(work)
+        tick |= {**after, "tick": number}
         stored.last = tick
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Have ``work`` on the disk; raises ``UnwritableError``."""
         try:
             result = await self._store.write(work)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self.unwritable(error) from None
         self._tell(None)
         self._changed()
         return result
 
-    def unwritable(self, error: sqlite3.Error) -> UnwritableError:
+    def unwritable(self, error: sqlite3.Error | OSError) -> UnwritableError:
         """Tell that nothing can be written; the error that says so."""
         text = f"schedules and sensors are not fired: their store cannot be written: {error}"
         self._tell(text)

@@ -27,7 +27,7 @@ from supervisor.runs.firing import Memory
 from supervisor.states import TickState
 
 __all__ = [
-    "Stored", "TickStore", "UnwritableError", "add_tick", "free_key", "remember", "run_of", "set_tick", "take_key",
+    "Stored", "TickStore", "UnwritableError", "add_tick", "everything", "free_key", "remember", "run_of", "set_tick", "take_key",
     "ticks_of", "unfinished",
 ]  # fmt: skip
 
@@ -85,12 +85,10 @@ class TickStore:
         self._place: tuple[int, int] | None = None
         self._begun = False
 
-    async def open(self) -> dict[tuple[str, str], Stored]:
-        """Open it, and what it holds; a damaged one is set aside and another begun."""
-        if not self._begun:
-            self._thread.start()
-            self._begun = True
-        return await self.write(_everything)
+    def open(self) -> None:
+        """Take work from now on. A damaged store is set aside at the first, and another begun."""
+        self._thread.start()
+        self._begun = True
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Have ``work`` done in a transaction; returns once that is on the disk. Raises ``sqlite3.Error``."""
@@ -220,7 +218,8 @@ def _one(
 # What is done in a transaction.
 
 
-def _everything(database: sqlite3.Connection) -> dict[tuple[str, str], Stored]:
+def everything(database: sqlite3.Connection) -> dict[tuple[str, str], Stored]:
+    """What is remembered of all."""
     found: dict[tuple[str, str], Stored] = {}
     columns = "location, name, switched, memory, cursor, last_tick, last_run_key"
     for location, name, switched, memory, *rest in database.execute(

@@ -117,7 +117,11 @@ class Ticking:
         last_run_key: str | None = None,
         last_tick: float | None = None,
     ) -> Outcome:
-        """Evaluate it for the time ``at`` (Unix seconds); raises ``NotServedError``."""
+        """Evaluate it for the time ``at`` (Unix seconds).
+
+        Raises ``NotServedError`` where the location serves nothing, or its process was ended by an order before it
+        had an answer, and none took its place.
+        """
         location = self._fleet.location(one.location)
         serving = location.serving
         if serving is None or not serving.alive:
@@ -156,6 +160,10 @@ class Ticking:
             if after is None:
                 break
             serving = after
+        if serving.because:
+            raise NotServedError(
+                f"the process that evaluated {one.name} was ended: {serving.because}"
+            )
         return Outcome(began, serving.number, failure=Failure("died", text))
 
     async def _next(self, location: Location, before: Generation) -> Generation | None:

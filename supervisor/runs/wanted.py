@@ -84,11 +84,20 @@ def of_job(definition: Mapping[str, Any], text: str | None) -> Wanted:
 
 
 def _bad_op(job: str, error: selection.SelectionError, nodes: Iterable[str]) -> UnfitOrderError:
-    if not error.unknown:
-        return UnfitOrderError(f"the selection of ops {error}")
+    if error.known or not error.unknown:
+        return UnfitOrderError(f"the selection of ops {error}", hint=_value_hint(error))
     names = sorted(nodes)
     hint = nearest.hint(error.unknown, names) if names else "it has no ops"
     return UnfitOrderError(f"{job} has no op {error.unknown!r}", hint=hint)
+
+
+def _value_hint(error: selection.SelectionError) -> str | None:
+    """Which group, tag and so on may have been meant by one that nothing has."""
+    longer = [one for one in error.known if error.unknown and one.startswith(error.unknown)]
+    meant = longer[0] if len(longer) == 1 else nearest.near(error.unknown, error.known)
+    if meant:
+        return f"did you mean {meant}?"
+    return f"there are {', '.join(error.known[:20])}" if error.known else None
 
 
 def of_assets(
@@ -131,8 +140,8 @@ def _bad_asset(
     rows: Sequence[Mapping[str, Any]],
     nodes: Iterable[str],
 ) -> Exception:
-    if not error.unknown:
-        return UnfitOrderError(f"the selection of assets {error}")
+    if error.known or not error.unknown:
+        return UnfitOrderError(f"the selection of assets {error}", hint=_value_hint(error))
     if any(one["name"] == error.unknown for one in rows):
         return UnfitOrderError(
             f"asset {error.unknown!r} is made elsewhere: it is a source or external, and no run of "

@@ -113,7 +113,7 @@ class AutomationHandlers:
         rows = []
         for held in found:
             row = self._row(held)
-            for moment in self._daemon.automations.times_of(held, times):
+            for moment in held.times(times):
                 row["times"].append(moment)
                 yield
             rows.append(row)
@@ -122,7 +122,6 @@ class AutomationHandlers:
 
     def _row(self, held: Held) -> dict[str, Any]:
         one, stored = held.one, held.stored
-        automations = self._daemon.automations
         return {
             "location": one.location,
             "name": one.name,
@@ -139,8 +138,8 @@ class AutomationHandlers:
             "on": held.on,
             "default_on": one.default_on,
             "switched": stored.switched,
-            "waits": automations.waits(held),
-            "next": automations.next_of(held),
+            "waits": self._daemon.automations.waits(held),
+            "next": held.next(),
             "times": [],
             "cursor": stored.cursor,
             "last": shown(stored.last),

@@ -64,7 +64,9 @@ class RunHandlers:
             found = self._range(parent).runs
         else:
             ranges = ranges_of(runs)
-            found = list(dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs))
+            found = runs
+            if ranges:
+                found = list(dict.fromkeys(ranges.get(one.range_id or "", one) for one in runs))
         chosen, counts = await in_turns(_chosen(found, params))
         first = params["offset"]
         rows = await in_turns(_rows(chosen[first : first + params["limit"]]))

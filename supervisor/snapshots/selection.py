@@ -32,11 +32,15 @@ _ALL = -1
 class SelectionError(Exception):
     """``term`` of a selection names nothing, or cannot be read; ``reason`` says why.
 
-    ``unknown`` is the name that no node has, where that is the reason: for near misses.
+    ``unknown`` is the name that no node has, where that is the reason, or the value that none of ``known`` is:
+    for near misses.
     """
 
-    def __init__(self, term: str, reason: str, unknown: str = "") -> None:
+    def __init__(
+        self, term: str, reason: str, unknown: str = "", known: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(term, reason)
+        self.known = known
         self.term = term
         self.reason = reason
         self.unknown = unknown
@@ -175,7 +179,10 @@ def _named(term: str, body: str, nodes: Mapping[str, Node]) -> set[str]:
                 if value in node.attributes.get(attribute, frozenset())
             }
         if not found:
-            raise SelectionError(term, f"selects nothing: nothing has {attribute} {value!r}")
+            none = frozenset[str]()
+            known = {one for node in nodes.values() for one in node.attributes.get(attribute, none)}
+            reason = f"selects nothing: nothing has {attribute} {value!r}"
+            raise SelectionError(term, reason, value if known else "", tuple(sorted(known)))
         return found
     if body.startswith(("+", "*")) or body.endswith(("+", "*")):
         raise SelectionError(term, "cannot be read: write 2+name for two layers, +name for all")

@@ -27,7 +27,9 @@ from supervisor.workspace_files.shapes import (
     Record,
     RecordShape,
     Shape,
+    by_kind,
 )
+from supervisor.workspace_files.tag_keys import Tags
 from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
@@ -84,46 +86,27 @@ _ENV = Named(
 )
 
 
-def _bad_tag(name: str) -> tuple[str, str] | None:
-    if not name.strip() or "=" in name or re.search(r"[\x00-\x1f,]", name):
-        return "cannot name a tag", name.partition("=")[0].strip()
-    return None
-
-
-class _Tags(Shape):
-    """A map of names to texts, or a list of ``name`` and ``name=value``. Gives back a dict."""
-
-    expected = "a map of names to texts, or a list of names and name=value"
-    _map = MapOf(Text("a text", empty=True, written=True), expected, check=_bad_tag)
-    _list = ListOf(
-        Text("a name, or name=value", check=lambda text: _bad_tag(text.partition("=")[0])), expected
-    )
-
-    def read(self, node: Node, path: str, reading: Reading) -> Any:
-        if node.kind == "list":
-            found = self._list.read(node, path, reading)
-            return dict(one.partition("=")[::2] for one in found)
-        return self._map.read(node, path, reading)
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._map.schema(), self._list.schema()]}
-
-
 _RESTART = Named(
     "restart",
     RecordShape(
         {
             "policy": Field(
-                Enumeration(RestartPolicy), "When a process that died is started again."
+                Enumeration(RestartPolicy),
+                "When a process that died is started again.",
+                default="on-failure",
             ),
             "max_restarts": Field(
-                Number(0, 1_000_000), "More restarts than this within the window give up."
+                Number(0, 1_000_000),
+                "More restarts than this within the window give up.",
+                default=5,
             ),
-            "window": Field(Duration(low=0.1), "The time over which restarts are counted."),
+            "window": Field(
+                Duration(low=0.1), "The time over which restarts are counted.", default="60s"
+            ),
             "initial_delay": Field(
-                Duration(), "The wait before the first restart; it then doubles."
+                Duration(), "The wait before the first restart; it then doubles.", default="100ms"
             ),
-            "max_delay": Field(Duration(), "The longest wait between two restarts."),
+            "max_delay": Field(Duration(), "The longest wait between two restarts.", default="30s"),
         },
         "a policy (always, on-failure, never) or a map",
         shorthand="policy",
@@ -133,8 +116,8 @@ _LIMITS = Named(
     "limits",
     RecordShape(
         {
-            "memory": Field(Size(), "Address space of the process: 512MiB, 2GB."),
-            "cpu": Field(Number(0, 4096, fraction=True, above=True), "Cores, such as 0.5."),
+            "memory": Field(Size(), "Memory of the process.", examples=("512MiB", "2GB")),
+            "cpu": Field(Number(0, 4096, fraction=True, above=True), "Cores.", examples=(0.5,)),
             "open_files": Field(Number(16, 2**20), "Open file descriptors."),
             "processes": Field(Number(1, 2**22), "Processes and threads of the user."),
             "nice": Field(Number(-20, 19), "Scheduling priority; higher is nicer to others."),
@@ -148,58 +131,84 @@ OWN_KEYS = {
         Text("the name of an environment", written=True),
         "The environment, of those under `environments`, to load it in.",
     ),
-    "env": Field(_ENV, "Environment variables of the process; they win over env_file."),
-    "env_file": Field(
-        OneOrMore(PATH, "a path or a list of paths"), "Files of NAME=value lines; later files win."
+    "env": Field(
+        _ENV,
+        "Environment variables of the process; they win over env_file.",
+        examples=({"REGION": "eu", "DATABASE": "postgresql://app:${DB_PASSWORD}@db/risk"},),
     ),
-    "load_timeout": Field(Duration(low=0.1), "How long loading may take: 60s, 2m. Default 180s."),
-    "stop_timeout": Field(Duration(), "How long stopping may take before a kill. Default 5s."),
+    "env_file": Field(
+        OneOrMore(PATH, "a path or a list of paths"),
+        "Files of NAME=value lines; later files win.",
+        examples=(".env", ["common.env", "team.env"]),
+    ),
+    "load_timeout": Field(
+        Duration(low=0.1), "How long loading may take.", default="180s", examples=("60s", "2m")
+    ),
+    "stop_timeout": Field(Duration(), "How long stopping may take before a kill.", default="5s"),
     "ping_interval": Field(
-        Duration(), "How often an idle process is asked whether it answers. Default 30s; 0 never."
+        Duration(), "How often an idle process is asked whether it answers; 0 never.", default="30s"
     ),
     "ping_timeout": Field(
-        Duration(low=0.1), "An idle process that has not answered for so long is replaced."
+        Duration(low=0.1),
+        "An idle process that has not answered for so long is replaced.",
+        default="10s",
     ),
     "kill": Field(
         Enumeration(KillScope),
         "What ends with the process: its session, or its tree: what left the session, too.",
+        default="session",
     ),
-    "history": Field(Number(1, 10_000), "How many generations are kept on disk. Default 20."),
+    "history": Field(Number(1, 10_000), "How many generations are kept on disk.", default=20),
     "restart": Field(_RESTART, "What happens when the process dies."),
     "limits": Field(_LIMITS, "Resource limits of the process."),
-    "start_method": Field(Enumeration(StartMethod), "How the process is started. Default auto."),
+    "start_method": Field(Enumeration(StartMethod), "How the process is started.", default="auto"),
     "preload": Field(
         FalseOr(ListOf(MODULE, "a list of installed modules")),
         "Installed modules that the environment's forkserver imports once for all; false for "
         "none. Without it, what locations import.",
+        examples=(["pandas"], False),
     ),
     "verify": Field(
         Boolean(),
         "Whether the module is imported a second time, in a fresh process, to verify that forking "
-        "changes nothing. Default true.",
+        "changes nothing.",
+        default=True,
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
     "notify": Field(
         NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
     ),
     "tags": Field(
-        _Tags(), "What commands may choose locations by, as in `supervise reload --tag team=risk`."
+        Tags(),
+        "What commands may choose locations by, as in `supervise reload --tag team=risk`.",
+        examples=({"team": "risk"}, ["nightly", "team=risk"]),
     ),
-    "metadata": Field(AnyMap(), "Shown to people, never interpreted."),
+    "metadata": Field(
+        AnyMap(), "Shown to people, never interpreted.", examples=({"owner": "risk"},)
+    ),
 }
 """What we add to Dagster's keys; they stand in the map of the selector."""
 
 _ENVIRONMENT_KEYS = {
     "executable_path": Field(
-        PATH, "An interpreter that exists, used as it is: a path, or a command found on PATH."
+        PATH,
+        "An interpreter that exists, used as it is: a path, or a command found on PATH.",
+        examples=(".venv/bin/python", "python3.8"),
     ),
     "python": Field(
         Text('a version such as "3.8", a command or a path', written=True),
         "The Python of a virtualenv that we make: a version, a specifier, a command, a path, or "
         "several of these in order of preference: 3.8 or >=3.9.",
+        examples=("3.11", ">=3.8,<3.11"),
     ),
-    "requirements": Field(_REQUIREMENTS, "What is installed into the virtualenv that we make."),
-    "requirements_file": Field(PATH, "A requirements.txt to install."),
+    "requirements": Field(
+        _REQUIREMENTS,
+        "What is installed into the virtualenv that we make.",
+        examples=(["dagster>=1.5", "pandas"],),
+    ),
+    "requirements_file": Field(
+        PATH, "A requirements.txt to install.", examples=("requirements.txt",)
+    ),
     "project": Field(PATH, "A directory with a pyproject.toml to install."),
     "extras": Field(
         ListOf(Text("the name of an extra"), "a list of extras"), "Extras of the project."
@@ -293,8 +302,8 @@ _PYTHON_ENVIRONMENT = RecordShape(
 )
 _GRPC_SERVER = RecordShape(
     {
-        "host": Field(Text("a host name"), "Default localhost."),
-        "port": Field(Number(1, 65535), "The port; or else socket."),
+        "host": Field(Text("a host name"), "Where it is served.", default="localhost"),
+        "port": Field(Number(1, 65535), "The port; or else socket.", examples=(4266,)),
         "socket": Field(PATH, "The path of a unix socket; or else port."),
         "location_name": Field(NAME, "The name of the location."),
         "ssl": Field(Boolean(), "Whether the server speaks TLS."),
@@ -345,7 +354,7 @@ class _Legacy(RecordShape):
 
     def schema(self) -> dict[str, Any]:
         text = {"type": "string", "pattern": "^.+:[^:]+$"}
-        return {"anyOf": [text, super().schema()], "deprecated": True}
+        return {**by_kind("string", text, super().schema()), "deprecated": True}
 
 
 _LEGACY = {
@@ -455,6 +464,7 @@ def json_schema() -> dict[str, Any]:
     named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:workspace-supervisor:workspace",
         "title": "Workspace of workspace-supervisor",
         **{key: value for key, value in schema.items() if key != "title"},
         "anyOf": [{"required": [key]} for key in ("load_from", "repository", "environments")],

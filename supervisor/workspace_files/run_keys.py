@@ -31,6 +31,7 @@ from supervisor.workspace_files.shapes import (
     Record,
     RecordShape,
     Shape,
+    by_kind,
 )
 from supervisor.workspace_files.variables import expand
 
@@ -53,7 +54,7 @@ class _OrNone(Shape):
         return self._shape.read(node, path, reading)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"enum": ["none"]}, self._shape.schema()]}
+        return {"if": {"const": "none"}, "then": {}, "else": self._shape.schema()}
 
 
 class _Age(Duration):
@@ -113,7 +114,9 @@ class _Keep(RecordShape):
     def schema(self) -> dict[str, Any]:
         age = {"type": "string", "pattern": f"^({self._age.pattern})$"}
         count = {"type": "integer", "minimum": 0, "maximum": _MOST}
-        return {"anyOf": [{"enum": ["none"]}, count, age, super().schema()]}
+        variable = {"$ref": "#/$defs/variable"}
+        single = {"anyOf": [{"enum": ["none"]}, count, age, variable]}
+        return by_kind("object", super().schema(), single)
 
 
 def _word(node: Node, reading: Reading) -> str:
@@ -154,7 +157,8 @@ class _TagValue(Shape):
         return value if isinstance(value, Invalid) else {"value": value}
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._text.schema(), self._each.schema()]}
+        is_map = {"type": "object", "not": {"required": ["env"]}}
+        return {"if": is_map, "then": self._each.schema(), "else": self._text.schema()}
 
 
 class _TagConcurrency(Shape):
@@ -187,7 +191,7 @@ class _TagConcurrency(Shape):
         return read if isinstance(read, Invalid) else tuple(_limit(*one) for one in read.items())
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._map.schema(), self._list.schema()]}
+        return by_kind("array", self._list.schema(), self._map.schema())
 
 
 def _limit(tag: str, limit: int) -> TagLimit:
@@ -200,9 +204,9 @@ def _limit(tag: str, limit: int) -> TagLimit:
 _RETRIES = RecordShape(
     {
         "count": Field(Number(0, 1000), "How often again."),
-        "delay": Field(Duration(), "The wait before the first time. Default 0."),
+        "delay": Field(Duration(), "The wait before the first time.", default=0, examples=("30s",)),
         "backoff": Field(
-            Enumeration(Backoff), "Whether the wait doubles each time. Default constant."
+            Enumeration(Backoff), "Whether the wait doubles each time.", default="constant"
         ),
     },
     "a number, or a map of count, delay and backoff",
@@ -214,32 +218,55 @@ RUNS = Named(
     RecordShape(
         {
             "max_concurrent": Field(
-                _OrNone(Number(0, _MOST)), "How many runs at once; the others wait. 0 starts none."
+                _OrNone(Number(0, _MOST)),
+                "How many runs at once; the others wait. 0 starts none.",
+                examples=(20,),
             ),
             "tag_concurrency": Field(
                 _TagConcurrency(),
-                "How many runs at once that have a tag: {database: 2, team=ml: 1}.",
+                "How many runs at once that have a tag.",
+                examples=({"database": 2, "team=ml": 1},),
             ),
-            "timeout": Field(_OrNone(Duration(low=0.1)), "How long a run may take. Default none."),
-            "retries": Field(_RETRIES, "How often a run that fails is run again. Default 0."),
+            "timeout": Field(
+                _OrNone(Duration(low=0.1)),
+                "How long a run may take.",
+                default="none",
+                examples=("6h",),
+            ),
+            "retries": Field(
+                _RETRIES,
+                "How often a run that fails is run again.",
+                default=0,
+                examples=({"count": 2, "delay": "30s", "backoff": "exponential"},),
+            ),
             "retry_lost": Field(
-                Boolean(), "Whether retries are also for runs that were lost. Default false."
+                Boolean(), "Whether retries are also for runs that were lost.", default=False
             ),
-            "keep": Field(_Keep(), "Which runs that have ended are kept. Default 500."),
+            "keep": Field(
+                _Keep(),
+                "Which runs that have ended are kept.",
+                default=500,
+                examples=("30d", {"count": 500, "age": "30d"}),
+            ),
             "max_disk": Field(
-                _OrNone(Size()), "Bytes of the journals of runs; the oldest go first. Default none."
+                _OrNone(Size()),
+                "Bytes of the journals of runs; the oldest go first.",
+                default="none",
+                examples=("10GB",),
             ),
             "on_stop": Field(
                 Enumeration(OnStop),
-                "What becomes of runs when the supervisor is told to stop. Default cancel.",
+                "What becomes of runs when the supervisor is told to stop.",
+                default="cancel",
             ),
             "run_grace": Field(
-                Duration(), "How long runs may then go on before they are cancelled. Default 5s."
+                Duration(), "How long runs may then go on before they are cancelled.", default="5s"
             ),
             "instance": Field(
                 Enumeration(Instance),
                 "Where Dagster records runs: the location's own instance, or the one that "
-                "DAGSTER_HOME names. Default own.",
+                "DAGSTER_HOME names.",
+                default="own",
             ),
         },
         "a map of settings of runs",

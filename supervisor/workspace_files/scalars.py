@@ -17,7 +17,7 @@ from typing import Any
 from supervisor.nearest import near
 from supervisor.workspace_files.document import UNUSABLE, Node, shorten
 from supervisor.workspace_files.problems import Reading
-from supervisor.workspace_files.shapes import INVALID, Invalid, Shape, either
+from supervisor.workspace_files.shapes import INVALID, Invalid, Shape, by_kind, either
 from supervisor.workspace_files.variables import expand, has_variables
 
 __all__ = ["Boolean", "Duration", "Enumeration", "Number", "Scalar", "Size", "Text"]
@@ -100,8 +100,9 @@ class Scalar(Shape):
         """The value that ``text`` (of an environment variable) stands for, or INVALID."""
 
     def _wrap(self, schema: dict[str, Any]) -> dict[str, Any]:
-        indirect = [{"$ref": f"#/$defs/{name}"} for name in ("variable", "env")]
-        return {"anyOf": [schema, *(indirect[:1] if self.literal else indirect)]}
+        if schema.get("type") != "string" and "string" not in schema.get("type", ()):
+            schema = {"anyOf": [schema, {"$ref": "#/$defs/variable"}]}
+        return schema if self.literal else by_kind("object", {"$ref": "#/$defs/env"}, schema)
 
 
 class Text(Scalar):
@@ -294,7 +295,8 @@ class _Quantity(Scalar):
 
     def schema(self) -> dict[str, Any]:
         number: dict[str, Any] = {"type": "number", "minimum": self.low, "maximum": self.high}
-        return self._wrap({"anyOf": [number, {"type": "string", "pattern": f"^({self.pattern})$"}]})
+        text = {"type": "string", "pattern": f"^({self.pattern})$"}
+        return self._wrap({"anyOf": [number, text]})
 
 
 class Duration(_Quantity):

@@ -34,6 +34,7 @@ __all__ = [
     "Record",
     "RecordShape",
     "Shape",
+    "by_kind",
     "either",
 ]
 
@@ -111,6 +112,22 @@ def either(words: Sequence[str], conjunction: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
+def by_kind(kind: str, schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema: what is of this type is as ``schema`` says, anything else as ``other``.
+
+    With ``anyOf`` a validator could only say that a value is none of them.
+    """
+    return {"if": {"type": kind}, "then": schema, "else": other}
+
+
+# ``{env: NAME}``, in JSON Schema.
+_INDIRECTION: dict[str, Any] = {
+    "required": ["env"],
+    "maxProperties": 1,
+    "properties": {"env": {"type": "string"}},
+}
+
+
 class Shape(ABC):
     """What may stand at one place."""
 
@@ -179,7 +196,7 @@ class FalseOr(Shape):
         return self._shape.read(node, path, reading)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"const": False}, self._shape.schema()]}
+        return by_kind("array", self._shape.schema(), {"const": False})
 
 
 class OneOrMore(Shape):
@@ -201,7 +218,8 @@ class OneOrMore(Shape):
         return pairs
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self.item.schema(), {"type": "array", "items": self.item.schema()}]}
+        item = self.item.schema()
+        return by_kind("array", {"type": "array", "items": item}, item)
 
 
 class MapOf(Shape):
@@ -275,11 +293,21 @@ class Named(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a record. ``about`` is one sentence for editors and documents."""
+    """One key of a record. ``about`` is one sentence for editors and documents; ``default`` and ``examples``
+    are as they are written in a file."""
 
     shape: Shape
     about: str
     required: bool = False
+    default: Any = None
+    examples: tuple[Any, ...] = ()
+
+    def schema(self) -> dict[str, Any]:
+        """The shape's, with what an editor shows of the key."""
+        found = {**self.shape.schema(), "description": self.about}
+        if self.default is not None:
+            found["default"] = self.default
+        return found | ({"examples": list(self.examples)} if self.examples else {})
 
 
 def _is_indirection(node: Node) -> bool:
@@ -379,10 +407,7 @@ class RecordShape(Shape):
         return meant
 
     def schema(self) -> dict[str, Any]:
-        properties = {
-            key: {**known.shape.schema(), "description": known.about}
-            for key, known in self.fields.items()
-        }
+        properties = {key: known.schema() for key, known in self.fields.items()}
         schema: dict[str, Any] = {"type": "object"}
         if self._title:
             schema["title"] = self._title
@@ -392,8 +417,12 @@ class RecordShape(Shape):
             schema["required"] = required
         if not self._shorthand:
             return schema
-        short = self.fields[self._shorthand].shape.schema()
-        return {"anyOf": [*short.get("anyOf", [short]), schema]}
+        # Not one of several that might be meant: then what is wrong is told by its key.
+        return {
+            "if": {"type": "object", "not": _INDIRECTION},
+            "then": schema,
+            "else": self.fields[self._shorthand].shape.schema(),
+        }
 
 
 class Choice(Shape):
@@ -456,10 +485,7 @@ class Choice(Shape):
     def schema(self) -> dict[str, Any]:
         return {
             "type": "object",
-            "properties": {
-                key: {**known.shape.schema(), "description": known.about}
-                for key, known in self.fields.items()
-            },
+            "properties": {key: known.schema() for key, known in self.fields.items()},
             "additionalProperties": False,
             "minProperties": 1,
             "maxProperties": 1,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import supervise
 from workspaces import CLOUD, PROJECT
+
+from supervisor.run_settings import RunSettings
+from supervisor.workspace_files import Selection, resolve
+from supervisor.workspace_files.effective import location_settings
+from supervisor.workspace_files.keys import OWN_KEYS
 
 WORKSPACE = """\
 environments:
@@ -89,6 +95,18 @@ def test_for_people_it_reads_like_a_workspace_file(tmp_path: Path, runtime: Path
     assert "timeout: 1h # workspace" in lines
     assert "max_restarts: 5 # default" in lines
     assert not {"hunter2", "secretly"} & set(done.stdout.split())
+
+
+def test_every_key_of_a_location_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text(
+        "environments: {e: {python: '3.11'}}\n"
+        "load_from: [python_file: {relative_path: a.py, environment: e, env: {A: b}, metadata: {a: b}, "
+        "tags: [a], notify: [{command: 'true'}]}]\n"
+    )
+    (spec,) = resolve(Selection(), cwd=tmp_path, environ={}).locations
+    shown = {re.split(r"[.\[]", one.key)[0] for one in location_settings(spec, RunSettings())}
+    # What an env file says is among the variables.
+    assert set(OWN_KEYS) - {"env_file"} <= shown
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from supervisor.presentation.excerpt import excerpt
         (["config", "-w", "bad.yaml"], 2, "configuration"),
         (["env", "sync", "-w", "bad.yaml"], 2, "configuration"),
         (["runs", "show", "x"], 3, "not_running"),
+        (["env", "show", "x"], 4, "unknown"),
     ],
 )
 def test_an_error_is_one_object_on_standard_output(

@@ -12,6 +12,7 @@ from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line, outcome_lines
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
+from supervisor.presentation.runs import Steps
 from supervisor.presentation.text import clean, paint, visible_width
 
 
@@ -426,3 +427,18 @@ def test_events_of_the_workspace() -> None:
     ]
     (noted,) = events(Seen(document()), document(warnings=["old form"]))
     assert noted.text == "warning: old form"
+
+
+def test_a_step_that_was_cancelled_has_not_failed() -> None:
+    def event(kind: str, step: str | None, failure: str = "") -> Any:
+        data = {"failure": {"kind": failure}} if failure else None
+        return {"type": kind, "step": step, "time": 1.0, "message": "", "data": data}
+
+    steps = Steps()
+    assert steps.line(event("STEP_FAILURE", "a", "exception")) == "a: failed after 0.00s"
+    assert steps.line(event("STEP_FAILURE", "b", "interrupted")) == "b: cancelled after 0.00s"
+    assert steps.line(event("STEP_FAILURE", "c", "signal")) == "c: failed after 0.00s"
+    steps.line(event("RUN_CANCELING", None))
+    assert steps.line(event("STEP_FAILURE", "c", "signal")) == "c: cancelled after 0.00s"
+    assert steps.line(event("STEP_FAILURE", "d", "exception")) == "d: failed after 0.00s"
+    assert steps.line(event("STEP_SKIPPED", "e")) == "e: skipped"

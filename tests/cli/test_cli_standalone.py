@@ -71,6 +71,7 @@ def test_what_cannot_be_run_is_refused(
     done = launch(folder, runtime, "launch", "--standalone", *arguments)
     assert done.returncode == status, done.stderr
     assert text in done.stderr
+    assert ("loading" in done.stderr) is (arguments[0] != "tem")
     assert journals(folder) == {}
 
 

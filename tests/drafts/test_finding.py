@@ -132,3 +132,8 @@ def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
     spec = read(tmp_path, Draft([environment], [DraftLocation("a", "python_file", keys)]))
     assert spec.locations[0].env == {"A": text, "B": "/home/ops"}
     assert spec.environments[0].python == "3.10"
+
+
+def test_a_project_that_cannot_be_read_is_noted(tmp_path: Path) -> None:
+    tree(tmp_path, {"p/pyproject.toml": "[project]\nname = \n", "p/defs.py": DEFS})
+    assert "pyproject.toml cannot be read" in draft_of(tmp_path, ENVIRON).text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from launched import HEAD, UNTIL_GO, Launched, launching
 from supervised import DEADLINE, poll, save
 
-from supervisor.errors import UnknownDefinitionError, UnknownLocationError
+from supervisor.errors import RequestError, UnknownDefinitionError, UnknownLocationError
 from supervisor.runs import tick_store
 from supervisor.runs.automation import Automation
 from supervisor.runs.firing import CatchUp, Memory, Overlap
@@ -60,6 +61,20 @@ def nightly():
 hourly = ScheduleDefinition("hourly", "0 * * * *", job=nightly, default_status="running"{more})
 """
 )
+# Its schedule has an answer once the file "go" is there.
+WAITS = (
+    SCHEDULE[: SCHEDULE.index("hourly =")]
+    + """
+from runner_shim import schedule
+
+@schedule("0 * * * *", job=nightly, default_status="running")
+def hourly(context):
+    open("asked", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return {}
+"""
+)
 HOUR = 3600.0
 
 
@@ -89,19 +104,19 @@ async def row(launched: Launched, name: str) -> dict[str, Any]:
     return one
 
 
-async def remembered(path: Path, fingerprint: str, hours: float = 3.5) -> None:
+async def remembered(path: Path, fingerprint: str, hours: float = 3.5, **also: Any) -> None:
     """Have a store in which the schedule ``hourly`` was last looked at so many hours before this one."""
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     store = TickStore(path)
-    await store.open()
+    store.open()
     memory = Memory(time.time() // HOUR * HOUR - hours * HOUR, fingerprint)
-    stored = Stored(memory=memory)
+    stored = Stored(memory=memory, **also)
     await store.write(lambda database: tick_store.remember(database, ("team", "hourly"), stored))
     await store.close()
 
 
-async def fingerprint_of(tmp_path: Path, runtime: Path) -> str:
-    async with launching(tmp_path / "before", runtime, SCHEDULE.replace("{more}", "")) as launched:
+async def fingerprint_of(tmp_path: Path, runtime: Path, module: str = SCHEDULE) -> str:
+    async with launching(tmp_path / "before", runtime, module.replace("{more}", "")) as launched:
         one = await launched.running.daemon.ticking.find("team", "hourly")
         assert one.schedule is not None
         return one.schedule.fingerprint
@@ -200,6 +215,18 @@ async def test_a_tick_waits_for_the_run_of_the_one_before(tmp_path, runtime):
         assert second["began"] >= (await launched.ended(first["requests"][0]["run"]))["ended"]
 
 
+@pytest.mark.slow
+async def test_many_ticks_that_were_missed_do_not_hold_up_the_event_loop(tmp_path, runtime):
+    module = SCHEDULE.replace("{more}", "").replace('"0 * * * *"', '"* * * * *"')
+    fingerprint = await fingerprint_of(tmp_path, runtime, module)
+    store = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(store, fingerprint, hours=60)
+    async with launching(tmp_path, runtime, module) as launched:  # the loop guard watches
+        rows = await until(launched, "hourly", "launched")
+        (skipped,) = (one for one in rows if one["reason"] == "no supervisor was there")
+        assert 60 * 60 <= skipped["count"] + 1 <= 61 * 60 + 1
+
+
 @pytest.mark.parametrize("name", ["hourly", "gone"])
 async def test_what_was_planned_before_a_kill_is_launched_once(name, tmp_path, runtime):
     plan = Automation(
@@ -212,7 +239,7 @@ async def test_what_was_planned_before_a_kill_is_launched_once(name, tmp_path, r
     path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
     path.parent.mkdir(parents=True)
     store = TickStore(path)
-    await store.open()
+    store.open()
     tick = {**tick_row(plan, time.time() - 60), "state": "launching", "requests": [request]}
 
     def work(database: Any) -> None:
@@ -249,6 +276,59 @@ async def test_a_store_that_is_damaged_is_set_aside(tmp_path, runtime):
     async with launching(tmp_path, runtime, SENSORS) as launched:
         await until(launched, "files", "launched", 2)
     assert list(path.parent.glob("automations.db.damaged-*"))
+
+
+@pytest.mark.slow
+async def test_a_store_that_cannot_be_read_at_first_is_read_once_it_can(tmp_path, runtime):
+    fingerprint = await fingerprint_of(tmp_path, runtime)
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(path, fingerprint, switched=False)
+    path.rename(path.with_name("kept"))
+    path.mkdir()
+    async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", "")) as launched:
+        conditions = launched.running.daemon.fleet.conditions
+        assert "automations_unwritable" in conditions
+        with pytest.raises(RequestError, match="cannot be written"):
+            await launched.ask("switch_automation", location="team", name="hourly", on=True)
+        with pytest.raises(RequestError, match="cannot be written"):
+            await launched.ask("tick", location="team", name="hourly", launch=True)
+        path.rmdir()
+        path.with_name("kept").rename(path)
+        await poll(lambda: "automations_unwritable" not in conditions, "read")
+        assert (await row(launched, "hourly"))["switched"] is False
+        await launched.ask("switch_automation", location="team", name="hourly", on=True)
+        assert (await row(launched, "hourly"))["on"]
+
+
+async def test_a_tick_whose_process_is_replaced_is_evaluated_by_the_next(tmp_path, runtime):
+    fingerprint = await fingerprint_of(tmp_path, runtime, WAITS)
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(path, fingerprint)
+    async with launching(tmp_path, runtime, WAITS) as launched:
+        await poll(lambda: (tmp_path / "asked").exists(), "it is asked")
+        await launched.ask("restart", locations=["team"])
+        (tmp_path / "go").touch()
+        rows = await until(launched, "hourly", "launched")
+        assert {one["reason"] for one in rows[1:]} == {"no supervisor was there"}
+        assert len((await launched.ask("runs"))["runs"]) == 1
+
+
+@pytest.mark.slow
+async def test_a_tick_that_could_not_be_written_is_launched_once_it_can(tmp_path, runtime):
+    fingerprint = await fingerprint_of(tmp_path, runtime, WAITS)
+    path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+    await remembered(path, fingerprint)
+    async with launching(tmp_path, runtime, WAITS) as launched:
+        conditions = launched.running.daemon.fleet.conditions
+        await poll(lambda: (tmp_path / "asked").exists(), "it is asked")
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # as good as a full disk
+        (tmp_path / "go").touch()
+        await poll(lambda: "automations_unwritable" in conditions, "refused")
+        other.close()
+        rows = await until(launched, "hourly", "launched")
+        assert {one["reason"] for one in rows[1:]} == {"no supervisor was there"}
+        assert len((await launched.ask("runs"))["runs"]) == 1
 
 
 async def test_what_is_removed_is_not_listed_and_what_is_not_there_is_refused(tmp_path, runtime):

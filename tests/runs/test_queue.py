@@ -30,7 +30,7 @@ def test_the_workspace_has_a_limit_and_runs_start_in_order() -> None:
     queue, started = queue_of(Limits(), *map(run, (1, 2, 3, 4)), most=2)
     assert started == ["r1", "r2"]
     assert [queue.place(one) for one in ("r3", "r4", "r1")] == [1, 2, 0]
-    assert queue.why("r4") == "waits for 2 of 2 runs of the workspace"
+    assert queue.why("r4") == "waits: 2 runs of the workspace are under way, and at most 2 may be"
     assert queue.handle(Ended("r2")) == ["r3"]
     assert queue.handle(Ended("r2")) == []
     assert queue.why("r3") == ""
@@ -40,7 +40,7 @@ def test_what_is_held_back_holds_up_nothing_behind_it() -> None:
     limits = Limits(locations={"team": RunSettings(max_concurrent=1)})
     queue, started = queue_of(limits, run(1), run(2), run(3, "other"))
     assert started == ["r1", "r3"]
-    assert queue.why("r2") == "waits for 1 of 1 runs of team"
+    assert queue.why("r2") == "waits: 1 run of team is under way, and at most 1 may be"
     assert queue.handle(Ended("r3")) == []
     assert queue.handle(Ended("r1")) == ["r2"]
 
@@ -62,9 +62,9 @@ def test_limits_by_tag() -> None:
     )
     assert started == ["r1", "r3", "r4", "r5", "r7", "r9"]
     assert {one: queue.why(one) for one in ("r2", "r6", "r8")} == {
-        "r2": "waits for 1 of 1 runs with tag team=ml",
-        "r6": "waits for 2 of 2 runs with tag database",
-        "r8": "waits for 1 of 1 runs with tag user=ann",
+        "r2": "waits: 1 run with tag team=ml is under way, and at most 1 may be",
+        "r6": "waits: 2 runs with tag database are under way, and at most 2 may be",
+        "r8": "waits: 1 run with tag user=ann is under way, and at most 1 may be",
     }
 
 
@@ -74,7 +74,7 @@ def test_a_tag_limit_of_a_location_counts_its_own_runs() -> None:
         Limits(locations={"team": own}), run(1, a="x"), run(2, "other", a="x"), run(3, a="y")
     )
     assert started == ["r1", "r2"]
-    assert queue.why("r3") == "waits for 1 of 1 runs with tag a of team"
+    assert queue.why("r3") == "waits: 1 run with tag a of team is under way, and at most 1 may be"
 
 
 def test_a_limit_of_none_and_of_nothing() -> None:
@@ -89,7 +89,7 @@ def test_what_an_earlier_supervisor_started_counts_be_it_more_than_may_start() -
     for number in (1, 2, 3):
         assert queue.handle(Started(run(number))) == []
     assert queue.handle(Queued(run(4))) == []
-    assert queue.why("r4") == "waits for 3 of 2 runs of the workspace"
+    assert queue.why("r4") == "waits: 3 runs of the workspace are under way, and at most 2 may be"
     assert queue.handle(Ended("r1")) == []
     assert queue.handle(Ended("r2")) == ["r4"]
 

@@ -33,7 +33,9 @@ async def test_runs_above_the_limit_wait_in_order_and_say_why(tmp_path, runtime)
         rows = [await team.row(run) for run in (second, third)]
         assert [row["state"] for row in rows] == ["queued", "queued"]
         assert [row["place"] for row in rows] == [1, 2]
-        assert {row["reason"] for row in rows} == {"waits for 1 of 1 runs of team"}
+        assert {row["reason"] for row in rows} == {
+            "waits: 1 run of team is under way, and at most 1 may be"
+        }
         listed = {one["run"]: one for one in (await team.ask("runs"))["runs"]}
         assert listed[third]["place"] == 2
         await team.ask("cancel_run", run=first)
@@ -65,7 +67,10 @@ async def test_limits_by_tag_let_others_by(tmp_path, runtime):
         third = await team.launch(tags={"db": "test"})
         await team.until(third)
         row = await team.row(second)
-        assert row["reason"] == "waits for 1 of 1 runs with tag db=prod of team"
+        assert (
+            row["reason"]
+            == "waits: 1 run with tag db=prod of team is under way, and at most 1 may be"
+        )
 
 
 async def test_the_limit_of_the_workspace_and_its_change(tmp_path, runtime):
@@ -79,7 +84,7 @@ async def test_the_limit_of_the_workspace_and_its_change(tmp_path, runtime):
         await team.until(first)
         second = (await team.ask("launch", location="other", job="nightly"))["run"]["run"]
         row = await team.row(second)
-        assert row["reason"] == "waits for 1 of 1 runs of the workspace"
+        assert row["reason"] == "waits: 1 run of the workspace is under way, and at most 1 may be"
         assert row["timeout"] is None
         runs = {"max_concurrent": 2, "timeout": "1h"}
         save(workspace, yaml.safe_dump({**text, "runs": runs}))

@@ -113,7 +113,18 @@ async def test_a_job_of_a_partition(tmp_path, runtime):
 REFUSED = [
     ({"assets": "rw"}, UnknownDefinitionError, "team has no asset 'rw'", "did you mean raw?"),
     ({"assets": "raw,,clean"}, UnfitOrderError, "empty term", None),
-    ({"assets": "group:none"}, UnfitOrderError, "nothing has group 'none'", None),
+    (
+        {"assets": "group:fin"},
+        UnfitOrderError,
+        "nothing has group 'fin'",
+        "did you mean finance?",
+    ),
+    (
+        {"assets": "group:none"},
+        UnfitOrderError,
+        "nothing has group 'none'",
+        "there are default, finance, ingest",
+    ),
     ({"assets": "outside"}, UnfitOrderError, "'outside' is made elsewhere", None),
     (
         {"assets": "color"},

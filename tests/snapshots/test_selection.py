@@ -78,6 +78,14 @@ def test_what_cannot_be_meant_names_the_term(text, words):
     assert words in str(raised.value)
 
 
+def test_a_value_that_nothing_has_comes_with_those_that_there_are():
+    with pytest.raises(SelectionError) as raised:
+        select("group:sales", ASSETS)
+    assert raised.value.unknown == "sales"
+    assert raised.value.known
+    assert all(isinstance(one, str) for one in raised.value.known)
+
+
 def test_ops_of_a_job():
     nodes = op_nodes(
         {

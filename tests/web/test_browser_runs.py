@@ -7,12 +7,19 @@ Needs the system's chromium and the extra ``web-dev``.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from supervised import save
 
+from supervisor.runs.journal import Journal
+from supervisor.runs.run import new_id
+
+from .automations_team import TEAM as AUTOMATED
 from .browsing import WAIT, expect
 from .runs_team import CONFIG, TEAM
 from .site import DEADLINE, Site, site
@@ -103,6 +110,39 @@ def test_a_page_goes_on_with_the_next_supervisor(here: Site, held: Any, opened: 
     expect(opened.locator("#out")).to_have_text("fetching 10 of s3\npublished\n")
 
 
+def test_a_sensor_is_switched_on_and_seen_to_fire(tmp_path: Path, opened: Any) -> None:
+    with site(tmp_path, {"team.py": AUTOMATED}) as made:
+        opened.goto(f"{made.page.url}/automations?kind=sensor")
+        switch = opened.get_by_role("switch", name="files of team")
+        expect(switch).to_have_attribute("aria-checked", "false")
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", "true")
+        expect(opened.locator(".automations .says")).to_contain_text("no <b>file</b> is there")
+        opened.get_by_role("link", name="files", exact=True).click()
+        expect(opened.locator(".history-of-ticks")).to_contain_text("launched 1 run")
+        opened.get_by_role("switch", name="files of team").click()
+        expect(opened.get_by_role("switch")).to_have_attribute("aria-checked", "false")
+        opened.locator(".history-of-ticks a").last.click()
+        state(opened, "success")
+        expect(opened.locator("#out")).to_have_text("<i>worked</i>\n")
+        paths = ("/automations", "/automation?location=team&name=files", "/timeline", "/schedules")
+        look_at(made, opened.context.browser, paths)
+
+
+def look_at(of: Site, browser: Any, paths: tuple[str, ...]) -> None:
+    """axe finds nothing on them, light and dark, and nothing runs over the edge of a window."""
+    for scheme in ("light", "dark"):
+        found = violations(browser, of.page.url, paths, scheme)
+        assert not found, json.dumps(found, indent=1)
+    for width in (360, 1440):
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        tab = context.new_page()
+        for path in paths:
+            tab.goto(of.page.url + path)
+            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        context.close()
+
+
 def pages(of: Site) -> tuple[str, ...]:
     """The pages of runs: a list, one that succeeded, one that failed, a range, and forms."""
     good = of.client.launch("team", "settle", config=CONFIG, tags={"customer": "acme"})
@@ -125,14 +165,56 @@ def pages(of: Site) -> tuple[str, ...]:
 
 
 def test_axe_finds_no_violation_and_nothing_runs_over_the_edge(here: Site, browser: Any) -> None:
-    paths = pages(here)
-    for scheme in ("light", "dark"):
-        found = violations(browser, here.page.url, paths, scheme)
-        assert not found, json.dumps(found, indent=1)
-    for width in (360, 1440):
-        context = browser.new_context(viewport={"width": width, "height": 800})
-        tab = context.new_page()
-        for path in paths:
-            tab.goto(here.page.url + path)
-            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
-        context.close()
+    look_at(here, browser, pages(here))
+
+
+@pytest.mark.timeout(600)
+def test_ten_thousand_runs_and_a_search_as_one_types(
+    tmp_path: Path, opened: Any, record_property: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, {"team.py": TEAM}) as made:
+        run = made.client.launch("team", "settle", config=CONFIG)
+        run.wait(DEADLINE)
+        workspace = tmp_path / "workspace.yaml"
+        save(workspace, "runs: {keep: none}\n" + workspace.read_text())
+        made.end_supervisor()
+        directory = tmp_path / ".supervise" / "workspace.yaml" / "runs"
+        order = Journal(directory / run.id).order()
+        assert order is not None
+        monkeypatch.setattr(
+            os, "fsync", lambda descriptor: None
+        )  # the disk is not what is measured
+        for number in range(9_999):
+            name, created = new_id(), order["created"] - 30 * number
+            journal = Journal(directory / name)
+            job = f"job_{number % 200:03}"
+            journal.create({**order, "run": name, "job": job, "created": created})
+            state = "failure" if number % 20 == 0 else "success"
+            journal.finish(state, "it was so", began=created + 1.0)
+        made.start_supervisor()
+        opened.goto(f"{made.page.url}/runs")
+        expect(opened.locator("#found")).to_have_text("10000 runs")
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 10000")
+        took = opened.evaluate(
+            """async () => {
+              const field = document.querySelector('input[name=q]');
+              const found = () => document.querySelector('#found').textContent;
+              const times = [];
+              for (const text of ['job_0', 'job_01', 'job_017', '', 'job_1', 'job_12', 'job_123']) {
+                const before = found(), start = performance.now();
+                field.value = text;
+                field.dispatchEvent(new Event('input', {bubbles: true}));
+                while (found() === before && performance.now() - start < 30_000) await new Promise(requestAnimationFrame);
+                times.push(performance.now() - start);
+              }
+              return times;
+            }"""
+        )
+        record_property("milliseconds", took)
+        print("milliseconds from key to answer:", [round(one) for one in took])
+        expect(opened.locator("#found")).to_have_text("50 runs")
+        opened.get_by_label("Search runs").fill("")
+        opened.locator('input[name=state][value="failure"]').check()
+        expect(opened.locator("#found")).to_have_text("500 runs")
+        opened.get_by_role("link", name="next →").click()
+        expect(opened.locator(".paging")).to_contain_text("101 to 200 of 500")

@@ -4,71 +4,28 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from places import ROOT
 
 import supervisor.workspace_files
-from supervisor.workspace_files import json_schema
+from supervisor.workspace_files import Selection, json_schema, resolve
 from supervisor.workspace_files.keys import OWN_KEYS, WORKSPACE
 
 
-def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    """As much of JSON Schema as ours uses; an unknown keyword fails the test."""
-    known = {"$schema", "title", "description", "deprecated", "$defs"}
-    for keyword, wanted in schema.items():
-        if keyword in known:
-            continue
-        is_map, is_number = isinstance(value, dict), isinstance(value, int | float)
-        is_number = is_number and not isinstance(value, bool)
-        checks: dict[str, Any] = {
-            "$ref": lambda w=wanted: accepts(
-                root["$defs"][w.removeprefix("#/$defs/")], value, root
-            ),
-            "anyOf": lambda w=wanted: any(accepts(option, value, root) for option in w),
-            "enum": lambda w=wanted: value in w,
-            "type": lambda w=wanted: any(
-                _is(kind, value) for kind in ([w] if isinstance(w, str) else w)
-            ),
-            "minLength": lambda w=wanted: not isinstance(value, str) or len(value) >= w,
-            "pattern": lambda w=wanted: (
-                not isinstance(value, str) or __import__("re").search(w, value)
-            ),
-            "minimum": lambda w=wanted: not is_number or value >= w,
-            "exclusiveMinimum": lambda w=wanted: not is_number or value > w,
-            "maximum": lambda w=wanted: not is_number or value <= w,
-            "items": lambda w=wanted: (
-                not isinstance(value, list) or all(accepts(w, item, root) for item in value)
-            ),
-            "minItems": lambda w=wanted: not isinstance(value, list) or len(value) >= w,
-            "required": lambda w=wanted: not is_map or all(key in value for key in w),
-            "minProperties": lambda w=wanted: not is_map or len(value) >= w,
-            "maxProperties": lambda w=wanted: not is_map or len(value) <= w,
-            "properties": lambda w=wanted: (
-                not is_map or all(accepts(w[key], value[key], root) for key in value if key in w)
-            ),
-            "additionalProperties": lambda w=wanted: (
-                not is_map
-                or all(
-                    w is not False and accepts(w, value[key], root)
-                    for key in value
-                    if key not in schema.get("properties", {})
-                )
-            ),
-        }
-        if not checks[keyword]():
-            return False
-    return True
-
-
-def _is(kind: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    types = {"string": str, "integer": int, "number": (int, float), "array": list, "object": dict}
-    return isinstance(value, types.get(kind, ()))
+def wrong(value: Any) -> list[str]:
+    """What a validator says of ``value``; in tests as strict as an editor is."""
+    validator = Draft202012Validator(json_schema())
+    return [
+        f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in sorted(validator.iter_errors(value), key=lambda one: list(map(str, one.path)))
+    ]
 
 
 def test_it_is_plain_json_with_references_that_lead_somewhere() -> None:
@@ -111,6 +68,9 @@ GOOD = [
     "{load_from: [], runs: {tag_concurrency: {a: 1, 'b=*': 2}, keep: {count: 1, age: 1d}, retries: {delay: 5}}}",
     "{load_from: [], runs: {tag_concurrency: [{key: a, limit: 1, value: {applyLimitPerUniqueValue: true}}]}}",
     "load_from: [python_module: {module_name: m, runs: {keep: none, max_disk: 1GB, retry_lost: true}}]",
+    "load_from: [python_module: {module_name: '${M}', load_timeout: '${T:-5s}', verify: '${V}', tags: [a, b=c]}]",
+    "load_from: [python_module: {module_name: m, limits: {memory: '${M}'}, runs: {keep: '${K}'}, tags: {a: 1}}]",
+    "load_from: [python_module: {env: M}, python_file: {relative_path: a, env: {B: '${C}'}}]",
 ]
 BAD = [
     "{}",
@@ -137,14 +97,122 @@ BAD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_it_accepts_what_the_validator_accepts(text: str) -> None:
-    schema = json_schema()
-    assert accepts(schema, yaml.safe_load(text), schema)
+    assert wrong(yaml.safe_load(text)) == []
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_it_refuses_what_the_validator_refuses(text: str) -> None:
+    assert wrong(yaml.safe_load(text)) != []
+
+
+def _files() -> list[tuple[str, str]]:
+    """The example files, and every workspace file that the documentation shows in full."""
+    found = [
+        (str(path.relative_to(ROOT)), path.read_text()) for path in ROOT.glob("examples/*.yaml")
+    ]
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)):
+            if re.search(r"^load_from:", block, re.M) and "…" not in block:
+                found.append((f"{page.name}-{number}", block))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), _files(), ids=[name for name, _ in _files()])
+def test_it_accepts_all_example_files(name: str, text: str) -> None:
+    assert wrong(yaml.safe_load(text)) == []
+
+
+# As they stand in public projects, of ten years; names are changed.
+REAL = [
+    "load_from:\n  - python_file: repo.py\n",
+    "load_from:\n  - python_package: our_package\n  - python_module: other\n",
+    """
+    load_from:
+      - python_file:
+          relative_path: hello_world/repository.py
+          working_directory: hello_world
+          location_name: hello
+          attribute: defs
+      - python_module:
+          module_name: project.definitions
+          working_directory: /opt/dagster/app
+    """,
+    """
+    load_from:
+      - grpc_server: {host: user_code, port: 4000, location_name: "example"}
+      - grpc_server:
+          host: {env: CODE_HOST}
+          port: {env: CODE_PORT}
+      - grpc_server: {socket: /run/dagster.sock}
+    """,
+    """
+    load_from:
+      - python_environment:
+          executable_path: "venvs/a/bin/python"
+          target: {python_package: {package_name: a, location_name: a}}
+      - python_environment: {executable_path: python3.7, target: {python_file: b.py}}
+    """,
+    "repository: {file: repos.py, fn: define_repo}\nscheduler: {module: dagster_cron.cron_scheduler}\n",
+    "load_from:\n  - python_file: {relative_path: a.py, executable_path: .venv/bin/python}\n",
+    "load_from:\n  - autoload_defs_module: {module_name: team.defs, location_name: team}\n",
+    "load_from: []\n",
+]
+
+
+@pytest.mark.parametrize("text", REAL)
+def test_it_accepts_the_forms_of_real_projects(text: str, tmp_path: Path) -> None:
+    text = dedent(text)
+    assert wrong(yaml.safe_load(text)) == []
+    (tmp_path / "w.yaml").write_text(text)
+    environ = {"CODE_HOST": "h", "CODE_PORT": "1"}
+    resolve(Selection(files=(Path("w.yaml"),)), cwd=tmp_path, environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("load_form: []", "load_form"),
+        ("load_from: [python_fil: a.py]", "python_fil"),
+        ("load_from: [python_file: {relativ_path: a.py}]", "relativ_path"),
+        ("load_from: [python_file: {relative_path: a.py, limits: {memry: 1GB}}]", "memry"),
+        ("load_from: [python_file: {relative_path: a.py, restart: {polcy: never}}]", "polcy"),
+        ("load_from: [python_file: {relative_path: a.py, runs: {retries: {cont: 1}}}]", "cont"),
+        ("load_from: [python_file: {relative_path: a.py, runs: {keep: {cont: 1}}}]", "cont"),
+        ("load_from: [python_environment: {target: {python_modul: m}}]", "python_modul"),
+        ("{load_from: [], environments: {e: {pyton: '3'}}}", "pyton"),
+        ("{load_from: [], defaults: {load_timout: 1}}", "load_timout"),
+        ("{repository: {modul: a, fn: b}}", "modul"),
+    ],
+)
+def test_a_typo_is_told_by_its_key(text: str, key: str) -> None:
+    assert any(f"('{key}' was unexpected)" in one for one in wrong(yaml.safe_load(text)))
+
+
+def test_what_an_editor_shows_of_a_key_is_valid_there() -> None:
     schema = json_schema()
-    assert not accepts(schema, yaml.safe_load(text), schema)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"].startswith("urn:")
+    shown: dict[str, int] = {"default": 0, "examples": 0}
+
+    def walk(part: Any) -> None:
+        if isinstance(part, list):
+            for one in part:
+                walk(one)
+        elif isinstance(part, dict):
+            validator = Draft202012Validator({**part, "$defs": schema["$defs"]})
+            values = part.get("examples", [])
+            if "default" in part and not isinstance(part["default"], dict):
+                values = [*values, part["default"]]
+                shown["default"] += 1
+            shown["examples"] += len(part.get("examples", []))
+            for value in values:
+                assert not list(validator.iter_errors(value)), (part.get("description"), value)
+            for one in part.values():
+                walk(one)
+
+    walk({key: one for key, one in schema.items() if key != "$id"})
+    assert shown["default"] >= 15
+    assert shown["examples"] >= 20
 
 
 def test_every_key_is_documented() -> None:

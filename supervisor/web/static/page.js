@@ -283,6 +283,7 @@ function followRun() {
       const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
       const text = box.textContent + JSON.parse(event.data).text;
       box.textContent = text.slice(-MOST_OUTPUT);
+      box.parentElement.hidden = false;
       if (atEnd) box.scrollTop = box.scrollHeight;
     });
   }
