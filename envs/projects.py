@@ -73,10 +73,8 @@ def required_python(project: Path) -> str | None:
     found = _inner(table, "tool", "poetry", "dependencies").get("python")
     if not isinstance(found, str):
         return None
-    try:
+    with _in_form(declaration):
         return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
-    except ValueError:
-        return None
 
 
 def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
