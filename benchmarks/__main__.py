@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.measurement or _MEASUREMENTS:
         print(f"measuring {name} …", file=sys.stderr)
         try:
-            with setting(options.supervise) as place:
+            with setting(options.supervise, options.locations) as place:
                 results += _MEASUREMENTS[name](place, options.rounds)
         except UnavailableError as error:
             print(f"error: {name} cannot be measured: {error}", file=sys.stderr)
@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what to measure (default: all): {', '.join(_MEASUREMENTS)}",
     )
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count (default: 7)")
+    parser.add_argument(
+        "--locations",
+        type=lambda text: tuple(map(int, text.split(","))),
+        default=(),
+        metavar="N[,N…]",
+        help="with how many locations dagster-page is measured (default: 5,20)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
     parser.add_argument(
         "--supervise", type=Path, help="the supervise command (default: the one beside this Python)"

@@ -90,10 +90,14 @@ class Alternating:
 
 
 class Setting:
-    """A place for measurements. ``supervise`` is the command to measure (default: ours, beside this Python)."""
+    """A place for measurements. ``supervise`` is the command to measure (default: ours, beside this Python).
 
-    def __init__(self, root: Path, supervise: Path | None) -> None:
+    ``locations`` are numbers of locations to measure with, for what has several of its own; none: those.
+    """
+
+    def __init__(self, root: Path, supervise: Path | None, locations: Sequence[int] = ()) -> None:
         self.root = root
+        self.locations = tuple(locations)
         self.supervise = supervise or Path(sysconfig.get_path("scripts")) / "supervise"
         # No settings of Python's own: PYTHONDONTWRITEBYTECODE, say, would have every process of either
         # side compile its modules again. Sockets lie apart from those of the user's own supervisors.
@@ -204,10 +208,10 @@ class Setting:
 
 
 @contextlib.contextmanager
-def setting(supervise: Path | None) -> Iterator[Setting]:
+def setting(supervise: Path | None, locations: Sequence[int] = ()) -> Iterator[Setting]:
     """A ``Setting`` in a temporary directory that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
-        yield Setting(Path(root).resolve(), supervise)
+        yield Setting(Path(root).resolve(), supervise, locations)
 
 
 def all_ready(client: Client) -> None:

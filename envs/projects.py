@@ -74,7 +74,7 @@ def required_python(project: Path) -> str | None:
     if not isinstance(found, str):
         return None
     with _in_form(declaration):
-        return specifier(found.split("|")[0]) or None  # of alternatives the lowest says enough
+        return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
 
 
 def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:

@@ -107,7 +107,10 @@ def _package_places() -> list[Path]:
     """The directories that pip's settings name: where packages of this machine come from."""
     settings = _output([sys.executable, "-m", "pip", "config", "list"])
     named = re.findall(r"(?<![\w/])/[\w/.+-]+", settings.replace("file://", ""))
-    return [path for path in map(Path, dict.fromkeys(named)) if path.is_dir()]
+    places = (Path(one) for one in dict.fromkeys(named))
+    # The pages of an index name files beside its directory.
+    places = (path.parent if path.name == "simple" else path for path in places)
+    return [path for path in places if path.is_dir()]
 
 
 def _output(command: list[str]) -> str:

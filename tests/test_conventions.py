@@ -13,7 +13,7 @@ from places import PROGRAMS, ROOT, TESTS
 FILES = [path for path in sorted(TESTS.rglob("*.py")) if "broken" not in path.parts]
 
 # Folders that test no one folder of the product: programs that tests start, real libraries, faults.
-OF_ALL = {"faults", "programs", "real"}
+OF_ALL = {"docs", "faults", "programs", "real"}
 # A folder of tests, and the package that it stands for.
 PACKAGES = {"environments": "envs", "shim": "runner_shim", "docs": "docs"}
 

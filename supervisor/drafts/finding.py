@@ -62,7 +62,10 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
         if not any(one == path.parent or one in path.parents for one in covered):
             draft.locations.append(_location(path, text, root, draft, taken))
     if not draft.locations:
-        draft.notes.append("nothing to load was found here: see the examples in it")
+        draft.notes.append(
+            "nothing to load was found here: no `defs = Definitions(…)`, no @repository and no dg project; "
+            "name what you have, as its examples do"
+        )
     return draft
 
 
@@ -236,7 +239,7 @@ def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]
             if project_plan(place) == "dependencies":
                 notes.append("it is no package: its dependencies alone are installed")
         except EnvError as error:
-            notes.append(f"it cannot be made yet: {' '.join(str(error).split())}")
+            notes.append(" ".join(error.message.split()))
         if "[dependency-groups]" in table or "[tool.poetry.group." in table:
             notes.append("to add dependency groups: `groups: [dev]`")
     elif (place / "requirements.txt").is_file():

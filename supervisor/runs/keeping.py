@@ -54,7 +54,11 @@ class Keeper:
             while self._again:
                 self._again = False
                 kept, limits = await self._kept(), self._limits()
-                for name in retention.doomed(kept, limits.workspace, limits.locations, time.time()):
+                # In a thread: there may be ten thousand.
+                going = await asyncio.to_thread(
+                    retention.doomed, kept, limits.workspace, limits.locations, time.time()
+                )
+                for name in going:
                     run = self._runs.pop(name, None)
                     if run is not None:
                         await asyncio.to_thread(retention.remove, run.journal.path)

@@ -87,10 +87,13 @@ class AutomationHandlers:
 
     async def ticks(self, params: Mapping[str, Any]) -> Reply:
         """The newest ticks of a location."""
-        self._daemon.fleet.location(params["location"])  # raises UnknownLocationError
-        found = await self._daemon.automations.ticks(
-            params["location"], params["name"], params["limit"]
-        )
+        location, name = params["location"], params["name"]
+        self._daemon.fleet.location(location)  # raises UnknownLocationError
+        found = await self._daemon.automations.ticks(location, name, params["limit"])
+        if name is not None and not found:  # what is gone keeps its ticks
+            held = await self._daemon.automations.held(location)
+            if all(one.one.name != name for one in held):
+                raise self._daemon.ticking.unknown(location, name)
         return {"ticks": [await in_turns(showing(one)) for one in found]}, []
 
     async def switch_automation(self, params: Mapping[str, Any]) -> Reply:

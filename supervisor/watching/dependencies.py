@@ -25,7 +25,7 @@ __all__ = ["Dependencies", "Looked", "after_death", "after_failure", "after_load
 # A shim may report anything.
 _MAX_PATHS = 100_000
 _IGNORED_SUFFIXES = (".pyc", ".swp", ".swx", "~", ".tmp")
-_WATCHED_SUFFIXES = (".py", ".so", ".pyi", ".yaml", ".yml", ".toml")
+_WATCHED_SUFFIXES = (".py", ".so", ".pyi", ".yaml", ".yml", ".toml", ".sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,14 @@ def only(root: Path) -> LocationSpec:
     return spec.locations[0]
 
 
+def test_where_nothing_is_found_it_says_what_was_looked_for(tmp_path: Path) -> None:
+    tree(tmp_path, {"team/a.py": "from runner_shim import job\n@job\ndef nightly(): ...\n"})
+    draft = draft_of(tmp_path, ENVIRON)
+    assert draft.locations == []
+    (note,) = draft.notes
+    assert "no `defs = Definitions(…)`, no @repository and no dg project" in note
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -137,10 +145,8 @@ def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
 
 
 def test_a_project_that_cannot_be_read_is_noted(tmp_path: Path) -> None:
-    tree(tmp_path, {"defs.py": DEFS, "pyproject.toml": "[project]\nname = \n"})
-    draft = draft_of(tmp_path, ENVIRON)
-    assert [one.name for one in read(tmp_path, draft).locations] == ["defs"]
-    assert any("it cannot be made yet" in one for one in draft.environments[0].notes)
+    tree(tmp_path, {"p/pyproject.toml": "[project]\nname = \n", "p/defs.py": DEFS})
+    assert "pyproject.toml cannot be read" in draft_of(tmp_path, ENVIRON).text()
 
 
 def test_names_that_are_no_text_are_passed_over(tmp_path: Path) -> None:

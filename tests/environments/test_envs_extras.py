@@ -174,3 +174,18 @@ def test_what_poetrys_lock_pins() -> None:
         {"name": "d", "version": "1", "source": {"type": "git", "url": "https://host/d"}},
     ]
     assert poetry_pins({"package": locked}) == ["a==1", f"b==1 ; {old}", f"b==2 ; ({new})"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[project]\ndependencies = 1\n",
+        "[project]\n[dependency-groups]\ndev = 1\n",
+        "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\nlemon = 1\n",
+    ],
+)
+def test_a_declaration_that_is_none(tmp_path: Path, store: EnvironmentStore, text: str) -> None:
+    folder = declare(tmp_path / "grove", text)
+    with pytest.raises(EnvError) as caught:
+        store.sync(request("3.11", project=folder, groups=("dev",) if "groups" in text else ()))
+    assert str(folder) in caught.value.message

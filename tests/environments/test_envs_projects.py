@@ -166,6 +166,7 @@ def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, environ: dict[str
         ('[tool.poetry.dependencies]\npython = "~3.9"\n', ">=3.9,<3.10"),
         ('[tool.poetry.dependencies]\npython = "^3.9.2"\n', ">=3.9.2,<4"),
         ('[tool.poetry.dependencies]\npython = ">=3.8"\n', ">=3.8"),
+        ('[tool.poetry.dependencies]\npython = "~3.8 || ^3.10"\n', ">=3.8,<3.9"),
         ("[tool.poetry]\ndependencies = 1\n", None),
         ("", None),
     ],

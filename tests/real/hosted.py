@@ -16,7 +16,9 @@ from commands import Foreground, foreground
 from dagster_page import Page
 from places import PROGRAMS
 
-__all__ = ["Hosted", "hosted", "own"]
+from supervisor import procfs
+
+__all__ = ["Hosted", "descendants", "hosted", "own"]
 
 INSTANCE = {
     "telemetry": {"enabled": False},
@@ -56,6 +58,18 @@ class Hosted:
         other = file.with_suffix(".new")
         other.write_text(text.replace(old, new))
         other.replace(file)
+
+
+def descendants(root: int) -> list[int]:
+    """The ids of the processes that are below ``root``."""
+    parents = {}
+    for pid in procfs.pids():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parents[pid] = procfs.parent(pid)
+    found = [root]
+    for one in found:
+        found += [pid for pid, parent in parents.items() if parent == one]
+    return found[1:]
 
 
 @contextlib.contextmanager

@@ -7,12 +7,17 @@ Needs the system's chromium and the extra ``web-dev``.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from supervised import save
+
+from supervisor.runs.journal import Journal
+from supervisor.runs.run import new_id
 
 from .automations_team import TEAM as AUTOMATED
 from .browsing import WAIT, expect
@@ -161,3 +166,55 @@ def pages(of: Site) -> tuple[str, ...]:
 
 def test_axe_finds_no_violation_and_nothing_runs_over_the_edge(here: Site, browser: Any) -> None:
     look_at(here, browser, pages(here))
+
+
+@pytest.mark.timeout(600)
+def test_ten_thousand_runs_and_a_search_as_one_types(
+    tmp_path: Path, opened: Any, record_property: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, {"team.py": TEAM}) as made:
+        run = made.client.launch("team", "settle", config=CONFIG)
+        run.wait(DEADLINE)
+        workspace = tmp_path / "workspace.yaml"
+        save(workspace, "runs: {keep: none}\n" + workspace.read_text())
+        made.end_supervisor()
+        directory = tmp_path / ".supervise" / "workspace.yaml" / "runs"
+        order = Journal(directory / run.id).order()
+        assert order is not None
+        monkeypatch.setattr(
+            os, "fsync", lambda descriptor: None
+        )  # the disk is not what is measured
+        for number in range(9_999):
+            name, created = new_id(), order["created"] - 30 * number
+            journal = Journal(directory / name)
+            job = f"job_{number % 200:03}"
+            journal.create({**order, "run": name, "job": job, "created": created})
+            state = "failure" if number % 20 == 0 else "success"
+            journal.finish(state, "it was so", began=created + 1.0)
+        made.start_supervisor()
+        opened.goto(f"{made.page.url}/runs")
+        expect(opened.locator("#found")).to_have_text("10000 runs")
+        expect(opened.locator(".paging")).to_contain_text("1 to 100 of 10000")
+        took = opened.evaluate(
+            """async () => {
+              const field = document.querySelector('input[name=q]');
+              const found = () => document.querySelector('#found').textContent;
+              const times = [];
+              for (const text of ['job_0', 'job_01', 'job_017', '', 'job_1', 'job_12', 'job_123']) {
+                const before = found(), start = performance.now();
+                field.value = text;
+                field.dispatchEvent(new Event('input', {bubbles: true}));
+                while (found() === before && performance.now() - start < 30_000) await new Promise(requestAnimationFrame);
+                times.push(performance.now() - start);
+              }
+              return times;
+            }"""
+        )
+        record_property("milliseconds", took)
+        print("milliseconds from key to answer:", [round(one) for one in took])
+        expect(opened.locator("#found")).to_have_text("50 runs")
+        opened.get_by_label("Search runs").fill("")
+        opened.locator('input[name=state][value="failure"]').check()
+        expect(opened.locator("#found")).to_have_text("500 runs")
+        opened.get_by_role("link", name="next →").click()
+        expect(opened.locator(".paging")).to_contain_text("101 to 200 of 500")
