@@ -72,12 +72,16 @@ class Notifying:
         runs.when_ended = self._run_ended
 
     async def start(self) -> None:
-        """Tell of runs that ended since it was last noted, and watch from now on."""
+        """Tell of runs that ended, or are late, since it was last noted, and watch from now on."""
         since = await asyncio.to_thread(_time_of, self._noted)
-        for run in self._runs.newest_first() if since is not None else ():
-            new = since is not None and (run.ended_at or 0.0) > since
-            if new and run.id not in (self._adopted or ()):
-                self._run_ended(run)
+        if since is not None:
+            for run in self._runs.newest_first():
+                if (run.ended_at or 0.0) > since and run.id not in (self._adopted or ()):
+                    self._run_ended(run)
+            for run in self._runs.living():
+                for to in self._receivers(run.location):
+                    if to.late_after is not None and run.created + to.late_after <= since:
+                        self._late.add((run.id, to))
         self._adopted = None
         self._tasks = (
             asyncio.create_task(self._watch(), name="notifying"),

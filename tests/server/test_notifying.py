@@ -206,6 +206,24 @@ async def test_the_next_supervisor_tells_of_what_ended_meanwhile(
     assert receiver.events() == ["run_lost"]
 
 
+async def test_the_next_supervisor_does_not_tell_again_that_a_run_is_late(
+    tmp_path: Path, runtime: Path, receiver: Receiver
+) -> None:
+    hook = {"webhook": receiver.url, "events": ["run_late", "run_lost"], "late_after": "100ms"}
+    locations = {"team": {"runs": {"on_stop": "keep"}}}
+    workspace = make_workspace(tmp_path, {"team.py": MODULE}, locations, notify=[hook])
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        run = await launched(running, "long")
+        await receiver.until("run_late")
+        await running.until(lambda: running.daemon.runs.get(run).monitor, "its monitor")
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        await running.until(lambda: running.daemon.runs.get(run).monitor, "its monitor")
+        await kill(running.daemon.runs.get(run).monitor)
+        await receiver.until("run_late", "run_lost")
+
+
 async def test_a_command_gets_it_on_its_standard_input(tmp_path: Path, runtime: Path) -> None:
     script = (
         'cat > "$1.new"; echo "$SUPERVISE_EVENT $SUPERVISE_LOCATION" >> "$1.new"; mv "$1.new" "$1"'
