@@ -14,6 +14,7 @@ import errno
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
 
 
 def _lowered(text: str) -> str:
-    text = text.rstrip(".")
+    text = re.sub(r"\s*\n\s*", " ", text).rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 

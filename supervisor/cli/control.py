@@ -172,7 +172,9 @@ restart_ = _command(
 stop_ = _command(
     "stop",
     "Stop locations until they are started.",
-    """Stop each LOCATION until it is started again. What it served last can still be read.""",
+    """Stop each LOCATION until it is started again: by `start`, or by a launch or a tick of it.
+
+    What it served last can still be read. Its schedules and sensors wait.""",
 )
 start_ = _command(
     "start",

@@ -152,8 +152,9 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
         for name in names:
             if name not in named and name not in located:
                 meant = near(name, [*named, *located])
-                meant = f"; did you mean {meant}?" if meant else ""
-                raise click.UsageError(f"no environment or location is named {name!r}{meant}")
+                there_are = ", ".join(dict.fromkeys((*named, *located)))
+                said = f"did you mean {meant}?" if meant else f"there are {there_are}"
+                raise click.UsageError(f"no environment or location is named {name!r}; {said}")
             chosen.append(named[name] if name in named else located[name])
     return list(dict.fromkeys(chosen))
 

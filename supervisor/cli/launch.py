@@ -31,7 +31,7 @@ __all__ = ["DURATION", "launch_"]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class _Duration(click.FloatRange):
+class _Duration(click.types.FloatParamType):  # no range: help would show its bounds
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -37,9 +37,9 @@ class LiveDisplay:
 
     live = True
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, interrupt: str) -> None:
         self._terminal = terminal
-        self._view = _View()
+        self._view = _View(interrupt)
         self._drawn: list[int] = []  # how wide each line of the last table is
         self._console = Console(
             file=terminal.out, no_color=not terminal.colour, highlight=False, markup=False
@@ -103,8 +103,9 @@ class LiveDisplay:
 class _View:
     """The table for the newest document, made for the window as it is when it is drawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupt: str) -> None:
         self.document: StatusDocument | None = None
+        self._interrupt = interrupt
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.document is None:
@@ -118,7 +119,7 @@ class _View:
         yield _table(shown, options.max_width, now)
         if len(shown) < len(locations):
             yield Text(f"… and {len(locations) - len(shown)} more ready", style="dim")
-        yield _footer(self.document, now)
+        yield _footer(self.document, now, self._interrupt)
 
 
 def _most_notable(locations: list[LocationStatus], room: int) -> list[LocationStatus]:
@@ -170,7 +171,7 @@ def _last_cell(one: LocationStatus) -> Text:
     return Text(clean(failures.headline(one)), style=style)
 
 
-def _footer(document: StatusDocument, now: float) -> Text:
+def _footer(document: StatusDocument, now: float, interrupt: str) -> Text:
     locations = document["locations"]
     supervisor = document["supervisor"]
     ready = sum(words.good(one["state"]) for one in locations)
@@ -180,5 +181,5 @@ def _footer(document: StatusDocument, now: float) -> Text:
     text += f" · {words.size(memory)}" if memory else ""
     face = supervisor.get("face")
     text += f" · {face['url']}" if face is not None and face["usable"] else ""
-    text += f" · {cut(clean(supervisor['workspace']), 40)} · Ctrl-C stops"
+    text += f" · {cut(clean(supervisor['workspace']), 40)} · Ctrl-C {interrupt}"
     return Text(text, style="dim", no_wrap=True, overflow="ellipsis")

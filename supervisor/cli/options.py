@@ -92,19 +92,38 @@ LOCATION: Mapping[str, Any] = {"shell_complete": _complete_location}
 TAG_COMPLETION: Mapping[str, Any] = {"shell_complete": _complete_tag}
 """The same for an option that is a tag of locations."""
 
-GENERATION = click.IntRange(1, parameters.MOST)
-"""The type of an argument that is the number of a generation."""
 
+class _Generation(click.types.IntParamType):
+    name = "generation"
 
-class _Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        if found != found:
-            self.fail(f"{value} is no number of seconds", param, ctx)
+        try:
+            found = int(value)
+        except ValueError:
+            found = 0
+        if not 1 <= found <= parameters.MOST:
+            self.fail(f"{value!r} is no generation: they are counted from 1", param, ctx)
         return found
 
 
-SECONDS = _Seconds(0, parameters.MOST_SECONDS)
+class _Seconds(click.types.FloatParamType):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            found = float(value)
+        except ValueError:
+            found = -1.0
+        if not 0 <= found <= parameters.MOST_SECONDS:  # nor what is no number at all
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return found
+
+
+# Not click's ranges: help would show bounds that concern no user.
+GENERATION = _Generation()
+"""The type of an argument that is the number of a generation."""
+
+SECONDS = _Seconds()
 """The type of an option that is a time to wait."""
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -40,7 +40,10 @@ def outcome_line(
     kept = ""
     if serving is not None and state in TROUBLED:
         kept = f"; generation {serving['generation']} is still served"
-    return f"{head} — {clean(detail)}{kept}" if detail else head + kept
+    first, newline, source = clean(detail).partition(
+        "\n"
+    )  # of a syntax error: the line, and a caret
+    return f"{head} — {first}{kept}{newline}{source}" if detail else head + kept
 
 
 def outcome_lines(

@@ -110,7 +110,7 @@ def run_workspace(
     gc.set_threshold(2_000, 10, 10)
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
-    display = open_display(session.terminal)  # what it imports is not for the loop
+    display = open_display(session.terminal, "stops")  # what it imports is not for the loop
     written = asyncio.run(_serve(daemon, display, session, web, pace, face))
     status = pid1.REPLACED if daemon.leaves_runs else 0
     if not written:
@@ -319,7 +319,7 @@ def watch(session: Session, chosen: Callable[..., StatusDocument]) -> int:
     """
     from supervisor.client.client import AsyncClient
 
-    display = open_display(session.terminal)
+    display = open_display(session.terminal, "ends this view")
     pace = Pace()
 
     async def look() -> None:

@@ -79,13 +79,13 @@ class PlainDisplay:
         """Nothing to undo."""
 
 
-def open_display(terminal: Terminal) -> Display:
-    """A live table on a terminal, plain lines elsewhere."""
+def open_display(terminal: Terminal, interrupt: str) -> Display:
+    """A live table on a terminal, plain lines elsewhere; ``interrupt`` is what Ctrl-C does."""
     if not terminal.interactive:
         return PlainDisplay(terminal)
     from supervisor.cli.live import LiveDisplay
 
-    return LiveDisplay(terminal)
+    return LiveDisplay(terminal, interrupt)
 
 
 class Screen:

@@ -21,6 +21,8 @@ def schema_(session: Session, as_json: bool) -> int:
     """Print the JSON Schema of workspace files, for editors.
 
     Save it, and name it in the first line of workspace.yaml:
+
+    \b
     # yaml-language-server: $schema=./workspace.schema.json
     """
     from supervisor.workspace_files import json_schema

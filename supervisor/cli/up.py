@@ -26,6 +26,10 @@ __all__ = ["up_"]
 
 _LOOK_SECONDS = 0.05
 _TAIL = 20
+# How long the command waits for the web page to say where it is.
+_PAGE_SECONDS = 10.0
+_PAGE = "supervise web: "
+_OF_PAGE = (_PAGE, "error: ", "supervise: the web page ended")
 
 
 @click.command("up", short_help="Start it; with -d in the background.")
@@ -49,7 +53,7 @@ def up_(
     """Start the supervisor of a workspace, as `supervise run` does.
 
     With -d it goes on in the background, also when the terminal is closed: the command returns once
-    clients can connect, and says where its output goes. `supervise wait` waits until all locations are
+    clients can connect, and says where its output goes and its web page is. `supervise wait` waits until all locations are
     ready, `supervise shutdown` ends it. Exit status 0 also when it runs already.
     """
     from supervisor.cli.run import run_workspace
@@ -65,6 +69,8 @@ def up_(
     running = living(places, spec.title, os.environ)
     if running is not None:
         terminal.print(f"{spec.title} is supervised already, by pid {running['pid']}")
+        if web is not None:
+            terminal.say("hint: `supervise web` serves its page")
         return 0
     log = spec.state_directory / spec.key / "output.log"
     try:
@@ -97,11 +103,33 @@ def up_(
             return 1
         time.sleep(_LOOK_SECONDS)
     terminal.print(f"{spec.title} is supervised by pid {running['pid']}; output in {log}")
+    if web is not None:
+        page = _page(log, start, min(deadline, time.monotonic() + _PAGE_SECONDS))
+        if page is not None and not page.startswith(_PAGE):
+            terminal.warn(
+                f"there is no web page: {page.removeprefix('error: ')}",
+                "`supervise web --port 0` serves it on a free port",
+            )
+        else:
+            terminal.print(page or "the web page is starting; the output tells where it is")
     flags = "".join(f" -w {one}" for one in session.selection.files)
     terminal.say(
         f"next: `supervise wait{flags}`, `supervise status{flags}`, `supervise shutdown{flags}`"
     )
     return 0
+
+
+def _page(log: Path, start: int, deadline: float) -> str | None:
+    """What the web page's process says first: where it is, or why it is not. None where it says nothing yet."""
+    while True:
+        with contextlib.suppress(OSError), log.open("rb") as stream:
+            stream.seek(start)
+            for line in stream.read(100_000).decode("utf-8", "replace").splitlines(keepends=True):
+                if line.startswith(_OF_PAGE) and line.endswith("\n"):
+                    return line.rstrip()
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_LOOK_SECONDS)
 
 
 def _detached(session: Session, output: int, *how: Any) -> None:

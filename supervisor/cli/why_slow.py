@@ -76,8 +76,8 @@ def why_slow_(session: Session, location: str, as_json: bool) -> int:
     preloaded = len(report.get("preloaded") or ())
     terminal.print(
         "",
-        f"{words.seconds(rest)} for the rest: the target's own code, imports below 0.01s, and reading its "
-        "definitions",
+        f"{words.seconds(rest)} for the rest: the target's own code, imports that are not listed, and "
+        "reading its definitions",
         *([f"{words.plural(preloaded, 'module')} had been preloaded, and took no time"] if preloaded else []),
     )  # fmt: skip
     return 0

@@ -173,7 +173,9 @@ def _others(environ: Mapping[str, str]) -> list[Mapping[str, Any]]:
 def _nothing_here(directory: Path, others: Sequence[Mapping[str, Any]]) -> NotRunningError:
     return NotRunningError(
         str(directory),
-        hint=_hint(others),
+        hint=_hint(others)
+        if others
+        else "`supervise init` writes one for what it finds; -w names one elsewhere",
         others=tuple(name_of(one) for one in others),
         nothing_here=True,
     )

@@ -62,7 +62,10 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
         if not any(one == path.parent or one in path.parents for one in covered):
             draft.locations.append(_location(path, text, root, draft, taken))
     if not draft.locations:
-        draft.notes.append("nothing to load was found here: see the examples in it")
+        draft.notes.append(
+            "nothing to load was found here: no `defs = Definitions(…)`, no @repository and no dg project; "
+            "name what you have, as its examples do"
+        )
     return draft
 
 

@@ -91,12 +91,7 @@ class Ticking:
         found = [one for one in await in_turns(snapshot.named(name)) if one["kind"] in KINDS]
         found = [one for one in found if repository in (None, one.get("repository"))]
         if not found:
-            names = [one["name"] for one in snapshot.each() if one["kind"] in KINDS]
-            raise UnknownDefinitionError(
-                name,
-                f"{location} has no schedule or sensor {name!r}",
-                hint=nearest.hint(name, names) if names else "it has none",
-            )
+            raise self.unknown(location, name)
         if len(found) > 1:
             where = ", ".join(str(one.get("repository")) for one in found)
             raise RequestError(f"{name!r} is one of {where}", hint="say which with --repository")
@@ -107,6 +102,17 @@ class Ticking:
             )
             definition = made["definition"]
         return await asyncio.to_thread(of_definition, snapshot, definition)
+
+    def unknown(self, location: str, name: str) -> UnknownDefinitionError:
+        """That the location serves no schedule or sensor of that name, with those that it serves."""
+        snapshot = self._fleet.location(location).snapshot
+        found = () if snapshot is None else snapshot.each()
+        names = [one["name"] for one in found if one["kind"] in KINDS]
+        return UnknownDefinitionError(
+            name,
+            f"{location} has no schedule or sensor {name!r}",
+            hint=nearest.hint(name, names) if names else "it has none",
+        )
 
     async def evaluate(
         self,

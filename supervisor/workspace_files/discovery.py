@@ -208,7 +208,10 @@ def _search(cwd: Path) -> Sources:
         "a workspace.yaml, a dg.toml, a dagster_cloud.yaml or a pyproject.toml with [tool.dagster] "
         "or [tool.dg]",
     )
-    hint = "name a workspace file with -w, or a target with -f, -m or --package-name"
+    hint = (
+        "`supervise init` writes a workspace.yaml for what it finds; or name a workspace file with -w, a "
+        "target with -f, -m or --package-name"
+    )
     raise ConfigurationError([problem], hint="; ".join([*notes, hint]))
 
 

@@ -76,6 +76,11 @@ def test_ticks_and_switches(tmp_path, runtime):
         assert "launched 1 run" in ticks
         assert run in ticks
 
+        none = supervise("automations", "ticks", "team", "bad", cwd=tmp_path, runtime=runtime)
+        assert (none.returncode, none.stderr) == (0, "there were no ticks\n")
+        typo = supervise("automations", "ticks", "team", "filez", cwd=tmp_path, runtime=runtime)
+        assert (typo.returncode, "did you mean files?" in typo.stderr) == (4, True)
+
         said = supervise("automations", "on", "team", "early", cwd=tmp_path, runtime=runtime).stdout
         assert said.startswith("schedule early of team is on, next in ")
         off = supervise_json("automations", "off", "team", "early", cwd=tmp_path, runtime=runtime)

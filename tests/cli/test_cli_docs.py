@@ -39,6 +39,18 @@ def test_every_command_and_option_is_in_the_reference() -> None:
                 assert named or parameter.opts == ["--version"], (path, parameter.opts)
 
 
+def test_help_shows_no_bounds_that_are_ours() -> None:
+    for path, command in [("supervise", supervise), *commands(supervise)]:
+        text = command.get_help(click.Context(command, info_name=path))
+        assert not re.search(r"<=(None|\d{8,})\]", text), text
+
+
+def test_the_line_for_editors_is_one_line_of_help() -> None:
+    (schema,) = [one for path, one in commands(supervise) if path == "supervise schema"]
+    text = schema.get_help(click.Context(schema, info_name="schema"))
+    assert "  # yaml-language-server: $schema=./workspace.schema.json\n" in text
+
+
 def test_every_state_is_in_the_reference() -> None:
     text = (DOCS / "cli.md").read_text()
     assert set(SYMBOLS) == set(STATES)

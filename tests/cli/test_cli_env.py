@@ -76,6 +76,9 @@ def test_an_unknown_name_is_a_usage_error_with_what_was_meant(
     done = supervise("env", "sync", "risk2", cwd=tmp_path, runtime=runtime)
     assert done.returncode == 2
     assert "no environment or location is named 'risk2'; did you mean risk?" in done.stderr
+    done = supervise("env", "sync", "elsewhere", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 2
+    assert "no environment or location is named 'elsewhere'; there are risk" in done.stderr
 
 
 @pytest.mark.slow

@@ -43,6 +43,33 @@ def test_an_error_is_one_object_on_standard_output(
         assert problem["suggestion"] == "python_file"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tokens", "add", "x"], "missing option '--role'. Choose from: viewer, launcher, editor, admin"),
+        (["wait", "--timeout", "soon"], "invalid value for '--timeout': 'soon' is no number of seconds"),
+        (["wait", "--timeout", "nan"], "invalid value for '--timeout': 'nan' is no number of seconds"),
+        (["diff", "a", "0"], "invalid value for '[BEFORE]': '0' is no generation: they are counted from 1"),
+        (["logs", "--since", "inf"], "invalid value for '--since': 'inf' is no duration: write 30s, 5m, 1h or 2d"),
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_told_in_one_line(
+    tmp_path: Path, runtime: Path, words: list[str], said: str
+) -> None:
+    done = supervise(*words, cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error == f"error: {said}"
+    assert hint.startswith("hint: see `supervise ")
+
+
+def test_without_a_workspace_the_hint_is_how_to_get_one(tmp_path: Path, runtime: Path) -> None:
+    for words, status in (([], 2), (["status"], 3)):
+        done = supervise(*words, cwd=tmp_path, runtime=runtime)
+        assert done.returncode == status
+        assert done.stderr.splitlines()[-1].startswith("hint: `supervise init` writes ")
+
+
 @pytest.mark.parametrize("command", ["check", "config", "run"])
 def test_a_problem_shows_its_source_line(tmp_path: Path, runtime: Path, command: str) -> None:
     (tmp_path / "workspace.yaml").write_text(

@@ -373,6 +373,12 @@ def test_outcome_lines() -> None:
     first, *rest = outcome_lines(failed)
     assert first.endswith("; generation 1 is still served")
     assert all(line.startswith("  ") for line in rest)
+    message = "syntax error in a.py\n    def f(\n         ^"
+    caret: Any = {**MISSING, "kind": "syntax_error", "message": message, "exception": None}
+    wrong = location(state="failed", failure=caret, serving=serving())
+    first, *source = outcome_line(wrong).split("\n")
+    assert first == "risk: failed — syntax error in a.py; generation 1 is still served"
+    assert source == ["    def f(", "         ^"]
     stopped = location(state="stopped", reason="stopped by the operator")
     assert outcome_lines(stopped) == ["risk: stopped — stopped by the operator"]
 

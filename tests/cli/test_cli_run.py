@@ -121,6 +121,21 @@ def test_the_live_table_fits_the_window(tmp_path: Path, runtime: Path, columns: 
     assert screen.text.rindex("\x1b[?25h") > screen.text.rindex("\x1b[?25l")  # the cursor is back
 
 
+def test_a_table_that_is_watched_says_that_ctrl_c_ends_the_view_alone(
+    tmp_path: Path, runtime: Path
+) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    env = variables(runtime, TERM="xterm")
+    with foreground(tmp_path, runtime) as running:
+        running.until(lambda line: line.startswith("team: ready"))
+        watching = [*COMMAND, "status", "-f"]
+        with in_terminal(watching, cwd=tmp_path, env=env, columns=120) as screen:
+            screen.until("Ctrl-C ends this view")
+            screen.press(b"\x03")
+            screen.wait()
+        assert running.run("status").returncode == 0
+
+
 def _without_escapes(text: str) -> str:
     import re
 

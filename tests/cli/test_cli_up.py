@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
 
+import pytest
 from commands import BROKEN, TEAM, supervise, supervise_json
 from supervised import make_workspace
 
@@ -32,6 +34,24 @@ def test_it_returns_once_it_serves_and_goes_on(tmp_path: Path, runtime: Path) ->
     assert ended.returncode == 0
     assert "team: ready" in log.read_text()
     assert "supervise: everything has stopped" in log.read_text()
+
+
+@pytest.mark.slow
+def test_with_a_web_page_it_says_where_that_is(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    done = supervise("up", "-d", "--web-port", "0", cwd=tmp_path, runtime=runtime)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        _, page = done.stdout.splitlines()
+        if "starting" not in page:  # a machine under load takes longer than the command waits
+            _, _, url = page.partition("supervise web: ")
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert answer.status == 200
+        again = supervise("up", "-d", "--web", cwd=tmp_path, runtime=runtime)
+        assert again.stderr.splitlines() == ["hint: `supervise web` serves its page"]
+    finally:
+        ended = supervise("shutdown", cwd=tmp_path, runtime=runtime)
+    assert ended.returncode == 0
 
 
 def test_one_that_cannot_start_says_why(tmp_path: Path, runtime: Path) -> None:

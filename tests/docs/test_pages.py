@@ -36,6 +36,24 @@ def test_the_tutorial_can_be_followed(tmp_path: Path, runtime: Path) -> None:
         supervise("shutdown", "--now", cwd=workspace, runtime=runtime)
 
 
+@pytest.mark.slow
+def test_the_first_steps_of_the_readme_lead_to_a_run(tmp_path: Path, runtime: Path) -> None:
+    steps = (ROOT / "README.md").read_text().split("## First steps")[1].split("\n## ")[0]
+    code = re.search(r"^```python\n(.*?)^```", steps, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "definitions.py").write_text(code[1])
+    commands = re.findall(r"^\$ supervise (\w+(?: reports \w+)?) +#", steps, re.MULTILINE)
+    assert commands == ["init", "check", "launch reports nightly", "tick reports every_night"]
+    try:
+        for words in [*commands[:2], "up -d", "wait --timeout 60", *commands[2:]]:
+            done = supervise(*words.split(), cwd=tmp_path, runtime=runtime)
+            assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert "would launch 1 run" in done.stdout
+    finally:
+        supervise("shutdown", "--now", cwd=tmp_path, runtime=runtime)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)

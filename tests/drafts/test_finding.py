@@ -23,6 +23,14 @@ def only(root: Path) -> LocationSpec:
     return spec.locations[0]
 
 
+def test_where_nothing_is_found_it_says_what_was_looked_for(tmp_path: Path) -> None:
+    tree(tmp_path, {"team/a.py": "from runner_shim import job\n@job\ndef nightly(): ...\n"})
+    draft = draft_of(tmp_path, ENVIRON)
+    assert draft.locations == []
+    (note,) = draft.notes
+    assert "no `defs = Definitions(…)`, no @repository and no dg project" in note
+
+
 @pytest.mark.parametrize(
     "text",
     [
