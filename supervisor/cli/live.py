@@ -1,7 +1,7 @@
 """The live table of the foreground supervisor on a terminal.
 
 Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
-fits the window, whatever its size and whatever becomes of that. Decides nothing about what is worth telling.
+fits the window, whatever its size. Decides nothing about what is worth telling.
 """
 
 from __future__ import annotations
