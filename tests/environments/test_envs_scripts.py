@@ -102,7 +102,10 @@ def test_where_its_packages_come_from(tmp_path: Path, lines: list[str], expected
     [
         ("# /// script\n# dependencies = [\n# ///\n", "{}:1: the block of script metadata is not"),
         ("# /// script\n# dependencies = 1\n# ///\n", "{}:1: dependencies is not a list"),
-        ("# /// script\n# [tool.uv]\n# index = 1\n# ///\n", "{}:1: [tool.uv] in the block of script metadata is not in uv's form"),
+        (
+            "# /// script\n# [tool.uv]\n# index = 1\n# ///\n",
+            "{}:1: [tool.uv] in the block of script metadata is not in uv's form",
+        ),
         ("# /// script\n# requires-python = 3\n# ///\n", "{}:1: requires-python is not a text"),
         (
             "# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n",
