@@ -7,7 +7,8 @@ it. Raises ``EnvError`` (``requirements``) alone. Starts no process, writes noth
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,10 +73,8 @@ def required_python(project: Path) -> str | None:
     found = _inner(table, "tool", "poetry", "dependencies").get("python")
     if not isinstance(found, str):
         return None
-    try:
+    with _in_form(declaration):
         return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
-    except ValueError:
-        return None
 
 
 def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
@@ -85,16 +84,11 @@ def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str])
     that is no package, also its dependencies and those of the extras. Raises ``EnvError``, also for an
     extra or a group that it does not have.
     """
-    try:
-        return _requirements_of(project, extras, groups)
-    except (AttributeError, TypeError) as error:  # a list where a table stands, say
-        raise EnvError(
-            "requirements",
-            f"{project / 'pyproject.toml'}: its dependencies are not in the form of such a file",
-        ) from error
+    with _in_form(project / "pyproject.toml"):
+        return _requirements(project, extras, groups)
 
 
-def _requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
+def _requirements(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
     declaration = project / "pyproject.toml"
     table = read_toml(declaration) if declaration.is_file() else {}
     poetry = _inner(table, "tool", "poetry")
@@ -133,6 +127,17 @@ def _requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]
         for known, listed in of_poetry.items():
             found += poetry_requirements(listed, project) if _same(known, [name]) else []
     return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _in_form(path: Path) -> Iterator[None]:
+    """Raises ``EnvError`` for a table or list that is something else."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EnvError(
+            "requirements", f"{path} cannot be read: its dependencies are in no form that is known"
+        ) from error
 
 
 def _groups(table: Mapping[str, Any], project: Path) -> dict[str, list[str]]:
@@ -199,11 +204,10 @@ def locked_root(project: Path) -> Path | None:
         if (parent / "uv.lock").is_file() and (parent / "pyproject.toml").is_file():
             try:
                 workspace = read_toml(parent / "pyproject.toml")["tool"]["uv"]["workspace"]
-            except (EnvError, KeyError, TypeError):
-                continue
-            patterns = [str(pattern) for pattern in workspace.get("members", [])]
-            if any(project in parent.glob(pattern) for pattern in patterns):
-                return parent
+                if any(project in parent.glob(str(one)) for one in workspace.get("members", [])):
+                    return parent
+            except (EnvError, AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
+                continue  # it is uv's to say what is wrong with it
     return None
 
 

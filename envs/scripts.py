@@ -81,14 +81,14 @@ def read_script(path: Path) -> Script:
         raise EnvError("requirements", f"{path}:{line}: {wrong} is not {expected}")
     try:
         settings = table.get("tool", {}).get("uv", {})
-        index = tuple(_index(settings))
+        index, sources = tuple(_index(settings)), "sources" in settings
     except (AttributeError, KeyError, TypeError) as error:
         raise EnvError(
             "requirements",
-            f"{path}:{line}: [tool.uv] is not in uv's form",
-            hint="uv says how it is",
+            f"{path}:{line}: [tool.uv] in the block of script metadata is not in uv's form",
+            hint="`uv lock --script` says what is wrong with it",
         ) from error
-    return Script(content, python, tuple(map(str, listed)), index, "sources" in settings)
+    return Script(content, python, tuple(map(str, listed)), index, sources)
 
 
 def _index(settings: dict[str, Any]) -> list[str]:

@@ -83,7 +83,9 @@ class Automation(TypedDict):
     next: Annotated[float | None, "when its next tick is due; null where none is"]
     times: Annotated[list[float], "of a schedule, its next times, as many as were asked for"]
     cursor: Annotated[str | None, "of a sensor, its cursor"]
-    last: Annotated[Tick | None, "its last tick"]
+    last: Annotated[
+        Tick | None, "its last tick, without its log, and the configurations and tags of its runs"
+    ]
 
 
 class AutomationRows(TypedDict):

@@ -315,7 +315,8 @@ _ALL = (
     ),
     Method(
         "ticks",
-        "What became of the newest ticks of the schedules and sensors of a location, newest first.",
+        "What became of the newest ticks of the schedules and sensors of a location, newest first; fewer "
+        "than `limit` where these are 2 MiB.",
         Role.VIEWER,
         "TickRows",
         (

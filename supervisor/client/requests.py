@@ -116,8 +116,9 @@ class Conversation:
         if call.credit:
             header["credit"] = call.credit
         try:
+            wire.check(header)  # the supervisor drops what has NaN in it
             return number, [wire.pack(header)]
-        except (OverflowError, TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError, wire.WireError) as error:
             raise InvalidParameterError(
                 f"the parameters of {call.method!r} cannot be sent: {error}",
                 hint="integers have at most 64 bits, and values are those of JSON",

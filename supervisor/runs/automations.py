@@ -20,7 +20,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -60,6 +60,8 @@ _log = logging.getLogger(__name__)
 # A clock that is set is noticed after so long (seconds), and what could not be done is tried again.
 _LOOK = 1.0
 _AGAIN = 5.0
+# How long one look at many holds up the loop (seconds).
+_TURN = 0.01
 
 
 class Automations:
@@ -224,7 +226,7 @@ class Automations:
             wait: float | None = _LOOK
             try:
                 await self._read_all()
-                due = self._fire_due(time.time()) if self._shut is None else None
+                due = await self._fire_due(time.time()) if self._shut is None else None
                 wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
                 _log.exception("schedules and sensors could not be looked at")
@@ -284,17 +286,22 @@ class Automations:
             return f"the location serves nothing: it is {found.state}"
         return ""
 
-    def _fire_due(self, now: float) -> float | None:
-        """Begin the ticks that are due; when the next one is."""
+    async def _fire_due(self, now: float) -> float | None:
+        """Begin the ticks that are due; when the next one is. Others have their turn in between."""
+        begun = time.perf_counter()
         if now < self._latest - 1.0:  # the clock was set back
             for held in self._each():
                 held.due = None
         looked, self._latest = self._latest, now
         because = {name: self._why_not(name) for name in self._held}
+        self._take_up_gone(because)
         running: set[tuple[str, str]] | None = None
         earliest: float | None = None
-        for held in self._each():
-            if because[held.one.location]:
+        for held in list(self._each()):
+            if time.perf_counter() - begun > _TURN:
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+            if because.get(held.one.location, "it is new"):
                 stopped = self._fleet.locations.get(held.one.location)
                 if not held.away and stopped is not None and stopped.state is State.STOPPED:
                     held.stored.memory = None  # as if it was switched off meanwhile
@@ -322,6 +329,16 @@ class Automations:
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         return earliest
+
+    def _take_up_gone(self, because: Mapping[str, str]) -> None:
+        """What is unfinished of schedules and sensors that are not defined any more: planned runs are launched."""
+        for key in [one for one in self._unfinished if because.get(one[0]) == ""]:
+            ticks = self._unfinished.pop(key)
+            said = {"name": key[1], "kind": ticks[0]["kind"]}
+            one = of_definition(self._read[key[0]], said)
+            held = Held(one, self._stored.setdefault(key, Stored()))
+            held.unfinished = ticks
+            self._begin(held, partial(self._take_up, held))
 
     def _begin(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""

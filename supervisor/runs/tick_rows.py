@@ -11,8 +11,9 @@ from typing import Any
 from runner_shim import masking
 from supervisor.runs.automation import Automation
 from supervisor.states import TickState
+from supervisor.time_slices import Steps
 
-__all__ = ["shown", "tick_row"]
+__all__ = ["brief", "showing", "tick_row"]
 
 
 def tick_row(
@@ -47,16 +48,24 @@ def tick_row(
     }
 
 
-def shown(tick: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A tick without secrets."""
+def showing(tick: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+    """A tick without secrets; it may have very many requests."""
+    requests = []
+    for one in tick["requests"]:
+        hidden = {name: masking.masked(one[name]) for name in ("config", "tags")}
+        requests.append({**one, **hidden})
+        yield
+    logs = [{**one, "message": masking.masked_text(one["message"])} for one in tick["logs"]]
+    return {**tick, "reason": _reason(tick), "requests": requests, "logs": logs}
+
+
+def brief(tick: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A tick without secrets, and without the configurations and tags of its runs and its log."""
     if tick is None:
         return None
-    return {
-        **tick,
-        "reason": None if tick["reason"] is None else masking.masked_text(tick["reason"]),
-        "requests": [
-            {**one, "config": masking.masked(one["config"]), "tags": masking.masked(one["tags"])}
-            for one in tick["requests"]
-        ],
-        "logs": [{**one, "message": masking.masked_text(one["message"])} for one in tick["logs"]],
-    }
+    requests = [{**one, "config": {}, "tags": {}} for one in tick["requests"]]
+    return {**tick, "reason": _reason(tick), "requests": requests, "logs": []}
+
+
+def _reason(tick: Mapping[str, Any]) -> str | None:
+    return None if tick["reason"] is None else masking.masked_text(tick["reason"])

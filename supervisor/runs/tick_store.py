@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS run_keys (
 # Ticks of one schedule or sensor that are kept: of those that were skipped, and of all others.
 _KEPT_SKIPPED, _KEPT = 50, 200
 _MOST_AT_ONCE = 500
+# Of the ticks that are read at once.
+_MOST_BYTES = 2 * 1024 * 1024
 
 
 class UnwritableError(RequestError):
@@ -319,15 +321,19 @@ def free_key(database: sqlite3.Connection, key: tuple[str, str], run_key: str, r
 def ticks_of(
     database: sqlite3.Connection, location: str, name: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """The newest ticks of a location, newest first."""
+    """The newest ticks of a location, newest first; as many as have 2 MiB, and one in any case."""
     where, values = ("", ()) if name is None else (" AND name = ?", (name,))
-    return [
-        {**json.loads(data), "tick": number}
-        for number, data in database.execute(
-            f"SELECT id, data FROM ticks WHERE location = ?{where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (location, *values, limit),
-        )
-    ]
+    found: list[dict[str, Any]] = []
+    left = _MOST_BYTES
+    for number, data in database.execute(
+        f"SELECT id, data FROM ticks WHERE location = ?{where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (location, *values, limit),
+    ):
+        left -= len(data)
+        if left < 0 and found:
+            break
+        found.append({**json.loads(data), "tick": number})
+    return found
 
 
 def unfinished(database: sqlite3.Connection) -> list[dict[str, Any]]:

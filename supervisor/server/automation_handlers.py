@@ -15,7 +15,7 @@ from supervisor.runs.automation import Automation
 from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
 from supervisor.runs.tick_life import told
-from supervisor.runs.tick_rows import shown, tick_row
+from supervisor.runs.tick_rows import brief, showing, tick_row
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held as waiting
 from supervisor.states import TickState
@@ -52,9 +52,7 @@ class AutomationHandlers:
                 tick = await daemon.automations.fire(one, at, cursor=params["cursor"], by=by)
             else:
                 tick = await self._asked(one, at, params["cursor"])
-        found = shown(tick)
-        assert found is not None  # there is one
-        return found, []
+        return await in_turns(showing(tick)), []
 
     async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:
         """What it would launch; nothing is kept."""
@@ -96,7 +94,7 @@ class AutomationHandlers:
             held = await self._daemon.automations.held(location)
             if all(one.one.name != name for one in held):
                 raise self._daemon.ticking.unknown(location, name)
-        return {"ticks": [shown(one) for one in found]}, []
+        return {"ticks": [await in_turns(showing(one)) for one in found]}, []
 
     async def switch_automation(self, params: Mapping[str, Any]) -> Reply:
         """Switch a native schedule or sensor on or off."""
@@ -145,5 +143,5 @@ class AutomationHandlers:
             "next": held.next(),
             "times": [],
             "cursor": stored.cursor,
-            "last": shown(stored.last),
+            "last": brief(stored.last),
         }

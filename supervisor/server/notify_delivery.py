@@ -29,13 +29,15 @@ from supervisor.notify_settings import Notify
 __all__ = ["Deliveries"]
 
 # How long one attempt may take, and the waits between them (seconds); messages that wait for one receiver;
-# attempts that may hang although their time is over.
+# attempts at one receiver that may hang although their time is over: each is a thread.
 ATTEMPT = 10.0
 DELAYS = (1.0, 5.0, 30.0)
 _MOST_WAITING = 100
-_MOST_HANGING = 16
+_MOST_HANGING = 3
 _TO_END = 2.0
 _BEYOND = 2.0
+# Characters of a variable: the kernel takes 128 KiB, and the standard input has the whole text.
+_LONGEST = 8000
 
 
 class Deliveries:
@@ -109,8 +111,8 @@ class Deliveries:
         return problem
 
     async def _try(self, to: Notify, message: dict[str, Any]) -> str | None:
-        if len(self._attempts) >= _MOST_HANGING:
-            return "others hang, and leave no room"
+        if sum(one.to == to for one in self._attempts) >= _MOST_HANGING:
+            return f"has not answered {_MOST_HANGING} times, and is not asked again before it does"
         attempt = _Attempt(to, message, self._environ)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[str | None] = loop.create_future()
@@ -121,7 +123,11 @@ class Deliveries:
                 ended.set_result(problem)
 
         self._attempts.add(attempt)
-        attempt.start(lambda problem: _in(loop, partial(done, problem)))
+        try:
+            attempt.start(lambda problem: _in(loop, partial(done, problem)))
+        except RuntimeError as error:  # no thread can be started
+            self._attempts.discard(attempt)
+            return f"cannot be told: {error}"
         try:
             async with asyncio.timeout(ATTEMPT + _BEYOND):
                 return await ended
@@ -157,7 +163,7 @@ class _Attempt:
     """One attempt, in a thread of its own that does not hold up the end of the process."""
 
     def __init__(self, to: Notify, message: dict[str, Any], environ: Mapping[str, str]) -> None:
-        self._to = to
+        self.to = to
         self._message = message
         self._environ = environ
         self._child: subprocess.Popen[bytes] | None = None
@@ -165,8 +171,8 @@ class _Attempt:
 
     def start(self, done: Any) -> None:
         """Begin; ``done(problem)`` is called in the thread."""
-        work = self._run if self._to.command else self._post
-        threading.Thread(target=lambda: done(work()), name=str(self._to), daemon=True).start()
+        work = self._run if self.to.command else self._post
+        threading.Thread(target=lambda: done(work()), name=str(self.to), daemon=True).start()
 
     def end(self) -> None:
         """Kill the command."""
@@ -182,15 +188,15 @@ class _Attempt:
             "SUPERVISE_EVENT": message["event"],
             "SUPERVISE_LOCATION": message["location"],
             "SUPERVISE_RUN": (message["run"] or {}).get("run", ""),
-            "SUPERVISE_MESSAGE": message["text"],
+            "SUPERVISE_MESSAGE": message["text"].replace("\0", "\ufffd")[:_LONGEST],
         }
         try:
             self._child = child = subprocess.Popen(
-                self._to.command,
+                self.to.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                cwd=self._to.directory,
+                cwd=self.to.directory,
                 env={**self._environ, **told},
                 start_new_session=True,
             )
@@ -212,11 +218,11 @@ class _Attempt:
 
     def _post(self) -> str | None:
         request = urllib.request.Request(  # noqa: S310 - http or https, as the workspace is read
-            self._to.webhook,
+            self.to.webhook,
             json.dumps(self._message).encode(),
             {
                 "User-Agent": "supervise",
-                **dict(self._to.headers),
+                **dict(self.to.headers),
                 "Content-Type": "application/json",
             },
             method="POST",

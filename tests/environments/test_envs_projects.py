@@ -20,7 +20,7 @@ from envs_support import (
 )
 
 from envs import EnvError, EnvironmentRequest, EnvironmentStore
-from envs.projects import required_python
+from envs.projects import required_python, requirements_of
 
 wheels = pytest.fixture(fruit_wheels)
 environ = pytest.fixture(fruit_environ)
@@ -167,7 +167,6 @@ def test_a_project_gets_a_python_that_it_takes(tmp_path: Path, environ: dict[str
         ('[tool.poetry.dependencies]\npython = "^3.9.2"\n', ">=3.9.2,<4"),
         ('[tool.poetry.dependencies]\npython = ">=3.8"\n', ">=3.8"),
         ('[tool.poetry.dependencies]\npython = "~3.8 || ^3.10"\n', ">=3.8,<3.9"),
-        ('[tool.poetry.dependencies]\npython = "^x"\n', None),
         ("[tool.poetry]\ndependencies = 1\n", None),
         ("", None),
     ],
@@ -188,3 +187,15 @@ def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore)
     with pytest.raises(EnvError) as caught:
         store.sync(request("3.11", name="risk", project=tmp_path / "empty"))
     assert "pyproject.toml cannot be read" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[project]\ndependencies = 3\n", "[dependency-groups]\ntest = 3\n",
+     "[project.optional-dependencies]\nmore = 3\n", '[tool.poetry.dependencies]\npython = "^any"\n'],
+)  # fmt: skip
+def test_a_declaration_in_another_form_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(EnvError, match=r"pyproject\.toml cannot be read"):
+        required_python(tmp_path)
+        requirements_of(tmp_path, ["more"] if "more" in text else [], [])

@@ -102,7 +102,10 @@ def test_where_its_packages_come_from(tmp_path: Path, lines: list[str], expected
     [
         ("# /// script\n# dependencies = [\n# ///\n", "{}:1: the block of script metadata is not"),
         ("# /// script\n# dependencies = 1\n# ///\n", "{}:1: dependencies is not a list"),
-        ("# /// script\n# [tool.uv]\n# index = 1\n# ///\n", "{}:1: [tool.uv] is not in uv's form"),
+        (
+            "# /// script\n# [tool.uv]\n# index = 1\n# ///\n",
+            "{}:1: [tool.uv] in the block of script metadata is not in uv's form",
+        ),
         ("# /// script\n# requires-python = 3\n# ///\n", "{}:1: requires-python is not a text"),
         (
             "# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n",
@@ -124,3 +127,14 @@ def test_a_block_that_cannot_be_read(
 @pytest.mark.parametrize("text", ["", "# /// pyproject\n# a = 1\n# ///\n", "# /// script\na = 1\n"])
 def test_a_file_without_a_block(text: str) -> None:
     assert not has_block(text)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("tool = 5",), ("[tool]", "uv = 3"), ("[tool.uv]", "index = [3]"), ("[[tool.uv.index]]", "name = 'x'"),
+     ("[tool.uv]", "find-links = 3")],
+)  # fmt: skip
+def test_settings_in_another_form_are_told(lines: tuple[str, ...], tmp_path: Path) -> None:
+    path = script(tmp_path / "a.py", "dependencies = []", *lines)
+    with pytest.raises(EnvError, match=r"a\.py:2: \[tool\.uv\] .* is not in uv's form"):
+        read_script(path)

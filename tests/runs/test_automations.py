@@ -227,9 +227,10 @@ async def test_many_ticks_that_were_missed_do_not_hold_up_the_event_loop(tmp_pat
         assert 60 * 60 <= skipped["count"] + 1 <= 61 * 60 + 1
 
 
-async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime):
+@pytest.mark.parametrize("name", ["hourly", "gone"])
+async def test_what_was_planned_before_a_kill_is_launched_once(name, tmp_path, runtime):
     plan = Automation(
-        "team", "hourly", "schedule", None, "native", ("nightly",), ("0 * * * *",), None, 30.0, True,
+        "team", name, "schedule", None, "native", ("nightly",), ("0 * * * *",), None, 30.0, True,
         CatchUp.LAST, Overlap.SKIP, False,
     )  # fmt: skip
     run = new_id()
@@ -249,9 +250,9 @@ async def test_what_was_planned_before_a_kill_is_launched_once(tmp_path, runtime
     await store.close()
     for _ in range(2):
         async with launching(tmp_path, runtime, SCHEDULE.replace("{more}", "")) as launched:
-            rows = await until(launched, "hourly", "launched")
+            rows = await until(launched, name, "launched")
             assert [one["requests"][0]["run"] for one in rows] == [run]
-            assert (await launched.ended(run))["automation"] == "hourly"
+            assert (await launched.ended(run))["automation"] == name
             assert len((await launched.ask("runs"))["runs"]) == 1
 
 

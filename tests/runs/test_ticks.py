@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 
 import pytest
 from launched import HEAD, Launched, launching
 from supervised import DEADLINE, poll
 
 from supervisor.errors import RequestError, UnknownDefinitionError
+from supervisor.runs import tick_store
 
 MODULE = (
     HEAD
@@ -178,3 +180,28 @@ async def test_one_that_hangs_is_ended_after_a_minute(tmp_path, runtime):
         assert (found["state"], found["reason"]) == ("failed", "hangs took longer than 60 s")
         assert "in hangs" in await launched.running.log("team")
         assert (await tick(launched, "files"))["state"] == "asked"
+
+
+async def test_ticks_that_ask_for_very_much_are_listed_as_far_as_there_is_room(tmp_path, runtime):
+    module = (
+        MODULE
+        + """
+@sensor(job=nightly)
+def many(context):
+    return [request(n) for n in range(500)]
+"""
+    )
+    module = module.replace(
+        '{"config": {"n": n}}',
+        '{"config": {"n": n, "more": {str(i): "x" * 50 for i in range(40)}}}',
+    )
+    async with launching(tmp_path, runtime, module) as launched:
+        found = await tick(launched, "many")
+        assert len(found["requests"]) == 500
+        path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
+        database = sqlite3.connect(path, isolation_level=None)
+        for _ in range(3):
+            tick_store.add_tick(database, {**found, "state": "launched"})
+        database.close()
+        (one,) = (await launched.ask("ticks", location="team", name="many"))["ticks"]
+        assert len(one["requests"]) == 500

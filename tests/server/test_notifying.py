@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,20 @@ async def test_a_command_gets_it_on_its_standard_input(tmp_path: Path, runtime: 
     told, said = (tmp_path / "told").read_text().splitlines()
     assert json.loads(told)["event"] == "location_failed"
     assert said == "location_failed team"
+
+
+async def test_a_text_that_no_variable_can_hold_is_told_all_the_same(tmp_path: Path) -> None:
+    conditions = Conditions(lambda: None, lambda: 0.0)
+    deliveries = Deliveries(conditions, {"PATH": os.environ["PATH"]}, delays=())
+    script = 'printf %s "$SUPERVISE_MESSAGE" > said.new; cat > told; mv said.new said'
+    command = Notify(command=("sh", "-c", script), directory=str(tmp_path))
+    text = "a\0b" + "c" * 200_000
+    deliveries.send(command, {"event": "run_failed", "location": "team", "text": text, "run": None})
+    await poll(lambda: (tmp_path / "said").exists() or list(conditions), "the command")
+    assert not list(conditions)
+    assert (tmp_path / "said").read_text().startswith("a\ufffdbc")
+    assert json.loads((tmp_path / "told").read_text())["text"] == text
+    await deliveries.close()
 
 
 async def test_a_receiver_that_does_not_work_is_shown_until_it_does(

@@ -202,8 +202,8 @@ def test_what_is_wrong_is_said(here: Site, path: str, status: int) -> None:
     assert answer.json()["error"].keys() == {"code", "message", "hint"}
 
 
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
-def test_a_number_that_cannot_be_sent_is_refused(here: Site, value: int) -> None:
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, float("inf")])
+def test_a_number_that_cannot_be_sent_is_refused(here: Site, value: float) -> None:
     asked = {"location": "team", "job": "quick", "config": {"a": [value]}}
     answer = here.page.post("/api/v1/methods/launch", asked)
     assert answer.status == 422, answer.text
