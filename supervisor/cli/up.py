@@ -19,7 +19,10 @@ from supervisor.cli.session import Session
 from supervisor.errors import NotRunningError, SupervisorError, UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from supervisor.cli.beside import Beside
+    from supervisor.cli.terminal import Terminal
     from supervisor.dagster.face import Face
 
 __all__ = ["up_"]
@@ -66,15 +69,15 @@ def up_(
     places = tuple(names(session.selection, cwd=session.cwd, environ=os.environ))
     spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
     terminal = session.terminal
-    running = living(places, spec.title, os.environ)
+    running: Mapping[str, Any] | None = None
+    with contextlib.suppress(NotRunningError):  # one is starting: ours will not, and waits for it
+        running = living(places, spec.title, os.environ)
     if running is not None:
-        terminal.print(f"{spec.title} is supervised already, by pid {running['pid']}")
-        if web is not None:
-            terminal.say("hint: `supervise web` serves its page")
-        return 0
+        return _told(terminal, spec.title, running["pid"], web)
     log = spec.state_directory / spec.key / "output.log"
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        spec.state_directory.mkdir(exist_ok=True)
+        log.parent.mkdir(mode=0o700, exist_ok=True)  # as the supervisor makes it
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -85,14 +88,21 @@ def up_(
         _detached(session, output, web, listen, face)
     os.close(output)
     deadline = time.monotonic() + timeout
+    other = False  # another one was faster
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
+        ended, status = (0, 0) if other else os.waitpid(child, os.WNOHANG)
+        starting = False
+        try:
+            running = living(places, spec.title, os.environ)
+        except NotRunningError:
+            starting = True
+        except UnreachableError:
+            pass
+        other = other or bool(ended and (running or starting))
+        if ended and not other:
             terminal.error(f"the supervisor of {spec.title} has ended", f"its output is in {log}")
             terminal.say(*_tail(log, start))
             return os.waitstatus_to_exitcode(status) or 1
-        with contextlib.suppress(NotRunningError, UnreachableError):  # it is starting
-            running = living(places, spec.title, os.environ)
         if running is not None:
             break
         if time.monotonic() > deadline:
@@ -102,6 +112,8 @@ def up_(
             )
             return 1
         time.sleep(_LOOK_SECONDS)
+    if other:
+        return _told(terminal, spec.title, running["pid"], web)
     terminal.print(f"{spec.title} is supervised by pid {running['pid']}; output in {log}")
     if web is not None:
         page = _page(log, start, min(deadline, time.monotonic() + _PAGE_SECONDS))
@@ -116,6 +128,13 @@ def up_(
     terminal.say(
         f"next: `supervise wait{flags}`, `supervise status{flags}`, `supervise shutdown{flags}`"
     )
+    return 0
+
+
+def _told(terminal: Terminal, title: str, pid: int, web: Beside | None) -> int:
+    terminal.print(f"{title} is supervised already, by pid {pid}")
+    if web is not None:
+        terminal.say("hint: `supervise web` serves its page")
     return 0
 
 

@@ -63,7 +63,7 @@ class Draft:
             lines.append("environments:                 # virtualenvs that we make, by name")
             for one in self.environments:
                 lines += [f"  # {note}" for note in one.notes]
-                lines.append(f"  {_scalar(one.name)}:")
+                lines.append(f"  {_quoted(one.name)}:")
                 lines += _map(one.keys, "    ")
         else:
             lines += [
@@ -97,7 +97,7 @@ def _map(keys: Mapping[str, Any], indent: str) -> list[str]:
     for key, value in keys.items():
         if isinstance(value, dict):
             lines.append(f"{indent}{key}:")
-            lines += [f"{indent}  {_scalar(name)}: {_scalar(one)}" for name, one in value.items()]
+            lines += [f"{indent}  {_quoted(name)}: {_scalar(one)}" for name, one in value.items()]
         elif isinstance(value, list):
             lines.append(f"{indent}{key}: [{', '.join(map(_scalar, value))}]")
         else:
@@ -106,12 +106,16 @@ def _map(keys: Mapping[str, Any], indent: str) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value in YAML on one line; without quotes where that reads as the same text."""
+    """A value in YAML on one line, in which no ``${`` refers to a variable."""
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_scalar(key)}: {_scalar(one)}' for key, one in value.items())}}}"
-    text = str(value)
+        return f"{{{', '.join(f'{_quoted(key)}: {_scalar(one)}' for key, one in value.items())}}}"
+    return _quoted(str(value).replace("${", "$${"))
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML; without quotes where that reads as the same text."""
     if _PLAIN.fullmatch(text) and isinstance(yaml.safe_load(text), str):
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -80,12 +80,18 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             if depth < _DEPTH
             and not one.startswith(".")
             and one not in _NOT_INTO
+            and _is_text(one)
             and not (here / one / "pyvenv.cfg").exists()
         )
         looked += len(names)
-        yield here, sorted(names)
+        yield here, sorted(filter(_is_text, names))
         if looked > _MOST:
             return
+
+
+def _is_text(name: str) -> bool:
+    """False for a name that no workspace file can hold: it is not in UTF-8."""
+    return not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def _text(path: Path) -> str:
@@ -233,7 +239,7 @@ def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]
             if project_plan(place) == "dependencies":
                 notes.append("it is no package: its dependencies alone are installed")
         except EnvError as error:
-            notes.append(error.message)
+            notes.append(" ".join(error.message.split()))
         if "[dependency-groups]" in table or "[tool.poetry.group." in table:
             notes.append("to add dependency groups: `groups: [dev]`")
     elif (place / "requirements.txt").is_file():

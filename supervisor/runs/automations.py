@@ -215,8 +215,24 @@ class Automations:
         held = known.get((one.name, one.repository))
         stored = self._stored.setdefault(one.key, Stored()) if held is None else held.stored
         turn = asyncio.Lock() if held is None else held.turn
-        async with turn:
-            return await self._ticks.do(one, stored, at, given=cursor, by=by)
+        done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            try:
+                async with turn:
+                    tick = await self._ticks.do(one, stored, at, given=cursor, by=by)
+                if not done.done():
+                    done.set_result(tick)
+            except SupervisorError as error:
+                if not done.done():
+                    done.set_exception(error)
+            finally:
+                if not done.done():
+                    done.set_exception(RequestError("the supervisor is stopping"))
+
+        # What was planned is launched also where the caller is cancelled.
+        self._tasks.spawn(work())
+        return await done
 
     # What happens.
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -191,6 +192,9 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    # With configurations of runs in it, private whatever the directory is.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")

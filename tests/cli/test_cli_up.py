@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,25 @@ def test_it_returns_once_it_serves_and_goes_on(tmp_path: Path, runtime: Path) ->
             0,
             f"workspace.yaml is supervised already, by pid {pid}\n",
         )
+        assert log.parent.stat().st_mode & 0o777 == 0o700
     finally:
         ended = supervise("shutdown", cwd=tmp_path, runtime=runtime)
     assert ended.returncode == 0
     assert "team: ready" in log.read_text()
     assert "supervise: everything has stopped" in log.read_text()
+
+
+@pytest.mark.slow
+def test_of_two_that_are_started_at_once_one_says_that_it_runs_already(
+    tmp_path: Path, runtime: Path
+) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(supervise, "up", "-d", cwd=tmp_path, runtime=runtime) for _ in range(2)]
+        done = [one.result() for one in both]
+    assert supervise("shutdown", cwd=tmp_path, runtime=runtime).returncode == 0
+    assert [one.returncode for one in done] == [0, 0], done
+    assert len([one for one in done if "supervised already" in one.stdout]) == 1
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def test_names_differ_and_environments_are_shared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["yes", "1", "1e3", "a: b", "- x", "'", '"', "é", "null", "a #b", "{x}", "~"]
+    "text",
+    ["yes", "1", "1e3", "a: b", "- x", "'", '"', "é", "null", "a #b", "{x}", "~", "a${B}", "$${B}"],
 )
 def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
     environment = DraftEnvironment("e", {"requirements": ["pandas<3"], "python": "3.10"})
@@ -145,3 +147,14 @@ def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
 def test_a_project_that_cannot_be_read_is_noted(tmp_path: Path) -> None:
     tree(tmp_path, {"p/pyproject.toml": "[project]\nname = \n", "p/defs.py": DEFS})
     assert "pyproject.toml cannot be read" in draft_of(tmp_path, ENVIRON).text()
+
+
+def test_names_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    place = os.fsencode(tmp_path)
+    os.mkdir(place + b"/a\xff")  # noqa: PTH102 - no path of pathlib's is bytes
+    for name in (b"/a\xff/defs.py", b"/b\xff.py"):
+        with open(place + name, "w") as stream:  # noqa: PTH123
+            stream.write(DEFS)
+    tree(tmp_path, {"${x}/defs.py": DEFS})
+    (found,) = read(tmp_path, draft_of(tmp_path, ENVIRON)).locations
+    assert found.name == "${x}"

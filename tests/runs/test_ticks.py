@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import time
 
 import pytest
 from launched import HEAD, Launched, launching
@@ -205,3 +206,37 @@ def many(context):
         database.close()
         (one,) = (await launched.ask("ticks", location="team", name="many"))["ticks"]
         assert len(one["requests"]) == 500
+
+
+async def test_what_is_asked_for_is_launched_also_where_the_client_goes_away(tmp_path, runtime):
+    module = MODULE.replace(
+        "    return request(seen)\n",
+        """
+    open("asked", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return request(seen)
+""",
+    )
+    async with launching(tmp_path, runtime, module) as launched:
+        automations = launched.running.daemon.automations
+        one = await launched.running.daemon.ticking.find("team", "files")
+        asked = asyncio.create_task(automations.fire(one, time.time(), cursor=None, by="a client"))
+        await poll(lambda: (tmp_path / "asked").exists(), "it is asked")
+        asked.cancel()
+        (tmp_path / "go").touch()
+        await poll(lambda: launched.running.daemon.runs.newest_first(), "its run")
+        await asyncio.gather(asked, return_exceptions=True)
+        await until_ticked(launched, "files", "launched")
+        found = (await launched.ask("automations", location="team", name="files"))["automations"]
+        assert found[0]["cursor"] == "1"
+
+
+async def until_ticked(launched: Launched, name: str, state: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        rows = (await launched.ask("ticks", location="team", name=name))["ticks"]
+        if rows and rows[0]["state"] == state:
+            return
+        assert time.monotonic() < deadline, rows
+        await launched.running.daemon.fleet.news.wait(lambda: False, 0.05)
