@@ -112,7 +112,7 @@ def up_(
             )
             return 1
         time.sleep(_LOOK_SECONDS)
-    if other:
+    if running["pid"] != child:
         return _told(terminal, spec.title, running["pid"], web)
     terminal.print(f"{spec.title} is supervised by pid {running['pid']}; output in {log}")
     if web is not None:
