@@ -29,6 +29,8 @@ Choice = Literal["auto", "uv", "pip"]
 
 _OLDEST_PIP: Final = (20, 3)  # the first that takes every manylinux_x_y wheel for what it is
 
+_FINDING_UV: Final = threading.Lock()
+
 _RESOLUTION_WORDS: Final = (
     "No solution found",
     "ResolutionImpossible",
@@ -229,7 +231,8 @@ def find_installer(
 
 
 def _find_uv(environ: Mapping[str, str]) -> Path | None:
-    with suppress(ImportError, FileNotFoundError):
+    # It asks sysconfig, whose first answer is not yet whole for a thread that comes second.
+    with _FINDING_UV, suppress(ImportError, FileNotFoundError):
         from uv import find_uv_bin
 
         return Path(os.fsdecode(find_uv_bin()))

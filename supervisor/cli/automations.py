@@ -120,10 +120,11 @@ def _switch(session: Session, location: str, name: str, value: bool, as_json: bo
     if as_json:
         session.terminal.data(row)
     else:
-        coming = (
-            f", next {_next(row, time.time())}" if row["on"] and _next(row, time.time()) else ""
-        )
-        word = "on" if row["on"] else "off"
+        word, coming = "on" if row["on"] else "off", _next(row, time.time())
+        if row["waits"]:
+            coming = f"; it waits: {coming}"
+        elif coming:
+            coming = ", due now" if coming == "now" else f", next {coming}"
         session.terminal.print(
             f"{row['kind']} {clean(name)} of {clean(location)} is {word}{coming}"
         )

@@ -200,6 +200,9 @@ def stacks_(session: Session, location: str, as_json: bool) -> int:
     else:
         for line in found["lines"]:
             session.terminal.print(clean(line))
+        calls = [line for line in found["lines"] if line.startswith("  File ")]
+        if calls and all("/runner_shim/" in line for line in calls):
+            session.terminal.say("it is idle: no code of the location is on the stack", "dim")
     return 0
 
 

@@ -122,7 +122,8 @@ def launch_(
     elif location is None:
         raise click.UsageError("give a LOCATION")
     if (job is None) == (options["assets"] is None):
-        raise click.UsageError("give a JOB or --assets" + (", not both" if job else ""))
+        found = ", not both" if job else f": `supervise list job -l {location}` lists the jobs"
+        raise click.UsageError(f"give a JOB or --assets{found if location else ''}")
     if standalone and detach:
         raise click.UsageError("--detach leaves the run to a supervisor, and --standalone ends it")
     options |= {

@@ -1,7 +1,7 @@
 """The live table of the foreground supervisor on a terminal.
 
 Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
-fits the window, whatever its size and whatever becomes of that. Decides nothing about what is worth telling.
+fits the window, whatever its size. Decides nothing about what is worth telling.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class LiveDisplay:
         self.fresh()
 
     def _draw(self, told: list[str]) -> None:
-        text = self._erased()
-        if told:
-            text += self._rendered([Text.from_ansi(line) for line in told])
+        text = self._rendered([Text.from_ansi(line) for line in told]) if told else ""
         widths: list[int] = []
         if self._view.document is not None:  # not before there is something to show
             height = max(self._console.height - 1, 1)
@@ -77,7 +75,8 @@ class LiveDisplay:
             lines = [_SPACE_BEHIND.sub(r"\1", line) for line in table]
             widths = [cell_len(plain(line)) for line in lines]
             text += _HIDE_CURSOR + "\n".join(lines)
-        self._write(text)
+        # Last, for the window may have become narrower meanwhile.
+        self._write(self._erased() + text)
         self._drawn = widths
 
     def _erased(self) -> str:

@@ -161,7 +161,9 @@ def _definitions(location: LocationStatus, serving: Serving | None, limit: int |
         return ""
     text = words.counts(serving["counts"], limit=limit)
     if location["state"] != "ready":
-        text = f"still serving generation {serving['generation']}: {text}"
+        # Without a process it can be read, and nothing of it runs.
+        word = "last served" if location["process"] is None else "still serving"
+        text = f"{word} generation {serving['generation']}: {text}"
     return text
 
 

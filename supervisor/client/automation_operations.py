@@ -48,7 +48,10 @@ def automations(
 
 
 def ticks(location: str, name: str | None = None, *, limit: int = 20) -> Plan[list[documents.Tick]]:
-    """What became of the newest ticks of a location, or of one schedule or sensor, newest first."""
+    """What became of the newest ticks of a location, or of one schedule or sensor, newest first.
+
+    Raises ``UnknownDefinitionError`` for a name that the location has not, and had no ticks of.
+    """
     answer = yield call("ticks", {"location": location, "name": name, "limit": limit})
     return cast("list[documents.Tick]", answer["ticks"])
 

@@ -123,7 +123,15 @@ def find_selected(
     """As ``find``, for everything that the flags of ``supervise`` can select."""
     environ = os.environ if environ is None else environ
     identity = identity_of(selection, cwd=cwd, environ=environ)
-    return Found(identity.find(environ).info, identity.guessed_in)
+    try:
+        return Found(identity.find(environ).info, identity.guessed_in)
+    except NotRunningError as error:
+        gone = [str(one) for one in selection.files if not (cwd / one).exists()]
+        if gone:  # a supervisor may outlive its file; without one it is a slip
+            error.hint = f"there is no file {', '.join(gone)}" + (
+                f"; {error.hint}" if error.others else ""
+            )
+        raise
 
 
 def identity_of(

@@ -85,5 +85,10 @@ def test_ticks_and_switches(tmp_path, runtime):
         assert said.startswith("schedule early of team is on, next in ")
         off = supervise_json("automations", "off", "team", "early", cwd=tmp_path, runtime=runtime)
         assert (off["on"], off["switched"]) == (False, False)
+        assert supervise("stop", "team", cwd=tmp_path, runtime=runtime).returncode == 0
+        said = supervise("automations", "on", "team", "early", cwd=tmp_path, runtime=runtime).stdout
+        assert said == "schedule early of team is on; it waits: the location is stopped\n"
+        table = supervise("status", cwd=tmp_path, runtime=runtime).stdout
+        assert "last served generation 1: 1 job" in table
         found = supervise_json("automations", "team", cwd=tmp_path, runtime=runtime)
         assert [one["name"] for one in found["automations"]] == ["bad", "early", "files"]

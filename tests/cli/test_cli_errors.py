@@ -63,6 +63,12 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert hint.startswith("hint: see `supervise ")
 
 
+def test_a_workspace_file_that_is_not_there_is_told(tmp_path: Path, runtime: Path) -> None:
+    done = supervise("-w", "worksapce.yaml", "status", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[1:] == ["hint: there is no file worksapce.yaml"]
+
+
 def test_without_a_workspace_the_hint_is_how_to_get_one(tmp_path: Path, runtime: Path) -> None:
     for words, status in (([], 2), (["status"], 3)):
         done = supervise(*words, cwd=tmp_path, runtime=runtime)

@@ -50,5 +50,8 @@ def test_a_slow_load_says_what_it_imports(running: Foreground, tmp_path: Path) -
     found = running.json("why-slow", "defs.py")
     assert found["imports"][0]["name"] == "slow_library"
     assert found["load_seconds"] >= found["imports"][0]["seconds"] >= 1.0
+    done = running.run("stacks", "defs.py")
+    assert "in receive" in done.stdout
+    assert done.stderr == "it is idle: no code of the location is on the stack\n"
     done = running.run("why-slow", "defs")
     assert (done.returncode, done.stdout) == (4, "")
