@@ -117,6 +117,7 @@ class Automations:
         self._stored = stored
         for tick in unfinished:
             self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
+            self._runs.keeper.planned.update(one["run"] for one in tick["requests"])
         self._held, self._read = {}, {}  # they were made without what is stored
         self._shut = None
         if self._fires:

@@ -22,7 +22,10 @@ _EVERY = 60.0
 
 
 class Keeper:
-    """Keeps ``runs`` within what ``limits`` gives; ``spawn`` runs a task until the end of all."""
+    """Keeps ``runs`` within what ``limits`` gives; ``spawn`` runs a task until the end of all.
+
+    Those whose ids are ``planned`` stay: they would be launched again where their journals are gone.
+    """
 
     def __init__(
         self,
@@ -30,14 +33,22 @@ class Keeper:
         limits: Callable[[], Limits],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
+        self.planned: set[str] = set()
         self._runs = runs
         self._limits = limits
         self._spawn = spawn
-        self._at_work = self._again = False
+        self._begun = self._at_work = self._again = False
         self._next = 0.0
+
+    def begin(self) -> None:
+        """Remove from now on: it is known which runs are planned."""
+        self._begun = True
+        self.look()
 
     def look(self) -> None:
         """See soon whether all are kept."""
+        if not self._begun:
+            return
         self._again = True
         self._next = time.monotonic() + _EVERY
         if not self._at_work:
@@ -73,5 +84,9 @@ class Keeper:
             for run in unknown:
                 run.size = await asyncio.to_thread(retention.size_of, run.journal.path)
         under_way = {one.range_id for one in runs if not one.ended} - {None}
-        found = [one for one in runs if one.range_id not in under_way or not one.ended]
+        found = [
+            one
+            for one in runs
+            if not one.ended or (one.range_id not in under_way and one.id not in self.planned)
+        ]
         return [retention.Kept(one.id, one.location, one.ended_at, one.size) for one in found]

@@ -89,7 +89,7 @@ class Runs:
         self._tasks = Tasks()
         self._spawn = self._tasks.spawn
         self._monitors = Monitors(self._monitor_ended)
-        self._keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
+        self.keeper = Keeper(self._runs, lambda: self._limits, self._spawn)
         self._finals: dict[str, Mapping[str, Any]] = {}
         self._unwritten: dict[str, tuple[str, str]] = {}
         self._untaken: set[str] = set()
@@ -101,7 +101,7 @@ class Runs:
     # Opening and closing.
 
     async def open(self) -> None:
-        """Take on what earlier supervisors have left."""
+        """Take on what earlier supervisors have left; ``keeper`` has yet to begin."""
         self._notices.open()
         self._boot = await self._in_thread(boot_id)
         self._here = namespace()
@@ -114,7 +114,6 @@ class Runs:
                 await self._retry(run, run.final)
         self._spawn(self._look_from_time_to_time())
         self._dispatch.resume()
-        self._keeper.look()
         self._tell()
 
     async def close(self) -> None:
@@ -153,7 +152,7 @@ class Runs:
                 run.order = order
                 self._spawn(self._reorder(run))
         self._dispatch.configure(limits)
-        self._keeper.look()
+        self.keeper.look()
 
     def look(self) -> None:
         """Locations have changed: see which runs can start."""
@@ -452,7 +451,7 @@ class Runs:
                   run.state, run.reason)  # fmt: skip
         self._dispatch.remove(run)
         self._tell(run)
-        self._keeper.look()
+        self.keeper.look()
 
     async def _look_from_time_to_time(self) -> None:
         """For what nobody tells: monitors without a pidfd, lost datagrams, a socket taken away."""
@@ -467,7 +466,7 @@ class Runs:
                     run.tell()
                     if run.id not in self._monitors:
                         await self._take_on(run)
-            self._keeper.look_from_time_to_time()
+            self.keeper.look_from_time_to_time()
             self._spawn(self._untold.look(list(self._runs.values())))
 
     # Hearing and telling.

@@ -129,6 +129,7 @@ class Ticks:
             return _put(database, planned)
 
         number = await self.written(work)
+        self._runs.keeper.planned.update(each["run"] for each in requests)
         tick |= {**planned, "tick": number}
         stored.cursor, stored.last_tick = after.cursor, after.last_tick
         stored.last_run_key, stored.last = after.last_run_key, tick
@@ -163,6 +164,7 @@ class Ticks:
             tick_store.set_tick(database, tick["tick"], {**tick, **after})
 
         await self.written(work)
+        self._runs.keeper.planned.difference_update(each["run"] for each in tick["requests"])
         tick |= after
         stored.last = tick
 

@@ -264,6 +264,7 @@ class Daemon:
             if not self._once:
                 await self._notifying.start()
                 await self.automations.open(fires=self._fires)
+            self.runs.keeper.begin()
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))

@@ -256,6 +256,29 @@ async def test_what_was_planned_before_a_kill_is_launched_once(name, tmp_path, r
             assert len((await launched.ask("runs"))["runs"]) == 1
 
 
+async def test_what_was_launched_before_a_kill_is_kept_until_that_is_known(tmp_path, runtime):
+    module = SCHEDULE.replace("{more}", "").replace(
+        "    pass\n", "    print(file=open('ran', 'a'))\n    print('x' * 2_000_000)\n"
+    )
+    module = module.replace('default_status="running"', 'default_status="stopped"')
+    async with launching(tmp_path, runtime, module) as launched:
+        run = await launched.launch()
+        await launched.ended(run)
+        one = await launched.running.daemon.ticking.find("team", "hourly")
+    request = {"job": "nightly", "assets": None, "run_key": None, "config": {}, "tags": {},
+               "partition": None, "run": run, "note": None}  # fmt: skip
+    tick = {**tick_row(one, time.time() - 60), "state": "launching", "requests": [request]}
+    store = TickStore(tmp_path / ".supervise" / "workspace.yaml" / "automations.db")
+    store.open()
+    await store.write(lambda database: tick_store.add_tick(database, tick))
+    await store.close()
+    async with launching(tmp_path, runtime, module, runs={"max_disk": "1MiB"}) as launched:
+        await until(launched, "hourly", "launched")
+        launched.running.daemon.runs.keeper.look()
+        await poll(lambda: not launched.running.daemon.runs.newest_first(), "removed")
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
 async def test_a_store_that_is_taken_away_is_made_again_with_all_that_it_had(tmp_path, runtime):
     path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
     async with launching(tmp_path, runtime, SENSORS) as launched:
