@@ -17,6 +17,7 @@ import click
 from supervisor.cli.options import TAG_COMPLETION
 from supervisor.errors import UnknownLocationError
 from supervisor.nearest import hint, near
+from supervisor.parameters import text
 from supervisor.states import STATES
 
 if TYPE_CHECKING:
@@ -77,9 +78,12 @@ class Choice:
     ) -> list[LocationStatus]:
         """Those that are meant, in their own order.
 
-        Raises UnknownLocationError for a name, a pattern or a tag that no location has. For an ``order``
-        what is served elsewhere is meant only where it is named.
+        Raises UnknownLocationError for a name, a pattern or a tag that no location has, and
+        InvalidParameterError for one that is no text. For an ``order`` what is served elsewhere is meant only
+        where it is named.
         """
+        for word in (*self.names, *self.tags):
+            text("a location", word)
         known = {one["name"]: one for one in locations}
         named = [one for one in self.names if one in known]
         for name in self.names:

@@ -75,6 +75,7 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
         here="/definition",
         live="none",
         revision=1,
+        may=lambda _role: True,
         logged_in=False,
     )
     assert "</html>" in text
