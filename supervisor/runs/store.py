@@ -328,14 +328,14 @@ class Runs:
             self._untaken.add(run.id)
             return
         begun, pid, asked, final = found
+        if begun is not None:
+            run.began, run.limits = begun.get("time") or run.began, begun.get("limits") or {}
         if final is not None:
             await self._conclude(run, final)
         elif pid:
             self._dispatch.started(run)
             run.monitor = max(pid, 0)
             run.adopted = run.adopted or adopted
-            run.began = (begun or {}).get("time") or run.began
-            run.limits = (begun or {}).get("limits") or {}
             if asked is not None or run.state is RunState.CANCELLING:
                 run.state = RunState.CANCELLING
                 wake(pid)
