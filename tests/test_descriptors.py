@@ -42,6 +42,7 @@ def states(client: Client) -> dict[str, tuple[str, str]]:
     return {one["name"]: (one["state"], one["reason"]) for one in client.status()["locations"]}
 
 
+@pytest.mark.slow
 def test_locations_for_which_there_is_no_room_are_told_so(running):
     with client(running) as asking:
         allow(running, 60)

@@ -136,6 +136,7 @@ def test_what_is_pure_asks_nothing_of_the_system(name):
     assert not imported(MODULES[name]) & NOT_PURE
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other():
     found = {name: imported(path) & MODULES.keys() for name, path in MODULES.items()}
     done: set[str] = set()
@@ -213,6 +214,7 @@ def test_nothing_of_a_framework_is_imported_before_user_code_imports_it():
             assert not tops & frameworks, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
 def test_the_shim_compiles_on_old_pythons(version):
     python = interpreter(version)

@@ -68,6 +68,7 @@ def test_a_command_says_what_it_takes(running, arguments):
     assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_command_whose_words_are_no_text(running):
     for arguments in (["status", b"\xff\xfe"], ["show", "a", b"\xff"], ["reload", b"\xff"]):
         done = subprocess.run(

@@ -92,6 +92,7 @@ async def test_a_token_that_expires_ends_what_is_under_way(tmp_path):
     await access.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["revoked", "other locations", "lower role"])
 async def test_a_key_counts_as_it_is_now(change, tmp_path, runtime):
     async with supervising(workspace_in(tmp_path), runtime, listen=LISTEN) as running:
@@ -227,6 +228,7 @@ async def test_what_was_done_and_what_was_refused_is_recorded(tmp_path, runtime)
     assert "hunter2" not in text and "v2" not in text and secret not in text
 
 
+@pytest.mark.slow
 async def test_an_audit_that_cannot_be_written_holds_up_nobody(tmp_path, runtime):
     async with supervising(workspace_in(tmp_path), runtime) as running:
         await running.ready()

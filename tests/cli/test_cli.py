@@ -99,6 +99,7 @@ def test_a_location_served_elsewhere_counts_as_ready(live: Foreground) -> None:
     assert "served elsewhere, at grpc:elsewhere.example:4266" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "reload", "logs", "snapshot", "diff", "wait"])
 def test_an_unknown_location_exits_4_and_says_what_was_meant(
     live: Foreground, command: str
@@ -112,6 +113,7 @@ def test_an_unknown_location_exits_4_and_says_what_was_meant(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -396,6 +398,7 @@ def test_orders_wait_for_the_outcome_and_tell_what_changed(tmp_path: Path, runti
         assert running.process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_wait_gives_up_at_its_timeout(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"slow.py": "import time\ntime.sleep(600)\n"})
     with foreground(tmp_path, runtime) as running:
@@ -430,6 +433,7 @@ def test_two_supervisors_of_two_workspaces_have_to_be_told_apart(
         assert json.loads(group.stdout)["supervisor"]["pid"] == one.pid
 
 
+@pytest.mark.slow
 def test_ad_hoc_workspaces_are_found_by_the_same_flags(tmp_path: Path, runtime: Path) -> None:
     (tmp_path / "solo.py").write_text("from runner_shim import job\n\n@job\ndef one(): pass\n")
     with foreground(tmp_path, runtime, "-f", "solo.py") as running:
@@ -440,6 +444,7 @@ def test_ad_hoc_workspaces_are_found_by_the_same_flags(tmp_path: Path, runtime: 
         assert os.path.basename(str(tmp_path)) in running.run("ps").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["logs", "snapshot", "reload", "diff"])
 def test_what_a_remote_location_has_not_is_refused_plainly(live: Foreground, command: str) -> None:
     done = live.run(command, "far")

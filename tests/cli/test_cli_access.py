@@ -64,6 +64,7 @@ def test_tokens_are_made_listed_and_revoked_without_a_supervisor(run, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_keys_are_made_listed_and_revoked(run, tmp_path):
     file = run("keys", "add", "page", "--role", "none", "-o", "page.keys").stdout.strip()
     assert ClientKeys.read(file)
@@ -84,6 +85,7 @@ def test_keys_are_made_listed_and_revoked(run, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_one_that_runs_counts_what_is_added_and_revoked_at_once(run, tmp_path, runtime):
     from supervised import environ
 

@@ -87,6 +87,7 @@ def run(running: Foreground, *arguments: str) -> subprocess.CompletedProcess[str
     return supervise(*arguments, cwd=running.cwd, runtime=running.runtime)
 
 
+@pytest.mark.slow
 def test_a_run_in_the_foreground(running):
     done = run(running, "launch", "team", "nightly", "--set", "ops.load.config.n=3", "--tag", "a=b")
     assert done.returncode == 0, done.stderr

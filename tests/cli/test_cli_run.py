@@ -58,6 +58,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, runtime: Path) -> None:
         assert marked(marker) == []
 
 
+@pytest.mark.slow
 def test_a_second_supervisor_is_refused_with_the_pid_of_the_first(
     tmp_path: Path, runtime: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_pipe_that_closes_ends_the_supervisor_cleanly(tmp_path: Path, runtime:
         assert marked(marker) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_live_table_fits_the_window(tmp_path: Path, runtime: Path, columns: int) -> None:
     make_workspace(tmp_path, {"team.py": TEAM, "broken.py": BROKEN})
@@ -153,6 +155,7 @@ def test_no_live_table_in_ci(tmp_path: Path, runtime: Path) -> None:
     assert "\x1b" not in screen.text
 
 
+@pytest.mark.slow
 def test_status_can_follow_a_supervisor(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM})
     with foreground(tmp_path, runtime) as running:

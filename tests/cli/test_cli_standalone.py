@@ -55,6 +55,7 @@ def test_a_file_is_launched_without_a_workspace(folder: Path, runtime: Path) -> 
     assert json.loads(done.stdout)["state"] == "success"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
@@ -75,6 +76,7 @@ def test_what_cannot_be_run_is_refused(
     assert journals(folder) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_run_and_ends_all(
     number: signal.Signals, folder: Path, runtime: Path

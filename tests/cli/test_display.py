@@ -235,6 +235,7 @@ def test_a_client_that_was_stopped_reads_the_answer_that_came(
             assert said.endswith("all answered\n")
 
 
+@pytest.mark.slow
 def test_a_follower_outlasts_the_silence_of_its_supervisor(tmp_path: Path, runtime: Path) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
     with foreground(tmp_path, runtime) as running:

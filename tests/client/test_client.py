@@ -51,6 +51,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
     shutil.rmtree(runtime, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_it_finds_the_supervisor_by_file_by_directory_and_as_the_only_one(
     running: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_closing_twice_is_harmless(running: SimpleNamespace) -> None:
     client.close()
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_does_not_answer_is_a_timeout(tmp_path: Path, runtime: Path) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
     with foreground(tmp_path, runtime) as process:
@@ -213,6 +215,7 @@ def test_a_supervisor_that_dies_while_it_is_asked_is_not_running(
             killer.join()
 
 
+@pytest.mark.slow
 def test_orders_wait_and_diff(tmp_path: Path, runtime: Path) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM, "other.py": TEAM})
     with foreground(tmp_path, runtime) as process:
@@ -273,6 +276,7 @@ async def test_the_asynchronous_client_gives_the_same(tmp_path: Path, runtime: P
             await client.status("nobody")
 
 
+@pytest.mark.slow
 async def test_the_asynchronous_client_notices_a_death_in_all_requests(
     tmp_path: Path, runtime: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_look_takes_a_guess_only_where_nothing_stands(
     assert theirs in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_project_stands_here_too(other: Foreground, tmp_path: Path) -> None:
     save(tmp_path / "pyproject.toml", PROJECT)
     for command in (["status"], ["stop", "--all"], ["shutdown"]):
@@ -108,6 +109,7 @@ def test_a_project_stands_here_too(other: Foreground, tmp_path: Path) -> None:
     untouched(other)
 
 
+@pytest.mark.slow
 def test_shutdown_of_what_was_named_and_does_not_run_is_well(
     other: Foreground, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def test_one_workspace_has_one_name_whichever_way_one_comes_to_it(
     untouched(other)
 
 
+@pytest.mark.slow
 def test_what_was_started_by_flags_is_named_with_them(tmp_path: Path, runtime: Path) -> None:
     folder = tmp_path / "solo"
     folder.mkdir()

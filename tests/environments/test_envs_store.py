@@ -136,6 +136,7 @@ def test_a_requirements_file_and_all_that_it_includes_count(
     assert f"{tmp_path}/base/limits.txt (included by {file})" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_index_setting_counts_and_is_not_written_down(
     tmp_path: Path, store: EnvironmentStore, environ: dict[str, str], wheels: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_an_index_setting_counts_and_is_not_written_down(
                 assert b"hunter2" not in (Path(folder) / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_local_wheel_that_changes_counts(tmp_path: Path, store: EnvironmentStore) -> None:
     wheel = make_wheel(tmp_path / "ws", "plum", "1.0", source="VERSION = 'a'\n")
     wanted = request("3.11", f"./{wheel.name}", name="risk")

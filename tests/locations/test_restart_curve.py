@@ -73,6 +73,7 @@ async def test_the_whole_curve_and_back(tmp_path, runtime):
         assert running["a"].failure is None
 
 
+@pytest.mark.slow
 async def test_a_mended_file_is_loaded_after_giving_up(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": DYING}, {"a": KEYS})
     async with supervising(workspace, runtime) as running:

@@ -37,6 +37,7 @@ def born(pid: int) -> int:
     return int(procfs.stat(pid)[19])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("few", "many"), ("many", "few")])
 async def test_the_environment_that_most_wait_for_gets_its_forkserver_first(
     tmp_path, runtime, one_core, order
@@ -86,6 +87,7 @@ async def test_the_environment_that_most_wait_for_gets_its_forkserver_first(
         assert born(server("first").pid) <= born(server("many").pid) < born(server("few").pid)
 
 
+@pytest.mark.slow
 def test_a_low_soft_limit_of_open_files(tmp_path, runtime):
     """It raises its own; a location's process has what the operator gave."""
     names = [f"l{number}" for number in range(30)]

@@ -161,6 +161,7 @@ async def test_preload_as_the_operator_says(tmp_path, runtime, scratch):
         assert found == ["a.False", "b.True", "c.True"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "reason"),
     [

@@ -76,6 +76,7 @@ async def test_a_forkserver_killed_while_it_preloads(tmp_path, runtime, scratch)
         assert why.endswith("ended the forkserver (it was killed by SIGKILL)")
 
 
+@pytest.mark.slow
 async def test_a_stopped_forkserver_holds_nothing_up(tmp_path, runtime, scratch, monkeypatch):
     monkeypatch.setattr(ForkserverPool, "patience", Patience(answer=3.0))
     before = set(children(os.getpid(), "Z"))

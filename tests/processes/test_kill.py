@@ -196,6 +196,7 @@ def test_a_second_supervisor_is_refused_with_the_pid_of_the_first(tmp_path, runt
         assert Path(info.parent / "control.sock").exists()
 
 
+@pytest.mark.slow
 def test_after_a_kill_a_new_one_starts_cleanly(tmp_path, runtime, marker):
     workspace = make_workspace(tmp_path, {"a.py": GOOD, "b.py": "while True:\n    pass\n"})
     for _ in range(2):

@@ -116,6 +116,7 @@ async def test_a_tree_ends_with_its_process(tmp_path, runtime, marker, method, h
             told_of(await running.log("a"), again, "it ends with the process")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tree_ends_with_a_supervisor_that_is_killed(tmp_path, runtime, marker, method):
     workspace = make_workspace(

@@ -66,6 +66,7 @@ def test_an_adopted_run_is_cancelled(tmp_path, runtime, monkeypatch):
             assert run.wait()["reason"] == "cancelled by the test"
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_without_a_supervisor_is_told_of(tmp_path, runtime, monkeypatch):
     workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
     with supervisor_process(workspace, runtime, str(tmp_path)) as running:

@@ -151,6 +151,7 @@ def test_it_looks_by_itself_for_what_is_asked_of_it(tmp_path):
         assert ended(journal)["state"] == "cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ask", "now"])
 def test_what_does_not_heed_is_killed(tmp_path, how):
     body = """
@@ -283,6 +284,7 @@ def test_output_without_end_is_bounded(tmp_path):
         assert journal.output("out", behind - 1)[0][:1] == data[-1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "garbage",
     ["b'x' * 100", "bytes(100)", "b'\\x40\\0\\0\\0' * 3000", "os.urandom(2_000_000)"],

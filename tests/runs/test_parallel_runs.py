@@ -80,6 +80,7 @@ async def test_a_step_that_is_killed_fails_alone(tmp_path, runtime):
         assert {row["failure"]["step"]} == {"one"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["run", "monitor"])
 async def test_no_step_outlives_its_run(what, tmp_path, runtime):
     async with launching(tmp_path, runtime, SLEEPERS) as team:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from envs_support import make_wheel
 from launched import FOREVER, Launched, one_op
 from supervised import make_workspace, supervising
@@ -32,6 +33,7 @@ def long():
 )
 
 
+@pytest.mark.slow
 async def test_events_have_no_gap_and_cancel_works(tmp_path, runtime):
     wanted = tmp_path / "requirements.txt"
     wheels = {

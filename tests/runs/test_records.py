@@ -23,6 +23,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(PLAIN)
 def test_plain_data_is_packed_as_msgpack_packs_it(value):

@@ -68,6 +68,7 @@ def test_a_launch_that_waits_goes_on_with_the_next_supervisor(tmp_path, runtime,
             launch.wait()
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_by_the_supervisor_that_came_after_an_upgrade(tmp_path, runtime):
     make_workspace(tmp_path, {"team.py": one_op(FOREVER)})
     with foreground(tmp_path, runtime) as first:

@@ -154,6 +154,7 @@ def repeated(journal: Journal) -> dict[str, Any]:
     return {**found, "attempt": 2, "retry_of": found["run"], "boot": found["boot"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["before", "planned", "made", "ordered"])
 async def test_a_retry_is_ordered_once_whenever_the_supervisor_was_killed(
     tmp_path, runtime, killed

@@ -42,6 +42,7 @@ def left(folder: Path) -> list[Path]:
     return [one for one in found if one.name.partition("-run-")[2] in journals(folder)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_run_that_reaches_its_memory_limit_is_told_so_and_ends_alone(
     tmp_path, runtime, way

@@ -54,6 +54,7 @@ def check_against_croniter(seed: int, count: int, begin: datetime, days: int) ->
     return ticks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begin", [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 9, 20, tzinfo=UTC)]
 )

@@ -268,6 +268,7 @@ async def test_many_that_waited_and_are_woken_together_come_between_too(runtime)
         await reading
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_unread_requests_delay_nobody_else(runtime):
     async with two(runtime) as (much, little):
         sending = asyncio.create_task(flood(much, 100_000, by="much"))

@@ -60,6 +60,7 @@ def test_everything_ends(tmp_path, runtime, how):
     assert running.seen[-1] == "supervise: everything has stopped"
 
 
+@pytest.mark.slow
 def test_hup_has_the_workspace_read_again(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": job("a"), "b.py": job("b")}, {"a": {}})
     with foreground(tmp_path, runtime) as running:
@@ -72,6 +73,7 @@ def test_hup_has_the_workspace_read_again(tmp_path, runtime):
         assert running.process.poll() is None
 
 
+@pytest.mark.slow
 def test_hup_on_a_terminal_that_is_there_is_no_end(tmp_path, runtime):
     make_workspace(tmp_path, {"a.py": job("a")})
     env = variables(runtime, TERM="dumb", CI="1", WS_TEST_MARKER=str(tmp_path))

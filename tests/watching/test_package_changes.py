@@ -85,6 +85,7 @@ async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime
         assert (running.pid("other"), running["other"].generation) == (pid_of_other, 1)
 
 
+@pytest.mark.slow
 async def test_a_mended_library_is_forked_again(tmp_path, runtime, environment):
     """Not preloaded because its import failed in the forkserver: until the packages change."""
     # Only in a forkserver: the locations themselves load.
@@ -130,6 +131,7 @@ async def test_what_is_no_package_changes_nothing(tmp_path, runtime, environment
         assert sorted(forkservers(running)) == servers
 
 
+@pytest.mark.slow
 async def test_what_is_installed_at_once_is_not_missed(tmp_path, runtime, environment):
     async with supervising(workspace_in(tmp_path / "w", environment), runtime) as running:
         await running.ready("one")
@@ -137,6 +139,7 @@ async def test_what_is_installed_at_once_is_not_missed(tmp_path, runtime, enviro
         await running.until(lambda: running.definitions("one") == ["job:value_2"], "noticed")
 
 
+@pytest.mark.slow
 async def test_one_that_loads_without_end_keeps_no_other_from_hearing(
     tmp_path, runtime, environment
 ):

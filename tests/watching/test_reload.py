@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
 from supervised import BEGUN, GOOD, alive, job, make_workspace, poll, save, supervising
 
 WAITS = """\
@@ -81,6 +82,7 @@ async def test_a_failed_reload_keeps_serving_and_shows_both(tmp_path, runtime):
         await poll(lambda: not alive(first), "the old one is gone")
 
 
+@pytest.mark.slow
 async def test_a_reload_that_dies_or_hangs_keeps_serving(tmp_path, runtime):
     workspace = make_workspace(
         tmp_path,
@@ -138,6 +140,7 @@ async def test_requests_in_flight_finish_on_the_old_process(tmp_path, runtime):
         await poll(lambda: not alive(first), "then it goes")
 
 
+@pytest.mark.slow
 async def test_a_newer_reload_supersedes_one_under_way(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": job("one")})
     async with supervising(workspace, runtime) as running:

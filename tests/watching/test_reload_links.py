@@ -172,6 +172,7 @@ async def test_a_requirements_file_behind_a_link_is_an_input(tmp_path, runtime):
         assert running["a"].reason.startswith("requirements.txt changed")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forkservers need Linux")
 async def test_an_environment_behind_a_link_is_another_one_after_a_swap(tmp_path, runtime):
     for number in (1, 2):

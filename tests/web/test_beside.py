@@ -33,6 +33,7 @@ def answers(url: str) -> int:
         return connection.getresponse().status
 
 
+@pytest.mark.slow
 def test_its_death_does_not_matter_to_the_supervisor(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"one.py": job("first")})
     marker = str(tmp_path)

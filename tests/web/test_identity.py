@@ -116,6 +116,7 @@ def test_the_page_beside_a_supervisor_is_that_supervisors(tmp_path: Path, runtim
         assert page.api("/status")["supervisor"]["pid"] == running.pid
 
 
+@pytest.mark.slow
 def test_a_page_of_flags_that_make_no_sense_does_not_start(tmp_path: Path, runtime: Path) -> None:
     done = supervise("web", "--port", "0", "-a", "defs", cwd=tmp_path, runtime=runtime)
     assert (done.returncode, done.stdout) == (2, "")

@@ -195,6 +195,7 @@ east, west = team("east"), team("west")
 """
 
 
+@pytest.mark.slow
 def test_repositories_of_one_location_are_told_apart(tmp_path: Path) -> None:
     with site(tmp_path, {"both.py": REPOSITORIES}) as made:
         asked = {"location": "both", "kind": "job", "name": "load", "repository": "west"}
@@ -283,6 +284,7 @@ def test_the_page_lives_through_the_end_of_its_supervisor(tmp_path: Path) -> Non
         assert "No supervisor" not in made.page.get("/").text
 
 
+@pytest.mark.slow
 def test_it_starts_before_there_is_a_supervisor(tmp_path: Path, runtime: Path) -> None:
     from supervised import make_workspace
 

@@ -92,6 +92,7 @@ def test_every_method_by_role_and_location(
                 assert f"needs the role {method.role}" in error["message"]
 
 
+@pytest.mark.slow
 def test_without_a_token_or_with_a_wrong_one(teams: Site) -> None:
     for wrong in ("sup_wrong", "wrong", "sup_" + "x" * 5000):
         answer = teams.page.ask("/api/v1/status", headers=bearer(wrong))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ values = st.recursive(
 KINDS = st.sampled_from(["job", "asset", "schedule", "sensor", "resource", "odd"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(kind=KINDS, fields=st.dictionaries(st.sampled_from(sorted(FIELDS)), values))
 def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) -> None:

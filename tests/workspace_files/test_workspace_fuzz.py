@@ -96,6 +96,7 @@ def test_trees_that_look_like_workspaces(tmp_path: Path, tree: object) -> None:
     read(tmp_path, "w.yaml", yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "replace"))
 
 
+@pytest.mark.slow
 @bounded
 @given(
     st.text(alphabet=st.sampled_from("ab:-?!&*<>|%@`'\"[]{},#~\\\n \t0\u00e9\u2028x="), max_size=60)

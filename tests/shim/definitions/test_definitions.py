@@ -469,6 +469,7 @@ def test_annotations_that_cannot_be_evaluated(tmp_path):
     assert node["outputs"] == [{"name": "result", "type": "list[Gone]"}]
 
 
+@pytest.mark.slow
 def test_type_checkers_see_the_stub(tmp_path):
     pytest.importorskip("mypy")
     path = tmp_path / "team.py"

@@ -155,6 +155,7 @@ def by_step(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "events": events}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_the_same_orders_end_the_same_in_every_python(python):
     found = without_time(execute(TARGET, ORDERS, python))

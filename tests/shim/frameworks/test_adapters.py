@@ -35,11 +35,13 @@ def held(python: str, *arguments: str, hash_seed: str = "0") -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_each_adapter_is_declared_and_leaves_an_absent_framework_alone(python: str) -> None:
     assert held(python) == [entry.adapter().name for entry in registry.entries()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_our_own_adapter_holds_to_the_contract(python: str) -> None:
     found = held(python, "native", hash_seed="0")

@@ -144,6 +144,7 @@ def seed():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_lazy_entries_are_made_one_at_a_time(tmp_path, python):
     answer = load(tmp_path, defs(LAZY), python=python)
