@@ -226,7 +226,8 @@ async def test_every_answer_is_the_document_that_is_declared(
     }
     served = {"LocationStatus.code_servers", "SupervisorStatus.face"}  # only with a framework's own
     unsent = {one for one in unsent if not one.startswith(("CodeServer", "Face", "ProgramStatus"))}
-    assert unsent == {*of_projects, *served, "ErrorData.problems"}
+    # Whether an import takes long enough to be told is the machine's.
+    assert unsent - {"Report.imports"} == {*of_projects, *served, "ErrorData.problems"}
 
 
 async def looks(client: Client, names: list[str]) -> None:

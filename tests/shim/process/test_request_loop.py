@@ -103,6 +103,7 @@ async def test_user_code_sees_what_it_would_see_in_a_bare_python(tmp_path, runti
             if seen["environ"].get(key) != given.get(key)
         }
         assert changed <= {
+            "DAGSTER_IS_DEV_CLI",
             "PATH",
             "PYTHONUNBUFFERED",
             "SUPERVISE_PROCESS",
