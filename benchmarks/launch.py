@@ -240,13 +240,26 @@ _WHAT_STAYS = (
 
 
 def _kept(process: psutil.Process, workspace: Path) -> tuple[float, ...]:
+    """What stays, once all has gone that will: a run is kept for a minute, however many there are."""
     state = workspace.parent / ".supervise"
+    runs, deadline = state / workspace.name / "runs", time.monotonic() + _DEADLINE
+    while len(os.listdir(runs)) > _KEPT or any(map(_ended, process.children())):
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"more than {_KEPT} runs are kept, or ended processes")
+        time.sleep(1.0)
     return (
         process.num_fds(),
         process.memory_full_info().uss / 1024,
         len(process.children(recursive=True)),
         sum(len(files) for _folder, _folders, files in os.walk(state)),
     )
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 # -- ours ---------------------------------------------------------------------------------------------
