@@ -228,6 +228,7 @@ async def test_without_a_front_there_is_no_tcp(tmp_path):
     context.destroy(linger=0)
 
 
+@pytest.mark.slow
 async def test_the_whole_way(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"a.py": GOOD})
     done = await asyncio.to_thread(

@@ -204,6 +204,7 @@ def test_the_shim_needs_nothing_but_zmq_and_msgpack(name):
         assert top in allowed.get(name, set()) | frameworks, f"{name} imports {other}"
 
 
+@pytest.mark.slow
 def test_nothing_of_a_framework_is_imported_before_user_code_imports_it():
     frameworks = {entry.presence.partition(".")[0] for entry in registry.entries()} - {
         "runner_shim"

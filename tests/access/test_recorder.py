@@ -54,6 +54,7 @@ def test_another_process_that_does_not_let_go_is_an_error(tmp_path, monkeypatch)
     assert [one["who"] for one in entries(tmp_path)] == ["a", "c"]
 
 
+@pytest.mark.slow
 def test_what_the_disk_does_not_take_waits_and_what_is_too_much_is_counted(tmp_path):
     told: list[str | None] = []
     said, well = threading.Event(), threading.Event()

@@ -36,6 +36,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
     shutil.rmtree(runtime, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_status_of_all(live: Foreground) -> None:
     done = live.run("status")
     assert done.returncode == 1
@@ -261,6 +262,7 @@ def test_an_interrupt_ends_following_quietly(live: Foreground) -> None:
     assert (process.returncode, error) == (130, "")
 
 
+@pytest.mark.slow
 def test_usage_errors_exit_2_and_say_what_was_meant(tmp_path: Path, runtime: Path) -> None:
     for arguments, message in (
         (["staus"], "no command is named 'staus': did you mean 'status'?"),

@@ -25,6 +25,7 @@ def workspace(folder: Path, **environment: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_sync_list_show_remove(tmp_path: Path, runtime: Path) -> None:
     workspace(tmp_path)
 

@@ -153,6 +153,7 @@ def test_a_table_is_drawn_anew_after_a_stop_that_was_not_asked_for(
         assert screen.wait() == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_said_elsewhere(tmp_path: Path, runtime: Path) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
     with (

@@ -43,6 +43,7 @@ def client_of(running, kind=Client):
     return kind(running.workspace, environ=running.env)
 
 
+@pytest.mark.slow
 def test_status_is_watched_while_other_things_are_asked(running):
     with client_of(running) as client:
         watched = client.watch()

@@ -235,6 +235,7 @@ def test_an_environment_of_the_workspace_file_is_used(
         assert about(port)["environ"]["VIRTUAL_ENV"] == str(stub)
 
 
+@pytest.mark.slow
 def test_all_ends_in_order(tmp_path: Path, start: Start) -> None:
     make_workspace(tmp_path, {"risk.py": NATIVE})
     supervisor = start()

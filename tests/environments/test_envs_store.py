@@ -88,6 +88,7 @@ def test_a_second_sync_starts_no_process(
     )
 
 
+@pytest.mark.slow
 def test_anonymous_requests_that_are_equal_share_one(store: EnvironmentStore) -> None:
     one = store.sync(request("3.11", "lemon"))
     two = store.sync(request("3.11", "  lemon "))
@@ -100,6 +101,7 @@ def test_anonymous_requests_that_are_equal_share_one(store: EnvironmentStore) ->
     assert installed(other) == {"lemon": "1.0"}
 
 
+@pytest.mark.slow
 def test_a_change_builds_beside_the_old_one(store: EnvironmentStore) -> None:
     old = store.sync(request("3.11", "lemon<2", name="risk"))
     new = store.sync(request("3.11", "lemon", name="risk"))

@@ -128,6 +128,7 @@ def test_a_pause_is_not_taken_from_the_time_to_end(
         assert (tmp_path / "tidied").exists()
 
 
+@pytest.mark.slow
 def test_a_pause_is_not_taken_from_the_time_of_a_probe() -> None:
     program = (
         "from envs import children\n"

@@ -61,6 +61,7 @@ async def test_what_serves_is_not_lost_when_a_reload_dies_and_is_never_restarted
         assert not alive(pid)
 
 
+@pytest.mark.slow
 async def test_more_time_is_tried_at_once_by_what_had_too_little(tmp_path, runtime):
     slow = "import time\ntime.sleep(1.5)\n" + job("slow")
     workspace = make_workspace(tmp_path, {"a.py": slow}, {"a": {"load_timeout": "0.5s"}})

@@ -97,6 +97,7 @@ async def test_one_that_dies_too_often_is_given_up_and_can_be_mended(tmp_path, r
         assert running.definitions("bad") == ["job:mended"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "status", "expected"),
     [

@@ -50,6 +50,7 @@ def test_a_run_goes_on_without_its_supervisor_and_is_adopted(tmp_path, runtime, 
         gone(monitor, process)
 
 
+@pytest.mark.slow
 def test_an_adopted_run_is_cancelled(tmp_path, runtime, monkeypatch):
     workspace = make_workspace(tmp_path, {"team.py": one_op(FOREVER)})
     with supervisor_process(workspace, runtime, str(tmp_path)) as running:

@@ -37,6 +37,7 @@ def flooding():
 CUT = ("order", "begun", "events", "final")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["print('x' * 1000)", "context.log.info('x' * 100)"])
 async def test_a_run_that_floods_holds_up_no_other(line, tmp_path, runtime):
     async with launching(tmp_path, runtime, FLOODING.format(line=line)) as team:

@@ -157,6 +157,7 @@ async def test_a_waiting_run_that_has_ended_elsewhere_is_not_ended_twice(tmp_pat
         assert (row["state"], row["reason"]) == ("success", "by another")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_stop", ["cancel", "keep"])
 async def test_what_waits_when_the_supervisor_is_stopped(tmp_path, runtime, on_stop):
     keys = {"runs": {"max_concurrent": 1, "on_stop": on_stop, "run_grace": 0.1}}

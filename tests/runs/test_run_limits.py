@@ -154,6 +154,7 @@ async def test_what_a_killed_monitor_leaves_is_removed(tmp_path, runtime):
         await poll(lambda: left(tmp_path) == [], "the cgroup's end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_without_cgroups_rlimits_hold_a_run(tmp_path, runtime, no_cgroups, way):
     body = """

@@ -94,6 +94,7 @@ def test_a_reaper_that_is_held_holds_nobody(monkeypatch):
     assert not any(map(alive, pids))
 
 
+@pytest.mark.slow
 async def test_without_pidfds_processes_are_fresh_and_their_ends_are_told(
     tmp_path, runtime, scratch, monkeypatch
 ):

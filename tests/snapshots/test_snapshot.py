@@ -209,6 +209,7 @@ DEFINITIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(DEFINITIONS, DEFINITIONS)
 def test_a_difference_is_what_it_takes_to_get_from_one_to_the_other(one, other):
     before, after = take(document(*one)), take(document(*other))

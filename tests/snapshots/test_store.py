@@ -244,6 +244,7 @@ def on_disk(path, copy):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "while it is written"])
 def test_a_save_into_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch, when):
     folder = tmp_path / "state"
@@ -348,6 +349,7 @@ def test_one_that_moved_away_and_came_back_is_gone_on_with(tmp_path):
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_new_database_that_was_not_put_in_place_is_found(tmp_path, complete):
     folder = tmp_path / "state"

@@ -57,6 +57,7 @@ async def packages_watched(running: Supervised, environment: Path) -> None:
     await poll(lambda: running.daemon.packages.watched, "watched, and were looked at")
 
 
+@pytest.mark.slow
 async def test_another_version_is_loaded_by_another_forkserver(tmp_path, runtime, environment):
     async with supervising(workspace_in(tmp_path / "w", environment), runtime) as running:
         await running.ready()

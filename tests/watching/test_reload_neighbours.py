@@ -54,6 +54,7 @@ async def heard(running: Supervised, folder: Path) -> None:
     await reloaded(running, "mark", f"job:{mark}")
 
 
+@pytest.mark.slow
 async def test_one_that_died_comes_back_beside_one_that_is_saved_all_the_time(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"slow.py": slow("one", 0.7), "other.py": version(0)})
     async with supervising(workspace, runtime) as running:

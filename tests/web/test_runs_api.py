@@ -302,6 +302,7 @@ def asked(page: Visitor, run: str, count: int, room: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_readers_that_do_not_read_hold_up_no_others(here: Site) -> None:
     run = ended(here, "chatty")
     with asked(here.page, run, 20, 4096), streaming(here.page, run) as stream:

@@ -83,6 +83,7 @@ def read(directory: Path, name: str, data: bytes) -> None:
             assert not name_problem(location.name)
 
 
+@pytest.mark.slow
 @bounded
 @given(TREES)
 def test_any_tree(tmp_path: Path, tree: object) -> None:

@@ -54,6 +54,7 @@ def test_every_form_in_every_python(tmp_path, python):
     assert keys(answer) == ["job:nightly", "job:weekly"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", every_interpreter())
 def test_a_second_edit_in_the_same_second_is_seen(tmp_path, python, monkeypatch):
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
