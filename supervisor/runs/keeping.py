@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine, Sequence
 from typing import Any
 
 from supervisor.runs import retention
@@ -64,10 +64,11 @@ class Keeper:
         try:
             while self._again:
                 self._again = False
-                kept, limits = await self._kept(), self._limits()
+                runs, limits = list(self._runs.values()), self._limits()
+                await self._measure(runs, limits)
                 # In a thread: there may be ten thousand.
                 going = await asyncio.to_thread(
-                    retention.doomed, kept, limits.workspace, limits.locations, time.time()
+                    _doomed, runs, limits, frozenset(self.planned), time.time()
                 )
                 for name in going:
                     run = self._runs.pop(name, None)
@@ -76,17 +77,21 @@ class Keeper:
         finally:
             self._at_work = False
 
-    async def _kept(self) -> list[retention.Kept]:
-        runs, limits = list(self._runs.values()), self._limits()
+    async def _measure(self, runs: Sequence[Run], limits: Limits) -> None:
+        """Have the sizes of journals known, where sizes count."""
         said = (limits.workspace, *limits.locations.values())
-        if any(one.max_disk not in (None, math.inf) for one in said):
-            unknown = [one for one in runs if not one.ended or not one.size]
-            for run in unknown:
+        if all(one.max_disk in (None, math.inf) for one in said):
+            return
+        for run in runs:
+            if not run.ended or not run.size:
                 run.size = await asyncio.to_thread(retention.size_of, run.journal.path)
-        under_way = {one.range_id for one in runs if not one.ended} - {None}
-        found = [
-            one
-            for one in runs
-            if not one.ended or (one.range_id not in under_way and one.id not in self.planned)
-        ]
-        return [retention.Kept(one.id, one.location, one.ended_at, one.size) for one in found]
+
+
+def _doomed(runs: Sequence[Run], limits: Limits, planned: Container[str], now: float) -> list[str]:
+    under_way = {one.range_id for one in runs if not one.ended} - {None}
+    kept = [
+        retention.Kept(one.id, one.location, one.ended_at, one.size)
+        for one in runs
+        if not one.ended or (one.range_id not in under_way and one.id not in planned)
+    ]
+    return retention.doomed(kept, limits.workspace, limits.locations, now)
