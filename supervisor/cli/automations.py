@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor.cli.completion import AUTOMATION
-from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.options import LOCATION, Listing, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import automations as words
 from supervisor.presentation import words as general
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["automations_"]
 
 
-class _Group(click.Group):
-    """What is no name of a command is the location whose schedules and sensors are listed."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("automations", cls=_Group, short_help="List schedules and sensors, switch one.")
+@click.group("automations", cls=Listing, short_help="List schedules and sensors, switch one.")
 def automations_() -> None:
     """List the schedules and sensors, of all locations or of one: `supervise automations [LOCATION]`."""
 

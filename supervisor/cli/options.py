@@ -31,6 +31,7 @@ __all__ = [
     "LOCATION",
     "SECONDS",
     "TAG_COMPLETION",
+    "Listing",
     "beside_option",
     "face_option",
     "json_option",
@@ -39,6 +40,15 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Listing(click.Group):
+    """What is no name of a command is the location that ``list`` is about."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def _locations(ctx: click.Context) -> list[LocationStatus]:

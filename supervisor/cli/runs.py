@@ -14,7 +14,7 @@ import click
 from supervisor.cli.completion import RUN
 from supervisor.cli.following import follow_to_end
 from supervisor.cli.launch import DURATION
-from supervisor.cli.options import LOCATION, json_option, locating
+from supervisor.cli.options import LOCATION, Listing, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
 from supervisor.presentation import words as general
@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["runs_"]
 
 
-class _Group(click.Group):
-    """What is no name of a command is the location whose runs are listed."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("runs", cls=_Group, short_help="List runs, look at one, cancel or retry it.")
+@click.group("runs", cls=Listing, short_help="List runs, look at one, cancel or retry it.")
 def runs_() -> None:
     """List the newest runs, of all locations or of one: `supervise runs [LOCATION]`.
 

@@ -140,11 +140,12 @@ class Dagster(Adapter):
 
     def collect(self, roots, warn):
         """(repositories, definitions, sources) of docs/snapshot.md."""
+        from runner_shim.frameworks.dagster import assignments
         from runner_shim.frameworks.dagster import repository as contents
 
         repositories, definitions, sources = contents.collect(_repositories(roots, warn), warn)
         _warn_left_out(roots, definitions, warn)
-        _find_assignments(roots, definitions, sources)
+        assignments.find_assignments(roots, definitions, sources)
         return repositories, definitions, sources
 
     def describe(self, roots, kind, name, repository=None):
@@ -369,60 +370,6 @@ def _ambiguous(what, values, module_name, hint):
     )
 
 
-def _find_assignments(roots, definitions, sources):
-    """Sources of what has no function of the user's: the line where a module assigns it."""
-    from runner_shim.plain_data import key_of, place
-
-    missing = {}
-    for item in definitions:
-        if item["kind"] in ("job", "schedule", "sensor", "asset"):
-            key = "%s:%s" % (item["kind"], item["name"])
-            full = key_of(item)
-            if full not in sources:
-                missing.setdefault(key, []).append(full)
-    if not missing:
-        return
-
-    for filename, members in _user_modules(roots.module_name):
-        for variable, value in sorted(members.items()):
-            if not missing:
-                return
-            kind, names = _kind_and_names(value)
-            keys = ["%s:%s" % (kind, name) for name in names]
-            if not any(key in missing for key in keys):
-                continue
-            line = _line_of_assignment(filename, variable)
-            for key in keys if line else ():
-                for full in missing.pop(key, ()):
-                    sources[full] = place(filename, line)
-
-
-def _user_modules(module_name):
-    """(file, variables) of the loaded module, then of the others of the team's own code."""
-    from runner_shim import imported
-
-    found = sorted(
-        (name != module_name, name, filename, members)
-        for name, members, filename in imported.modules(imported.MARK)
-        if imported.is_user(filename)
-    )
-    return [
-        (filename, {key: members[key] for key in members if type(key) is str})
-        for _other, _name, filename, members in found
-    ]
-
-
-def _line_of_assignment(filename, variable):
-    """The last line that begins with ``variable =``, or None: it may have been imported."""
-    import linecache
-
-    line = None
-    for number, source in enumerate(linecache.getlines(filename), 1):
-        if source.startswith(variable) and source[len(variable) :].lstrip()[:1] in ("=", ":"):
-            line = number
-    return line
-
-
 # --- what Dagster hides without a word ------------------------------------------------------------
 
 
@@ -450,12 +397,13 @@ def _warn_left_out(roots, definitions, warn):
     """Jobs, schedules, sensors and assets of the module that none of the chosen roots includes."""
     if not roots.hidden:
         return
+    from runner_shim.frameworks.dagster.assignments import kind_and_names
     from runner_shim.frameworks.dagster.repository import included_names
 
     included = included_names(definitions)
     left_out = {}
     for variable, value in roots.hidden:
-        kind, names = _kind_and_names(value)
+        kind, names = kind_and_names(value)
         if names and not any(name in included.get(kind, ()) for name in names):
             left_out.setdefault(kind, []).append(variable)
     chosen = ", ".join(name for name, _ in roots.targets)
@@ -471,26 +419,6 @@ def _warn_left_out(roots, definitions, warn):
             ),
             hint="add what is missing to %s, or ignore this if it is meant for others" % chosen,
         )
-
-
-def _kind_and_names(value):
-    """The kind of a Dagster object and the names it would have in a snapshot."""
-    from runner_shim.frameworks.dagster.jobs import is_job
-    from runner_shim.frameworks.dagster.read import asset_name, is_a
-
-    try:
-        if is_job(value) or is_a(value, "UnresolvedAssetJobDefinition"):
-            return "job", [value.name]
-        for kind, name in (("schedule", "ScheduleDefinition"), ("sensor", "SensorDefinition")):
-            if is_a(value, name):
-                return kind, [value.name]
-        if is_a(value, "AssetsDefinition"):  # none at all where it is a check
-            return "asset", [asset_name(key) for key in getattr(value, "keys", None) or ()]
-        if is_a(value, "SourceAsset", "AssetSpec"):
-            return "asset", [asset_name(value.key)]
-    except Exception:  # a name that cannot be read is no name to miss
-        pass
-    return None, []
 
 
 def _counted(kind, names):
