@@ -7,7 +7,7 @@ nested in a job is a group.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
@@ -119,6 +119,7 @@ def assets_drawn(
     ``grouped``."""
     items: list[Item] = []
     groups: dict[tuple[str, str], int] = {}
+    members: Counter[int] = Counter()
     places: dict[str, int] = {}
     for name in dict.fromkeys(names):
         one = assets[name]
@@ -129,8 +130,11 @@ def assets_drawn(
                 groups[group] = len(items)
                 items.append(_group(*group))
             item["parent"] = groups[group]
+            members[groups[group]] += 1
         places[name] = len(items)
         items.append(item)
+    for at, count in members.items():
+        items[at]["lines"].append(words.plural(count, "asset"))
     edges: list[Edge] = [
         (places[up], places[name], "", "")
         for name in places

@@ -20,7 +20,8 @@ def name(group, number):
 def made(group, number):
     wide = max(EACH // 6, 1)  # six layers, each made from the one before it
     layer = number // wide
-    deps = {name(group, (layer - 1) * wide + (number * step + 3) % wide) for step in (1, 3)} if layer else set()
+    before = [(layer - 1) * wide + (number * step + 3) % wide for step in (1, 3)] if layer else []
+    deps = set(name(group, one) for one in before)
     if layer == 0 and group >= 8 and number % 3 == 0:
         deps.add(name(group - 8 + number % 5, EACH - 1 - number % wide))
     prefix, _, short = name(group, number).partition("/")

@@ -175,11 +175,11 @@ def test_assets_are_drawn_in_the_groups_of_their_locations() -> None:
     )
     told = [(it["title"], it["lines"], it.get("parent")) for it in found["items"]]
     assert told == [
-        ("sales", ["a"], None),
+        ("sales", ["a", "1 asset"], None),
         ("made", ["a · sales", "dbt · 1 check"], 0),
-        ("without a group", ["b"], None),
+        ("without a group", ["b", "1 asset"], None),
         ("raw", ["b"], 2),
-        ("defined nowhere", [], None),
+        ("defined nowhere", ["1 asset"], None),
         ("lost", ["defined nowhere"], 4),
     ]
     assert found["edges"] == [(5, 1, "", ""), (3, 1, "", "")]

@@ -2,8 +2,9 @@
 // texts that were cut to fit. Only what is in the window is drawn, each kind of thing in one go.
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
-const READABLE = 0.42; // scale from which names are drawn
-const IN_DETAIL = 0.6;
+const READABLE = 0.3; // scale from which names are drawn
+const IN_DETAIL = 0.65; // and what stands below them
+const SMALLEST = 9.5; // pixels that a name has, where it has room
 const LINE = 14;
 
 export function palette(element) {
@@ -39,7 +40,7 @@ export function drawn(canvas, view, colours) {
 function groups(context, boxes, colours, scale) {
   context.lineWidth = Math.max(1, 0.7 / scale);
   for (const box of boxes) {
-    context.fillStyle = box.depth % 2 ? colours.raised : colours.ground;
+    context.fillStyle = box.depth % 2 ? colours.ground : colours.sunken;
     context.strokeStyle = colours.line;
     outline(context, box, 8);
     context.fill();
@@ -146,7 +147,7 @@ function nodes(context, boxes, view, near, colours, scale) {
   for (const box of boxes) {
     const { item } = box;
     const kind = {
-      fill: matching.has(box.at) || item.marks?.includes("here") ? colours.mark : item.is_group ? colours.raised : colours.sunken,
+      fill: matching.has(box.at) || item.marks?.includes("here") ? colours.mark : colours.raised,
       stroke: box.at === marked ? colours.focus : item.marks?.includes("here") ? colours.text : near?.has(box.at) ? colours.link : colours["strong-line"],
       width: box.at === marked ? 3 : item.marks?.includes("here") || near?.has(box.at) ? 2 : 1,
       dashed: Boolean(item.marks?.includes("unknown")),
@@ -205,10 +206,12 @@ function texts(context, box, near, matching, colours, scale) {
   const { item, x, y, w } = box;
   context.globalAlpha = near && !near.has(box.at) ? 0.55 : 1;
   context.textBaseline = "alphabetic";
-  context.font = `600 12px ${FONT}`;
+  const size = sizeOfName(context, box, scale);
+  context.font = `600 ${size}px ${FONT}`;
   context.fillStyle = item.href && !item.is_group ? colours.link : colours.text;
   const matches = item.is_group && matching.get(box.at);
-  context.fillText(fitted(context, `${item.is_group ? "▸ " : ""}${item.title}`, w - 18, "title", item), x + 9, y + 18);
+  const name = fitted(context, nameOf(item), w - 17, `title ${Math.round(size * 2)}`, item);
+  context.fillText(name, x + 9, scale < IN_DETAIL ? y + box.h / 2 + size * 0.36 : y + 18);
   if (scale < IN_DETAIL) return;
   context.font = `10.5px ${FONT}`;
   context.fillStyle = colours.dim;
@@ -221,6 +224,18 @@ function texts(context, box, near, matching, colours, scale) {
   const room = item.inputs?.length && item.outputs?.length ? w / 2 - 12 : w - 18;
   ports(context, item.inputs, x + 9, below, room, "left", colours, item);
   ports(context, item.outputs, x + w - 9, below, room, "right", colours, item);
+}
+
+function nameOf(item) {
+  return `${item.is_group ? "▸ " : ""}${item.title}`;
+}
+
+// Larger where the picture is small, as long as all of it fits.
+function sizeOfName(context, box, scale) {
+  if (SMALLEST / scale <= 12) return 12;
+  context.font = `600 12px ${FONT}`;
+  box.wide ??= context.measureText(nameOf(box.item)).width;
+  return Math.max(12, Math.min(SMALLEST / scale, (12 * (box.w - 18)) / box.wide, box.h * 0.7));
 }
 
 function ports(context, list, x, y, room, side, colours, item) {
@@ -244,7 +259,7 @@ function fitted(context, text, room, place, item) {
   if (known.has(key)) return known.get(key);
   let cut = text;
   if (context.measureText(text).width > room) {
-    const fromEnd = place === "title" && !item.is_group;
+    const fromEnd = place.startsWith("title") && !item.is_group;
     let [least, most] = [0, text.length];
     while (least < most) {
       const middle = (least + most + 1) >> 1;

@@ -15,7 +15,7 @@ const CHARACTER = 6.7; // wide, at most, in the font of the drawing
 const NARROW = 120;
 const WIDE = 230;
 const SHAPE = 1.7; // width to height of what has no order of its own
-const PRECISE = 200; // nodes: with more, dagre's slower way to find layers takes seconds
+const PRECISE = 40; // nodes: with more, dagre's better way to find layers takes too long
 const MOST = 1500; // nodes and bends in one part: with more, edges over several layers are drawn beside it
 
 let items, edges, members, kept;

@@ -248,8 +248,7 @@ class View {
     const counts = [this.before, this.after].map((near) => new Set(near.get(item.at)).size);
     const [up, down] = counts.map((n, k) => `${n} ${k ? "downstream" : "upstream"}`);
     const ports = ["inputs", "outputs"].flatMap((side) => (item[side]?.length ? [`${side} ${item[side].map(({ name, type }) => (type ? `${name}: ${type}` : name)).join(", ")}`] : []));
-    const within = item.is_group ? [`${this.items.filter((one) => !one.is_group && this.isIn(one, item)).length} in it`] : [];
-    return [item.title, ...item.lines, ...ports, ...within, ...(item.is_group ? [] : [up, down])].join(" · ");
+    return [item.title, ...item.lines, ...ports, ...(item.is_group ? [] : [up, down])].join(" · ");
   }
 
   say(text) {
