@@ -28,7 +28,7 @@ from supervisor.web.render import kind_key
 from supervisor.web.shapes import LISTED, checked, is_external
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, History
+    from supervisor.protocol.documents import Diff, History
     from supervisor.web.link import Link
 
 __all__ = [
