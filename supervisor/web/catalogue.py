@@ -140,7 +140,7 @@ class Asset:
 
     ``homes`` are the locations that make it, ``seen_in`` those that only know it (a source). The
     edges are asset names: a dependency may be one that no location defines. ``checks`` are those of
-    all locations, ``kinds`` what it is made with or as (``dbt``, ``table``).
+    all locations, ``kinds`` what it is made with or as.
     """
 
     name: str

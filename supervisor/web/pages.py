@@ -30,6 +30,7 @@ from supervisor.errors import (
 )
 from supervisor.web import api, automations, definitions, environments, graphs, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
+from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
 from supervisor.web.forms import form
 from supervisor.web.link import Link
@@ -189,6 +190,7 @@ ROUTES = [
     Route("/graph", graphs.graph),
     Route("/schedules", definitions.schedules),
     Route("/environments", environments.environments),
+    Route("/search", everything_like),
     Route("/runs", runs.runs),
     Route("/run", runs.run),
     Route("/runs/orders", runs.orders, methods=["POST"]),
