@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus, StatusDocument
+    from supervisor.protocol.documents import LocationStatus, StatusDocument
 
 __all__ = ["Event", "Seen", "events"]
 

@@ -22,7 +22,7 @@ from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean, cut
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus, StatusDocument
+    from supervisor.protocol.documents import LocationStatus, StatusDocument
 
 __all__ = ["LiveDisplay"]
 

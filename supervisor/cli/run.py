@@ -31,16 +31,16 @@ from supervisor.cli.outcome import outcome_lines
 from supervisor.cli.screen import Display, Screen, job_control, open_display, resizing
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
-from supervisor.methods import LONGEST_HOLD
 from supervisor.presentation import words
 from supervisor.presentation.problems import PROBLEMS, problem_lines
 from supervisor.presentation.text import clean
+from supervisor.protocol.methods import LONGEST_HOLD
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
     from supervisor.client.client import AsyncClient
     from supervisor.dagster.face import Face
-    from supervisor.documents import Diff, StatusDocument
+    from supervisor.protocol.documents import Diff, StatusDocument
     from supervisor.server.daemon import Daemon
 
 __all__ = ["Pace", "run_", "run_workspace", "watch"]

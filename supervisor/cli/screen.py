@@ -24,7 +24,7 @@ from supervisor.cli.terminal import Terminal
 from supervisor.conditions import Tell
 
 if TYPE_CHECKING:
-    from supervisor.documents import StatusDocument
+    from supervisor.protocol.documents import StatusDocument
 
 __all__ = ["Display", "PlainDisplay", "Screen", "job_control", "open_display", "resizing"]
 

@@ -13,7 +13,7 @@ from envs import sizes
 from supervisor.errors import ConfigurationProblem
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
+    from supervisor.protocol.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
 
 __all__ = [
     "RUN_SYMBOLS",
