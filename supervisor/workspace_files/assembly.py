@@ -19,6 +19,7 @@ from pathlib import Path
 from envs.scripts import has_block
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
+from supervisor.face_settings import FaceSettings
 from supervisor.nearest import near
 from supervisor.notify_settings import Notify
 from supervisor.run_settings import RunSettings
@@ -31,6 +32,7 @@ from supervisor.specs import (
     TargetKind,
 )
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
+from supervisor.workspace_files.face_keys import face_settings
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
@@ -98,7 +100,7 @@ class Assembly:
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
     by name. ``awaited`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
     missing may be in it. ``runs`` are the settings of runs of the whole workspace,
-    ``notify`` the receivers of all its files.
+    ``notify`` the receivers of all its files, ``face`` what they say of Dagster's own programs.
     """
 
     reading: Reading
@@ -111,7 +113,10 @@ class Assembly:
     incomplete: ConfigurationProblem | None = None
     runs: RunSettings = field(default_factory=RunSettings)
     notify: tuple[Notify, ...] = ()
+    face: FaceSettings = field(default_factory=FaceSettings)
+    face_sources: dict[str, Source] = field(default_factory=dict)
     runs_sources: dict[str, Source] = field(default_factory=dict)
+    _face_said: SourcePosition | None = None
     _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
         default_factory=dict
@@ -363,6 +368,20 @@ class Assembly:
                 )
         self.runs = self.runs.over(run_settings(record))
         self.runs_sources |= record.sources()
+
+    def add_face(self, record: Record, base: Path) -> None:
+        """Takes the ``dagster`` of one file; only one of them may say it."""
+        if self._face_said is not None:
+            self.reading.problem(
+                record.node.position,
+                record.path,
+                f"dagster is said already, at {self._face_said}",
+                expected="it once in the workspace",
+            )
+            return
+        self._face_said = record.node.position
+        self.face = face_settings(record, lambda path: absolute(path, base, self.environ))
+        self.face_sources |= record.sources()
 
     # -- locations ------------------------------------------------------------------------------
 
