@@ -42,6 +42,7 @@ from supervisor.runs.firing import (
     sensor_due,
 )
 from supervisor.runs.held import Held
+from supervisor.runs.moment import Moment
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
@@ -91,6 +92,7 @@ class Automations:
         self._tasks = Tasks()
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._moment = Moment(runs.together)
         self._latest = 0.0
         self._fires = False
         self._suspended = False
@@ -306,6 +308,7 @@ class Automations:
     async def _fire_due(self, now: float) -> float | None:
         """Begin the ticks that are due; when the next one is. Others have their turn in between."""
         begun = time.perf_counter()
+        self._moment = Moment(self._runs.together)
         if now < self._latest - 1.0:  # the clock was set back
             for held in self._each():
                 held.due = None
@@ -360,6 +363,9 @@ class Automations:
     def _begin(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""
 
+        moment = self._moment
+        moment.begin()
+
         async def done() -> None:
             try:
                 async with held.turn:
@@ -369,6 +375,7 @@ class Automations:
                 await asyncio.sleep(_AGAIN)
             finally:
                 held.busy = False
+                moment.end()
                 self._wake.set()
 
         held.busy = True
