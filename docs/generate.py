@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from supervisor.document_modules import CONTROL_DOCUMENTS
-from supervisor.document_schema import components
 from supervisor.drafts.unit import unit_text
-from supervisor.methods import METHODS
+from supervisor.protocol.document_modules import CONTROL_DOCUMENTS
+from supervisor.protocol.document_schema import components
+from supervisor.protocol.methods import METHODS
 
 PAGE = Path(__file__).parent / "protocol.md"
 UNIT_PAGE = Path(__file__).parent / "systemd.md"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = ["Condition", "Conditions", "Tell"]
 

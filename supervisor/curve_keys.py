@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
-from supervisor.methods import Role
+from supervisor.roles import Role
 from supervisor.specs import SourcePosition
 
 if TYPE_CHECKING:

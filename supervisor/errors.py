@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 from supervisor.specs import SourcePosition
 
 if TYPE_CHECKING:
-    from supervisor.documents import ProblemRow
+    from supervisor.protocol.documents import ProblemRow
 
 __all__ = [
     "AlreadyRunningError",

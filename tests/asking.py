@@ -13,7 +13,8 @@ import zmq.asyncio
 from runner_shim import wire
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys
-from supervisor.methods import Method, Role, Scope
+from supervisor.protocol.methods import Method, Scope
+from supervisor.roles import Role
 
 DEADLINE = 60.0
 REFUSALS = {"forbidden", "unauthenticated", "unknown_location", "unknown_run"}

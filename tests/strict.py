@@ -9,8 +9,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from supervisor.document_modules import CONTROL_DOCUMENTS
-from supervisor.document_schema import components
+from supervisor.protocol.document_modules import CONTROL_DOCUMENTS
+from supervisor.protocol.document_schema import components
 from supervisor.web import documents as api_documents
 
 _COMPONENT = re.compile(r"#/components/schemas/(\w+)")

@@ -22,7 +22,8 @@ from supervisor.client.client import AsyncClient, Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
 from supervisor.errors import ConfigurationError, RequestTimeoutError
-from supervisor.methods import METHODS, Role
+from supervisor.protocol.methods import METHODS
+from supervisor.roles import Role
 from supervisor.server.daemon import Daemon
 from supervisor.server.remote_control import RemoteControl
 from supervisor.server.rpc import Control

@@ -8,8 +8,8 @@ import sys
 
 from places import ROOT
 
-from supervisor.document_modules import CONTROL_DOCUMENTS
-from supervisor.document_schema import components
+from supervisor.protocol.document_modules import CONTROL_DOCUMENTS
+from supervisor.protocol.document_schema import components
 from supervisor.web import documents as api_documents
 
 
@@ -37,4 +37,6 @@ def test_no_command_waits_for_the_declarations() -> None:
         "print(*(one for one in sys.modules if 'document' in one))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"supervisor.documents", "supervisor.document_schema"} & set(done.stdout.split())
+    assert not {"supervisor.protocol.documents", "supervisor.protocol.document_schema"} & set(
+        done.stdout.split()
+    )

@@ -22,7 +22,7 @@ ALLOWED = (
     ("supervisor/cli/app.py", {"dagster"}, "the same"),
     ("supervisor/cli/run.py", {"dagster"}, "the same"),
     ("supervisor/runs/ordering.py", {"dagster"}, "the variable that names a shared instance"),
-    ("supervisor/automation_documents.py", {"dagster"}, "an automation says whose it is"),
+    ("supervisor/protocol/automation_documents.py", {"dagster"}, "an automation says whose it is"),
     ("supervisor/client/automation_operations.py", {"dagster"}, "its own daemon fires its own"),
     ("supervisor/runs/automation.py", {"dagster"}, "the same"),
     ("supervisor/runs/automations.py", {"dagster"}, "the same"),

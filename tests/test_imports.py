@@ -37,6 +37,7 @@ FOLDERS = (
     "snapshots",
     "drafts",
     "workspace_files",
+    "protocol",
     "",
 )
 # What is reached over the control socket only, but for the commands that run it.

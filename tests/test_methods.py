@@ -9,9 +9,10 @@ import pytest
 from supervisor import AsyncClient, Client
 from supervisor.client import automation_operations, operations, run_operations
 from supervisor.client.runs import AsyncRun, Run
-from supervisor.document_modules import CONTROL_DOCUMENTS
 from supervisor.errors import InvalidParameterError
-from supervisor.methods import METHODS, Role
+from supervisor.protocol.document_modules import CONTROL_DOCUMENTS
+from supervisor.protocol.methods import METHODS
+from supervisor.roles import Role
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

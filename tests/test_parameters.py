@@ -15,7 +15,7 @@ from runner_shim import wire
 from supervisor.client.client import AsyncClient, Client
 from supervisor.client.requests import VERSION
 from supervisor.errors import InvalidParameterError
-from supervisor.parameters import LONGEST_TEXT, MOST, MOST_LINES
+from supervisor.protocol.parameters import LONGEST_TEXT, MOST, MOST_LINES
 from supervisor.runtime_dir import running_supervisors
 
 HUGE = 10**5000

@@ -37,7 +37,8 @@ from supervisor.errors import (
     UnauthenticatedError,
     UnknownLocationError,
 )
-from supervisor.methods import Method, Role, Scope
+from supervisor.protocol.methods import Method, Scope
+from supervisor.roles import Role
 
 __all__ = ["LOOK_SECONDS", "Access", "Places"]
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 __all__ = ["ANONYMOUS", "EVERYWHERE", "OPERATOR", "Identity", "asker", "asking"]
 

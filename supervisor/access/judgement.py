@@ -12,7 +12,7 @@ from typing import Any
 from supervisor.access.access import Access
 from supervisor.access.identity import Identity, asking
 from supervisor.errors import SupervisorError
-from supervisor.methods import Method
+from supervisor.protocol.methods import Method
 
 __all__ = ["Judgement"]
 

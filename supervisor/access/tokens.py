@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
-from supervisor.methods import Role
+from supervisor.roles import Role
 from supervisor.specs import SourcePosition
 
 __all__ = ["PREFIX", "Token", "TokenFile"]

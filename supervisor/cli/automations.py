@@ -18,7 +18,7 @@ from supervisor.presentation import words as general
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.automation_documents import Automation
+    from supervisor.protocol.automation_documents import Automation
 
 __all__ = ["automations_"]
 

@@ -28,8 +28,8 @@ from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.client.client import AsyncClient
-    from supervisor.documents import LocationStatus, StatusDocument
     from supervisor.errors import ConfigurationError
+    from supervisor.protocol.documents import LocationStatus, StatusDocument
     from supervisor.workspace_files import Selection
 
 __all__ = ["check_"]

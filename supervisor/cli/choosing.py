@@ -17,11 +17,11 @@ import click
 from supervisor.cli.options import TAG_COMPLETION
 from supervisor.errors import UnknownLocationError
 from supervisor.nearest import hint, near
-from supervisor.parameters import text
+from supervisor.protocol.parameters import text
 from supervisor.states import STATES
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus
+    from supervisor.protocol.documents import LocationStatus
 
 __all__ = ["Choice", "is_pattern", "state_option", "tag_option"]
 

@@ -25,7 +25,7 @@ from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
     from supervisor.client.client import Client, Order
-    from supervisor.documents import Diff, LocationStatus, Waited
+    from supervisor.protocol.documents import Diff, LocationStatus, Waited
 
 __all__ = ["reload_", "restart_", "shutdown_", "start_", "stop_", "upgrade_", "wait_"]
 

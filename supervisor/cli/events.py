@@ -14,7 +14,7 @@ from supervisor.presentation import words
 from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus, StatusDocument
+    from supervisor.protocol.documents import LocationStatus, StatusDocument
 
 __all__ = ["Event", "Seen", "events"]
 

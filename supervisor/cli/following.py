@@ -18,7 +18,7 @@ from supervisor.presentation import runs as words
 
 if TYPE_CHECKING:
     from supervisor.client.runs import Run
-    from supervisor.run_documents import RunDetail, RunNews, RunRow
+    from supervisor.protocol.run_documents import RunDetail, RunNews, RunRow
 
 __all__ = ["follow_to_end"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 if TYPE_CHECKING:
     from supervisor.cli.session import Session

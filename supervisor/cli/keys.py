@@ -44,7 +44,7 @@ def add(
     machine: it may connect, and do what the tokens allow that it passes on.
     """
     from supervisor.curve_keys import KeyDirectory
-    from supervisor.methods import Role
+    from supervisor.roles import Role
 
     state = state_of(session)
     file = session.cwd / (output if output is not None else f"{name}.keys")

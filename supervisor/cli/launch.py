@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor import parameters
 from supervisor.cli.completion import JOB, complete_assets, complete_partition
 from supervisor.cli.following import follow_to_end
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
 from supervisor.presentation import runs as words
+from supervisor.protocol import parameters
 from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from supervisor import parameters
 from supervisor.cli.choosing import Choice, tag_option
 from supervisor.cli.insist import insist_async
 from supervisor.cli.launch import DURATION
@@ -24,10 +23,11 @@ from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.errors import SupervisorError, UnknownLocationError
 from supervisor.presentation.text import clean
+from supervisor.protocol import parameters
 
 if TYPE_CHECKING:
     from supervisor.client.client import AsyncClient
-    from supervisor.documents import LogChunk, LogLine
+    from supervisor.protocol.documents import LogChunk, LogLine
 
 __all__ = ["logs_"]
 

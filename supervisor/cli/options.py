@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from supervisor import parameters
 from supervisor.cli.session import Session
 from supervisor.errors import SupervisorError
 from supervisor.presentation.words import plural
+from supervisor.protocol import parameters
 from supervisor.workspace_files import Selection
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from supervisor.dagster.ports import Listen
-    from supervisor.documents import LocationStatus
+    from supervisor.protocol.documents import LocationStatus
 
 __all__ = [
     "FACE_LISTEN",

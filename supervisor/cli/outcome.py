@@ -13,7 +13,7 @@ from supervisor.presentation.text import clean, paint
 from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, LocationStatus
+    from supervisor.protocol.documents import Diff, LocationStatus
 
 __all__ = ["outcome_line", "outcome_lines"]
 

@@ -28,18 +28,18 @@ from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
 from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.outcome import outcome_lines
-from supervisor.cli.screen import Display, Screen, job_control, open_display
+from supervisor.cli.screen import Display, Screen, job_control, open_display, resizing
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
-from supervisor.methods import LONGEST_HOLD
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
+from supervisor.protocol.methods import LONGEST_HOLD
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
     from supervisor.client.client import AsyncClient
     from supervisor.dagster.face import Face
-    from supervisor.documents import Diff, StatusDocument
+    from supervisor.protocol.documents import Diff, StatusDocument
     from supervisor.server.daemon import Daemon
 
 __all__ = ["Pace", "run_", "run_workspace", "watch"]
@@ -155,9 +155,10 @@ async def _serve(
     forget = _on_signals(daemon, screen)
     last_words: list[str] = []
     try:
-        with (
-            job_control(screen.suspend, screen.resume) if screen.live else contextlib.nullcontext()
-        ):
+        with contextlib.ExitStack() as stack:
+            if screen.live:
+                stack.enter_context(job_control(screen.suspend, screen.resume))
+                stack.enter_context(resizing(screen.redraw))
             ends: set[asyncio.Future[Any]] = {serving, screen.gone}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if screen.gone.done():
@@ -323,8 +324,10 @@ def watch(session: Session, chosen: Callable[..., StatusDocument]) -> int:
     pace = Pace()
 
     async def look() -> None:
-        jobs = job_control(display.close, display.fresh)
-        with jobs if display.live else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if display.live:
+                stack.enter_context(job_control(display.close, display.fresh))
+                stack.enter_context(resizing(display.redraw))
             found, token = session.found(), session.token
             async with AsyncClient(found=found, timeout=pace.timeout, token=token) as client:
                 follower = _Follower(display, session.terminal.colour, pace, chosen)

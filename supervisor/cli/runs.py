@@ -21,7 +21,7 @@ from supervisor.presentation import words as general
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import RunRow
+    from supervisor.protocol.run_documents import RunRow
 
 __all__ = ["runs_"]
 

@@ -22,7 +22,13 @@ from supervisor.presentation.excerpt import excerpt
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.documents import Condition, LoadWarning, LocationStatus, Serving, StatusDocument
+    from supervisor.protocol.documents import (
+        Condition,
+        LoadWarning,
+        LocationStatus,
+        Serving,
+        StatusDocument,
+    )
 
 __all__ = ["HEADS", "SORTS", "SPARE", "location_row", "print_problems", "status_", "warning_lines"]
 

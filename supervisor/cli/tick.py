@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from supervisor import parameters
 from supervisor.cli.completion import AUTOMATION
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import automations as words
+from supervisor.protocol import parameters
 
 if TYPE_CHECKING:
     from supervisor.client.client import Client

@@ -46,7 +46,7 @@ def add(
     It is printed once and kept nowhere: give it to the one who is to have it.
     """
     from supervisor.access.tokens import TokenFile
-    from supervisor.methods import Role
+    from supervisor.roles import Role
 
     state, terminal = state_of(session), session.terminal
     until = None if expires is None else time.time() + expires

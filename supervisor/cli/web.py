@@ -13,7 +13,7 @@ import click
 
 from supervisor.cli.options import selecting
 from supervisor.cli.session import Session
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 __all__ = ["web_"]
 

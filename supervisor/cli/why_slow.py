@@ -16,7 +16,7 @@ from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus, Serving
+    from supervisor.protocol.documents import LocationStatus, Serving
 
 __all__ = ["why_slow_"]
 

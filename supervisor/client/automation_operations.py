@@ -11,7 +11,7 @@ from supervisor.client.operations import Plan
 from supervisor.client.requests import call
 
 if TYPE_CHECKING:
-    from supervisor import automation_documents as documents
+    from supervisor.protocol import automation_documents as documents
 
 __all__ = ["automations", "switch_automation", "tick", "ticks"]
 

@@ -31,7 +31,7 @@ from supervisor.client.drivers import async_streaming, awaiting, blocking, strea
 from supervisor.client.operations import Order
 from supervisor.client.requests import Call, Stream
 from supervisor.client.runs import async_handle, handle
-from supervisor.methods import LONGEST_HOLD
+from supervisor.protocol.methods import LONGEST_HOLD
 from supervisor.running_time import RunningTime, limit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import zmq.asyncio
 
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = ["AsyncClient", "Client", "Order"]
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from supervisor import parameters
 from supervisor.client.locate import Found, find
 from supervisor.client.requests import Call, Conversation
 from supervisor.errors import NotRunningError, RequestTimeoutError
+from supervisor.protocol import parameters
 from supervisor.runtime_dir import process_birth
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from supervisor import parameters
 from supervisor.client.requests import Call, call
 from supervisor.errors import ProtocolError, RequestError
-from supervisor.methods import LONGEST_HOLD, METHODS
+from supervisor.protocol import parameters
+from supervisor.protocol.methods import LONGEST_HOLD, METHODS
 from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
     from supervisor.snapshots.snapshot import Snapshot
 
 __all__ = [

@@ -3,7 +3,7 @@
 Owns how a request is built, how a reply is judged, which error a refusal becomes, and the credit of
 streams (docs/protocol.md, "Clients"). Both clients, the one that blocks and the one that awaits, feed
 it frames and do nothing else, so there is one copy of every rule. No I/O, no clock. What the methods
-are is declared in ``supervisor.methods``.
+are is declared in ``supervisor.protocol.methods``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from supervisor.errors import (
     UnknownPartitionError,
     UnknownRunError,
 )
-from supervisor.methods import LONGEST_HOLD, METHODS
+from supervisor.protocol.methods import LONGEST_HOLD, METHODS
 from supervisor.specs import SourcePosition
 
 __all__ = ["VERSION", "Call", "Conversation", "Stream", "call", "error_from"]

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from supervisor import parameters
 from supervisor.client.operations import Plan
 from supervisor.client.requests import Call, call
-from supervisor.methods import LONGEST_HOLD
+from supervisor.protocol import parameters
+from supervisor.protocol.methods import LONGEST_HOLD
 
 if TYPE_CHECKING:
-    from supervisor import run_documents as documents
+    from supervisor.protocol import run_documents as documents
 
 __all__ = [
     "Following",

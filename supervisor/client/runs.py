@@ -15,7 +15,7 @@ from supervisor.client.operations import Plan
 from supervisor.client.run_operations import Following
 
 if TYPE_CHECKING:
-    from supervisor import run_documents as documents
+    from supervisor.protocol import run_documents as documents
 
 __all__ = ["AsyncRun", "Run", "async_handle", "handle"]
 

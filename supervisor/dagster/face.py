@@ -33,7 +33,7 @@ from supervisor.snapshots.snapshot import Snapshot
 from supervisor.specs import EnvironmentSpec, LocationSpec
 
 if TYPE_CHECKING:
-    from supervisor.face_documents import FaceStatus
+    from supervisor.protocol.face_documents import FaceStatus
 
 __all__ = ["Face", "Place"]
 

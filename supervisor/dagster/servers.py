@@ -31,7 +31,7 @@ from supervisor.processes.fresh_run import fresh_of
 from supervisor.processes.launcher import Exit, LaunchSpec
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = ["FRAMEWORK", "Server", "Servers"]
 

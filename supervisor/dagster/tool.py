@@ -29,7 +29,7 @@ from supervisor.processes.spawn import spawn
 from supervisor.specs import RestartPolicy, RestartSpec
 
 if TYPE_CHECKING:
-    from supervisor.face_documents import ProgramStatus
+    from supervisor.protocol.face_documents import ProgramStatus
 
 __all__ = ["Program", "State", "Tool"]
 

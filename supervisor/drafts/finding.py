@@ -1,7 +1,7 @@
 """What a directory holds that can be a code location, and in which environment.
 
 Owns what is looked for: dg projects and ``[tool.dagster]``, files that hold definitions, scripts with a
-block of metadata; for each the virtualenv, project or requirements file nearest above. It reads
+block of metadata, and in a folder that has none of these, modules with jobs and assets of their own; for each the virtualenv, project or requirements file nearest above. It reads
 texts alone, at most ``_MOST`` files, and not those in virtualenvs, hidden or generated directories.
 """
 
@@ -34,6 +34,13 @@ _DEFINITIONS: Final = re.compile(
     r"|^@(?:\w+\.)?(?:repository|definitions)\b",
     re.MULTILINE,
 )
+# What a module without the above is loaded for: all that stands in it by itself.
+_LOOSE: Final = re.compile(
+    r"^@(?:\w+\.)?(?:job|asset|multi_asset|graph_asset|graph_multi_asset|schedule|sensor)\b"
+    r"|^\w+ *= *(?:\w+\.)?(?:JobDefinition|AssetDefinition|ScheduleDefinition|define_asset_job)\(",
+    re.MULTILINE,
+)
+_FRAMEWORK: Final = re.compile(r"^(?:from|import) +(?:runner_shim|dagster)\b", re.MULTILINE)
 MAIN_KEYS: Final = {
     TargetKind.PYTHON_FILE: "relative_path",
     TargetKind.PYTHON_MODULE: "module_name",
@@ -46,7 +53,7 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
     """The draft of a workspace file in ``root`` (absolute) that loads what is found in it."""
     draft, taken = Draft(), set[str]()
     covered: list[Path] = []
-    scripts: list[tuple[Path, str]] = []
+    modules: list[tuple[Path, str]] = []
     for directory, names in _walk(root):
         declared = next((one for one in ("dg.toml", "pyproject.toml") if one in names), None)
         if declared is not None and _is_declared(directory / declared):
@@ -56,17 +63,31 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
         for name in names:
             if name.endswith(".py") and not any(one in directory.parents for one in covered):
                 text = _text(directory / name)
-                if has_block(text) or _DEFINITIONS.search(text):
-                    scripts.append((directory / name, text))
-    for path, text in scripts:
-        if not any(one == path.parent or one in path.parents for one in covered):
+                if _is_whole(text) or (_FRAMEWORK.search(text) and _LOOSE.search(text)):
+                    modules.append((directory / name, text))
+    known = {_first(one / "dg.toml", root) for one in covered}
+    known |= {_first(path, root) for path, text in modules if _is_whole(text)}
+    for path, text in modules:
+        is_covered = any(one == path.parent or one in path.parents for one in covered)
+        if not is_covered and (_is_whole(text) or _first(path, root) not in known):
             draft.locations.append(_location(path, text, root, draft, taken))
     if not draft.locations:
         draft.notes.append(
-            "nothing to load was found here: no `defs = Definitions(…)`, no @repository and no dg project; "
-            "name what you have, as its examples do"
+            "nothing to load was found here: no `defs = Definitions(…)`, no @repository, no @job or @asset and "
+            "no dg project; name what you have, as its examples do"
         )
     return draft
+
+
+def _is_whole(text: str) -> bool:
+    """True for a module that says what is in its location, or its environment."""
+    return bool(has_block(text) or _DEFINITIONS.search(text))
+
+
+def _first(file: Path, root: Path) -> str:
+    """The folder of ``root`` that ``file`` is in; "" for ``root`` itself."""
+    parts = file.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

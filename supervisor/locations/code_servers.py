@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from supervisor import documents
     from supervisor.locations.generation import Generation
     from supervisor.locations.shim_connection import Asks, ServerEnded
+    from supervisor.protocol import documents
 
 __all__ = ["NO_SERVERS", "CodeServers"]
 

@@ -22,7 +22,7 @@ from supervisor.snapshots.snapshot import checked_warnings
 from supervisor.specs import Limits
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = [
     "Failure",

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, TypeVar
 from supervisor.conditions import Tell
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = [
     "MOST_BYTES",

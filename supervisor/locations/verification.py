@@ -30,9 +30,9 @@ from supervisor.watching.digests import modified_ns
 from supervisor.watching.site_packages import fingerprint
 
 if TYPE_CHECKING:
-    from supervisor import documents
-    from supervisor.documents import VerificationState
     from supervisor.locations.verifier import Verifier
+    from supervisor.protocol import documents
+    from supervisor.protocol.documents import VerificationState
 
 __all__ = ["Case", "ChangedError", "Host", "Outcome", "Verification", "case_of"]
 

@@ -13,7 +13,7 @@ from supervisor.presentation import runs, words
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.automation_documents import Automation, Tick, TickRequest
+    from supervisor.protocol.automation_documents import Automation, Tick, TickRequest
 
 __all__ = ["STYLES", "outcome", "request_lines", "tick_lines", "when"]
 

@@ -19,7 +19,7 @@ from supervisor.presentation.text import clean, paint
 from supervisor.presentation.words import environment_of
 
 if TYPE_CHECKING:
-    from supervisor.documents import Failure, LocationStatus, LogLine
+    from supervisor.protocol.documents import Failure, LocationStatus, LogLine
 
 __all__ = ["headline", "remedy", "render"]
 

@@ -12,7 +12,13 @@ from supervisor.presentation import words
 from supervisor.presentation.text import clean, paint
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import Launched, PartitionCounts, RunDetail, RunEvent, RunRow
+    from supervisor.protocol.run_documents import (
+        Launched,
+        PartitionCounts,
+        RunDetail,
+        RunEvent,
+        RunRow,
+    )
 
 __all__ = [
     "STYLES",

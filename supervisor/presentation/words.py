@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envs import sizes
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
+    from supervisor.protocol.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
 
 __all__ = [
     "RUN_SYMBOLS",

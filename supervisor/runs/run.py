@@ -136,7 +136,7 @@ class Run:
             self.began = final["began"]
 
     def row(self) -> dict[str, Any]:
-        """The document ``Run`` (supervisor/documents.py)."""
+        """The document ``Run`` (supervisor/protocol/documents.py)."""
         final = self.final or {}
         waits, place = self.waits(self)
         return {

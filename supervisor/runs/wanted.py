@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor import nearest, parameters
+from supervisor import nearest
 from supervisor.errors import (
     RequestError,
     UnfitOrderError,
     UnknownDefinitionError,
     UnknownPartitionError,
 )
+from supervisor.protocol import parameters
 from supervisor.snapshots import selection
 
 __all__ = ["Wanted", "check_partition", "misfit_partition", "of_assets", "of_job", "order_of"]

@@ -1,4 +1,4 @@
-"""What the methods of the control protocol do; what they are is declared in ``supervisor.methods``.
+"""What the methods of the control protocol do; what they are is declared in ``supervisor.protocol.methods``.
 
 Owns the shape of results. A handler gets the parameters of its method, checked. Every face (command
 line, Python client, web page) comes through here. Changes locations only by giving them the orders
@@ -24,10 +24,10 @@ from supervisor.errors import RequestError, UnknownDefinitionError
 from supervisor.locations.lifecycle import State
 from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
-from supervisor.methods import METHODS
 from supervisor.nearest import near_in_steps
 from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
+from supervisor.protocol.methods import METHODS
 from supervisor.server import rpc
 from supervisor.server.automation_handlers import AutomationHandlers
 from supervisor.server.rpc import Packed, Reply
@@ -45,7 +45,7 @@ from supervisor.snapshots.snapshot import Snapshot, comparing, definition_key
 from supervisor.time_slices import Steps, in_turns, turns
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
     from supervisor.server.daemon import Daemon
 
 __all__ = ["Handlers"]

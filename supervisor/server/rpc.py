@@ -2,7 +2,7 @@
 
 Owns the ROUTER that clients connect to, the framing of requests and replies, the credit of streams, and
 what one client may have under way. Here, and nowhere else, each request is judged before its handler sees
-it (``supervisor.access.access``). Which methods there are is declared in ``supervisor.methods``, what
+it (``supervisor.access.access``). Which methods there are is declared in ``supervisor.protocol.methods``, what
 they do in ``handlers``, whose request is computed next in ``turns``. An error becomes a reply; nothing
 that a client sends ends the supervisor.
 """
@@ -27,7 +27,7 @@ from supervisor.conditions import Tell
 from supervisor.curve_keys import Gate
 from supervisor.descriptors import Door
 from supervisor.errors import ConfigurationError, ProtocolError, SupervisorError, UnfitOrderError
-from supervisor.methods import LONGEST_HOLD, Method
+from supervisor.protocol.methods import LONGEST_HOLD, Method
 from supervisor.server.turns import Place, Turns, held
 from supervisor.time_slices import TURN
 

@@ -20,7 +20,7 @@ from supervisor.specs import Limits, LocationSpec
 from supervisor.states import ELSEWHERE, State
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = [
     "environment_status",

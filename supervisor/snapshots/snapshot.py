@@ -20,7 +20,7 @@ from supervisor.snapshots import msgpack_reader
 from supervisor.time_slices import Steps, at_once
 
 if TYPE_CHECKING:
-    from supervisor.documents import LoadWarning
+    from supervisor.protocol.documents import LoadWarning
 
 __all__ = [
     "Change",

@@ -34,7 +34,7 @@ from supervisor.snapshots.database_files import DatabaseFiles
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
 
 if TYPE_CHECKING:
-    from supervisor import documents
+    from supervisor.protocol import documents
 
 __all__ = [
     "COMPLETE", "FORGET_SECONDS", "KEPT_GENERATIONS", "RETRY", "SnapshotStore", "open_database",

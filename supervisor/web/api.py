@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from supervisor import parameters
 from supervisor.errors import InvalidParameterError
-from supervisor.methods import METHODS, Method
+from supervisor.protocol import parameters
+from supervisor.protocol.methods import METHODS, Method
 from supervisor.web import environments as environment_pages
 from supervisor.web import run_events, timing
 from supervisor.web.catalogue import Catalogue, search
@@ -28,9 +28,9 @@ from supervisor.web.openapi import document
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor import documents as control
-    from supervisor import run_documents
     from supervisor.client.client import Order
+    from supervisor.protocol import documents as control
+    from supervisor.protocol import run_documents
     from supervisor.web import documents
     from supervisor.web.following import Following
 

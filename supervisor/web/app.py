@@ -30,7 +30,7 @@ from starlette.types import ASGIApp
 from supervisor.client.locate import Identity
 from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
 from supervisor.errors import RequestError
-from supervisor.methods import Role
+from supervisor.roles import Role
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.connections import Connections, protocol
 from supervisor.web.credentials import OPERATOR, Credential, Sessions, credential_of

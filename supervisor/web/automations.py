@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from supervisor import parameters
 from supervisor.errors import UnknownDefinitionError
 from supervisor.presentation import automations as in_words
 from supervisor.presentation import runs as run_words
+from supervisor.protocol import parameters
 from supervisor.web import timing
 from supervisor.web.forms import form
 from supervisor.web.link import Link
@@ -28,8 +28,8 @@ from supervisor.web.security import safe_path
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.automation_documents import Automation, Tick
-    from supervisor.run_documents import RunRow
+    from supervisor.protocol.automation_documents import Automation, Tick
+    from supervisor.protocol.run_documents import RunRow
 
 __all__ = ["automation", "automations", "switch", "timeline"]
 

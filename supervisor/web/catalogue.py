@@ -27,7 +27,7 @@ from supervisor.web.render import kind_key
 from supervisor.web.shapes import LISTED, checked, is_external
 
 if TYPE_CHECKING:
-    from supervisor.documents import Diff, History
+    from supervisor.protocol.documents import Diff, History
     from supervisor.web.link import Link
 
 __all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "assets_of", "search", "shelf_of"]

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from supervisor.access.tokens import PREFIX
-from supervisor.methods import Role
+from supervisor.roles import Role
 from supervisor.web.peer import user_of
 from supervisor.web.security import Policy
 

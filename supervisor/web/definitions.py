@@ -19,6 +19,7 @@ from starlette.responses import Response
 from supervisor.web import timing
 from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
 from supervisor.web.drawing import Drawing, Node, draw
+from supervisor.web.prose import prose_of
 from supervisor.web.render import href, kind_key, numbered, page
 from supervisor.web.shapes import LAUNCHED, PLACED, checked, is_external
 from supervisor.web.views import view_of
@@ -53,6 +54,8 @@ async def definition(request: Request) -> Response:
     context["launched_by"] = _launchers(shelf, one)
     twice = await catalogue.defined_twice()
     others = [name for name in twice.get((one["kind"], one["name"]), ()) if name != location]
+    graphs = graphs_of(one)
+    nodes = (str(node.get("description") or "") for graph in graphs for node in graph.nodes)
     return page(
         request,
         "definition.html",
@@ -60,7 +63,8 @@ async def definition(request: Request) -> Response:
         location=location,
         source=source,
         generation=generation,
-        graphs=graphs_of(one),
+        graphs=graphs,
+        prose=await prose_of([str(one.get("description") or ""), *nodes]),
         others=others,
         external=is_external(one),
         rest={key: one[key] for key in sorted(one.keys() - PLACED)},

@@ -1,14 +1,14 @@
 """The documents of the HTTP API that the control protocol does not have.
 
-Owns their shapes, as ``supervisor.documents`` does those of the others. Holds no behaviour; only what
+Owns their shapes, as ``supervisor.protocol.documents`` does those of the others. Holds no behaviour; only what
 makes schemas imports it to run.
 """
 
 from typing import Annotated, NotRequired, TypedDict
 
-from supervisor.document_schema import Keywords
-from supervisor.documents import Count, DefinitionName, LocationStatus, StatusDocument
-from supervisor.run_documents import RunDetail, RunEvent, RunRow
+from supervisor.protocol.document_schema import Count, Keywords
+from supervisor.protocol.documents import DefinitionName, LocationStatus, StatusDocument
+from supervisor.protocol.run_documents import RunDetail, RunEvent, RunRow
 
 __all__ = [
     "ApiError",

@@ -20,7 +20,7 @@ from supervisor.web.render import numbered, page
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.documents import EnvironmentRow
+    from supervisor.protocol.documents import EnvironmentRow
     from supervisor.web.link import Link
 
 __all__ = ["END_OF_LIFE", "PackageRow", "compared", "end_of_life", "environments", "known"]

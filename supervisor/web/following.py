@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.errors import RequestError
 
 if TYPE_CHECKING:
-    from supervisor.documents import LogChunk
+    from supervisor.protocol.documents import LogChunk
     from supervisor.web.link import Link
 
 __all__ = ["BusyError", "Following", "event"]

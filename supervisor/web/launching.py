@@ -28,7 +28,7 @@ from supervisor.web.shapes import checked
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import Launched
+    from supervisor.protocol.run_documents import Launched
 
 __all__ = ["launch"]
 

@@ -27,12 +27,12 @@ from supervisor.errors import (
     UnauthenticatedError,
     UnknownLocationError,
 )
-from supervisor.methods import Role
+from supervisor.roles import Role
 from supervisor.web.credentials import OPERATOR, Credential
 
 if TYPE_CHECKING:
-    from supervisor.access_documents import Asker
-    from supervisor.documents import LocationStatus, Memory, StatusDocument
+    from supervisor.protocol.access_documents import Asker
+    from supervisor.protocol.documents import LocationStatus, Memory, StatusDocument
 
 __all__ = ["Link"]
 

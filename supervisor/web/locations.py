@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from supervisor import parameters
 from supervisor.errors import RequestError
 from supervisor.presentation.words import SYMBOLS
+from supervisor.protocol import parameters
 from supervisor.states import TROUBLED, UNDER_WAY
 from supervisor.web.catalogue import Catalogue, search
 from supervisor.web.link import Link
@@ -23,7 +23,7 @@ from supervisor.web.render import kind_key, numbered, page, whole
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus
+    from supervisor.protocol.documents import LocationStatus
 
 __all__ = ["VIEWS", "chosen_locations", "location", "locations", "status_of"]
 

@@ -20,8 +20,8 @@ from supervisor.states import RUN_ENDED, RunState
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.documents import LocationStatus
-    from supervisor.run_documents import RunFigures
+    from supervisor.protocol.documents import LocationStatus
+    from supervisor.protocol.run_documents import RunFigures
     from supervisor.web.link import Link
 
 __all__ = ["exposition", "healthz", "metrics", "readyz"]

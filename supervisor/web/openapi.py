@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from supervisor import __version__, parameters
-from supervisor.document_modules import CONTROL_DOCUMENTS
-from supervisor.document_schema import Schema, components
-from supervisor.methods import METHODS
+from supervisor import __version__
+from supervisor.protocol import parameters
+from supervisor.protocol.document_modules import CONTROL_DOCUMENTS
+from supervisor.protocol.document_schema import Schema, components
+from supervisor.protocol.methods import METHODS
 from supervisor.states import RUN_STATES
 from supervisor.web import documents
 from supervisor.web.run_events import CURSOR

@@ -30,6 +30,7 @@ from supervisor.errors import (
 )
 from supervisor.web import api, automations, definitions, environments, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
+from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
 from supervisor.web.forms import form
 from supervisor.web.link import Link
@@ -188,6 +189,7 @@ ROUTES = [
     Route("/assets", definitions.assets),
     Route("/schedules", definitions.schedules),
     Route("/environments", environments.environments),
+    Route("/search", everything_like),
     Route("/runs", runs.runs),
     Route("/run", runs.run),
     Route("/runs/orders", runs.orders, methods=["POST"]),

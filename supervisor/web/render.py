@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from supervisor.presentation import failures, words
+from supervisor.web.prose import plain
 
 if TYPE_CHECKING:
     from supervisor.web.link import Link
@@ -176,6 +177,7 @@ def _environment() -> Environment:
         clock_time=clock_time,
         counts=words.counts,
         inline=inline,
+        plain=plain,
         pretty=pretty,
         seconds=words.seconds,
         size=words.size,

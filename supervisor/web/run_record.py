@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import RunDetail, RunEvent
+    from supervisor.protocol.run_documents import RunDetail, RunEvent
     from supervisor.web.link import Link
 
 __all__ = ["Record", "Records", "Step"]

@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from supervisor import parameters
 from supervisor.presentation import runs as in_words
 from supervisor.presentation.words import RUN_SYMBOLS
+from supervisor.protocol import parameters
 from supervisor.states import RUN_STATES
 from supervisor.web.forms import form
 from supervisor.web.gantt import chart
@@ -24,7 +24,7 @@ from supervisor.web.render import PAGE_SIZE, href, page, paged, whole
 from supervisor.web.views import View, view_of
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import RunDetail, RunRow, RunRows
+    from supervisor.protocol.run_documents import RunDetail, RunRow, RunRows
     from supervisor.web.link import Link
 
 __all__ = ["AGES", "orders", "run", "runs"]

@@ -12,7 +12,8 @@ from supervised import Supervised, job, make_workspace, supervising
 
 from supervisor.access.tokens import TokenFile
 from supervisor.curve_keys import ClientKeys, KeyDirectory
-from supervisor.methods import METHODS, Role, Scope
+from supervisor.protocol.methods import METHODS, Scope
+from supervisor.roles import Role
 
 LISTEN = "tcp://127.0.0.1:*"
 OWN, OTHER = "team-a-jobs", "team-b-jobs"

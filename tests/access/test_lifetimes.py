@@ -22,7 +22,8 @@ from supervisor.errors import (
     UnfitOrderError,
     UnknownLocationError,
 )
-from supervisor.methods import METHODS, Role
+from supervisor.protocol.methods import METHODS
+from supervisor.roles import Role
 
 LISTEN = "tcp://127.0.0.1:*"
 

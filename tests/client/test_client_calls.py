@@ -18,7 +18,7 @@ from supervisor.errors import (
     UnknownDefinitionError,
     UnknownLocationError,
 )
-from supervisor.methods import LONGEST_HOLD
+from supervisor.protocol.methods import LONGEST_HOLD
 
 
 def first(plan: operations.Plan[Any]) -> Call[Any]:

@@ -25,11 +25,11 @@ def only(root: Path) -> LocationSpec:
 
 
 def test_where_nothing_is_found_it_says_what_was_looked_for(tmp_path: Path) -> None:
-    tree(tmp_path, {"team/a.py": "from runner_shim import job\n@job\ndef nightly(): ...\n"})
+    tree(tmp_path, {"team/a.py": "from other import job\n@job\ndef nightly(): ...\n"})
     draft = draft_of(tmp_path, ENVIRON)
     assert draft.locations == []
     (note,) = draft.notes
-    assert "no `defs = Definitions(…)`, no @repository and no dg project" in note
+    assert "no `defs = Definitions(…)`, no @repository, no @job or @asset and no dg project" in note
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_files_that_hold_definitions(tmp_path: Path, text: str) -> None:
     tree(tmp_path, {"risk/a.py": text, "risk/b.py": "def f(): return Definitions()\n"})
     found = only(tmp_path)
     assert (found.name, found.target and found.target.name) == ("a", str(tmp_path / "risk/a.py"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from runner_shim import job, op\n\n@job\ndef nightly(): ...\n",
+        "import dagster as dg\n\n@dg.asset\ndef prices(): ...\n",
+        "from dagster import job\n\nnightly = define_asset_job('n')\n",
+        "from runner_shim import *\n\n@schedule('@daily', job=j)\ndef daily(): ...\n",
+    ],
+)
+def test_modules_of_jobs_and_assets_where_nothing_names_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team" / "jobs.py").write_text(text)
+    (found,) = draft_of(tmp_path, ENVIRON).locations
+    assert found.keys["relative_path"] == "team/jobs.py"
+    (tmp_path / "team" / "defs.py").write_text("from jobs import nightly\ndefs = Definitions()\n")
+    (found,) = draft_of(tmp_path, ENVIRON).locations
+    assert found.keys["relative_path"] == "team/defs.py"
 
 
 @pytest.mark.parametrize("folder", [".venv/lib", "tests", "node_modules/x", "own", "a/b/c/d/e/f"])

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["supervisor", "runner_shim"]):
     from runner_shim import wire
     from supervisor.errors import ConfigurationError, ProtocolError
     from supervisor.locations.failures import from_shim, scene_of
-    from supervisor.methods import METHODS
+    from supervisor.protocol.methods import METHODS
     from supervisor.server.rpc import VERSION, read_request
     from supervisor.snapshots.snapshot import SnapshotError, accept, compare
     from supervisor.workspace_files import Selection, projects, reader, resolve  # noqa: F401

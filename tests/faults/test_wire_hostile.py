@@ -28,7 +28,7 @@ from supervised import GOOD, job, make_workspace, poll, supervising
 from runner_shim import wire
 from supervisor.client.requests import VERSION
 from supervisor.locations.failures import from_shim
-from supervisor.methods import METHODS
+from supervisor.protocol.methods import METHODS
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]

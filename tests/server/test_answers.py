@@ -1,4 +1,4 @@
-"""What the control socket answers is what ``supervisor.documents`` declares: all of it, and no more."""
+"""What the control socket answers is what ``supervisor.protocol.documents`` declares: all of it, and no more."""
 
 from __future__ import annotations
 

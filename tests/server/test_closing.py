@@ -16,8 +16,8 @@ from supervisor.client.client import AsyncClient, Client
 from supervisor.curve_keys import KeyDirectory
 from supervisor.errors import ConfigurationError, SupervisorError
 from supervisor.locations.transport import Transport
-from supervisor.methods import Role
 from supervisor.processes.reaper import Reaper
+from supervisor.roles import Role
 from supervisor.runtime_dir import RuntimeDirectory
 from supervisor.server.daemon import Daemon
 from supervisor.server.remote_control import RemoteControl

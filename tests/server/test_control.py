@@ -15,7 +15,8 @@ from allowed import access_in
 
 from runner_shim import wire
 from supervisor.errors import RequestError, UnknownLocationError
-from supervisor.methods import Method, Parameter, Role
+from supervisor.protocol.methods import Method, Parameter
+from supervisor.roles import Role
 from supervisor.server.rpc import VERSION, Control
 from supervisor.server.turns import held
 

@@ -22,7 +22,8 @@ from runner_shim import wire
 from supervisor.client.client import Client
 from supervisor.client.requests import VERSION
 from supervisor.curve_keys import ClientKeys, KeyDirectory
-from supervisor.methods import METHODS, Role
+from supervisor.protocol.methods import METHODS
+from supervisor.roles import Role
 from supervisor.runtime_dir import running_supervisors
 from supervisor.server import tcp_front
 from supervisor.server.remote_control import RemoteControl

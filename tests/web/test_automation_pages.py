@@ -10,7 +10,7 @@ import pytest
 from supervised import poll_now
 
 from supervisor.access.tokens import TokenFile
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 from .automations_team import TEAM
 from .site import DEADLINE, Answer, Site, site

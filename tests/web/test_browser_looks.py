@@ -36,6 +36,7 @@ PAGES = (
     "/assets",
     "/schedules",
     "/environments",
+    "/search?q=e",
     "/nothing",
 )
 

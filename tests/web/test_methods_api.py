@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.methods import METHODS
+from supervisor.protocol.methods import METHODS
 
 from .site import Site
 

@@ -20,7 +20,8 @@ from supervised import job, poll_now
 
 from supervisor.access.audit import entries
 from supervisor.access.tokens import TokenFile
-from supervisor.methods import METHODS, Role, Scope
+from supervisor.protocol.methods import METHODS, Scope
+from supervisor.roles import Role
 from supervisor.web.peer import user_of
 
 from .site import Answer, Page, Site, Visitor, site

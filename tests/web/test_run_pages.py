@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from supervisor.access.tokens import TokenFile
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 from .runs_team import CONFIG, TEAM
 from .site import DEADLINE, Answer, Site, site

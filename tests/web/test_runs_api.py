@@ -19,7 +19,7 @@ from strict import Checked
 from supervised import poll_now
 
 from supervisor.access.tokens import TokenFile
-from supervisor.methods import Role
+from supervisor.roles import Role
 
 from .site import DEADLINE, Page, Site, Visitor, site
 

@@ -1,6 +1,9 @@
 // Live updates, filters and orders. Owns nothing: every page is drawn by the server, and what
 // changed is fetched and merged into what is shown, so that focus, selection and scroll stay.
 
+import "./finding.js";
+import "./keys.js";
+
 const REGIONS = ["top", "main"];
 const QUIET = 400; // ms between two updates that nobody asked for
 const RETRY = 2000; // ms until a stream is asked for again that was refused
@@ -16,6 +19,7 @@ let revision = Number(document.body.dataset.revision);
 // -- merging ----------------------------------------------------------------------------------
 
 function merge(old, fresh) {
+  if (old.hasAttribute?.("data-own")) return; // what a script of ours fills
   if (old.isEqualNode(fresh) && !old.querySelector?.("input, select, details")) return;
   const kept = isKept(old);
   mergeAttributes(old, fresh);

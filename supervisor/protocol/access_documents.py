@@ -1,12 +1,12 @@
-"""The document about the client itself, beside those of ``supervisor.documents``.
+"""The document about the client itself, beside those of ``supervisor.protocol.documents``.
 
 Owns its shape; the rules are the same. Holds no behaviour; only what makes schemas imports it to run.
 """
 
 from typing import Annotated, TypedDict
 
-from supervisor.document_schema import Keywords
-from supervisor.methods import Role
+from supervisor.protocol.document_schema import Keywords
+from supervisor.roles import Role
 
 __all__ = ["Asker"]
 

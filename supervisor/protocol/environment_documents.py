@@ -1,4 +1,4 @@
-"""The documents of environments: part of ``supervisor.documents``, which has the rules."""
+"""The documents of environments: part of ``supervisor.protocol.documents``, which has the rules."""
 
 from typing import Annotated, TypedDict
 

@@ -1,6 +1,6 @@
-"""What a declaration of a control method is made of: roles, scopes, parameters, and the method itself.
+"""What a declaration of a control method is made of: scopes, parameters, and the method itself.
 
-Owns these shapes and the parameters that several methods have. The declarations are ``supervisor.methods``.
+Owns these shapes and the parameters that several methods have. The declarations are ``supervisor.protocol.methods``.
 Pure: no socket, no clock.
 """
 
@@ -11,32 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from supervisor import nearest, parameters
+from supervisor import nearest
 from supervisor.errors import InvalidParameterError
+from supervisor.protocol import parameters
+from supervisor.roles import Role
 from supervisor.states import RUN_STATES
 
 __all__ = [
-    "SENDABLE", "Method", "Parameter", "Role", "Scope", "flag", "mapping", "moment", "run_states",
+    "SENDABLE", "Method", "Parameter", "Scope", "flag", "mapping", "moment", "run_states",
     "seconds", "text", "texts", "timeout", "whole",
 ]  # fmt: skip
-
-
-class Role(StrEnum):
-    """What a client may do; each role includes those before it."""
-
-    VIEWER = "viewer"
-    """Looks at everything."""
-    LAUNCHER = "launcher"
-    """Also begins and ends runs."""
-    EDITOR = "editor"
-    """Also reloads, restarts, starts and stops locations, and looks into their processes."""
-    ADMIN = "admin"
-    """Also ends the supervisor."""
-
-    def includes(self, other: Role) -> bool:
-        """True when this role may do what ``other`` may."""
-        roles = list(Role)
-        return roles.index(self) >= roles.index(other)
 
 
 class Scope(StrEnum):
@@ -73,7 +57,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method; ``result`` names the document of ``supervisor.documents`` that answers it.
+    """One method; ``result`` names the document of ``supervisor.protocol.documents`` that answers it.
 
     A streaming one answers with any number of such documents. ``frames`` names what follows the
     answer as raw bytes. ``hold`` is how many seconds the supervisor may keep the answer back for a

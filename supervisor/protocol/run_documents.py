@@ -1,12 +1,12 @@
-"""The documents about runs, beside those of ``supervisor.documents``.
+"""The documents about runs, beside those of ``supervisor.protocol.documents``.
 
 Owns their shapes; the rules are the same. Holds no behaviour; only what makes schemas imports it to run.
 """
 
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from supervisor.document_schema import Keywords
-from supervisor.documents import Count, Failure
+from supervisor.protocol.document_schema import Count, Keywords
+from supervisor.protocol.documents import Failure
 from supervisor.states import RUN_STATES
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 Owns the shapes of what the control protocol answers; ``supervisor.web.documents`` has those that the
 HTTP API adds. Everything else follows: the builders are checked against them by mypy, JSON Schema and
-OpenAPI are made of them (``supervisor.document_schema``), and so are the tables of docs/protocol.md
+OpenAPI are made of them (``supervisor.protocol.document_schema``), and so are the tables of docs/protocol.md
 (``docs/generate.py``).
 Clients get plain dicts, as they came over the socket. Within format 1 fields are added, none is
 renamed. Times are Unix seconds, durations seconds, sizes bytes. Holds no behaviour; only what makes
@@ -13,9 +13,21 @@ schemas imports it to run.
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from supervisor.document_schema import Keywords
-from supervisor.environment_documents import Environment, EnvironmentRow, EnvironmentRows, Package
-from supervisor.face_documents import FaceStatus
+from supervisor.protocol.document_schema import Count, Keywords
+from supervisor.protocol.environment_documents import (
+    Environment,
+    EnvironmentRow,
+    EnvironmentRows,
+    Package,
+)
+from supervisor.protocol.face_documents import FaceStatus
+from supervisor.protocol.failure_documents import (
+    Cause,
+    ExceptionData,
+    Failure,
+    LoadWarning,
+    StackFrame,
+)
 from supervisor.states import STATES
 
 __all__ = [
@@ -66,7 +78,6 @@ __all__ = [
 
 _TEXT = {"type": "string"}
 
-Count = Annotated[int, Keywords(minimum=0)]
 Counts = dict[str, int]
 """Kind of definition to number."""
 State = Annotated[str, Keywords(enum=list(STATES))]
@@ -158,68 +169,6 @@ class Serving(TypedDict):
     size: Annotated[Count, "of its definitions and sources"]
     python: Annotated[str, "the version of its interpreter"]
     frameworks: Annotated[list[Framework], "in order of discovery"]
-
-
-class StackFrame(TypedDict):
-    """One call of a traceback, outermost first."""
-
-    file: NotRequired[Annotated[str, "its file"]]
-    line: Annotated[int, "0 where it is not known"]
-    function: NotRequired[Annotated[str, "its function"]]
-    code: NotRequired[Annotated[str, "the source line"]]
-    user: Annotated[bool, "true for the team's own files"]
-
-
-class ExceptionData(TypedDict, total=False):
-    """The exception that a load ended with."""
-
-    type: Annotated[str, "its class"]
-    message: Annotated[str, "its text"]
-    module: Annotated[str, "the module that is missing"]
-    code: Annotated[int | str, "what `sys.exit` was called with"]
-    not_installed: Annotated[str, "the library that neither environment nor team provides"]
-
-
-class Cause(TypedDict):
-    """An exception behind the exception."""
-
-    relation: NotRequired[Annotated[str, "`cause`, `context`, or `member` of a group"]]
-    type: NotRequired[Annotated[str, "its class"]]
-    message: NotRequired[Annotated[str, "its text"]]
-    frames: Annotated[list[StackFrame], "where it was raised"]
-
-
-class LoadWarning(TypedDict):
-    """Something that loaded, but not as its author may think."""
-
-    code: NotRequired[Annotated[str, "which warning"]]
-    message: Annotated[str, "one sentence"]
-    hint: NotRequired[Annotated[str, "what to do"]]
-    file: NotRequired[Annotated[str, "the file"]]
-    line: NotRequired[Annotated[int, "the line"]]
-
-
-class Failure(TypedDict):
-    """Why the newest generation failed.
-
-    Of all locations at once it has `kind`, `message`, `hint` and `generation` only.
-    """
-
-    kind: Annotated[str, "see [snapshot.md](snapshot.md#load-failures)"]
-    message: Annotated[str, "one sentence; a syntax error has the source line below it"]
-    hint: NotRequired[Annotated[str, "what to do"]]
-    generation: Annotated[Count, "the one that failed"]
-    exception: NotRequired[Annotated[ExceptionData, "what was raised"]]
-    frames: NotRequired[Annotated[list[StackFrame], "where"]]
-    causes: NotRequired[Annotated[list[Cause], "what it was raised from"]]
-    traceback: NotRequired[Annotated[str, "the whole text, at most 64 KiB"]]
-    detail: NotRequired[Annotated[str, "a tool's own words"]]
-    file: NotRequired[Annotated[str, "the file at fault"]]
-    line: NotRequired[Annotated[int, "the line at fault"]]
-    warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
-    signal: NotRequired[Annotated[int, "that the process died of"]]
-    status: NotRequired[Annotated[int, "that the process exited with"]]
-    environment_kind: NotRequired[Annotated[str, "what is wrong with the environment"]]
 
 
 class Process(Usage):

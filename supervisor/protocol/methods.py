@@ -3,7 +3,7 @@
 Owns, for each method: its parameters and their bounds, the document that it answers, the role that it
 needs and what it concerns, whether it is an order, and whether its answer is a stream. The clients, the supervisor's
 dispatch, the HTTP routes, the OpenAPI document and the tables of docs/protocol.md are made from this. What a
-method does is ``supervisor.server.handlers``; what the documents hold is ``supervisor.documents``.
+method does is ``supervisor.server.handlers``; what the documents hold is ``supervisor.protocol.documents``.
 Pure: no socket, no clock.
 """
 
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from supervisor import parameters
-from supervisor.declared import (
+from supervisor.protocol import parameters
+from supervisor.protocol.declared import (
     SENDABLE,
     Method,
     Parameter,
-    Role,
     Scope,
     flag,
     mapping,
@@ -28,9 +27,10 @@ from supervisor.declared import (
     timeout,
     whole,
 )
+from supervisor.roles import Role
 from supervisor.states import RUN_STATES
 
-__all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Role", "Scope"]
+__all__ = ["LONGEST_HOLD", "METHODS", "Method", "Parameter", "Scope"]
 
 LONGEST_HOLD = 30.0
 """Seconds that one answer is held back at most; longer waits are made of several requests, so that a

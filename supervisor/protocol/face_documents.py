@@ -1,11 +1,11 @@
 """The part of the status document that tells of a framework's own programs.
 
-Owns its shapes; the rules are those of ``supervisor.documents``. Holds no behaviour.
+Owns its shapes; the rules are those of ``supervisor.protocol.documents``. Holds no behaviour.
 """
 
 from typing import Annotated, Literal, TypedDict
 
-from supervisor.document_schema import Keywords
+from supervisor.protocol.document_schema import Keywords
 
 __all__ = ["FaceStatus", "ProgramStatus"]
 

@@ -21,7 +21,7 @@ from typing import (
     is_typeddict,
 )
 
-__all__ = ["Keywords", "Schema", "components"]
+__all__ = ["Count", "Keywords", "Schema", "components"]
 
 Schema = dict[str, Any]
 
@@ -33,6 +33,9 @@ class Keywords:
 
     def __init__(self, **keywords: Any) -> None:
         self.keywords = keywords
+
+
+Count = Annotated[int, Keywords(minimum=0)]
 
 
 def components(*modules: ModuleType) -> dict[str, Schema]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor import (
+from supervisor.protocol import (
     access_documents,
     automation_documents,
     documents,
