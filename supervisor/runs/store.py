@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.errors import RequestError, UnknownRunError
+from supervisor.errors import RequestError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
@@ -39,7 +39,7 @@ from supervisor.runs.notices import Notices
 from supervisor.runs.order_writer import OrderWriter
 from supervisor.runs.queue import Limits
 from supervisor.runs.retries import again, with_settings
-from supervisor.runs.run import Run, new_id
+from supervisor.runs.run import Run, named, new_id
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
@@ -61,6 +61,7 @@ class Runs:
     """The runs whose journals lie in ``directory``; ``notify`` is where their monitors send datagrams.
 
     ``changed`` is called after anything a client can see has changed, ``when_ended`` with each run that ends.
+    ``opened`` is set once those of earlier supervisors are known.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Runs:
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
+        self.opened = asyncio.Event()
         self.figures = Figures()
         self.when_ended: Callable[[Run], None] = lambda run: None
         self._directory = directory
@@ -117,6 +119,7 @@ class Runs:
                 await self._retry(run, run.final)
         self._spawn(self._look_from_time_to_time())
         self._dispatch.resume()
+        self.opened.set()
         self._tell()
 
     async def close(self) -> None:
@@ -169,17 +172,7 @@ class Runs:
 
         There are those of locations that ``sees``.
         """
-        runs = {key: one for key, one in self._runs.items() if sees(one.location)}
-        run = runs.get(name)
-        if run is not None:
-            return run
-        alike = [one for key, one in runs.items() if name and key.startswith(name)]
-        alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
-        if len(alike) == 1:
-            return alike[0]
-        if alike:
-            raise RequestError(f"{len(alike)} runs have {name!r} in their ids: give more of it")
-        raise UnknownRunError(name, hint="`supervise runs` lists those that are kept")
+        return named({key: one for key, one in self._runs.items() if sees(one.location)}, name)
 
     def newest_first(self) -> list[Run]:
         """All that are kept."""
