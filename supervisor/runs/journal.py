@@ -69,7 +69,7 @@ class Journal:
         made.mkdir(mode=0o700, parents=False)
         try:
             return _written(made / "order", records.framed(records.pack(dict(order))))
-        except OSError:
+        except Exception:
             self._unmake()
             raise
 
