@@ -56,6 +56,8 @@ from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.queue import Limits
+from supervisor.runs.ranges import Range
+from supervisor.runs.run import Run
 from supervisor.runs.store import Runs
 from supervisor.runs.tick_store import TickStore
 from supervisor.runs.ticking import Ticking
@@ -121,9 +123,9 @@ class Daemon:
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
-        self._stop = asyncio.Event()
-        self._at_once = self._leave_runs = False
+        self._stop, self._at_once, self._leave_runs = asyncio.Event(), False, False
         self._background: set[asyncio.Task[None]] = set()
+        self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
@@ -181,8 +183,8 @@ class Daemon:
                 self.fleet.changed,
                 self._learned,
             )
-        if self.code_servers is not None and face is not None:
-            self.code_servers.linked = face.moved
+            if face is not None:
+                self.code_servers.linked = face.moved
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -302,7 +304,11 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
+        self.packages = Packages(
+            self._watcher,
+            self._disk,
+            lambda prefix: self._use.packages_changed(prefix),  # noqa: PLW0108
+        )
         closing.callback(self.packages.close)
         self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
@@ -359,7 +365,9 @@ class Daemon:
             uses=_not_watched if self._once else self.packages.add,
             code_servers=self.code_servers or NO_SERVERS,
         )
-        self._verifier = Verifier(self.services, self.state.path, self._under_way)
+        self._verifier = Verifier(
+            self.services, self.state.path, lambda: self.stopping or self.fleet.under_way
+        )
         closing.push_async_callback(self._verifier.close)
         self._use = EnvironmentUse(
             self.fleet.all, launcher, self.packages.use, environments.collect
@@ -399,7 +407,10 @@ class Daemon:
             task.cancel()
 
     async def _end_runs(self) -> None:
-        if not self._leave_runs:
+        if self.launching:
+            await asyncio.wait(self.launching)
+        # Not told to stop, something failed: runs go on as after a crash.
+        if self.stopping and not self._leave_runs:
             await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
         await self.runs.close()
 
@@ -468,14 +479,8 @@ class Daemon:
         if not self._once:
             self._use.changed()
 
-    def _packages_changed(self, prefix: Path) -> None:
-        self._use.packages_changed(prefix)
-
     def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
         self._launcher.learn(launch, report)
-
-    def _under_way(self) -> bool:
-        return self.stopping or self.fleet.under_way
 
     def _telling(self, key: str) -> Tell:
         return partial(self._hear, key)

@@ -22,7 +22,9 @@ pytestmark = [
 ]
 
 RUNS = 100
-MOST_MORE = 40  # MiB that the supervisor, and a location with its server, may have more after the runs
+MOST_MORE = (
+    40  # MiB that the supervisor, and a location with its server, may have more after the runs
+)
 ASSETS = 2000
 WIDE = f"""\
 from dagster import Definitions, asset
