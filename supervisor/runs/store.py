@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.errors import RequestError, UnknownRunError
+from supervisor.errors import RequestError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
@@ -38,7 +38,7 @@ from supervisor.runs.monitors import Monitors, wake
 from supervisor.runs.notices import Notices
 from supervisor.runs.queue import Limits
 from supervisor.runs.retries import again, with_settings
-from supervisor.runs.run import Run, new_id
+from supervisor.runs.run import Run, named, new_id
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
@@ -169,17 +169,7 @@ class Runs:
 
         There are those of locations that ``sees``.
         """
-        runs = {key: one for key, one in self._runs.items() if sees(one.location)}
-        run = runs.get(name)
-        if run is not None:
-            return run
-        alike = [one for key, one in runs.items() if name and key.startswith(name)]
-        alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
-        if len(alike) == 1:
-            return alike[0]
-        if alike:
-            raise RequestError(f"{len(alike)} runs have {name!r} in their ids: give more of it")
-        raise UnknownRunError(name, hint="`supervise runs` lists those that are kept")
+        return named({key: one for key, one in self._runs.items() if sees(one.location)}, name)
 
     def newest_first(self) -> list[Run]:
         """All that are kept."""

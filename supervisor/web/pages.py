@@ -28,7 +28,7 @@ from supervisor.errors import (
     UnknownLocationError,
     UnknownRunError,
 )
-from supervisor.web import api, automations, definitions, environments, launching, runs
+from supervisor.web import api, automations, definitions, environments, graphs, launching, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
@@ -187,6 +187,7 @@ ROUTES = [
     Route("/definition", definitions.definition),
     Route("/definitions", definitions.everything),
     Route("/assets", definitions.assets),
+    Route("/graph", graphs.graph),
     Route("/schedules", definitions.schedules),
     Route("/environments", environments.environments),
     Route("/search", everything_like),
