@@ -92,12 +92,11 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
-    starts locations only when that is ordered.
-    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
-    where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
-    is set when clients can connect. ``run`` returns after ``shutdown``.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle`` starts
+    locations only when that is ordered. ``listen`` (``tcp://host:port``) is an address for clients that have
+    keys. ``sources`` say what should run beside the workspace. With ``dagster``, and where it has a ``face``,
+    locations that have loaded Dagster have a server for its own client. ``started`` is set when clients can
+    connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(
@@ -304,11 +303,8 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self.packages = Packages(
-            self._watcher,
-            self._disk,
-            lambda prefix: self._use.packages_changed(prefix),  # noqa: PLW0108
-        )
+        changed = lambda prefix: self._use.packages_changed(prefix)  # noqa: E731, PLW0108
+        self.packages = Packages(self._watcher, self._disk, changed)
         closing.callback(self.packages.close)
         self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
