@@ -365,7 +365,7 @@ class Daemon:
             self.services, self.state.path, lambda: self.stopping or self.fleet.under_way
         )
         closing.push_async_callback(self._verifier.close)
-        self._use = EnvironmentUse(
+        self._use: EnvironmentUse = EnvironmentUse(
             self.fleet.all, launcher, self.packages.use, environments.collect
         )
         closing.callback(self._use.close)
