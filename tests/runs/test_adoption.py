@@ -24,6 +24,7 @@ from supervised import (
 )
 
 from supervisor.client.client import Client
+from supervisor.errors import RequestError
 from supervisor.runs.journal import Journal, boot_id
 from supervisor.runs.run import new_id
 from supervisor.server.daemon import Daemon
@@ -197,3 +198,14 @@ async def test_a_supervisor_that_fails_leaves_runs_to_the_next_one(tmp_path, run
         await running.ready()
         (tmp_path / "go").touch()
         assert (await Launched(running).ended(run))["state"] == "success"
+
+
+async def test_a_launch_starts_no_location_of_a_supervisor_that_stops(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        running.daemon.shutdown()
+        await running.until(lambda: running["team"].state == "stopped", "stopped")
+        with pytest.raises(RequestError, match="the supervisor is stopping"):
+            await Launched(running).launch()
+        assert running["team"].state == "stopped"
