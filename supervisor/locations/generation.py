@@ -76,8 +76,7 @@ _Running = TypeVar("_Running", bound=Greeting | Loading | Serving)
 _LAST_WORDS = 64 * 1024
 _FEWER_WORDS = 16 * 1024
 # A stack dump is waited for until it has come: so many looks, so many seconds apart.
-_STACK_LOOKS = 15
-_STACK_GRACE = 0.1
+_STACK_LOOKS, _STACK_GRACE = 15, 0.1
 # How long a process may be busy before what can be done without it is (seconds).
 _BUSY = 1.0
 _REPLACED = "a fresh process takes its place"
