@@ -32,11 +32,12 @@ _MOST_CHANGES = 200
 
 
 async def locations(request: Request) -> Response:
-    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` and ``page`` choose."""
+    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` (one of ``_SORTS``) and
+    ``page`` choose. What is wrong comes first where nothing else is asked for."""
     link: Link = view_of(request).link
     text = request.query_params.get("q", "")
     states = request.query_params.getlist("state")
-    sort = request.query_params.get("sort", "name")
+    sort = request.query_params.get("sort", "failed")
     found = chosen_locations(link.locations, text, states, sort)
     rows, paging = numbered(request, found)
     if link.running:
@@ -51,6 +52,7 @@ async def locations(request: Request) -> Response:
         q=text,
         states=states,
         sort=sort,
+        sorts=_SORTS,
         counts={state: counts[state] for state in SYMBOLS if counts[state] or state in states},
         total=len(link.locations),
     )
@@ -155,6 +157,7 @@ def _rank(state: str) -> tuple[bool, bool, str]:
 
 
 _SORTS: Mapping[str, Any] = {
+    "failed": lambda one: (one["state"] not in TROUBLED, one["name"].lower()),
     "name": lambda one: one["name"].lower(),
     "state": lambda one: (_rank(one["state"]), one["name"].lower()),
     "loaded": lambda one: -((one["serving"] or {}).get("loaded_at") or 0),
