@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.errors import RequestError
+from supervisor.presentation import settings as in_words
 from supervisor.presentation.words import SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import TROUBLED, UNDER_WAY
@@ -82,8 +83,24 @@ async def location(request: Request) -> Response:
         more = {"environment_row": next(iter(await link.client.environments(name)), None)}
     elif view == "history" and link.running and not one["remote"]:
         more = await _history(request, name)
+    elif view == "workspace" and link.running:
+        more = {"settings": await _settings(link, name)}
     live = "tick" if view == "definitions" else "change"
     return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
+
+
+async def _settings(link: Link, name: str) -> list[dict[str, str]]:
+    """The settings of a location as rows; places are told from the workspace's directory on."""
+    found = (await link.client.settings(name))["settings"]
+    base = f"{link.document['supervisor']['directory']}/" if link.document is not None else ""
+    rows = []
+    for key, one in found.items():
+        last = in_words.parts(key)[-1]
+        place = one["at"].removeprefix(base) if one["at"] is not None else ""
+        text = one["value"] if isinstance(one["value"], str) else in_words.value(last, one["value"])
+        note = in_words.note(last, one["value"])
+        rows.append({"key": key, "value": text, "note": note, "from": one["from"], "at": place})
+    return rows
 
 
 async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str, Any]:
