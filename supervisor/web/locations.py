@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from supervisor.errors import RequestError
 from supervisor.presentation import settings as in_words
+from supervisor.presentation.log_levels import level_of
 from supervisor.presentation.words import SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import TROUBLED, UNDER_WAY
@@ -30,6 +31,7 @@ __all__ = ["VIEWS", "chosen_locations", "location", "locations", "status_of"]
 
 VIEWS = ("definitions", "logs", "process", "history", "workspace")
 _MOST_CHANGES = 200
+_LINES = 500
 
 
 async def locations(request: Request) -> Response:
@@ -78,7 +80,7 @@ async def location(request: Request) -> Response:
     if view == "definitions":
         more = await _listed(request, catalogue, name)
     elif view == "logs" and link.running and one["log"] is not None:
-        more = {"chunk": await link.client.logs(name, lines=500)}
+        more = {"chunk": await link.client.logs(name, lines=_LINES), "level_of": level_of}
     elif view == "process" and link.running and not one["remote"]:
         more = {"environment_row": next(iter(await link.client.environments(name)), None)}
     elif view == "history" and link.running and not one["remote"]:

@@ -29,7 +29,7 @@ from supervisor.errors import (
     UnknownRunError,
 )
 from supervisor.roles import Role
-from supervisor.web import api, automations, definitions, environments, launching, runs
+from supervisor.web import api, automations, definitions, environments, launching, log_file, runs
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
@@ -215,6 +215,7 @@ EXCEPTIONS: Mapping[Any, Any] = {
 ROUTES = [
     Route("/", locations),
     Route("/location", location),
+    Route("/location/log", log_file.download),
     Route("/definition", definitions.definition),
     Route("/definitions", definitions.everything),
     Route("/assets", definitions.assets),

@@ -3,6 +3,7 @@
 
 import "./finding.js";
 import "./keys.js";
+import { append } from "./logs.js";
 import { count, ordering } from "./ordering.js";
 
 const REGIONS = ["top", "main"];
@@ -270,24 +271,6 @@ function hushRun() {
 
 function shownRunning() {
   return !document.querySelector("#top .banner[role=alert]");
-}
-
-function append(log, lines) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  for (const line of lines) {
-    const row = document.createElement("div");
-    row.className = `line ${["out", "err", "sup"].includes(line.stream) ? line.stream : ""}`;
-    const time = document.createElement("time");
-    time.textContent = new Date(line.time * 1000).toISOString().slice(11, 23);
-    const stream = document.createElement("b");
-    stream.textContent = line.stream;
-    const text = document.createElement("span");
-    text.textContent = line.text;
-    row.append(time, " ", stream, " ", text);
-    log.append(row);
-  }
-  while (log.childElementCount > 5000) log.firstElementChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
 // A hidden page holds no connection: browsers allow few to one server.
