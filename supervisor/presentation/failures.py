@@ -27,6 +27,12 @@ _MAX_FRAMES = 6
 # How faulthandler begins.
 _STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
 _MAX_DETAIL = 40
+_FIRST_DETAIL = 15
+# What installers say while all is well.
+_PROGRESS = re.compile(
+    r" *(Using Python|Resolved|Prepared|Downloading|Downloaded|Building|Built|Updating|Updated|"
+    r"Collecting|Using cached|Requirement already satisfied:|Obtaining) "
+)
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
@@ -97,6 +103,10 @@ def remedy(location: LocationStatus) -> str | None:
     hint = failure.get("hint") or None
     module = missing_module(failure)
     if module is None:
+        environment = location["environment"]
+        if failure["kind"] == "missing_module" and environment and environment.get("lacks"):
+            found = _making(environment)  # a project that is not installed anywhere
+            return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
     found = _installing(location, _DISTRIBUTIONS.get(module, module))
     return f"{found}; or {hint}" if hint else found
@@ -105,7 +115,7 @@ def remedy(location: LocationStatus) -> str | None:
 def _installing(location: LocationStatus, package: str) -> str:
     environment: Mapping[str, Any] = location["environment"] or {}
     if environment.get("lacks"):
-        return f"no .venv in {_near_here(Path(environment['lacks']).parent)}: run `uv sync` there"
+        return _making(environment)
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:
@@ -115,6 +125,15 @@ def _installing(location: LocationStatus, package: str) -> str:
     name = str(environment.get("name"))
     sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
     return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+
+
+def _making(environment: Mapping[str, Any]) -> str:
+    """What to do where the virtualenv of a project is not there."""
+    missing = Path(environment["lacks"])
+    command = environment.get("adding") or "uv sync"
+    place = _near_here(missing.parent)
+    made = f"here: run `{command}`" if place == "." else f"in {place}: run `{command}` there"
+    return f"no {missing.name} {made}; or `supervise init -o supervise.yaml`, which has one made"
 
 
 def _requirements(environment: Mapping[str, Any]) -> str:
@@ -162,7 +181,7 @@ def render(
         lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
-        detail = [*detail[: _MAX_DETAIL - 1], f"… {len(detail) - _MAX_DETAIL + 1} more lines"]
+        detail = _shortened(detail)
     lines += [f"  {clean(line)}" for line in detail]
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
@@ -174,6 +193,15 @@ def render(
         lines.append(painted("last log lines:", "dim"))
         lines += [f"  {painted(one['text'], 'dim')}" for one in tail]
     return lines
+
+
+def _shortened(detail: list[str]) -> list[str]:
+    """An installer's words without its progress, and cut in the middle: the reason is where it ends."""
+    said = [line for line in detail if not _PROGRESS.match(line)]
+    if len(said) > _MAX_DETAIL:
+        kept = _MAX_DETAIL - _FIRST_DETAIL - 1
+        said[_FIRST_DETAIL:-kept] = [f"… {len(said) - _MAX_DETAIL + 1} more lines"]
+    return said
 
 
 def _said(location: LocationStatus) -> list[LogLine]:
