@@ -9,6 +9,7 @@ import os
 import sys
 
 from runner_shim import imported, plain_data
+from runner_shim.loading import standard_library
 from runner_shim.nearest import nearest
 
 __all__ = [
@@ -51,6 +52,9 @@ def missing_module(name, filename, from_user_code, target):
         if not any(imported.is_user_directory(path) for path in paths):
             hint = hint or "another version of %s may have it" % parent.split(".")[0]
         return Verdict("import_error", "module %s does not exist" % name, hint)
+    lacking = standard_library.lacking_module(name)
+    if lacking is not None:
+        return Verdict("import_error", *lacking)
     beside = os.path.dirname(filename) if filename else ""
     if beside and _module_at(beside, name):
         return Verdict(
@@ -144,10 +148,30 @@ def circular_import_hint(text, filename):
     """A remedy for an ImportError that is not about a missing module, or None."""
     if "partially initialized module" in text or "most likely due to a circular import" in text:
         return "two modules import each other: import one of them inside the function that needs it"
+    if "cannot import name" in text and "(unknown location)" in text:
+        return _namespace_hint(text.split("'")[3])
     if "cannot import name" in text and filename:
         stem = os.path.splitext(os.path.basename(filename))[0]
         if "from '%s'" % stem in text:
             return "%s.py imports itself: rename it if it hides a library" % stem
+    return None
+
+
+def _namespace_hint(name):
+    """What to do where a directory was taken for the package of that name, which has no __init__.py."""
+    for path in list(getattr(sys.modules.get(name), "__path__", ())):
+        if not isinstance(path, str) or not os.path.isdir(path):
+            continue
+        shown = os.path.relpath(path) if imported.is_user_directory(path) else path
+        declared = [
+            one for one in ("pyproject.toml", "setup.py") if os.path.isfile(os.path.join(path, one))
+        ]
+        if declared:
+            return (
+                "%s is the directory %s here, a project that is not installed: install it into the "
+                "environment (`requirements: [./%s]`)" % (name, shown, shown)
+            )
+        return "%s is the directory %s here, which has no __init__.py" % (name, shown)
     return None
 
 

@@ -144,9 +144,7 @@ def from_exception(error, target):
             line=where and where[1],
         )
     if failure.hint is None:
-        from runner_shim.loading.hints import unset_variable_hint
-
-        failure.hint = unset_variable_hint(_chain(error)) or _hint_of_frameworks(_chain(error))
+        failure.hint = _hint_of(error)
     error.__traceback__ = _without_our_head(error.__traceback__)
     return failure
 
@@ -182,9 +180,16 @@ def _judge_framework(error, target):
     return None
 
 
-def _hint_of_frameworks(errors):
-    hints = (adapter.hint(error) for adapter in _adapters() for error in errors)
-    return next(filter(None, hints), None)
+def _hint_of(error):
+    from runner_shim.loading import standard_library
+    from runner_shim.loading.hints import unset_variable_hint
+
+    errors = _chain(error)
+    found = [unset_variable_hint(errors)]
+    found.extend(adapter.hint(one) for adapter in _adapters() for one in errors)
+    if isinstance(error, AttributeError):
+        found.append(standard_library.hint(_string(error)))
+    return next(filter(None, found), None)
 
 
 def _judge_exit(error, target):
@@ -235,7 +240,7 @@ def _judge_syntax(error, target):
 def _judge_import(error, target):
     if not isinstance(error, ImportError):
         return None
-    from runner_shim.loading import hints
+    from runner_shim.loading import hints, standard_library
 
     where = _where(error)
     text = _string(error)
@@ -267,7 +272,7 @@ def _judge_import(error, target):
     return LoadFailure(
         "import_error",
         _sentence(error) + _at(where),
-        hint=hints.circular_import_hint(text, filename),
+        hint=hints.circular_import_hint(text, filename) or standard_library.hint(text, name),
         exception=error,
         file=file,
         line=line,

@@ -105,6 +105,71 @@ def test_cannot_import_name_and_a_circle(tmp_path):
     assert (found["file"], found["line"]) == ("b.py", 1)
 
 
+@pytest.mark.skipif(interpreter("3.6") is None, reason="no python 3.6 here")
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        (
+            "import tomllib",
+            "tomllib is part of python from 3.11 on, and this is python 3.6 (imported by defs.py line 1)",
+            "load it with another python: `python` of its environment says which",
+        ),
+        (
+            "from typing import Literal, override",
+            None,
+            "typing.Literal needs python 3.8, and this is",
+        ),
+        (
+            "import functools; functools.cache",
+            None,
+            "functools.cache needs python 3.9, and this is",
+        ),
+        ("from json import lods", None, None),
+    ],
+)
+def test_what_the_standard_library_has_in_another_python(tmp_path, line, message, hint):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.6")))
+    if message is not None:
+        assert found["message"] == message
+    assert "not_installed" not in found["exception"]
+    assert found.get("hint", "").startswith(hint) if hint else "hint" not in found
+
+
+@pytest.mark.skipif(interpreter("3.13") is None, reason="no python 3.13 here")
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("import imp", "imp is no part of python since 3.12, and this is python 3.13"),
+        (
+            "import collections; collections.Mapping",
+            "it is collections.abc.Mapping since python 3.10",
+        ),
+        ("from collections import Mapping", "it is collections.abc.Mapping since python 3.10"),
+    ],
+)
+def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.13")))
+    assert text in found["message"] + found["hint"]
+    assert "load it with an older python" in found["hint"]
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (
+            {"utils/setup.py": "", "utils/utils/__init__.py": "helper = 1\n"},
+            "utils is the directory utils here, a project that is not installed: install it into the "
+            "environment (`requirements: [./utils]`)",
+        ),
+        ({"utils/a.py": ""}, "utils is the directory utils here, which has no __init__.py"),
+    ],
+)
+def test_a_directory_that_is_taken_for_a_package(tmp_path, files, hint):
+    found = failure(load(tmp_path, {"defs.py": "from utils import helper\n", **files}))
+    assert found["kind"] == "import_error"
+    assert found["hint"] == hint
+
+
 @pytest.mark.parametrize("python", every_interpreter())
 def test_relative_import_says_which_target_to_use(tmp_path, python):
     files = {
