@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+MAX_TEXT = 4096  # of an exception, in which a variable is looked for
+
+
 class Verdict:
     """What a ModuleNotFoundError means: ``kind``, ``message``, ``hint``, and ``not_installed``,
     the top-level name when the environment lacks it."""
@@ -175,8 +178,13 @@ def _namespace_hint(name):
     return None
 
 
+_VARIABLE = r"(?i:\benv(?:ironment)?[ _-]?var(?:iable)?s?\b)"
+_NAME = r"\b([A-Z][A-Z0-9_]{2,})\b"
+
+
 def unset_variable_hint(errors):
-    """A remedy for a KeyError out of ``os.environ`` among the errors, or None."""
+    """A remedy for a KeyError out of ``os.environ`` among the errors, or for one whose text speaks of a
+    variable that is not set; None without any."""
     kind = type(os.environ)
     getters = (kind.__getitem__.__code__, kind.__delitem__.__code__)
     for error in errors:
@@ -185,11 +193,36 @@ def unset_variable_hint(errors):
             step = step.tb_next
         if step is not None and step.tb_frame.f_code in getters:
             name = error.args[0] if error.args else ""
-            name = plain_data.text(os.fsdecode(name) if isinstance(name, bytes) else str(name), 300)
-            return (
-                "the environment variable %s is not set: set it in the location's env or env_file, "
-                "or in a .env beside the workspace" % name
-            )
+            name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+            return _set_it(name)
+    for error in errors:
+        name = _variable_in(error)
+        if name is not None:
+            return _set_it(name)
+    return None
+
+
+def _set_it(name):
+    return (
+        "the environment variable %s is not set: set it in the location's env or env_file, "
+        "or in a .env beside the workspace" % plain_data.text(name, 300)
+    )
+
+
+def _variable_in(error):
+    """The variable that an exception misses by its own words, or None."""
+    try:
+        text = str(error)[:MAX_TEXT]
+    except Exception:  # a user's __str__
+        return None
+    re = imported.standard("re")
+    for pattern in (
+        _VARIABLE + r"\W+(?:\w+\W+){0,4}?" + _NAME,
+        _NAME + r"\W+(?:\w+\W+)?" + _VARIABLE,
+    ):
+        for match in re.finditer(pattern, text):
+            if match.group(1) not in os.environ:
+                return match.group(1)
     return None
 
 

@@ -221,7 +221,11 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     exception = failure.get("exception") or {}
     if exception.get("type"):
         lines.append(_exception(exception, painted))
+    told = [exception.get("message")]
     for cause in failure.get("causes") or ():
+        if cause.get("message") in told:  # raised anew, with the same words
+            continue
+        told.append(cause.get("message"))
         link = "caused by" if cause.get("relation") == "cause" else "while handling"
         lines.append(painted(f"{link}:", "dim"))
         lines += _frames(cause.get("frames") or (), painted)

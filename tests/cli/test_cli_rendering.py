@@ -324,6 +324,12 @@ def test_causes_are_shown_with_how_they_are_related() -> None:
     assert text.index("ModuleNotFoundError") < text.index("caused by:\nOSError: gone")
 
 
+def test_a_cause_with_the_same_words_is_told_once() -> None:
+    again = {"relation": "context", "type": "OSError", "message": "gone", "frames": []}
+    text = "\n".join(failures.render(location(failure={**MISSING, "causes": [again, again]})))
+    assert text.count("OSError: gone") == 1
+
+
 def test_a_deep_traceback_is_cut_in_the_middle() -> None:
     frame = {"function": "f", "code": "f()", "user": True}
     many = [{**frame, "file": "deep.py", "line": n} for n in range(1, 21)]

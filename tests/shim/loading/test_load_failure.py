@@ -260,6 +260,32 @@ def test_a_variable_that_is_not_set_as_the_cause_of_another_error(tmp_path):
     assert "variable A_B is not set" in failure(load(tmp_path, {"defs.py": text}))["hint"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Environment variable 'REGION_OF_RISK' is not set",
+        "REGION_OF_RISK environment variable is required",
+        "Missing required env var: REGION_OF_RISK",
+        'You have attempted to fetch the environment variable \\"REGION_OF_RISK\\" which is not set.',
+        "missing key\\n\\tIn Environment Variables key REGION_OF_RISK was not found.",
+    ],
+)
+def test_a_variable_that_an_error_speaks_of_has_a_remedy(tmp_path, said):
+    found = failure(load(tmp_path, {"defs.py": f'raise ValueError("{said}")\n'}))
+    assert found["hint"].startswith("the environment variable REGION_OF_RISK is not set: set it in")
+
+
+def test_the_sentence_is_the_first_line_and_the_exception_has_all(tmp_path):
+    found = failure(load(tmp_path, {"defs.py": "raise ValueError('one\\n  two')\n"}))
+    assert found["message"] == "ValueError: one … (at defs.py line 1)"
+    assert found["exception"]["message"] == "one\n  two"
+
+
+@pytest.mark.parametrize("said", ["the environment variable HOME is wrong", "NO VARIABLE AT ALL"])
+def test_what_is_set_or_no_variable_has_no_remedy(tmp_path, said):
+    assert "hint" not in failure(load(tmp_path, {"defs.py": f'raise ValueError("{said}")\n'}))
+
+
 def test_another_key_error_has_no_remedy(tmp_path):
     assert "hint" not in failure(load(tmp_path, {"defs.py": "{}['RISK_REGION']\n"}))
 
