@@ -14,7 +14,7 @@ from runner_shim.nearest import nearest
 
 __all__ = [
     "Verdict",
-    "circular_import_hint",
+    "import_hint",
     "missing_module",
     "relative_import_hint",
     "syntax_hint",
@@ -147,8 +147,35 @@ def relative_import_hint(filename):
     return "load it with python_module: %s and working_directory: %s" % (".".join(parts), directory)
 
 
-def circular_import_hint(text, filename):
+# Shared libraries that wheels leave to the operating system, and the packages of Debian that have them.
+_SHARED = {
+    "libGL": "libgl1",
+    "libgdal": "libgdal-dev",
+    "libgomp": "libgomp1",
+    "libmariadb": "libmariadb3",
+    "libmysqlclient": "libmysqlclient21",
+    "libodbc": "unixodbc",
+    "libpq": "libpq5",
+}
+
+
+def _shared_library_hint(text):
+    match = imported.standard("re").match(r"(\S+\.so[\d.]*): cannot open shared object file", text)
+    if not match:
+        return None
+    library = match.group(1)
+    package = _SHARED.get(library.split(".so")[0].split("-")[0])
+    return "%s is a library of the operating system, not of Python: install it%s" % (
+        library,
+        " (on Debian: apt install %s)" % package if package else ", or a wheel that brings it",
+    )
+
+
+def import_hint(text, filename):
     """A remedy for an ImportError that is not about a missing module, or None."""
+    shared = _shared_library_hint(text)
+    if shared:
+        return shared
     if "partially initialized module" in text or "most likely due to a circular import" in text:
         return "two modules import each other: import one of them inside the function that needs it"
     if "cannot import name" in text and "(unknown location)" in text:

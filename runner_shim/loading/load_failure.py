@@ -272,7 +272,7 @@ def _judge_import(error, target):
     return LoadFailure(
         "import_error",
         _sentence(error) + _at(where),
-        hint=hints.circular_import_hint(text, filename) or standard_library.hint(text, name),
+        hint=hints.import_hint(text, filename) or standard_library.hint(text, name),
         exception=error,
         file=file,
         line=line,

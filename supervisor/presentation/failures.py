@@ -26,6 +26,7 @@ __all__ = ["headline", "remedy", "render"]
 _MAX_FRAMES = 6
 # How faulthandler begins.
 _STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
+_MAX_MESSAGE = 16  # lines of an exception after its first
 _MAX_DETAIL = 40
 _FIRST_DETAIL = 15
 # What installers say while all is well.
@@ -220,7 +221,7 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     lines = _frames(failure.get("frames") or (), painted)
     exception = failure.get("exception") or {}
     if exception.get("type"):
-        lines.append(_exception(exception, painted))
+        lines += _exception(exception, painted)
     told = [exception.get("message")]
     for cause in failure.get("causes") or ():
         if cause.get("message") in told:  # raised anew, with the same words
@@ -229,16 +230,21 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
         link = "caused by" if cause.get("relation") == "cause" else "while handling"
         lines.append(painted(f"{link}:", "dim"))
         lines += _frames(cause.get("frames") or (), painted)
-        lines.append(_exception(cause, painted))
+        lines += _exception(cause, painted)
     if not lines and failure.get("file"):
         lines.append(painted(_place(failure["file"], failure.get("line", 0)), "cyan"))
     return lines
 
 
-def _exception(data: Mapping[str, Any], painted: Callable[[str, str], str]) -> str:
-    message = str(data.get("message") or "")
+def _exception(data: Mapping[str, Any], painted: Callable[[str, str], str]) -> list[str]:
+    """An exception and its words, cut in the middle: the whole traceback has them all."""
     name = painted(str(data.get("type") or "exception"), "red")
-    return f"{name}: {clean(message)}" if message else name
+    first, *rest = [clean(line) for line in str(data.get("message") or "").strip().split("\n")]
+    rest = [line for line in rest if line.strip()]
+    if len(rest) > _MAX_MESSAGE:
+        half = _MAX_MESSAGE // 2
+        rest[half:-half] = [f"… {len(rest) - 2 * half} more lines"]
+    return [f"{name}: {first}" if first else name, *(f"  {line}" for line in rest)]
 
 
 def _frames(frames: Sequence[Mapping[str, Any]], painted: Callable[[str, str], str]) -> list[str]:

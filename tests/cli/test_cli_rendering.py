@@ -324,6 +324,17 @@ def test_causes_are_shown_with_how_they_are_related() -> None:
     assert text.index("ModuleNotFoundError") < text.index("caused by:\nOSError: gone")
 
 
+def test_the_words_of_an_exception_are_indented_and_cut_in_the_middle() -> None:
+    exception = {"type": "ValueError", "message": "\n".join(f"{n}" for n in range(30))}
+    lines = failures.render(location(failure={**MISSING, "exception": exception}))
+    at = lines.index("ValueError: 0")
+    assert lines[at + 1 : at + 18] == [
+        *(f"  {n}" for n in range(1, 9)),
+        "  … 13 more lines",
+        *(f"  {n}" for n in range(22, 30)),
+    ]
+
+
 def test_a_cause_with_the_same_words_is_told_once() -> None:
     again = {"relation": "context", "type": "OSError", "message": "gone", "frames": []}
     text = "\n".join(failures.render(location(failure={**MISSING, "causes": [again, again]})))

@@ -154,6 +154,19 @@ def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
 
 
 @pytest.mark.parametrize(
+    ("library", "hint"),
+    [
+        ("libodbc.so.2", "install it (on Debian: apt install unixodbc)"),
+        ("libteam-1.so.0.3", "install it, or a wheel that brings it"),
+    ],
+)
+def test_a_library_of_the_operating_system(tmp_path, library, hint):
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    found = failure(load(tmp_path, {"defs.py": f"raise ImportError({said!r})\n"}))
+    assert found["hint"] == f"{library} is a library of the operating system, not of Python: {hint}"
+
+
+@pytest.mark.parametrize(
     ("files", "hint"),
     [
         (
