@@ -86,7 +86,7 @@ _TICK = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every location shares. ``uses(prefix)`` hears of each environment before it is used."""
+    """What every location shares. ``uses(prefix)`` is awaited for each environment before it is used."""
 
     launcher: Launcher
     transport: Transport
