@@ -125,8 +125,7 @@ class SnapshotStore:
         return self._thread.submit(self._guarded, lambda: self._save(snapshot, keep))
 
     async def check(self) -> None:
-        """Look whether the files are still there, and make them anew where they are not; write what the
-        disk did not take before."""
+        """Make the files anew where they are gone, and write what the disk did not take before."""
         await self._run(lambda: self._guarded(self._save_again))
 
     async def get(self, location: str, generation: int) -> Snapshot | None:
