@@ -288,6 +288,8 @@ class Generation:
 
     async def busy(self) -> str:
         """Why it takes no request now, "" where it does: it may be busy with another for a second."""
+        if self.conversation.answers and not (self._turn and self._turn.locked()):
+            return ""
         answer = await self.quickly("ping", _BUSY)
         return answer if isinstance(answer, str) else ""
 

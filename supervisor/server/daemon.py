@@ -20,11 +20,12 @@ from typing import Any
 from supervisor import __version__
 from supervisor.access.access import Access
 from supervisor.conditions import Tell
-from supervisor.dagster.face import Face, Place
+from supervisor.dagster.face import Face, Place, compare_settings
 from supervisor.dagster.home import for_development
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
+from supervisor.face_settings import FaceSettings
 from supervisor.fleet.environments import EnvironmentUse
 from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
@@ -112,13 +113,16 @@ class Daemon:
         dagster: bool = False,
         face: Face | None = None,
     ) -> None:
-        self.face = face
         self._listen = listen
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._fires = not idle
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
+        self._face_settings = self.spec.face or FaceSettings()
+        if face is None and self._face_settings.serves and not (once or idle):
+            face = Face()
+        self.face = face
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
@@ -175,15 +179,12 @@ class Daemon:
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
+            questions = Questions(self.runs, placer, self.fleet, self.started)
+            moved = (lambda: None) if face is None else face.moved
             self.code_servers = Servers(
-                lambda: self.state.path,
-                self.runtime_directory.path,
-                Questions(self.runs, placer, self.fleet),
-                self.fleet.changed,
-                self._learned,
-            )
-            if face is not None:
-                self.code_servers.linked = face.moved
+                lambda: self.state.path, self.runtime_directory.path, questions,
+                self.fleet.changed, self._learned, moved,
+            )  # fmt: skip
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -384,12 +385,12 @@ class Daemon:
             started = [(one.spec, one.snapshot) for one in fleet.ordered()]
             return [*started, *((one, None) for one in fleet.remotes.values())]
 
-        path = self.state.log_path("dagster programs")
+        named = {one.name: one for one in self.spec.environments if one.name}
+        log = LocationLog(self._logs, self.state.log_path("dagster programs"))
         return Place(
             self.spec.title, self._names[0][0], self.state.path, self.runtime_directory.path,
-            self._environ, {one.name: one for one in self.spec.environments if one.name},
-            self.services.environments, self.fleet.conditions, self._reaper,
-            LocationLog(self._logs, path), locations, self.fleet.changed,
+            self._face_settings, self._environ, named, self.services.environments,
+            self.fleet.conditions, self._reaper, log, locations, self.fleet.changed,
         )  # fmt: skip
 
     def _is_back(self) -> None:
@@ -447,6 +448,7 @@ class Daemon:
 
     def settled(self) -> None:
         """See ``Host``."""
+        compare_settings(self._face_settings, self.spec.face, self.fleet.conditions)
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
