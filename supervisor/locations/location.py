@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 _DRAIN_TIMEOUT = 10.0
 _KILL_TIMEOUT = 5.0
-# A disk that hangs keeps nobody from being served (seconds).
+# A disk that hangs does not keep a location from being served (seconds).
 _KEEP_TIMEOUT = 5.0
 
 

@@ -19,7 +19,7 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every location shares. ``uses(prefix)`` is called with each environment before it is used."""
+    """What every location shares. ``uses(prefix)`` is awaited for each environment before it is used."""
 
     launcher: Launcher
     transport: Transport
