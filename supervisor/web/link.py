@@ -96,9 +96,10 @@ class Link:
     @property
     def workspace(self) -> str:
         """The workspace as people name it."""
-        if self.document is not None:
-            return name_of(self.document["supervisor"])
-        return self.identity.name
+        if self.document is None:
+            return self.identity.name
+        name = name_of(self.document["supervisor"])
+        return name if self.identity.elsewhere is None else f"{name} at {self.identity.name}"
 
     @property
     def client(self) -> AsyncClient:
