@@ -60,7 +60,9 @@ class Page:
         data: dict[str, Any] = answer["data"]
         return data
 
-    def until(self, what: str, look: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+    def until(
+        self, what: str, look: Callable[[], Any], seconds: float = DEADLINE, every: float = 0.05
+    ) -> Any:
         """What ``look()`` gives once it is true; a page that is away is waited for."""
         deadline = time.monotonic() + seconds
         last: object = None
@@ -72,7 +74,7 @@ class Page:
                 last = found
             except (OSError, AssertionError) as error:
                 last = error
-            time.sleep(0.05)
+            time.sleep(every)
         raise AssertionError(f"not within {seconds:g} s: {what}: {last!r}")
 
     # What there is.

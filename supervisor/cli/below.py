@@ -1,8 +1,8 @@
 """The lines that stay below what is written: what runs now, and for how long.
 
 Owns the drawing on a terminal: the lines are taken away before anything is written and drawn again below it,
-so they never scroll, whatever the window's size becomes. Elsewhere there are none, and all is written as it
-comes. What is worth a line is the caller's to say.
+so they never scroll, whatever the window's size becomes (how: ``anchored``). Elsewhere there are none, and all
+is written as it comes. What is worth a line is the caller's to say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from supervisor.cli.anchored import ERASED, drawn
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation.text import clean, cut, paint
 from supervisor.presentation.words import seconds
@@ -40,7 +41,7 @@ class Below:
         self._terminal = terminal
         self._now = now
         self._turn = threading.RLock()
-        self._drawn: list[int] = []  # the columns of each line that stands there
+        self._stands = False  # lines are drawn, and the cursor is at their start
         self._held: dict[TextIO, str] = {}
         self._ended = threading.Event()
 
@@ -52,11 +53,15 @@ class Below:
             return
         ticking = threading.Thread(target=self._tick, name="lines below", daemon=True)
         ticking.start()
-        before = signal.signal(signal.SIGCONT, self._continued)
+        continued = signal.signal(signal.SIGCONT, self._continued)
+        stopped = signal.getsignal(signal.SIGTSTP)
+        if stopped is signal.SIG_DFL:  # else the shell has no job control
+            signal.signal(signal.SIGTSTP, self._stop)
         try:
             yield self
         finally:
-            signal.signal(signal.SIGCONT, before)
+            signal.signal(signal.SIGTSTP, stopped)
+            signal.signal(signal.SIGCONT, continued)
             self._ended.set()
             ticking.join()
             with self._turn:
@@ -97,14 +102,10 @@ class Below:
                 pass
 
     def _erase(self) -> None:
-        if not self._drawn:
-            return
-        # In a narrower window a line has been wrapped since.
-        width = self._size().columns
-        rows = sum(max(-(-one // width), 1) for one in self._drawn)
-        self._terminal.err.write(f"\x1b[{rows}A\r\x1b[J")
-        self._terminal.err.flush()
-        self._drawn = []
+        if self._stands:
+            self._stands = False
+            self._terminal.err.write(ERASED)
+            self._terminal.err.flush()
 
     def _draw(self) -> None:
         if not self.live or self._ended.is_set():
@@ -113,16 +114,18 @@ class Below:
         now = self._now()
         room = max(min(size.lines - _LEAVE, _MOST), 1)
         running = list(self.running.items())
-        lines = [f"{clean(name)}: {seconds(now - began)}" for name, began in running[:room]]
+        wide = size.columns - 1
+        times = [(clean(name), f": {seconds(now - began)}") for name, began in running[:room]]
+        lines = [cut(name, wide - len(passed)) + passed for name, passed in times]
         if len(running) > room:
             lines.append(f"… and {len(running) - room} more")
         if self.footer:
             lines.append(self.footer)
-        lines = [cut(one, size.columns - 1) for one in lines]
-        self._drawn = [len(one) for one in lines]
+        lines = [cut(one, wide) for one in lines]
         if lines:
+            self._stands = True
             painted = [paint(one, "blue", self._terminal.error_colour) for one in lines]
-            self._terminal.err.write("\n".join(painted) + "\n")
+            self._terminal.err.write(drawn(painted))
             self._terminal.err.flush()
 
     def _size(self) -> os.terminal_size:
@@ -132,6 +135,16 @@ class Below:
             return os.terminal_size((80, 24))
         return os.terminal_size((max(size.columns, 20), max(size.lines, 5)))
 
+    def _stop(self, *_signal: Any) -> None:
+        """Ctrl-Z: take the lines away, then stop. The streams may be in use: the descriptor is written to."""
+        with self._turn:
+            if self._stands:
+                self._stands = False
+                os.write(self._terminal.err.fileno(), ERASED.encode())
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)  # returns once we are continued
+            signal.signal(signal.SIGTSTP, self._stop)
+
     def _continued(self, *_signal: Any) -> None:
-        """Others have written since Ctrl-Z."""
-        self._drawn = []
+        """Others have written since the process was stopped."""
+        self._stands = False

@@ -43,6 +43,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     from supervisor.run_settings import RunSettings, most_at_once
     from supervisor.workspace_files import Selection, resolve
     from supervisor.workspace_files.effective import (
+        face_settings,
         location_settings,
         run_settings,
         workspace_environments,
@@ -52,6 +53,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     chosen = _chosen(spec, locations)
     below = spec.runs or RunSettings()
     runs = [] if locations else run_settings(spec, most_at_once(cores()))
+    face = [] if locations else face_settings(spec)
     environments = {} if locations else workspace_environments(spec)
     found = {one.name: location_settings(one, below) for one in chosen}
     terminal = session.terminal
@@ -65,6 +67,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
                 "discovered": searched,
                 "warnings": list(spec.warnings),
                 "runs": _data(runs),
+                "dagster": _data(face),
                 "environments": {name: _data(one) for name, one in environments.items()},
                 "locations": {
                     one.name: {
@@ -85,6 +88,8 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     terminal.print(terminal.paint(f"# {clean(files)}{clean(how)}", "dim"))
     if runs:
         printing.section("runs", runs)
+    if face:
+        printing.section("dagster", face)
     if environments:
         terminal.print("environments:")
         for name, settings in environments.items():

@@ -17,8 +17,7 @@ from supervisor.presentation import words
 
 __all__ = ["init_"]
 
-# The first of these that is there is what a search finds (``workspace_files.discovery``).
-_FOUND = ("workspace.yaml", "workspace.yml", "dagster_cloud.yaml", "dagster_cloud.yml")
+_WORKSPACES = ("workspace.yaml", "workspace.yml")
 
 
 @click.command("init", short_help="Write a workspace file for what is found here.")
@@ -46,23 +45,24 @@ def init_(
 ) -> int:
     """Write a commented workspace.yaml for what is found in DIRECTORY (default: here) and below.
 
-    Looked for are dg projects, files with definitions, scripts with a `# /// script` block, and for each
-    the virtualenv, project, lock or requirements file nearest above. Nothing is imported. An existing
-    file is never overwritten.
+    Looked for are files that name locations to Dagster, files with definitions, scripts with a `# /// script`
+    block, and for each the virtualenv, project, lock or requirements file nearest above. Nothing is
+    imported. An existing file is never overwritten.
     """
     from supervisor.drafts.code_servers import converted
     from supervisor.drafts.finding import draft_of
     from supervisor.workspace_files import Selection, resolve
 
     root = Path(os.path.abspath(session.cwd / (directory or ".")))  # noqa: PTH100 - links stay
-    there = [name for name in _FOUND if os.path.lexists(root / name)]
+    there = [name for name in _WORKSPACES if os.path.lexists(root / name)]
     if output is None:
         output = Path("supervise.yaml" if from_dagster and there else "workspace.yaml")
         path = root / output
         if there and not from_dagster and not stdout:
             raise click.ClickException(
-                f"{root / there[0]} is there already, and is not overwritten: "
-                "name another file with -o, or look at a draft with --stdout"
+                f"{root / there[0]} is there already, and is not overwritten: `supervise check` reads it; "
+                "`supervise init -o supervise.yaml` writes another, with an environment for each of its "
+                "locations, and --stdout prints that"
             )
     else:
         path = session.cwd / output

@@ -1,24 +1,25 @@
 """The live table of the foreground supervisor on a terminal.
 
 Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
-fits the window, whatever its size. Decides nothing about what is worth telling.
+fits the window, whatever its size (how it stays there: ``anchored``). Decides nothing about what is
+worth telling.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from supervisor.cli.anchored import ERASED, HIDE_CURSOR, SHOW_CURSOR, drawn
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
-from supervisor.presentation.text import clean, cut, plain
+from supervisor.presentation.text import clean, cut
 
 if TYPE_CHECKING:
     from supervisor.protocol.documents import LocationStatus, StatusDocument
@@ -27,9 +28,6 @@ __all__ = ["LiveDisplay"]
 
 # Rows of a window that the table leaves to what scrolls by above it.
 _LEAVE_ROWS = 6
-_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-_LINE_UP, _CLEAR_LINE = "\x1b[1A", "\x1b[2K"
-_SPACE_BEHIND = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
 
 
 class LiveDisplay:
@@ -40,7 +38,11 @@ class LiveDisplay:
     def __init__(self, terminal: Terminal, interrupt: str) -> None:
         self._terminal = terminal
         self._view = _View(interrupt)
-        self._drawn: list[int] = []  # how wide each line of the last table is
+        self._stands = False  # a table is drawn, and the cursor is at its start
+        self._size: ConsoleDimensions | None = None  # of the window it was drawn for
+        cell_len(
+            "\N{CJK UNIFIED IDEOGRAPH-4E00}"
+        )  # rich reads its table of widths: not in an event loop
         self._console = Console(
             file=terminal.out, no_color=not terminal.colour, highlight=False, markup=False
         )
@@ -54,39 +56,36 @@ class LiveDisplay:
         """Print above the table."""
         self._draw(lines)
 
+    def redraw(self) -> None:
+        """Draw the table for a window of another size."""
+        self._draw([])
+
     def fresh(self) -> None:
-        """Forget where the last table is: others have written below it."""
-        self._drawn = []
+        """Forget where the last table is: others have written over it."""
+        self._stands = False
 
     def close(self) -> None:
-        """Leave the last table where it is, and the cursor visible."""
-        if self._drawn:
-            self._write(f"\n{_SHOW_CURSOR}")
+        """Leave the last table where it is, the cursor visible and below it."""
+        if self._stands:
+            self._write(ERASED + "\n".join(self._table()) + f"\n{SHOW_CURSOR}")
         self._view.document = None
         self.fresh()
 
     def _draw(self, told: list[str]) -> None:
-        text = self._rendered([Text.from_ansi(line) for line in told]) if told else ""
-        widths: list[int] = []
+        text = ERASED if self._stands else ""
+        if told:
+            text += self._rendered([Text.from_ansi(line) for line in told])
         if self._view.document is not None:  # not before there is something to show
-            height = max(self._console.height - 1, 1)
-            table = self._rendered([self._view]).rstrip("\n").split("\n")[:height]
-            # A line that is no longer than its text is not wrapped when the window gets narrower.
-            lines = [_SPACE_BEHIND.sub(r"\1", line) for line in table]
-            widths = [cell_len(plain(line)) for line in lines]
-            text += _HIDE_CURSOR + "\n".join(lines)
-        # Last, for the window may have become narrower meanwhile.
-        self._write(self._erased() + text)
-        self._drawn = widths
+            size = self._console.size
+            moved = not self._stands or size != self._size
+            text += HIDE_CURSOR + drawn(self._table(), at_bottom=moved)
+            self._size = size
+        self._write(text)
+        self._stands = self._view.document is not None
 
-    def _erased(self) -> str:
-        """What takes away the last table. A terminal that has become narrower has wrapped its lines."""
-        if not self._drawn:
-            return ""
-        width = max(self._console.width, 1)
-        rows = sum(max(1, -(-one // width)) for one in self._drawn)
-        # Line by line: what clears a whole window at once is kept by some terminals as if it had scrolled.
-        return f"\r{_CLEAR_LINE}" + f"{_LINE_UP}{_CLEAR_LINE}" * (rows - 1)
+    def _table(self) -> list[str]:
+        height = max(self._console.height - 1, 1)
+        return self._rendered([self._view]).rstrip("\n").split("\n")[:height]
 
     def _rendered(self, what: Sequence[RenderableType]) -> str:
         with self._console.capture() as captured:

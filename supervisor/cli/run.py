@@ -28,10 +28,11 @@ from supervisor.cli.events import Event, Seen, events
 from supervisor.cli.insist import insist_async
 from supervisor.cli.options import LISTEN, beside_option, face_option, selecting
 from supervisor.cli.outcome import outcome_lines
-from supervisor.cli.screen import Display, Screen, job_control, open_display
+from supervisor.cli.screen import Display, Screen, job_control, open_display, resizing
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
 from supervisor.presentation import words
+from supervisor.presentation.problems import PROBLEMS, problem_lines
 from supervisor.presentation.text import clean
 from supervisor.protocol.methods import LONGEST_HOLD
 
@@ -111,7 +112,7 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal, "stops")  # what it imports is not for the loop
-    written = asyncio.run(_serve(daemon, display, session, web, pace, face))
+    written = asyncio.run(_serve(daemon, display, session, web, pace))
     status = pid1.REPLACED if daemon.leaves_runs else 0
     if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
@@ -141,23 +142,23 @@ async def _serve(
     session: Session,
     web: Beside | None,
     pace: Pace,
-    face: Face | None,
 ) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
     screen = Screen(display, 1, daemon.fleet.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
-    if face is not None:
-        face.show = partial(_show_programs, screen)
+    if daemon.face is not None:
+        daemon.face.show = partial(_show_programs, screen)
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
     page = asyncio.create_task(_page(daemon, screen, web), name="web page")
     forget = _on_signals(daemon, screen)
     last_words: list[str] = []
     try:
-        with (
-            job_control(screen.suspend, screen.resume) if screen.live else contextlib.nullcontext()
-        ):
+        with contextlib.ExitStack() as stack:
+            if screen.live:
+                stack.enter_context(job_control(screen.suspend, screen.resume))
+                stack.enter_context(resizing(screen.redraw))
             ends: set[asyncio.Future[Any]] = {serving, screen.gone}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if screen.gone.done():
@@ -323,8 +324,10 @@ def watch(session: Session, chosen: Callable[..., StatusDocument]) -> int:
     pace = Pace()
 
     async def look() -> None:
-        jobs = job_control(display.close, display.fresh)
-        with jobs if display.live else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if display.live:
+                stack.enter_context(job_control(display.close, display.fresh))
+                stack.enter_context(resizing(display.redraw))
             found, token = session.found(), session.token
             async with AsyncClient(found=found, timeout=pace.timeout, token=token) as client:
                 follower = _Follower(display, session.terminal.colour, pace, chosen)
@@ -343,6 +346,9 @@ async def _lines(
     """What is said of an event, after asking for what it wants."""
     from supervisor.errors import RequestError, RequestTimeoutError, UnknownLocationError
 
+    if "problems" in event.wants:
+        rows = document["supervisor"]["configuration_problems"]
+        return [PROBLEMS, *await asyncio.to_thread(problem_lines, rows, colour=colour)]
     if not event.wants or event.location is None:
         return [clean(line) for line in event.text.split("\n")]
     one = next(one for one in document["locations"] if one["name"] == event.location)

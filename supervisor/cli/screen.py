@@ -1,9 +1,9 @@
 """Where the foreground supervisor shows what goes on, and what may become of that.
 
 Owns the two displays' common form, the thread that writes (a reader that pauses - Ctrl-S, a pager,
-a full pipe - holds up nothing else), the judgement whether an output is gone or only in trouble, and
-job control: Ctrl-Z leaves the terminal in order, and what comes after it is drawn anew. What is shown
-is decided in ``run``; how the table looks in ``live``.
+a full pipe - holds up nothing else), the judgement whether an output is gone or only in trouble, job
+control (Ctrl-Z leaves the terminal in order, and what comes after it is drawn anew) and the window's
+changes of size. What is shown is decided in ``run``; how the table looks in ``live``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from supervisor.conditions import Tell
 if TYPE_CHECKING:
     from supervisor.protocol.documents import StatusDocument
 
-__all__ = ["Display", "PlainDisplay", "Screen", "job_control", "open_display"]
+__all__ = ["Display", "PlainDisplay", "Screen", "job_control", "open_display", "resizing"]
 
 # Messages that wait for a reader that takes none; what comes then is counted and left out.
 _MOST_WAITING = 2_000
@@ -48,6 +48,9 @@ class Display(Protocol):
 
     def tell(self, lines: list[str]) -> None:
         """Something that happened."""
+
+    def redraw(self) -> None:
+        """The window has another size."""
 
     def fresh(self) -> None:
         """Others have written meanwhile: what comes next is drawn where the cursor is now."""
@@ -71,6 +74,9 @@ class PlainDisplay:
         """Each line at once: its reader may wait for it."""
         self._terminal.print(*lines)
         self._terminal.out.flush()
+
+    def redraw(self) -> None:
+        """Lines are not drawn again."""
 
     def fresh(self) -> None:
         """Lines stand for themselves."""
@@ -106,6 +112,7 @@ class Screen:
         self._document: StatusDocument | None = None
         self._work: deque[_Work] = deque()
         self._left_out = 0
+        self._resized = False
         self._held = False
         self._ending = False
         self._failing: set[str] = set()
@@ -127,6 +134,12 @@ class Screen:
                 self._left_out += len(lines)
             else:
                 self._work.append(("tell", partial(self._display.tell, lines)))
+            self._news.notify()
+
+    def redraw(self) -> None:
+        """The window has another size; many changes are drawn once."""
+        with self._news:
+            self._resized = True
             self._news.notify()
 
     def suspend(self) -> None:
@@ -193,7 +206,13 @@ class Screen:
                     return "tell", partial(self._display.tell, [line])
                 if self._ending:
                     return None
-                if self._document is not None and not self._held:
+                if self._held:
+                    self._news.wait()
+                    continue
+                if self._resized:
+                    self._resized = False
+                    return "show", self._display.redraw
+                if self._document is not None:
                     document, self._document = self._document, None
                     return "show", partial(self._display.show, document)
                 self._news.wait()
@@ -225,6 +244,17 @@ def _in_words(error: BaseException) -> str:
         reason = (error.strerror or str(error)).lower()
         return f"standard output cannot be written: {reason}; what was to be shown is lost"
     return f"what goes on cannot be shown: {type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def resizing(redraw: Callable[[], None]) -> Iterator[None]:
+    """Within the body, ``redraw`` is called when the window's size changes. In a running event loop."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, redraw)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)
 
 
 @contextlib.contextmanager

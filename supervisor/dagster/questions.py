@@ -1,4 +1,5 @@
-"""What Dagster's servers ask: a run, its end, whether it can be ended, which ones go on, a reload.
+"""What Dagster's servers ask: a run, its end, whether it can be ended, which ones go on and where they are
+recorded, a reload.
 
 Owns the answers. A server is told of its own location alone. The table of runs is that of the journals:
 it is the same after the server, the shim and the supervisor have ended and come back.
@@ -41,12 +42,16 @@ _RELOAD = 170.0
 
 
 class Questions:
-    """Answers for the ``runs``, which ``placer`` places, and the locations of ``fleet``."""
+    """Answers for the ``runs``, which ``placer`` places, and the locations of ``fleet``.
 
-    def __init__(self, runs: Runs, placer: Placer, fleet: Fleet) -> None:
+    ``known`` is set once the runs that an earlier supervisor has left are known.
+    """
+
+    def __init__(self, runs: Runs, placer: Placer, fleet: Fleet, known: asyncio.Event) -> None:
         self._runs = runs
         self._placer = placer
         self._fleet = fleet
+        self._known = known
 
     def in_flight(self, location: str) -> Mapping[int, int]:
         """How many runs of ``location`` that a server asked for have not ended, by generation."""
@@ -71,8 +76,11 @@ class Questions:
             "cancel": self._cancel,
             "can_cancel": self._can_cancel,
             "current_runs": self._current_runs,
+            "unheard": self._current_runs,
+            "instance": self._instance,
             "reload": self._reload,
         }
+        await self._known.wait()
         found = answers.get(asks.what)
         answer = {"error": f"nothing is known of {asks.what!r}"}
         try:
@@ -141,6 +149,11 @@ class Questions:
 
     async def _current_runs(self, generation: Generation, asks: Asks) -> dict[str, Any]:
         return {"runs": [run.id for run in self._living(generation.spec.name)][:_MOST_RUNS]}
+
+    async def _instance(self, generation: Generation, asks: Asks) -> dict[str, Any]:
+        """Where Dagster has the records of a run, as it says it itself; None where that is too long."""
+        run = self._of(generation, asks)
+        return {"instance": None if run is None else run.order.get("instance_ref")}
 
     async def _reload(self, generation: Generation, asks: Asks) -> dict[str, Any]:
         """Load anew, and answer when that has succeeded or failed: what was good stays served."""

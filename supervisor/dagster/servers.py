@@ -62,6 +62,7 @@ class Server:
     restarts: int = 0
     deaths: tuple[float, ...] = ()
     current: bool = False
+    linked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def as_data(self) -> documents.CodeServer:
         """For the status document."""
@@ -91,14 +92,17 @@ class Servers:
         questions: Questions,
         changed: Callable[[], None],
         learn: Callable[[LaunchSpec, Mapping[str, Any]], None],
+        linked: Callable[[], None],
     ) -> None:
         self._state = state
         self._runtime = runtime
         self._questions = questions
         self._changed = changed
         self._learn = learn
-        self.linked: Callable[[], None] = lambda: None
+        self._linked = linked
         self._servers: dict[Generation, Server] = {}
+        # Locations of which Dagster's client has found a server each time since runs were looked after.
+        self._heard: set[str] = set()
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -177,7 +181,7 @@ class Servers:
         if server is None:
             return
         if isinstance(news, Asks):
-            self._spawn(self._questions.answer(generation, news))
+            self._spawn(self._answer(server, news))
             return
         server.pid = 0
         ended = Exit(news.status, news.signal)
@@ -190,8 +194,32 @@ class Servers:
         """See ``CodeServers``."""
         server = self._servers.pop(generation, None)
         if server is not None:
+            server.linked.set()
+            self._missed(server)
             self._spawn(asyncio.to_thread(_remove, server.socket))
             self._changed()
+
+    async def _answer(self, server: Server, asks: Asks) -> None:
+        name = server.generation.spec.name
+        if asks.what == "unheard":  # of the runs of the location, once clients find this server
+            await server.linked.wait()
+            if self._servers.get(server.generation) is not server:
+                return
+            if name in self._heard:
+                await server.generation.conversation.answer(asks.number, runs=[])
+                return
+            self._heard.add(name)
+        await self._questions.answer(server.generation, asks)
+
+    def _missed(self, server: Server) -> None:
+        """``server`` has ended: unless there is another one, clients may ask for what is not heard."""
+        name = server.generation.spec.name
+        if not any(
+            one is not server and one.current and one.state == "serving"
+            for one in self._servers.values()
+            if one.generation.spec.name == name
+        ):
+            self._heard.discard(name)
 
     # The life of one.
 
@@ -230,6 +258,7 @@ class Servers:
         server.generation.remark(reason)
         if server.state == "retiring":
             return
+        self._missed(server)
         now = time.monotonic()
         rules = server.generation.spec.restart
         server.deaths = (*recent(server.deaths, now, rules.window), now)
@@ -298,7 +327,8 @@ class Servers:
                 return
         if server.state == "serving":
             self._move(server, "serving", "")
-        self.linked()
+        server.linked.set()
+        self._linked()
 
     async def _look(self) -> None:
         """From time to time, for paths that were taken away."""

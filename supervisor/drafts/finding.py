@@ -1,7 +1,9 @@
 """What a directory holds that can be a code location, and in which environment.
 
-Owns what is looked for: dg projects and ``[tool.dagster]``, files that hold definitions, scripts with a
-block of metadata, and in a folder that has none of these, modules with jobs and assets of their own; for each the virtualenv, project or requirements file nearest above. It reads
+Owns what is looked for: files that name locations to Dagster (workspace.yaml, dagster_cloud.yaml, dg projects,
+``[tool.dagster]``), files that hold definitions, scripts with a block of metadata that do, and in a folder
+without any of these the modules with jobs and assets of their own; for each the virtualenv, project or
+requirements file nearest above. It reads
 texts alone, at most ``_MOST`` files, and not those in virtualenvs, hidden or generated directories.
 """
 
@@ -40,7 +42,15 @@ _LOOSE: Final = re.compile(
     r"|^\w+ *= *(?:\w+\.)?(?:JobDefinition|AssetDefinition|ScheduleDefinition|define_asset_job)\(",
     re.MULTILINE,
 )
-_FRAMEWORK: Final = re.compile(r"^(?:from|import) +(?:runner_shim|dagster)\b", re.MULTILINE)
+# The first of these that names a location counts, as in a search; those in YAML where one is asked to look.
+_PROJECTS: Final = ("pyproject.toml", "dg.toml")
+_DECLARING: Final = (
+    *_PROJECTS,
+    *("workspace.yaml", "workspace.yml", "dagster_cloud.yaml", "dagster_cloud.yml"),
+)
+# A script with a block of metadata may hold jobs or assets alone. Most scripts hold none, and to load one
+# is to run it.
+_IMPORTS: Final = re.compile(r"^(?:from|import) +(?:dagster|runner_shim)\b", re.MULTILINE)
 MAIN_KEYS: Final = {
     TargetKind.PYTHON_FILE: "relative_path",
     TargetKind.PYTHON_MODULE: "module_name",
@@ -55,15 +65,20 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
     covered: list[Path] = []
     modules: list[tuple[Path, str]] = []
     for directory, names in _walk(root):
-        declared = next((one for one in ("dg.toml", "pyproject.toml") if one in names), None)
-        if declared is not None and _is_declared(directory / declared):
-            _project(directory / declared, root, environ, draft, taken)
+        declaring = _DECLARING if directory == root else _PROJECTS
+        declared = next(
+            (one for one in declaring if one in names and _is_declared(directory / one)), None
+        )
+        if declared is not None and _declared(directory / declared, root, environ, draft, taken):
             covered.append(directory)
+            if declared not in _PROJECTS:  # a workspace says all that is run in it
+                break
+        if declared in _PROJECTS:
             continue
         for name in names:
             if name.endswith(".py") and not any(one in directory.parents for one in covered):
                 text = _text(directory / name)
-                if _is_whole(text) or (_FRAMEWORK.search(text) and _LOOSE.search(text)):
+                if _is_whole(text) or (_IMPORTS.search(text) and _LOOSE.search(text)):
                     modules.append((directory / name, text))
     known = {_first(one / "dg.toml", root) for one in covered}
     known |= {_first(path, root) for path, text in modules if _is_whole(text)}
@@ -81,7 +96,7 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
 
 def _is_whole(text: str) -> bool:
     """True for a module that says what is in its location, or its environment."""
-    return bool(has_block(text) or _DEFINITIONS.search(text))
+    return bool(_DEFINITIONS.search(text) or (has_block(text) and _IMPORTS.search(text)))
 
 
 def _first(file: Path, root: Path) -> str:
@@ -127,27 +142,51 @@ def _text(path: Path) -> str:
 def _is_declared(path: Path) -> bool:
     """True for a file that names code locations to Dagster."""
     text = _text(path)
+    if path.suffix != ".toml":
+        return True
     if path.name == "dg.toml":
         return "[project" in text
     return bool(re.search(r"^\[tool\.(dagster|dg\.project)\b", text, re.MULTILINE))
 
 
-def _project(
+def _declared(
     path: Path, root: Path, environ: Mapping[str, str], draft: Draft, taken: set[str]
-) -> None:
-    """The locations of a dg project or ``[tool.dagster]``, as their own reader has them."""
+) -> bool:
+    """The locations that a file of Dagster's names, as its own reader has them; False where it names none."""
     where = below(path, root)
     try:
         spec = resolve(Selection(files=(path,)), cwd=root, environ=environ)
     except ConfigurationError as error:
         draft.notes.append(f"{where} was passed over: {error.problems[0].message}")
-        return
+        return False
     for one in spec.locations:
+        if one.target is None:
+            draft.notes.append(f"{where}: {one.name} is served elsewhere, and was passed over")
+            continue
         location = location_of_spec(one, root, unique(one.name, taken))
         location.notes.insert(0, f"from {where}")
-        if one.environment.executable_path is None:
-            _give_environment(location, path.parent, root, draft)
+        if one.environment.script is not None:
+            location.notes.append("its `# /// script` block says its environment")
+        elif "executable_path" not in location.keys:
+            _give_environment(location, _place_of(one), root, draft)
         draft.locations.append(location)
+    return any(one.target is not None for one in spec.locations)
+
+
+def _place_of(spec: LocationSpec) -> Path:
+    """The directory of the code of a location, as far as its target tells."""
+    target, said = spec.target, spec.environment.executable_path
+    assert target is not None
+    if said is not None and "/" in said:  # one that is not there: that of the project it belongs to
+        return Path(said).parents[2]
+    if target.kind is TargetKind.PYTHON_FILE:
+        return Path(target.name).parent
+    place = target.working_directory
+    for part in target.name.split("."):
+        if not (place / part).is_dir():
+            break
+        place /= part
+    return place
 
 
 def location_of_spec(spec: LocationSpec, root: Path, name: str) -> DraftLocation:
@@ -163,8 +202,9 @@ def location_of_spec(spec: LocationSpec, root: Path, name: str) -> DraftLocation
     if target.working_directory != root:
         keys["working_directory"] = below(target.working_directory, root)
     keys["location_name"] = name
-    if spec.environment.executable_path:
-        keys["executable_path"] = below(Path(spec.environment.executable_path), root)
+    executable = spec.environment.executable_path
+    if executable and ("/" not in executable or os.path.lexists(executable)):
+        keys["executable_path"] = below(Path(executable), root) if "/" in executable else executable
     found = DraftLocation(name, target.kind.value, keys)
     env_file = target.working_directory / ".env"
     if spec.form == "dg project" and env_file.is_file():
@@ -192,13 +232,24 @@ def _location(path: Path, text: str, root: Path, draft: Draft, taken: set[str]) 
         selector, keys = "python_file", {"relative_path": below(path, root)}
         if path.parent != root and _imports_beside(path, text):
             keys["working_directory"] = below(path.parent, root)
-    keys["location_name"] = unique(title, taken)
+    keys["location_name"] = _name(title, path.parent, root, taken)
     found = DraftLocation(keys["location_name"], selector, keys)
     if has_block(text):
         found.notes.append("its `# /// script` block says its environment")
     else:
         _give_environment(found, path.parent, root, draft)
     return found
+
+
+def _name(title: str, place: Path, root: Path, taken: set[str]) -> str:
+    """``title``; where that is taken, with as many of the directories above as make it differ."""
+    name = title
+    for part in reversed(place.relative_to(root).parts):
+        if name not in taken:
+            break
+        if part != name:
+            name = f"{part}-{name}"
+    return unique(name, taken)
 
 
 def _imports_beside(path: Path, text: str) -> bool:
@@ -230,7 +281,7 @@ def _give_environment(location: DraftLocation, start: Path, root: Path, draft: D
                 draft.environments.append(known)
             location.keys["environment"] = known.name
             return
-        if place == root:
+        if place == root or not place.is_relative_to(root):
             break
         place = place.parent
     location.notes.append(

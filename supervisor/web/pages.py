@@ -29,7 +29,16 @@ from supervisor.errors import (
     UnknownRunError,
 )
 from supervisor.roles import Role
-from supervisor.web import api, automations, definitions, environments, launching, log_file, runs
+from supervisor.web import (
+    api,
+    automations,
+    definitions,
+    environments,
+    graphs,
+    launching,
+    log_file,
+    runs,
+)
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
@@ -219,6 +228,7 @@ ROUTES = [
     Route("/definition", definitions.definition),
     Route("/definitions", definitions.everything),
     Route("/assets", definitions.assets),
+    Route("/graph", graphs.graph),
     Route("/schedules", definitions.schedules),
     Route("/environments", environments.environments),
     Route("/search", everything_like),

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from runner_shim import masking
+from supervisor.face_settings import FaceSettings
 from supervisor.run_settings import DEFAULTS, NONE, RunSettings
 from supervisor.specs import EnvironmentSpec, LocationSpec, Source, SourcePosition, WorkspaceSpec
 
-__all__ = ["Setting", "location_settings", "run_settings", "workspace_environments"]
+__all__ = [
+    "Setting",
+    "face_settings",
+    "location_settings",
+    "run_settings",
+    "workspace_environments",
+]
 
 _PLAIN = (
     "load_timeout",
@@ -148,6 +155,15 @@ def _variables(spec: LocationSpec, shown: bool) -> Iterator[Setting]:
 def run_settings(spec: WorkspaceSpec, most: int) -> list[Setting]:
     """The settings of runs of the whole workspace; ``most`` is how many at once where it does not say."""
     return list(_runs(spec.runs or RunSettings(), spec.runs_sources, "", None, most))
+
+
+def face_settings(spec: WorkspaceSpec) -> list[Setting]:
+    """What is said of Dagster's own programs; [] where that is nothing."""
+    said = spec.face or FaceSettings()
+    listen = None if said.listen is None else str(said.listen)
+    values = {"serve": said.serves, "listen": listen, "instance": said.instance}
+    found = [_setting(key, value, spec.face_sources) for key, value in values.items()]
+    return found if spec.face_sources else []
 
 
 def _runs(

@@ -290,7 +290,7 @@ def test_a_line_for_each_step_stays_below_the_output(running):
     env.pop("CI", None)
     with in_terminal(arguments, cwd=running.cwd, env=env, columns=60) as terminal:
         terminal.until("wait: ")
-        terminal.until("\x1b[1A\r\x1b[J")
+        terminal.until("\r\x1b[2K")
         terminal.press(b"\x03")
         terminal.until("cancelled by Ctrl-C")
         assert terminal.wait() == 1

@@ -124,7 +124,7 @@ def test_ctrl_z_and_fg(tmp_path: Path, runtime: Path) -> None:
                 text = screen.text[start:].partition("[continued]")[2]
                 # Drawn anew, below what the shell wrote and not over it.
                 assert text.index(HIDDEN) < text.index("LOCATION")
-                assert "\x1b[1A" not in text[: text.index("LOCATION")]
+                assert "\x1b[2K" not in text[: text.index("LOCATION")]
             assert pids(client) == before
         screen.press(b"\x03")
         screen.until("[ended with 0]")
@@ -147,7 +147,7 @@ def test_a_table_is_drawn_anew_after_a_stop_that_was_not_asked_for(
         screen.until(HIDDEN)
         screen.until("1 of 1 ready")
         text = screen.text[start:].rpartition(HIDDEN)[2]
-        assert "\x1b[1A" not in text[: text.index("LOCATION")]
+        assert "\x1b[2K" not in text[: text.index("LOCATION")]
         screen.press(b"\x03")
         screen.until("everything has stopped")
         assert screen.wait() == 0

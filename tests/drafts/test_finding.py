@@ -40,7 +40,7 @@ def test_where_nothing_is_found_it_says_what_was_looked_for(tmp_path: Path) -> N
         "@definitions\ndef defs(): ...\n",
         "@dg.repository(name='x')\ndef repo(): ...\n",
         "from runner_shim import Definitions\ndefs = Definitions(jobs=[])\n",
-        "# /// script\n# dependencies = []\n# ///\n",
+        "# /// script\n# dependencies = []\n# ///\nimport dagster as dg\n",
     ],
 )
 def test_files_that_hold_definitions(tmp_path: Path, text: str) -> None:
@@ -147,7 +147,7 @@ def test_projects_of_dagster_are_taken_as_their_reader_has_them(tmp_path: Path) 
 def test_names_differ_and_environments_are_shared(tmp_path: Path) -> None:
     tree(tmp_path, {"a/defs.py": DEFS, "b/a/defs.py": DEFS, "requirements.txt": "x"})
     spec = read(tmp_path, draft_of(tmp_path, ENVIRON))
-    assert [one.name for one in spec.locations] == ["a", "a-2"]
+    assert [one.name for one in spec.locations] == ["a", "b-a"]
     assert len(spec.environments) == 1
 
 
@@ -161,6 +161,40 @@ def test_every_text_reads_back(tmp_path: Path, text: str) -> None:
     spec = read(tmp_path, Draft([environment], [DraftLocation("a", "python_file", keys)]))
     assert spec.locations[0].env == {"A": text, "B": "/home/ops"}
     assert spec.environments[0].python == "3.10"
+
+
+def test_a_script_without_definitions_is_not_run(tmp_path: Path) -> None:
+    tree(tmp_path, {"migrate.py": "# /// script\n# dependencies = []\n# ///\nimport requests\n"})
+    assert draft_of(tmp_path, ENVIRON).locations == []
+
+
+@pytest.mark.parametrize("name", ["workspace.yaml", "dagster_cloud.yaml"])
+def test_a_workspace_of_dagster_gets_environments(tmp_path: Path, name: str) -> None:
+    listed = {
+        "workspace.yaml": "load_from:\n"
+        "  - python_file: {relative_path: src/a.py, working_directory: src}\n"
+        "  - python_module: {module_name: ml, executable_path: ml/.venv/bin/python}\n"
+        "  - grpc_server: {host: elsewhere, port: 4000}\n",
+        "dagster_cloud.yaml": "locations:\n"
+        "  - {location_name: a.py, code_source: {python_file: src/a.py}, working_directory: src}\n"
+        "  - {location_name: ml, code_source: {module_name: ml}}\n",
+    }
+    files = {"src/a.py": DEFS, "src/b.py": DEFS, "requirements.txt": "x", "ml/setup.py": ""}
+    tree(tmp_path, {**files, name: listed[name]})
+    draft = draft_of(tmp_path, ENVIRON)
+    spec = read(tmp_path, draft)
+    assert [one.name for one in spec.locations] == ["a.py", "ml"]
+    first, second = (one.environment for one in spec.locations)
+    assert first.requirements_file == tmp_path / "requirements.txt"
+    assert second.project == tmp_path / "ml"
+    if name == "workspace.yaml":
+        assert any("is served elsewhere" in note for note in draft.notes)
+
+
+def test_a_workspace_of_servers_elsewhere_is_no_reason_to_stop_looking(tmp_path: Path) -> None:
+    servers = "load_from:\n  - grpc_server: {host: a, port: 4000}\n"
+    tree(tmp_path, {"workspace.yaml": servers, "risk/defs.py": DEFS})
+    assert [one.name for one in draft_of(tmp_path, ENVIRON).locations] == ["risk"]
 
 
 def test_a_project_that_cannot_be_read_is_noted(tmp_path: Path) -> None:

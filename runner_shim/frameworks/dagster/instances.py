@@ -11,7 +11,7 @@ import os
 
 from runner_shim.execution import refusal
 
-__all__ = ["dagster", "first", "keep", "opened", "report"]
+__all__ = ["being_cancelled", "dagster", "first", "keep", "opened", "report"]
 
 _PREFIXES = ("dagster._core.", "dagster.core.")
 # The first line of a dagster.yaml of ours. It is YAML, and Dagster's own tools find by it what was kept.
@@ -150,15 +150,27 @@ def report(order, state, reason):
         told = opened(order)
     with told as instance:
         run = instance.get_run_by_id(order["run_id"])
-        if run is None or getattr(run.status, "value", run.status) not in _UNDER_WAY:
+        if run is None or _status(run) not in _UNDER_WAY:
             return
         if state == "cancelled" and hasattr(instance, "report_run_canceled"):
-            if getattr(run.status, "value", run.status) != "CANCELING":
+            if _status(run) != "CANCELING":
                 instance.report_run_canceling(run, reason)
                 run = instance.get_run_by_id(order["run_id"])
             instance.report_run_canceled(run, reason)
         else:
             instance.report_run_failed(run, reason)
+
+
+def being_cancelled(text, runs):
+    """Those of the ids ``runs`` whose cancellation was asked for, as the instance has it to which the
+    reference ``text`` leads."""
+    with _referred(text) as instance:
+        found = [instance.get_run_by_id(run) for run in runs]
+    return [run.run_id for run in found if run is not None and _status(run) == "CANCELING"]
+
+
+def _status(run):
+    return getattr(run.status, "value", run.status)
 
 
 def _referred(text):

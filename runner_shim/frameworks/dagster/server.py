@@ -13,7 +13,7 @@ import threading
 import time
 
 from runner_shim.execution import handing
-from runner_shim.frameworks.dagster import served
+from runner_shim.frameworks.dagster import instances, served
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["prepare", "serve", "warm"]
@@ -29,6 +29,7 @@ _KINDS = {
 _LINGER = 2.0
 _CALLS = 300.0
 _CHECK_SECONDS = 30.0
+_AGAIN = 15.0  # between tries to read from an instance (seconds)
 _MOST_TEXT = 32 * 1024
 
 
@@ -139,6 +140,7 @@ class _Changed(object):
         def started():
             start()
             threading.Thread(target=self._check, daemon=True).start()
+            threading.Thread(target=self._heed, daemon=True).start()
             self._line.say("up")
 
         server.server.start = started
@@ -222,6 +224,28 @@ class _Changed(object):
             serializable_error_info=None,
         )
         return self._pb2.CancelExecutionReply(serialized_cancel_execution_result=_written(result))
+
+    def _heed(self):
+        """Cancel runs whose cancellation Dagster noted while clients found no server: it asks once."""
+        try:
+            waiting = {}
+            for run in self._line.ask("unheard").get("runs", []):
+                text = self._line.ask("instance", run=run).get("instance")
+                waiting.setdefault(text, []).append(run)
+            waiting.pop(None, None)
+            while waiting:
+                for text, runs in list(waiting.items()):
+                    try:
+                        noted = instances.being_cancelled(text, runs)
+                    except Exception:  # a database that is away
+                        continue
+                    del waiting[text]
+                    for run in noted:
+                        self._line.ask("cancel", run=run)
+                if waiting:
+                    time.sleep(_AGAIN)
+        except OSError:
+            pass  # the supervisor is gone, or the process of the location
 
     def _can_cancel(self, request):
         types = _types()

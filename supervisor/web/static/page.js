@@ -103,6 +103,7 @@ async function fetchInto(url, signal) {
   document.body.dataset.live = fresh.body.dataset.live;
   if (logShown() !== followed) followAnew();
   followRun();
+  document.dispatchEvent(new Event("page:drawn"));
 }
 
 async function show(url) {
