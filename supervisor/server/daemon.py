@@ -62,6 +62,7 @@ from supervisor.server.sd_notify import Notifier
 from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
 from supervisor.server.work import Work
+from supervisor.snapshots.rows import STORE
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
 from supervisor.specs import STATE_DIRECTORY, LocationSpec, WorkspaceSpec
@@ -122,7 +123,7 @@ class Daemon:
         directory, key = self._names[0]
         self.state = StateDirectory(directory / STATE_DIRECTORY, key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
-        database = None if once else self.state.path / "snapshots.db"
+        database = None if once else self.state.path / STORE
         self.store = SnapshotStore(database, self._hear, self.state.ensure)
         self.runtime_directory = RuntimeDirectory.for_workspace(directory, key, self._environ)
         self._presence = Presence(
