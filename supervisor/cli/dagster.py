@@ -16,7 +16,7 @@ from supervisor.cli.session import Session
 
 if TYPE_CHECKING:
     from supervisor.cli.beside import Beside
-    from supervisor.dagster.ports import Listen
+    from supervisor.face_settings import Listen
 
 __all__ = ["dagster_"]
 

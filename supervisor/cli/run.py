@@ -32,6 +32,7 @@ from supervisor.cli.screen import Display, Screen, job_control, open_display, re
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
 from supervisor.presentation import words
+from supervisor.presentation.problems import PROBLEMS, problem_lines
 from supervisor.presentation.text import clean
 from supervisor.protocol.methods import LONGEST_HOLD
 
@@ -111,7 +112,7 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal, "stops")  # what it imports is not for the loop
-    written = asyncio.run(_serve(daemon, display, session, web, pace, face))
+    written = asyncio.run(_serve(daemon, display, session, web, pace))
     status = pid1.REPLACED if daemon.leaves_runs else 0
     if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
@@ -141,14 +142,13 @@ async def _serve(
     session: Session,
     web: Beside | None,
     pace: Pace,
-    face: Face | None,
 ) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
     screen = Screen(display, 1, daemon.fleet.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
-    if face is not None:
-        face.show = partial(_show_programs, screen)
+    if daemon.face is not None:
+        daemon.face.show = partial(_show_programs, screen)
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
     page = asyncio.create_task(_page(daemon, screen, web), name="web page")
@@ -346,6 +346,9 @@ async def _lines(
     """What is said of an event, after asking for what it wants."""
     from supervisor.errors import RequestError, RequestTimeoutError, UnknownLocationError
 
+    if "problems" in event.wants:
+        rows = document["supervisor"]["configuration_problems"]
+        return [PROBLEMS, *await asyncio.to_thread(problem_lines, rows, colour=colour)]
     if not event.wants or event.location is None:
         return [clean(line) for line in event.text.split("\n")]
     one = next(one for one in document["locations"] if one["name"] == event.location)

@@ -67,13 +67,18 @@ def for_development(environ: Mapping[str, str]) -> dict[str, str]:
     return {"DAGSTER_IS_DEV_CLI": "1", **environ}
 
 
-def choose_home(option: Path | None, environ: Mapping[str, str], state: Path) -> Home:
-    """``option``, else DAGSTER_HOME of ``environ``, else one in ``state``."""
+def choose_home(
+    option: Path | None, named: Path | None, environ: Mapping[str, str], state: Path
+) -> Home:
+    """``option``, else what the workspace has ``named``, else DAGSTER_HOME of ``environ``, else one in
+    ``state``."""
     if option is not None:
         return Home(option, "--home")
-    named = environ.get("DAGSTER_HOME")
-    if named:
-        return Home(Path(named).expanduser(), "DAGSTER_HOME")
+    if named is not None:
+        return Home(named, "named in the workspace file")
+    home = environ.get("DAGSTER_HOME")
+    if home:
+        return Home(Path(home).expanduser(), "DAGSTER_HOME")
     return Home(state / FOLDER, "this workspace's own", ours=True)
 
 

@@ -47,6 +47,7 @@ Tell = Callable[[str], None]
 class HostOptions:
     """What the command line says. ``port`` None takes ``DEFAULT_PORT``, or a free one where it is taken.
 
+    ``home`` is the instance that is asked for, ``instance`` the one that the workspace names.
     ``environment`` is a virtualenv's directory or an interpreter, of the operator's own. A page that was
     usable and has not answered for ``patience`` seconds is replaced.
     """
@@ -54,6 +55,7 @@ class HostOptions:
     host: str = "127.0.0.1"
     port: int | None = None
     home: Path | None = None
+    instance: Path | None = None
     environment: Path | None = None
     patience: float = 60.0
 
@@ -91,7 +93,7 @@ class Host:
     def __init__(self, options: HostOptions, around: Surroundings) -> None:
         self.url = ""
         self.usable = False
-        self.home: Home = choose_home(options.home, around.environ, around.state)
+        self.home: Home = choose_home(options.home, options.instance, around.environ, around.state)
         self._options = options
         self._around = around
         self._port = options.port or 0

@@ -90,7 +90,10 @@ class WorkspaceFiles:
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
             runs = self.spec.runs if spec.runs is None else spec.runs
             notify = self.spec.notify if spec.notify is None else spec.notify
-            self.spec = replace(spec, files=(*spec.files, *more), runs=runs, notify=notify)
+            face = self.spec.face if spec.face is None else spec.face
+            self.spec = replace(
+                spec, files=(*spec.files, *more), runs=runs, notify=notify, face=face
+            )
             outdated = _outdated(spec, touched)
             if (
                 self._broken

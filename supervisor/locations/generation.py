@@ -165,10 +165,11 @@ class Generation:
 
     async def unresponsive(self, doing: str, seconds: float) -> None:
         """It does not answer: have its stacks written, then kill it; ``refused`` says so."""
-        if self.refused is not None or not isinstance(self.phase, Running):
+        running = self.phase
+        if self.refused is not None or not isinstance(running, Running):
             return
-        stopped = await self.phase.process.stopped()
-        dumped = [] if stopped else await self._dumped(self.phase)
+        stopped = await running.process.stopped()
+        dumped = [] if stopped else await self._dumped(running)
         if self.refused is None and self.alive:
             self._refuse(failures.unresponsive(doing, seconds, dumped, stopped=stopped))
 
@@ -349,9 +350,10 @@ class Generation:
 
     async def stacks(self) -> list[str]:
         """The Python stacks of its threads as they are now, as lines; none where it does not tell."""
-        if not isinstance(self.phase, Running) or await self.phase.process.stopped():
+        running = self.phase
+        if not isinstance(running, Running) or await running.process.stopped():
             return []
-        return await self._dumped(self.phase)
+        return await self._dumped(running)
 
     async def _dumped(self, running: Running) -> list[str]:
         """Have the shim write its stacks to its log, whatever it is doing; the lines of it."""

@@ -61,7 +61,6 @@ class Runs:
     """The runs whose journals lie in ``directory``; ``notify`` is where their monitors send datagrams.
 
     ``changed`` is called after anything a client can see has changed, ``when_ended`` with each run that ends.
-    ``opened`` is set once those of earlier supervisors are known.
     """
 
     def __init__(
@@ -74,7 +73,6 @@ class Runs:
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
-        self.opened = asyncio.Event()
         self.figures = Figures()
         self.when_ended: Callable[[Run], None] = lambda run: None
         self._directory = directory
@@ -119,7 +117,6 @@ class Runs:
                 await self._retry(run, run.final)
         self._spawn(self._look_from_time_to_time())
         self._dispatch.resume()
-        self.opened.set()
         self._tell()
 
     async def close(self) -> None:

@@ -20,11 +20,12 @@ from typing import Any
 from supervisor import __version__
 from supervisor.access.access import Access
 from supervisor.conditions import Tell
-from supervisor.dagster.face import Face, Place
+from supervisor.dagster.face import Face, Place, compare_settings
 from supervisor.dagster.home import for_development
 from supervisor.dagster.questions import Questions
 from supervisor.dagster.servers import Servers
 from supervisor.descriptors import raise_descriptor_limit, shortage
+from supervisor.face_settings import FaceSettings
 from supervisor.fleet.environments import EnvironmentUse
 from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.routing import Routing
@@ -56,6 +57,8 @@ from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.queue import Limits
+from supervisor.runs.ranges import Range
+from supervisor.runs.run import Run
 from supervisor.runs.store import Runs
 from supervisor.runs.tick_store import TickStore
 from supervisor.runs.ticking import Ticking
@@ -90,12 +93,11 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
-    starts locations only when that is ordered.
-    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
-    where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
-    is set when clients can connect. ``run`` returns after ``shutdown``.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle`` starts
+    locations only when that is ordered. ``listen`` (``tcp://host:port``) is an address for clients that have
+    keys. ``sources`` say what should run beside the workspace. With ``dagster``, and where it has a ``face``,
+    locations that have loaded Dagster have a server for its own client. ``started`` is set when clients can
+    connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(
@@ -111,19 +113,22 @@ class Daemon:
         dagster: bool = False,
         face: Face | None = None,
     ) -> None:
-        self.face = face
         self._listen = listen
         self._environ = dict(environ)
         self._notifier = Notifier.from_environ(self._environ)
         self._once = once
         self._fires = not idle
         self._workspace = WorkspaceFiles(selection, cwd=cwd, environ=self._environ)
+        self._face_settings = self.spec.face or FaceSettings()
+        if face is None and self._face_settings.serves and not (once or idle):
+            face = Face()
+        self.face = face
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
-        self._stop = asyncio.Event()
-        self._at_once = self._leave_runs = False
+        self._stop, self._at_once, self._leave_runs = asyncio.Event(), False, False
         self._background: set[asyncio.Task[None]] = set()
+        self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
@@ -174,15 +179,12 @@ class Daemon:
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
+            questions = Questions(self.runs, placer, self.fleet, self.started)
+            moved = (lambda: None) if face is None else face.moved
             self.code_servers = Servers(
-                lambda: self.state.path,
-                self.runtime_directory.path,
-                Questions(self.runs, placer, self.fleet),
-                self.fleet.changed,
-                self._learned,
-            )
-        if self.code_servers is not None and face is not None:
-            self.code_servers.linked = face.moved
+                lambda: self.state.path, self.runtime_directory.path, questions,
+                self.fleet.changed, self._learned, moved,
+            )  # fmt: skip
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
@@ -302,7 +304,8 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
+        changed = lambda prefix: self._use.packages_changed(prefix)  # noqa: E731, PLW0108
+        self.packages = Packages(self._watcher, self._disk, changed)
         closing.callback(self.packages.close)
         self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
@@ -359,9 +362,11 @@ class Daemon:
             uses=_not_watched if self._once else self.packages.add,
             code_servers=self.code_servers or NO_SERVERS,
         )
-        self._verifier = Verifier(self.services, self.state.path, self._under_way)
+        self._verifier = Verifier(
+            self.services, self.state.path, lambda: self.stopping or self.fleet.under_way
+        )
         closing.push_async_callback(self._verifier.close)
-        self._use = EnvironmentUse(
+        self._use: EnvironmentUse = EnvironmentUse(
             self.fleet.all, launcher, self.packages.use, environments.collect
         )
         closing.callback(self._use.close)
@@ -380,12 +385,12 @@ class Daemon:
             started = [(one.spec, one.snapshot) for one in fleet.ordered()]
             return [*started, *((one, None) for one in fleet.remotes.values())]
 
-        path = self.state.log_path("dagster programs")
+        named = {one.name: one for one in self.spec.environments if one.name}
+        log = LocationLog(self._logs, self.state.log_path("dagster programs"))
         return Place(
             self.spec.title, self._names[0][0], self.state.path, self.runtime_directory.path,
-            self._environ, {one.name: one for one in self.spec.environments if one.name},
-            self.services.environments, self.fleet.conditions, self._reaper,
-            LocationLog(self._logs, path), locations, self.fleet.changed,
+            self._face_settings, self._environ, named, self.services.environments,
+            self.fleet.conditions, self._reaper, log, locations, self.fleet.changed,
         )  # fmt: skip
 
     def _is_back(self) -> None:
@@ -399,7 +404,10 @@ class Daemon:
             task.cancel()
 
     async def _end_runs(self) -> None:
-        if not self._leave_runs:
+        if self.launching:
+            await asyncio.wait(self.launching)
+        # Not told to stop, something failed: runs go on as after a crash.
+        if self.stopping and not self._leave_runs:
             await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
         await self.runs.close()
 
@@ -440,6 +448,7 @@ class Daemon:
 
     def settled(self) -> None:
         """See ``Host``."""
+        compare_settings(self._face_settings, self.spec.face, self.fleet.conditions)
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
@@ -468,14 +477,8 @@ class Daemon:
         if not self._once:
             self._use.changed()
 
-    def _packages_changed(self, prefix: Path) -> None:
-        self._use.packages_changed(prefix)
-
     def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
         self._launcher.learn(launch, report)
-
-    def _under_way(self) -> bool:
-        return self.stopping or self.fleet.under_way
 
     def _telling(self, key: str) -> Tell:
         return partial(self._hear, key)

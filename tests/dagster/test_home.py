@@ -16,11 +16,15 @@ from supervisor.dagster.home import (
 from supervisor.errors import ConfigurationError
 
 
-def test_an_option_goes_before_the_variable_and_that_before_our_own(tmp_path: Path) -> None:
+def test_an_option_goes_before_the_file_that_before_the_variable_and_that_before_our_own(
+    tmp_path: Path,
+) -> None:
     environ = {"DAGSTER_HOME": "/theirs"}
-    assert choose_home(tmp_path, environ, Path("/state")).path == tmp_path
-    assert choose_home(None, environ, Path("/state")) == Home(Path("/theirs"), "DAGSTER_HOME")
-    assert choose_home(None, {}, Path("/state")).ours
+    named, state = Path("/named"), Path("/state")
+    assert choose_home(tmp_path, named, environ, state).path == tmp_path
+    assert choose_home(None, named, environ, state).path == named
+    assert choose_home(None, None, environ, state) == Home(Path("/theirs"), "DAGSTER_HOME")
+    assert choose_home(None, None, {}, state).ours
 
 
 def test_our_own_instance_reads_the_file_beside_the_workspace_for_as_long_as_it_is_there(

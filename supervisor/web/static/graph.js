@@ -123,10 +123,16 @@ class View {
     }
   }
 
-  // A group that was folded or unfolded stays where it was.
+  // A group that was folded or unfolded stays where it was, or where one could not read what is in it is brought
+  // nearer.
   hold(before) {
     const now = this.boxOf(before.item.key);
     if (!now) return this.fit();
+    const nearer = Math.min((this.place.clientWidth - 2 * MARGIN) / now.w, (this.place.clientHeight - 4 * MARGIN) / now.h, 1);
+    if (now.open && nearer > this.scale) {
+      this.scale = nearer;
+      return this.centre(now);
+    }
     this.x += (before.x - now.x) * this.scale;
     this.y += (before.y - now.y) * this.scale;
     this.uncover(now);
