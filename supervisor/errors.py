@@ -57,6 +57,10 @@ __all__ = [
 ]
 
 
+# Characters of a list of all keys, beyond which the one that is meant is enough.
+_LONG = 80
+
+
 class SupervisorError(Exception):
     """Base of all errors that a user may see. ``exit_status`` is what the command returns."""
 
@@ -92,12 +96,16 @@ class ConfigurationProblem:
         }
 
     def __str__(self) -> str:
-        place = f"{self.position}: " + (f"{self.path}: " if self.path else "")
-        parts = [place + self.message]
-        if self.expected:
-            parts.append(f"expected {self.expected}")
-        if self.suggestion:
-            parts.append(f"did you mean {self.suggestion}?")
+        return self.sentence(str(self.position), self.as_data())
+
+    @staticmethod
+    def sentence(place: str, row: ProblemRow) -> str:
+        """A problem in one line; a long list of what is expected gives way to a suggestion."""
+        parts = [": ".join(filter(None, (place, row["path"], row["message"])))]
+        if row["expected"] and not (row["suggestion"] and len(row["expected"]) > _LONG):
+            parts.append(f"expected {row['expected']}")
+        if row["suggestion"]:
+            parts.append(f"did you mean {row['suggestion']}?")
         return "; ".join(parts)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor.presentation import words
 from supervisor.states import TROUBLED
 
 if TYPE_CHECKING:
@@ -24,7 +23,8 @@ class Event:
     """Something to tell. ``location`` is None for what concerns the workspace as a whole.
 
     ``text`` says it when the document is enough. Otherwise ``wants`` names what has to be asked
-    for: ``failure`` (the location in detail) or ``diff`` (from generation ``before``), or both.
+    for: ``failure`` (the location in detail) or ``diff`` (from generation ``before``), or both; or
+    ``problems``, the source lines of what is wrong with the workspace's files.
     ``notable`` is True for what is worth a line above a live table, too.
     """
 
@@ -122,9 +122,7 @@ def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     problems = after["supervisor"]["configuration_problems"]
     earlier = before.problems if before is not None else []
     if problems and problems != earlier:
-        lines = [f"  {words.problem(row)}" for row in problems]
-        text = "the workspace has problems: what these entries ran goes on, all others count:"
-        found.append(Event(None, "\n".join([text, *lines]), notable=True))
+        found.append(Event(None, wants=frozenset({"problems"}), notable=True))
     elif earlier and not problems:
         found.append(Event(None, "the workspace has no problems any more", notable=True))
     return found

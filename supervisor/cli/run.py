@@ -32,6 +32,7 @@ from supervisor.cli.screen import Display, Screen, job_control, open_display, re
 from supervisor.cli.session import Session
 from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
 from supervisor.presentation import words
+from supervisor.presentation.problems import PROBLEMS, problem_lines
 from supervisor.presentation.text import clean
 from supervisor.protocol.methods import LONGEST_HOLD
 
@@ -345,6 +346,9 @@ async def _lines(
     """What is said of an event, after asking for what it wants."""
     from supervisor.errors import RequestError, RequestTimeoutError, UnknownLocationError
 
+    if "problems" in event.wants:
+        rows = document["supervisor"]["configuration_problems"]
+        return [PROBLEMS, *await asyncio.to_thread(problem_lines, rows, colour=colour)]
     if not event.wants or event.location is None:
         return [clean(line) for line in event.text.split("\n")]
     one = next(one for one in document["locations"] if one["name"] == event.location)

@@ -18,7 +18,7 @@ from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures, words
-from supervisor.presentation.excerpt import excerpt
+from supervisor.presentation.problems import PROBLEMS, problem_lines
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
@@ -201,12 +201,8 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     lines += _conditions(terminal, "", supervisor["conditions"])
     problems = supervisor["configuration_problems"]
     if problems:
-        head = "the workspace has problems: what these entries ran goes on, all others count:"
-        lines.append(f"{terminal.paint('✗', 'red')} {head}")
-        for row in problems:
-            lines.append(f"  {clean(words.problem(row))}")
-            shown = excerpt(row["file"], row["line"], row["column"])
-            lines += [terminal.paint(f"  {line}", "dim") for line in shown]
+        lines.append(f"{terminal.paint('✗', 'red')} {PROBLEMS}")
+        lines += problem_lines(problems, colour=terminal.colour)
     if lines:
         terminal.print("", *lines)
 

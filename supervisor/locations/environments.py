@@ -175,12 +175,18 @@ class Environments:
                 raise
             overlay = None
         executable = environment.interpreter.executable
+        if spec.lacks is not None:
+            adding = envs.making_command(spec.lacks)
+        elif environment.managed:
+            adding = ""
+        else:
+            adding = envs.adding_command(executable, environment.prefix)
         return PreparedEnvironment(
             environment,
             overlay,
             envs.activate(environment, self._environ),
             _place(executable),
-            "" if environment.managed else envs.adding_command(executable, environment.prefix),
+            adding,
         )
 
 

@@ -76,8 +76,7 @@ _Running = TypeVar("_Running", bound=Greeting | Loading | Serving)
 _LAST_WORDS = 64 * 1024
 _FEWER_WORDS = 16 * 1024
 # A stack dump is waited for until it has come: so many looks, so many seconds apart.
-_STACK_LOOKS = 15
-_STACK_GRACE = 0.1
+_STACK_LOOKS, _STACK_GRACE = 15, 0.1
 # How long a process may be busy before what can be done without it is (seconds).
 _BUSY = 1.0
 _REPLACED = "a fresh process takes its place"
@@ -166,10 +165,11 @@ class Generation:
 
     async def unresponsive(self, doing: str, seconds: float) -> None:
         """It does not answer: have its stacks written, then kill it; ``refused`` says so."""
-        if self.refused is not None or not isinstance(self.phase, Running):
+        running = self.phase
+        if self.refused is not None or not isinstance(running, Running):
             return
-        stopped = await self.phase.process.stopped()
-        dumped = [] if stopped else await self._dumped(self.phase)
+        stopped = await running.process.stopped()
+        dumped = [] if stopped else await self._dumped(running)
         if self.refused is None and self.alive:
             self._refuse(failures.unresponsive(doing, seconds, dumped, stopped=stopped))
 
@@ -288,6 +288,8 @@ class Generation:
 
     async def busy(self) -> str:
         """Why it takes no request now, "" where it does: it may be busy with another for a second."""
+        if self.conversation.answers and not (self._turn and self._turn.locked()):
+            return ""
         answer = await self.quickly("ping", _BUSY)
         return answer if isinstance(answer, str) else ""
 
@@ -348,9 +350,10 @@ class Generation:
 
     async def stacks(self) -> list[str]:
         """The Python stacks of its threads as they are now, as lines; none where it does not tell."""
-        if not isinstance(self.phase, Running) or await self.phase.process.stopped():
+        running = self.phase
+        if not isinstance(running, Running) or await running.process.stopped():
             return []
-        return await self._dumped(self.phase)
+        return await self._dumped(running)
 
     async def _dumped(self, running: Running) -> list[str]:
         """Have the shim write its stacks to its log, whatever it is doing; the lines of it."""

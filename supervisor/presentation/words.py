@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from envs import sizes
+from supervisor.errors import ConfigurationProblem
 
 if TYPE_CHECKING:
     from supervisor.protocol.documents import Diff, Generation, LocationStatus, ProblemRow, Serving
@@ -251,9 +252,4 @@ def problem(row: ProblemRow) -> str:
     place = row.get("file") or ""
     if row.get("line"):
         place += f":{row['line']}" + (f":{row['column']}" if row.get("column") else "")
-    parts = [": ".join(filter(None, (place, row.get("path"), row.get("message"))))]
-    if row.get("expected"):
-        parts.append(f"expected {row['expected']}")
-    if row.get("suggestion"):
-        parts.append(f"did you mean {row['suggestion']}?")
-    return "; ".join(parts)
+    return ConfigurationProblem.sentence(place, row)

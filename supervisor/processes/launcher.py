@@ -108,7 +108,8 @@ class PreparedEnvironment:
     ``environment.key`` is its fingerprint. ``overlay`` is the directory with pyzmq and msgpack, or
     None when the environment has them itself; ``environ`` are the variables that processes get in
     it. ``place`` is where its interpreter really is: it may be reached through links that lead
-    elsewhere one day. ``adding`` is the command that adds a package to one that is not managed.
+    elsewhere one day. ``adding`` is the command that adds a package to one that is not managed, or that makes
+    the virtualenv for which it stands in.
     """
 
     environment: envs.Environment

@@ -15,11 +15,12 @@ from functools import cached_property
 from typing import Any
 
 from runner_shim import masking
+from supervisor.errors import RequestError, UnknownRunError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.runs.journal import Journal
 from supervisor.states import RunState
 
-__all__ = ["Run", "new_id"]
+__all__ = ["Run", "named", "new_id"]
 
 
 def new_id() -> str:
@@ -189,3 +190,20 @@ class Run:
             "untold_because": self.untold_because or None,
             "journal": str(self.journal.path),
         }
+
+
+def named(runs: Mapping[str, Run], name: str) -> Run:
+    """The run of that id, or of the one id that begins or ends so.
+
+    Raises ``UnknownRunError``, and ``RequestError`` where several do.
+    """
+    run = runs.get(name)
+    if run is not None:
+        return run
+    alike = [one for key, one in runs.items() if name and key.startswith(name)]
+    alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        raise RequestError(f"{len(alike)} runs have {name!r} in their ids: give more of it")
+    raise UnknownRunError(name, hint="`supervise runs` lists those that are kept")

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.errors import RequestError, UnknownRunError
+from supervisor.errors import RequestError
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.processes import orphans
 from supervisor.processes.reaper import clear
@@ -36,9 +36,10 @@ from supervisor.runs.keeping import Keeper
 from supervisor.runs.left import namespace, read_runs, standing
 from supervisor.runs.monitors import Monitors, wake
 from supervisor.runs.notices import Notices
+from supervisor.runs.order_writer import OrderWriter
 from supervisor.runs.queue import Limits
 from supervisor.runs.retries import again, with_settings
-from supervisor.runs.run import Run, new_id
+from supervisor.runs.run import Run, named, new_id
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
@@ -83,8 +84,10 @@ class Runs:
         self._living: dict[str, Run] = {}
         self._limits = Limits()
         self._dispatch = Dispatch(place.can_start, self._admitted, self._cannot_start)
+        self.together = self._dispatch.together
         self._notices = Notices(notify, self._hear)
         self._notify = notify
+        self._orders = OrderWriter(directory)
         self._locks = ThreadPoolExecutor(1, "runs")
         self._tasks = Tasks()
         self._spawn = self._tasks.spawn
@@ -166,17 +169,7 @@ class Runs:
 
         There are those of locations that ``sees``.
         """
-        runs = {key: one for key, one in self._runs.items() if sees(one.location)}
-        run = runs.get(name)
-        if run is not None:
-            return run
-        alike = [one for key, one in runs.items() if name and key.startswith(name)]
-        alike = alike or [one for key, one in runs.items() if name and key.endswith(name)]
-        if len(alike) == 1:
-            return alike[0]
-        if alike:
-            raise RequestError(f"{len(alike)} runs have {name!r} in their ids: give more of it")
-        raise UnknownRunError(name, hint="`supervise runs` lists those that are kept")
+        return named({key: one for key, one in self._runs.items() if sees(one.location)}, name)
 
     def newest_first(self) -> list[Run]:
         """All that are kept."""
@@ -200,8 +193,7 @@ class Runs:
         full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
-            # Not in the thread of locks: many that are launched at once wait for the disk together.
-            await asyncio.to_thread(self._create, journal, full)
+            await self._orders.create(journal, full)
         except OSError as error:
             raise RequestError(
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
@@ -272,12 +264,6 @@ class Runs:
         return run
 
     # Starting.
-
-    def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance") and not order.get("shared_instance"):
-            Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal.create(order)
 
     def _admitted(self, run: Run, start: Start | None = None) -> None:
         """Its turn has come."""

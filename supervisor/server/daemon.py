@@ -57,6 +57,8 @@ from supervisor.runs.automations import Automations
 from supervisor.runs.ordering import Orders
 from supervisor.runs.placing import Placer
 from supervisor.runs.queue import Limits
+from supervisor.runs.ranges import Range
+from supervisor.runs.run import Run
 from supervisor.runs.store import Runs
 from supervisor.runs.tick_store import TickStore
 from supervisor.runs.ticking import Ticking
@@ -91,12 +93,11 @@ _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 class Daemon:
     """Supervises the workspace that ``selection`` names.
 
-    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle``
-    starts locations only when that is ordered.
-    ``listen`` (``tcp://host:port``) is where clients that have keys are answered, too; without it
-    nobody from elsewhere is. ``sources`` say what should run beside the workspace. With ``dagster``, and
-    where it has a ``face``, locations that have loaded Dagster have a server for its own client. ``started``
-    is set when clients can connect. ``run`` returns after ``shutdown``.
+    ``once`` loads everything one time: no watching, no restarts, a private state directory. ``idle`` starts
+    locations only when that is ordered. ``listen`` (``tcp://host:port``) is an address for clients that have
+    keys. ``sources`` say what should run beside the workspace. With ``dagster``, and where it has a ``face``,
+    locations that have loaded Dagster have a server for its own client. ``started`` is set when clients can
+    connect. ``run`` returns after ``shutdown``.
     """
 
     def __init__(
@@ -125,9 +126,9 @@ class Daemon:
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
-        self._stop = asyncio.Event()
-        self._at_once = self._leave_runs = False
+        self._stop, self._at_once, self._leave_runs = asyncio.Event(), False, False
         self._background: set[asyncio.Task[None]] = set()
+        self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
@@ -303,7 +304,8 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
+        changed = lambda prefix: self._use.packages_changed(prefix)  # noqa: E731, PLW0108
+        self.packages = Packages(self._watcher, self._disk, changed)
         closing.callback(self.packages.close)
         self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
@@ -360,9 +362,11 @@ class Daemon:
             uses=_not_watched if self._once else self.packages.add,
             code_servers=self.code_servers or NO_SERVERS,
         )
-        self._verifier = Verifier(self.services, self.state.path, self._under_way)
+        self._verifier = Verifier(
+            self.services, self.state.path, lambda: self.stopping or self.fleet.under_way
+        )
         closing.push_async_callback(self._verifier.close)
-        self._use = EnvironmentUse(
+        self._use: EnvironmentUse = EnvironmentUse(
             self.fleet.all, launcher, self.packages.use, environments.collect
         )
         closing.callback(self._use.close)
@@ -400,7 +404,10 @@ class Daemon:
             task.cancel()
 
     async def _end_runs(self) -> None:
-        if not self._leave_runs:
+        if self.launching:
+            await asyncio.wait(self.launching)
+        # Not told to stop, something failed: runs go on as after a crash.
+        if self.stopping and not self._leave_runs:
             await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
         await self.runs.close()
 
@@ -470,14 +477,8 @@ class Daemon:
         if not self._once:
             self._use.changed()
 
-    def _packages_changed(self, prefix: Path) -> None:
-        self._use.packages_changed(prefix)
-
     def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
         self._launcher.learn(launch, report)
-
-    def _under_way(self) -> bool:
-        return self.stopping or self.fleet.under_way
 
     def _telling(self, key: str) -> Tell:
         return partial(self._hear, key)

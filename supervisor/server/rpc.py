@@ -215,6 +215,7 @@ class Control:
         size = sum(map(len, frames))
         if client.requests >= _MOST_REQUESTS or client.size + size > _MOST_BYTES:
             self._refuse(identity, client, frames)
+            self._look_at(identity, client)
             return
         client.requests += 1
         client.size += size

@@ -17,6 +17,7 @@ from runner_shim import masking
 from supervisor.access.identity import OPERATOR, asker
 from supervisor.errors import RequestError
 from supervisor.fleet.change_signal import ChangeSignal
+from supervisor.locations.conversation import retrieve
 from supervisor.runs.ordering import Ordered, again
 from supervisor.runs.ranges import Range, orders
 from supervisor.runs.ranges import all_ranges as ranges_of
@@ -185,24 +186,31 @@ class RunHandlers:
         return await self._daemon.orders.make(params)
 
     async def _launch(self, ordered: Ordered) -> Reply:
-        if self._daemon.stopping:
-            raise RequestError("the supervisor is stopping")
-        if not ordered.partitions:
-            run: Run | Range = await self._daemon.runs.launch(ordered.order)
-        else:
-            run = await self._launch_each(orders(ordered.order, ordered.partitions))
-        return _launched(run, ordered), []
+        self._check_stopping()
+        # A launch that has begun is finished, also when its client goes: no half of it stays on the disk.
+        launching = asyncio.create_task(self._launched(ordered))
+        self._daemon.launching.add(launching)
+        launching.add_done_callback(self._daemon.launching.discard)
+        launching.add_done_callback(retrieve)
+        return _launched(await asyncio.shield(launching), ordered), []
 
-    async def _launch_each(self, wanted: Sequence[Mapping[str, Any]]) -> Range:
+    async def _launched(self, ordered: Ordered) -> Run | Range:
+        if not ordered.partitions:
+            return await self._daemon.runs.launch(ordered.order)
         launched: list[Run] = []
         try:
-            for order in wanted:
+            for order in orders(ordered.order, ordered.partitions):
+                self._check_stopping()
                 launched.append(await self._daemon.runs.launch(order))
-        except RequestError:  # a full disk: all or none
+        except RequestError:  # a full disk, the end of the supervisor: all or none
             for run in launched:
                 await self._daemon.runs.cancel(run, "the launch, which failed", now=True)
             raise
         return Range(tuple(launched))
+
+    def _check_stopping(self) -> None:
+        if self._daemon.stopping:
+            raise RequestError("the supervisor is stopping")
 
 
 def _chosen(

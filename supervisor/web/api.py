@@ -191,6 +191,8 @@ async def assets(request: Request) -> documents.Assets:
                 "locations": one.homes,
                 "known_in": one.seen_in,
                 "group": one.group,
+                "kinds": list(one.kinds),
+                "checks": [check.name for check in one.checks],
                 "upstream": sorted(one.upstream),
                 "downstream": sorted(one.downstream),
             }

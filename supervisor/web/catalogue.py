@@ -10,6 +10,7 @@ assets. Draws nothing.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
     from supervisor.protocol.documents import Diff, History
     from supervisor.web.link import Link
 
-__all__ = ["GROUPINGS", "Asset", "Catalogue", "Row", "Shelf", "assets_of", "search", "shelf_of"]
+__all__ = [
+    "GROUPINGS",
+    "Asset",
+    "Catalogue",
+    "Check",
+    "Row",
+    "Shelf",
+    "assets_of",
+    "search",
+    "shelf_of",
+]
 
 GROUPINGS = ("kind", "location", "team", "tag", "group")
 """What rows can be grouped by; a row is in each of its tags."""
@@ -110,18 +121,34 @@ class Shelf:
         return [checked(self.definition(row)) for row in self.rows if row.kind in kinds]
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An asset check. ``name`` is its own; that of its definition is ``asset:name``."""
+
+    name: str
+    location: str
+    definition: str
+    repository: str | None
+    description: str
+    blocking: bool
+    also: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Asset:
     """An asset key over all locations.
 
     ``homes`` are the locations that make it, ``seen_in`` those that only know it (a source). The
-    edges are asset names: a dependency may be one that no location defines.
+    edges are asset names: a dependency may be one that no location defines. ``checks`` are those of
+    all locations, ``kinds`` what it is made with or as.
     """
 
     name: str
     homes: list[str] = field(default_factory=list)
     seen_in: list[str] = field(default_factory=list)
     group: str | None = None
+    kinds: tuple[str, ...] = ()
+    checks: list[Check] = field(default_factory=list)
     upstream: set[str] = field(default_factory=set)
     downstream: set[str] = field(default_factory=set)
 
@@ -188,6 +215,12 @@ class Catalogue:
         if self._assets is None:
             self._assets = assets_of(shelves.values())
         return self._assets
+
+    @property
+    def version(self) -> str:
+        """What is had now, as a text that is another one when it is something else."""
+        known = sorted((one.location, one.fingerprint) for one in self._shelves.values())
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
     async def defined_twice(self) -> dict[tuple[str, str], list[str]]:
         """Kind and name to locations, where more than one defines it.
@@ -343,7 +376,28 @@ def assets_of(shelves: Iterable[Shelf]) -> dict[str, Asset]:
             group = _group(one, is_external(one))
             # What makes an asset knows its group; what only refers to it may not.
             node.group = node.group or group if is_external(one) else group or node.group
+            node.kinds = node.kinds or _kinds(one)
             for dependency in one.get("dependencies", ()):
                 node.upstream.add(dependency)
                 asset(dependency).downstream.add(node.name)
+        for one in shelf.of_kind("asset_check"):
+            if one.get("asset"):
+                asset(one["asset"]).checks.append(_check(shelf.location, one))
     return found
+
+
+def _kinds(one: Mapping[str, Any]) -> tuple[str, ...]:
+    kinds = one.get("kinds") or [one.get("compute_kind", "")]
+    return tuple(kind for kind in kinds if kind)
+
+
+def _check(location: str, one: Mapping[str, Any]) -> Check:
+    return Check(
+        name=one.get("check") or one["name"],
+        location=location,
+        definition=one["name"],
+        repository=one.get("repository"),
+        description=one.get("description", ""),
+        blocking=bool(one.get("blocking")),
+        also=tuple(one.get("additional_assets", ())),
+    )

@@ -7,9 +7,8 @@ people here and programs in ``api``.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,19 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.web import timing
-from supervisor.web.catalogue import GROUPINGS, Asset, Catalogue, Row, Shelf, search
-from supervisor.web.drawing import Drawing, Node, draw
+from supervisor.web.catalogue import GROUPINGS, Catalogue, Row, Shelf, search
+from supervisor.web.graphs import nodes_of
 from supervisor.web.prose import prose_of
-from supervisor.web.render import href, kind_key, numbered, page
+from supervisor.web.render import kind_key, numbered, page
 from supervisor.web.shapes import LAUNCHED, PLACED, checked, is_external
 from supervisor.web.views import view_of
 
-__all__ = ["Graph", "assets", "definition", "everything", "graphs_of", "neighbourhood", "schedules"]
-
-_MOST_NEAR = 60
-_MOST_DRAWN = 300
-_MOST_NODES = 200
-_MOST_GRAPHS = 20
+__all__ = ["assets", "definition", "everything", "schedules"]
 
 
 async def definition(request: Request) -> Response:
@@ -44,6 +38,13 @@ async def definition(request: Request) -> Response:
     context: dict[str, Any] = {}
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
+    if one["kind"] == "asset_check":
+        everyone = await catalogue.assets()
+        looked_at = [one["asset"]] if one.get("asset") else []
+        looked_at += one.get("additional_assets") or []
+        context["checked_assets"] = [
+            (name, everyone[name].location if name in everyone else None) for name in looked_at
+        ]
     if one["kind"] == "schedule":
         crons = timing.crons_of(one)
         context["crons"] = [(cron, timing.in_words(cron)) for cron in crons]
@@ -54,7 +55,7 @@ async def definition(request: Request) -> Response:
     context["launched_by"] = _launchers(shelf, one)
     twice = await catalogue.defined_twice()
     others = [name for name in twice.get((one["kind"], one["name"]), ()) if name != location]
-    graphs = graphs_of(one)
+    graphs = nodes_of(one)
     nodes = (str(node.get("description") or "") for graph in graphs for node in graph.nodes)
     return page(
         request,
@@ -98,98 +99,13 @@ async def _lineage(catalogue: Catalogue, name: str) -> dict[str, Any]:
     here = all_assets.get(name)
     if here is None:
         return {}
-    near = neighbourhood(all_assets, name)
     return {
         "asset": here,
         "assets": all_assets,
-        "lineage": _drawn(all_assets, near, here=name),
+        "version": catalogue.version,
         "upstream": sorted(here.upstream),
         "downstream": sorted(here.downstream),
     }
-
-
-def neighbourhood(
-    assets: Mapping[str, Asset], name: str, hops: int = 3, most: int = _MOST_NEAR
-) -> list[str]:
-    """The assets up to ``hops`` upstream and downstream of ``name``, nearest first."""
-    found = {name: None}
-    for direction in ("upstream", "downstream"):
-        edge = [name]
-        for _ in range(hops):
-            edge = sorted({other for one in edge for other in getattr(assets[one], direction)})
-            for other in edge:
-                if len(found) < most:
-                    found.setdefault(other)
-            edge = [other for other in edge if other in found]
-    return list(found)
-
-
-def _drawn(assets: Mapping[str, Asset], names: Iterable[str], here: str | None = None) -> Drawing:
-    chosen = dict.fromkeys(names)
-    nodes = []
-    for name in chosen:
-        one = assets[name]
-        places = one.homes or one.seen_in
-        link = (
-            href("/definition", location=one.location, kind="asset", name=name)
-            if one.location is not None
-            else None
-        )
-        marks = " ".join(
-            word for word, on in (("here", name == here), ("unknown", not one.homes)) if on
-        )
-        note = ", ".join(places) or "defined nowhere"
-        nodes.append(Node(name, name, note, link, marks))
-    edges = [(up, name) for name in chosen for up in assets[name].upstream if up in chosen]
-    return draw(nodes, edges)
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """The graph of a job, or one nested in it. ``drawing`` shows ``drawn`` of ``nodes``; None for
-    those after the first few."""
-
-    title: str
-    nodes: list[Mapping[str, Any]]
-    drawn: int
-    drawing: Drawing | None
-
-
-def graphs_of(one: Mapping[str, Any]) -> list[Graph]:
-    """The graph of a job, then those nested in it, each with its title; none for other kinds."""
-    found: list[Graph] = []
-    waiting = deque([("", one.get("graph"))])
-    while waiting:
-        title, graph = waiting.popleft()
-        nodes = graph.get("nodes") if isinstance(graph, Mapping) else None
-        if not isinstance(nodes, list) or not nodes:
-            continue
-        nodes = [node for node in nodes if isinstance(node, Mapping)]
-        some = nodes[:_MOST_NODES] if len(found) < _MOST_GRAPHS else []
-        drawing = draw([_op(node) for node in some], _edges(some)) if some else None
-        found.append(Graph(title, nodes, len(some), drawing))
-        for node in nodes:
-            if node.get("graph"):
-                waiting.append((f"{title} / {node['name']}".strip(" /"), node["graph"]))
-    return found
-
-
-def _op(node: Mapping[str, Any]) -> Node:
-    definition = node.get("definition")
-    kind = str(node.get("kind", "op"))
-    note = f"{kind} {definition}" if definition else kind
-    return Node(str(node.get("name", "")), str(node.get("name", "")), note)
-
-
-def _edges(nodes: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    found = []
-    for node in nodes:
-        inputs = node.get("inputs") or ()
-        ends = [end for one in inputs for end in (one.get("from") or ())]
-        for end in [*ends, *(node.get("after") or ())]:
-            # An output has no dot in its name, a node neither.
-            found.append((str(end).partition(".")[0], str(node["name"])))
-    return found
 
 
 async def everything(request: Request) -> Response:
@@ -261,23 +177,14 @@ async def assets(request: Request) -> Response:
         and (not location or location in one.homes or location in one.seen_in)
         and (not group or one.group == group)
     ]
-    shown = chosen[:_MOST_DRAWN]
-    if text or location or group:
-        # What is next to what was asked for says where it comes from and goes to.
-        near = {n for one in shown for n in (*everyone[one].upstream, *everyone[one].downstream)}
-        shown = list(dict.fromkeys([*shown, *sorted(near)]))[:_MOST_DRAWN]
-    else:
-        # Those that depend on something first: the rest is a list, not a graph.
-        shown = sorted(chosen, key=lambda name: not _connected(everyone[name]))[:_MOST_DRAWN]
     return page(
         request,
         "assets.html",
-        drawing=_drawn(everyone, shown),
+        version=catalogue.version,
         assets=everyone,
         rows=numbered(request, chosen)[0],
         paging=numbered(request, chosen)[1],
         found=len(chosen),
-        shown=len(shown),
         total=len(everyone),
         q=text,
         location=location,
@@ -285,10 +192,6 @@ async def assets(request: Request) -> Response:
         locations=sorted({place for one in everyone.values() for place in one.homes}),
         groups=sorted({one.group for one in everyone.values() if one.group}),
     )
-
-
-def _connected(one: Asset) -> bool:
-    return bool(one.upstream or one.downstream)
 
 
 async def schedules(request: Request) -> Response:

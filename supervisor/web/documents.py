@@ -110,6 +110,8 @@ class Asset(TypedDict):
     locations: Annotated[list[str], "who makes it"]
     known_in: Annotated[list[str], "who only knows it"]
     group: Annotated[str | None, "its group"]
+    kinds: Annotated[list[str], "what it is made with or as"]
+    checks: Annotated[list[str], "their own names, those of all locations"]
     upstream: Annotated[list[str], "what it is made from"]
     downstream: Annotated[list[str], "what is made from it"]
 

@@ -25,7 +25,7 @@ from supervisor.web.render import href, page, plural_kind
 from supervisor.web.views import view_of
 
 if TYPE_CHECKING:
-    from supervisor.run_documents import RunRow, RunRows
+    from supervisor.protocol.run_documents import RunRow, RunRows
     from supervisor.web.link import Link
 
 __all__ = ["Found", "Group", "everything_like"]

@@ -1,4 +1,4 @@
-"""Descriptions, which are Markdown as in Dagster, as HTML of which nothing can act.
+"""Descriptions, which are Markdown, as HTML of which nothing can act.
 
 Owns what of Markdown is kept, and what it may cost. HTML in a description is text, images are their
 alternative text, links lead to web and mail addresses only. The renderer makes no other HTML; the sanitiser

@@ -47,6 +47,7 @@ _HEADERS = {
         (
             "default-src 'none'",
             "script-src 'self'",
+            "worker-src 'self'",
             "style-src 'self'",
             "img-src 'self'",
             "font-src 'self'",

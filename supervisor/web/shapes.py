@@ -144,6 +144,12 @@ FIELDS: Mapping[str, Field] = {
     "job": Field(_text),
     "jobs": Field(_texts),
     "asset_key": Field(_texts),
+    "kinds": Field(_texts, placed=False),
+    "compute_kind": Field(_text, placed=False),
+    "asset": Field(_text),
+    "check": Field(_text),
+    "blocking": Field(bool),
+    "additional_assets": Field(_texts),
 }
 """The fields that pages take apart (docs/snapshot.md); all others are printed as they are."""
 

@@ -197,18 +197,29 @@ class Assembly:
         self.awaited.append(lock)
         return replace(spec, lock=lock) if lock.is_file() else spec
 
-    def own_environment(self, target: Target) -> EnvironmentSpec:
-        """The environment of a target that no key says one for: that of its script's block (PEP 723),
-        else the default one. The block may appear later, so the file is watched."""
-        if target.kind is not TargetKind.PYTHON_FILE:
+    def own_environment(self, target: Target, base: Path) -> EnvironmentSpec:
+        """The environment of a target that no key says one for: that of its script's block (PEP 723), else that
+        of the directory ``base``. The block may appear later, so the file is watched."""
+        if target.kind is TargetKind.PYTHON_FILE:
+            script = Path(target.name)
+            self.awaited.append(script)
+            with contextlib.suppress(DocumentError):  # loading it says why
+                if has_block(read_text(script)):
+                    return EnvironmentSpec(script=script)
+        return self.virtualenv(base)
+
+    def virtualenv(self, directory: Path, *, own: bool = False) -> EnvironmentSpec:
+        """The ``.venv`` of a directory; without one the default environment, and what it lacks where that is the
+        directory of a project. Where a virtualenv is active, it counts, but for an ``own`` one."""
+        if self.environ.get("VIRTUAL_ENV") and not own:
             return EnvironmentSpec()
-        script = Path(target.name)
-        self.awaited.append(script)
-        try:
-            text = read_text(script)
-        except DocumentError:  # loading it says why
-            return EnvironmentSpec()
-        return EnvironmentSpec(script=script) if has_block(text) else EnvironmentSpec()
+        python = directory / ".venv" / "bin" / "python"
+        if os.path.lexists(python):
+            source = Source(SourcePosition(str(python)), discovered=True)
+            return EnvironmentSpec(executable_path=str(python), sources={"executable_path": source})
+        self.awaited.append(python)
+        project = own or any((directory / name).is_file() for name in PROJECT_FILES)
+        return EnvironmentSpec(lacks=python.parents[1] if project else None)
 
     def command(self, text: str | None, base: Path) -> str | None:
         """A path is made absolute; a bare command name or a version stays as it is."""

@@ -228,7 +228,7 @@ class WorkspaceFile:
         spec = LocationSpec(
             name=name,
             target=loaded,
-            environment=environment or self._assembly.own_environment(loaded),
+            environment=environment or self._assembly.own_environment(loaded, self._base),
             form=form,
             origin=place.position,
             **self._settings(outer, sources),

@@ -158,7 +158,7 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
                 spec = LocationSpec(
                     name=default_name(kind, target.name, attribute),
                     target=target,
-                    environment=assembly.own_environment(target),
+                    environment=assembly.own_environment(target, cwd),
                     env=assembly.dotenv(cwd),
                     form=flag,
                     origin=position,

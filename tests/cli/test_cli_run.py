@@ -33,6 +33,8 @@ def test_plain_lines_tell_each_change(tmp_path: Path, runtime: Path) -> None:
     assert " — 2 jobs, 1 schedule (python 3." in team
     assert "\n      import no_such_library_here\n" in text
     assert "did you mean python_file?" in text
+    caret = running.seen.index("      1 | load_from: [{python_fiel: team.py}]") + 1
+    assert running.seen[caret] == "        |              ^"
     assert "supervise: stopping everything" in "\n".join(lines)
     assert lines[-1] == "supervise: everything has stopped"
     assert "\x1b" not in text

@@ -1,4 +1,4 @@
-"""What the pages are made from: times in words, drawings, comparisons, search, metrics' escapes."""
+"""What the pages are made from: times in words, graphs, comparisons, search, metrics' escapes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from starlette.requests import Request
 from supervisor.client.locate import Identity
 from supervisor.errors import NotRunningError, RequestTimeoutError
 from supervisor.web import environments, timing
-from supervisor.web.catalogue import Asset, Row, assets_of, search
+from supervisor.web.catalogue import Asset, Check, Row, assets_of, search
 from supervisor.web.credentials import Sessions
-from supervisor.web.definitions import graphs_of, neighbourhood
-from supervisor.web.drawing import Node, draw
+from supervisor.web.graphs import assets_drawn, neighbourhood, nodes_of, ops_drawn
 from supervisor.web.link import Link
 from supervisor.web.pages import status_code
 from supervisor.web.render import href
 from supervisor.web.security import Policy
+from supervisor.web.shapes import checked
 from supervisor.web.timing import day_of, in_words, next_ticks
 
 NOON = datetime(2024, 3, 30, 12, 0, tzinfo=UTC)
@@ -128,62 +128,64 @@ def test_a_day_on_a_line() -> None:
     assert often.hours == ()
 
 
-def test_a_drawing_puts_each_node_behind_what_it_depends_on() -> None:
-    nodes = [Node(key, key) for key in "abcd"]
-    drawing = draw(nodes, [("a", "b"), ("b", "c"), ("a", "c"), ("x", "a"), ("d", "d")])
-    place = {box.node.key: box for box in drawing.boxes}
-    assert place["a"].x < place["b"].x < place["c"].x
-    assert len(drawing.edges) == 3
-    for box in drawing.boxes:
-        assert 0 <= box.x <= drawing.width - box.width
-        assert 0 <= box.y <= drawing.height - box.height
-    boxes = [(box.x, box.y) for box in drawing.boxes]
-    assert len(set(boxes)) == len(boxes)
-
-
-def test_an_edge_over_several_layers_passes_beside_the_boxes_between() -> None:
-    nodes = [Node(key, key) for key in "abcd"]
-    drawing = draw(nodes, [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")])
-    place = {box.node.key: box for box in drawing.boxes}
-    (long,) = (path for path in drawing.edges if path.count("C") == 3)
-    for straight in (part for part in long.split("L")[1:]):
-        y = int(straight.split()[0].split(",")[1])
-        assert all(not place[key].y <= y <= place[key].y + place[key].height for key in "bc")
-
-
-def test_a_drawing_of_a_circle_ends() -> None:
-    drawing = draw([Node(key, key) for key in "abc"], [("a", "b"), ("b", "c"), ("c", "a")])
-    assert len(drawing.boxes) == 3
-    assert len(drawing.edges) == 3
-    assert draw([], []).boxes == ()
-
-
-def test_nested_graphs_are_drawn_one_below_the_other() -> None:
+def test_nested_graphs_are_groups_and_edges_know_their_ports() -> None:
     inner = {"nodes": [{"name": "x", "kind": "op"}, {"name": "y", "kind": "op", "after": ["x.r"]}]}
     one = {
         "graph": {
             "nodes": [
                 {"name": "load", "kind": "graph", "graph": inner},
-                {"name": "end", "kind": "op", "inputs": [{"name": "i", "from": ["load.result"]}]},
+                {
+                    "name": "end",
+                    "kind": "op",
+                    "definition": "finish",
+                    "inputs": [{"name": "i", "type": "Int", "from": ["load.result", "gone.r"]}],
+                },
             ]
         }
     }
-    found = graphs_of(one)
-    assert [(it.title, len(it.drawing.boxes), len(it.drawing.edges)) for it in found] == [
-        ("", 2, 1),
-        ("load", 2, 1),
+    graphs = nodes_of(checked(one))
+    assert [(it.path, [node["name"] for node in it.nodes]) for it in graphs] == [
+        ((), ["load", "end"]),
+        (("load",), ["x", "y"]),
     ]
-    assert [node["name"] for node in found[1].nodes] == ["x", "y"]
-    assert graphs_of({"graph": {"nodes": "none"}}) == []
+    found = ops_drawn(checked(one))
+    assert [(it["key"], it["is_group"], it.get("parent")) for it in found["items"]] == [
+        ("load", True, None),
+        ("end", False, None),
+        ("load/x", False, 0),
+        ("load/y", False, 0),
+    ]
+    assert found["edges"] == [(0, 1, "result", "i"), (2, 3, "r", "")]
+    end = found["items"][1]
+    assert (end["lines"], end["inputs"], end["href"]) == (
+        ["op finish"],
+        [{"name": "i", "type": "Int"}],
+        "#node-end",
+    )
+    assert nodes_of({"graph": {"nodes": "none"}}) == []
 
 
-def test_what_is_too_much_to_draw_is_still_listed() -> None:
-    many = {"nodes": [{"name": f"n{n}", "kind": "op"} for n in range(250)]}
-    outer = {"nodes": [{"name": f"g{n}", "kind": "graph", "graph": many} for n in range(25)]}
-    found = graphs_of({"graph": outer})
-    assert len(found) == 26
-    assert [(len(it.nodes), it.drawn) for it in found[1:20]] == [(250, 200)] * 19
-    assert all(it.drawing is None and len(it.nodes) == 250 for it in found[20:])
+def test_assets_are_drawn_in_the_groups_of_their_locations() -> None:
+    raw = Asset("raw", seen_in=["b"], downstream={"made"})
+    made = Asset("made", homes=["a"], group="sales", upstream={"raw", "lost"}, kinds=("dbt",))
+    made.checks.append(Check("fresh", "a", "made:fresh", None, "", False, ()))
+    lost = Asset("lost", downstream={"made"})
+    found = assets_drawn(
+        {one.name: one for one in (raw, made, lost)}, ["made", "raw", "lost"], grouped=True
+    )
+    told = [(it["title"], it["lines"], it.get("parent")) for it in found["items"]]
+    assert told == [
+        ("sales", ["a", "1 asset"], None),
+        ("made", ["a · sales", "dbt · 1 check"], 0),
+        ("without a group", ["b", "1 asset"], None),
+        ("raw", ["b"], 2),
+        ("defined nowhere", ["1 asset"], None),
+        ("lost", ["defined nowhere"], 4),
+    ]
+    assert found["edges"] == [(5, 1, "", ""), (3, 1, "", "")]
+    assert found["items"][1]["href"] == "/definition?location=a&kind=asset&name=made"
+    assert found["items"][3]["marks"] == ["unknown"]
+    assert "href" not in found["items"][5]
 
 
 def test_the_neighbourhood_of_an_asset_is_bounded() -> None:

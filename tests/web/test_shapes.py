@@ -12,7 +12,7 @@ from runner_shim import wire
 from supervisor.snapshots.snapshot import accept
 from supervisor.web import timing
 from supervisor.web.catalogue import assets_of, search, shelf_of
-from supervisor.web.definitions import graphs_of
+from supervisor.web.graphs import assets_drawn, nodes_of, ops_drawn
 from supervisor.web.render import templates
 from supervisor.web.shapes import FIELDS, checked
 
@@ -53,9 +53,11 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
     assert len(search(shelf.rows, "it")) == 1
     for by in ("kind", "location", "team", "tag", "group"):
         assert shelf.rows[0].groups(by)
-    assets_of([shelf])
+    everyone = assets_of([shelf])
+    assets_drawn(everyone, everyone, grouped=True)
     one = checked(shelf.definition(shelf.rows[0]))
-    graphs = graphs_of(one)
+    graphs = nodes_of(one)
+    ops_drawn(one)
     crons = timing.crons_of(one)
     ticks = timing.next_ticks(one, 1_700_000_000.0)
     text = templates.get_template("definition.html").render(
