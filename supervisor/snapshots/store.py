@@ -45,18 +45,10 @@ FORGET_SECONDS = 30 * 86400.0
 
 # What SQLite says when the file may be good and cannot be written (www.sqlite.org/rescode.html).
 # Whatever else it says means that this is not, or no longer, a database of ours.
-_UNWRITABLE = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
+_UNWRITABLE = frozenset({
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+})  # fmt: skip
 # What reading a damaged file raises: SQLite's errors, and Python's about names that are no text.
 _TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 
@@ -91,6 +83,7 @@ class SnapshotStore:
         self._files = None if path is None else DatabaseFiles(path)
         self._merged = False  # in memory, but all that is on disk
         self._newest_saved: dict[str, Snapshot] = {}
+        self._unsaved: dict[str, tuple[Snapshot, int]] = {}  # the disk did not take them
         self._again = 0.0
         self._told: set[str] = set()
         self._database: sqlite3.Connection | None = None
@@ -117,8 +110,8 @@ class SnapshotStore:
         return self._thread.submit(self._guarded, lambda: self._save(snapshot, keep))
 
     async def check(self) -> None:
-        """Look whether the files are still there, and make them anew where they are not."""
-        await self._run(lambda: self._guarded(lambda: None))
+        """Make the files anew where they are gone, and write what the disk did not take before."""
+        await self._run(lambda: self._guarded(self._save_again))
 
     async def get(self, location: str, generation: int) -> Snapshot | None:
         """One generation, or None when it is not kept."""
@@ -227,6 +220,7 @@ class SnapshotStore:
     def _save(self, snapshot: Snapshot, keep: int) -> None:
         row = row_of(snapshot)
         self._newest_saved[snapshot.location] = snapshot
+        self._unsaved[snapshot.location] = snapshot, keep
         self._open_one.execute(INSERT, row)
         self._open_one.execute(
             # By count: failed loads have numbers, too, and must not cost history.
@@ -234,6 +228,11 @@ class SnapshotStore:
             "FROM snapshots WHERE location = ?1 ORDER BY generation DESC LIMIT ?2)",
             (snapshot.location, keep),
         )
+        del self._unsaved[snapshot.location]
+
+    def _save_again(self) -> None:
+        for snapshot, keep in list(self._unsaved.values()):
+            self._save(snapshot, keep)
 
     def _get(self, location: str, generation: int) -> Snapshot | None:
         row = self._open_one.execute(
@@ -388,6 +387,9 @@ class SnapshotStore:
         self._again = 0.0
         if self._database is not None and not self._in_place():
             self._restore()
+        if self._database is not None:
+            with contextlib.suppress(*_TROUBLE):
+                self._save_again()
         self._close()
 
     def _reading(self, work: Callable[[], _T], nothing: _T) -> _T:

@@ -38,6 +38,12 @@ async def definition(request: Request) -> Response:
     context: dict[str, Any] = {}
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
+        asset = context.get("asset")
+        if asset is not None and any(check.location == location for check in asset.checks):
+            results, link = view_of(request).check_results, view_of(request).link
+            context["results"] = await results.last(
+                link, location, one["name"], one.get("jobs") or ()
+            )
     if one["kind"] == "asset_check":
         everyone = await catalogue.assets()
         looked_at = [one["asset"]] if one.get("asset") else []
@@ -65,6 +71,7 @@ async def definition(request: Request) -> Response:
         source=source,
         generation=generation,
         graphs=graphs,
+        place_of=lambda node: shelf and shelf.source_of_node(node, one.get("repository")),
         prose=await prose_of([str(one.get("description") or ""), *nodes]),
         others=others,
         external=is_external(one),
