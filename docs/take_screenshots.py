@@ -322,6 +322,9 @@ DRAWN = ".graph-view[data-state=drawn]"
 PICTURES = (
     ("locations", "/", 1280, 420, "light", "tr.note.failed"),
     ("location", "/location?name=risk", 1280, 900, "dark", ".failure"),
+    ("logs", "/location?name=payments&view=logs", 1280, 560, "light", ".log .line"),
+    ("settings", "/location?name=ml&view=workspace", 1280, 620, "light", ".settings"),
+    ("search", "/search?q=churn", 1280, 420, "light", "#results li"),
     ("definition", "/definition?location=risk&kind=asset&name=exposure", 1280, 620, "light", DRAWN),
     ("job", "/definition?location=payments&kind=job&name=settle", 1280, 760, "light", DRAWN),
     ("definitions", "/definitions?group=location", 1280, 620, "light", "tr.group"),
