@@ -109,11 +109,16 @@ def assets(data):
         )
 
 
+def shown(name):
+    """False for the jobs that Dagster makes by itself, which its page does not show."""
+    return not name.startswith(("__ASSET_JOB", "__anonymous_asset_job_", "__ASSET_GROUP"))
+
+
 def jobs(data):
     for one in listed(data, "job_datas", "external_job_datas", "external_pipeline_datas") or listed(
         data, "job_refs"
     ):
-        if not one.name.startswith(("__ASSET_JOB", "__anonymous_asset_job_", "__ASSET_GROUP")):
+        if shown(one.name):
             yield one.name, {}
 
 
@@ -125,7 +130,7 @@ def schedules(data):
             {
                 "cron_schedule": one.cron_schedule,
                 "execution_timezone": field(one, "execution_timezone"),
-                "job": job,
+                "job": job if job and shown(job) else None,
                 "default_status": (word(field(one, "default_status")) or "stopped").replace(
                     "declared_", ""
                 ),
@@ -138,7 +143,7 @@ def sensors(data):
         yield (
             one.name,
             {
-                "jobs": sorted(field(one, "target_dict") or {}),
+                "jobs": sorted(filter(shown, field(one, "target_dict") or {})),
                 "minimum_interval_seconds": field(one, "min_interval"),
                 "sensor_type": word(field(one, "sensor_type")),
             },

@@ -204,7 +204,7 @@ def _location(project: _Project, spec: LocationSpec, state: Mapping[str, Any]) -
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         if row.failure:
-            row.failure += f" (Dagster: {last[0]})"
+            row.failure = f"neither loads it: {row.failure}"
         else:
             row.failure = f"Dagster cannot load it, and we can: {last[0]}"
         return row

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .activation import activate
-    from .adding import adding_command
+    from .adding import adding_command, making_command
     from .discovery import (
         FoundInterpreter,
         default_interpreter,
@@ -49,13 +49,14 @@ __all__ = [
     "find_command",
     "find_interpreter",
     "list_interpreters",
+    "making_command",
     "probe",
 ]
 
 # What a client of the supervisor imports takes one plain class of these; the rest is imported when used.
 _HOMES = {
     "activation": ("activate",),
-    "adding": ("adding_command",),
+    "adding": ("adding_command", "making_command"),
     "discovery": (
         "FoundInterpreter",
         "default_interpreter",

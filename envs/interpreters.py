@@ -22,6 +22,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from .adding import making_command
 from .children import Completed, run, tool_environ
 from .errors import EnvError
 
@@ -266,6 +267,18 @@ def _recall(
     return found, path, signature
 
 
+def _missing(path: Path) -> str:
+    """What to do about an interpreter that is not there."""
+    prefix = path.parents[1] if len(path.parents) > 1 else path
+    making = making_command(prefix) if path.parent.name == "bin" else ""
+    if making and not prefix.exists():
+        return (
+            f"its virtualenv was not made: run `{making}` in {prefix.parent}; or have one made, "
+            "as `supervise init -o supervise.yaml` writes it"
+        )
+    return "correct the path, or let `python: <version>` find an interpreter"
+
+
 def _signature(path: Path) -> list[Any]:
     """The identity of what ``path`` starts; raises ``EnvError`` when it cannot start anything."""
     real = os.path.realpath(path)
@@ -282,7 +295,7 @@ def _signature(path: Path) -> list[Any]:
         raise EnvError(
             "interpreter",
             f"{path} does not exist",
-            hint="correct the path, or let `python: <version>` find an interpreter",
+            hint=_missing(path),
         ) from None
     except OSError as error:
         raise EnvError(

@@ -33,7 +33,8 @@ def project_plan(project: Path) -> str:
     pyproject.toml only lists some) or ``requirements`` (only a requirements.txt).
 
     uv's rule: without a build system, or with ``tool.uv.package = false``, it is no package; and
-    poetry's: nor with ``tool.poetry.package-mode = false``. Raises ``EnvError`` (``requirements``).
+    poetry's: nor with ``tool.poetry.package-mode = false``, nor where there is no module of its name and no
+    other is named (``poetry install`` says so and goes on). Raises ``EnvError`` (``requirements``).
     """
     if not project.is_dir():
         raise EnvError("requirements", f"the project {project} is not a directory")
@@ -43,6 +44,8 @@ def project_plan(project: Path) -> str:
         package = _inner(table, "tool", "uv").get("package")
         if package is None:
             package = _inner(table, "tool", "poetry").get("package-mode")
+        if package is None and _of_poetry(table):
+            package = _has_module(table, project)
         if package is None:
             package = "build-system" in table or (project / "setup.py").exists()
         return "editable" if package else "dependencies"
@@ -55,6 +58,20 @@ def project_plan(project: Path) -> str:
         f"{project} is no python project: it has no pyproject.toml, setup.py or requirements.txt",
         hint="`project:` names the directory that holds pyproject.toml",
     )
+
+
+def _of_poetry(table: Mapping[str, Any]) -> bool:
+    return str(_inner(table, "build-system").get("build-backend", "")).startswith("poetry.")
+
+
+def _has_module(table: Mapping[str, Any], project: Path) -> bool:
+    """True where poetry's build backend finds what the package consists of."""
+    poetry = _inner(table, "tool", "poetry")
+    if poetry.get("packages") or poetry.get("include"):
+        return True
+    name = re.sub(r"\W", "_", str(poetry.get("name") or _inner(table, "project").get("name") or ""))
+    places = (project / name, project / "src" / name)
+    return any(one.is_dir() or one.with_name(f"{name}.py").is_file() for one in places)
 
 
 def required_python(project: Path) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envs import EnvironmentRequest
+from supervisor.face_settings import FaceSettings
 from supervisor.notify_settings import Notify
 from supervisor.run_settings import RunSettings
 
@@ -228,8 +229,9 @@ class WorkspaceSpec:
     ``awaited`` are files that are not there, or may not be: the same, and their appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
     ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
-    settings of runs, ``notify`` who is told of what goes wrong; None where a broken file leaves them
-    unknown; ``runs_sources`` are where those of runs stand.
+    settings of runs, ``notify`` who is told of what goes wrong, ``face`` how a framework's own programs find
+    the locations; None where a broken file leaves them unknown. ``runs_sources`` and ``face_sources`` are where
+    they stand.
     """
 
     title: str
@@ -242,6 +244,8 @@ class WorkspaceSpec:
     warnings: tuple[str, ...] = ()
     runs: RunSettings | None = field(default_factory=RunSettings)
     notify: tuple[Notify, ...] | None = ()
+    face: FaceSettings | None = field(default_factory=FaceSettings)
+    face_sources: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
     runs_sources: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @property

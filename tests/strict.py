@@ -64,3 +64,6 @@ class Checked:
         elif isinstance(value, list) and "items" in schema:
             for one in value:
                 self._note(schema["items"], one)
+        elif isinstance(value, Mapping) and isinstance(schema.get("additionalProperties"), Mapping):
+            for one in value.values():
+                self._note(schema["additionalProperties"], one)

@@ -180,6 +180,7 @@ def test_packages_import_one_way(name):
                 ".lifeline",
                 ".masking",
                 ".records",
+                ".cron_words",
                 ".frameworks.dagster.served",
             )
             assert other in [f"runner_shim{one}" for one in shared], other

@@ -16,6 +16,7 @@ from runner_shim.definitions.base import (
     refuse,
 )
 from runner_shim.definitions.partitions import partitions_data
+from runner_shim.definitions.signature import docstring
 
 __all__ = ["AssetDefinition", "asset"]
 
@@ -126,9 +127,9 @@ def asset(name=None, **options):
     """``@asset`` or ``@asset(name=…, deps=[…], …)``: options as of AssetDefinition."""
 
     def decorate(function, name=None):
-        options.setdefault("description", function.__doc__)
+        options.setdefault("description", docstring(function))
         return AssetDefinition(
-            name or function.__name__,
+            name or getattr(function, "__name__", None),
             compute_fn=function,
             source=plain_data.source_of(function),
             **options,

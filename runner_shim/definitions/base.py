@@ -8,10 +8,10 @@ that the traceback points there. Python 3.6, no imports beyond our own.
 import sys
 
 from runner_shim import plain_data
+from runner_shim.definitions.signature import parameters
 from runner_shim.imported import standard
 
 __all__ = [
-    "CONTEXT_NAMES",
     "Definition",
     "Field",
     "InvalidDefinitionError",
@@ -37,8 +37,6 @@ _BUILTIN_TYPES = {
     None: "Nothing",
     type(None): "Nothing",
 }
-
-CONTEXT_NAMES = ("context", "_context", "_", "__")
 
 
 class InvalidDefinitionError(Exception):
@@ -88,9 +86,14 @@ class Definition:
         self.source = source
         if not isinstance(name, str) or not name.strip():
             raise InvalidDefinitionError(
-                "a %s has the name %r: a name is a string that is not empty"
-                % (self.KIND.replace("_", " "), plain_data.plain(name)),
+                "%s %s has the name %r: a name is a string that is not empty"
+                % (
+                    "an" if self.KIND[:1] in "aeiou" else "a",
+                    self.KIND.replace("_", " "),
+                    plain_data.plain(name),
+                ),
                 source,
+                hint='give it one: name="…"' if name is None else None,
             )
         self.name = plain_data.text(name)
         self.common = common(self, description, tags, owners, metadata)
@@ -199,13 +202,8 @@ def _type_name(annotation):
 
 def function_parameters(function):
     """Names of the parameters of ``function`` after a leading context parameter."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
-    names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    if names and (names[0] in CONTEXT_NAMES or names[0] == "self"):
-        del names[0]
-    return names
+    found = parameters(function)
+    return [one.name for one in (found[1:] if found and found[0].is_context else found)]
 
 
 def annotations_of(function):

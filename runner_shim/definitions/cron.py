@@ -5,20 +5,12 @@ of a month, ``#`` for the nth weekday) and the ``@daily`` words. Computes no tim
 compute them.
 """
 
+from runner_shim.cron_words import CRON_WORDS
 from runner_shim.imported import standard
 from runner_shim.nearest import nearest
 
 __all__ = ["cron_problem", "fields", "timezone_problem"]
 
-_MACROS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
@@ -39,9 +31,9 @@ def cron_problem(text):
         return "is of type %s, not a string" % type(text).__name__
     text = text.strip().lower()
     if text.startswith("@"):
-        if text in _MACROS:
+        if text in CRON_WORDS:
             return None
-        return "is no cron word; there is %s" % ", ".join(_MACROS)
+        return "is no cron word; there is %s" % ", ".join(CRON_WORDS)
     parts = text.split()
     if len(parts) != 5:
         return "has %d fields, not 5 (minute, hour, day of month, month, day of week)" % len(parts)
@@ -65,7 +57,7 @@ def fields(text):
     Sorted lists of integers, Sunday being 0, and whether days of the month or of the week are left open.
     None for one with ``L`` or ``#``.
     """
-    parts = _MACROS.get(text.strip().lower(), text.strip().lower()).split()
+    parts = CRON_WORDS.get(text.strip().lower(), text.strip().lower()).split()
     if "#" in text or "l" in parts[2] or "l" in parts[4]:
         return None
     found = []
@@ -96,10 +88,13 @@ def _item_problem(item, name, low, high, names, allowed):
         allowed.add(28)
         return None
     if name == "day of week":
-        if len(span) > 1 and span[0] == "l":
+        is_last = len(span) > 1 and span[0] == "l"
+        if is_last:
             span = span[1:]
         span, hash_sign, nth = span.partition("#")
-        if hash_sign and nth != "l" and not (_is_number(nth) and 1 <= int(nth) <= 5):
+        if hash_sign and is_last:
+            return "it is either the last or the nth of a month"
+        if hash_sign and not (_is_number(nth) and 1 <= int(nth) <= 5):
             return "# is followed by 1 to 5"
     first, dash, last = span.partition("-")
     bounds = []

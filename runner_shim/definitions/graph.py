@@ -20,6 +20,7 @@ from runner_shim.definitions.base import (
     type_name,
 )
 from runner_shim.definitions.plan import Constant, GraphInput, Node, NodeOutput, Plan, Several
+from runner_shim.definitions.signature import docstring
 
 __all__ = ["GraphDefinition", "In", "JobDefinition", "OpDefinition", "Out", "graph", "job", "op"]
 
@@ -137,6 +138,8 @@ class _Composition:
                 "%s: %s takes %d inputs, not %d"
                 % (self.owner, definition.name, len(inputs), len(positional)),
                 caller(),
+                hint="its inputs are the named parameters of its function: %s"
+                % (", ".join(inputs) or "there are none"),
             )
         given = dict(zip(inputs, positional))  # noqa: B905 - checked above
         for key, value in named.items():
@@ -222,7 +225,7 @@ class OpDefinition(_Node):
     ):
         source = plain_data.source_of(compute_fn) or caller()
         name = name or getattr(compute_fn, "__name__", None)
-        description = description or getattr(compute_fn, "__doc__", None)
+        description = description or docstring(compute_fn)
         Definition.__init__(self, name, source, description, tags)
         self.compute_fn = compute_fn
         self.resource_keys = check_resource_keys(self, required_resource_keys)
@@ -307,7 +310,7 @@ class GraphDefinition(_Node):
     def __init__(self, compose_fn, name=None, description=None, tags=None):
         source = plain_data.source_of(compose_fn) or caller()
         name = name or getattr(compose_fn, "__name__", None)
-        description = description or getattr(compose_fn, "__doc__", None)
+        description = description or docstring(compose_fn)
         Definition.__init__(self, name, source, description, tags)
         self.input_names = function_parameters(compose_fn)
         self.nodes, self.output_names, self.plan = _compose(self, compose_fn, self.input_names)

@@ -14,6 +14,7 @@ from runner_shim.definitions.base import (
     refuse,
 )
 from runner_shim.definitions.graph import GraphDefinition, JobDefinition
+from runner_shim.definitions.signature import docstring
 from runner_shim.definitions.triggers import (
     PartitionSetDefinition,
     ResourceDefinition,
@@ -204,9 +205,12 @@ def repository(name=None, **options):
     """
 
     def decorate(function, name=None):
-        options.setdefault("description", function.__doc__)
+        options.setdefault("description", docstring(function))
         return RepositoryDefinition(
-            name or function.__name__, function(), source=plain_data.source_of(function), **options
+            name or getattr(function, "__name__", None),
+            function(),
+            source=plain_data.source_of(function),
+            **options,
         )
 
     if callable(name):

@@ -13,7 +13,7 @@ _DOUBLINGS = 30  # of an exponential delay, at most: what follows waits as long
 
 
 class Output:
-    """A value with what is told of it; returned, or yielded, by the function of an op or asset.
+    """A value with its metadata; returned, or yielded, by the function of an op or asset.
 
     ``output_name`` is needed only where it is not clear from the place: an op with several outputs
     that yields them, or returns some of them. ``metadata`` is a dict of anything.
@@ -48,8 +48,19 @@ class RetryRequested(Exception):
 
     def __init__(self, max_retries=1, seconds_to_wait=None):
         Exception.__init__(self, "a retry was requested")
+        seconds_to_wait = seconds_to_wait or 0
+        _check(
+            "RetryRequested",
+            ("max_retries", max_retries, _is_number(max_retries, int), "an integer"),
+            (
+                "seconds_to_wait",
+                seconds_to_wait,
+                _is_number(seconds_to_wait, (int, float)),
+                "a number of seconds",
+            ),
+        )
         self.max_retries = max_retries
-        self.seconds_to_wait = seconds_to_wait or 0
+        self.seconds_to_wait = seconds_to_wait
 
 
 class RetryPolicy:
@@ -62,17 +73,12 @@ class RetryPolicy:
     def __init__(self, max_retries=1, delay=0, backoff="constant"):
         backoff = getattr(backoff, "value", backoff)  # an enum of the user's own
         backoff = backoff.lower() if isinstance(backoff, str) else backoff
-        for what, value, fits, expected in (
+        _check(
+            "RetryPolicy",
             ("max_retries", max_retries, _is_number(max_retries, int), "an integer"),
             ("delay", delay, _is_number(delay, (int, float)), "a number of seconds"),
             ("backoff", backoff, backoff in _BACKOFFS, "one of " + ", ".join(_BACKOFFS)),
-        ):
-            if not fits:
-                raise InvalidDefinitionError(
-                    "a RetryPolicy has the %s %r" % (what, plain_data.plain(value)),
-                    caller(),
-                    hint="it is %s" % expected,
-                )
+        )
         self.max_retries = max_retries
         self.delay = delay
         self.backoff = backoff
@@ -84,6 +90,16 @@ class RetryPolicy:
         if self.backoff == "exponential":
             return self.delay * (2 ** min(number, _DOUBLINGS) - 1)
         return self.delay
+
+
+def _check(kind, *fields):
+    for what, value, fits, expected in fields:
+        if not fits:
+            raise InvalidDefinitionError(
+                "a %s has the %s %r" % (kind, what, plain_data.plain(value)),
+                caller(),
+                hint="it is %s" % expected,
+            )
 
 
 def _is_number(value, kinds):

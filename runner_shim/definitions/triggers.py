@@ -16,6 +16,7 @@ from runner_shim.definitions.base import (
 )
 from runner_shim.definitions.graph import GraphDefinition, JobDefinition
 from runner_shim.definitions.partitions import check_cron, check_timezone, partitions_data
+from runner_shim.definitions.signature import docstring
 
 __all__ = [
     "DefaultScheduleStatus",
@@ -33,14 +34,14 @@ __all__ = [
 
 
 class DefaultScheduleStatus:
-    """Whether a schedule runs before anybody has switched it."""
+    """Whether a schedule runs before it was switched."""
 
     RUNNING = "running"
     STOPPED = "stopped"
 
 
 class DefaultSensorStatus(DefaultScheduleStatus):
-    """Whether a sensor runs before anybody has switched it."""
+    """Whether a sensor runs before it was switched."""
 
 
 class RunRequest:
@@ -254,9 +255,9 @@ def schedule(cron_schedule, job=None, name=None, **options):
     """``@schedule("0 5 * * *", job=nightly)``: the function returns run config or RunRequests."""
 
     def decorate(function):
-        options.setdefault("description", function.__doc__)
+        options.setdefault("description", docstring(function))
         return ScheduleDefinition(
-            name=name or function.__name__,
+            name=name or getattr(function, "__name__", None),
             cron_schedule=cron_schedule,
             job=job,
             execution_fn=function,
@@ -277,9 +278,9 @@ def sensor(job=None, name=None, **options):
     """``@sensor(job=…)``: the function returns or yields RunRequests or a SkipReason."""
 
     def decorate(function):
-        options.setdefault("description", function.__doc__)
+        options.setdefault("description", docstring(function))
         return SensorDefinition(
-            name=name or function.__name__,
+            name=name or getattr(function, "__name__", None),
             evaluation_fn=function,
             job=job,
             source=plain_data.source_of(function),
@@ -332,9 +333,9 @@ def resource(name=None, **options):
     """``@resource`` or ``@resource(name=…, config_schema=…)``."""
 
     def decorate(function, name=None):
-        options.setdefault("description", function.__doc__)
+        options.setdefault("description", docstring(function))
         return ResourceDefinition(
-            name or function.__name__,
+            name or getattr(function, "__name__", None),
             resource_fn=function,
             source=plain_data.source_of(function),
             **options,

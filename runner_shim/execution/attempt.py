@@ -8,10 +8,10 @@ by ``running``.
 from time import time
 
 from runner_shim import plain_data
-from runner_shim.definitions.base import CONTEXT_NAMES
 from runner_shim.definitions.plan import Constant, NodeOutput
 from runner_shim.definitions.results import Failure, RetryRequested
-from runner_shim.execution import outputs, run_failure, steps
+from runner_shim.definitions.signature import call, parameters
+from runner_shim.execution import outputs, run_failure
 from runner_shim.execution.context import Context, Log
 from runner_shim.execution.context import Resources as Attributes
 from runner_shim.execution.resources import Resources
@@ -71,7 +71,7 @@ class Attempts:
 
     def _call(self, step, number):
         context = self._context(step, number)
-        found = _call(step.definition.compute_fn, context, self._arguments(step, context))
+        found = call(step.definition.compute_fn, context, self._arguments(step, context))
         given = outputs.given(step, found)
         del found
         for name in step.outputs:
@@ -132,7 +132,7 @@ class Attempts:
         for name, asset in step.kept.items():
             found[name] = self._kept(step, asset, context)
         if step.asset is not None:
-            wanted = steps.parameters(step.definition.compute_fn)
+            wanted = {one.name for one in parameters(step.definition.compute_fn)}
             for key in step.definition.resource_keys:
                 if key in wanted:
                     found[key] = self.resources.value(key, context.log)
@@ -234,22 +234,3 @@ def retry_after(step, number, error=None):
     if isinstance(error, Failure) and not error.allow_retries:
         return None
     return policy.seconds(number + 1)
-
-
-def _call(function, context, arguments):
-    """Call user code: the context first where it is asked for, the rest by name."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return function(**arguments)
-    names = list(code.co_varnames[: code.co_argcount])
-    positional = []
-    if names and names[0] == "self":
-        del names[0]
-    if names and names[0] in CONTEXT_NAMES:
-        positional.append(context)
-        del names[0]
-    only = getattr(code, "co_posonlyargcount", 0) - len(positional)
-    for name in names[: max(0, only)]:
-        if name in arguments:
-            positional.append(arguments.pop(name))
-    return function(*positional, **arguments)

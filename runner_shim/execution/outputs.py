@@ -5,7 +5,8 @@ by name, or ``Output`` objects; a generator yields ``Output`` objects alone.
 """
 
 from runner_shim.definitions.results import Output
-from runner_shim.execution.steps import is_generator
+from runner_shim.definitions.signature import is_async_result, is_generator
+from runner_shim.execution.steps import REMEDY
 from runner_shim.loading.load_failure import LoadFailure, near
 
 __all__ = ["OutputError", "given"]
@@ -14,9 +15,9 @@ __all__ = ["OutputError", "given"]
 class OutputError(LoadFailure):
     """A function gave something else than its outputs."""
 
-    def __init__(self, step, message):
+    def __init__(self, step, message, hint=None):
         file, line = step.definition.source or (None, None)
-        LoadFailure.__init__(self, "output", message, file=file, line=line)
+        LoadFailure.__init__(self, "output", message, hint, file=file, line=line)
 
 
 def given(step, found):
@@ -24,7 +25,16 @@ def given(step, found):
 
     Outputs that are not required may be missing. Raises OutputError.
     """
-    if is_generator(step.definition.compute_fn):
+    if is_async_result(found):
+        if hasattr(found, "close"):
+            found.close()  # else Python warns of it at its end
+        raise OutputError(
+            step,
+            "%s returned a %s, which runs do not await" % (step.key, type(found).__name__),
+            REMEDY,
+        )
+    # A decorator may have made something else of a function that yields.
+    if is_generator(step.definition.compute_fn) and hasattr(type(found), "gi_code"):
         outputs = _yielded(step, found)
     else:
         outputs = _returned(step, found)

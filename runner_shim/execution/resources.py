@@ -5,9 +5,10 @@ what follows its ``yield`` runs when the steps have ended, however they did, in 
 making. A teardown that raises is told, and the others still run.
 """
 
+from runner_shim.definitions.signature import call_with_context, is_async_result, is_generator
 from runner_shim.definitions.triggers import ResourceDefinition
 from runner_shim.execution import run_failure
-from runner_shim.execution.steps import is_generator
+from runner_shim.execution.steps import REMEDY
 from runner_shim.loading.load_failure import LoadFailure
 
 __all__ = ["Resources"]
@@ -38,11 +39,19 @@ class Resources:
     def _make(self, key, resource, log):
         context = self._context(resource_config=self._configs[key], log=log)
         function = resource.resource_fn
-        code = getattr(function, "__code__", None)
-        value = function(context) if code is not None and code.co_argcount else function()
-        if not is_generator(function):
+        value = call_with_context(function, context)
+        if is_async_result(value):
+            raise LoadFailure(
+                "not_supported",
+                "resource %s returned a %s, which runs do not await" % (key, type(value).__name__),
+                REMEDY,
+            )
+        if hasattr(type(value), "gi_code") and is_generator(function):
+            generator = value
+        elif is_generator(function) and hasattr(type(value), "__exit__"):  # @contextmanager
+            generator = _entered(value)
+        else:
             return value
-        generator = value
         try:
             value = next(generator)
         except StopIteration:
@@ -74,6 +83,11 @@ class Resources:
         if interrupt is not None:
             raise interrupt
         return first
+
+
+def _entered(manager):
+    with manager as value:
+        yield value
 
 
 def _end(key, generator):

@@ -6,23 +6,24 @@ left. Refuses, with one sentence, what a run cannot do. Runs nothing.
 
 from runner_shim.definitions.graph import GraphDefinition
 from runner_shim.definitions.plan import GraphInput, NodeOutput, Several
+from runner_shim.definitions.signature import parameters, runs_later
 from runner_shim.execution.refusal import Refusal, not_supported
 from runner_shim.loading.load_failure import near
 
 __all__ = [
+    "REMEDY",
     "Step",
     "by_way_of_kept",
     "defaults",
-    "is_generator",
     "not_async",
     "of_assets",
     "of_job",
     "only",
-    "parameters",
     "sources_of",
 ]
 
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+REMEDY = "call asyncio.run() in a plain function"
+"""What to do about an async function."""
 
 
 class Step:
@@ -131,23 +132,11 @@ def _flatten(plan, prefix, path, given, outer_waits, steps):
     return {name: resolve(source) for name, source in plan.outputs.items()}
 
 
-def is_generator(function):
-    """True for a function that yields, also behind decorators that say what they wrap."""
-    for _ in range(20):
-        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
-            return True
-        function = getattr(function, "__wrapped__", None)
-    return False
-
-
 def not_async(function, what, place):
     """Refuse a function whose call only begins it, and that nothing here would await."""
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if flags & (_COROUTINE | _ASYNC_GENERATOR):
+    if runs_later(function):
         raise not_supported(
-            "%s is an async function, which runs do not await" % what,
-            place,
-            "call asyncio.run() in a plain function",
+            "%s is an async function, which runs do not await" % what, place, REMEDY
         )
 
 
@@ -251,18 +240,4 @@ def _sorted(steps):
 
 def defaults(function):
     """Names of the parameters of a function that have a default."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return set()
-    positional = code.co_varnames[: code.co_argcount]
-    count = len(function.__defaults__ or ())
-    found = set(positional[len(positional) - count :]) if count else set()
-    return found | set(function.__kwdefaults__ or ())
-
-
-def parameters(function):
-    """Names of all parameters of a function that can be given by name."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ()
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return {one.name for one in parameters(function) if one.is_optional}

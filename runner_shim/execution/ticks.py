@@ -14,9 +14,10 @@ import datetime
 from time import time
 
 from runner_shim import plain_data
+from runner_shim.definitions.signature import call_with_context, is_generator
 from runner_shim.definitions.triggers import RunRequest, SkipReason
 from runner_shim.execution.context import Context, Log
-from runner_shim.execution.steps import is_generator, not_async
+from runner_shim.execution.steps import not_async
 from runner_shim.loading.load_failure import LoadFailure, near
 
 __all__ = ["MOST_REQUESTS", "evaluate", "exact", "is_plain", "too_many"]
@@ -92,9 +93,8 @@ def _called(function, context, what, definition):
     if not callable(function):
         raise LoadFailure("bad_tick", "%s has no function" % what)
     not_async(function, what, definition.source)
-    code = getattr(function, "__code__", None)
-    given = function(context) if code is None or code.co_argcount else function()
-    return list(given) if is_generator(function) else given
+    given = call_with_context(function, context)
+    return list(given) if is_generator(function) and hasattr(type(given), "gi_code") else given
 
 
 def _requests(definition, what, given):

@@ -9,16 +9,20 @@ import os
 import sys
 
 from runner_shim import imported, plain_data
+from runner_shim.loading import standard_library
 from runner_shim.nearest import nearest
 
 __all__ = [
     "Verdict",
-    "circular_import_hint",
+    "import_hint",
     "missing_module",
     "relative_import_hint",
     "syntax_hint",
     "unset_variable_hint",
 ]
+
+
+MAX_TEXT = 4096  # of an exception, in which a variable is looked for
 
 
 class Verdict:
@@ -51,6 +55,9 @@ def missing_module(name, filename, from_user_code, target):
         if not any(imported.is_user_directory(path) for path in paths):
             hint = hint or "another version of %s may have it" % parent.split(".")[0]
         return Verdict("import_error", "module %s does not exist" % name, hint)
+    lacking = standard_library.lacking_module(name)
+    if lacking is not None:
+        return Verdict("import_error", *lacking)
     beside = os.path.dirname(filename) if filename else ""
     if beside and _module_at(beside, name):
         return Verdict(
@@ -140,10 +147,39 @@ def relative_import_hint(filename):
     return "load it with python_module: %s and working_directory: %s" % (".".join(parts), directory)
 
 
-def circular_import_hint(text, filename):
+# Shared libraries that wheels leave to the operating system, and the packages of Debian that have them.
+_SHARED = {
+    "libGL": "libgl1",
+    "libgdal": "libgdal-dev",
+    "libgomp": "libgomp1",
+    "libmariadb": "libmariadb3",
+    "libmysqlclient": "libmysqlclient21",
+    "libodbc": "unixodbc",
+    "libpq": "libpq5",
+}
+
+
+def _shared_library_hint(text):
+    match = imported.standard("re").match(r"(\S+\.so[\d.]*): cannot open shared object file", text)
+    if not match:
+        return None
+    library = match.group(1)
+    package = _SHARED.get(library.split(".so")[0].split("-")[0])
+    return "%s is a library of the operating system, not of Python: install it%s" % (
+        library,
+        " (on Debian: apt install %s)" % package if package else ", or a wheel that brings it",
+    )
+
+
+def import_hint(text, filename):
     """A remedy for an ImportError that is not about a missing module, or None."""
+    shared = _shared_library_hint(text)
+    if shared:
+        return shared
     if "partially initialized module" in text or "most likely due to a circular import" in text:
         return "two modules import each other: import one of them inside the function that needs it"
+    if "cannot import name" in text and "(unknown location)" in text:
+        return _namespace_hint(text.split("'")[3])
     if "cannot import name" in text and filename:
         stem = os.path.splitext(os.path.basename(filename))[0]
         if "from '%s'" % stem in text:
@@ -151,8 +187,31 @@ def circular_import_hint(text, filename):
     return None
 
 
+def _namespace_hint(name):
+    """What to do where a directory was taken for the package of that name, which has no __init__.py."""
+    for path in list(getattr(sys.modules.get(name), "__path__", ())):
+        if not isinstance(path, str) or not os.path.isdir(path):
+            continue
+        shown = os.path.relpath(path) if imported.is_user_directory(path) else path
+        declared = [
+            one for one in ("pyproject.toml", "setup.py") if os.path.isfile(os.path.join(path, one))
+        ]
+        if declared:
+            return (
+                "%s is the directory %s here, a project that is not installed: install it into the "
+                "environment (`requirements: [./%s]`)" % (name, shown, shown)
+            )
+        return "%s is the directory %s here, which has no __init__.py" % (name, shown)
+    return None
+
+
+_VARIABLE = r"(?i:\benv(?:ironment)?[ _-]?var(?:iable)?s?\b)"
+_NAME = r"\b([A-Z][A-Z0-9_]{2,})\b"
+
+
 def unset_variable_hint(errors):
-    """A remedy for a KeyError out of ``os.environ`` among the errors, or None."""
+    """A remedy for a KeyError out of ``os.environ`` among the errors, or for one whose text speaks of a
+    variable that is not set; None without any."""
     kind = type(os.environ)
     getters = (kind.__getitem__.__code__, kind.__delitem__.__code__)
     for error in errors:
@@ -161,11 +220,36 @@ def unset_variable_hint(errors):
             step = step.tb_next
         if step is not None and step.tb_frame.f_code in getters:
             name = error.args[0] if error.args else ""
-            name = plain_data.text(os.fsdecode(name) if isinstance(name, bytes) else str(name), 300)
-            return (
-                "the environment variable %s is not set: set it in the location's env or env_file, "
-                "or in a .env beside the workspace" % name
-            )
+            name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+            return _set_it(name)
+    for error in errors:
+        name = _variable_in(error)
+        if name is not None:
+            return _set_it(name)
+    return None
+
+
+def _set_it(name):
+    return (
+        "the environment variable %s is not set: set it in the location's env or env_file, "
+        "or in a .env beside the workspace" % plain_data.text(name, 300)
+    )
+
+
+def _variable_in(error):
+    """The variable that an exception misses by its own words, or None."""
+    try:
+        text = str(error)[:MAX_TEXT]
+    except Exception:  # a user's __str__
+        return None
+    re = imported.standard("re")
+    for pattern in (
+        _VARIABLE + r"\W+(?:\w+\W+){0,4}?" + _NAME,
+        _NAME + r"\W+(?:\w+\W+)?" + _VARIABLE,
+    ):
+        for match in re.finditer(pattern, text):
+            if match.group(1) not in os.environ:
+                return match.group(1)
     return None
 
 

@@ -8,7 +8,6 @@ does: its ``__str__`` may do anything.
 
 import os
 import sys
-from importlib.machinery import all_suffixes
 
 from runner_shim import imported, plain_data
 from runner_shim.nearest import nearest
@@ -19,7 +18,6 @@ MAX_MESSAGE = 4096
 MAX_CODE = 300
 MAX_TRACEBACK = 65536
 MAX_CAUSES = 10
-MAX_LOOKED_FOR = 2000
 FIRST_FRAMES = 10  # of a deep recursion the beginning says how it came, the end what happened
 LAST_FRAMES = 40
 
@@ -73,7 +71,9 @@ class LoadFailure(Exception):
                 files.append(error.filename)
         files = imported.source_files(before, [os.path.abspath(name) for name in files])
         self._files = [name for name in files if os.path.exists(name)]
-        self._missing = _looked_for(self, target)
+        from runner_shim.loading.looked_for import looked_for
+
+        self._missing = looked_for(self.kind, _chain(self.exception), target)
 
     def as_data(self):
         """The failure as docs/snapshot.md has it: plain data."""
@@ -144,9 +144,7 @@ def from_exception(error, target):
             line=where and where[1],
         )
     if failure.hint is None:
-        from runner_shim.loading.hints import unset_variable_hint
-
-        failure.hint = unset_variable_hint(_chain(error)) or _hint_of_frameworks(_chain(error))
+        failure.hint = _hint_of(error)
     error.__traceback__ = _without_our_head(error.__traceback__)
     return failure
 
@@ -174,7 +172,7 @@ def _judge_framework(error, target):
             where = _where(error)
             return LoadFailure(
                 kind,
-                plain_data.text(said, MAX_MESSAGE) + _at(where),
+                _first_line(plain_data.text(said, MAX_MESSAGE)) + _at(where),
                 exception=error,
                 file=where and where[0],
                 line=where and where[1],
@@ -182,9 +180,16 @@ def _judge_framework(error, target):
     return None
 
 
-def _hint_of_frameworks(errors):
-    hints = (adapter.hint(error) for adapter in _adapters() for error in errors)
-    return next(filter(None, hints), None)
+def _hint_of(error):
+    from runner_shim.loading import standard_library
+    from runner_shim.loading.hints import unset_variable_hint
+
+    errors = _chain(error)
+    found = [unset_variable_hint(errors)]
+    found.extend(adapter.hint(one) for adapter in _adapters() for one in errors)
+    if isinstance(error, AttributeError):
+        found.append(standard_library.hint(_string(error)))
+    return next(filter(None, found), None)
 
 
 def _judge_exit(error, target):
@@ -235,7 +240,7 @@ def _judge_syntax(error, target):
 def _judge_import(error, target):
     if not isinstance(error, ImportError):
         return None
-    from runner_shim.loading import hints
+    from runner_shim.loading import hints, standard_library
 
     where = _where(error)
     text = _string(error)
@@ -267,65 +272,11 @@ def _judge_import(error, target):
     return LoadFailure(
         "import_error",
         _sentence(error) + _at(where),
-        hint=hints.circular_import_hint(text, filename),
+        hint=hints.import_hint(text, filename) or standard_library.hint(text, name),
         exception=error,
         file=file,
         line=line,
     )
-
-
-def _looked_for(failure, target):
-    """Absolute paths at which what is missing was looked for, and may appear."""
-    found = []
-    if failure.kind == "missing_file":
-        found.append(target["name"])
-    elif failure.kind == "missing_working_directory":
-        found.append(target["working_directory"])
-    for error in _chain(failure.exception):
-        if isinstance(error, ImportError):
-            found.extend(_module_paths(error))
-        elif isinstance(error, OSError):
-            found.extend(name for name in (error.filename, error.filename2) if name)
-    result = set()
-    for path in found:
-        try:
-            path = os.path.abspath(os.fsdecode(path))
-        except (TypeError, ValueError):  # a descriptor's number; a name that no file can have
-            continue
-        if imported.is_user(path):
-            result.add(path.encode("utf-8", "replace").decode("utf-8"))
-    return sorted(result)[:MAX_LOOKED_FOR]
-
-
-def _module_paths(error):
-    """Where the import system looks among the team's own files for what ``error`` lacks."""
-    name = getattr(error, "name", None)
-    if not isinstance(name, str) or not name:
-        return []
-    wanted = [name]
-    # Of `from package import name`, name may be a module too.
-    if not isinstance(error, ModuleNotFoundError):
-        match = imported.standard("re").match(r"cannot import name '(\w+)'", _string(error))
-        if match:
-            wanted.append("%s.%s" % (name, match.group(1)))
-    found = []
-    for one in wanted:
-        parts = one.split(".")
-        for count in range(1, len(parts) + 1):
-            parent = ".".join(parts[: count - 1])
-            if not parent:
-                entries = [e for e in sys.path if isinstance(e, str) and e]
-            else:
-                module = sys.modules.get(parent)
-                entries = [e for e in getattr(module, "__path__", ()) if isinstance(e, str)]
-                if getattr(module, "__file__", None) is None:  # the package's own may come yet
-                    found.extend(os.path.join(entry, "__init__.py") for entry in entries)
-            for entry in entries:
-                if imported.is_user_directory(entry):
-                    place = os.path.join(entry, parts[count - 1])
-                    found.append(place)
-                    found.extend(place + suffix for suffix in all_suffixes())
-    return found
 
 
 # --- what an exception says
@@ -342,8 +293,14 @@ def _type_name(error):
     return type(error).__name__
 
 
+def _first_line(text):
+    """A sentence of what may be many; the exception has them all."""
+    first, _, rest = text.strip().partition("\n")
+    return first.rstrip() + " …" if rest else first
+
+
 def _sentence(error):
-    text = _string(error)
+    text = _first_line(_string(error))
     return "%s: %s" % (_type_name(error), text) if text else _type_name(error)
 
 

@@ -60,6 +60,7 @@ from os import (
 from time import time
 
 from runner_shim import records, wire
+from runner_shim.process import quietly
 
 __all__ = ["Ends", "available", "fork", "start"]
 
@@ -135,7 +136,7 @@ def _monitor(request, private, become):
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
             ours = [pipes[0][0], pipes[1][0], pipes[2][0], pipes[3][1]]
             for one in [directory, trouble, lock] + ours + sorted(private) + spare.taken:
-                _close(one)
+                quietly.close(one)
             _begin_run(request["tokens"]["run"], theirs[3])
             if collecting:
                 _enable_gc()
@@ -275,17 +276,10 @@ def _limit(own, limits, mark, errors):
         _exit(_FAILED)
 
 
-def _close(descriptor):
-    try:
-        close(descriptor)
-    except OSError:
-        pass
-
-
 def _close_all_but(kept):
     for name in listdir("/proc/self/fd"):
         if int(name) not in kept:
-            _close(int(name))
+            quietly.close(int(name))
 
 
 def _say(directory, text):

@@ -13,12 +13,12 @@ must have none of ``descriptors``.
 import _socket
 import os
 import sys
-from os import P_PID, WEXITED, WNOHANG, WNOWAIT, close, kill, pipe, waitid, waitpid
+from os import P_PID, WEXITED, WNOHANG, WNOWAIT, close, pipe, waitid, waitpid
 
 from runner_shim import records
 from runner_shim.execution import handing
 from runner_shim.frameworks import registry
-from runner_shim.process import birth
+from runner_shim.process import birth, quietly
 
 __all__ = ["Keeper", "Line", "become", "end", "start_fresh", "wait_for"]
 
@@ -88,7 +88,7 @@ class Keeper(object):
             return {"type": "server_retired", "request": message.get("request")}
         server.retiring = message.get("request")
         if message.get("at_once"):
-            _kill(server.pid)
+            quietly.signal(server.pid, _SIGKILL)
         else:
             server.say("retire")
         return None
@@ -149,7 +149,7 @@ class Keeper(object):
         try:
             for one in self._private | self.descriptors | others:
                 if one > 2:
-                    _close(one)
+                    quietly.close(one)
             module = self._leaving(Line(line))
             status = become(order, Line(line), module)
         finally:
@@ -221,7 +221,7 @@ class Keeper(object):
         elif server.checks_failed >= _MOST_CHECKS_FAILED:
             server.hung = "left its clients without an answer"
         if server.hung:
-            _kill(server.pid)
+            quietly.signal(server.pid, _SIGKILL)
         else:
             server.unanswered += 1
             server.say("ping")
@@ -233,7 +233,9 @@ class Keeper(object):
         for one in (server.death, server.line.fileno()):
             self._channel.unwatch(one)
         self._channel.tick(None, None)
-        _kill(server.pid)  # the end that tells may have been closed by a program in it
+        quietly.signal(
+            server.pid, _SIGKILL
+        )  # the end that tells may have been closed by a program in it
         status = wait_for(server.pid)
         server.close()
         self._drop()
@@ -420,20 +422,6 @@ def _has_ended(pid):
         return waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT) is not None
     except OSError:  # the team waits for whatever there is
         return True
-
-
-def _kill(pid):
-    try:
-        kill(pid, _SIGKILL)
-    except OSError:
-        pass
-
-
-def _close(descriptor):
-    try:
-        close(descriptor)
-    except OSError:
-        pass
 
 
 def _failed(request, kind, text):

@@ -6,10 +6,10 @@ from, a fresh one loads the target and evaluates.
 """
 
 import os
-from os import WNOHANG, close, kill, pipe, read, waitpid, write
+from os import WNOHANG, close, pipe, read, waitpid, write
 
 from runner_shim import execution, plain_data, wire
-from runner_shim.process import birth, code_server
+from runner_shim.process import birth, code_server, quietly
 
 __all__ = ["LONGEST", "Ticker", "become"]
 
@@ -90,10 +90,10 @@ class Ticker(object):
         for tick in list(self._ticks.values()):
             if tick.message.get("tick") == message.get("tick"):
                 if message.get("how") == "stacks":
-                    _signal(tick.pid, _STACKS)
+                    quietly.signal(tick.pid, _STACKS)
                 else:
                     for pid in _descendants(tick.pid):
-                        _signal(pid, _SIGKILL)
+                        quietly.signal(pid, _SIGKILL)
                     self._over(tick, _failed("timeout", "it was ended"))
         return wire.encode({"type": "tick_told", "request": message.get("request")})
 
@@ -105,7 +105,7 @@ class Ticker(object):
         try:
             for one in others:
                 if one > 2:
-                    _close(one)
+                    quietly.close(one)
             module = None
             if self._hidden is not None:
                 self._hidden.leave = lambda reason: _leave(descriptor, reason)
@@ -124,7 +124,7 @@ class Ticker(object):
         tick.data += piece
         if len(tick.data) > LONGEST:
             text = "what it asked for is more than %d MiB" % (LONGEST >> 20)
-            _signal(tick.pid, _SIGKILL)
+            quietly.signal(tick.pid, _SIGKILL)
             self._over(tick, _failed("bad_tick", text))
         elif not piece:
             self._over(tick, None)
@@ -136,7 +136,7 @@ class Ticker(object):
         if said is None and tick.data[-len(_WHOLE) :] == _WHOLE:
             said = bytes(tick.data[: -len(_WHOLE)])
         if said is None:
-            _signal(tick.pid, _SIGKILL)  # it has closed its end, and may live
+            quietly.signal(tick.pid, _SIGKILL)  # it has closed its end, and may live
             said = _failed("died", _how_it_ended(code_server.wait_for(tick.pid)))
         self._ended.append(tick)
         self._reap()
@@ -238,17 +238,3 @@ def _how_it_ended(status):
     if status & 0x7F:
         return "its process was killed by signal %d" % (status & 0x7F)
     return "its process ended with status %d" % (status >> 8)
-
-
-def _signal(pid, number):
-    try:
-        kill(pid, number)
-    except OSError:
-        pass
-
-
-def _close(descriptor):
-    try:
-        close(descriptor)
-    except OSError:
-        pass

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["check_"]
 
 _LOG_LINES = 10
+_REPEATED = 2  # lines of a failure that are told for each location that has it
 
 
 @click.command("check", short_help="Load everything once and print every problem.")
@@ -179,6 +180,7 @@ def _report(
         }
         terminal.data(report)
         return 0 if ok else 1
+    shown: dict[tuple[str, ...], str] = {}
     for one in locations:
         mark, style = words.symbol(one["state"])
         terminal.print(f"{terminal.paint(mark, style)} {outcome_line(one, colour=terminal.colour)}")
@@ -193,6 +195,9 @@ def _report(
             log_lines=_LOG_LINES,
             with_headline=False,
         )
+        same = shown.setdefault(tuple(rendered), one["name"])
+        if len(rendered) > _REPEATED and same != one["name"]:  # of an environment that they share
+            rendered = [f"as for {same}, above"]
         terminal.print(*(f"  {line}" for line in rendered))
     for text in notes:
         terminal.print(f"{terminal.paint('warning:', 'yellow')} {clean(text)}")

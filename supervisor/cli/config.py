@@ -17,7 +17,7 @@ from supervisor.cli.options import LOCATION, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.errors import UnknownLocationError
-from supervisor.presentation import words
+from supervisor.presentation import settings as settings_in_words
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["config_"]
 
-_SECONDS = frozenset(
-    [
-        *("load_timeout", "stop_timeout", "ping_interval", "ping_timeout", "window", "delay"),
-        *("initial_delay", "max_delay", "timeout", "run_grace", "age"),
-    ]
-)
-_BYTES = frozenset(("memory", "max_disk"))
 _COMMENTS = 44
 
 
@@ -50,6 +43,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     from supervisor.run_settings import RunSettings, most_at_once
     from supervisor.workspace_files import Selection, resolve
     from supervisor.workspace_files.effective import (
+        face_settings,
         location_settings,
         run_settings,
         workspace_environments,
@@ -59,6 +53,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     chosen = _chosen(spec, locations)
     below = spec.runs or RunSettings()
     runs = [] if locations else run_settings(spec, most_at_once(cores()))
+    face = [] if locations else face_settings(spec)
     environments = {} if locations else workspace_environments(spec)
     found = {one.name: location_settings(one, below) for one in chosen}
     terminal = session.terminal
@@ -72,6 +67,7 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
                 "discovered": searched,
                 "warnings": list(spec.warnings),
                 "runs": _data(runs),
+                "dagster": _data(face),
                 "environments": {name: _data(one) for name, one in environments.items()},
                 "locations": {
                     one.name: {
@@ -92,6 +88,8 @@ def config_(session: Session, locations: tuple[str, ...], as_json: bool) -> int:
     terminal.print(terminal.paint(f"# {clean(files)}{clean(how)}", "dim"))
     if runs:
         printing.section("runs", runs)
+    if face:
+        printing.section("dagster", face)
     if environments:
         terminal.print("environments:")
         for name, settings in environments.items():
@@ -136,7 +134,7 @@ class _Printing:
         opened: list[str] = []
         indent += "  "
         for one in settings:
-            *groups, key = _parts(one.key)
+            *groups, key = settings_in_words.parts(one.key)
             while opened != groups[: len(opened)]:
                 opened.pop()
             while len(opened) < len(groups):
@@ -146,9 +144,9 @@ class _Printing:
             if one.position is not None:
                 comment = self._place(one.position)
                 comment += " (discovered)" if one.origin == "discovered" else ""
-            if key in _BYTES and one.value is not None:
-                comment += f", {words.size(one.value)}"
-            text = f"{indent}{'  ' * len(opened)}{_quoted(key)}: {_value(key, one.value)}"
+            if note := settings_in_words.note(key, one.value):
+                comment += f", {note}"
+            text = f"{indent}{'  ' * len(opened)}{_quoted(key)}: {settings_in_words.value(key, one.value)}"
             self._line(text, comment)
 
     def _place(self, position: SourcePosition) -> str:
@@ -162,36 +160,7 @@ class _Printing:
         self._terminal.print(text)
 
 
-def _parts(key: str) -> list[str]:
-    """A name of a variable or of metadata may have dots in it; no other does."""
-    head, _, rest = key.partition(".")
-    return [head, rest] if head in ("env", "metadata", "tags") else key.split(".")
-
-
 def _quoted(text: str) -> str:
     return (
         text if re.fullmatch(r"[A-Za-z_][\w.\-]*", text) else json.dumps(text, ensure_ascii=False)
-    )
-
-
-def _duration(value: float) -> str:
-    """In the largest unit that leaves no rest: ``30d``, ``90s``, ``0.1s``."""
-    for unit, length in (("d", 86400), ("h", 3600)):
-        if value and value % length == 0:
-            return f"{value // length:g}{unit}"
-    return f"{value:g}s"
-
-
-def _value(key: str, value: Any) -> str:
-    if value is None:
-        return "automatic" if key == "preload" else "none"
-    if isinstance(value, bool | dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, int | float):
-        return _duration(value) if key in _SECONDS else str(value)
-    plain = re.fullmatch(r"[A-Za-z_/(][^:#\n\"']*(?<!\s)", value)
-    return (
-        value
-        if plain and value not in ("true", "false", "none")
-        else json.dumps(value, ensure_ascii=False)
     )

@@ -21,7 +21,7 @@ from supervisor.workspace_files import Selection
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from supervisor.dagster.ports import Listen
+    from supervisor.face_settings import Listen
     from supervisor.protocol.documents import LocationStatus
 
 __all__ = [
@@ -287,7 +287,7 @@ def face_option(function: F) -> F:
 
 
 def _listen(ctx: click.Context, param: click.Parameter, value: str | None) -> Listen | None:
-    from supervisor.dagster.ports import Listen
+    from supervisor.face_settings import Listen
 
     try:
         return None if value is None else Listen.parse(value)

@@ -112,7 +112,7 @@ def run_workspace(
     # A thread (the store reads snapshots in one) gives way to the event loop after so many seconds.
     sys.setswitchinterval(0.0005)
     display = open_display(session.terminal, "stops")  # what it imports is not for the loop
-    written = asyncio.run(_serve(daemon, display, session, web, pace, face))
+    written = asyncio.run(_serve(daemon, display, session, web, pace))
     status = pid1.REPLACED if daemon.leaves_runs else 0
     if not written:
         # All has ended but the thread that writes what is not read: an orderly exit waits for it.
@@ -142,14 +142,13 @@ async def _serve(
     session: Session,
     web: Beside | None,
     pace: Pace,
-    face: Face | None,
 ) -> bool:
     """Serve until the end; False when what was left to be shown could not be written."""
     terminal = session.terminal
     screen = Screen(display, 1, daemon.fleet.conditions.tell("output"))
     logging.basicConfig(handlers=[_LogLines(screen)])
-    if face is not None:
-        face.show = partial(_show_programs, screen)
+    if daemon.face is not None:
+        daemon.face.show = partial(_show_programs, screen)
     serving = asyncio.create_task(daemon.run(), name="daemon")
     following = asyncio.create_task(_show(daemon, screen, terminal.colour, pace), name="display")
     page = asyncio.create_task(_page(daemon, screen, web), name="web page")

@@ -35,6 +35,7 @@ __all__ = [
     "order",
     "reload",
     "restart",
+    "settings",
     "show",
     "shutdown",
     "snapshot",
@@ -168,6 +169,12 @@ def wait(*locations: str, timeout: float | None = None) -> Plan[documents.Waited
 def history(location: str) -> Plan[documents.History]:
     """The generations of ``location`` that are kept, oldest first, without their definitions."""
     found: documents.History = yield call("history", {"location": location})
+    return found
+
+
+def settings(location: str) -> Plan[documents.Settings]:
+    """The settings that count for ``location``, and where each comes from; variables and secrets are hidden."""
+    found: documents.Settings = yield call("settings", {"location": location})
     return found
 
 

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.conditions import Conditions
 from supervisor.dagster.host import Host, HostOptions, Surroundings
-from supervisor.dagster.ports import FILE, TCP_NAME, Listen, assigned, remembered
+from supervisor.dagster.ports import FILE, TCP_NAME, assigned, remembered
 from supervisor.dagster.sockets import stable_socket
 from supervisor.dagster.tool import Program, Tool
 from supervisor.dagster.workspace_document import NAME, Listed, workspace_document
+from supervisor.face_settings import FaceSettings, Listen
 from supervisor.locations.environments import Environments
 from supervisor.locations.location_log import LocationLog
 from supervisor.processes.reaper import Reaper
@@ -35,7 +36,7 @@ from supervisor.specs import EnvironmentSpec, LocationSpec
 if TYPE_CHECKING:
     from supervisor.protocol.face_documents import FaceStatus
 
-__all__ = ["Face", "Place"]
+__all__ = ["Face", "Place", "compare_settings"]
 
 _QUIET = 0.05  # several changes at once are one (seconds)
 _LOOK = 5.0  # so often it is looked whether the file is there still
@@ -50,13 +51,15 @@ class Place:
     """What a face needs of the supervisor that it belongs to.
 
     ``locations()`` gives every location, in order, with what it last served; ``title`` is the workspace as
-    people name it, ``directory`` its own, ``state`` and ``runtime`` where things and sockets are kept.
+    people name it, ``directory`` its own, ``state`` and ``runtime`` where things and sockets are kept;
+    ``settings`` are what the workspace says, over which lies what the face was made with.
     """
 
     title: str
     directory: Path
     state: Path
     runtime: Path
+    settings: FaceSettings
     environ: Mapping[str, str]
     named_environments: Mapping[str, EnvironmentSpec]
     environments: Environments
@@ -90,7 +93,10 @@ class Face:
     async def open(self, place: Place) -> None:
         """Write the file and start the programs; before any location is started."""
         self._place = place
+        self._listen = self._listen or place.settings.listen
         if self._options is not None:
+            if self._options.home is None:
+                self._options = replace(self._options, instance=place.settings.instance)
             self.host = Host(
                 self._options,
                 Surroundings(
@@ -216,6 +222,21 @@ class Face:
             if stream == "sup":
                 return
             self.show(name, [line.decode("utf-8", "replace") for line in lines if line.strip()])
+
+
+def compare_settings(
+    started: FaceSettings, said: FaceSettings | None, conditions: Conditions
+) -> None:
+    """Tell where the workspace file says something else now than when the supervisor was started."""
+    key = "dagster_settings"
+    if said is None or said == started:
+        conditions.clear(key)
+        return
+    conditions.set(
+        key,
+        "what the workspace file says under `dagster` has changed, and does not count yet",
+        "start the supervisor anew",
+    )
 
 
 def _version(snapshot: Snapshot | None) -> str:

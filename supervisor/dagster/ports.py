@@ -7,10 +7,11 @@ away. Pure; ``relay`` listens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FILE", "TCP_NAME", "Listen", "assigned", "remembered"]
+from supervisor.face_settings import Listen
+
+__all__ = ["FILE", "TCP_NAME", "assigned", "remembered"]
 
 FILE = "dagster-ports.json"
 """Where they are remembered, in the state directory."""
@@ -18,23 +19,6 @@ TCP_NAME = "dagster-workspace-tcp.yaml"
 """The workspace file for other machines, beside the one for this machine."""
 
 _LAST = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to listen: the first location at ``port``, the others behind it."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """From ``PORT`` (of loopback) or ``HOST:PORT``; raises ValueError, in words."""
-        host, _, number = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-        if not number.isascii() or not number.isdecimal() or not 1 <= int(number) <= _LAST:
-            raise ValueError(f"{text!r} is no port: say 4000, or 10.0.0.5:4000")
-        return cls(host, int(number))
 
 
 def remembered(data: Any, listen: Listen) -> dict[str, int]:

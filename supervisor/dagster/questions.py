@@ -42,12 +42,16 @@ _RELOAD = 170.0
 
 
 class Questions:
-    """Answers for the ``runs``, which ``placer`` places, and the locations of ``fleet``."""
+    """Answers for the ``runs``, which ``placer`` places, and the locations of ``fleet``.
 
-    def __init__(self, runs: Runs, placer: Placer, fleet: Fleet) -> None:
+    ``known`` is set once the runs that an earlier supervisor has left are known.
+    """
+
+    def __init__(self, runs: Runs, placer: Placer, fleet: Fleet, known: asyncio.Event) -> None:
         self._runs = runs
         self._placer = placer
         self._fleet = fleet
+        self._known = known
 
     def in_flight(self, location: str) -> Mapping[int, int]:
         """How many runs of ``location`` that a server asked for have not ended, by generation."""
@@ -76,7 +80,7 @@ class Questions:
             "instance": self._instance,
             "reload": self._reload,
         }
-        await self._runs.opened.wait()  # it may be about one that an earlier supervisor has left
+        await self._known.wait()
         found = answers.get(asks.what)
         answer = {"error": f"nothing is known of {asks.what!r}"}
         try:

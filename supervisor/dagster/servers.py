@@ -92,13 +92,14 @@ class Servers:
         questions: Questions,
         changed: Callable[[], None],
         learn: Callable[[LaunchSpec, Mapping[str, Any]], None],
+        linked: Callable[[], None],
     ) -> None:
         self._state = state
         self._runtime = runtime
         self._questions = questions
         self._changed = changed
         self._learn = learn
-        self.linked: Callable[[], None] = lambda: None
+        self._linked = linked
         self._servers: dict[Generation, Server] = {}
         # Locations of which Dagster's client has found a server each time since runs were looked after.
         self._heard: set[str] = set()
@@ -327,7 +328,7 @@ class Servers:
         if server.state == "serving":
             self._move(server, "serving", "")
         server.linked.set()
-        self.linked()
+        self._linked()
 
     async def _look(self) -> None:
         """From time to time, for paths that were taken away."""

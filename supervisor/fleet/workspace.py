@@ -81,8 +81,9 @@ class WorkspaceFiles:
         try:
             # In a thread: a file may be large, or on a disk that hangs.
             spec, desired = await asyncio.to_thread(self._reread)
-        except ConfigurationError:
-            self._broken = True
+        except Exception as error:
+            self._broken = self._broken or isinstance(error, ConfigurationError)
+            self._touched |= touched  # told once something can be read
             raise
         else:
             self._broken = bool(desired.problems)
@@ -90,7 +91,10 @@ class WorkspaceFiles:
             more = [one for one in self.spec.files if self._broken and one not in spec.files]
             runs = self.spec.runs if spec.runs is None else spec.runs
             notify = self.spec.notify if spec.notify is None else spec.notify
-            self.spec = replace(spec, files=(*spec.files, *more), runs=runs, notify=notify)
+            face = self.spec.face if spec.face is None else spec.face
+            self.spec = replace(
+                spec, files=(*spec.files, *more), runs=runs, notify=notify, face=face
+            )
             outdated = _outdated(spec, touched)
             if (
                 self._broken

@@ -7,6 +7,7 @@ the shim says unasked, and what it does wrong, is handed on. Has no deadlines an
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,16 @@ News = Part | Unfit | RunBegun | RunEnded | ServerEnded | Asks | Violation | Oth
 
 # What waits for the hello is kept under this number: those of requests begin at 1.
 _HELLO = 0
+# One that has answered so long ago need not be asked whether it would (seconds).
+_JUST_NOW = 0.1
 
 
 class Conversation:
     """The conversation with ``instance``; ``heard`` is given what it says unasked."""
 
-    __slots__ = ("_answers", "_error", "_heard", "_transport", "connection", "instance")
+    __slots__ = (
+        "_answered_at", "_answers", "_error", "_heard", "_transport", "connection", "instance",
+    )  # fmt: skip
 
     def __init__(self, instance: str, transport: Transport, heard: Callable[[News], None]) -> None:
         self.instance = instance
@@ -47,6 +52,7 @@ class Conversation:
         self._heard = heard
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._error: Exception | None = None
+        self._answered_at = 0.0
 
     @property
     def idle(self) -> bool:
@@ -57,6 +63,11 @@ class Conversation:
     def greeted(self) -> bool:
         """True once it has said hello."""
         return self.connection.phase is not Phase.GREETING
+
+    @property
+    def answers(self) -> bool:
+        """True where it has answered a request just now."""
+        return time.monotonic() - self._answered_at < _JUST_NOW
 
     @property
     def waiting(self) -> list[asyncio.Future[Any]]:
@@ -131,6 +142,7 @@ class Conversation:
             case Hello():
                 self._answered(_HELLO, None)
             case Answer(number) as answer:
+                self._answered_at = time.monotonic()
                 self._answered(number, answer)
             case None:
                 pass

@@ -13,19 +13,15 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import envs
 from runner_shim import wire
 from supervisor.locations import failures, phases
-from supervisor.locations.code_servers import NO_SERVERS, CodeServers
 from supervisor.locations.conversation import Conversation, News, retrieve
-from supervisor.locations.environments import Environments
 from supervisor.locations.failures import Failure, LoadFailedError, ProcessDiedError
-from supervisor.locations.liveness import LivenessProbe
 from supervisor.locations.location_log import LastWords, LocationLog, MarkedLog
 from supervisor.locations.phases import (
     Ended,
@@ -49,10 +45,8 @@ from supervisor.locations.shim_connection import (
     Violation,
 )
 from supervisor.locations.source_lines import quoted
-from supervisor.locations.transport import Transport
 from supervisor.processes.launcher import (
     Exit,
-    Launcher,
     LaunchError,
     LaunchSpec,
     PreparedEnvironment,
@@ -60,13 +54,16 @@ from supervisor.processes.launcher import (
 )
 from supervisor.processes.limits import UNENFORCED
 from supervisor.processes.preload_guess import sources_of
-from supervisor.processes.start_limiter import FIRST, StartLimiter
+from supervisor.processes.start_limiter import FIRST
 from supervisor.running_time import RunningTime, limit
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accepting
 from supervisor.specs import LocationSpec, StartMethod
 from supervisor.time_slices import in_turns
 
-__all__ = ["Generation", "LoadFailedError", "ProcessDiedError", "Services"]
+if TYPE_CHECKING:
+    from supervisor.locations.services import Services
+
+__all__ = ["Generation", "LoadFailedError", "ProcessDiedError"]
 
 _T = TypeVar("_T")
 _Running = TypeVar("_Running", bound=Greeting | Loading | Serving)
@@ -76,26 +73,12 @@ _Running = TypeVar("_Running", bound=Greeting | Loading | Serving)
 _LAST_WORDS = 64 * 1024
 _FEWER_WORDS = 16 * 1024
 # A stack dump is waited for until it has come: so many looks, so many seconds apart.
-_STACK_LOOKS = 15
-_STACK_GRACE = 0.1
+_STACK_LOOKS, _STACK_GRACE = 15, 0.1
 # How long a process may be busy before what can be done without it is (seconds).
 _BUSY = 1.0
 _REPLACED = "a fresh process takes its place"
 # The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every location shares. ``uses(prefix)`` hears of each environment before it is used."""
-
-    launcher: Launcher
-    transport: Transport
-    environments: Environments
-    slots: StartLimiter
-    liveness: LivenessProbe[Generation]
-    uses: Callable[[Path], Awaitable[None]]
-    code_servers: CodeServers = NO_SERVERS
 
 
 class Generation:
@@ -166,10 +149,11 @@ class Generation:
 
     async def unresponsive(self, doing: str, seconds: float) -> None:
         """It does not answer: have its stacks written, then kill it; ``refused`` says so."""
-        if self.refused is not None or not isinstance(self.phase, Running):
+        running = self.phase
+        if self.refused is not None or not isinstance(running, Running):
             return
-        stopped = await self.phase.process.stopped()
-        dumped = [] if stopped else await self._dumped(self.phase)
+        stopped = await running.process.stopped()
+        dumped = [] if stopped else await self._dumped(running)
         if self.refused is None and self.alive:
             self._refuse(failures.unresponsive(doing, seconds, dumped, stopped=stopped))
 
@@ -288,6 +272,8 @@ class Generation:
 
     async def busy(self) -> str:
         """Why it takes no request now, "" where it does: it may be busy with another for a second."""
+        if self.conversation.answers and not (self._turn and self._turn.locked()):
+            return ""
         answer = await self.quickly("ping", _BUSY)
         return answer if isinstance(answer, str) else ""
 
@@ -348,9 +334,10 @@ class Generation:
 
     async def stacks(self) -> list[str]:
         """The Python stacks of its threads as they are now, as lines; none where it does not tell."""
-        if not isinstance(self.phase, Running) or await self.phase.process.stopped():
+        running = self.phase
+        if not isinstance(running, Running) or await running.process.stopped():
             return []
-        return await self._dumped(self.phase)
+        return await self._dumped(running)
 
     async def _dumped(self, running: Running) -> list[str]:
         """Have the shim write its stacks to its log, whatever it is doing; the lines of it."""

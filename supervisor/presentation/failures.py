@@ -26,7 +26,14 @@ __all__ = ["headline", "remedy", "render"]
 _MAX_FRAMES = 6
 # How faulthandler begins.
 _STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
+_MAX_MESSAGE = 16  # lines of an exception after its first
 _MAX_DETAIL = 40
+_FIRST_DETAIL = 15
+# What installers say while all is well.
+_PROGRESS = re.compile(
+    r" *(Using Python|Resolved|Prepared|Downloading|Downloaded|Building|Built|Updating|Updated|"
+    r"Collecting|Using cached|Requirement already satisfied:|Obtaining) "
+)
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
@@ -97,6 +104,10 @@ def remedy(location: LocationStatus) -> str | None:
     hint = failure.get("hint") or None
     module = missing_module(failure)
     if module is None:
+        environment = location["environment"]
+        if failure["kind"] == "missing_module" and environment and environment.get("lacks"):
+            found = _making(environment)  # a project that is not installed anywhere
+            return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
     found = _installing(location, _DISTRIBUTIONS.get(module, module))
     return f"{found}; or {hint}" if hint else found
@@ -105,7 +116,7 @@ def remedy(location: LocationStatus) -> str | None:
 def _installing(location: LocationStatus, package: str) -> str:
     environment: Mapping[str, Any] = location["environment"] or {}
     if environment.get("lacks"):
-        return f"no .venv in {_near_here(Path(environment['lacks']).parent)}: run `uv sync` there"
+        return _making(environment)
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:
@@ -115,6 +126,15 @@ def _installing(location: LocationStatus, package: str) -> str:
     name = str(environment.get("name"))
     sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
     return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+
+
+def _making(environment: Mapping[str, Any]) -> str:
+    """What to do where the virtualenv of a project is not there."""
+    missing = Path(environment["lacks"])
+    command = environment.get("adding") or "uv sync"
+    place = _near_here(missing.parent)
+    made = f"here: run `{command}`" if place == "." else f"in {place}: run `{command}` there"
+    return f"no {missing.name} {made}; or `supervise init -o supervise.yaml`, which has one made"
 
 
 def _requirements(environment: Mapping[str, Any]) -> str:
@@ -162,7 +182,7 @@ def render(
         lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
-        detail = [*detail[: _MAX_DETAIL - 1], f"… {len(detail) - _MAX_DETAIL + 1} more lines"]
+        detail = _shortened(detail)
     lines += [f"  {clean(line)}" for line in detail]
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
@@ -174,6 +194,15 @@ def render(
         lines.append(painted("last log lines:", "dim"))
         lines += [f"  {painted(one['text'], 'dim')}" for one in tail]
     return lines
+
+
+def _shortened(detail: list[str]) -> list[str]:
+    """An installer's words without its progress, and cut in the middle: the reason is where it ends."""
+    said = [line for line in detail if not _PROGRESS.match(line)]
+    if len(said) > _MAX_DETAIL:
+        kept = _MAX_DETAIL - _FIRST_DETAIL - 1
+        said[_FIRST_DETAIL:-kept] = [f"… {len(said) - _MAX_DETAIL + 1} more lines"]
+    return said
 
 
 def _said(location: LocationStatus) -> list[LogLine]:
@@ -192,21 +221,30 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     lines = _frames(failure.get("frames") or (), painted)
     exception = failure.get("exception") or {}
     if exception.get("type"):
-        lines.append(_exception(exception, painted))
+        lines += _exception(exception, painted)
+    told = [exception.get("message")]
     for cause in failure.get("causes") or ():
+        if cause.get("message") in told:  # raised anew, with the same words
+            continue
+        told.append(cause.get("message"))
         link = "caused by" if cause.get("relation") == "cause" else "while handling"
         lines.append(painted(f"{link}:", "dim"))
         lines += _frames(cause.get("frames") or (), painted)
-        lines.append(_exception(cause, painted))
+        lines += _exception(cause, painted)
     if not lines and failure.get("file"):
         lines.append(painted(_place(failure["file"], failure.get("line", 0)), "cyan"))
     return lines
 
 
-def _exception(data: Mapping[str, Any], painted: Callable[[str, str], str]) -> str:
-    message = str(data.get("message") or "")
+def _exception(data: Mapping[str, Any], painted: Callable[[str, str], str]) -> list[str]:
+    """An exception and its words, cut in the middle: the whole traceback has them all."""
     name = painted(str(data.get("type") or "exception"), "red")
-    return f"{name}: {clean(message)}" if message else name
+    first, *rest = [clean(line) for line in str(data.get("message") or "").strip().split("\n")]
+    rest = [line for line in rest if line.strip()]
+    if len(rest) > _MAX_MESSAGE:
+        half = _MAX_MESSAGE // 2
+        rest[half:-half] = [f"… {len(rest) - 2 * half} more lines"]
+    return [f"{name}: {first}" if first else name, *(f"  {line}" for line in rest)]
 
 
 def _frames(frames: Sequence[Mapping[str, Any]], painted: Callable[[str, str], str]) -> list[str]:

@@ -14,7 +14,7 @@ from supervisor.presentation.excerpt import excerpt
 from supervisor.presentation.text import clean, paint
 
 if TYPE_CHECKING:
-    from supervisor.documents import ProblemRow
+    from supervisor.protocol.documents import ProblemRow
 
 __all__ = ["PROBLEMS", "problem_lines"]
 

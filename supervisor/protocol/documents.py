@@ -64,6 +64,8 @@ __all__ = [
     "Process",
     "Report",
     "Serving",
+    "SettingValue",
+    "Settings",
     "Shown",
     "SnapshotHeader",
     "StackFrame",
@@ -399,6 +401,30 @@ class History(TypedDict):
     location: Annotated[str, "whose they are"]
     serving: Annotated[Count | None, "the one that clients get"]
     generations: Annotated[list[Generation], "oldest first"]
+
+
+SettingValue = TypedDict(
+    "SettingValue",
+    {
+        "value": Annotated[
+            Any, "in seconds, bytes or numbers; null for none; `(hidden)` for variables and secrets"
+        ],
+        "from": Annotated[
+            str, "`file`, `discovered`, `workspace` (what it says for all locations) or `default`"
+        ],
+        "at": Annotated[str | None, "file and line, for what is written in one"],
+    },
+)
+SettingValue.__doc__ = "A setting of a location."
+
+
+class Settings(TypedDict):
+    """The settings that count for a location."""
+
+    location: Annotated[str, "its name"]
+    form: Annotated[str, "the selector that it was written in"]
+    at: Annotated[str | None, "where it is written"]
+    settings: Annotated[dict[str, SettingValue], "by key, such as `restart.policy`"]
 
 
 class Stacks(TypedDict):

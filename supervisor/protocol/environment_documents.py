@@ -15,7 +15,9 @@ class Environment(TypedDict):
     managed: Annotated[bool, "true for a virtualenv that we make"]
     lacks: Annotated[str | None, "the virtualenv that its project has not; this stands in for it"]
     adding: Annotated[
-        str, "the command that adds a package to one that is not managed; may be empty"
+        str,
+        "the command that adds a package to one that is not managed, or makes the one that is lacking; "
+        "may be empty",
     ]
     requirements_file: Annotated[str | None, "what it is made from"]
     project: Annotated[str | None, "what it is made from"]

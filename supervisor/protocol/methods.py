@@ -128,6 +128,13 @@ _ALL = (
         (_LOCATION,),
     ),
     Method(
+        "settings",
+        "The settings that count for a location, as `supervise config` shows them, and where each comes from.",
+        Role.VIEWER,
+        "Settings",
+        (_LOCATION,),
+    ),
+    Method(
         "environments",
         "The environments in use and what is installed in each.",
         Role.VIEWER,

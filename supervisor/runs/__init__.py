@@ -1,7 +1,7 @@
 """Runs: what is launched, the monitor of each run, and the journals that outlive the supervisor.
 
 Owns a run from its order to its one final record, and when schedules come and what of them fires
-(``timetable`` and ``firing``, which nothing uses yet). ``monitor`` is a program of its own: it imports
+(``automations``). ``monitor`` is a program of its own: it imports
 ``recording``, ``met_limits``, ``processes.reporting`` and ``runner_shim.records``, and nothing else of
 ours. The folder may import fleet/ and what is below it.
 """

@@ -20,7 +20,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,9 +28,9 @@ from typing import Any
 from supervisor.conditions import Tell
 from supervisor.errors import NotServedError, RequestError, SupervisorError
 from supervisor.fleet.fleet import Fleet
-from supervisor.locations.location import Location
 from supervisor.runs import tick_store
-from supervisor.runs.automation import Automation, definitions_of, of_definition
+from supervisor.runs.automation import Automation
+from supervisor.runs.defined import Defined, Unfinished
 from supervisor.runs.firing import (
     LONGEST_STEP,
     NOT_THERE,
@@ -42,6 +42,7 @@ from supervisor.runs.firing import (
     sensor_due,
 )
 from supervisor.runs.held import Held
+from supervisor.runs.moment import Moment
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
@@ -49,7 +50,6 @@ from supervisor.runs.tick_life import Ticks
 from supervisor.runs.tick_rows import tick_row
 from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
 from supervisor.runs.ticking import Ticking
-from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State, TickState
 from supervisor.time_slices import Steps, at_once, in_turns
 
@@ -62,6 +62,7 @@ _LOOK = 1.0
 _AGAIN = 5.0
 # How long one look at many holds up the loop (seconds).
 _TURN = 0.01
+_GONE = "its location does not define it any more"
 
 
 class Automations:
@@ -84,13 +85,10 @@ class Automations:
         self._ticking = ticking
         self._store = store
         self._ticks = Ticks(ticking, orders, runs, store, tell, fleet.changed)
-        self._stored: dict[tuple[str, str], Stored] = {}
-        self._held: dict[str, dict[tuple[str, str | None], Held]] = {}
-        self._read: dict[str, Snapshot] = {}
-        self._unfinished: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._tasks = Tasks()
         self._wake = asyncio.Event()
-        self._reading = asyncio.Lock()
+        self._defined = Defined(fleet, ticking, self._tasks.spawn, self._wake.set)
+        self._moment = Moment(runs.together)
         self._latest = 0.0
         self._fires = False
         self._suspended = False
@@ -108,17 +106,17 @@ class Automations:
     async def _opened(self) -> bool:
         try:
             stored = await self._ticks.written(tick_store.everything)
-            unfinished = await self._ticks.written(tick_store.unfinished)
+            left = await self._ticks.written(tick_store.unfinished)
         except UnwritableError as error:
             self._shut = error
             return False
         if self._suspended:
             return True
-        self._stored = stored
-        for tick in unfinished:
-            self._unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
+        unfinished: Unfinished = {}
+        for tick in left:
+            unfinished.setdefault((tick["location"], tick["name"]), []).append(tick)
             self._runs.keeper.planned.update(one["run"] for one in tick["requests"])
-        self._held, self._read = {}, {}  # they were made without what is stored
+        self._defined.begin(stored, unfinished)
         self._shut = None
         if self._fires:
             self._tasks.spawn(self._go())
@@ -128,7 +126,7 @@ class Automations:
         done = False
         while not done:
             await asyncio.sleep(_AGAIN)
-            async with self._reading:
+            async with self._defined.lock:
                 done = await self._opened()
 
     def suspend(self) -> None:
@@ -150,9 +148,10 @@ class Automations:
 
     async def held(self, location: str | None = None) -> list[Held]:
         """All that are known, or those of a location, by name."""
-        await self._read_all()
+        await self._defined.read()
         names = list(self._fleet.locations) if location is None else [location]
-        return [one for name in names for one in self._held.get(name, {}).values()]
+        await self._defined.constructed(names)
+        return [one for name in names for one in self._defined.of(name)]
 
     async def ticks(self, location: str, name: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest ticks of a location; raises ``SupervisorError``."""
@@ -190,7 +189,7 @@ class Automations:
 
     def stored(self, one: Automation) -> Stored:
         """What is remembered of it."""
-        return self._stored.get(one.key) or Stored()
+        return self._defined.stored.get(one.key) or Stored()
 
     async def launched_as(self, one: Automation, run_key: str | None) -> str | None:
         """The run that was launched under a run key of it."""
@@ -214,7 +213,7 @@ class Automations:
             (each.one.name, each.one.repository): each for each in await self.held(one.location)
         }
         held = known.get((one.name, one.repository))
-        stored = self._stored.setdefault(one.key, Stored()) if held is None else held.stored
+        stored = self._defined.stored.setdefault(one.key, Stored()) if held is None else held.stored
         turn = asyncio.Lock() if held is None else held.turn
         done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
@@ -242,7 +241,7 @@ class Automations:
             self._wake.clear()
             wait: float | None = _LOOK
             try:
-                await self._read_all()
+                await self._defined.read()
                 due = await self._fire_due(time.time()) if self._shut is None else None
                 wait = None if due is None else min(max(due - time.time(), 0.0), _LOOK)
             except Exception:  # one look that fails is no reason to fire nothing any more
@@ -250,49 +249,6 @@ class Automations:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
-
-    async def _read_all(self) -> None:
-        """Know what the locations define by now."""
-        async with self._reading:
-            for name in self._held.keys() - self._fleet.locations.keys():
-                del self._held[name]
-                self._read.pop(name, None)
-            for name, location in list(self._fleet.locations.items()):
-                snapshot = location.snapshot
-                if snapshot is not None and self._read.get(name) is not snapshot:
-                    await self._read_one(name, location, snapshot)
-
-    async def _read_one(self, name: str, location: Location, snapshot: Snapshot) -> None:
-        definitions = await in_turns(definitions_of(snapshot))
-        found: list[Automation] = []
-        if definitions:
-            found = await asyncio.to_thread(
-                lambda: [of_definition(snapshot, one) for one in definitions]
-            )
-        before = self._held.get(name, {})
-        held: dict[tuple[str, str | None], Held] = {}
-        for listed in found:
-            one = listed
-            if one.lazy and one.ours and location.serving is not None and location.serving.alive:
-                with contextlib.suppress(SupervisorError):
-                    one = await self._ticking.find(name, one.name, one.repository)
-            key = one.name, one.repository
-            known = before.get(key)
-            if known is None:
-                known = Held(one, self._stored.setdefault(one.key, Stored()))
-                known.unfinished = self._unfinished.pop(one.key, [])
-            else:
-                known.one, known.due = one, None
-            held[key] = known
-        self._held[name] = held
-        if not any(each.one.lazy for each in held.values()) or location.serving is not None:
-            self._read[name] = snapshot
-
-    def _each(self) -> Iterator[Held]:
-        for found in self._held.values():
-            for held in found.values():
-                if held.one.ours and not held.one.lazy:
-                    yield held
 
     def _why_not(self, location: str) -> str:
         """Why nothing of that location is fired, or ""."""
@@ -306,15 +262,19 @@ class Automations:
     async def _fire_due(self, now: float) -> float | None:
         """Begin the ticks that are due; when the next one is. Others have their turn in between."""
         begun = time.perf_counter()
+        self._moment = Moment(self._runs.together)
         if now < self._latest - 1.0:  # the clock was set back
-            for held in self._each():
+            for held in self._defined.fired():
                 held.due = None
         looked, self._latest = self._latest, now
-        because = {name: self._why_not(name) for name in self._held}
-        self._take_up_gone(because)
+        because = {name: self._why_not(name) for name in self._defined.locations()}
+        for held in [
+            one for name in because if not because[name] for one in self._defined.gone(name)
+        ]:
+            self._begin(held, partial(self._take_up, held))
         running: set[tuple[str, str]] | None = None
         earliest: float | None = None
-        for held in list(self._each()):
+        for held in list(self._defined.fired()):
             if time.perf_counter() - begun > _TURN:
                 await asyncio.sleep(0)
                 begun = time.perf_counter()
@@ -347,18 +307,11 @@ class Automations:
                 earliest = due
         return earliest
 
-    def _take_up_gone(self, because: Mapping[str, str]) -> None:
-        """What is unfinished of schedules and sensors that are not defined any more: planned runs are launched."""
-        for key in [one for one in self._unfinished if because.get(one[0]) == ""]:
-            ticks = self._unfinished.pop(key)
-            said = {"name": key[1], "kind": ticks[0]["kind"]}
-            one = of_definition(self._read[key[0]], said)
-            held = Held(one, self._stored.setdefault(key, Stored()))
-            held.unfinished = ticks
-            self._begin(held, partial(self._take_up, held))
-
     def _begin(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Have ``work`` on one of its ticks done; nothing else of it begins before that has ended."""
+
+        moment = self._moment
+        moment.begin()
 
         async def done() -> None:
             try:
@@ -369,6 +322,7 @@ class Automations:
                 await asyncio.sleep(_AGAIN)
             finally:
                 held.busy = False
+                moment.end()
                 self._wake.set()
 
         held.busy = True
@@ -471,7 +425,10 @@ class Automations:
                     await self._ticks.do(one, stored, tick["time"], begun=tick)
                 return
             except NotServedError:  # its process was ended: taken up once there is another
-                held.unfinished.append(tick)
+                if held.gone:
+                    self._defined.unfinished.setdefault(one.key, []).append(tick)
+                else:
+                    held.unfinished.append(tick)
                 return
             except SupervisorError as error:
                 _log.warning("%s of %s: %s", one.name, one.location, error)
@@ -482,11 +439,11 @@ class Automations:
     async def _take_up(self, held: Held) -> None:
         """Go on with the ticks that an earlier supervisor, or a process that was ended, has left unfinished."""
         ticks, held.unfinished = held.unfinished, []
-        due = [one for one in ticks if one["state"] == TickState.DUE]
+        due = [one for one in ticks if one["state"] == TickState.DUE and not held.gone]
         chosen = {CatchUp.ALL: due, CatchUp.LAST: due[-1:], CatchUp.NONE: []}[held.one.catch_up]
         for tick in ticks:
             goes_on = tick["state"] == TickState.LAUNCHING or tick in chosen
-            await self._do(held, tick, "" if goes_on else NOT_THERE)
+            await self._do(held, tick, "" if goes_on else _GONE if held.gone else NOT_THERE)
 
     async def _remember(self, held: Held) -> None:
         key, stored = held.one.key, held.stored

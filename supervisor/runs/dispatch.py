@@ -19,6 +19,8 @@ from supervisor.runs.run import Run
 __all__ = ["CannotStartError", "Dispatch", "Place", "Start"]
 
 _LONGEST = 86400.0
+# Runs of one moment wait for the orders of all of them so long at most (seconds).
+_TOGETHER = 0.2
 _NOTHING = Limits(RunSettings(max_concurrent=0))
 
 
@@ -62,6 +64,8 @@ class Dispatch:
         self._held: dict[str, str] = {}
         self._runs: dict[str, Run] = {}
         self._delayed: dict[str, asyncio.TimerHandle] = {}
+        self._ordered: asyncio.Future[None] | None = None
+        self._ordered_by = 0.0
         self._open = self._looking = False
 
     def __contains__(self, run: Run) -> bool:
@@ -78,6 +82,8 @@ class Dispatch:
     def standing(self, run: Run) -> tuple[str, int]:
         """Why ``run`` waits, and at which place; "" and 0 when it does not."""
         if run.id in self._delayed:
+            if not run.not_before:
+                return "others that are due at this moment are ordered first", 0
             left = max(run.not_before - time.time(), 0.0)
             return f"attempt {run.order.get('attempt')} begins in {left:.0f} s", 0
         if not self._open and run.id in self._queue:
@@ -103,13 +109,24 @@ class Dispatch:
         if self._open:
             self._handle(limits)
 
+    def together(self, ordered: asyncio.Future[None]) -> None:
+        """Runs of schedules and sensors that are added from now on start once all of this moment are
+        ``ordered``, or a moment later: those that are started take the processor from those to come."""
+        self._ordered = ordered
+        self._ordered_by = asyncio.get_running_loop().time() + _TOGETHER
+
     def add(self, run: Run) -> None:
         """A run wants to start, once its time has come."""
         self._runs[run.id] = run
+        loop, ordered = asyncio.get_running_loop(), self._ordered
         delay = min(run.not_before - time.time(), _LONGEST) if run.not_before else 0.0
         if delay > 0:
-            loop = asyncio.get_running_loop()
             self._delayed[run.id] = loop.call_later(delay, self._due, run)
+        elif ordered is None or ordered.done() or not run.order.get("automation"):
+            self._due(run)
+        elif loop.time() < self._ordered_by:
+            self._delayed[run.id] = loop.call_at(self._ordered_by, self._due, run)
+            ordered.add_done_callback(lambda _: self._no_more(run))
         else:
             self._due(run)
 
@@ -153,6 +170,13 @@ class Dispatch:
         for timer in self._delayed.values():
             timer.cancel()
         self._delayed.clear()
+
+    def _no_more(self, run: Run) -> None:
+        """It waits for no other's order."""
+        timer = self._delayed.get(run.id)
+        if timer is not None:
+            timer.cancel()
+            self._due(run)
 
     def _due(self, run: Run) -> None:
         self._delayed.pop(run.id, None)

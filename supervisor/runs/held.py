@@ -22,17 +22,17 @@ class Held:
 
     ``due`` is when its next tick is, as far as that is known; ``away``: why it could not be fired until now,
     "" when it could; ``busy``: one of its ticks is due or under way; ``turn`` is held by that. ``unfinished``
-    are ticks that go on before another is due.
+    are ticks that go on before another is due. ``gone``: its location does not define it any more.
     """
 
-    __slots__ = ("away", "busy", "due", "one", "stored", "turn", "unfinished")
+    __slots__ = ("away", "busy", "due", "gone", "one", "stored", "turn", "unfinished")
 
     def __init__(self, one: Automation, stored: Stored) -> None:
         self.one = one
         self.stored = stored
         self.due: float | None = None
         self.away = NOT_THERE
-        self.busy = False
+        self.busy = self.gone = False
         self.turn = asyncio.Lock()
         self.unfinished: list[dict[str, Any]] = []
 

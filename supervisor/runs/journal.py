@@ -34,7 +34,7 @@ from typing import Any
 
 from runner_shim import records
 
-__all__ = ["FORMAT", "Journal", "boot_id"]
+__all__ = ["FORMAT", "Journal", "boot_id", "sync"]
 
 FORMAT = 1
 # How much of a file is read at once.
@@ -59,18 +59,42 @@ class Journal:
 
     def create(self, order: Mapping[str, Any]) -> None:
         """Make the directory and have ``order`` on the disk; raises OSError, and leaves nothing then."""
-        made = self.path.with_name(f".{self.path.name}.new")
+        self.settle(self.begin(order))
+        sync(self.path.parent)
+
+    def begin(self, order: Mapping[str, Any]) -> int:
+        """Make the directory with ``order``, under another name; a descriptor for ``settle``. Raises as
+        ``create``."""
+        made = self._made
         made.mkdir(mode=0o700, parents=False)
         try:
-            _write(made / "order", records.framed(records.pack(dict(order))))
-            _sync(made)
-            made.rename(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                (made / "order").unlink(missing_ok=True)
-                made.rmdir()
+            return _written(made / "order", records.framed(records.pack(dict(order))))
+        except Exception:
+            self._unmake()
             raise
-        _sync(self.path.parent)
+
+    def settle(self, file: int) -> None:
+        """Have what was begun on the disk under its name, but for the directory that holds it. Raises as
+        ``create``."""
+        try:
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+            sync(self._made)
+            self._made.rename(self.path)
+        except OSError:
+            self._unmake()
+            raise
+
+    @property
+    def _made(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.new")
+
+    def _unmake(self) -> None:
+        with contextlib.suppress(OSError):
+            (self._made / "order").unlink(missing_ok=True)
+            self._made.rmdir()
 
     def order(self) -> dict[str, Any] | None:
         """What is to run; None where that cannot be read."""
@@ -194,7 +218,7 @@ class Journal:
                     made.rename(self.path / "final")
             finally:
                 made.unlink(missing_ok=True)
-            _sync(self.path)
+            sync(self.path)
             return True
         finally:
             os.close(lock)
@@ -277,16 +301,27 @@ def _map(data: bytes | None) -> dict[str, Any] | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    file = _written(path, data)
     try:
-        while data:
-            data = data[os.write(file, data) :]
         os.fsync(file)
     finally:
         os.close(file)
 
 
-def _sync(directory: Path) -> None:
+def _written(path: Path, data: bytes) -> int:
+    """A new file with ``data``, which is not on the disk yet."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def sync(directory: Path) -> None:
+    """Have the names in ``directory`` on the disk; raises OSError."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

@@ -46,6 +46,8 @@ _HOME = "DAGSTER_HOME"
 # Kinds of definitions that a launch names as its job; pipelines are what old releases of Dagster have.
 _JOBS = ("job", "pipeline")
 _MOST_PROBLEMS = 100
+# Of one location that are remembered.
+_MOST_JOBS = 20
 _OF_PROBLEM = ("path", "message", "expected")
 _INSTANCES = ("own", "shared", "ephemeral")
 # What a shim refuses (runner_shim/execution) by the error that it is here; a RequestError else.
@@ -97,6 +99,8 @@ class Orders:
         self._limits = limits
         self._environ = environ
         self._judging: set[Generation] = set()
+        # What jobs of a location are, of the snapshot that was asked last: schedules launch the same again.
+        self._jobs: dict[str, tuple[Snapshot, dict[tuple[str, Any, Any], Wanted]]] = {}
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
@@ -107,6 +111,8 @@ class Orders:
         if _serves(location):
             return
         if location.state is State.STOPPED:
+            if self._fleet.stopping:
+                raise RequestError("the supervisor is stopping")
             location.start("a run was launched")
         if location.under_way:
             await self._fleet.news.wait(
@@ -214,13 +220,24 @@ class Orders:
             if params.get("op_selection") is not None:
                 raise UnfitOrderError("ops are selected of a job, and no job is named")
             return await asyncio.to_thread(of_assets, name, snapshot.each(), assets, repository)
+        asked = str(job), repository, params.get("op_selection")
+        known, jobs = self._jobs.get(name, (None, {}))
+        if known is snapshot and asked in jobs:
+            return jobs[asked]
         definition = await _job(name, snapshot, str(job), repository)
-        if definition.get("lazy"):
+        lazy = definition.get("lazy")
+        if lazy:
             made = await location.describe(
                 definition["kind"], definition["name"], definition.get("repository")
             )
             definition = made["definition"]
-        return await asyncio.to_thread(of_job, definition, params.get("op_selection"))
+        wanted = await asyncio.to_thread(of_job, definition, asked[2])
+        if not lazy:  # else the team's code makes it, each time
+            if known is not snapshot or len(jobs) >= _MOST_JOBS:
+                jobs = {}
+            jobs[asked] = wanted
+            self._jobs[name] = snapshot, jobs
+        return wanted
 
     def _instance(self, location: Location, name: str, kind: str | None) -> str | None:
         """The directory of the framework's instance, or None for one that ends with the run."""

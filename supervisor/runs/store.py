@@ -36,6 +36,7 @@ from supervisor.runs.keeping import Keeper
 from supervisor.runs.left import namespace, read_runs, standing
 from supervisor.runs.monitors import Monitors, wake
 from supervisor.runs.notices import Notices
+from supervisor.runs.order_writer import OrderWriter
 from supervisor.runs.queue import Limits
 from supervisor.runs.retries import again, with_settings
 from supervisor.runs.run import Run, named, new_id
@@ -60,7 +61,6 @@ class Runs:
     """The runs whose journals lie in ``directory``; ``notify`` is where their monitors send datagrams.
 
     ``changed`` is called after anything a client can see has changed, ``when_ended`` with each run that ends.
-    ``opened`` is set once those of earlier supervisors are known.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class Runs:
         changed: Callable[[], None],
     ) -> None:
         self.news = ChangeSignal()
-        self.opened = asyncio.Event()
         self.figures = Figures()
         self.when_ended: Callable[[Run], None] = lambda run: None
         self._directory = directory
@@ -85,8 +84,10 @@ class Runs:
         self._living: dict[str, Run] = {}
         self._limits = Limits()
         self._dispatch = Dispatch(place.can_start, self._admitted, self._cannot_start)
+        self.together = self._dispatch.together
         self._notices = Notices(notify, self._hear)
         self._notify = notify
+        self._orders = OrderWriter(directory)
         self._locks = ThreadPoolExecutor(1, "runs")
         self._tasks = Tasks()
         self._spawn = self._tasks.spawn
@@ -116,7 +117,6 @@ class Runs:
                 await self._retry(run, run.final)
         self._spawn(self._look_from_time_to_time())
         self._dispatch.resume()
-        self.opened.set()
         self._tell()
 
     async def close(self) -> None:
@@ -193,8 +193,7 @@ class Runs:
         full = self._made({**order, "asked": asked, "attempt": 1}, name)
         journal = Journal(self._directory / full["run"])
         try:
-            # Not in the thread of locks: many that are launched at once wait for the disk together.
-            await asyncio.to_thread(self._create, journal, full)
+            await self._orders.create(journal, full)
         except OSError as error:
             raise RequestError(
                 f"the run's journal cannot be written: {(error.strerror or str(error)).lower()}"
@@ -265,12 +264,6 @@ class Runs:
         return run
 
     # Starting.
-
-    def _create(self, journal: Journal, order: Mapping[str, Any]) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        if order.get("instance") and not order.get("shared_instance"):
-            Path(order["instance"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal.create(order)
 
     def _admitted(self, run: Run, start: Start | None = None) -> None:
         """Its turn has come."""

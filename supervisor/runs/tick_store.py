@@ -17,8 +17,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,7 +73,8 @@ class Stored:
     last: dict[str, Any] | None = field(default=None, repr=False)
 
 
-_Work = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
+_Work = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
+_Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
 class TickStore:
@@ -95,9 +95,9 @@ class TickStore:
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Have ``work`` done in a transaction; returns once that is on the disk. Raises ``sqlite3.Error``."""
-        done: Future[_T] = Future()
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         self._queue.put((work, done))
-        return await asyncio.wrap_future(done)
+        return await done
 
     async def close(self) -> None:
         """Write what waits, and close."""
@@ -126,13 +126,13 @@ class TickStore:
             self._database.close()
 
     def _write(self, batch: list[_Work]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: list[_Outcome] = []
         try:
             database = self._connected()
             database.execute("BEGIN IMMEDIATE")
             try:
                 for work, done in batch:
-                    if done.set_running_or_notify_cancel():
+                    if not done.cancelled():
                         outcomes.append((done, *_one(database, work)))
                 database.execute("COMMIT")
             except BaseException:
@@ -143,15 +143,10 @@ class TickStore:
             damaged = isinstance(error, sqlite3.DatabaseError)
             if damaged and not isinstance(error, sqlite3.OperationalError):
                 self._drop()  # the next write sets it aside
-            for _, done in batch:
-                if not done.done() and (done.running() or done.set_running_or_notify_cancel()):
-                    done.set_exception(error)
-            return
-        for done, result, raised in outcomes:
-            if raised is not None:
-                done.set_exception(raised)
-            else:
-                done.set_result(result)
+            outcomes = [(done, None, error) for _, done in batch]
+        # All in one turn of the loop: to wake it takes longer than a write.
+        with contextlib.suppress(RuntimeError):  # it has ended
+            batch[0][1].get_loop().call_soon_threadsafe(_tell, outcomes)
 
     def _drop(self) -> None:
         if self._database is not None:
@@ -204,6 +199,16 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _tell(outcomes: Sequence[_Outcome]) -> None:
+    for done, result, raised in outcomes:
+        if done.done():  # the caller was cancelled
+            continue
+        if raised is not None:
+            done.set_exception(raised)
+        else:
+            done.set_result(result)
 
 
 def _one(

@@ -14,17 +14,10 @@ from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
+from runner_shim.cron_words import CRON_WORDS
+
 __all__ = ["Timetable", "UnknownTimeError"]
 
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _YEARS = 30  # between two matches of what comes on few days: February 29 on a Monday takes 28
 # No clock is moved by more: Samoa has left out a day.
 _FURTHEST = timedelta(hours=26)
@@ -63,7 +56,7 @@ class _Rule:
 
     def __init__(self, cron: str, zone: tzinfo) -> None:
         text = cron.strip().lower()
-        self._cron = _ALIASES.get(text, text)
+        self._cron = CRON_WORDS.get(text, text)
         self._zone = zone
         try:
             minutes_hours = croniter.expand(self._cron)[0]

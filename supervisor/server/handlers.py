@@ -28,6 +28,7 @@ from supervisor.nearest import near_in_steps
 from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.protocol.methods import METHODS
+from supervisor.run_settings import RunSettings
 from supervisor.server import rpc
 from supervisor.server.automation_handlers import AutomationHandlers
 from supervisor.server.rpc import Packed, Reply
@@ -43,6 +44,7 @@ from supervisor.server.turns import held
 from supervisor.snapshots import msgpack_reader
 from supervisor.snapshots.snapshot import Snapshot, comparing, definition_key
 from supervisor.time_slices import Steps, in_turns, turns
+from supervisor.workspace_files.effective import location_settings
 
 if TYPE_CHECKING:
     from supervisor.protocol import documents
@@ -54,7 +56,7 @@ __all__ = ["Handlers"]
 _PORTION = 64 * 1024
 # What a status document says of all locations together.
 _OF_ALL = ("files", "warnings", "conditions", "configuration_problems")
-# Of a client that is gone nobody tells: its requests end by themselves.
+# A client that is gone is not noticed: its requests end by themselves.
 _MAX_WAIT = 60.0
 
 
@@ -144,7 +146,7 @@ class Handlers(RunHandlers, AutomationHandlers):
         kind, chosen = params["kind"], self._one_or_all(params["location"])
         pieces = [b""]
         number = await in_turns(_all_listed(chosen, kind, pieces))
-        # Packed at once, very many rows would hold up everybody else.
+        # Packed at once, very many rows would hold up all other requests.
         pieces[0] = b"\x81" + wire.pack("definitions") + msgpack_reader.list_header(number)
         return Packed(pieces), []
 
@@ -234,6 +236,18 @@ class Handlers(RunHandlers, AutomationHandlers):
             "location": location.spec.name,
             "serving": None if snapshot is None else snapshot.generation,
             "generations": kept,
+        }, []
+
+    async def settings(self, params: Mapping[str, Any]) -> Reply:
+        """The settings of one location, without the values of its variables."""
+        name = params["location"]
+        spec = self._daemon.fleet.remotes.get(name) or self._daemon.fleet.location(name).spec
+        found = location_settings(spec, self._daemon.spec.runs or RunSettings(), variables=False)
+        return {
+            "location": name,
+            "form": spec.form,
+            "at": None if spec.origin is None else str(spec.origin),
+            "settings": {one.key: one.as_data() for one in found},
         }, []
 
     async def environments(self, params: Mapping[str, Any]) -> Reply:

@@ -1,7 +1,7 @@
 """What receivers are told of: runs that fail, are lost or late, and locations that fail, crash and recover.
 
 Owns what is told once, and the message. A receiver is one of the location's ``notify`` in the workspace file,
-or where it has none of the workspace's. A run that ended while no supervisor was there is told of by the next.
+or where it has none of the workspace's. The next supervisor tells of a run that ended while none was there.
 Delivers nothing: that is ``notify_delivery``.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -23,6 +24,8 @@ from supervisor.server.notify_delivery import Deliveries
 from supervisor.states import RunState, State
 
 __all__ = ["Notifying"]
+
+_log = logging.getLogger(__name__)
 
 # Runs are looked at so often for those that are late, or sooner where one will be; and the time up to which
 # all was told is written (seconds).
@@ -180,9 +183,12 @@ class Notifying:
 
     async def _watch(self) -> None:
         while True:
-            seen = self._fleet.revision
-            self._look_at_locations()
-            left = self._look_for_late(time.time())
+            seen, left = self._fleet.revision, _LOOK
+            try:
+                self._look_at_locations()
+                left = self._look_for_late(time.time())
+            except Exception:  # a defect of ours must not be the end of notifications
+                _log.exception("locations and runs could not be looked at for notifications")
             await self._fleet.news.wait(partial(self._moved_on, seen), left)
             # Not as often as many locations change.
             await asyncio.sleep(_SOONEST)

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +35,10 @@ class TakenError(OSError):
     def __init__(self, pid: int) -> None:
         super().__init__(f"pid {pid} holds the lock of this workspace")
         self.pid = pid
+
+
+class _AnothersError(OSError):
+    """Another user has made it, where all users may make things."""
 
 
 class StateDirectory:
@@ -69,7 +74,9 @@ class StateDirectory:
                         f"the state directory cannot be used: {(error.strerror or '').lower()}",
                     )
                 ],
-                hint="logs, environments and snapshots are kept beside the workspace file: "
+                hint="move the workspace to a directory that other users may not write to"
+                if isinstance(error, _AnothersError)
+                else "logs, environments and snapshots are kept beside the workspace file: "
                 "make that directory writable for this user",
             ) from None
 
@@ -137,7 +144,9 @@ class StateDirectory:
     def _make(self) -> None:
         with contextlib.suppress(FileExistsError):
             self.root.mkdir(mode=0o755)  # whatever the umask allows
+        self._check_owner(self.root)
         self.path.mkdir(mode=0o700, exist_ok=True)
+        self._check_owner(self.path)
         ignore = self.root / ".gitignore"
         if not ignore.exists():
             with contextlib.suppress(OSError):  # a full disk
@@ -147,6 +156,16 @@ class StateDirectory:
         before, self._place = self._place, os.path.realpath(self.path)
         if before and before != self._place:
             self._carry(Path(before))
+
+    def _check_owner(self, directory: Path) -> None:
+        """Refuse what another user has put into a directory like /tmp: what runs here comes from there."""
+        if self.root.parent.stat().st_mode & stat.S_IWOTH:
+            owner = directory.lstat().st_uid
+            if owner not in (0, os.getuid()):
+                text = (
+                    f"it belongs to the user {owner}, and all users may write to {self.root.parent}"
+                )
+                raise _AnothersError(errno.EPERM, text, str(directory))
 
     def _take_lock(self) -> None:
         lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import RequestError
+from supervisor.presentation.log_levels import level_of
 
 if TYPE_CHECKING:
     from supervisor.protocol.documents import LogChunk
@@ -65,7 +66,8 @@ class Following:
         chunk = await self._link.following_client.logs(name, after=cursor, timeout=_HOLD)
         if not chunk["lines"]:
             return chunk, ""
-        return chunk, event("log", {"lines": chunk["lines"]}, number=chunk["next"])
+        lines = [{**line, "level": level_of(line["text"])} for line in chunk["lines"]]
+        return chunk, event("log", {"lines": lines}, number=chunk["next"])
 
     def _forget(self, key: tuple[str, int], wait: asyncio.Task[Any]) -> None:
         self._waits.pop(key, None)

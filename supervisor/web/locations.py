@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.errors import RequestError
+from supervisor.presentation import settings as in_words
+from supervisor.presentation.log_levels import level_of
 from supervisor.presentation.words import SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import TROUBLED, UNDER_WAY
@@ -29,14 +31,16 @@ __all__ = ["VIEWS", "chosen_locations", "location", "locations", "status_of"]
 
 VIEWS = ("definitions", "logs", "process", "history", "workspace")
 _MOST_CHANGES = 200
+_LINES = 500
 
 
 async def locations(request: Request) -> Response:
-    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` and ``page`` choose."""
+    """``GET /``: all locations; ``q``, ``state`` (repeated), ``sort`` (one of ``_SORTS``) and
+    ``page`` choose. What is wrong comes first where nothing else is asked for."""
     link: Link = view_of(request).link
     text = request.query_params.get("q", "")
     states = request.query_params.getlist("state")
-    sort = request.query_params.get("sort", "name")
+    sort = request.query_params.get("sort", "failed")
     found = chosen_locations(link.locations, text, states, sort)
     rows, paging = numbered(request, found)
     if link.running:
@@ -51,6 +55,7 @@ async def locations(request: Request) -> Response:
         q=text,
         states=states,
         sort=sort,
+        sorts=_SORTS,
         counts={state: counts[state] for state in SYMBOLS if counts[state] or state in states},
         total=len(link.locations),
     )
@@ -75,13 +80,29 @@ async def location(request: Request) -> Response:
     if view == "definitions":
         more = await _listed(request, catalogue, name)
     elif view == "logs" and link.running and one["log"] is not None:
-        more = {"chunk": await link.client.logs(name, lines=500)}
+        more = {"chunk": await link.client.logs(name, lines=_LINES), "level_of": level_of}
     elif view == "process" and link.running and not one["remote"]:
         more = {"environment_row": next(iter(await link.client.environments(name)), None)}
     elif view == "history" and link.running and not one["remote"]:
         more = await _history(request, name)
+    elif view == "workspace" and link.running:
+        more = {"settings": await _settings(link, name)}
     live = "tick" if view == "definitions" else "change"
     return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
+
+
+async def _settings(link: Link, name: str) -> list[dict[str, str]]:
+    """The settings of a location as rows; places are told from the workspace's directory on."""
+    found = (await link.client.settings(name))["settings"]
+    base = f"{link.document['supervisor']['directory']}/" if link.document is not None else ""
+    rows = []
+    for key, one in found.items():
+        last = in_words.parts(key)[-1]
+        place = one["at"].removeprefix(base) if one["at"] is not None else ""
+        text = one["value"] if isinstance(one["value"], str) else in_words.value(last, one["value"])
+        note = in_words.note(last, one["value"])
+        rows.append({"key": key, "value": text, "note": note, "from": one["from"], "at": place})
+    return rows
 
 
 async def _listed(request: Request, catalogue: Catalogue, name: str) -> dict[str, Any]:
@@ -155,6 +176,7 @@ def _rank(state: str) -> tuple[bool, bool, str]:
 
 
 _SORTS: Mapping[str, Any] = {
+    "failed": lambda one: (one["state"] not in TROUBLED, one["name"].lower()),
     "name": lambda one: one["name"].lower(),
     "state": lambda one: (_rank(one["state"]), one["name"].lower()),
     "loaded": lambda one: -((one["serving"] or {}).get("loaded_at") or 0),

@@ -28,7 +28,17 @@ from supervisor.errors import (
     UnknownLocationError,
     UnknownRunError,
 )
-from supervisor.web import api, automations, definitions, environments, graphs, launching, runs
+from supervisor.roles import Role
+from supervisor.web import (
+    api,
+    automations,
+    definitions,
+    environments,
+    graphs,
+    launching,
+    log_file,
+    runs,
+)
 from supervisor.web.credentials import REMEMBERED, Credential, Sessions
 from supervisor.web.finding import everything_like
 from supervisor.web.following import BusyError
@@ -46,10 +56,19 @@ if TYPE_CHECKING:
 __all__ = ["EXCEPTIONS", "ROUTES"]
 
 ORDERS = ("reload", "restart", "stop", "start")
+ASKED: Mapping[str, str] = {
+    "stop": "What was served last can still be read, and runs under way go on. Schedules and sensors wait "
+    "until it is started.",
+    "restart": "The process ends and a new one loads the code. Runs under way go on.",
+}
+"""The orders that are asked about before, and what each does."""
+
+_MOST_NAMED = 50
 
 
 async def order(request: Request) -> Response:
-    """``POST /orders``: ``order``, ``location`` (repeated) or ``all=1``, ``back``."""
+    """``POST /orders``: ``order``, ``location`` (repeated) or ``all=1``, ``back``; the orders of ``ASKED`` are
+    given with ``sure=1``, and are asked about without."""
     link: Link = view_of(request).link
     sent = await form(request)
     wanted, names = sent.get("order", [""])[0], sent.get("location", [])
@@ -57,11 +76,32 @@ async def order(request: Request) -> Response:
         raise HTTPException(400, "there is no such order")
     if not names and sent.get("all") != ["1"]:
         raise HTTPException(400, "the order names no location")
+    # Who may not give it is not asked, but refused by the supervisor.
+    if wanted in ASKED and sent.get("sure") != ["1"] and link.running and link.may(Role.EDITOR):
+        return _question(request, wanted, sent)
     done = await link.ordering_client.order(cast("Order", wanted), names)
     refused = [f"{name} {word}" for name, word in done.items() if word.startswith("is ")]
     if refused and len(refused) == len(done):
         raise RequestError("; ".join(refused[:10]))
     return RedirectResponse(safe_path(sent.get("back", ["/"])[0]), 303)
+
+
+def _question(request: Request, wanted: str, sent: Mapping[str, list[str]]) -> Response:
+    link: Link = view_of(request).link
+    names = [link.location(name)["name"] for name in sent.get("location", ())]
+    if not names:
+        names = [one["name"] for one in link.locations if not one["remote"]]
+    return page(
+        request,
+        "confirm.html",
+        live="none",
+        order=wanted,
+        effect=ASKED[wanted],
+        names=names,
+        most=_MOST_NAMED,
+        sent=sent,
+        back=safe_path(sent.get("back", ["/"])[0]),
+    )
 
 
 async def login(request: Request) -> Response:
@@ -184,6 +224,7 @@ EXCEPTIONS: Mapping[Any, Any] = {
 ROUTES = [
     Route("/", locations),
     Route("/location", location),
+    Route("/location/log", log_file.download),
     Route("/definition", definitions.definition),
     Route("/definitions", definitions.everything),
     Route("/assets", definitions.assets),

@@ -18,17 +18,10 @@ from zoneinfo import ZoneInfo
 from cron_descriptor import ExpressionDescriptor, Options
 from croniter import croniter
 
+from runner_shim.cron_words import CRON_WORDS
+
 __all__ = ["Day", "Ticks", "crons_of", "day_of", "in_words", "next_ticks", "zone"]
 
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _MOST_TICKS = 96
 """More ticks than this in a day are drawn as a bar."""
 
@@ -73,7 +66,11 @@ _OPTIONS = _options()
 def in_words(cron: str) -> str:
     """``At 01:00, Monday through Friday``; the expression itself where that cannot be said."""
     try:
-        return str(ExpressionDescriptor(_ALIASES.get(cron, cron), _OPTIONS).get_description())
+        return str(
+            ExpressionDescriptor(
+                CRON_WORDS.get(cron.strip().lower(), cron), _OPTIONS
+            ).get_description()
+        )
     except Exception:  # the library raises several kinds for what is no cron expression
         return cron
 
@@ -98,7 +95,9 @@ def next_ticks(definition: Mapping[str, Any], now: float, count: int = 5) -> Tic
     times: dict[float, datetime] = {}
     for cron in crons_of(definition):
         try:
-            following = croniter(_ALIASES.get(cron, cron), start, max_years_between_matches=30)
+            following = croniter(
+                CRON_WORDS.get(cron.strip().lower(), cron), start, max_years_between_matches=30
+            )
             found = (following.get_next(datetime) for _ in range(count))
             times.update((at.timestamp(), at) for at in found)
         except (ValueError, KeyError, AttributeError, TypeError):
@@ -117,7 +116,9 @@ def day_of(definition: Mapping[str, Any], begin: datetime) -> Day:
     for cron in crons_of(definition):
         try:
             start = (begin - timedelta(seconds=1)).astimezone(where)
-            following = croniter(_ALIASES.get(cron, cron), start, max_years_between_matches=30)
+            following = croniter(
+                CRON_WORDS.get(cron.strip().lower(), cron), start, max_years_between_matches=30
+            )
             for _ in range(_MOST_TICKS + 1):
                 at = following.get_next(datetime).astimezone(UTC)
                 if at >= end:

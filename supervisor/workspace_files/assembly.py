@@ -19,6 +19,7 @@ from pathlib import Path
 from envs.scripts import has_block
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
+from supervisor.face_settings import FaceSettings
 from supervisor.nearest import near
 from supervisor.notify_settings import Notify
 from supervisor.run_settings import RunSettings
@@ -31,6 +32,7 @@ from supervisor.specs import (
     TargetKind,
 )
 from supervisor.workspace_files.document import DocumentError, read_text, shorten
+from supervisor.workspace_files.face_keys import face_settings
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
@@ -98,7 +100,7 @@ class Assembly:
     ``entries`` are its locations, sound or broken. ``flawed`` are the environments that cannot be used,
     by name. ``awaited`` may be missing. ``incomplete`` is why a file could not be read: what seems to be
     missing may be in it. ``runs`` are the settings of runs of the whole workspace,
-    ``notify`` the receivers of all its files.
+    ``notify`` the receivers of all its files, ``face`` what they say of Dagster's own programs.
     """
 
     reading: Reading
@@ -111,7 +113,10 @@ class Assembly:
     incomplete: ConfigurationProblem | None = None
     runs: RunSettings = field(default_factory=RunSettings)
     notify: tuple[Notify, ...] = ()
+    face: FaceSettings = field(default_factory=FaceSettings)
+    face_sources: dict[str, Source] = field(default_factory=dict)
     runs_sources: dict[str, Source] = field(default_factory=dict)
+    _face_said: SourcePosition | None = None
     _runs_said: dict[str, SourcePosition] = field(default_factory=dict)
     _env_files: dict[Path, tuple[dict[str, str], ConfigurationProblem | None]] = field(
         default_factory=dict
@@ -192,18 +197,29 @@ class Assembly:
         self.awaited.append(lock)
         return replace(spec, lock=lock) if lock.is_file() else spec
 
-    def own_environment(self, target: Target) -> EnvironmentSpec:
-        """The environment of a target that no key says one for: that of its script's block (PEP 723),
-        else the default one. The block may appear later, so the file is watched."""
-        if target.kind is not TargetKind.PYTHON_FILE:
+    def own_environment(self, target: Target, base: Path) -> EnvironmentSpec:
+        """The environment of a target that no key says one for: that of its script's block (PEP 723), else that
+        of the directory ``base``. The block may appear later, so the file is watched."""
+        if target.kind is TargetKind.PYTHON_FILE:
+            script = Path(target.name)
+            self.awaited.append(script)
+            with contextlib.suppress(DocumentError):  # loading it says why
+                if has_block(read_text(script)):
+                    return EnvironmentSpec(script=script)
+        return self.virtualenv(base)
+
+    def virtualenv(self, directory: Path, *, own: bool = False) -> EnvironmentSpec:
+        """The ``.venv`` of a directory; without one the default environment, and what it lacks where that is the
+        directory of a project. Where a virtualenv is active, it counts, but for an ``own`` one."""
+        if self.environ.get("VIRTUAL_ENV") and not own:
             return EnvironmentSpec()
-        script = Path(target.name)
-        self.awaited.append(script)
-        try:
-            text = read_text(script)
-        except DocumentError:  # loading it says why
-            return EnvironmentSpec()
-        return EnvironmentSpec(script=script) if has_block(text) else EnvironmentSpec()
+        python = directory / ".venv" / "bin" / "python"
+        if os.path.lexists(python):
+            source = Source(SourcePosition(str(python)), discovered=True)
+            return EnvironmentSpec(executable_path=str(python), sources={"executable_path": source})
+        self.awaited.append(python)
+        project = own or any((directory / name).is_file() for name in PROJECT_FILES)
+        return EnvironmentSpec(lacks=python.parents[1] if project else None)
 
     def command(self, text: str | None, base: Path) -> str | None:
         """A path is made absolute; a bare command name or a version stays as it is."""
@@ -363,6 +379,20 @@ class Assembly:
                 )
         self.runs = self.runs.over(run_settings(record))
         self.runs_sources |= record.sources()
+
+    def add_face(self, record: Record, base: Path) -> None:
+        """Takes the ``dagster`` of one file; only one of them may say it."""
+        if self._face_said is not None:
+            self.reading.problem(
+                record.node.position,
+                record.path,
+                f"dagster is said already, at {self._face_said}",
+                expected="it once in the workspace",
+            )
+            return
+        self._face_said = record.node.position
+        self.face = face_settings(record, lambda path: absolute(path, base, self.environ))
+        self.face_sources |= record.sources()
 
     # -- locations ------------------------------------------------------------------------------
 

@@ -77,14 +77,12 @@ def _location(
         else directory
     )
     effective = Record(location.node, location.path, values)
+    executable = assembly.command(values.get("executable_path"), base)
+    environment = EnvironmentSpec(executable_path=executable, origin=position, sources=sources)
     spec = LocationSpec(
         name=values["location_name"],
         target=assembly.target(kind, name, attribute, effective, base),
-        environment=EnvironmentSpec(
-            executable_path=assembly.command(values.get("executable_path"), base),
-            origin=position,
-            sources=sources,
-        ),
+        environment=environment if executable else assembly.virtualenv(base),
         metadata=metadata,
         form="dagster_cloud.yaml",
         origin=position,

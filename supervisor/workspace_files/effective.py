@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from runner_shim import masking
+from supervisor.face_settings import FaceSettings
 from supervisor.run_settings import DEFAULTS, NONE, RunSettings
 from supervisor.specs import EnvironmentSpec, LocationSpec, Source, SourcePosition, WorkspaceSpec
 
-__all__ = ["Setting", "location_settings", "run_settings", "workspace_environments"]
+__all__ = [
+    "Setting",
+    "face_settings",
+    "location_settings",
+    "run_settings",
+    "workspace_environments",
+]
 
 _PLAIN = (
     "load_timeout",
@@ -75,15 +82,18 @@ def _plain(value: Any) -> Any:
     return masking.masked(value)
 
 
-def location_settings(spec: LocationSpec, workspace: RunSettings) -> list[Setting]:
-    """The settings of a location; what looks like a secret, or does not stand in a workspace file, is hidden.
+def location_settings(
+    spec: LocationSpec, workspace: RunSettings, *, variables: bool = True
+) -> list[Setting]:
+    """The settings of a location; what looks like a secret, or does not stand in a workspace file, is hidden,
+    and without ``variables`` the value of each variable.
 
     ``workspace`` are the settings of runs that lie below its own.
     """
-    return list(_location(spec, workspace))
+    return list(_location(spec, workspace, variables))
 
 
-def _location(spec: LocationSpec, workspace: RunSettings) -> Iterator[Setting]:
+def _location(spec: LocationSpec, workspace: RunSettings, variables: bool) -> Iterator[Setting]:
     sources = spec.sources
     yield _setting("location_name", spec.name, sources)
     if spec.remote is not None:
@@ -96,7 +106,7 @@ def _location(spec: LocationSpec, workspace: RunSettings) -> Iterator[Setting]:
             yield _setting("attribute", spec.target.attribute, sources)
         yield _setting("working_directory", spec.target.working_directory, sources)
         yield from _environment_of(spec)
-        yield from _variables(spec)
+        yield from _variables(spec, variables)
         for key in _PLAIN:
             yield _setting(key, getattr(spec, key), sources)
         for group in ("restart", "limits"):
@@ -135,17 +145,25 @@ def _environment(spec: EnvironmentSpec) -> Iterator[Setting]:
             yield _setting(one.name, getattr(spec, one.name), spec.sources)
 
 
-def _variables(spec: LocationSpec) -> Iterator[Setting]:
+def _variables(spec: LocationSpec, shown: bool) -> Iterator[Setting]:
     for name, value in spec.env.items():
         source = spec.sources.get(f"env.{name}")
-        hidden = source is None or source.hidden or masking.is_secret_name(name)
-        shown = masking.HIDDEN if hidden and value else value
-        yield _setting(f"env.{name}", shown, spec.sources)
+        hidden = not shown or source is None or source.hidden or masking.is_secret_name(name)
+        yield _setting(f"env.{name}", masking.HIDDEN if hidden and value else value, spec.sources)
 
 
 def run_settings(spec: WorkspaceSpec, most: int) -> list[Setting]:
     """The settings of runs of the whole workspace; ``most`` is how many at once where it does not say."""
     return list(_runs(spec.runs or RunSettings(), spec.runs_sources, "", None, most))
+
+
+def face_settings(spec: WorkspaceSpec) -> list[Setting]:
+    """What is said of Dagster's own programs; [] where that is nothing."""
+    said = spec.face or FaceSettings()
+    listen = None if said.listen is None else str(said.listen)
+    values = {"serve": said.serves, "listen": listen, "instance": said.instance}
+    found = [_setting(key, value, spec.face_sources) for key, value in values.items()]
+    return found if spec.face_sources else []
 
 
 def _runs(

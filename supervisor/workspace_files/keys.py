@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisor.specs import KillScope, RestartPolicy, StartMethod
 from supervisor.workspace_files.document import Node
+from supervisor.workspace_files.face_keys import DAGSTER
 from supervisor.workspace_files.notify_keys import NOTIFY
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import RUNS
@@ -379,6 +380,7 @@ WORKSPACE = RecordShape(
         ),
         "notify": Field(NOTIFY, "Who is told when a location or a run fails."),
         "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
+        "dagster": Field(DAGSTER, "How Dagster's own webserver and daemon find the locations."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),
             "Deprecated: one repository, as before Dagster 0.10.",
@@ -461,7 +463,10 @@ CLOUD = RecordShape(
 def json_schema() -> dict[str, Any]:
     """The workspace file as JSON Schema (draft 2020-12), from the shapes that validate it."""
     schema = WORKSPACE.schema()
-    named = (Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY)
+    named = (
+        *(Named("location", _ITEM), _ENVIRONMENT, _ENV, _RESTART, _LIMITS, RUNS, NOTIFY),
+        DAGSTER,
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:workspace-supervisor:workspace",

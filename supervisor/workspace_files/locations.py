@@ -130,6 +130,10 @@ class WorkspaceFile:
             self._problem = self._problem or scope.problem
         if self._record is not None and "notify" in self._record:
             self._assembly.notify += notifications(self._record.get("notify"), self._base)
+        if self._record is not None and "dagster" in self._record:
+            with self._reading.apart() as scope:
+                self._assembly.add_face(self._record.get("dagster"), self._base)
+            self._problem = self._problem or scope.problem
         with self._assembly.entry(self._file, problem=self._problem):
             if self._record is not None:
                 self._build(self._record)
@@ -224,7 +228,7 @@ class WorkspaceFile:
         spec = LocationSpec(
             name=name,
             target=loaded,
-            environment=environment or self._assembly.own_environment(loaded),
+            environment=environment or self._assembly.own_environment(loaded, self._base),
             form=form,
             origin=place.position,
             **self._settings(outer, sources),

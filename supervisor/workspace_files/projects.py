@@ -37,16 +37,15 @@ def build_toml_file(document: TomlDocument, path: Path, assembly: Assembly) -> N
     dagster = document.node("tool", "dagster") if dg_prefix else None
     dg = document.node(*dg_prefix)
     if dagster is not None:
-        environment = EnvironmentSpec()
-        env = assembly.dotenv(path.parent)
-        if dg is not None and dg.kind == "map":
-            if "project" in dg.value:
-                environment, env = _project_environment(path.parent, assembly)
-            if "workspace" in dg.value:
-                assembly.warn(
-                    dg.keys["workspace"],
-                    "[tool.dg.workspace] is not read, because [tool.dagster] in this file is",
-                )
+        if dg is not None and dg.kind == "map" and "project" in dg.value:
+            environment, env = _project_environment(path.parent, assembly)
+        else:
+            environment, env = assembly.virtualenv(path.parent), assembly.dotenv(path.parent)
+        if dg is not None and dg.kind == "map" and "workspace" in dg.value:
+            assembly.warn(
+                dg.keys["workspace"],
+                "[tool.dg.workspace] is not read, because [tool.dagster] in this file is",
+            )
         _dagster(dagster, path, environment, env, assembly)
     elif dg is not None:
         _dg(dg, path, ".".join(dg_prefix), assembly, inside_workspace=False)
@@ -281,10 +280,5 @@ def _project_environment(
         said = assembly.variable_sources(env_file, discovered=True)[f"env.{_INTERPRETER_VARIABLE}"]
         source = replace(said, hidden=False)
     else:
-        python = directory / ".venv" / "bin" / "python"
-        if not os.path.lexists(python):
-            assembly.awaited.append(python)
-            return EnvironmentSpec(lacks=python.parents[1]), env
-        executable = str(python)
-        source = Source(SourcePosition(executable), discovered=True)
+        return assembly.virtualenv(directory, own=True), env
     return EnvironmentSpec(executable_path=executable, sources={"executable_path": source}), env

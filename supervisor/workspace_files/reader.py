@@ -55,6 +55,8 @@ def read_workspace(
         warnings=tuple(reading.warnings),
         runs=assembly.runs if sound else None,
         notify=assembly.notify if sound else None,
+        face=assembly.face if sound else None,
+        face_sources=assembly.face_sources,
         runs_sources=assembly.runs_sources,
     )
     problems = _sorted(reading.problems, assembly.files)
@@ -156,7 +158,7 @@ def _read_flags(selection: Selection, cwd: Path, assembly: Assembly) -> None:
                 spec = LocationSpec(
                     name=default_name(kind, target.name, attribute),
                     target=target,
-                    environment=assembly.own_environment(target),
+                    environment=assembly.own_environment(target, cwd),
                     env=assembly.dotenv(cwd),
                     form=flag,
                     origin=position,

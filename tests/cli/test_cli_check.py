@@ -40,6 +40,21 @@ def test_every_problem_is_printed_in_full(tmp_path: Path, runtime: Path) -> None
     assert marked(str(tmp_path)) == []
 
 
+def test_a_failure_that_locations_share_is_printed_once(tmp_path: Path, runtime: Path) -> None:
+    (tmp_path / "reqs.txt").write_text("./absent\n")
+    (tmp_path / "workspace.yaml").write_text(
+        "environments: {shared: {requirements_file: reqs.txt}}\n"
+        "load_from:\n"
+        "  - python_file: {relative_path: a.py, environment: shared}\n"
+        "  - python_file: {relative_path: b.py, environment: shared}\n"
+    )
+    done = supervise("check", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 1
+    assert "✗ b.py: failed — environment shared" in done.stdout
+    assert done.stdout.count("uv says why") == 1
+    assert done.stdout.splitlines()[-2] == "  as for a.py, above"
+
+
 def test_json(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM, "broken.py": BROKEN})
     done = supervise("check", "--json", cwd=tmp_path, runtime=runtime)

@@ -279,8 +279,20 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert failures.remedy(system) == (
         "give the location an environment of its own: `requirements: [pandas]`"
     )
-    project = {**one, "environment": {**one["environment"], "lacks": "/w/risk/.venv"}}
-    assert failures.remedy(project) == "no .venv in /w/risk: run `uv sync` there"
+    lacking = {**one["environment"], "lacks": "/w/risk/.venv", "adding": "uv sync"}
+    project = {**one, "environment": lacking}
+    assert failures.remedy(project) == (
+        "no .venv in /w/risk: run `uv sync` there; or `supervise init -o supervise.yaml`, which has one made"
+    )
+    absent = {"kind": "missing_module", "message": "module risk does not exist", "hint": "look"}
+    assert failures.remedy({**project, "failure": absent}) == failures.remedy(project)
+    assert str(
+        failures.remedy({**project, "failure": {**absent, "hint": "did you mean x?"}})
+    ).endswith("which has one made; or did you mean x?")
+    here = {**project["environment"], "lacks": str(Path.cwd() / ".venv"), "adding": "pdm install"}
+    assert str(failures.remedy({**project, "environment": here})).startswith(
+        "no .venv here: run `pdm install`; or "
+    )
     assert failures.headline({**one, "failure": brief}) == (
         "yaml is not installed (imported by a.py line 2) in environment env-0a1b2c (python 3.8.18)"
     )
@@ -312,6 +324,23 @@ def test_causes_are_shown_with_how_they_are_related() -> None:
     assert text.index("ModuleNotFoundError") < text.index("caused by:\nOSError: gone")
 
 
+def test_the_words_of_an_exception_are_indented_and_cut_in_the_middle() -> None:
+    exception = {"type": "ValueError", "message": "\n".join(f"{n}" for n in range(30))}
+    lines = failures.render(location(failure={**MISSING, "exception": exception}))
+    at = lines.index("ValueError: 0")
+    assert lines[at + 1 : at + 18] == [
+        *(f"  {n}" for n in range(1, 9)),
+        "  … 13 more lines",
+        *(f"  {n}" for n in range(22, 30)),
+    ]
+
+
+def test_a_cause_with_the_same_words_is_told_once() -> None:
+    again = {"relation": "context", "type": "OSError", "message": "gone", "frames": []}
+    text = "\n".join(failures.render(location(failure={**MISSING, "causes": [again, again]})))
+    assert text.count("OSError: gone") == 1
+
+
 def test_a_deep_traceback_is_cut_in_the_middle() -> None:
     frame = {"function": "f", "code": "f()", "user": True}
     many = [{**frame, "file": "deep.py", "line": n} for n in range(1, 21)]
@@ -319,6 +348,15 @@ def test_a_deep_traceback_is_cut_in_the_middle() -> None:
     assert "  deep.py:1 in f" in lines
     assert "  … 14 more frames" in lines
     assert "  deep.py:20 in f" in lines
+
+
+def test_the_end_of_an_installers_words_is_where_the_reason_stands() -> None:
+    lines = [*("Downloading x" for _ in range(50)), *(f"line {n}" for n in range(60)), "the reason"]
+    failed = {"kind": "environment", "message": "cannot be installed", "detail": "\n".join(lines)}
+    shown = failures.render(location(failure=failed))[1:]
+    assert (shown[0], shown[-1], len(shown)) == ("  line 0", "  the reason", 40)
+    assert "  … 22 more lines" in shown
+    assert len(failures.render(location(failure=failed), traceback=True)) == 112
 
 
 def test_an_installers_own_words_are_kept() -> None:

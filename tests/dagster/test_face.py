@@ -13,8 +13,8 @@ from commands import foreground
 from supervised import BEGUN, make_workspace, poll, supervising
 
 from supervisor.dagster.face import Face
-from supervisor.dagster.ports import Listen
 from supervisor.dagster.sockets import stable_socket
+from supervisor.face_settings import Listen
 
 EMPTY = "import sys\n"
 
@@ -51,6 +51,32 @@ async def test_the_file_is_there_before_anything_is_loaded_and_is_kept_true(
         await poll(lambda: entries(face.document).keys() == {"ml", "new"}, "new for risk")
         face.document.unlink()
         await poll(face.document.exists, "the file is made anew")
+
+
+async def test_the_workspace_file_asks_for_it_and_says_when_that_changes(
+    tmp_path: Path, runtime: Path
+) -> None:
+    workspace = make_workspace(tmp_path, {"risk.py": EMPTY})
+    entries_of = workspace.read_text()
+    port = free_ports(1)
+    workspace.write_text(f"dagster: {{listen: {port}}}\n{entries_of}")
+    async with supervising(workspace, runtime) as supervised:
+        await supervised.settled()
+        face = supervised.daemon.face
+        assert face is not None
+        assert entries(face.document).keys() == {"risk"}
+        there = face.document.with_name("dagster-workspace-tcp.yaml")
+        assert entries(there)["risk"] == {"host": "127.0.0.1", "port": port}
+
+        def told() -> bool:
+            conditions = supervised.daemon.fleet.conditions
+            return any("`dagster` has changed" in one.message for one in conditions)
+
+        assert not told()
+        workspace.write_text(f"dagster: {{serve: false}}\n{entries_of}")
+        await supervised.until(told, "that it has changed")
+        workspace.write_text(f"dagster: {{listen: {port}}}\n{entries_of}")
+        await supervised.until(lambda: not told(), "that it is as it was")
 
 
 async def test_a_location_that_is_served_elsewhere_is_passed_on(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from supervisor.dagster.ports import Listen, assigned, remembered
+from supervisor.dagster.ports import assigned, remembered
 from supervisor.dagster.workspace_document import Listed, workspace_document
+from supervisor.face_settings import Listen
 from supervisor.specs import RemoteEndpoint
 
 PATH = Path("/srv/team/dagster-workspace.yaml")

@@ -20,7 +20,7 @@ from envs_support import (
 )
 
 from envs import EnvError, EnvironmentRequest, EnvironmentStore
-from envs.projects import required_python, requirements_of
+from envs.projects import project_plan, required_python, requirements_of
 
 wheels = pytest.fixture(fruit_wheels)
 environ = pytest.fixture(fruit_environ)
@@ -89,6 +89,30 @@ def test_a_project_that_is_no_package_has_its_dependencies_installed(
     store = EnvironmentStore(tmp_path / "envs", environ, installer=installer)  # type: ignore[arg-type]
     made = store.sync(request("3.11", name="risk", project=folder))
     assert installed(made) == {"lemon": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "expected"),
+    [
+        ('name = "risk-desk"\n', ["risk_desk/__init__.py"], "editable"),
+        ('name = "risk-desk"\n', ["src/risk_desk/__init__.py"], "editable"),
+        ('name = "risk-desk"\n', ["risk_desk.py"], "editable"),
+        ('name = "risk-desk"\npackages = [{include = "jobs"}]\n', ["jobs/__init__.py"], "editable"),
+        ('name = "risk-desk"\n', ["week_1/defs.py"], "dependencies"),
+        ('name = "risk-desk"\npackage-mode = true\n', [], "editable"),
+    ],
+)  # fmt: skip
+def test_a_poetry_project_without_a_module_is_no_package(
+    text: str, files: list[str], expected: str, tmp_path: Path
+) -> None:
+    backend = (
+        '[build-system]\nrequires = ["poetry-core"]\nbuild-backend = "poetry.core.masonry.api"\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(f"{backend}[tool.poetry]\n{text}")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert project_plan(tmp_path) == expected
 
 
 @pytest.mark.slow

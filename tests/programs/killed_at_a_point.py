@@ -22,7 +22,8 @@ STEPS = {
     "evaluate": (Ticking, "evaluate"),
     "write": (TickStore, "write"),
     "launch": (Runs, "launch"),
-    "order": (Journal, "create"),
+    "begin order": (Journal, "begin"),
+    "settle order": (Journal, "settle"),
 }
 POINTS = [f"{when} {name}" for name in STEPS for when in ("before", "after")] + ["within write"]
 

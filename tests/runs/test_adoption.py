@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,11 +12,23 @@ from pathlib import Path
 import pytest
 from launched import FOREVER, UNTIL_GO, Launched, journals, launching, one_op
 from monitored import ended, gone, started
-from supervised import DEADLINE, alive, make_workspace, poll_now, supervising, supervisor_process
+from supervised import (
+    DEADLINE,
+    Supervised,
+    alive,
+    environ,
+    make_workspace,
+    poll_now,
+    supervising,
+    supervisor_process,
+)
 
 from supervisor.client.client import Client
+from supervisor.errors import RequestError
 from supervisor.runs.journal import Journal, boot_id
 from supervisor.runs.run import new_id
+from supervisor.server.daemon import Daemon
+from supervisor.workspace_files import Selection
 
 
 def client(folder: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Client:
@@ -131,7 +145,7 @@ async def test_what_never_began_is_started_again_on_the_same_machine_only(tmp_pa
 
 
 async def test_a_supervisor_that_is_stopped_has_its_runs_cancelled(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.server.daemon.RUN_GRACE", 0.1)
+    monkeypatch.setattr("supervisor.server.work.RUN_GRACE", 0.1)
     workspace = make_workspace(tmp_path, {"team.py": one_op(FOREVER)})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -139,7 +153,7 @@ async def test_a_supervisor_that_is_stopped_has_its_runs_cancelled(tmp_path, run
         run = await team.launch()
         row = await team.until(run)
         running.daemon.shutdown()
-        await running.until(lambda: running.daemon.runs.get(run).ended, "the run's end")
+        await running.until(lambda: running.daemon.work.runs.get(run).ended, "the run's end")
     final = journals(tmp_path)[run].final()
     assert final is not None
     assert (final["state"], final["reason"]) == (
@@ -164,3 +178,34 @@ async def test_an_upgrade_leaves_runs_to_the_next_supervisor(tmp_path, runtime):
         await running.ready()
         (tmp_path / "go").touch()
         assert (await Launched(running).ended(run))["state"] == "success"
+
+
+async def test_a_supervisor_that_fails_leaves_runs_to_the_next_one(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
+    daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))
+    serving = asyncio.create_task(daemon.run())
+    async with asyncio.timeout(DEADLINE):
+        await daemon.started.wait()
+        running = Supervised(daemon)
+        await running.ready()
+        run = await Launched(running).launch()
+        await Launched(running).until(run)
+        serving.cancel()  # it was not told to stop
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    assert journals(tmp_path)[run].final() is None
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        (tmp_path / "go").touch()
+        assert (await Launched(running).ended(run))["state"] == "success"
+
+
+async def test_a_launch_starts_no_location_of_a_supervisor_that_stops(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        running.daemon.shutdown()
+        await running.until(lambda: running["team"].state == "stopped", "stopped")
+        with pytest.raises(RequestError, match="the supervisor is stopping"):
+            await Launched(running).launch()
+        assert running["team"].state == "stopped"

@@ -218,7 +218,16 @@ async def test_every_answer_is_the_document_that_is_declared(
             await client.ask("Ending", "shutdown", at_once=True)
     unsent = checked.unsent(
         *("StatusDocument", "DefinitionRows", "Shown", "SnapshotHeader", "Diff", "History"),
-        *("EnvironmentRows", "Stacks", "Orders", "Waited", "LogChunk", "Ending", "ErrorData"),
+        *(
+            "Settings",
+            "EnvironmentRows",
+            "Stacks",
+            "Orders",
+            "Waited",
+            "LogChunk",
+            "Ending",
+            "ErrorData",
+        ),
     )
     # No environment here is made from a project; no request here meets an error of configuration.
     of_projects = {
@@ -247,6 +256,8 @@ async def looks(client: Client, names: list[str]) -> None:
     await client.ask("SnapshotHeader", "snapshot", location="team")
     await client.ask("History", "history", location="team")
     await client.ask("History", "history", location="failed")
+    for location in names:
+        await client.ask("Settings", "settings", location=location)
     await client.ask("EnvironmentRows", "environments")
     for location in ("ready", "nowhere"):
         await client.ask("LogChunk", "logs", location=location)

@@ -92,3 +92,20 @@ def test_a_log_has_a_name_of_its_own_inside(tmp_path, name):
     assert path.parent == tmp_path / "key" / "logs"
     assert path.name.endswith(".log")
     assert path != state.log_path(name + "2")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a directory to another user")
+@pytest.mark.parametrize("name", [".supervise", ".supervise/key"])
+def test_what_another_user_has_made_is_not_used_where_all_users_may_write(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    os.chown(tmp_path / name, 12345, 12345)
+    state = StateDirectory(tmp_path / ".supervise", "key")
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match="it belongs to the user 12345") as refused:
+        state.open("workspace")
+    assert refused.value.hint == (
+        "move the workspace to a directory that other users may not write to"
+    )
+    tmp_path.chmod(0o755)
+    state.open("workspace")
+    state.close()

@@ -166,6 +166,6 @@ def test_the_description_holds(tmp_path: Path) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
         )
     assert done.returncode == 0, done.stdout

@@ -50,6 +50,13 @@ def test_orders(tmp_path: Path, opened: Any) -> None:
         one = row(opened, "one")
         expect(one).to_contain_text("ready")
         one.get_by_role("button", name="stop one").click()
+        dialog = opened.get_by_role("dialog", name="Stop one?")
+        expect(dialog).to_contain_text("can still be read")
+        dialog.get_by_role("link", name="Cancel").click()
+        expect(dialog).to_be_hidden()
+        one.get_by_role("button", name="stop one").click()
+        dialog.get_by_role("button", name="Stop one").click()
+        expect(dialog).to_be_hidden()
         expect(opened.locator("#told")).to_have_text("one stopping")
         expect(one.locator(".state")).to_have_text(re.compile("stopped"))
         expect(one.get_by_role("button", name="reload one")).to_be_disabled()
@@ -63,6 +70,7 @@ def test_orders(tmp_path: Path, opened: Any) -> None:
         made.until("one", lambda it: it["state"] == "ready" and it["generation"] > generation)
         pid = made.client.status("two")["locations"][0]["process"]["pid"]
         row(opened, "two").get_by_role("button", name="restart two").click()
+        opened.get_by_role("button", name="Restart two").last.click()
         made.until("two", lambda it: it["state"] == "ready" and it["process"]["pid"] != pid)
         generation = made.client.status("two")["locations"][0]["generation"]
         opened.get_by_role("button", name="reload all locations").click()
@@ -173,7 +181,7 @@ def test_it_is_whole_without_scripts(quiet: Site, browser: Any) -> None:
     expect(tab.locator("tr.row")).to_have_count(1)
     before = quiet.client.status("risk")["locations"][0]["generation"]
     tab.get_by_role("button", name="reload risk").click()
-    assert tab.url.endswith("?q=risk&sort=name")
+    assert tab.url.endswith("?q=risk&sort=failed")
     quiet.until("risk", lambda one: one["state"] == "ready" and one["generation"] > before)
     tab.get_by_role("link", name="risk").click()
     expect(tab.locator("h1")).to_have_text("risk")
@@ -317,7 +325,7 @@ def test_ten_thousand_definitions_and_a_search_as_one_types(
         # From the key to the drawn answer, as the page itself sees it.
         took = opened.evaluate(
             """async () => {
-              const field = document.querySelector('input[name=q]'), found = document.querySelector('#found');
+              const field = document.querySelector('[data-filter] input[name=q]'), found = document.querySelector('#found');
               const times = [];
               for (const text of ['7', '77', '777', '7777', '777', '77', '7777']) {
                 const before = found.textContent, start = performance.now();

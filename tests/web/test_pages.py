@@ -225,9 +225,9 @@ def test_orders_history_and_a_failed_reload(tmp_path: Path) -> None:
         page, client = made.page, made.client
         save(tmp_path / "one.py", job("second"))
         made.until("one", lambda one: one["serving"]["generation"] == 2)
-        sent = page.send("/orders", order="stop", location="two", back="/?state=stopped")
+        sent = page.send("/orders", order="stop", location="two", sure="1", back="/?state=stopped")
         assert (sent.status, sent.headers["location"]) == (303, "/?state=stopped")
-        away = page.send("/orders", order="stop", location="two", back="//evil.example/")
+        away = page.send("/orders", order="stop", location="two", sure="1", back="//evil.example/")
         assert away.headers["location"] == "/"
         client.wait("two", timeout=60)
         assert client.status("two")["locations"][0]["state"] == "stopped"

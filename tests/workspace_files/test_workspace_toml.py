@@ -9,6 +9,7 @@ from loading import write
 from workspaces import AUTOLOAD, DAGSTER, MODULE, PROJECT, found, names, only, refused
 
 from supervisor.specs import EnvironmentSpec, Target
+from supervisor.workspace_files import Selection, resolve
 
 # -- [tool.dagster] -----------------------------------------------------------------------------
 
@@ -276,3 +277,32 @@ def test_a_project_without_a_virtualenv_waits_for_one(tmp_path: Path) -> None:
     spec = found(tmp_path)
     assert only(spec).environment.executable_path == str(tmp_path / ".venv/bin/python")
     assert only(spec).environment.lacks is None
+
+
+FORMS = {
+    "workspace.yaml": "load_from: [{python_module: team}]\n",
+    "pyproject.toml": '[tool.dagster]\nmodule_name = "team"\n',
+    "dagster_cloud.yaml": "locations: [{location_name: team, code_source: {module_name: team}}]\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_virtualenv_beside_a_workspace_is_its_environment(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {name: FORMS[name]})
+    spec = found(tmp_path)
+    lacks = tmp_path / ".venv" if name == "pyproject.toml" else None
+    assert only(spec).environment == EnvironmentSpec(lacks=lacks)
+    assert tmp_path / ".venv/bin/python" in spec.awaited
+    write(tmp_path, {"requirements.txt": ""})
+    assert only(found(tmp_path)).environment.lacks == tmp_path / ".venv"
+    write(tmp_path, {".venv/bin/python": ""})
+    own = str(tmp_path / ".venv/bin/python")
+    assert only(found(tmp_path)).environment.executable_path == own
+    active = resolve(Selection(), cwd=tmp_path, environ={"VIRTUAL_ENV": "/somewhere"})
+    assert only(active).environment == EnvironmentSpec()
+
+
+def test_the_virtualenv_where_one_stands_is_that_of_targets_by_flag(tmp_path: Path) -> None:
+    write(tmp_path, {".venv/bin/python": "", "a.py": ""})
+    spec = found(tmp_path, Selection(python_files=(Path("a.py"),)))
+    assert only(spec).environment.executable_path == str(tmp_path / ".venv/bin/python")

@@ -239,7 +239,7 @@ class Dagster(Adapter):
     def hint(self, error):
         from runner_shim.frameworks.dagster import projects
 
-        return projects.missing_manifest(error)
+        return projects.remedy(error)
 
     def failure_files(self, directory):
         """What may be at fault beside modules when a load fails: the components' files below there."""

@@ -13,7 +13,7 @@ from runner_shim.frameworks.dagster.assets import assets_by_key
 from runner_shim.frameworks.dagster.partitions import yaml_files
 from runner_shim.loading import listed
 
-__all__ = ["missing_manifest", "project_files"]
+__all__ = ["project_files", "remedy"]
 
 _SOURCES = (".sql", ".yml", ".yaml", ".csv")
 _GENERATED = ("target", "dbt_packages", "dbt_modules", "logs")
@@ -57,7 +57,22 @@ def _projects(assets):
     return list(seen.values())
 
 
-def missing_manifest(error):
+def remedy(error):
+    """What to do about ``error`` where it comes from a dbt project, or None."""
+    if type(error).__name__ == "DagsterDbtCliRuntimeError":
+        try:
+            lacking = "dbt deps" in str(error)
+        except Exception:  # it asks objects of the team's for text
+            return None
+        return (
+            "install its packages: run `dbt deps` in the directory of the dbt project"
+            if lacking
+            else None
+        )
+    return _missing_manifest(error)
+
+
+def _missing_manifest(error):
     """A remedy where ``error`` says that the manifest of a dbt project is not there, or None."""
     name = type(error).__name__
     path = getattr(error, "filename", None) if isinstance(error, OSError) else None

@@ -60,10 +60,23 @@ def _data(kind, event):
     for one in (materialization, getattr(specific, "asset_observation", None)):
         if one is not None:
             _add_asset(data, one)
+    if kind == "ASSET_CHECK_EVALUATION":
+        _add_check(data, specific)
     seconds = getattr(specific, "seconds_to_wait", None)
     if seconds is not None:
         data["seconds_to_wait"] = seconds
     return data or None
+
+
+def _add_check(data, found):
+    passed = getattr(found, "passed", getattr(found, "success", None))  # up to 1.5: success
+    if not isinstance(passed, bool) or not isinstance(getattr(found, "check_name", None), str):
+        return
+    _add_asset(data, found)
+    data["check"], data["passed"] = found.check_name, passed
+    severity = getattr(getattr(found, "severity", None), "value", None)
+    if isinstance(severity, str):
+        data["severity"] = severity
 
 
 def _add_asset(data, found):

@@ -1,10 +1,11 @@
-// The picture of a graph on its canvas, as much of it as its size allows to be read. Owns no state but the
-// texts that were cut to fit. Only what is in the window is drawn, each kind of thing in one go.
+// The picture of a graph on its canvas, as much of it as its size allows to be read. Owns no state but how
+// wide letters are. Only what is in the window is drawn, each kind of thing in one go.
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
 const READABLE = 0.3; // scale from which names are drawn
 const IN_DETAIL = 0.65; // and what stands below them
 const SMALLEST = 9.5; // pixels that a name has, where it has room
+const SMALL = 10.5;
 const LINE = 14;
 
 export function palette(element) {
@@ -55,20 +56,19 @@ function titles(context, boxes, colours, scale) {
   for (const box of boxes) {
     if (box.w / larger < 60 || box.h / larger < 22) continue;
     const title = `▾ ${box.item.title}`;
-    const place = `${larger > 1 ? Math.round(scale * 50) : ""} group`;
-    context.font = `600 ${12 * larger}px ${FONT}`;
-    const cut = fitted(context, title, box.w - 16 * larger, place, box.item);
-    let used = context.measureText(cut).width + 8 * larger;
+    const cut = fitted(context, title, box.w - 16 * larger, 12 * larger, true);
+    const used = widthOf(context, cut, 12 * larger, true) + 8 * larger;
     const rest = box.item.lines.join(" · ");
-    context.font = `${11 * larger}px ${FONT}`;
-    const more = cut === title && context.measureText(rest).width < box.w - used - 16 * larger;
-    if (larger > 1) {
+    const wide = widthOf(context, rest, 11 * larger);
+    const more = cut === title && wide < box.w - used - 16 * larger;
+    if (larger > 1.3) {
       // It stands over what is in the group then.
       context.globalAlpha = 0.85;
-      context.fillStyle = colours.ground;
-      context.fillRect(box.x + 4 * larger, box.y + 4 * larger, used + (more ? context.measureText(rest).width + 12 * larger : 4 * larger), 18 * larger);
+      context.fillStyle = box.depth % 2 ? colours.ground : colours.sunken;
+      context.fillRect(box.x + 4 * larger, box.y + 4 * larger, used + (more ? wide + 12 * larger : 4 * larger), 18 * larger);
       context.globalAlpha = 1;
     }
+    context.font = `${11 * larger}px ${FONT}`;
     context.fillStyle = colours.dim;
     if (more) context.fillText(rest, box.x + used + 8 * larger, box.y + 17 * larger);
     context.font = `600 ${12 * larger}px ${FONT}`;
@@ -177,7 +177,8 @@ function nodes(context, boxes, view, near, colours, scale) {
     context.stroke();
   }
   context.setLineDash([]);
-  if (scale >= READABLE) for (const box of boxes) texts(context, box, near, matching, colours, scale);
+  if (scale >= READABLE) names(context, boxes, near, colours, scale);
+  if (scale >= IN_DETAIL) details(context, boxes, near, matching, colours);
   context.globalAlpha = 1;
 }
 
@@ -202,73 +203,81 @@ function rounded(context, x, y, w, h, scale) {
   else context.rect(x, y, w, h);
 }
 
-function texts(context, box, near, matching, colours, scale) {
-  const { item, x, y, w } = box;
-  context.globalAlpha = near && !near.has(box.at) ? 0.55 : 1;
+// Kind after kind: what sets another font or colour costs more than a text.
+function names(context, boxes, near, colours, scale) {
+  const larger = SMALLEST / scale > 12;
   context.textBaseline = "alphabetic";
-  const size = sizeOfName(context, box, scale);
-  context.font = `600 ${size}px ${FONT}`;
-  context.fillStyle = item.href && !item.is_group ? colours.link : colours.text;
-  const matches = item.is_group && matching.get(box.at);
-  const name = fitted(context, nameOf(item), w - 17, `title ${Math.round(size * 2)}`, item);
-  context.fillText(name, x + 9, scale < IN_DETAIL ? y + box.h / 2 + size * 0.36 : y + 18);
-  if (scale < IN_DETAIL) return;
-  context.font = `10.5px ${FONT}`;
-  context.fillStyle = colours.dim;
-  let low = y + 18;
-  item.lines.forEach((line, n) => {
-    low += LINE;
-    context.fillText(fitted(context, n === 0 && matches ? `${matches} found · ${line}` : line, w - 18, `${n}${matches || ""}`, item), x + 9, low);
-  });
-  const below = y + 12 + LINE * (1 + item.lines.length);
-  const room = item.inputs?.length && item.outputs?.length ? w / 2 - 12 : w - 18;
-  ports(context, item.inputs, x + 9, below, room, "left", colours, item);
-  ports(context, item.outputs, x + w - 9, below, room, "right", colours, item);
+  let set = 0;
+  for (const box of boxes) {
+    const { item, x, y, w } = box;
+    const name = `${item.is_group ? "▸ " : ""}${item.title}`;
+    // Larger where the picture is small, as long as all of it fits.
+    const most = larger ? Math.min(SMALLEST / scale, (12 * (w - 18)) / widthOf(context, name, 12, true), box.h * 0.7) : 12;
+    const size = Math.max(12, Math.floor(most * 2) / 2);
+    if (size !== set) context.font = `600 ${(set = size)}px ${FONT}`;
+    context.globalAlpha = near && !near.has(box.at) ? 0.55 : 1;
+    context.fillStyle = item.href && !item.is_group ? colours.link : colours.text;
+    // The end of a key tells more than its beginning.
+    const cut = fitted(context, name, w - 17, size, true, !item.is_group);
+    context.fillText(cut, x + 9, scale < IN_DETAIL ? y + box.h / 2 + size * 0.36 : y + 18);
+  }
 }
 
-function nameOf(item) {
-  return `${item.is_group ? "▸ " : ""}${item.title}`;
+function details(context, boxes, near, matching, colours) {
+  context.font = `${SMALL}px ${FONT}`;
+  for (const box of boxes) {
+    const { item, x, y, w } = box;
+    context.globalAlpha = near && !near.has(box.at) ? 0.55 : 1;
+    context.fillStyle = colours.dim;
+    const matches = item.is_group && matching.get(box.at);
+    item.lines.forEach((line, n) => {
+      const text = n === 0 && matches ? `${matches} found · ${line}` : line;
+      context.fillText(fitted(context, text, w - 18, SMALL), x + 9, y + 18 + LINE * (n + 1));
+    });
+    const below = y + 12 + LINE * (1 + item.lines.length);
+    const room = item.inputs?.length && item.outputs?.length ? w / 2 - 12 : w - 18;
+    ports(context, item.inputs, x + 9, below, room, "left", colours);
+    ports(context, item.outputs, x + w - 9, below, room, "right", colours);
+  }
 }
 
-// Larger where the picture is small, as long as all of it fits.
-function sizeOfName(context, box, scale) {
-  if (SMALLEST / scale <= 12) return 12;
-  context.font = `600 12px ${FONT}`;
-  box.wide ??= context.measureText(nameOf(box.item)).width;
-  return Math.max(12, Math.min(SMALLEST / scale, (12 * (box.w - 18)) / box.wide, box.h * 0.7));
-}
-
-function ports(context, list, x, y, room, side, colours, item) {
+function ports(context, list, x, y, room, side, colours) {
   if (!list?.length) return;
   context.textAlign = side;
+  context.fillStyle = colours.text;
   list.forEach(({ name, type }, n) => {
-    context.fillStyle = colours.text;
-    const text = type ? `${name}: ${type}` : name;
-    context.fillText(fitted(context, text, room, `${side}${n}`, item), x, y + LINE * (n + 0.5) + 4);
+    context.fillText(fitted(context, type ? `${name}: ${type}` : name, room, SMALL), x, y + LINE * (n + 0.5) + 4);
   });
   context.textAlign = "left";
 }
 
-const cuts = new WeakMap();
+const letters = [new Map(), new Map()]; // widths at 100 pixels: normal, bold
 
-// The end of a key tells more than its beginning.
-function fitted(context, text, room, place, item) {
-  if (!cuts.has(item)) cuts.set(item, new Map());
-  const known = cuts.get(item);
-  const key = `${place} ${text}`;
-  if (known.has(key)) return known.get(key);
-  let cut = text;
-  if (context.measureText(text).width > room) {
-    const fromEnd = place.startsWith("title") && !item.is_group;
-    let [least, most] = [0, text.length];
-    while (least < most) {
-      const middle = (least + most + 1) >> 1;
-      const tried = fromEnd ? `…${text.slice(-middle)}` : `${text.slice(0, middle)}…`;
-      if (context.measureText(tried).width <= room) least = middle;
-      else most = middle - 1;
+// How wide a text is: the browser is asked once for each letter, as asking for each text takes too long.
+function widthOf(context, text, size, bold = false) {
+  const known = letters[Number(bold)];
+  let sum = 0;
+  for (const letter of text) {
+    let width = known.get(letter);
+    if (width === undefined) {
+      const { font } = context;
+      context.font = `${bold ? "600 " : ""}100px ${FONT}`;
+      known.set(letter, (width = context.measureText(letter).width));
+      context.font = font;
     }
-    cut = !least ? "…" : fromEnd ? `…${text.slice(-least)}` : `${text.slice(0, least)}…`;
+    sum += width;
   }
-  known.set(key, cut);
-  return cut;
+  return (sum * size) / 100;
+}
+
+function fitted(context, text, room, size, bold = false, fromEnd = false) {
+  if (widthOf(context, text, size, bold) <= room) return text;
+  let [least, most] = [0, text.length];
+  const cut = (length) => (!length ? "…" : fromEnd ? `…${text.slice(-length)}` : `${text.slice(0, length)}…`);
+  while (least < most) {
+    const middle = (least + most + 1) >> 1;
+    if (widthOf(context, cut(middle), size, bold) <= room) least = middle;
+    else most = middle - 1;
+  }
+  return cut(least);
 }

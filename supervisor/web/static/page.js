@@ -1,8 +1,10 @@
-// Live updates, filters and orders. Owns nothing: every page is drawn by the server, and what
+// Live updates and filters. Owns nothing: every page is drawn by the server, and what
 // changed is fetched and merged into what is shown, so that focus, selection and scroll stay.
 
 import "./finding.js";
 import "./keys.js";
+import { append } from "./logs.js";
+import { count, ordering } from "./ordering.js";
 
 const REGIONS = ["top", "main"];
 const QUIET = 400; // ms between two updates that nobody asked for
@@ -41,7 +43,7 @@ function mergeAttributes(old, fresh) {
     if (stays(name)) continue;
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  if (old === document.activeElement) return;
+  if (old === document.activeElement || old.hasAttribute("data-choice")) return;
   if (old.tagName === "INPUT") {
     if (old.type === "checkbox" || old.type === "radio") old.checked = fresh.checked;
     else if (old.value !== fresh.value) old.value = fresh.value;
@@ -96,6 +98,7 @@ async function fetchInto(url, signal) {
   for (const id of REGIONS) merge(document.getElementById(id), fresh.getElementById(id));
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   document.title = fresh.title;
+  count();
   revision = Number(fresh.body.dataset.revision);
   document.body.dataset.live = fresh.body.dataset.live;
   if (logShown() !== followed) followAnew();
@@ -142,12 +145,12 @@ async function update() {
   }
 }
 
-// -- filters and orders -----------------------------------------------------------------------
+// -- filters ----------------------------------------------------------------------------------
 
 function addressOf(form) {
   const given = new URLSearchParams(new FormData(form));
   const kept = new URLSearchParams();
-  for (const [name, value] of given) if (value && !(name === "sort" && value === "name")) kept.append(name, value);
+  for (const [name, value] of given) if (value && !(name === "sort" && value === "failed")) kept.append(name, value);
   const query = kept.toString();
   return form.getAttribute("action") + (query ? `?${query}` : "");
 }
@@ -157,49 +160,13 @@ document.addEventListener("input", (event) => {
   if (form) show(addressOf(form));
 });
 
-document.addEventListener("submit", async (event) => {
-  const form = event.target;
-  if (form.matches("form[data-filter]")) {
-    event.preventDefault();
-    show(addressOf(form));
-  } else if (form.matches("form.order")) {
-    event.preventDefault();
-    const button = form.querySelector("button");
-    const what = button.getAttribute("aria-label") ?? button.textContent;
-    const given = new FormData(form);
-    button.setAttribute("aria-busy", "true");
-    try {
-      const answer = await fetch("/api/v1/orders", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ order: given.get("order"), locations: given.getAll("location"), all: given.has("all") }),
-      });
-      const said = await answer.json();
-      tell(answer.ok ? inWords(said.locations) : `${what}: ${said.error.message}`);
-    } catch {
-      tell(`${what}: this page's own server does not answer`);
-    } finally {
-      button.removeAttribute("aria-busy");
-    }
-    update();
-  }
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-filter]")) return;
+  event.preventDefault();
+  show(addressOf(event.target));
 });
 
-// What became of an order: "one, two reloading; three is stopped: use start".
-function inWords(locations) {
-  const groups = new Map();
-  for (const [name, word] of Object.entries(locations)) groups.set(word, [...(groups.get(word) ?? []), name]);
-  return Array.from(groups, ([word, names]) => `${names.length > 3 ? `${names.length} locations` : names.join(", ")} ${word}`).join("; ");
-}
-
-let forgetting = 0;
-
-function tell(text) {
-  const told = document.getElementById("told");
-  told.textContent = text;
-  clearTimeout(forgetting);
-  forgetting = setTimeout(() => (told.textContent = ""), 5000);
-}
+ordering(update);
 
 // -- live -------------------------------------------------------------------------------------
 
@@ -305,24 +272,6 @@ function hushRun() {
 
 function shownRunning() {
   return !document.querySelector("#top .banner[role=alert]");
-}
-
-function append(log, lines) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  for (const line of lines) {
-    const row = document.createElement("div");
-    row.className = `line ${["out", "err", "sup"].includes(line.stream) ? line.stream : ""}`;
-    const time = document.createElement("time");
-    time.textContent = new Date(line.time * 1000).toISOString().slice(11, 23);
-    const stream = document.createElement("b");
-    stream.textContent = line.stream;
-    const text = document.createElement("span");
-    text.textContent = line.text;
-    row.append(time, " ", stream, " ", text);
-    log.append(row);
-  }
-  while (log.childElementCount > 5000) log.firstElementChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
 // A hidden page holds no connection: browsers allow few to one server.

@@ -49,6 +49,8 @@ def test_good(text):
         ("0 0 30 2 *", "never comes: no such month has a day 30"),
         ("0 0 31 4,6 *", "never comes: no such month has a day 31"),
         ("0 0 ? 2 mon#6", "# is followed by 1 to 5"),
+        ("0 0 * * mon#l", "# is followed by 1 to 5"),
+        ("0 0 * * l1#2", "it is either the last or the nth of a month"),
         ("? * * * *", "? stands for a day only"),
         ("@dayly", "is no cron word"),
         ("@reboot", "is no cron word"),

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from runner_shim import imported
-from runner_shim.frameworks.dagster.projects import missing_manifest, project_files
+from runner_shim.frameworks.dagster.projects import project_files, remedy
 
 
 class DbtProject:
@@ -81,10 +81,22 @@ def test_a_project_is_found_in_the_metadata_of_its_assets(project, monkeypatch):
 )
 def test_what_is_said_of_a_missing_manifest(error, told, monkeypatch):
     monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
-    hint = missing_manifest(error)
+    hint = remedy(error)
     assert (hint is not None) is told
     if told:
         assert "`dbt parse`" in hint
         assert "prepare_if_dev()" in hint
         monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "")
-        assert "DAGSTER_IS_DEV_CLI is empty here" in missing_manifest(error)
+        assert "DAGSTER_IS_DEV_CLI is empty here" in remedy(error)
+
+
+class DagsterDbtCliRuntimeError(Exception):
+    pass
+
+
+def test_packages_of_dbt_that_are_not_installed():
+    said = 'only 0 package(s) installed in dbt_packages. Run "dbt deps" to install package dependencies.'
+    assert remedy(DagsterDbtCliRuntimeError(said)) == (
+        "install its packages: run `dbt deps` in the directory of the dbt project"
+    )
+    assert remedy(DagsterDbtCliRuntimeError("syntax error")) is None

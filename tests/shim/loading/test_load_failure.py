@@ -105,6 +105,84 @@ def test_cannot_import_name_and_a_circle(tmp_path):
     assert (found["file"], found["line"]) == ("b.py", 1)
 
 
+@pytest.mark.skipif(interpreter("3.6") is None, reason="no python 3.6 here")
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        (
+            "import tomllib",
+            "tomllib is part of python from 3.11 on, and this is python 3.6 (imported by defs.py line 1)",
+            "load it with another python: `python` of its environment says which",
+        ),
+        (
+            "from typing import Literal, override",
+            None,
+            "typing.Literal needs python 3.8, and this is",
+        ),
+        (
+            "import functools; functools.cache",
+            None,
+            "functools.cache needs python 3.9, and this is",
+        ),
+        ("from json import lods", None, None),
+    ],
+)
+def test_what_the_standard_library_has_in_another_python(tmp_path, line, message, hint):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.6")))
+    if message is not None:
+        assert found["message"] == message
+    assert "not_installed" not in found["exception"]
+    assert found.get("hint", "").startswith(hint) if hint else "hint" not in found
+
+
+@pytest.mark.skipif(interpreter("3.13") is None, reason="no python 3.13 here")
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("import imp", "imp is no part of python since 3.12, and this is python 3.13"),
+        (
+            "import collections; collections.Mapping",
+            "it is collections.abc.Mapping since python 3.10",
+        ),
+        ("from collections import Mapping", "it is collections.abc.Mapping since python 3.10"),
+    ],
+)
+def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.13")))
+    assert text in found["message"] + found["hint"]
+    assert "load it with an older python" in found["hint"]
+
+
+@pytest.mark.parametrize(
+    ("library", "hint"),
+    [
+        ("libodbc.so.2", "install it (on Debian: apt install unixodbc)"),
+        ("libteam-1.so.0.3", "install it, or a wheel that brings it"),
+    ],
+)
+def test_a_library_of_the_operating_system(tmp_path, library, hint):
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    found = failure(load(tmp_path, {"defs.py": f"raise ImportError({said!r})\n"}))
+    assert found["hint"] == f"{library} is a library of the operating system, not of Python: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (
+            {"utils/setup.py": "", "utils/utils/__init__.py": "helper = 1\n"},
+            "utils is the directory utils here, a project that is not installed: install it into the "
+            "environment (`requirements: [./utils]`)",
+        ),
+        ({"utils/a.py": ""}, "utils is the directory utils here, which has no __init__.py"),
+    ],
+)
+def test_a_directory_that_is_taken_for_a_package(tmp_path, files, hint):
+    found = failure(load(tmp_path, {"defs.py": "from utils import helper\n", **files}))
+    assert found["kind"] == "import_error"
+    assert found["hint"] == hint
+
+
 @pytest.mark.parametrize("python", every_interpreter())
 def test_relative_import_says_which_target_to_use(tmp_path, python):
     files = {
@@ -193,6 +271,32 @@ def test_a_variable_that_is_not_set_has_a_remedy(tmp_path, line):
 def test_a_variable_that_is_not_set_as_the_cause_of_another_error(tmp_path):
     text = "import os\ntry:\n    os.environ['A_B']\nexcept KeyError as e:\n    raise ValueError('no region') from e\n"
     assert "variable A_B is not set" in failure(load(tmp_path, {"defs.py": text}))["hint"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Environment variable 'REGION_OF_RISK' is not set",
+        "REGION_OF_RISK environment variable is required",
+        "Missing required env var: REGION_OF_RISK",
+        'You have attempted to fetch the environment variable \\"REGION_OF_RISK\\" which is not set.',
+        "missing key\\n\\tIn Environment Variables key REGION_OF_RISK was not found.",
+    ],
+)
+def test_a_variable_that_an_error_speaks_of_has_a_remedy(tmp_path, said):
+    found = failure(load(tmp_path, {"defs.py": f'raise ValueError("{said}")\n'}))
+    assert found["hint"].startswith("the environment variable REGION_OF_RISK is not set: set it in")
+
+
+def test_the_sentence_is_the_first_line_and_the_exception_has_all(tmp_path):
+    found = failure(load(tmp_path, {"defs.py": "raise ValueError('one\\n  two')\n"}))
+    assert found["message"] == "ValueError: one … (at defs.py line 1)"
+    assert found["exception"]["message"] == "one\n  two"
+
+
+@pytest.mark.parametrize("said", ["the environment variable HOME is wrong", "NO VARIABLE AT ALL"])
+def test_what_is_set_or_no_variable_has_no_remedy(tmp_path, said):
+    assert "hint" not in failure(load(tmp_path, {"defs.py": f'raise ValueError("{said}")\n'}))
 
 
 def test_another_key_error_has_no_remedy(tmp_path):
