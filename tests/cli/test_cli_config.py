@@ -30,9 +30,9 @@ load_from:
       restart: never
       limits: {memory: 1GiB}
       metadata: {owner: me, token: abcdef}
-      tags: {team: risk, api_token: "t-${HOME}"}
       env_file: more.env
       runs: {retries: 2}
+      tags: {team: risk, api_token: "t-${HOME}"}
 """
 
 
