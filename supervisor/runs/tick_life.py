@@ -129,6 +129,8 @@ class Ticks:
                 earlier = tick_store.take_key(database, one.key, each["run_key"], each["run"])
                 if earlier is not None:
                     each |= {"run": earlier, "note": "it was launched already, under its run key"}
+            if keys:
+                tick_store.forget_keys(database, one.key)
             tick_store.remember(database, one.key, after)
             return _put(database, planned)
 
