@@ -13,7 +13,7 @@ _DOUBLINGS = 30  # of an exponential delay, at most: what follows waits as long
 
 
 class Output:
-    """A value with what is told of it; returned, or yielded, by the function of an op or asset.
+    """A value with its metadata; returned, or yielded, by the function of an op or asset.
 
     ``output_name`` is needed only where it is not clear from the place: an op with several outputs
     that yields them, or returns some of them. ``metadata`` is a dict of anything.

@@ -34,14 +34,14 @@ __all__ = [
 
 
 class DefaultScheduleStatus:
-    """Whether a schedule runs before anybody has switched it."""
+    """Whether a schedule runs before it was switched."""
 
     RUNNING = "running"
     STOPPED = "stopped"
 
 
 class DefaultSensorStatus(DefaultScheduleStatus):
-    """Whether a sensor runs before anybody has switched it."""
+    """Whether a sensor runs before it was switched."""
 
 
 class RunRequest:

@@ -1,4 +1,4 @@
-"""What an op, an asset or a resource is told of its run: its first parameter, ``context``.
+"""What an op, an asset or a resource gets of its run: its first parameter, ``context``.
 
 Owns the names that user code reads there, and the lines that it logs. Everything is a plain attribute
 that is set before the function is called.

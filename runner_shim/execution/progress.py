@@ -80,7 +80,7 @@ class Progress:
         self._ended(step)
 
     def has_failed(self, step):
-        """A step has failed for good."""
+        """A step has failed and is not called again."""
         self.failed[step.key] = False
         self._ended(step)
 

@@ -3,8 +3,8 @@
 Owns ``audit.log`` and ``audit.head`` in the workspace's state directory (0600). A line is a JSON object
 whose ``previous`` is the SHA-256 of the line before, so a line that is changed, removed or moved breaks the
 chain there; ``audit.head`` holds number and hash of the last line, so one that is missing at the end shows,
-too. A file that is full becomes ``audit.log.1`` and so on; the chain goes on from one to the next. Whoever
-can write both files can write a new chain: what must withstand that copies the lines elsewhere.
+too. A file that is full becomes ``audit.log.1`` and so on; the chain goes on from one to the next. A user who
+can write both files can write a new chain: to withstand that, copy the lines elsewhere.
 
 Several processes may write: the supervisor, and commands that change tokens and keys beside it. All methods
 touch the disk, and wait for a moment while another one writes: the event loop calls them in a thread.

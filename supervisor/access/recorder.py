@@ -1,4 +1,4 @@
-"""Keeps the audit while the supervisor runs, without holding anybody up.
+"""Keeps the audit while the supervisor runs, without holding up any request.
 
 Owns the thread that writes, the entries that wait for it, and what is said when the disk does not take
 them: the audit never stops an order. What waits is bounded; what is lost is counted, and the count becomes

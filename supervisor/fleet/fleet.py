@@ -77,7 +77,7 @@ class Fleet:
         self.remotes: dict[str, LocationSpec] = {}
         self.stopping = False
         self._host = host
-        self._leaving: dict[str, Location] = {}
+        self._leaving: list[Location] = []  # several may have had one name
         self._farewells: set[asyncio.Task[None]] = set()
         self._earlier: dict[str, Snapshot] = {}
         self._following = [Following(one, partial(self._took, one), self._calm) for one in sources]
@@ -105,7 +105,7 @@ class Fleet:
 
     def all(self) -> list[Location]:
         """Those that are leaving, too."""
-        return [*self.locations.values(), *self._leaving.values()]
+        return [*self.locations.values(), *self._leaving]
 
     def location(self, name: str) -> Location:
         """The location of that name; raises ``UnknownLocationError``, and ``RequestError`` for one
@@ -288,16 +288,15 @@ class Fleet:
             location.files.close()
         if location.snapshot is not None:
             self._earlier[name] = location.snapshot  # it may come back
-        self._leaving[name] = location
+        self._leaving.append(location)
         location.stop("it is no longer in the workspace")
-        task = asyncio.create_task(self._see_off(name, location))
+        task = asyncio.create_task(self._see_off(location))
         self._farewells.add(task)
         task.add_done_callback(self._farewells.discard)
 
-    async def _see_off(self, name: str, location: Location) -> None:
+    async def _see_off(self, location: Location) -> None:
         await location.stopped()
-        if self._leaving.get(name) is location:
-            del self._leaving[name]
+        self._leaving.remove(location)
 
     def _tell(self, merged: Merged) -> None:
         for name, location in self.locations.items():

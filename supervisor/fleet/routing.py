@@ -1,7 +1,7 @@
 """To whom the watcher's news go: the workspace's files, the packages of environments, a location.
 
-Owns the way from the name under which directories are watched to what hears of them, and nothing of
-what follows.
+Owns the mapping from the name under which directories are watched to the object that is called when they
+change, and nothing of what follows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Hearer", "Routing"]
 
 
 class Hearer(Protocol):
-    """What is told of changes."""
+    """An object whose directories are watched."""
 
     def hear(self, paths: set[str]) -> None:
         """``paths`` in directories that it watches changed."""

@@ -81,8 +81,9 @@ class WorkspaceFiles:
         try:
             # In a thread: a file may be large, or on a disk that hangs.
             spec, desired = await asyncio.to_thread(self._reread)
-        except ConfigurationError:
-            self._broken = True
+        except Exception as error:
+            self._broken = self._broken or isinstance(error, ConfigurationError)
+            self._touched |= touched  # told once something can be read
             raise
         else:
             self._broken = bool(desired.problems)

@@ -1,6 +1,6 @@
 """Environments for locations: the asynchronous side of ``envs``.
 
-Owns the worker threads in which environments are made, so that a slow install blocks nobody else,
+Owns the worker threads in which environments are made, so that a slow install blocks no other location,
 and sees to it that locations which need the same environment wait for one making of it. Turns a
 spec into a ``PreparedEnvironment``: what to launch and with which variables. Decides nothing about locations.
 """
@@ -49,7 +49,7 @@ def request_of(spec: EnvironmentSpec) -> envs.EnvironmentRequest:
 
 
 class _Making:
-    """One making of an environment, and who hears of it; ``reading`` once files may be read."""
+    """One making of an environment; ``listeners`` get its progress. ``reading`` once files may be read."""
 
     task: asyncio.Task[PreparedEnvironment]
 
@@ -73,7 +73,7 @@ class Environments:
         self._known = WeakValueDictionary()
 
     async def prepare(self, spec: EnvironmentSpec, told: Told) -> PreparedEnvironment:
-        """Make sure that ``spec`` exists; ``told`` hears of progress. Raises ``envs.EnvError``.
+        """Make sure that ``spec`` exists; ``told`` gets the progress, as texts. Raises ``envs.EnvError``.
 
         Callers that come together share one making. One that comes later waits for it and has it
         looked at once more: the files that it is made from may have changed since they were read.
@@ -90,7 +90,7 @@ class Environments:
         return await asyncio.shield(making.task)
 
     async def make(self, request: envs.EnvironmentRequest, told: Told) -> envs.Environment:
-        """An environment for something else than a location; ``told`` hears of progress, in the loop.
+        """An environment for something else than a location; ``told`` gets the progress, in the loop.
 
         Raises ``envs.EnvError``. A caller that is cancelled leaves it running.
         """
@@ -119,7 +119,7 @@ class Environments:
     def _done(self, spec: EnvironmentSpec, task: asyncio.Task[PreparedEnvironment]) -> None:
         del self._under_way[spec]
         if not task.cancelled():
-            task.exception()  # it was delivered to whoever still waits
+            task.exception()  # it was delivered to those that still wait
 
     async def _make(self, spec: EnvironmentSpec, making: _Making) -> PreparedEnvironment:
         loop = asyncio.get_running_loop()

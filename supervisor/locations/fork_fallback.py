@@ -2,7 +2,7 @@
 
 Owns, for one location, what a forked load did that a fresh one might not do, what a fresh one was
 seen to do as well, and the verdict about the fork. Decides nothing else about generations and
-starts none. An order or a changed file ends a case: what another text does convicts nobody.
+starts none. An order or a changed file ends a case: how another text behaves is no evidence.
 """
 
 from __future__ import annotations

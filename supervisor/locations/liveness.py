@@ -1,7 +1,7 @@
 """Whether idle processes still answer: one task asks them all, each in its turn.
 
 Owns when each is asked and how long an answer may take. One that is busy is not asked: it is judged
-by the timeout of what it was asked for. What follows from silence is for whoever had it watched.
+by the timeout of what it was asked for. What follows from silence is the caller's business.
 
 However many are watched, the task wakes once a second at most, and asks all that are due by then; a
 supervisor with one idle process wakes once in its ``ping_interval``.
@@ -20,7 +20,7 @@ __all__ = ["LivenessProbe", "Patient"]
 
 # Those that are due within so many seconds of each other are asked together.
 _SLICE = 1.0
-_NOBODY = 3600.0
+_NONE_DUE = 3600.0
 
 
 class Patient(Protocol):
@@ -36,7 +36,7 @@ class Patient(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once there is nobody to ask any more."""
+        """False once it has ended."""
 
     @property
     def idle(self) -> bool:
@@ -83,7 +83,7 @@ class LivenessProbe(Generic[_P]):
         self._unresponsive.pop(patient, None)
 
     async def close(self) -> None:
-        """Ask nobody any more."""
+        """Ask none any more."""
         tasks = [*self._asking, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
@@ -92,7 +92,7 @@ class LivenessProbe(Generic[_P]):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._next = min(self._due.values(), default=loop.time() + _NOBODY)
+            self._next = min(self._due.values(), default=loop.time() + _NONE_DUE)
             self._earlier.clear()
             try:
                 async with asyncio.timeout_at(self._next):

@@ -197,7 +197,7 @@ class LogFile:
         descriptor = self._open()
         try:
             actual = os.fstat(descriptor).st_size
-            # It was removed or cut: a cursor stays where it is. Or somebody else writes into it, too.
+            # It was removed or cut: a cursor stays where it is. Or another program writes into it, too.
             self._origin += max(self._size - actual, 0)
             self._size = actual
             rest = memoryview(data)
@@ -320,7 +320,7 @@ class LogFiles:
             job = self._jobs.popleft() if self._jobs else None
         if waiting:
             told = [(file, *self._append(file, pieces)) for file, pieces in waiting.items()]
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._tell, told)
         if job is not None:
             job()

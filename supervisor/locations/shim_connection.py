@@ -378,7 +378,7 @@ class ShimConnection:
         number = message.get("request")
         if not isinstance(number, int) or isinstance(number, bool) or number not in self._asked:
             return self._violation(
-                f"the shim answered a request that nobody made ({_shown(kind)[1:-1]})"
+                f"the shim answered a request that was not made ({_shown(kind)[1:-1]})"
             )
         asked = self._asked[number]
         if kind == "part" and self._requests[asked].stream:

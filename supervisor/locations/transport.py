@@ -66,7 +66,7 @@ class Transport:
         self._socket.bind(self.address)
 
     def start(self, trouble: Tell = lambda text: None) -> None:
-        """Begin to receive; ``trouble`` hears while nobody more can connect."""
+        """Begin to receive; ``trouble`` gets a text while no more shims can connect, then None."""
         self._door = Door(self._socket, self.address, trouble)
         self._task = asyncio.create_task(self._receive(), name="transport")
 

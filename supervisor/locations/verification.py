@@ -116,7 +116,7 @@ class Outcome:
 
 
 class Verification:
-    """What is known of the fork of one location, its ``host``; ``changed()`` hears of news."""
+    """What is known of the fork of one location, its ``host``; ``changed()`` is called after each change."""
 
     __slots__ = (
         "_changed", "_harmed", "_harmed_at", "_harms", "_opening", "_recent", "_verifier", "at",

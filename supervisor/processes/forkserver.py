@@ -151,8 +151,8 @@ class Forkserver:
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
-            # Nobody wants it any more. Its answer must still be heard, or the next to ask would
-            # take it for his own; and what was forked must go.
+            # The caller is gone. The answer must still be read, or the next request would take it
+            # for its own; and what was forked must end.
             discarding = asyncio.create_task(_discard(forking))
             self._unwanted.add(discarding)
             discarding.add_done_callback(self._unwanted.discard)

@@ -7,8 +7,8 @@ Decides nothing about locations.
 
 A forkserver belongs to an interpreter, its overlay, its environment variables and what the operator
 wants preloaded. It is replaced when it has died, and ended when no location uses it. When more has
-been learned than it has preloaded, another one is warmed up beside it and takes its place: nobody
-waits for that, and what was forked before is not concerned. Linux only; elsewhere every process is
+been learned than it has preloaded, another one is warmed up beside it and takes its place: no
+location waits for that, and what was forked before is not concerned. Linux only; elsewhere every process is
 fresh.
 """
 
@@ -98,7 +98,7 @@ class ForkserverPool(Launcher):
             try:
                 await self._ready(spec)
             except ForkserverGoneError:
-                return  # whoever starts next tries another one
+                return  # the next start tries another one
             except UnfitError as error:
                 self._give_up(_key(spec), str(error))
 
@@ -171,7 +171,7 @@ class ForkserverPool(Launcher):
         self._forget([key for key in self._keys() if key not in wanted])
 
     def replace(self, executable: Path) -> None:
-        """What is installed for ``executable`` has changed: whoever comes next starts afresh."""
+        """What is installed for ``executable`` has changed: the next start makes a new forkserver."""
         self._packages.pop(executable, None)  # and the guess is made again with it
         self._forget([key for key in self._keys() if key[0] == str(executable)])
 

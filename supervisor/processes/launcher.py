@@ -55,7 +55,7 @@ class LaunchError(Exception):
 class Exit:
     """How a process ended: ``status`` for an exit, or the ``signal`` that killed it.
 
-    Both are None when nobody was left to tell. ``limit`` names the limit at which it was killed.
+    Both are None when it is not known. ``limit`` names the limit at which it was killed.
     """
 
     status: int | None
@@ -86,7 +86,7 @@ class Exit:
                 name = f"signal {self.signal}"
             return f"was killed by {name}"
         if self.status is None:
-            return "ended, nobody knows how"
+            return "ended, and how is not known"
         return f"exited with status {self.status}"
 
 
@@ -135,8 +135,8 @@ class LaunchSpec:
     ``start_method`` is what was asked for, and ``start_method_reason`` why, when it was not the
     operator. The rest is for launchers that keep environments warm: ``target`` is what is going to
     be loaded, whose source names libraries, ``preload`` what the operator wants preloaded (None: what
-    is learned). ``anew()`` gives another ``instance``, for a second try after one of which nobody
-    knows whether it came to life. ``hash_seed`` is what a fresh process has for PYTHONHASHSEED while
+    is learned). ``anew()`` gives another ``instance``, for a second try after one of which it is
+    not known whether it came to life. ``hash_seed`` is what a fresh process has for PYTHONHASHSEED while
     it starts, and not in the variables that user code sees; one of ``environ`` wins ("": none).
     """
 

@@ -6,7 +6,7 @@ outside, so that they are the same for fresh and for forked processes. Decides n
 
 cgroup v2 is used where our own cgroup, or the one above it, was delegated to us (systemd:
 ``Delegate=yes``, ``DelegateSubgroup=``; a container's own tree): writable, with the controllers in
-it, and with nobody else's processes. cgroup v1, where
+it, and without processes of others. cgroup v1, where
 a machine still has it, needs root. Sources: kernel documentation, admin-guide/cgroup-v2.rst and
 cgroup-v1/; systemd, CGROUP_DELEGATION.
 """
@@ -181,7 +181,7 @@ class Cgroups:
         self._tidy()
 
     def _tidy(self) -> None:
-        # Not what nobody has given back: it may say yet what killed its process.
+        # Only what was given back: the others may still tell what killed their process.
         for one in self._made:
             if one._released:
                 one.release()

@@ -34,7 +34,7 @@ __all__ = [
 VARIABLE = "SUPERVISE_PROCESS"
 _HALF = 16
 NO_TOKEN = "0" * 2 * _HALF
-"""What a forkserver has until it becomes somebody; as long as a token, to be overwritten in place."""
+"""What a forkserver has until a child of it becomes a shim; as long as a token, to be overwritten in place."""
 
 
 def location_of(name: str) -> str:

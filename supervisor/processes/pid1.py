@@ -49,7 +49,7 @@ class _Init:
         self._stopping = False
 
     def run(self) -> int:
-        """Until the supervisor ends for good; its exit status."""
+        """Until the supervisor ends and is not started again; its exit status."""
         due = 0.0  # when it is started, while there is none
         while True:
             if not self._child and time.monotonic() >= due:

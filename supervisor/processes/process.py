@@ -3,7 +3,7 @@
 Owns everything that is the same however a process came to life: reading its pipes, reaching its
 whole session with a signal, and learning of its exit. Exits are learned from pidfd(2),
 before the process is reaped, so that its session can be killed while its id cannot have been given
-to anybody else; where there is no pidfd a thread waits for a child. Starts nothing.
+to another process; where there is no pidfd a thread waits for a child. Starts nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Process(ShimProcess):
 
     ``pipes`` are the read ends of its output and errors, ``lifeline`` is the write end of its input;
     all are closed at its end. ``output`` gets what it prints. ``reap(pid)`` collects the zombie and
-    tells its wait status. ``reaper`` is told of its session. ``tree`` is the token of what is to end with
+    tells its wait status. ``reaper`` gets its session. ``tree`` is the token of what is to end with
     it wherever that went, or "".
     """
 
@@ -150,7 +150,7 @@ class Process(ShimProcess):
         """Apply resource limits from outside, so that nothing of ours runs between fork and exec."""
         try:
             self._confinement = confine(self.pid, limits, cgroups, descriptors)
-        except BaseException:  # nobody will know of it
+        except BaseException:  # the caller gets no handle of it
             self.kill()
             raise
         self.limits = self._confinement.how
@@ -178,7 +178,7 @@ class Process(ShimProcess):
                     queue.control([event], 1, None)
             else:
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._ended)
 
     def _ended(self) -> None:
@@ -186,7 +186,7 @@ class Process(ShimProcess):
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        # The zombie still holds the process id: nobody else's group can be hit.
+        # The zombie still holds the process id: no other group can be hit.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._ending = asyncio.create_task(self._end())
@@ -201,7 +201,7 @@ class Process(ShimProcess):
             with contextlib.suppress(ChildProcessError):
                 status = await self._reap(self.pid)
         finally:
-            # Whatever becomes of the status: it has ended, and somebody waits to hear so.
+            # Whatever becomes of the status: it has ended, and ``exited`` is awaited.
             os.close(self._lifeline)
             for descriptor, stream in zip(self._pipes, ("out", "err"), strict=True):
                 self._loop.remove_reader(descriptor)
@@ -248,7 +248,7 @@ def has_pidfds() -> bool:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent dies (Linux): somebody must reap them.
+    """Become the parent of descendants whose own parent dies (Linux): they must be reaped.
 
     Source: PR_SET_CHILD_SUBREAPER, prctl(2).
     """
@@ -266,8 +266,8 @@ async def reap_orphans(
     ``ours`` are collected by others, however late. ``look`` is called each time, to look at those
     that live.
 
-    Children of our own are collected at once by whoever started them. So one that is still a zombie
-    when looked at again, ``every`` seconds later, is nobody's.
+    Children of our own are collected at once by the code that started them. So one that is still a zombie
+    at the next look, ``every`` seconds later, was adopted.
     """
     seen: set[int] = set()
     while True:

@@ -2,7 +2,7 @@
 
 Owns the one thing that no kernel arrangement does: when the supervisor is killed, the lifelines
 kill the process groups of shims, but what user code started in groups of its own lives on. The
-reaper is told of every session that begins and ends, one line each (``+PID``, ``-PID``), and when
+reaper gets a line for every session that begins and ends (``+PID``, ``-PID``), and when
 the pipe closes it kills what is left in those sessions. ``+PID TOKEN`` also has it kill whatever carries
 that token in its environment (``supervisor.processes.orphans``). Linux only; elsewhere it is not
 started. ``clear`` does the same in the supervisor, for one process.
@@ -105,7 +105,7 @@ class _Keeper:
             child.stdin.close()
             try:
                 child.wait(PATIENCE)
-            except subprocess.TimeoutExpired:  # somebody stopped it
+            except subprocess.TimeoutExpired:  # it was stopped (SIGSTOP)
                 child.kill()
                 child.wait()
 

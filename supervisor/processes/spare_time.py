@@ -71,7 +71,7 @@ class SpareTime:
         return now - self._calm_since >= self._pace.patience
 
     def unknown(self) -> None:
-        """Nobody has looked for a while: how long it has been calm is not known."""
+        """There was no look for a while: how long it has been calm is not known."""
         self._calm_since = None
 
     @property

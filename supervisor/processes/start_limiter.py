@@ -1,7 +1,7 @@
 """How much starts at once: as much as there are cores, but nothing waits for what hangs.
 
-Owns the count and the order. Whoever has the highest rank when a slot comes free gets it; equals
-in the order in which they came. A slot is given back after ``lease`` seconds even if its holder is
+Owns the count and the order. A slot that comes free goes to the highest rank; equals get it in
+the order in which they came. A slot is given back after ``lease`` seconds even if its holder is
 still at it: an import that hangs must not keep others from starting. Knows nothing of what starts.
 """
 

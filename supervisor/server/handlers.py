@@ -56,7 +56,7 @@ __all__ = ["Handlers"]
 _PORTION = 64 * 1024
 # What a status document says of all locations together.
 _OF_ALL = ("files", "warnings", "conditions", "configuration_problems")
-# Of a client that is gone nobody tells: its requests end by themselves.
+# A client that is gone is not noticed: its requests end by themselves.
 _MAX_WAIT = 60.0
 
 
@@ -146,7 +146,7 @@ class Handlers(RunHandlers, AutomationHandlers):
         kind, chosen = params["kind"], self._one_or_all(params["location"])
         pieces = [b""]
         number = await in_turns(_all_listed(chosen, kind, pieces))
-        # Packed at once, very many rows would hold up everybody else.
+        # Packed at once, very many rows would hold up all other requests.
         pieces[0] = b"\x81" + wire.pack("definitions") + msgpack_reader.list_header(number)
         return Packed(pieces), []
 

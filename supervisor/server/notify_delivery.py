@@ -143,7 +143,7 @@ class Deliveries:
 
 
 def _in(loop: asyncio.AbstractEventLoop, work: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+    with contextlib.suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(work)
 
 

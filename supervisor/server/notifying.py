@@ -1,7 +1,7 @@
 """What receivers are told of: runs that fail, are lost or late, and locations that fail, crash and recover.
 
 Owns what is told once, and the message. A receiver is one of the location's ``notify`` in the workspace file,
-or where it has none of the workspace's. A run that ended while no supervisor was there is told of by the next.
+or where it has none of the workspace's. The next supervisor tells of a run that ended while none was there.
 Delivers nothing: that is ``notify_delivery``.
 """
 

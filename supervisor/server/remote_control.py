@@ -26,7 +26,7 @@ class RemoteControl:
     """A ``Control`` at a TCP address, for clients that have keys; made in a running event loop.
 
     ``public`` is the supervisor's public key. Raises ``ConfigurationError`` for an address that
-    cannot be had. It has a context of its own: its gate concerns nobody else's sockets.
+    cannot be had. It has a context of its own: its gate concerns no other sockets.
     """
 
     def __init__(self, address: str, handlers: Handlers, access: Access) -> None:

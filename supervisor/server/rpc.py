@@ -155,7 +155,7 @@ class Control:
         self._task: asyncio.Task[None] | None = None
         self._streaming = 0
         self._alive: asyncio.TimerHandle | None = None
-        # For what is sent and received between two receptions only: pyzmq hears of events itself.
+        # For what is sent and received between two receptions only: the asynchronous socket sees events itself.
         self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
         self._clients: dict[bytes, _Client] = {}
         self._turns = Turns(_AT_ONCE)
@@ -169,7 +169,7 @@ class Control:
         self._socket.bind(self.address)
 
     def start(self, trouble: Tell = lambda text: None) -> None:
-        """Begin to answer; ``trouble`` hears while nobody more can connect."""
+        """Begin to answer; ``trouble`` gets a text while no more clients can connect, then None."""
         if (
             self._gate is None
         ):  # the front of one that has a gate keeps out what there is no room for

@@ -1,7 +1,7 @@
 """What systemd is told: ready, reloading, stopping, and that we still turn.
 
 Owns the datagrams of sd_notify(3) and nothing else: no dependency for one short message. Silent
-where nobody asked (``NOTIFY_SOCKET`` is not set). The variables are ours alone: ``from_environ``
+where ``NOTIFY_SOCKET`` is not set. The variables are ours alone: ``from_environ``
 takes them out, for user code must not speak for us.
 """
 
@@ -57,7 +57,7 @@ class Notifier:
 
     def _tell(self, *lines: str) -> None:
         if self._address:
-            # Nobody may be listening any more: that must not hold us up.
+            # The service manager may not listen any more: sending must not block.
             with (
                 contextlib.suppress(OSError),
                 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,

@@ -112,7 +112,7 @@ def _reason(location: Location) -> str:
 
 
 def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:
-    """The entry of a location that somebody else serves."""
+    """The entry of a location that is served elsewhere."""
     return {
         **_base(spec),
         "state": ELSEWHERE,

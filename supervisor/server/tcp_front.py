@@ -86,7 +86,7 @@ class Front:
         self._path = f"/proc/self/fd/{self._handle}"
 
     def start(self, trouble: Tell) -> None:
-        """Begin to accept; ``trouble`` hears while nobody more can connect."""
+        """Begin to accept; ``trouble`` gets a text while no more clients can connect, then None."""
         self._task = asyncio.create_task(self._accept(trouble), name="front")
 
     async def stop(self) -> None:

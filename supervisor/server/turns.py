@@ -114,7 +114,7 @@ class Place:
 async def held() -> AsyncIterator[None]:
     """The request of this task waits for something meanwhile, and others are computed."""
     place = _place.get()
-    if place is None:  # nobody takes turns here
+    if place is None:  # this task answers no request
         yield
         return
     place.give_back()

@@ -47,7 +47,7 @@ class Burst:
         self._count = 0
 
     def heard(self, count: int, now: float) -> None:
-        """``count`` files changed, whosever they are."""
+        """``count`` files changed, of this location or of others."""
         if now - self._last > _APART:
             self._first = now
             self._own = NOTHING

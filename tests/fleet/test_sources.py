@@ -52,10 +52,14 @@ class Table:
         outdated, self._outdated = self._outdated, {}
         return Desired(entries, problems, outdated)
 
-    def put(self, name: str, file: str, env: Mapping[str, str] | None = None) -> None:
+    def put(
+        self, name: str, file: str, env: Mapping[str, str] | None = None, stop_timeout: float = 10.0
+    ) -> None:
         target = Target(TargetKind.PYTHON_FILE, str(self._folder / file), self._folder)
         origin = SourcePosition(self.title, len(self._entries) + 1)
-        self._entries[name] = LocationSpec(name, target, env=env or {}, origin=origin)
+        self._entries[name] = LocationSpec(
+            name, target, env=env or {}, origin=origin, stop_timeout=stop_timeout
+        )
         self._changed()
 
     def spoil(self, name: str) -> None:
@@ -101,6 +105,24 @@ async def test_a_second_source_adds_changes_and_removes(tmp_path, runtime):
         assert (await running.methods.reload({"locations": ["c"]}))[0] == {
             "locations": {"c": "reloading"}
         }
+
+
+async def test_all_that_leave_are_waited_for_also_those_that_had_one_name(tmp_path, runtime):
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport atexit, time\n"
+    deaf += "atexit.register(time.sleep, 1000)\nfrom runner_shim import job\n\n@job\ndef b():\n    pass\n"
+    workspace = make_workspace(tmp_path, {"a.py": GOOD, "b.py": deaf}, {"a": {}})
+    table = Table(tmp_path)
+    async with supervising(workspace, runtime, sources=[table]) as running:
+        fleet, pids = running.daemon.fleet, []
+        for _ in range(2):
+            table.put("b", "b.py", stop_timeout=600.0)
+            await running.until(lambda: "b" in fleet.locations, "added")
+            await running.ready("b")
+            pids.append(running.pid("b"))
+            table.take("b")
+            await running.until(lambda: "b" not in fleet.locations, "removed")
+        assert [one.spec.name for one in fleet.all()] == ["a", "b", "b"]
+    assert not any(map(alive, pids))
 
 
 async def test_a_name_in_both_is_refused_and_what_runs_goes_on(tmp_path, runtime):

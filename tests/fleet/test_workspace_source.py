@@ -51,3 +51,20 @@ async def test_a_search_never_ends_at_another_workspace(tmp_path):
     here.unlink()
     with pytest.raises(ConfigurationError):
         await source.read()
+
+
+async def test_what_changed_while_nothing_could_be_read_is_told_afterwards(tmp_path):
+    file, requirements = tmp_path / "workspace.yaml", tmp_path / "requirements.txt"
+    text = WORKSPACE + "environments: {e: {requirements_file: requirements.txt}}\n"
+    text = text.replace("python_file: w.py", "python_file: {relative_path: w.py, environment: e}")
+    file.write_text(text)
+    requirements.write_text("")
+    source = workspace(tmp_path)
+    await source.read()
+    file.unlink()
+    source.inputs_changed({str(requirements)}, False)
+    with pytest.raises(ConfigurationError):
+        await source.read()
+    file.write_text(text)
+    assert (await source.read()).outdated == {"w.py": "requirements.txt changed"}
+    assert (await source.read()).outdated == {}

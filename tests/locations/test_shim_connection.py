@@ -68,7 +68,7 @@ def reach(phase, *, forked=False):
 
 # What every kind of message comes to in every phase when nothing but a load was asked: the event's
 # type, or the words of the violation.
-NOBODY = "answered a request that nobody made"
+NOBODY = "answered a request that was not made"
 EARLY, LATE = "before its hello", "after it was unfit"
 EXPECTED = {
     "hello": dict.fromkeys(Phase, "the shim said hello twice") | {Phase.GREETING: Hello},
@@ -160,13 +160,13 @@ def test_user_code_runs_one_request_at_a_time():
 @pytest.mark.parametrize("number", [0, 2, -1, 2**64, True, 1.0, None, "1", [1], {}])
 def test_an_answer_names_its_request(number):
     event = hear(reach(Phase.LOADING), "loaded", b"", b"", request=number)
-    assert event == Violation("the shim answered a request that nobody made (loaded)")
+    assert event == Violation("the shim answered a request that was not made (loaded)")
 
 
 def test_an_answer_comes_once():
     connection = reach(Phase.LOADED)
     event = hear(connection, "loaded", b"", b"", request=1)
-    assert event == Violation("the shim answered a request that nobody made (loaded)")
+    assert event == Violation("the shim answered a request that was not made (loaded)")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -197,7 +197,7 @@ def test_parts_come_before_the_answer_of_what_is_a_stream():
         assert (event.number, event.payload) == (asked.number, (b"%d" % number,))
     assert isinstance(hear(connection, "tailed", b"", request=asked.number), Answer)
     event = hear(connection, "part", request=asked.number)
-    assert event == Violation("the shim answered a request that nobody made (part)")
+    assert event == Violation("the shim answered a request that was not made (part)")
 
 
 def test_runs_begin_and_end_once():

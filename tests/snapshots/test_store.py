@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -374,5 +375,32 @@ def test_a_new_database_that_was_not_put_in_place_is_found(tmp_path, complete):
         assert on_disk(folder / "s.db", tmp_path / "copy") == expected
         assert not (tmp_path / "copy" / "s.db.new").exists()
         store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_full_disk_did_not_take_is_written_once_it_can_be(tmp_path):
+    told: dict[str, str | None] = {}
+    large = [f"job_{number}" for number in range(20_000)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def scenario():
+        store = SnapshotStore(tmp_path / "s.db", told.__setitem__)
+        await store.open()
+        await asyncio.wrap_future(store.save(snapshot("risk", 1, "a")))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            await asyncio.wrap_future(store.save(snapshot("risk", 2, *large)))
+            assert told["store_unwritable"] is not None
+            await store.check()
+            assert told["store_unwritable"] is not None
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        await store.check()
+        assert told == {"store_unwritable": None}
+        store.close()
+        store, found = await reopened(tmp_path / "s.db")
+        store.close()
+        assert found["risk"].generation == 2
 
     asyncio.run(scenario())
