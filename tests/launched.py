@@ -65,7 +65,7 @@ class Launched:
         """The run, once it has written ``text`` and the supervisor has heard of its monitor."""
         out = ""
         begins = (RunState.QUEUED, RunState.STARTING)
-        runs = self.running.daemon.runs
+        runs = self.running.daemon.work.runs
         async for news in self.news(run, out=0):
             out += news["out"]
             if text in out:

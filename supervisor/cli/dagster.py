@@ -67,10 +67,10 @@ def dagster_(
 
     directory, _ = identify(session.selection, cwd=session.cwd)
     options = HostOptions(
-        host,
-        port,
-        None if home is None else session.cwd / home,
-        None if environment is None else session.cwd / environment,
+        host=host,
+        port=port,
+        home=None if home is None else session.cwd / home,
+        environment=None if environment is None else session.cwd / environment,
     )
     return run_workspace(
         session,

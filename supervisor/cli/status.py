@@ -138,7 +138,8 @@ def _print_all(
     face = document["supervisor"].get("face")
     if face is not None and face["url"]:
         programs = ", ".join(f"{one['name']} {one['state']}" for one in face["programs"])
-        terminal.print(f"dagster: {face['url']} ({programs})")
+        begins = "" if face["usable"] else ", does not answer yet"
+        terminal.print(f"dagster: {face['url']} ({programs}{begins})")
     print_problems(terminal, document)
 
 

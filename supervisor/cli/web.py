@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from supervisor.cli.options import selecting
 from supervisor.cli.session import Session
 from supervisor.roles import Role
+
+if TYPE_CHECKING:
+    from supervisor.client.locate import Identity
 
 __all__ = ["web_"]
 
@@ -41,6 +45,15 @@ __all__ = ["web_"]
     help="What may do who shows the page's own token (default editor), or where it has none, who shows "
     "nothing (default viewer).",
 )  # fmt: skip
+@click.option(
+    "--address",
+    metavar="tcp://HOST:PORT",
+    help="Of the supervisor on another machine, with --keys.",
+)
+@click.option(
+    "--keys", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="The keys of `supervise keys add` that the page connects to --address with.",
+)  # fmt: skip
 @click.option("--of", "of", nargs=2, metavar="DIRECTORY KEY", hidden=True)  # for `supervise --web`
 @selecting
 def web_(
@@ -52,6 +65,8 @@ def web_(
     behind_proxy: tuple[str, ...],
     require_token: bool,
     role: str | None,
+    address: str | None,
+    keys: Path | None,
     of: tuple[str, str] | None,
 ) -> int:
     """Serve the web page of a supervisor, until Ctrl-C.
@@ -59,12 +74,15 @@ def web_(
     It is the page of one workspace: the one that is named or stands here. Where no workspace file is
     found, it is that of the only supervisor that runs, and stays so. Listens on this machine only, where
     your own processes may do everything. Elsewhere it asks for a token, or stands behind a proxy that you
-    name.
+    name. With --address and --keys it is the page of a supervisor that listens on another machine, and may do
+    what the keys may.
     """
     from supervisor.client.locate import Identity, identity_of
     from supervisor.web.app import policy_of, serve
 
-    if of is not None:
+    if address is not None or keys is not None:
+        identity = _elsewhere(session, address, keys)
+    elif of is not None:
         identity = Identity.of((Path(of[0]), of[1]))
     else:
         identity = identity_of(session.selection, cwd=session.cwd)
@@ -88,3 +106,16 @@ def web_(
 
     serve(identity, host=host, port=port, policy=policy, said=said)
     return 0
+
+
+def _elsewhere(session: Session, address: str | None, keys: Path | None) -> Identity:
+    from supervisor.client.locate import Identity
+    from supervisor.curve_keys import ClientKeys, check_address
+    from supervisor.workspace_files import Selection
+
+    if address is None or keys is None:
+        raise click.UsageError("--address and --keys belong together")
+    if session.selection != Selection():
+        raise click.UsageError("--address names a supervisor, and a workspace was chosen too")
+    check_address(address)
+    return Identity.at(address, ClientKeys.read(keys))

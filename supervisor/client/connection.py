@@ -50,19 +50,18 @@ class Endpoint:
         role: str | None = None,
     ) -> None:
         self._timeout = parameters.seconds("timeout", timeout)
-        self._remote = address is not None
-        self._keys = None
         if address is not None:
             if keys is None:
                 raise ValueError("a supervisor elsewhere is talked to with keys only")
             from supervisor.curve_keys import ClientKeys, check_address
 
             check_address(address)
-            self._keys = ClientKeys.read(keys)
-            found = Found({"pid": 0, "files": [address], "control_address": address})
+            found = Found.at(address, ClientKeys.read(keys))
         self._found = (
             found if found is not None else find(workspace, directory=directory, environ=environ)
         )
+        self._keys = self._found.keys
+        self._remote = self._keys is not None
         self._conversation = Conversation(self._found.workspace, token=token, role=role)
         self._pidfd = None if self._remote else _pidfd(self._found)
         self._open()

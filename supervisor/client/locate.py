@@ -14,11 +14,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import ConfigurationError, NotRunningError
 from supervisor.runtime_dir import living, running_supervisors
 from supervisor.workspace_files import Selection, names
+
+if TYPE_CHECKING:
+    from supervisor.curve_keys import ClientKeys
 
 __all__ = ["Found", "Identity", "find", "find_selected", "identity_of", "name_of"]
 
@@ -28,11 +31,18 @@ class Found:
     """A running supervisor.
 
     ``guessed_in`` is the directory from which no workspace file was found, so that this one was taken
-    for being the only one that runs; None when it was meant.
+    for being the only one that runs; None when it was meant. ``keys`` are those of a client, for one on another
+    machine, whose process is not known.
     """
 
     info: Mapping[str, Any]
     guessed_in: Path | None = None
+    keys: ClientKeys | None = None
+
+    @classmethod
+    def at(cls, address: str, keys: ClientKeys) -> Found:
+        """The one at ``address`` (``tcp://host:port``), which may run or not."""
+        return cls({"pid": 0, "files": [address], "control_address": address}, keys=keys)
 
     @property
     def workspace(self) -> str:
@@ -61,12 +71,14 @@ class Identity:
     """One workspace, whether a supervisor of it runs or not.
 
     ``places`` are its directory and key by each name that it has: as it was named, and by where links
-    lead. ``name`` is what people call it. ``guessed_in`` as for ``Found``.
+    lead; none for that of a supervisor at an address, ``elsewhere``. ``name`` is what people call it.
+    ``guessed_in`` as for ``Found``.
     """
 
     places: tuple[tuple[Path, str], ...]
     name: str
     guessed_in: Path | None = None
+    elsewhere: Found | None = None
 
     @classmethod
     def of(cls, *places: tuple[Path, str]) -> Identity:
@@ -75,19 +87,26 @@ class Identity:
         file = directory / key  # the key of a single workspace file is its name
         return cls(places, str(file if file.exists() else directory))
 
+    @classmethod
+    def at(cls, address: str, keys: ClientKeys) -> Identity:
+        """Whichever workspace the supervisor at ``address`` (``tcp://host:port``) has."""
+        return cls((), address, elsewhere=Found.at(address, keys))
+
     @property
-    def directory(self) -> Path:
-        """Its directory, as it was named."""
-        return self.places[0][0]
+    def directory(self) -> Path | None:
+        """Its directory, as it was named; None where only an address is known."""
+        return self.places[0][0] if self.places else None
 
     @property
     def key(self) -> str:
-        """What tells it from others in its directory."""
-        return self.places[0][1]
+        """What tells it from others in its directory, or the address."""
+        return self.places[0][1] if self.places else self.name
 
     def find(self, environ: Mapping[str, str]) -> Found:
         """Its running supervisor; raises ``NotRunningError``, or ``UnreachableError`` for one that runs
-        and cannot be talked to."""
+        and cannot be talked to. Whether one at an address runs, its answers tell alone."""
+        if self.elsewhere is not None:
+            return self.elsewhere
         info = living(self.places, self.name, environ)
         if info is None:
             others = _others(environ)

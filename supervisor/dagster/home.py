@@ -28,6 +28,12 @@ FOLDER = "dagster-home"
 """Our own instance, in the state directory of the workspace."""
 
 _CONFIGURATIONS = ("dagster.yaml", "dagster.yml")
+# Without one, Dagster warns at each start that there is none, and tells its makers how it is used.
+_OURS = """\
+# Written by supervise. A dagster.yaml beside the workspace is used in place of this one.
+telemetry:
+  enabled: false
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def choose_home(
         return Home(named, "named in the workspace file")
     home = environ.get("DAGSTER_HOME")
     if home:
-        return Home(Path(home).expanduser(), "DAGSTER_HOME")
+        return Home(Path(home).expanduser().absolute(), "DAGSTER_HOME")
     return Home(state / FOLDER, "this workspace's own", ours=True)
 
 
@@ -86,7 +92,7 @@ def prepare_home(home: Home, directory: Path) -> list[str]:
     """Make the directory; blocks. Returns what the operator should know, each one sentence.
 
     Our own gets a link to the ``dagster.yaml`` beside the workspace in ``directory``, as ``dagster dev``
-    reads that of its own directory. Raises ``OSError`` where it cannot be used.
+    reads that of its own directory; where there is none, one of ours. Raises ``OSError`` where it cannot be used.
     """
     home.path.mkdir(parents=True, exist_ok=True)
     if not os.access(home.path, os.W_OK | os.X_OK):
@@ -94,10 +100,13 @@ def prepare_home(home: Home, directory: Path) -> list[str]:
     beside = next((one for name in _CONFIGURATIONS if (one := directory / name).exists()), None)
     own = home.path / "dagster.yaml"
     if home.ours:
-        if own.is_symlink():
+        if own.is_symlink() or (own.is_file() and own.read_bytes() == _OURS.encode()):
             own.unlink()
-        if beside is not None and not own.exists():
-            own.symlink_to(beside)
+        if not own.exists():
+            if beside is None:
+                own.write_text(_OURS)
+            else:
+                own.symlink_to(beside)
     elif beside is not None and home.path.resolve() != directory.resolve():
         return [f"{beside} is not used: the instance is {home.path}, which has a file of its own"]
     return []

@@ -43,7 +43,7 @@ _HOME_AGAIN, _ENVIRONMENT_AGAIN, _PORT_AGAIN = 2.0, 15.0, 1.0
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
     """What the command line says. ``port`` None takes ``DEFAULT_PORT``, or a free one where it is taken.
 
@@ -133,8 +133,9 @@ class Host:
             newer += f", and {len(names) - 1} more are newer"
         self._around.conditions.set(
             key,
-            f"dagster's page and daemon are {self._version}, and {newer}: they may not understand it",
-            "start the supervisor anew, which takes a newer one, or name it: see docs/dagster.md",
+            f"dagster's page and daemon are {self._version}, and {newer}: they may not understand all of it",
+            "start the supervisor anew, which takes a newer one where there is one, or name it: see "
+            "docs/dagster.md",
         )
 
     async def stop(self, *, at_once: bool = False) -> None:
@@ -227,7 +228,7 @@ class Host:
         return [name for name, one in self._teams.items() if ours and release_of(one) > ours]
 
     def _progress(self, text: str) -> None:
-        if text.startswith("interpreter"):
+        if text.startswith("create"):
             self._around.tell("dagster: making the environment of its page and daemon, once")
         self._around.output("environment", "sup", text.encode() + b"\n")
 

@@ -5,12 +5,13 @@ would else find by its polls: another workspace file, and locations that have an
 made to load its code again. And programs that start together open their instance one after the other: two
 that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that
 Dagster's webserver runs in, and imports nothing of ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
-signal does less, or nothing.
+signal does less, or nothing. An environment without the programs is told in one line.
 """
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import runpy
 import signal
@@ -100,6 +101,10 @@ def _main(module: str, arguments: list[str]) -> None:
     signal.signal(signal.SIGURG, lambda _number, _frame: asked.set())
     sys.path[0] = os.getcwd()  # noqa: PTH109  # as `python -m` has it
     sys.argv[:] = [module, *arguments]
+    for name in ("dagster", module.partition(".")[0]):
+        if importlib.util.find_spec(name) is None:
+            package = name.replace("_", "-")
+            sys.exit(f"ImportError: {package} is not installed in {sys.prefix}: install it there")
     for change in (_open_alone, lambda: _listen(asked)):
         try:
             change()

@@ -13,19 +13,15 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import envs
 from runner_shim import wire
 from supervisor.locations import failures, phases
-from supervisor.locations.code_servers import NO_SERVERS, CodeServers
 from supervisor.locations.conversation import Conversation, News, retrieve
-from supervisor.locations.environments import Environments
 from supervisor.locations.failures import Failure, LoadFailedError, ProcessDiedError
-from supervisor.locations.liveness import LivenessProbe
 from supervisor.locations.location_log import LastWords, LocationLog, MarkedLog
 from supervisor.locations.phases import (
     Ended,
@@ -49,10 +45,8 @@ from supervisor.locations.shim_connection import (
     Violation,
 )
 from supervisor.locations.source_lines import quoted
-from supervisor.locations.transport import Transport
 from supervisor.processes.launcher import (
     Exit,
-    Launcher,
     LaunchError,
     LaunchSpec,
     PreparedEnvironment,
@@ -60,13 +54,16 @@ from supervisor.processes.launcher import (
 )
 from supervisor.processes.limits import UNENFORCED
 from supervisor.processes.preload_guess import sources_of
-from supervisor.processes.start_limiter import FIRST, StartLimiter
+from supervisor.processes.start_limiter import FIRST
 from supervisor.running_time import RunningTime, limit
 from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accepting
 from supervisor.specs import LocationSpec, StartMethod
 from supervisor.time_slices import in_turns
 
-__all__ = ["Generation", "LoadFailedError", "ProcessDiedError", "Services"]
+if TYPE_CHECKING:
+    from supervisor.locations.services import Services
+
+__all__ = ["Generation", "LoadFailedError", "ProcessDiedError"]
 
 _T = TypeVar("_T")
 _Running = TypeVar("_Running", bound=Greeting | Loading | Serving)
@@ -82,19 +79,6 @@ _BUSY = 1.0
 _REPLACED = "a fresh process takes its place"
 # The longest time between two ticks of the kernel's clock: 100 Hz (ns).
 _TICK = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every location shares. ``uses(prefix)`` is awaited for each environment before it is used."""
-
-    launcher: Launcher
-    transport: Transport
-    environments: Environments
-    slots: StartLimiter
-    liveness: LivenessProbe[Generation]
-    uses: Callable[[Path], Awaitable[None]]
-    code_servers: CodeServers = NO_SERVERS
 
 
 class Generation:

@@ -22,11 +22,12 @@ from supervisor.locations import failures
 from supervisor.locations.constructed import constructed
 from supervisor.locations.failures import Failure
 from supervisor.locations.fork_fallback import ForkFallback, Verdict
-from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError, Services
+from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError
 from supervisor.locations.lifecycle import Event, allowed, next_state
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.phases import Serving
 from supervisor.locations.restart import GiveUp, LeaveStopped, Restart, judge, recent
+from supervisor.locations.services import Services
 from supervisor.locations.source_lines import lacks_code, quoted
 from supervisor.locations.verification import Verification
 from supervisor.locations.verifier import Verifier
@@ -289,7 +290,8 @@ class Location:
             serving = await generation.load(
                 prepared, partial(self._move, Event.HELLO, why), fresh_because=fresh_because
             )
-            difference = await _difference(self.snapshot, serving.snapshot)
+            before, after = self.snapshot, serving.snapshot
+            diff = f"; {await in_turns(comparing(before, after))}" if before else ""
             await self._on_disk(serving.snapshot)
             await self._services.code_servers.serve(generation)
             files = serving.snapshot.report.get("files", ())
@@ -303,7 +305,7 @@ class Location:
             _log.exception("generation %d of %s", generation.number, self.spec.name)
             outcome = partial(self._failed, generation, failures.internal(error))
         else:
-            outcome = partial(self._loaded, generation, serving, difference, convicted)
+            outcome = partial(self._loaded, generation, serving, diff, convicted)
         # It may have come to an end in the very moment in which it was cancelled.
         if generation is self.newest:
             outcome()
@@ -492,9 +494,3 @@ class Location:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-async def _difference(before: Snapshot | None, after: Snapshot) -> str:
-    if before is None:
-        return ""
-    return f"; {await in_turns(comparing(before, after))}"

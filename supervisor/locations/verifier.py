@@ -19,9 +19,10 @@ from pathlib import Path
 
 from supervisor.locations.conversation import retrieve
 from supervisor.locations.failures import Failure
-from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError, Services
+from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError
 from supervisor.locations.location_log import MarkedLog
 from supervisor.locations.phases import Serving
+from supervisor.locations.services import Services
 from supervisor.locations.verification import (
     Case,
     ChangedError,

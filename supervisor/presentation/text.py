@@ -42,8 +42,9 @@ def visible_width(text: str) -> int:
 
 
 def clean(text: str) -> str:
-    """``text`` without control characters: what user code said must not drive the terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """``text`` without control characters: what user code said must not drive the terminal. Colours are
+    left out, any other is replaced."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", plain(text))
 
 
 def cut(text: str, width: int) -> str:

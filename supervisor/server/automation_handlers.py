@@ -40,8 +40,8 @@ class AutomationHandlers:
         """Evaluate one, and with ``launch`` launch what it asks for."""
         daemon, location, name = self._daemon, params["location"], params["name"]
         async with waiting():  # a process that is started takes its time, and so does user code
-            await daemon.orders.serving(location, name)
-            one = await daemon.ticking.find(location, name, params["repository"])
+            await daemon.work.orders.serving(location, name)
+            one = await daemon.work.ticking.find(location, name, params["repository"])
             if params["cursor"] is not None and one.kind != "sensor":
                 raise RequestError(
                     f"{name} is a schedule: it has no cursor", hint="leave the cursor out"
@@ -50,26 +50,26 @@ class AutomationHandlers:
             if params["launch"]:
                 daemon.fleet.check_orders()
                 by = "a client" if asker() is OPERATOR else asker().name
-                tick = await daemon.automations.fire(one, at, cursor=params["cursor"], by=by)
+                tick = await daemon.work.automations.fire(one, at, cursor=params["cursor"], by=by)
             else:
                 tick = await self._asked(one, at, params["cursor"])
         return await in_turns(showing(tick)), []
 
     async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:
         """What it would launch; nothing is kept."""
-        stored = self._daemon.automations.stored(one)
+        stored = self._daemon.work.automations.stored(one)
         if cursor is None and one.kind == "sensor":
             cursor = stored.cursor
-        outcome = await self._daemon.ticking.evaluate(
+        outcome = await self._daemon.work.ticking.evaluate(
             one, at, cursor=cursor, last_run_key=stored.last_run_key, last_tick=stored.last_tick
         )
         tick = {**tick_row(one, at), **told(outcome), "cursor": cursor, "ended": time.time()}
         for request in tick["requests"][:_MOST_JUDGED]:
-            earlier = await self._daemon.automations.launched_as(one, request["run_key"])
+            earlier = await self._daemon.work.automations.launched_as(one, request["run_key"])
             if earlier is not None:
                 request |= {"run": earlier, "note": "it was launched already, under its run key"}
             else:
-                request["note"] = await judge(self._daemon.orders, one, request)
+                request["note"] = await judge(self._daemon.work.orders, one, request)
         if tick["state"] == TickState.DUE:
             tick["state"] = TickState.ASKED
         return tick
@@ -81,7 +81,7 @@ class AutomationHandlers:
             self._daemon.fleet.location(location)  # raises UnknownLocationError
         found = [
             one
-            for one in await self._daemon.automations.held(location)
+            for one in await self._daemon.work.automations.held(location)
             if asker().sees(one.one.location) and params["name"] in (None, one.one.name)
         ]
         return {"automations": await in_turns(self._rows(found, params["times"]))}, []
@@ -90,23 +90,23 @@ class AutomationHandlers:
         """The newest ticks of a location."""
         location, name = params["location"], params["name"]
         self._daemon.fleet.location(location)  # raises UnknownLocationError
-        found = await self._daemon.automations.ticks(location, name, params["limit"])
+        found = await self._daemon.work.automations.ticks(location, name, params["limit"])
         if name is not None and not found:  # what is gone keeps its ticks
-            held = await self._daemon.automations.held(location)
+            held = await self._daemon.work.automations.held(location)
             if all(one.one.name != name for one in held):
-                raise self._daemon.ticking.unknown(location, name)
+                raise self._daemon.work.ticking.unknown(location, name)
         return {"ticks": [await in_turns(showing(one)) for one in found]}, []
 
     async def switch_automation(self, params: Mapping[str, Any]) -> Reply:
         """Switch a native schedule or sensor on or off."""
         location, name = params["location"], params["name"]
-        one = await self._daemon.ticking.find(location, name, None)
+        one = await self._daemon.work.ticking.find(location, name, None)
         if not one.ours:
             raise RequestError(
                 f"{name} of {location} is fired by the daemon of {one.framework}",
                 hint="switch it in its page, or with its own command",
             )
-        found = await self._daemon.automations.switch(location, name, params["on"])
+        found = await self._daemon.work.automations.switch(location, name, params["on"])
         if not found:
             raise UnknownDefinitionError(name, f"{location} has no schedule or sensor {name!r}")
         return self._row(found[0]), []
@@ -140,7 +140,7 @@ class AutomationHandlers:
             "on": held.on,
             "default_on": one.default_on,
             "switched": stored.switched,
-            "waits": self._daemon.automations.waits(held),
+            "waits": self._daemon.work.automations.waits(held),
             "next": held.next(),
             "times": [],
             "cursor": stored.cursor,

@@ -33,12 +33,13 @@ from supervisor.fleet.source import Source
 from supervisor.fleet.workspace import WorkspaceFiles
 from supervisor.locations.code_servers import NO_SERVERS
 from supervisor.locations.environments import Environments
-from supervisor.locations.generation import Generation, Services
+from supervisor.locations.generation import Generation
 from supervisor.locations.liveness import LivenessProbe
 from supervisor.locations.location import Location
 from supervisor.locations.location_log import LocationLog
 from supervisor.locations.log_files import LogFiles, LogHandler
 from supervisor.locations.prefixes import Prefixes
+from supervisor.locations.services import Services
 from supervisor.locations.transport import Transport, thrifty_context
 from supervisor.locations.verifier import Verifier
 from supervisor.presence import Presence
@@ -49,23 +50,10 @@ from supervisor.processes.limits import Cgroups
 from supervisor.processes.preload_profile import PreloadProfile
 from supervisor.processes.process import adopt_orphans, reap_orphans
 from supervisor.processes.reaper import Reaper
-from supervisor.processes.run_limits import RunLimits
 from supervisor.processes.spawn import SpawnLauncher
 from supervisor.processes.start_limiter import StartLimiter
-from supervisor.run_settings import DEFAULTS, RunSettings
-from supervisor.runs.automations import Automations
-from supervisor.runs.ordering import Orders
-from supervisor.runs.placing import Placer
-from supervisor.runs.queue import Limits
-from supervisor.runs.ranges import Range
-from supervisor.runs.run import Run
-from supervisor.runs.store import Runs
-from supervisor.runs.tick_store import TickStore
-from supervisor.runs.ticking import Ticking
 from supervisor.runtime_dir import CONTROL, SHIMS, RuntimeDirectory
 from supervisor.server.handlers import Handlers
-from supervisor.server.notify_delivery import Deliveries
-from supervisor.server.notifying import Notifying
 from supervisor.server.places import FleetPlaces
 from supervisor.server.preflight import claim, preflight, starting
 from supervisor.server.remote_control import RemoteControl
@@ -73,6 +61,8 @@ from supervisor.server.rpc import Control
 from supervisor.server.sd_notify import Notifier
 from supervisor.server.state_directory import StateDirectory
 from supervisor.server.upkeep import Kept, Upkeep
+from supervisor.server.work import Work
+from supervisor.snapshots.rows import STORE
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.snapshots.store import SnapshotStore
 from supervisor.specs import STATE_DIRECTORY, LocationSpec, WorkspaceSpec
@@ -81,12 +71,10 @@ from supervisor.watching.site_packages import Packages, fingerprint
 from supervisor.watching.watcher import Watcher
 from supervisor.workspace_files import Selection, names
 
-__all__ = ["RUN_GRACE", "Daemon"]
+__all__ = ["Daemon"]
 
 _log = logging.getLogger("supervisor")
 
-RUN_GRACE = DEFAULTS.run_grace or 0.0
-"""How long runs may go on by themselves when the supervisor is told to stop (seconds)."""
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
 
 
@@ -126,60 +114,33 @@ class Daemon:
         self.fleet = Fleet([self._workspace, *sources], self, idle=idle)
         self.started = asyncio.Event()
         self.started_at = time.time()
-        self._stop, self._at_once, self._leave_runs = asyncio.Event(), False, False
+        self._stop = asyncio.Event()
+        self._at_once = self._leave_runs = False
         self._background: set[asyncio.Task[None]] = set()
-        self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
         check = f".check-{os.getpid()}" if once else ""
         found = names(selection, cwd=cwd, environ=environ)
         self._names = [(directory, key + check) for directory, key in found]
         directory, key = self._names[0]
         self.state = StateDirectory(directory / STATE_DIRECTORY, key, temporary=once)
         self._loop: asyncio.AbstractEventLoop | None = None
-        database = None if once else self.state.path / "snapshots.db"
+        database = None if once else self.state.path / STORE
         self.store = SnapshotStore(database, self._hear, self.state.ensure)
         self.runtime_directory = RuntimeDirectory.for_workspace(directory, key, self._environ)
         self._presence = Presence(
             lambda: {**self.runtime_directory.base_info, **self.runtime_directory.info}
         )
         self._cgroups = Cgroups()
-        self.run_limits = RunLimits(self._cgroups)
-        self.orders = Orders(
+        self.work = Work(
             self.fleet,
-            self.state.instance_path,
-            self.state.values_path,
-            self.run_settings,
-            self.run_limits,
+            lambda: self.spec,
+            self.state,
+            self.runtime_directory,
+            self._cgroups,
             self._environ,
-        )
-        placer = Placer(self.fleet, self.run_limits)
-        self.runs = Runs(
-            self.state.path / "runs",
-            self.runtime_directory.path / "runs.sock",
-            placer,
-            self.run_limits,
-            placer.report,
-            self.fleet.changed,
-        )
-        self._notifying = Notifying(
-            self.fleet,
-            self.runs,
-            Deliveries(self.fleet.conditions, self._environ),
-            lambda: self.spec.notify or (),
-            lambda: self.spec.title,
-            self.state.path / "notified",
-        )
-        self.ticking = Ticking(self.fleet, self.orders.kept_in)
-        self.automations = Automations(
-            self.fleet,
-            self.runs,
-            self.orders,
-            self.ticking,
-            TickStore(self.state.path / "automations.db"),
-            self.fleet.conditions.tell("automations_unwritable"),
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
-            questions = Questions(self.runs, placer, self.fleet, self.started)
+            questions = Questions(self.work.runs, self.work.placer, self.fleet, self.started)
             moved = (lambda: None) if face is None else face.moved
             self.code_servers = Servers(
                 lambda: self.state.path, self.runtime_directory.path, questions,
@@ -188,7 +149,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until ``shutdown``; raises before anything is started if it cannot serve."""
-        self._descriptors = self.run_limits.descriptors = raise_descriptor_limit()
+        self._descriptors = self.work.limits.descriptors = raise_descriptor_limit()
         preflight()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._presence.close)
@@ -213,7 +174,7 @@ class Daemon:
         """Stop everything; ``at_once`` kills instead of asking. With ``leave_runs`` runs go on, and the
         next supervisor adopts them."""
         self._leave_runs = leave_runs and not at_once
-        self.automations.suspend()
+        self.work.automations.suspend()
         self.fleet.refuse()
         if at_once and not self._at_once:
             self._at_once = True
@@ -229,12 +190,6 @@ class Daemon:
     def spec(self) -> WorkspaceSpec:
         """The workspace as it was read last."""
         return self._workspace.spec
-
-    def run_settings(self, location: str) -> RunSettings:
-        """What holds for runs of ``location``: its own settings, over those of the workspace."""
-        found = self.fleet.locations.get(location)
-        own = RunSettings() if found is None else found.spec.runs
-        return own.over(self.spec.runs or RunSettings())
 
     @property
     def stopping(self) -> bool:
@@ -262,11 +217,7 @@ class Daemon:
             if self.face is not None:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
-            await self.runs.open()
-            if not self._once:
-                await self._notifying.start()
-                await self.automations.open(fires=self._fires)
-            self.runs.keeper.begin()
+            await self.work.open(once=self._once, fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
                 control.start(self.fleet.conditions.tell(key))
@@ -304,15 +255,14 @@ class Daemon:
         tell = self.fleet.conditions.tell
         self._watcher = Watcher(routing.changed, routing.armed, tell("watching"))
         closing.push_async_callback(self._watcher.close)
-        changed = lambda prefix: self._use.packages_changed(prefix)  # noqa: E731, PLW0108
-        self.packages = Packages(self._watcher, self._disk, changed)
+        self.packages = Packages(self._watcher, self._disk, self._packages_changed)
         closing.callback(self.packages.close)
         self.files = FileWatch(
             _WORKSPACE_OWNER, self._disk, self._watcher.watch, self._workspace.inputs_changed
         )
         routing.owners.update({_WORKSPACE_OWNER: self.files, Packages.OWNER: self.packages})
         methods = Handlers(self).table()
-        access = Access(self.state.path, FleetPlaces(self.fleet, self.runs), self._telling)
+        access = Access(self.state.path, FleetPlaces(self.fleet, self.work.runs), self._telling)
         closing.push_async_callback(access.close)
         with starting():
             control = Control(context, self.runtime_directory.control_address, methods, access)
@@ -347,10 +297,10 @@ class Daemon:
             None if self.code_servers is None else self.code_servers.preloaded,
         )
         closing.push_async_callback(launcher.close)
-        closing.push_async_callback(self._notifying.close)
+        closing.push_async_callback(self.work.notifying.close)
         closing.push_async_callback(self._end_locations)
         closing.push_async_callback(self._end_runs)
-        closing.push_async_callback(self.automations.close)
+        closing.push_async_callback(self.work.automations.close)
         liveness: LivenessProbe[Generation] = LivenessProbe()
         closing.push_async_callback(liveness.close)
         self.services = Services(
@@ -366,7 +316,7 @@ class Daemon:
             self.services, self.state.path, lambda: self.stopping or self.fleet.under_way
         )
         closing.push_async_callback(self._verifier.close)
-        self._use: EnvironmentUse = EnvironmentUse(
+        self._use = EnvironmentUse(
             self.fleet.all, launcher, self.packages.use, environments.collect
         )
         closing.callback(self._use.close)
@@ -404,12 +354,8 @@ class Daemon:
             task.cancel()
 
     async def _end_runs(self) -> None:
-        if self.launching:
-            await asyncio.wait(self.launching)
         # Not told to stop, something failed: runs go on as after a crash.
-        if self.stopping and not self._leave_runs:
-            await self.runs.end(0.0 if self._at_once else RUN_GRACE, at_once=self._at_once)
-        await self.runs.close()
+        await self.work.end(leave=self._leave_runs or not self.stopping, at_once=self._at_once)
 
     async def _end_face(self) -> None:
         if self.face is not None:
@@ -452,9 +398,7 @@ class Daemon:
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
-        said = {one.spec.name: one.spec.runs for one in self.fleet.ordered()}
-        self.runs.configure(Limits(self.spec.runs or RunSettings(), said))
-        self._notifying.changed()
+        self.work.settled()
 
     def calm(self) -> None:
         """See ``Host``: the service manager waits for it."""
@@ -469,13 +413,15 @@ class Daemon:
 
     def _location_changed(self) -> None:
         self.fleet.changed()
-        self.runs.look()
-        self.automations.look()
+        self.work.look()
         if self.face is not None:
             self.face.changed()
         self._verifier.look()
         if not self._once:
             self._use.changed()
+
+    def _packages_changed(self, prefix: Path) -> None:
+        self._use.packages_changed(prefix)
 
     def _learned(self, launch: LaunchSpec, report: Mapping[str, Any]) -> None:
         self._launcher.learn(launch, report)

@@ -55,7 +55,7 @@ class RunHandlers:
         """The newest runs, of all locations or of one, of all states or of some."""
         location, parent = params["location"], params["parent"]
         sees = cache(asker().sees)
-        runs = [one for one in self._daemon.runs.newest_first() if sees(one.location)]
+        runs = [one for one in self._daemon.work.runs.newest_first() if sees(one.location)]
         fleet = self._daemon.fleet
         known = {one.location for one in runs}.union(fleet.locations, fleet.remotes)
         if location is not None and location not in known:
@@ -77,8 +77,10 @@ class RunHandlers:
         """What is counted of the runs of all locations, or of one."""
         names = [one.spec.name for one in self._daemon.fleet.ordered()]
         chosen = [one for one in names if params["location"] in (None, one) and asker().sees(one)]
-        living = self._daemon.runs.living()
-        return {"locations": self._daemon.runs.figures.documents(chosen, living, time.time())}, []
+        living = self._daemon.work.runs.living()
+        return {
+            "locations": self._daemon.work.runs.figures.documents(chosen, living, time.time())
+        }, []
 
     async def run(self, params: Mapping[str, Any]) -> Reply:
         """One run in full, or a range of partitions, at once or when it has ended."""
@@ -117,7 +119,7 @@ class RunHandlers:
                     await self._signal(run).wait(partial(_differs, run, news), math.inf)
 
     def _signal(self, run: Run | Range) -> ChangeSignal:
-        return run.changed if isinstance(run, Run) else self._daemon.runs.news
+        return run.changed if isinstance(run, Run) else self._daemon.work.runs.news
 
     def _now(self, run: Run | Range) -> Run | Range:
         """The run, or the range with the runs that repeat others of it."""
@@ -125,7 +127,7 @@ class RunHandlers:
 
     def _named(self, name: str) -> Run | Range:
         """The run or the range of that id; raises ``UnknownRunError``."""
-        return named(self._daemon.runs, name, asker().sees)
+        return named(self._daemon.work.runs, name, asker().sees)
 
     def _range(self, name: str) -> Range:
         found = self._named(name)
@@ -161,7 +163,7 @@ class RunHandlers:
         # Only the operator's clients are believed who they ask for.
         who = params["who"] or "a client" if asker() is OPERATOR else asker().name
         for one in run.runs if isinstance(run, Range) else (run,):
-            await self._daemon.runs.cancel(one, who, now=params["now"])
+            await self._daemon.work.runs.cancel(one, who, now=params["now"])
         return run.row(), []
 
     async def retry_run(self, params: Mapping[str, Any]) -> Reply:
@@ -191,29 +193,29 @@ class RunHandlers:
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
         async with held():  # a process that is started takes its time
             what = params["job"] or "the assets"
-            await self._daemon.orders.serving(params["location"], what)
-        return await self._daemon.orders.make(params)
+            await self._daemon.work.orders.serving(params["location"], what)
+        return await self._daemon.work.orders.make(params)
 
     async def _launch(self, ordered: Ordered) -> Reply:
         self._daemon.fleet.check_orders()
         # A launch that has begun is finished, also when its client goes: no half of it stays on the disk.
         launching = asyncio.create_task(self._launched(ordered))
-        self._daemon.launching.add(launching)
-        launching.add_done_callback(self._daemon.launching.discard)
+        self._daemon.work.launching.add(launching)
+        launching.add_done_callback(self._daemon.work.launching.discard)
         launching.add_done_callback(retrieve)
         return _launched(await asyncio.shield(launching), ordered), []
 
     async def _launched(self, ordered: Ordered) -> Run | Range:
         if not ordered.partitions:
-            return await self._daemon.runs.launch(ordered.order)
+            return await self._daemon.work.runs.launch(ordered.order)
         launched: list[Run] = []
         try:
             for order in orders(ordered.order, ordered.partitions):
                 self._daemon.fleet.check_orders()
-                launched.append(await self._daemon.runs.launch(order))
+                launched.append(await self._daemon.work.runs.launch(order))
         except RequestError:  # a full disk, the end of the supervisor: all or none
             for run in launched:
-                await self._daemon.runs.cancel(run, "the launch, which failed", now=True)
+                await self._daemon.work.runs.cancel(run, "the launch, which failed", now=True)
             raise
         return Range(tuple(launched))
 

@@ -1,6 +1,6 @@
 """Snapshots: checked, indexed, compared, kept on disk.
 
-Pure but for the store: no clock, no event loop, no operating system. May import the modules of supervisor/
+Pure but for the store and its rows: no clock, no event loop, no operating system. May import the modules of supervisor/
 itself alone.
 """
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import sqlite3
 import time
@@ -31,7 +30,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner_shim import wire
 from supervisor.snapshots.database_files import DatabaseFiles
-from supervisor.snapshots.snapshot import Snapshot, SnapshotError, accept
+from supervisor.snapshots.rows import COLUMNS, INSERT, SCHEMA, checksum_of, row_of, snapshot_of
+from supervisor.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from supervisor.protocol import documents
@@ -52,25 +52,10 @@ _UNWRITABLE = frozenset({
 # What reading a damaged file raises: SQLite's errors, and Python's about names that are no text.
 _TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS snapshots (
-  location TEXT NOT NULL,
-  generation INTEGER NOT NULL,
-  loaded_at REAL NOT NULL,
-  fingerprint TEXT NOT NULL,
-  definitions BLOB NOT NULL,
-  sources BLOB NOT NULL,
-  report BLOB NOT NULL,
-  checksum BLOB NOT NULL,
-  PRIMARY KEY (location, generation)
-)
-"""
 # Says that a new database holds all that it is to hold (its ``user_version``).
 COMPLETE = 1
 # How long it is left alone when none can be made (seconds); copying it may take long.
 RETRY = 5.0
-_COLUMNS = "location, generation, loaded_at, fingerprint, definitions, sources, report, checksum"
-_INSERT = f"INSERT OR REPLACE INTO snapshots ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 
 _T = TypeVar("_T")
 
@@ -197,7 +182,7 @@ class SnapshotStore:
                 continue
             with contextlib.suppress(*_TROUBLE):
                 database.execute(
-                    f"INSERT OR IGNORE INTO snapshots SELECT {_COLUMNS} FROM disk.snapshots"  # noqa: S608
+                    f"INSERT OR IGNORE INTO snapshots SELECT {COLUMNS} FROM disk.snapshots"  # noqa: S608
                 )
                 self._merged = True
             with contextlib.suppress(*_TROUBLE):
@@ -233,10 +218,10 @@ class SnapshotStore:
         )
 
     def _save(self, snapshot: Snapshot, keep: int) -> None:
-        row = _row(snapshot)
+        row = row_of(snapshot)
         self._newest_saved[snapshot.location] = snapshot
         self._unsaved[snapshot.location] = snapshot, keep
-        self._open_one.execute(_INSERT, row)
+        self._open_one.execute(INSERT, row)
         self._open_one.execute(
             # By count: failed loads have numbers, too, and must not cost history.
             "DELETE FROM snapshots WHERE location = ?1 AND generation NOT IN (SELECT generation "
@@ -251,10 +236,10 @@ class SnapshotStore:
 
     def _get(self, location: str, generation: int) -> Snapshot | None:
         row = self._open_one.execute(
-            f"SELECT {_COLUMNS} FROM snapshots WHERE location = ? AND generation = ?",  # noqa: S608
+            f"SELECT {COLUMNS} FROM snapshots WHERE location = ? AND generation = ?",  # noqa: S608
             (location, generation),
         ).fetchone()
-        return None if row is None else _snapshot(row)
+        return None if row is None else snapshot_of(row)
 
     def _generations(self, location: str) -> list[int]:
         rows = self._open_one.execute(
@@ -373,18 +358,18 @@ class SnapshotStore:
                     break
                 if row is None:
                     break
-                if _checksum(row[:-1]) == row[-1]:
-                    database.execute(_INSERT, row)
+                if checksum_of(row[:-1]) == row[-1]:
+                    database.execute(INSERT, row)
                 else:
                     whole = False
             for snapshot in self._newest_saved.values():
-                database.execute(_INSERT, _row(snapshot))
+                database.execute(INSERT, row_of(snapshot))
             database.execute(f"PRAGMA user_version={COMPLETE}")
             database.execute("COMMIT")
         return whole
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        yield from self._open_one.execute(f"SELECT {_COLUMNS} FROM snapshots")  # noqa: S608
+        yield from self._open_one.execute(f"SELECT {COLUMNS} FROM snapshots")  # noqa: S608
 
     def _adopt(self) -> None:
         """Finish a ``_restore`` that the end of its process interrupted."""
@@ -447,7 +432,7 @@ def open_database(target: str) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
-        database.execute(_SCHEMA)
+        database.execute(SCHEMA)
     except BaseException:
         database.close()
         raise
@@ -456,45 +441,3 @@ def open_database(target: str) -> sqlite3.Connection:
 
 def _unwritable(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNWRITABLE
-
-
-def _row(snapshot: Snapshot) -> tuple[Any, ...]:
-    row = (
-        snapshot.location,
-        snapshot.generation,
-        snapshot.loaded_at,
-        snapshot.fingerprint,
-        snapshot.definitions,
-        snapshot.sources,
-        # Beside the report, so that a history needs no definitions to be decoded.
-        wire.pack({**snapshot.report, "counts": dict(snapshot.counts)}),
-    )
-    return (*row, _checksum(row))
-
-
-def _checksum(row: tuple[Any, ...]) -> bytes:
-    """Of all columns but the definitions, whose own is the fingerprint."""
-    location, generation, loaded_at, fingerprint, _definitions, sources, report = row
-    return hashlib.sha256(
-        wire.pack([location, generation, loaded_at, fingerprint, sources, report])
-    ).digest()
-
-
-def _snapshot(row: tuple[Any, ...]) -> Snapshot | None:
-    """A row as a snapshot, checked like one that a shim sent; None when it does not pass."""
-    *columns, checksum = row
-    location, generation, loaded_at, fingerprint, definitions, sources, report = columns
-    try:
-        if _checksum(tuple(columns)) != checksum or not isinstance(definitions, bytes):
-            return None
-        snapshot = accept(
-            location,
-            generation,
-            report=wire.unpack(report),
-            definitions=definitions,
-            sources=sources,
-            loaded_at=loaded_at,
-        )
-    except (SnapshotError, wire.WireError):
-        return None
-    return snapshot if snapshot.fingerprint == fingerprint else None

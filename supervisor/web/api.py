@@ -112,7 +112,7 @@ async def status(request: Request) -> documents.ApiStatus:
         "locations": link.locations,
         "workspace": {
             "name": link.workspace,
-            "directory": str(link.identity.directory),
+            "directory": str(link.identity.directory or link.document["supervisor"]["directory"]),
             "key": link.identity.key,
         },
     }

@@ -175,7 +175,7 @@ class Catalogue:
     async def fresh(self, *names: str) -> dict[str, Shelf]:
         """The shelves as the newest status document has them; of ``names``, or of all locations.
 
-        While no supervisor runs, what was last had.
+        While no supervisor runs, what was last had, or is on the disk.
         """
         serving = {
             one["name"]: one["serving"]
@@ -196,7 +196,17 @@ class Catalogue:
                 stale.append(name)
         if stale and self._link.running:
             await asyncio.gather(*map(self._renewed, stale))
+        elif stale:
+            await self._look_back(stale)
         return self._shelves
+
+    async def _look_back(self, names: Iterable[str]) -> None:
+        """While no supervisor runs: what is on the disk, of those that were not received from one."""
+        kept = await self._link.snapshots()
+        for name in names:
+            if name not in self._shelves and name in kept:
+                self._shelves[name] = await asyncio.to_thread(shelf_of, kept[name])
+                self._forget()
 
     async def shelf(self, name: str) -> Shelf | None:
         """What one location serves, or None when that is nothing yet."""
@@ -242,7 +252,8 @@ class Catalogue:
     async def definition(
         self, location: str, name: str, kind: str | None, repository: str | None
     ) -> tuple[dict[str, Any], list[Any] | None, int]:
-        """One definition as it was sent, its source and generation; a lazy one is constructed now."""
+        """One definition as it was sent, its source and generation; a lazy one is constructed now,
+        if a supervisor runs."""
         self._link.location(location)
         shelf = await self.shelf(location)
         found = [
@@ -256,7 +267,7 @@ class Catalogue:
             raise UnknownDefinitionError(name, hint=f"it is not among those of {location}")
         row = min(found, key=lambda row: row.start)
         one = shelf.definition(row)
-        if not one.get("lazy"):
+        if not one.get("lazy") or not self._link.running:
             return one, shelf.source(row), shelf.generation
         shown = await self._link.client.show(
             location, name, kind=one["kind"], repository=one.get("repository")

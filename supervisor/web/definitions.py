@@ -38,6 +38,12 @@ async def definition(request: Request) -> Response:
     context: dict[str, Any] = {}
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
+        asset = context.get("asset")
+        if asset is not None and any(check.location == location for check in asset.checks):
+            results, link = view_of(request).check_results, view_of(request).link
+            context["results"] = await results.last(
+                link, location, one["name"], one.get("jobs") or ()
+            )
     if one["kind"] == "asset_check":
         everyone = await catalogue.assets()
         looked_at = [one["asset"]] if one.get("asset") else []

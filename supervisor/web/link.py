@@ -3,7 +3,8 @@
 Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
 the room of another, all of them in the name of one credential; the newest status document, and the waiting of pages for something newer. It belongs
 to one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
-new supervisor of the same workspace is looked for until there is one, whichever others run. Orders
+new supervisor of the same workspace is looked for until there is one, whichever others run. A page that
+has not heard of one shows the snapshots that the last one kept (``kept``). Orders
 nothing by itself.
 """
 
@@ -29,10 +30,12 @@ from supervisor.errors import (
 )
 from supervisor.roles import Role
 from supervisor.web.credentials import OPERATOR, Credential
+from supervisor.web.kept import kept_location, kept_snapshots
 
 if TYPE_CHECKING:
     from supervisor.protocol.access_documents import Asker
     from supervisor.protocol.documents import LocationStatus, Memory, StatusDocument
+    from supervisor.snapshots.snapshot import Snapshot
 
 __all__ = ["Link"]
 
@@ -52,8 +55,8 @@ _MEMORY_AT_ONCE = 4
 class Link:
     """What this page knows of the supervisor of ``identity``, as far as ``credential`` is told.
 
-    ``asker`` is who that is to the supervisor. ``version`` counts what was heard; ``document`` is the last status document or None, ``error``
-    why there is no supervisor now (None while one runs), ``changed_at`` the Unix time when it came or
+    ``asker`` is who that is to the supervisor. ``version`` counts what was heard; ``document`` is the last status document or None, ``kept`` are the locations of which there
+    is only a snapshot on the disk, ``error`` why there is no supervisor now (None while one runs), ``changed_at`` the Unix time when it came or
     went.
     """
 
@@ -75,6 +78,8 @@ class Link:
         self._wanted: set[str] = set()
         self.version = 0
         self.document: StatusDocument | None = None
+        self.kept: list[LocationStatus] = []
+        self._snapshots: Mapping[str, Snapshot] | None = None
         self.error: SupervisorError | None = NotRunningError(identity.name)
         self.changed_at = time.time()
         self.closing = False
@@ -91,9 +96,10 @@ class Link:
     @property
     def workspace(self) -> str:
         """The workspace as people name it."""
-        if self.document is not None:
-            return name_of(self.document["supervisor"])
-        return self.identity.name
+        if self.document is None:
+            return self.identity.name
+        name = name_of(self.document["supervisor"])
+        return name if self.identity.elsewhere is None else f"{name} at {self.identity.name}"
 
     @property
     def client(self) -> AsyncClient:
@@ -119,8 +125,9 @@ class Link:
 
     @property
     def locations(self) -> list[LocationStatus]:
-        """The locations of the last document, with private memory where it is known."""
-        found = [] if self.document is None else self.document["locations"]
+        """The locations of the last document, with private memory where it is known; those of which there is
+        a snapshot, where there is no document."""
+        found = self.kept if self.document is None else self.document["locations"]
         for one in found:
             process = one["process"]
             known = self._memory.get(one["name"])
@@ -132,7 +139,7 @@ class Link:
     def location(self, name: str) -> LocationStatus:
         """One location of the last document. Raises ``UnknownLocationError``, and why nothing was
         heard yet."""
-        if self.document is None and self.error is not None:
+        if self.document is None and not self.kept and self.error is not None:
             raise self.error.with_traceback(None)
         for one in self.locations:
             if one["name"] == name:
@@ -145,11 +152,27 @@ class Link:
             try:
                 await self._follow()
             except SupervisorError as error:
+                await self._look_back(error)
                 self._lost(error)
             except Exception as error:  # the page must outlive what it did not expect
                 _log.exception("the connection to the supervisor")
                 self._lost(ProtocolError(f"the supervisor's answer could not be used: {error}"))
             await asyncio.sleep(_RETRY)
+
+    async def snapshots(self) -> Mapping[str, Snapshot]:
+        """The newest snapshots that are on the disk, by location, read once while no supervisor runs; none for
+        who must show a token, which nothing else can judge."""
+        if self._credential.token is not None:
+            return {}
+        if self._snapshots is None:
+            self._snapshots = await kept_snapshots(self.identity)
+        return self._snapshots
+
+    async def _look_back(self, error: SupervisorError) -> None:
+        """Without a supervisor from the beginning, what the last one kept is known."""
+        if self.document is None and not self.kept and isinstance(error, NotRunningError):
+            kept = await self.snapshots()
+            self.kept = [kept_location(kept[name]) for name in sorted(kept)]
 
     async def heard(self, timeout: float) -> bool:
         """Wait until the supervisor has answered, or has been looked for, once."""
@@ -222,7 +245,7 @@ class Link:
         if self.error is not None:
             self.error = None
             self.changed_at = time.time()
-        self.document = document
+        self.document, self.kept, self._snapshots = document, [], None
         names = {one["name"] for one in document["locations"]}
         for name in self._measured.keys() - names:
             del self._measured[name]

@@ -90,6 +90,16 @@ def ago(then: float | None, now: float) -> Markup:
     )
 
 
+def lasting(then: float | None, now: float) -> Markup:
+    """``for 3m``, with the exact time since when in the title."""
+    if then is None:
+        return Markup("")
+    exact = datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="since {}">for {}</time>').format(
+        exact, words.moment(then), words.ago(then, now)
+    )
+
+
 def clock_time(then: float) -> str:
     """The time of day of a log line, UTC, as its file has it."""
     return datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -177,6 +187,7 @@ def _environment() -> Environment:
         clock_time=clock_time,
         counts=words.counts,
         inline=inline,
+        lasting=lasting,
         plain=plain,
         pretty=pretty,
         seconds=words.seconds,

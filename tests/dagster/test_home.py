@@ -24,6 +24,8 @@ def test_an_option_goes_before_the_file_that_before_the_variable_and_that_before
     assert choose_home(tmp_path, named, environ, state).path == tmp_path
     assert choose_home(None, named, environ, state).path == named
     assert choose_home(None, None, environ, state) == Home(Path("/theirs"), "DAGSTER_HOME")
+    relative = choose_home(None, None, {"DAGSTER_HOME": "theirs"}, state)
+    assert relative.path == Path.cwd() / "theirs"  # which Dagster itself refuses
     assert choose_home(None, None, {}, state).ours
 
 
@@ -34,7 +36,8 @@ def test_our_own_instance_reads_the_file_beside_the_workspace_for_as_long_as_it_
     workspace.mkdir()
     home = Home(tmp_path / "state" / "home", "", ours=True)
     assert prepare_home(home, workspace) == []
-    assert not (home.path / "dagster.yaml").exists()
+    ours = (home.path / "dagster.yaml").read_text()
+    assert "telemetry" in ours
     for name in ("dagster.yml", "dagster.yaml"):
         (workspace / name).write_text("{}\n")
         assert prepare_home(home, workspace) == []
@@ -42,7 +45,7 @@ def test_our_own_instance_reads_the_file_beside_the_workspace_for_as_long_as_it_
     for name in ("dagster.yml", "dagster.yaml"):
         (workspace / name).unlink()
     prepare_home(home, workspace)
-    assert list(home.path.iterdir()) == []
+    assert (home.path / "dagster.yaml").read_text() == ours
 
 
 def test_a_file_of_the_operators_own_stays(tmp_path: Path) -> None:

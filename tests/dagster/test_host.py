@@ -225,6 +225,19 @@ def test_an_environment_that_cannot_be_used_is_said(
 
 
 @pytest.mark.slow
+def test_an_environment_without_the_programs_is_said(
+    tmp_path: Path, runtime: Path, port: int
+) -> None:
+    make_workspace(tmp_path, {"risk.py": NATIVE})
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    arguments = ("dagster", "--port", str(port), "--dagster-environment", "bare")
+    with foreground(tmp_path, runtime, *arguments, DAGSTER_HOME="") as supervisor:
+        line = supervisor.until(lambda line: "dagster's webserver ended" in line)
+        assert f"dagster is not installed in {tmp_path / 'bare'}: install it there" in line
+        assert supervisor.run("wait", "risk").returncode == 0
+
+
+@pytest.mark.slow
 def test_an_environment_of_the_workspace_file_is_used(
     tmp_path: Path, runtime: Path, stub: Path, port: int
 ) -> None:

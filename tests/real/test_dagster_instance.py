@@ -69,8 +69,8 @@ async def known(team: Launched, run: str) -> None:
         row = await team.row(run)
         if row["untold"] is None:
             return
-        news = team.running.daemon.runs.news
-        await news.wait(lambda: team.running.daemon.runs.get(run).untold is None, 2.0)
+        news = team.running.daemon.work.runs.news
+        await news.wait(lambda: team.running.daemon.work.runs.get(run).untold is None, 2.0)
     raise AssertionError(row["untold_because"])
 
 
@@ -95,7 +95,7 @@ async def test_the_instance_agrees_about_the_end(
         shut = await asleep(team)
         for run in (cancelled, timed_out, killed, hurried, lost):
             await team.ended(run)
-        await running.daemon.runs.end(0.0)
+        await running.daemon.work.runs.end(0.0)
         told = [
             await team.ended(one) for one in (cancelled, timed_out, killed, hurried, lost, shut)
         ]

@@ -145,7 +145,7 @@ async def test_what_never_began_is_started_again_on_the_same_machine_only(tmp_pa
 
 
 async def test_a_supervisor_that_is_stopped_has_its_runs_cancelled(tmp_path, runtime, monkeypatch):
-    monkeypatch.setattr("supervisor.server.daemon.RUN_GRACE", 0.1)
+    monkeypatch.setattr("supervisor.server.work.RUN_GRACE", 0.1)
     workspace = make_workspace(tmp_path, {"team.py": one_op(FOREVER)})
     async with supervising(workspace, runtime) as running:
         await running.ready()
@@ -153,7 +153,7 @@ async def test_a_supervisor_that_is_stopped_has_its_runs_cancelled(tmp_path, run
         run = await team.launch()
         row = await team.until(run)
         running.daemon.shutdown()
-        await running.until(lambda: running.daemon.runs.get(run).ended, "the run's end")
+        await running.until(lambda: running.daemon.work.runs.get(run).ended, "the run's end")
     final = journals(tmp_path)[run].final()
     assert final is not None
     assert (final["state"], final["reason"]) == (

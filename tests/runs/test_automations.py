@@ -117,7 +117,7 @@ async def remembered(path: Path, fingerprint: str, hours: float = 3.5, **also: A
 
 async def fingerprint_of(tmp_path: Path, runtime: Path, module: str = SCHEDULE) -> str:
     async with launching(tmp_path / "before", runtime, module.replace("{more}", "")) as launched:
-        one = await launched.running.daemon.ticking.find("team", "hourly")
+        one = await launched.running.daemon.work.ticking.find("team", "hourly")
         assert one.schedule is not None
         return one.schedule.fingerprint
 
@@ -264,7 +264,7 @@ async def test_what_was_launched_before_a_kill_is_kept_until_that_is_known(tmp_p
     async with launching(tmp_path, runtime, module) as launched:
         run = await launched.launch()
         await launched.ended(run)
-        one = await launched.running.daemon.ticking.find("team", "hourly")
+        one = await launched.running.daemon.work.ticking.find("team", "hourly")
     request = {"job": "nightly", "assets": None, "run_key": None, "config": {}, "tags": {},
                "partition": None, "run": run, "note": None}  # fmt: skip
     tick = {**tick_row(one, time.time() - 60), "state": "launching", "requests": [request]}
@@ -274,8 +274,8 @@ async def test_what_was_launched_before_a_kill_is_kept_until_that_is_known(tmp_p
     await store.close()
     async with launching(tmp_path, runtime, module, runs={"max_disk": "1MiB"}) as launched:
         await until(launched, "hourly", "launched")
-        launched.running.daemon.runs.keeper.look()
-        await poll(lambda: not launched.running.daemon.runs.newest_first(), "removed")
+        launched.running.daemon.work.runs.keeper.look()
+        await poll(lambda: not launched.running.daemon.work.runs.newest_first(), "removed")
     assert (tmp_path / "ran").read_text() == "\n"
 
 

@@ -208,7 +208,7 @@ async def test_a_thousand_runs_wait_in_their_order(tmp_path, runtime):
         assert sorted(row["place"] for row in rows) == list(range(1, 1001))
         assert {row["reason"] for row in rows} == {"no runs of team are started"}
         for _ in range(100):
-            running.daemon.runs.look()
+            running.daemon.work.runs.look()
             await asyncio.sleep(0)
         for row in rows[:20]:
             await team.ask("cancel_run", run=row["run"])

@@ -164,12 +164,12 @@ async def test_a_range_that_is_launched_while_the_supervisor_is_stopped_leaves_n
     async with launching(tmp_path, runtime, MODULE) as team:
         asked = asyncio.create_task(launch(team, "2023-02-27..2024-02-27", job="hanging"))
         daemon = team.running.daemon
-        await team.running.until(lambda: daemon.runs.newest_first(), "the first of it")
+        await team.running.until(lambda: daemon.work.runs.newest_first(), "the first of it")
         daemon.shutdown(leave_runs=True)
         with pytest.raises(RequestError, match="the supervisor is stopping"):
             await asked
     async with supervising(tmp_path / "workspace.yaml", runtime) as running:
-        found = running.daemon.runs.newest_first()
+        found = running.daemon.work.runs.newest_first()
         assert found
         await running.until(lambda: all(one.ended for one in found), "the end of all of it")
         assert {one.state for one in found} == {"cancelled"}

@@ -95,7 +95,7 @@ def lost(folder: Path, framework: str) -> Journal:
 
 async def told(team: Launched, journal: Journal) -> None:
     await poll(journal.told, "it was told")
-    await poll(lambda: team.running.daemon.runs.get(journal.path.name).told, "it is known")
+    await poll(lambda: team.running.daemon.work.runs.get(journal.path.name).told, "it is known")
 
 
 async def test_a_supervisor_has_it_told_of_a_run_that_is_lost(tmp_path, runtime):
@@ -114,7 +114,7 @@ async def test_what_cannot_be_told_is_shown_and_told_when_the_location_serves_an
     name = journal.path.name
     async with launching(tmp_path, runtime, one_op("pass")) as team:
         await team.ended(name)
-        runs = team.running.daemon.runs
+        runs = team.running.daemon.work.runs
         await poll(lambda: runs.get(name).untold_because, "it was tried")
         row = await team.row(name)
         assert row["untold"] == "dagster"

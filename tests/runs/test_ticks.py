@@ -219,13 +219,13 @@ async def test_what_is_asked_for_is_launched_also_where_the_client_goes_away(tmp
 """,
     )
     async with launching(tmp_path, runtime, module) as launched:
-        automations = launched.running.daemon.automations
-        one = await launched.running.daemon.ticking.find("team", "files")
+        automations = launched.running.daemon.work.automations
+        one = await launched.running.daemon.work.ticking.find("team", "files")
         asked = asyncio.create_task(automations.fire(one, time.time(), cursor=None, by="a client"))
         await poll(lambda: (tmp_path / "asked").exists(), "it is asked")
         asked.cancel()
         (tmp_path / "go").touch()
-        await poll(lambda: launched.running.daemon.runs.newest_first(), "its run")
+        await poll(lambda: launched.running.daemon.work.runs.newest_first(), "its run")
         await asyncio.gather(asked, return_exceptions=True)
         await until_ticked(launched, "files", "launched")
         found = (await launched.ask("automations", location="team", name="files"))["automations"]

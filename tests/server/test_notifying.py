@@ -130,8 +130,8 @@ async def test_a_webhook_is_told_of_runs_and_locations(
             "location_crashed", "location_recovered",
         )  # fmt: skip
         long = await launched(running, "long")
-        await running.until(lambda: running.daemon.runs.get(long).monitor, "its monitor")
-        await kill(running.daemon.runs.get(long).monitor)
+        await running.until(lambda: running.daemon.work.runs.get(long).monitor, "its monitor")
+        await kill(running.daemon.work.runs.get(long).monitor)
         assert await ended(running, long) == "lost"
         await poll(lambda: receiver.events()[-1] == "run_lost", "told that it is lost")
 
@@ -195,8 +195,8 @@ async def test_the_next_supervisor_tells_of_what_ended_meanwhile(
     async with supervising(workspace, runtime) as running:
         await running.ready()
         run = await launched(running, "long")
-        await running.until(lambda: running.daemon.runs.get(run).monitor, "its monitor")
-        pid = running.daemon.runs.get(run).monitor
+        await running.until(lambda: running.daemon.work.runs.get(run).monitor, "its monitor")
+        pid = running.daemon.work.runs.get(run).monitor
     await kill(pid)
     async with supervising(workspace, runtime):
         told = (await receiver.until("run_lost"))[0]
@@ -216,11 +216,11 @@ async def test_the_next_supervisor_does_not_tell_again_that_a_run_is_late(
         await running.ready()
         run = await launched(running, "long")
         await receiver.until("run_late")
-        await running.until(lambda: running.daemon.runs.get(run).monitor, "its monitor")
+        await running.until(lambda: running.daemon.work.runs.get(run).monitor, "its monitor")
     async with supervising(workspace, runtime) as running:
         await running.ready()
-        await running.until(lambda: running.daemon.runs.get(run).monitor, "its monitor")
-        await kill(running.daemon.runs.get(run).monitor)
+        await running.until(lambda: running.daemon.work.runs.get(run).monitor, "its monitor")
+        await kill(running.daemon.work.runs.get(run).monitor)
         await receiver.until("run_late", "run_lost")
 
 

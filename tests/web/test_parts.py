@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -23,7 +24,7 @@ from supervisor.web.credentials import Sessions
 from supervisor.web.graphs import assets_drawn, neighbourhood, nodes_of, ops_drawn
 from supervisor.web.link import Link
 from supervisor.web.pages import status_code
-from supervisor.web.render import href
+from supervisor.web.render import ago, href, lasting
 from supervisor.web.security import Policy
 from supervisor.web.shapes import checked
 from supervisor.web.timing import day_of, in_words, next_ticks
@@ -50,6 +51,14 @@ def test_next_ticks_are_in_the_schedules_own_zone_across_a_change_of_clocks() ->
     # The last Sunday of March has no 02:30 in Berlin; from then on it is two hours off UTC.
     assert ticks.times[-1].utcoffset() == (ticks.times[-1].replace(month=7)).utcoffset()
     assert (ticks.times[-1].hour, ticks.times[-1].minute) == (2, 30)
+
+
+def test_what_goes_on_is_told_by_how_long() -> None:
+    assert ">for 3m</time>" in lasting(1000.0, 1180.0)
+    assert ">3m ago</time>" in ago(1000.0, 1180.0)
+    templates = Path(timing.__file__).parent / "templates"
+    for path in templates.glob("*.html"):
+        assert not re.search(r"(since|for) \{\{[^}]*\|ago\(", path.read_text()), path.name
 
 
 def berlin(*when: int, fold: int = 0) -> datetime:

@@ -60,7 +60,10 @@ def serve(order, line):
         from dagster._cli import api
         from dagster._grpc import server as module
     except ImportError as error:
-        raise LoadFailure("unsupported", "this dagster has no such server: %s" % error)
+        raise LoadFailure(
+            "unsupported",
+            "this dagster is too old for dagster's own page, which needs 0.15 or later: %s" % error,
+        )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     changed = _Changed(module, order, line)

@@ -61,10 +61,10 @@ function titles(context, boxes, colours, scale) {
     const rest = box.item.lines.join(" · ");
     const wide = widthOf(context, rest, 11 * larger);
     const more = cut === title && wide < box.w - used - 16 * larger;
-    if (larger > 1) {
+    if (larger > 1.3) {
       // It stands over what is in the group then.
       context.globalAlpha = 0.85;
-      context.fillStyle = colours.ground;
+      context.fillStyle = box.depth % 2 ? colours.ground : colours.sunken;
       context.fillRect(box.x + 4 * larger, box.y + 4 * larger, used + (more ? wide + 12 * larger : 4 * larger), 18 * larger);
       context.globalAlpha = 1;
     }

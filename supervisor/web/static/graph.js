@@ -9,6 +9,7 @@ const FOLDED = 100; // items: with more, groups are folded at first
 const LEAST = 0.005;
 const MOST = 2.5;
 const MARGIN = 24;
+const HIGH = 420; // pixels, at most, of a graph that is part of a page
 const STILL = 4; // pixels that a click may move
 
 class View {
@@ -107,11 +108,19 @@ class View {
   }
 
   begin() {
+    this.grow();
     this.fit();
     if (this.restored) ({ scale: this.scale, x: this.x, y: this.y } = this.restored);
     if (this.restored?.chosen && this.byKey.has(this.restored.chosen)) this.chosen = this.restored.chosen;
     else if (this.matches.size) this.jump();
     else this.showHere();
+  }
+
+  // A small graph takes no more of the page than it needs.
+  grow() {
+    if (this.host.hasAttribute("data-search")) return;
+    const scale = Math.min((this.board.clientWidth - 2 * MARGIN) / this.size.width, 1);
+    this.board.style.height = `${Math.min(Math.max(this.size.height * scale + 4 * MARGIN, 140), HIGH)}px`;
   }
 
   // Around an asset: that one is in the middle, where not all is to be seen.
@@ -128,7 +137,7 @@ class View {
   hold(before) {
     const now = this.boxOf(before.item.key);
     if (!now) return this.fit();
-    const nearer = Math.min((this.place.clientWidth - 2 * MARGIN) / now.w, (this.place.clientHeight - 4 * MARGIN) / now.h, 1);
+    const nearer = Math.min((this.board.clientWidth - 2 * MARGIN) / now.w, (this.board.clientHeight - 4 * MARGIN) / now.h, 1);
     if (now.open && nearer > this.scale) {
       this.scale = nearer;
       return this.centre(now);
@@ -155,14 +164,14 @@ class View {
 
   fit() {
     const { width, height } = this.size ?? { width: 1, height: 1 };
-    const { clientWidth: w, clientHeight: h } = this.place;
+    const { clientWidth: w, clientHeight: h } = this.board;
     this.scale = Math.max(LEAST, Math.min((w - 2 * MARGIN) / width, (h - 2 * MARGIN - 20) / height, 1));
     this.x = (w - width * this.scale) / 2;
     this.y = Math.max((h - 20 - height * this.scale) / 2, MARGIN);
     this.redraw();
   }
 
-  zoom(factor, at = { x: this.place.clientWidth / 2, y: this.place.clientHeight / 2 }) {
+  zoom(factor, at = { x: this.board.clientWidth / 2, y: this.board.clientHeight / 2 }) {
     const scale = Math.min(Math.max(this.scale * factor, LEAST), MOST);
     this.x = at.x - ((at.x - this.x) * scale) / this.scale;
     this.y = at.y - ((at.y - this.y) * scale) / this.scale;
@@ -171,7 +180,7 @@ class View {
   }
 
   move(x, y) {
-    const { clientWidth: w, clientHeight: h } = this.place;
+    const { clientWidth: w, clientHeight: h } = this.board;
     const { width, height } = this.size ?? { width: 0, height: 0 };
     // Something of it can always be seen.
     this.x = Math.min(Math.max(this.x + x, MARGIN * 2 - width * this.scale), w - MARGIN * 2);
@@ -181,15 +190,15 @@ class View {
 
   centre(box) {
     if (!box) return;
-    const tall = Math.min(box.h, (this.place.clientHeight / this.scale) * 0.8);
-    this.x = this.place.clientWidth / 2 - (box.x + box.w / 2) * this.scale;
-    this.y = this.place.clientHeight / 2 - (box.y + tall / 2) * this.scale;
+    const tall = Math.min(box.h, (this.board.clientHeight / this.scale) * 0.8);
+    this.x = this.board.clientWidth / 2 - (box.x + box.w / 2) * this.scale;
+    this.y = this.board.clientHeight / 2 - (box.y + tall / 2) * this.scale;
     this.redraw();
   }
 
   uncover(box) {
     const [left, top] = [box.x * this.scale + this.x, box.y * this.scale + this.y];
-    const { clientWidth: w, clientHeight: h } = this.place;
+    const { clientWidth: w, clientHeight: h } = this.board;
     if (left < 0 || top < 0 || left + Math.min(box.w * this.scale, w / 2) > w || top + Math.min(box.h * this.scale, h / 2) > h - 30) this.centre(box);
   }
 
@@ -334,7 +343,7 @@ class View {
     const from = this.boxFor(this.marked ?? this.items[0]);
     if (!this.marked && from) {
       const near = this.boxes.filter((box) => !box.open);
-      const [cx, cy] = [(this.place.clientWidth / 2 - this.x) / this.scale, (this.place.clientHeight / 2 - this.y) / this.scale];
+      const [cx, cy] = [(this.board.clientWidth / 2 - this.x) / this.scale, (this.board.clientHeight / 2 - this.y) / this.scale];
       const distance = (box) => Math.hypot(box.x + box.w / 2 - cx, box.y + box.h / 2 - cy);
       const first = near.reduce((best, box) => (distance(box) < distance(best) ? box : best), near[0]);
       if (first) this.mark(first.item.key, { chosen: true });
@@ -392,7 +401,7 @@ class View {
     this.says.className = "graph-says";
     this.says.setAttribute("role", "status");
     this.place.replaceChildren(this.board, this.says, this.tools);
-    new ResizeObserver(() => this.redraw()).observe(this.place);
+    new ResizeObserver(() => this.redraw()).observe(this.board);
     this.listen();
   }
 
@@ -493,7 +502,11 @@ class View {
     clearTimeout(this.saving);
     this.saving = setTimeout(() => {
       const { scale, x, y, chosen } = this;
-      sessionStorage.setItem(`graph ${this.host.dataset.graph}`, JSON.stringify({ open: [...this.open], scale, x, y, chosen }));
+      try {
+        sessionStorage.setItem(`graph ${this.host.dataset.graph}`, JSON.stringify({ open: [...this.open], scale, x, y, chosen }));
+      } catch {
+        // without a store it begins anew
+      }
     }, 200);
   }
 

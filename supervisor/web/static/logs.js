@@ -83,6 +83,14 @@ function look() {
   go(-1);
 }
 
+// Into the middle of the log, without moving the page.
+function bring(mark) {
+  const log = document.getElementById("log");
+  const [one, whole] = [mark.getBoundingClientRect(), log.getBoundingClientRect()];
+  log.scrollTop += one.top - whole.top - log.clientHeight / 2;
+  if (one.left < whole.left || one.right > whole.right) log.scrollLeft += one.left - whole.left - log.clientWidth / 2;
+}
+
 // To the next mark that is shown, or the one before.
 function go(step) {
   const shown = marks.filter((one) => one.getClientRects().length);
@@ -92,7 +100,7 @@ function go(step) {
     const next = now < 0 ? (step < 0 ? shown.length - 1 : 0) : (now + step + shown.length) % shown.length;
     at = marks.indexOf(shown[next]);
     marks[at].classList.add("current");
-    marks[at].scrollIntoView({ block: "center", inline: "nearest" });
+    bring(marks[at]);
   } else {
     at = -1;
   }
