@@ -50,7 +50,7 @@ _LONGEST_TOKEN = 200
 _MOST_REFUSALS, _REFUSALS_IN = 20, 60.0
 _STRANGER = "unknown"
 _UNREADABLE, _DATED = "tokens_unreadable", "keys_without_role"
-_MOST_NAMED, _LONGEST_NAME = 50, 200
+_MOST_NAMED, _LONGEST_NAME = 100, 200
 _REFUSALS = (ForbiddenError.code, UnauthenticatedError.code)
 
 

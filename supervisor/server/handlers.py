@@ -315,6 +315,7 @@ class Handlers(RunHandlers, AutomationHandlers):
             )
         return {
             "ready": all(one.state is State.READY for one in locations),
+            "settled": not any(one.under_way for one in locations),
             "locations": {
                 **{one.spec.name: one.state.value for one in locations},
                 **{one: "elsewhere" for one in asked if one in remotes},

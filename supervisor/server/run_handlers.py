@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
+# Runs that are looked at in one step.
+_AT_ONCE = 500
 _STREAMS = ("events", "out", "err")
 
 
@@ -227,20 +230,27 @@ def _chosen(
     location, job, since = params["location"], params["job"], params["since"]
     states, words = set(params["states"]), (params["words"] or "").lower().split()
     chosen: list[Run | Range] = []
-    counts: dict[str, int] = {}
-    for number, one in enumerate(runs):
-        if not number % 100:
-            yield
-        first = one.runs[0] if isinstance(one, Range) else one
-        if location not in (None, first.location) or job not in (None, first.order.get("job")):
-            continue
-        if one.created < since or not all(word in one.text for word in words):
-            continue
-        state = one.state.value
-        counts[state] = counts.get(state, 0) + 1
-        if not states or state in states:
-            chosen.append(one)
-    return chosen, counts
+    counts: Counter[RunState] = Counter()
+    for at in range(0, len(runs), _AT_ONCE):
+        found = runs[at : at + _AT_ONCE]  # one test after the other: that takes a tenth
+        if location is not None:
+            found = [one for one in found if _first(one).location == location]
+        if job is not None:
+            found = [one for one in found if _first(one).order.get("job") == job]
+        if since:
+            found = [one for one in found if one.created >= since]
+        for word in words:
+            found = [one for one in found if word in one.text]
+        counts.update([one.state for one in found])
+        if states:
+            found = [one for one in found if one.state in states]
+        chosen += found
+        yield
+    return chosen, {state.value: count for state, count in counts.items()}
+
+
+def _first(one: Run | Range) -> Run:
+    return one.runs[0] if isinstance(one, Range) else one
 
 
 def _rows(runs: Sequence[Run | Range]) -> Steps[list[dict[str, Any]]]:
