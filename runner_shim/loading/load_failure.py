@@ -257,6 +257,16 @@ def _judge_import(error, target):
             line=line,
         )
     name = getattr(error, "name", None)
+    if type(error).__name__ == "PackageNotFoundError":  # of a distribution, that may be there
+        return LoadFailure(
+            "import_error",
+            "%s%s" % (_sentence(error), _at(where)),
+            hint="its metadata (a .dist-info directory) is not in the environment: install %s anew"
+            % name,
+            exception=error,
+            file=file,
+            line=line,
+        )
     if isinstance(error, ModuleNotFoundError) and isinstance(name, str) and name:
         verdict = hints.missing_module(name, filename, bool(where), target)
         failure = LoadFailure(

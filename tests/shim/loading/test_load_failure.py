@@ -153,6 +153,16 @@ def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
     assert "load it with an older python" in found["hint"]
 
 
+def test_metadata_that_is_missing_is_no_package_that_is_missing(tmp_path):
+    text = "from importlib.metadata import version\nversion('no-such-thing')\n"
+    found = failure(load(tmp_path, {"defs.py": text}, python=sys.executable))
+    assert found["message"].startswith(
+        "PackageNotFoundError: No package metadata was found for no-"
+    )
+    assert "not_installed" not in found["exception"]
+    assert found["hint"].endswith("is not in the environment: install no-such-thing anew")
+
+
 @pytest.mark.parametrize(
     ("library", "hint"),
     [
