@@ -164,6 +164,33 @@ def test_metadata_that_is_missing_is_no_package_that_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("files", "hinted"),
+    [
+        ({"old/__init__.py": "import new\nnew.gone\n", "new.py": ""}, True),
+        ({"old/__init__.py": "from new import gone\n", "new.py": ""}, True),
+        (
+            {"old/__init__.py": "def f(x): return x.gone\n", "defs.py": "import old\nold.f(1)\n"},
+            False,
+        ),
+        ({"old/__init__.py": "raise ValueError('no')\n"}, False),
+    ],
+)
+def test_a_library_that_does_not_go_with_another(tmp_path, files, hinted):
+    place = tmp_path / "lib" / "site-packages"
+    for name, text in files.items():
+        path = (tmp_path if name == "defs.py" else place) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    start = f"import sys; sys.path.insert(0, {str(place)!r})\n"
+    text = start + files.get("defs.py", "import old\n")
+    found = failure(load(tmp_path, {"defs.py": text}, python=sys.executable))
+    said = (
+        "old cannot be imported with the releases of other libraries that are installed beside it"
+    )
+    assert found.get("hint", "").startswith(said) is hinted
+
+
+@pytest.mark.parametrize(
     ("library", "hint"),
     [
         ("libodbc.so.2", "install it (on Debian: apt install unixodbc)"),
