@@ -32,6 +32,14 @@ _OLDEST_PIP: Final = (20, 3)  # the first that takes every manylinux_x_y wheel f
 
 _FINDING_UV: Final = threading.Lock()
 
+_VARIABLES_OF_UV: Final = {
+    "--index": "UV_INDEX",
+    "--default-index": "UV_DEFAULT_INDEX",
+    "-i": "UV_INDEX_URL",
+    "--index-url": "UV_INDEX_URL",
+    "--extra-index-url": "UV_EXTRA_INDEX_URL",
+}
+
 _RESOLUTION_WORDS: Final = (
     "No solution found",
     "ResolutionImpossible",
@@ -76,6 +84,11 @@ class Installer(Protocol):
         """``uv`` or ``pip``, with its version where that is known cheaply."""
         ...
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Of options that it takes from the environment, too, the variables (see ``credentials``)."""
+        ...
+
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         """Install ``arguments`` (requirements, ``-r FILE``, ``-e DIR``) into ``python``'s own."""
         ...
@@ -94,6 +107,10 @@ class UvInstaller:
     path: Path
     precompile: bool = True
     name: str = "uv"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return _VARIABLES_OF_UV
 
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         # Precompiling costs now what the first import would cost, but the cost is paid once and
@@ -148,6 +165,10 @@ class PipInstaller:
 
     base: Interpreter
     name: str = "pip"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {}  # a file can have its options
 
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         return tools.run([python, *self._pip(python, tools), "install", *arguments])

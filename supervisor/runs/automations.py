@@ -386,7 +386,7 @@ class Automations:
         ticks = [
             tick_row(one, decision.ticks[-1], count=len(decision.ticks),
                      state=TickState.SKIPPED if decision.skipped else TickState.DUE,
-                     reason=decision.skipped or None)
+                     reason=_reason(decision))
             for decision in decisions
         ]  # fmt: skip
         before, stored.memory = stored.memory, memory
@@ -452,3 +452,9 @@ class Automations:
     async def _remember_quietly(self, held: Held) -> None:
         with contextlib.suppress(SupervisorError):
             await self._remember(held)
+
+
+def _reason(decision: Decision) -> str | None:
+    if decision.at_least:
+        return f"{decision.skipped}; at least {len(decision.ticks):,} were missed"
+    return decision.skipped or None

@@ -18,6 +18,7 @@ from supervisor.time_slices import Steps, at_once
 __all__ = [
     "LONGEST_STEP",
     "MOST_AT_ONCE",
+    "MOST_COUNTED",
     "NOT_THERE",
     "CatchUp",
     "Decision",
@@ -34,6 +35,10 @@ LONGEST_STEP = 2 * 3600.0
 """Seconds: by so much a clock may be set on while the supervisor runs. More is a sleep of the machine."""
 MOST_AT_ONCE = 1000
 """Ticks that are caught up with, or wait, at most; those before them are skipped."""
+MOST_COUNTED = 10_000
+"""Ticks that are counted where more were missed: a year has half a million minutes."""
+# The last ticks are looked for in a span of time that grows: its first size in seconds, and by how much.
+_HOUR, _GROWTH = 3600.0, 1.5
 
 
 NOT_THERE = "no supervisor was there"
@@ -81,10 +86,14 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``ticks`` are times, the oldest first; ``skipped`` says why they are not fired, "" for the one that is."""
+    """``ticks`` are times, the oldest first; ``skipped`` says why they are not fired, "" for the one that is.
+
+    ``at_least``: there were more in between, which are not counted.
+    """
 
     ticks: Sequence[float]
     skipped: str = ""
+    at_least: bool = False
 
 
 def decide(
@@ -120,7 +129,7 @@ def deciding(
     was_away: bool = False,
     absent: str = "",
 ) -> Steps[tuple[Memory, list[Decision]]]:
-    """``decide``, a tick in each step: a year has half a million minutes."""
+    """``decide``, a tick in each step: there may be very many."""
     if memory.fingerprint != schedule.fingerprint:  # its times are others: they count from now on
         return Memory(now, schedule.fingerprint), []
     if memory.until > now + LONGEST_STEP:  # the clock was wrong then, and by much
@@ -128,10 +137,7 @@ def deciding(
     # A schedule of once a day was decided a day ago: that is no time away.
     seen = memory.until if looked is None else max(memory.until, looked)
     away = was_away or now - seen > LONGEST_STEP
-    due = []
-    for one in schedule.timetable.between(memory.until, now):
-        due.append(one)
-        yield
+    due, at_least = yield from _due(schedule.timetable, memory.until, now)
     decisions: list[Decision] = []
     if away and due:
         kept = {CatchUp.LAST: due[-1:], CatchUp.NONE: [], CatchUp.ALL: due[-MOST_AT_ONCE:]}
@@ -140,11 +146,35 @@ def deciding(
         due = kept[schedule.catch_up] or [one for one in due[-1:] if one == now]
         missed = [one for one in missed if one not in due]
         if missed:
-            decisions.append(Decision(missed, absent or NOT_THERE))
+            decisions.append(Decision(missed, absent or NOT_THERE, at_least))
     memory = replace(memory, until=max(memory.until, now))
-    fired, memory = _overlapping(schedule, memory, due, running, decisions)
+    caught_up = away and schedule.catch_up is CatchUp.ALL and bool(due)
+    fired, memory = _overlapping(schedule, memory, due, running, decisions, caught_up=caught_up)
     decisions += [Decision((one,)) for one in fired]
     return memory, decisions
+
+
+def _due(timetable: Timetable, until: float, now: float) -> Steps[tuple[list[float], bool]]:
+    """The ticks after ``until`` up to ``now``, the oldest first; of too many the first and the last ones, and True."""
+    due: list[float] = []
+    for one in timetable.between(until, now):
+        due.append(one)
+        yield
+        if len(due) > MOST_COUNTED:
+            break
+    else:
+        return due, False
+    span, begin = _HOUR, now
+    last: list[float] = []
+    while len(last) <= MOST_AT_ONCE and begin > due[-1]:
+        begin, span = max(now - span, due[-1]), span * _GROWTH
+        last = []
+        for one in timetable.between(begin, now):
+            last.append(one)
+            yield
+    last = last[-MOST_AT_ONCE - 1 :]
+    between = [one for one in last if one > due[-1]]
+    return [*due[: MOST_COUNTED - len(between)], *between], bool(between)
 
 
 def _overlapping(
@@ -153,12 +183,19 @@ def _overlapping(
     due: list[float],
     running: bool,
     decisions: list[Decision],
+    *,
+    caught_up: bool,
 ) -> tuple[list[float], Memory]:
-    """Those of ``due`` that fire now, as ``overlap`` has it; skips are added to ``decisions``."""
+    """Those of ``due`` that fire now, as ``overlap`` has it; skips are added to ``decisions``.
+
+    Where all are caught up with, none of them is skipped for the run of another: they wait for each other, and
+    what comes due until the last of them has begun waits behind them.
+    """
     if schedule.overlap is Overlap.ALLOW:
         return [*memory.waiting, *due], replace(memory, waiting=())
     free = 0 if running else 1
-    if schedule.overlap is Overlap.SKIP:
+    waits = caught_up or (memory.waiting and schedule.catch_up is CatchUp.ALL)
+    if schedule.overlap is Overlap.SKIP and not waits:
         due = [*memory.waiting, *due]
         if due[free:]:
             decisions.append(Decision(due[free:], "the run of the tick before has not ended"))

@@ -9,12 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor.errors import SupervisorError, UnknownRunError
+from supervisor.errors import (
+    RequestError,
+    SupervisorError,
+    UnfitOrderError,
+    UnknownDefinitionError,
+    UnknownLocationError,
+    UnknownPartitionError,
+    UnknownRunError,
+)
 from supervisor.runs.automation import Automation
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 
-__all__ = ["judge", "launch", "params_of"]
+__all__ = ["RefusedForNowError", "judge", "launch", "params_of"]
+
+# What no later moment changes, as long as the same is served.
+_FINAL = (UnfitOrderError, UnknownDefinitionError, UnknownLocationError, UnknownPartitionError)
+
+
+class RefusedForNowError(RequestError):
+    """It may be launched later; the text says why not now."""
 
 
 def params_of(one: Automation, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,9 +58,10 @@ async def judge(orders: Orders, one: Automation, request: Mapping[str, Any]) -> 
 async def launch(
     orders: Orders, runs: Runs, one: Automation, tick: Mapping[str, Any], request: Mapping[str, Any]
 ) -> str | None:
-    """Have the run ``request["run"]`` ordered, unless it is; why it is refused, or None.
+    """Have the run ``request["run"]`` ordered, unless it is; why it is refused for good, or None.
 
-    Raises ``RequestError`` where that cannot be done now: it is to be tried again.
+    Raises ``RefusedForNowError`` where it is refused for a reason that may pass, and ``RequestError`` where its order
+    cannot be written now: that is to be tried again.
     """
     name = request["run"]
     try:
@@ -55,8 +71,10 @@ async def launch(
         pass
     try:
         ordered = await orders.make(params_of(one, request))
-    except SupervisorError as error:
+    except _FINAL as error:
         return _said(error)
+    except SupervisorError as error:
+        raise RefusedForNowError(_said(error)) from None
     ordered.order["automation"] = {
         "name": one.name,
         "kind": one.kind,

@@ -69,6 +69,8 @@ def _read(path: Path) -> Run | None:
         run.finished(final)
         run.retried_by = journal.retried_by()
     run.limits = (journal.begun() or {}).get("limits") or {}
+    # Made here, and kept by the run: those of ten thousand take too long in the event loop.
+    _ = run.text, run.location, run.created, run.range_id
     return run
 
 

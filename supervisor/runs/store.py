@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ class Runs:
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._living: dict[str, Run] = {}
+        self._newest: list[Run] = []
         self._limits = Limits()
         self._dispatch = Dispatch(place.can_start, self._admitted, self._cannot_start)
         self.together = self._dispatch.together
@@ -171,9 +172,12 @@ class Runs:
         """
         return named({key: one for key, one in self._runs.items() if sees(one.location)}, name)
 
-    def newest_first(self) -> list[Run]:
+    def newest_first(self) -> Sequence[Run]:
         """All that are kept."""
-        return sorted(self._runs.values(), key=lambda one: (one.created, one.id), reverse=True)
+        if len(self._newest) != len(self._runs):  # one was added, or some are kept no more
+            newest = sorted(self._runs.values(), key=lambda one: (one.created, one.id))
+            self._newest = newest[::-1]
+        return self._newest
 
     def living(self) -> list[Run]:
         """Those without a final record."""
@@ -256,7 +260,7 @@ class Runs:
             await self._in_thread(partial(run.journal.reorder, run.order))
 
     def _add(self, run: Run) -> Run:
-        self._runs[run.id] = run
+        self._runs[run.id], self._newest = run, []
         run.waits = self._dispatch.standing
         self._sequence = max(self._sequence, int(run.key[0]))
         if not run.ended:

@@ -6,9 +6,11 @@ is as it is on the disk: what could not be written is done again from there. Whe
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from runner_shim import masking
@@ -27,6 +29,8 @@ from supervisor.states import TickState
 __all__ = ["Ticks", "told"]
 
 _T = TypeVar("_T")
+# So long it is waited before a launch that was refused for now is tried again (seconds).
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 class Ticks:
@@ -125,6 +129,8 @@ class Ticks:
                 earlier = tick_store.take_key(database, one.key, each["run_key"], each["run"])
                 if earlier is not None:
                     each |= {"run": earlier, "note": "it was launched already, under its run key"}
+            if keys:
+                tick_store.forget_keys(database, one.key)
             tick_store.remember(database, one.key, after)
             return _put(database, planned)
 
@@ -143,7 +149,7 @@ class Ticks:
         for planned in tick["requests"]:
             request = planned
             if request["note"] is None:
-                note = await launching.launch(self._orders, self._runs, one, tick, request)
+                note = await self._launched(one, stored, tick, request)
                 if note is not None:
                     refused.append(request)
                     request = {**request, "note": note, "run": None}
@@ -167,6 +173,25 @@ class Ticks:
         self._runs.keeper.planned.difference_update(each["run"] for each in tick["requests"])
         tick |= after
         stored.last = tick
+
+    async def _launched(
+        self, one: Automation, stored: Stored, tick: dict[str, Any], request: Mapping[str, Any]
+    ) -> str | None:
+        """Why it is refused, or None. A reason that may pass is heeded after some tries, which the tick tells."""
+        waits = iter(() if tick["by"] else _WAITS)
+        while True:
+            try:
+                return await launching.launch(self._orders, self._runs, one, tick, request)
+            except launching.RefusedForNowError as error:
+                said = str(error)
+            wait = next(waits, None)
+            if wait is None:
+                return said
+            told = {**tick, "reason": f"not launched yet, and tried again: {said}"}
+            await self.written(partial(tick_store.set_tick, number=tick["tick"], tick=told))
+            tick |= told
+            stored.last = tick
+            await asyncio.sleep(wait)
 
     async def end(
         self,

@@ -27,8 +27,20 @@ from supervisor.runs.firing import Memory
 from supervisor.states import TickState
 
 __all__ = [
-    "Stored", "TickStore", "UnwritableError", "add_tick", "everything", "free_key", "remember", "run_of", "set_tick", "take_key",
-    "ticks_of", "unfinished",
+    "MOST_KEYS",
+    "Stored",
+    "TickStore",
+    "UnwritableError",
+    "add_tick",
+    "everything",
+    "forget_keys",
+    "free_key",
+    "remember",
+    "run_of",
+    "set_tick",
+    "take_key",
+    "ticks_of",
+    "unfinished",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -47,11 +59,16 @@ CREATE INDEX IF NOT EXISTS by_name ON ticks (location, name, id);
 CREATE INDEX IF NOT EXISTS unfinished ON ticks (state) WHERE state IN ('due', 'launching');
 CREATE TABLE IF NOT EXISTS run_keys (
   location TEXT NOT NULL, name TEXT NOT NULL, run_key TEXT NOT NULL, run TEXT NOT NULL,
-  PRIMARY KEY (location, name, run_key)
+  asked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (location, name, run_key)
 ) WITHOUT ROWID;
 """
+# Of those of one sensor the larger was asked for later; 0 where that was not noted yet.
+_ASKED = "ALTER TABLE run_keys ADD COLUMN asked INTEGER NOT NULL DEFAULT 0"
+_BY_ASKED = "CREATE INDEX IF NOT EXISTS by_asked ON run_keys (location, name, asked)"
 # Ticks of one schedule or sensor that are kept: of those that were skipped, and of all others.
 _KEPT_SKIPPED, _KEPT = 50, 200
+MOST_KEYS = 100_000
+"""Run keys of one schedule or sensor that are kept: those that were asked for last."""
 _MOST_AT_ONCE = 500
 # Of the ticks that are read at once.
 _MOST_BYTES = 2 * 1024 * 1024
@@ -195,6 +212,9 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(_SCHEMA)
+        if "asked" not in {row[1] for row in database.execute("PRAGMA table_info(run_keys)")}:
+            database.execute(_ASKED)
+        database.execute(_BY_ASKED)
     except BaseException:
         database.close()
         raise
@@ -303,12 +323,29 @@ def set_tick(database: sqlite3.Connection, number: int, tick: Mapping[str, Any])
 def take_key(
     database: sqlite3.Connection, key: tuple[str, str], run_key: str, run: str
 ) -> str | None:
-    """Have ``run`` be the one of ``run_key``; the run that has it already, or None."""
+    """Have ``run`` be the one of ``run_key``, which was asked for; the run that has it already, or None."""
+    mine = "location = ? AND name = ?"
+    last = database.execute(f"SELECT max(asked) FROM run_keys WHERE {mine}", key)  # noqa: S608
+    asked = (last.fetchone()[0] or 0) + 1
     found = run_of(database, key, run_key)
     if found is not None:
+        database.execute(
+            f"UPDATE run_keys SET asked = ? WHERE {mine} AND run_key = ?",  # noqa: S608
+            (asked, *key, run_key),
+        )
         return found
-    database.execute("INSERT INTO run_keys VALUES (?, ?, ?, ?)", (*key, run_key, run))
+    database.execute("INSERT INTO run_keys VALUES (?, ?, ?, ?, ?)", (*key, run_key, run, asked))
     return None
+
+
+def forget_keys(database: sqlite3.Connection, key: tuple[str, str], most: int = MOST_KEYS) -> None:
+    """Keep those ``most`` run keys of ``key`` that were asked for last."""
+    mine = "location = ? AND name = ?"
+    database.execute(
+        f"DELETE FROM run_keys WHERE {mine} AND asked <= (SELECT asked FROM run_keys "  # noqa: S608
+        f"WHERE {mine} ORDER BY asked DESC LIMIT 1 OFFSET ?)",
+        (*key, *key, most),
+    )
 
 
 def run_of(database: sqlite3.Connection, key: tuple[str, str], run_key: str) -> str | None:

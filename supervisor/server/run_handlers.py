@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["RunHandlers"]
 
 _MAX_WAIT = 60.0
+# Runs that are looked at in one step.
+_AT_ONCE = 500
 _STREAMS = ("events", "out", "err")
 
 
@@ -132,7 +135,10 @@ class RunHandlers:
     def _range(self, name: str) -> Range:
         found = self._named(name)
         if isinstance(found, Run):
-            raise RequestError(f"{found.id} is no range of partitions, it is one run")
+            raise RequestError(
+                f"{found.id} is no range of partitions, it is one run",
+                hint=f"`supervise runs show {found.id}` tells of it",
+            )
         return found
 
     async def _read(
@@ -167,9 +173,15 @@ class RunHandlers:
         """Run the same again; ``from_failure``: only what has not succeeded of it."""
         run, from_failure = self._named(params["run"]), params["from_failure"]
         if not run.ended:
-            raise RequestError(f"run {run.id} has not ended: it is {run.state}")
+            raise RequestError(
+                f"run {run.id} has not ended: it is {run.state}",
+                hint=f"`supervise runs cancel {run.id}` ends it",
+            )
         if from_failure and run.state is RunState.SUCCESS:
-            raise RequestError(f"run {run.id} has succeeded: nothing of it is left to run")
+            raise RequestError(
+                f"run {run.id} has succeeded: nothing of it is left to run",
+                hint="a retry that is not from the failure runs all of it again",
+            )
         if isinstance(run, Range):
             runs = [one for one in run.runs if not from_failure or one.state != RunState.SUCCESS]
             ordered = await self._ordered(again(runs[0].order))
@@ -188,7 +200,7 @@ class RunHandlers:
         return await self._daemon.work.orders.make(params)
 
     async def _launch(self, ordered: Ordered) -> Reply:
-        self._check_stopping()
+        self._daemon.fleet.check_orders()
         # A launch that has begun is finished, also when its client goes: no half of it stays on the disk.
         launching = asyncio.create_task(self._launched(ordered))
         self._daemon.work.launching.add(launching)
@@ -202,17 +214,13 @@ class RunHandlers:
         launched: list[Run] = []
         try:
             for order in orders(ordered.order, ordered.partitions):
-                self._check_stopping()
+                self._daemon.fleet.check_orders()
                 launched.append(await self._daemon.work.runs.launch(order))
         except RequestError:  # a full disk, the end of the supervisor: all or none
             for run in launched:
                 await self._daemon.work.runs.cancel(run, "the launch, which failed", now=True)
             raise
         return Range(tuple(launched))
-
-    def _check_stopping(self) -> None:
-        if self._daemon.stopping:
-            raise RequestError("the supervisor is stopping")
 
 
 def _chosen(
@@ -222,20 +230,27 @@ def _chosen(
     location, job, since = params["location"], params["job"], params["since"]
     states, words = set(params["states"]), (params["words"] or "").lower().split()
     chosen: list[Run | Range] = []
-    counts: dict[str, int] = {}
-    for number, one in enumerate(runs):
-        if not number % 100:
-            yield
-        first = one.runs[0] if isinstance(one, Range) else one
-        if location not in (None, first.location) or job not in (None, first.order.get("job")):
-            continue
-        if one.created < since or not all(word in one.text for word in words):
-            continue
-        state = one.state.value
-        counts[state] = counts.get(state, 0) + 1
-        if not states or state in states:
-            chosen.append(one)
-    return chosen, counts
+    counts: Counter[RunState] = Counter()
+    for at in range(0, len(runs), _AT_ONCE):
+        found = runs[at : at + _AT_ONCE]  # one test after the other: that takes a tenth
+        if location is not None:
+            found = [one for one in found if _first(one).location == location]
+        if job is not None:
+            found = [one for one in found if _first(one).order.get("job") == job]
+        if since:
+            found = [one for one in found if one.created >= since]
+        for word in words:
+            found = [one for one in found if word in one.text]
+        counts.update([one.state for one in found])
+        if states:
+            found = [one for one in found if one.state in states]
+        chosen += found
+        yield
+    return chosen, {state.value: count for state, count in counts.items()}
+
+
+def _first(one: Run | Range) -> Run:
+    return one.runs[0] if isinstance(one, Range) else one
 
 
 def _rows(runs: Sequence[Run | Range]) -> Steps[list[dict[str, Any]]]:

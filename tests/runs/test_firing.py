@@ -10,6 +10,7 @@ import pytest
 from supervisor.runs.firing import (
     LONGEST_STEP,
     MOST_AT_ONCE,
+    MOST_COUNTED,
     CatchUp,
     Memory,
     Overlap,
@@ -100,6 +101,50 @@ def test_catching_up_with_all_is_bounded():
     _, decisions = decide(minutely, since(NOON), NOON + 48 * HOUR, running=False, was_away=True)
     assert len(fired(decisions)) == MOST_AT_ONCE
     assert len(decisions[0].ticks) == 48 * 60 - MOST_AT_ONCE
+
+
+def test_a_year_of_minutes_is_not_counted_to_its_end():
+    minutely = schedule("* * * * *", catch_up=CatchUp.ALL, overlap=Overlap.ALLOW)
+    now = NOON + 365 * 24 * HOUR + 30
+    memory, decisions = decide(minutely, since(NOON), now, running=False, was_away=True)
+    missed = decisions[0]
+    assert missed.at_least
+    assert len(missed.ticks) == MOST_COUNTED - MOST_AT_ONCE
+    assert missed.ticks[0] == NOON + 60
+    assert missed.ticks[-1] == now - 30 - 60 * MOST_AT_ONCE
+    wanted = [now - 30 - 60 * number for number in reversed(range(MOST_AT_ONCE))]
+    assert fired(decisions) == wanted
+    assert memory.until == now
+
+
+@pytest.mark.slow
+def test_the_last_ticks_are_found_where_they_are_long_ago():
+    january = schedule("* * * 1-2 *", catch_up=CatchUp.LAST)
+    begin = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    _, decisions = decide(january, since(begin), NOON, running=False, was_away=True)
+    assert fired(decisions) == [datetime(2026, 2, 28, 23, 59, tzinfo=UTC).timestamp()]
+    assert decisions[0].at_least
+
+
+def test_what_is_caught_up_with_wholly_waits_for_its_turn_and_what_comes_meanwhile_behind_it():
+    hourly = schedule(catch_up=CatchUp.ALL, overlap=Overlap.SKIP)
+    now = NOON + 2.5 * HOUR
+    memory, decisions = decide(hourly, since(NOON), now, running=True, was_away=True)
+    assert decisions == []  # a run of before goes on
+    assert memory.waiting == (NOON + HOUR, NOON + 2 * HOUR)
+    found = []
+    for running, moment in (
+        (False, now + 1),
+        (True, NOON + 3 * HOUR),  # it is due while they wait
+        (False, NOON + 3 * HOUR + 1),
+        (False, NOON + 3 * HOUR + 2),
+    ):
+        memory, decisions = decide(hourly, memory, moment, running=running)
+        assert not [one for one in decisions if one.skipped]
+        found += fired(decisions)
+    assert found == [NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR]
+    memory, decisions = decide(hourly, memory, NOON + 4 * HOUR, running=True)  # as ever
+    assert [one.skipped for one in decisions] == ["the run of the tick before has not ended"]
 
 
 @pytest.mark.slow
