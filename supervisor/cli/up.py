@@ -86,7 +86,11 @@ def up_(
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"{log} cannot be written: {reason}") from error
+        terminal.error(
+            f"{log} cannot be written: {reason}",
+            "logs, environments and snapshots are kept beside the workspace file: make that directory writable",
+        )
+        return 2
     start = os.fstat(output).st_size
     child = os.fork()
     if child == 0:
