@@ -27,7 +27,6 @@ PICTURES = (
     ("dagster-locations", "/locations", 420, "Loaded"),
     ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
     ("dagster-runs", "/runs", 420, "Success"),
-    ("dagster-job", "/locations/{repository}@ml/jobs/retrain", 560, "churn_model"),
     ("dagster-automations", "/automation", 420, "retrain"),
     ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "Materialized"),
 )

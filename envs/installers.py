@@ -7,6 +7,7 @@ tool said, unaltered. Refuses to know about keys, locks and directories: the sto
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -335,8 +336,21 @@ def failure(
     return EnvError(
         "install",
         f"{subject} cannot be installed",
-        hint=index or f"{installer.name} says why",
+        hint=index or _build_hint(said) or f"{installer.name} says why",
         detail=said,
+    )
+
+
+def _build_hint(said: str) -> str | None:
+    """What to do where a release of a package, not a directory of the team's, could not be built."""
+    match = re.search(
+        r"Failed to build `([\w.-]+==[\w.+!-]+)`|Failed building wheel for ([\w.-]+)", said
+    )
+    if match is None:
+        return None
+    return (
+        f"{match[1] or match[2]} has no wheel for this python, and cannot be built here: another python may have "
+        "one (`python` of the environment), or another release of it"
     )
 
 

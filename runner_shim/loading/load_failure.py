@@ -182,13 +182,14 @@ def _judge_framework(error, target):
 
 def _hint_of(error):
     from runner_shim.loading import standard_library
-    from runner_shim.loading.hints import unset_variable_hint
+    from runner_shim.loading.hints import library_hint, unset_variable_hint
 
     errors = _chain(error)
     found = [unset_variable_hint(errors)]
     found.extend(adapter.hint(one) for adapter in _adapters() for one in errors)
     if isinstance(error, AttributeError):
         found.append(standard_library.hint(_string(error)))
+    found.append(library_hint(error))
     return next(filter(None, found), None)
 
 

@@ -15,7 +15,7 @@ from supervised import save
 from .browsing import expect
 from .site import Page, Site, site
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 
 PAGES = (
