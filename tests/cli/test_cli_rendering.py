@@ -314,16 +314,14 @@ def test_last_log_lines_leave_out_the_supervisors_own() -> None:
 
 def test_a_stack_in_the_log_has_the_frames_of_the_team_alone() -> None:
     stack = [
-        "Current thread 0x1 (most recent call first):",
-        '  File "/srv/risk.py", line 3 in connect',
+        "Current thread 0x1:", '  File "/srv/risk.py", line 3 in connect',
         '  File "/opt/overlay/runner_shim/loading/target.py", line 80 in load',
         '  File "<frozen importlib._bootstrap>", line 241 in _call_with_frames_removed',
-        '  File "<frozen runpy>", line 88 in _run_code',
-    ]
+    ]  # fmt: skip
     tail = [{"time": 1.0, "stream": "err", "text": text} for text in stack]
     timeout = {"kind": "timeout", "message": "starting took longer than 5 s"}
     lines = failures.render(location(failure=timeout, log={"path": "", "tail": tail}), log_lines=5)
-    assert [line.strip() for line in lines[-2:]] == [line.strip() for line in stack[:2]]
+    assert lines[-2:] == ["  " + line for line in stack[:2]]
 
 
 def test_what_died_too_often_says_how_often() -> None:

@@ -22,6 +22,7 @@ from places import PROGRAMS
 from supervised import child_process, environ, is_stopped, make_workspace, marked, poll_now, save
 
 from supervisor import Client
+from supervisor.cli.anchored import ERASED
 from supervisor.cli.insist import insist
 
 QUICK = ("0.5", "0.5")  # the display's patience, far less than PAUSE
@@ -124,7 +125,7 @@ def test_ctrl_z_and_fg(tmp_path: Path, runtime: Path) -> None:
                 text = screen.text[start:].partition("[continued]")[2]
                 # Drawn anew, below what the shell wrote and not over it.
                 assert text.index(HIDDEN) < text.index("LOCATION")
-                assert "\x1b[2K" not in text[: text.index("LOCATION")]
+                assert ERASED not in text[: text.index("LOCATION")]
             assert pids(client) == before
         screen.press(b"\x03")
         screen.until("[ended with 0]")
@@ -147,7 +148,7 @@ def test_a_table_is_drawn_anew_after_a_stop_that_was_not_asked_for(
         screen.until(HIDDEN)
         screen.until("1 of 1 ready")
         text = screen.text[start:].rpartition(HIDDEN)[2]
-        assert "\x1b[2K" not in text[: text.index("LOCATION")]
+        assert ERASED not in text[: text.index("LOCATION")]
         screen.press(b"\x03")
         screen.until("everything has stopped")
         assert screen.wait() == 0

@@ -166,6 +166,7 @@ def test_upgrading(reader: Reader) -> None:
     reader.run("supervise up -d && supervise wait")
     before = json.loads(reader.run("supervise status --json"))["supervisor"]["pid"]
     assert reader.follow("upgrading.md") == ["supervise upgrade", "supervise up -d"]
+    reader.run("supervise wait")  # `status` exits with 1 until all are ready
     assert json.loads(reader.run("supervise status --json"))["supervisor"]["pid"] != before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,14 @@ def test_the_messages_of_troubleshooting_are_ours() -> None:
             unknown.append(message)
     assert len(rows) > 30
     assert not unknown, unknown
+
+
+def test_the_description_on_an_index_has_what_leads_somewhere() -> None:
+    described = metadata.metadata("workspace-supervisor")
+    text = described.get("Description") or str(described.get_payload())
+    assert "## First steps" in text
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    assert [one for one in targets if not re.match(r"[a-z]+:|#", one)] == [], "make .venv/.ready"
 
 
 def test_every_command_is_in_the_readme() -> None:
