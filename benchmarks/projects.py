@@ -35,6 +35,7 @@ __all__ = ["main"]
 
 _LISTING = Path(dagster_listing.__file__)
 _DEADLINE = 1800.0  # seconds, for environments that are made
+_LISTED_WITHIN = 300.0  # seconds
 _SAME_KIND = {"pipeline": "job"}
 _ATTRIBUTES = {
     "asset": ("group", "dependencies", "partitioned", "description"),
@@ -181,7 +182,7 @@ def _location(project: _Project, spec: LocationSpec, state: Mapping[str, Any]) -
         row.python = served["report"]["python"]
         row.ours = sum(map(len, ours.values()))
     interpreter = (state["environment"] or {}).get("executable")
-    if interpreter is None:
+    if not interpreter:  # there is none: its environment could not be made
         return row
     target = spec.target
     assert target is not None
@@ -193,14 +194,19 @@ def _location(project: _Project, spec: LocationSpec, state: Mapping[str, Any]) -
     }
     environ = {**project.environ, "DAGSTER_IS_DEV_CLI": "1", **spec.env}
     environ["PATH"] = f"{Path(interpreter).parent}:{environ['PATH']}"
-    done = subprocess.run(
-        [interpreter, _LISTING, json.dumps(asked)],
-        cwd=project.directory,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [interpreter, _LISTING, json.dumps(asked)],
+            cwd=project.directory,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LISTED_WITHIN,
+        )
+    except subprocess.TimeoutExpired:
+        row.failure = row.failure or "Dagster does not list it in time"
+        return row
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         if row.failure:

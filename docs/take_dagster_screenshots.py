@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/dagster.md: part of `make screenshots`.
+"""Takes the pictures of Dagster's page in docs/: part of `make screenshots`.
 
 Supervises a copy of the examples with `supervise dagster`, launches a run in Dagster's own page and takes a
 picture of what that page shows, in the system's chromium (extra ``web-dev``).
@@ -26,6 +26,8 @@ from dagster_page import Page  # noqa: E402
 PICTURES = (
     ("dagster-locations", "/locations", 420, "Loaded"),
     ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
+    ("dagster-runs", "/runs", 420, "Success"),
+    ("dagster-automations", "/automation", 420, "retrain"),
     ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "Materialized"),
 )
 

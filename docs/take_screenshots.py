@@ -47,20 +47,43 @@ load_from:
 """
 
 PAYMENTS = '''\
-from runner_shim import Definitions, asset, job, op, schedule, sensor
+from runner_shim import Definitions, Field, In, Out, asset, graph, job, op, schedule, sensor
 
 
-@op(description="Read the card schemes' files.")
-def fetch_files():
+@op(
+    out=Out(list),
+    config_schema={"schemes": Field([str], default_value=["visa"], description="Whose files.")},
+)
+def fetch_files(context):
+    """Read the card schemes' files."""
     return []
 
 
-@op(description="Match files against the ledger.")
-def match(files, rates):
+@op(ins={"files": In(list)}, out=Out(list))
+def unpack(files):
     return files
 
 
-@op
+@op(ins={"files": In(list)}, out=Out(list))
+def validate(files):
+    return files
+
+
+@graph
+def prepare(files):
+    return validate(unpack(files))
+
+
+@op(
+    ins={"files": In(list), "rates": In(dict)},
+    out={"matched": Out(list), "rest": Out(list, description="Without a partner.")},
+)
+def match(files, rates):
+    """Match files against the ledger."""
+    return files, []
+
+
+@op(out=Out(dict))
 def read_rates():
     return {}
 
@@ -78,7 +101,7 @@ def report(matched, booked):
 @job(tags={"team": "payments", "region": "eu"}, owners=["payments@example.com"])
 def settle():
     """Settle the day before yesterday."""
-    matched = match(fetch_files(), read_rates())
+    matched, _ = match(prepare(fetch_files()), read_rates())
     report(matched, book(matched))
 
 
@@ -293,13 +316,19 @@ LAUNCHES = (
     ("marketing", "score_leads", "--tag", "source=fair"),
 )
 
+DRAWN = ".graph-view[data-state=drawn]"
+
 # File, address, width, height, colours, and what must be there before the picture is taken.
 PICTURES = (
     ("locations", "/", 1280, 420, "light", "tr.note.failed"),
     ("location", "/location?name=risk", 1280, 900, "dark", ".failure"),
-    ("definition", "/definition?location=risk&kind=asset&name=exposure", 1280, 620, "light", "svg"),
+    ("logs", "/location?name=payments&view=logs", 1280, 560, "light", ".log .line"),
+    ("settings", "/location?name=ml&view=workspace", 1280, 620, "light", ".settings"),
+    ("search", "/search?q=churn", 1280, 420, "light", "#results li"),
+    ("definition", "/definition?location=risk&kind=asset&name=exposure", 1280, 620, "light", DRAWN),
+    ("job", "/definition?location=payments&kind=job&name=settle", 1280, 760, "light", DRAWN),
     ("definitions", "/definitions?group=location", 1280, 620, "light", "tr.group"),
-    ("assets", "/assets", 1280, 620, "dark", "svg"),
+    ("assets", "/assets", 1280, 760, "dark", DRAWN),
     ("environments", "/environments", 1280, 620, "light", ".packages-table"),
     ("runs", "/runs", 1280, 420, "light", ".runs"),
     ("run", "/run?id={run}", 1280, 900, "light", ".gantt"),

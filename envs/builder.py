@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .credentials import apart, write_private
 from .errors import EnvError
 from .inputs import requirement_words, working_directory
 from .installers import Installer, Toolbox, UvInstaller, create_virtualenv, failure
@@ -211,7 +212,16 @@ class _Filling:
         self, arguments: Sequence[str], *, cwd: Path | None = None, pinned: Path | None = None
     ) -> None:
         tools = self.tools if cwd is None else replace(self.tools, cwd=cwd)
-        done = self.installer.install(self.python, arguments, tools)
+        shown, variables, lines = apart(arguments, self.installer.variables)
+        private = self.prefix / "private-requirements.txt"
+        try:
+            if lines:
+                write_private(private, lines)
+                shown += ["-r", str(private)]
+            tools = replace(tools, environ={**tools.environ, **variables})
+            done = self.installer.install(self.python, shown, tools)
+        finally:
+            private.unlink(missing_ok=True)
         if done.returncode != 0:
             error = failure(done, self.subject, tools.environ, self.installer, self.prefix)
             if pinned is not None and error.kind == "resolution":

@@ -7,6 +7,7 @@ tool said, unaltered. Refuses to know about keys, locks and directories: the sto
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -30,6 +31,14 @@ Choice = Literal["auto", "uv", "pip"]
 _OLDEST_PIP: Final = (20, 3)  # the first that takes every manylinux_x_y wheel for what it is
 
 _FINDING_UV: Final = threading.Lock()
+
+_VARIABLES_OF_UV: Final = {
+    "--index": "UV_INDEX",
+    "--default-index": "UV_DEFAULT_INDEX",
+    "-i": "UV_INDEX_URL",
+    "--index-url": "UV_INDEX_URL",
+    "--extra-index-url": "UV_EXTRA_INDEX_URL",
+}
 
 _RESOLUTION_WORDS: Final = (
     "No solution found",
@@ -75,6 +84,11 @@ class Installer(Protocol):
         """``uv`` or ``pip``, with its version where that is known cheaply."""
         ...
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Of options that it takes from the environment, too, the variables (see ``credentials``)."""
+        ...
+
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         """Install ``arguments`` (requirements, ``-r FILE``, ``-e DIR``) into ``python``'s own."""
         ...
@@ -93,6 +107,10 @@ class UvInstaller:
     path: Path
     precompile: bool = True
     name: str = "uv"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return _VARIABLES_OF_UV
 
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         # Precompiling costs now what the first import would cost, but the cost is paid once and
@@ -147,6 +165,10 @@ class PipInstaller:
 
     base: Interpreter
     name: str = "pip"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {}  # a file can have its options
 
     def install(self, python: Path, arguments: Sequence[str], tools: Toolbox) -> Completed:
         return tools.run([python, *self._pip(python, tools), "install", *arguments])
@@ -314,8 +336,21 @@ def failure(
     return EnvError(
         "install",
         f"{subject} cannot be installed",
-        hint=index or f"{installer.name} says why",
+        hint=index or _build_hint(said) or f"{installer.name} says why",
         detail=said,
+    )
+
+
+def _build_hint(said: str) -> str | None:
+    """What to do where a release of a package, not a directory of the team's, could not be built."""
+    match = re.search(
+        r"Failed to build `([\w.-]+==[\w.+!-]+)`|Failed building wheel for ([\w.-]+)", said
+    )
+    if match is None:
+        return None
+    return (
+        f"{match[1] or match[2]} has no wheel for this python, and cannot be built here: another python may have "
+        "one (`python` of the environment), or another release of it"
     )
 
 

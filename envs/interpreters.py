@@ -276,6 +276,11 @@ def _missing(path: Path) -> str:
             f"its virtualenv was not made: run `{making}` in {prefix.parent}; or have one made, "
             "as `supervise init -o supervise.yaml` writes it"
         )
+    if path.parent.name == "bin" and not prefix.exists():
+        return (
+            f"make it, with `uv venv {prefix}`; or correct the path, or let `python: <version>` find an "
+            "interpreter"
+        )
     return "correct the path, or let `python: <version>` find an interpreter"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,20 +78,45 @@ def required_python(project: Path) -> str | None:
     """The Python versions that a project's pyproject.toml asks for, as a specifier; None without any.
 
     ``requires-python`` of ``[project]``, else ``python`` among poetry's dependencies, whose ``^3.9`` is
-    ``>=3.9,<4`` and ``~3.9`` is ``>=3.9,<3.10``.
+    ``>=3.9,<4`` and ``~3.9`` is ``>=3.9,<3.10``; else ``python_requires`` of setup.cfg, or of setup.py
+    where it is written as plain text.
     """
     declaration = project / "pyproject.toml"
-    if not declaration.is_file():
-        return None
-    table = read_toml(declaration)
+    table = read_toml(declaration) if declaration.is_file() else {}
     found = _inner(table, "project").get("requires-python")
     if isinstance(found, str) and found.strip():
         return found
     found = _inner(table, "tool", "poetry", "dependencies").get("python")
-    if not isinstance(found, str):
+    if isinstance(found, str):
+        with _in_form(declaration):
+            return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
+    return _python_of_setuptools(project)
+
+
+def _python_of_setuptools(project: Path) -> str | None:
+    import ast
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    with suppress(
+        configparser.Error, UnicodeDecodeError
+    ):  # its installer says what is wrong with it
+        parser.read(project / "setup.cfg", encoding="utf-8")
+        found = parser.get("options", "python_requires", fallback="").strip()
+        if found:
+            return found
+    try:
+        tree = ast.parse((project / "setup.py").read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
         return None
-    with _in_form(declaration):
-        return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.keyword)
+            and node.arg == "python_requires"
+            and isinstance(node.value, ast.Constant)
+        ):
+            return str(node.value.value).strip() or None
+    return None
 
 
 def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:

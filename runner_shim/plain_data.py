@@ -14,6 +14,7 @@ from collections.abc import Mapping
 __all__ = [
     "MAX_ITEMS",
     "MAX_TEXT",
+    "add_node_places",
     "definition",
     "dotted_name",
     "field",
@@ -240,6 +241,19 @@ def key_of(definition):
     """``kind:name``, with ``@repository`` where the definition names one (docs/snapshot.md)."""
     key = "%s:%s" % (definition["kind"], definition["name"])
     return key + "@" + definition["repository"] if "repository" in definition else key
+
+
+def add_node_places(sources, nodes):
+    """Put the places of the ops and graphs that jobs are made of into ``sources``, by key.
+
+    ``nodes`` are pairs of a key and a place. What is a definition itself keeps its own; a key that stands
+    for two places has none.
+    """
+    found = {}
+    for key, place in nodes:
+        if place and key not in sources and found.setdefault(key, place) != place:
+            found[key] = None
+    sources.update((key, place) for key, place in found.items() if place)
 
 
 def _is_empty(value):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Command", "follow", "steps"]
+from commands import COMMAND, variables
+
+__all__ = ["Command", "follow", "of_a_reader", "shell_commands", "steps"]
 
 _FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STATUS = re.compile(r"\s+# exit status (\d+)$")
@@ -51,6 +54,24 @@ def steps(page: str) -> Iterator[Command | tuple[str, str]]:
                 found.lines.append(line)
         if found is not None:
             yield found
+
+
+def of_a_reader(directory: Path, runtime: Path, **extra: str) -> dict[str, str]:
+    """The environment of a reader, whose ``supervise`` is a program in ``directory``."""
+    directory.mkdir()
+    command = directory / "supervise"
+    command.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    command.chmod(0o755)
+    environ = variables(runtime, **extra)
+    environ["PATH"] = f"{directory}:{Path(sys.executable).parent}:{environ['PATH']}"
+    return environ
+
+
+def shell_commands(page: str) -> list[str]:
+    """The commands of a page's fences ```` ```sh ````, without their comments."""
+    bodies = [body for language, _, body in _FENCE.findall(page) if language == "sh"]
+    lines = [re.sub(r"\s+# .*$", "", line) for body in bodies for line in body.splitlines()]
+    return [line for line in lines if line]
 
 
 def follow(page: str, directory: Path, environ: dict[str, str]) -> int:

@@ -13,6 +13,7 @@ import pytest
 from supervised import poll_now
 
 DEADLINE = 60.0
+ENDED = "[the command has ended]"
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 
@@ -59,12 +60,12 @@ class Window:
 def in_window(
     command: list[str], *, cwd: Path, env: Mapping[str, str], socket: Path, columns: int, rows: int
 ) -> Iterator[Window]:
-    """``command`` in a window of that size, which stays when it ends; all is gone at the end."""
+    """``command`` in a window of that size, which says ``ENDED`` when it has ended; all is gone at the end."""
     window = Window(socket)
     pairs = [f"{name}={value}" for name, value in env.items()]
-    line = shlex.join(["exec", "env", "-i", "-C", str(cwd), *pairs, "TERM=screen", *command])
-    size = ["-x", str(columns), "-y", str(rows)]
-    window.tmux("new-session", "-d", *size, line, ";", "set", "-g", "remain-on-exit", "on")
+    line = shlex.join(["env", "-i", "-C", str(cwd), *pairs, "TERM=screen", *command])
+    line = f"trap : INT; {line}; echo {ENDED}; exec sleep 1000"
+    window.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), line)
     try:
         yield window
     finally:

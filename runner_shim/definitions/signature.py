@@ -66,6 +66,8 @@ def _parameters(function, depth):
         return _parameters(function.__func__, depth - 1)[1:]
     code = getattr(function, "__code__", None)
     if code is None:
+        if hasattr(function, "__wrapped__"):  # functools.lru_cache
+            return _parameters(function.__wrapped__, depth - 1)
         method = _method_of(function)
         return _parameters(method, depth - 1)[1:] if hasattr(method, "__code__") else []
     found = _of_code(function, code)

@@ -35,7 +35,7 @@ class TickContext(Context):
         Context.__init__(self, cursor=order.get("cursor"), log=log)
         offset = datetime.timedelta(seconds=order.get("offset") or 0)
         self.scheduled_execution_time = datetime.datetime.fromtimestamp(
-            order.get("time") or time(), datetime.timezone(offset)
+            time() if order.get("time") is None else order["time"], datetime.timezone(offset)
         )
         self.last_run_key = order.get("last_run_key")
         self.last_tick_completion_time = order.get("last_tick")

@@ -16,6 +16,7 @@ from runner_shim.frameworks.native_data import (
     made,
     make,
     place,
+    places_of_nodes,
     repository_data,
     shown,
 )
@@ -122,7 +123,7 @@ class Native(Adapter):
         Raises LoadFailure for the first definition that is wrong and counts the others in its hint.
         """
         several = roots.named and len(roots.containers) > 1
-        repositories, definitions, sources, problems = [], [], {}, []
+        repositories, definitions, sources, problems, nodes = [], [], {}, [], []
         for container in roots.containers:
             if roots.named:
                 repositories.append(repository_data(container))
@@ -136,8 +137,11 @@ class Native(Adapter):
                 source = getattr(thing, "source", None) or container.source
                 if source:
                     sources[plain_data.key_of(data)] = source
+                if kind == "job":
+                    nodes += places_of_nodes(thing, data.get("repository"))
         if problems:
             raise first_of(problems)
+        plain_data.add_node_places(sources, nodes)
         return repositories, definitions, sources
 
     def describe(self, roots, kind, name, repository=None):

@@ -8,7 +8,8 @@ from runner_shim import plain_data
 from runner_shim.loading.load_failure import LoadFailure, from_exception
 
 __all__ = [
-    "data_of", "everything_of", "first_of", "made", "make", "place", "repository_data", "shown",
+    "data_of", "everything_of", "first_of", "made", "make", "place", "places_of_nodes",
+    "repository_data", "shown",
 ]  # fmt: skip
 
 # Kinds that may not share a name -> what the namespace is called.
@@ -37,6 +38,21 @@ def repository_data(container):
     result = {"name": container.name}
     result.update(container.common)
     return result
+
+
+def places_of_nodes(job, repository):
+    """``(key, [file, line])`` of the ops and graphs in a job, nested ones too."""
+    found, waiting = [], [getattr(job, "plan", None)]
+    while waiting:
+        plan = waiting.pop()
+        for node in plan.nodes if plan is not None else ():
+            one = node.definition
+            data = {"kind": one.KIND, "name": one.name}
+            if repository:
+                data["repository"] = repository
+            found.append((plain_data.key_of(data), one.source))
+            waiting.append(getattr(one, "plan", None))
+    return found
 
 
 def first_of(problems):

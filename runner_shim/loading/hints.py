@@ -15,6 +15,7 @@ from runner_shim.nearest import nearest
 __all__ = [
     "Verdict",
     "import_hint",
+    "library_hint",
     "missing_module",
     "relative_import_hint",
     "syntax_hint",
@@ -185,6 +186,28 @@ def import_hint(text, filename):
         if "from '%s'" % stem in text:
             return "%s.py imports itself: rename it if it hides a library" % stem
     return None
+
+
+def library_hint(error):
+    """A remedy where a library fails while it is imported, over a name that another has not; else None."""
+    if not isinstance(error, (AttributeError, ImportError, TypeError)):
+        return None
+    step, importing, told = error.__traceback__, None, False
+    while step is not None:
+        code = step.tb_frame.f_code
+        if imported.is_user(code.co_filename):
+            importing, told = None, True
+        elif told and importing is None and not code.co_filename.startswith("<frozen"):
+            if code.co_name != "<module>":
+                return None  # it is called, not imported
+            importing = str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        step = step.tb_next
+    if not importing or importing in getattr(sys, "stdlib_module_names", ()):
+        return None
+    return (
+        "%s cannot be imported with the releases of other libraries that are installed beside it: pin those "
+        "that it was made with, or take a newer %s" % (importing, importing)
+    )
 
 
 def _namespace_hint(name):

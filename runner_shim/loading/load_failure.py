@@ -182,13 +182,14 @@ def _judge_framework(error, target):
 
 def _hint_of(error):
     from runner_shim.loading import standard_library
-    from runner_shim.loading.hints import unset_variable_hint
+    from runner_shim.loading.hints import library_hint, unset_variable_hint
 
     errors = _chain(error)
     found = [unset_variable_hint(errors)]
     found.extend(adapter.hint(one) for adapter in _adapters() for one in errors)
     if isinstance(error, AttributeError):
         found.append(standard_library.hint(_string(error)))
+    found.append(library_hint(error))
     return next(filter(None, found), None)
 
 
@@ -257,6 +258,16 @@ def _judge_import(error, target):
             line=line,
         )
     name = getattr(error, "name", None)
+    if type(error).__name__ == "PackageNotFoundError":  # of a distribution, that may be there
+        return LoadFailure(
+            "import_error",
+            "%s%s" % (_sentence(error), _at(where)),
+            hint="its metadata (a .dist-info directory) is not in the environment: install %s anew"
+            % name,
+            exception=error,
+            file=file,
+            line=line,
+        )
     if isinstance(error, ModuleNotFoundError) and isinstance(name, str) and name:
         verdict = hints.missing_module(name, filename, bool(where), target)
         failure = LoadFailure(

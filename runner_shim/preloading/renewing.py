@@ -76,7 +76,7 @@ def take_token(token):
     wanted = (name + "=").encode("ascii")
     try:
         with open("/proc/self/environ", "rb") as file:
-            place = file.read().find(wanted)
+            place = (b"\0" + file.read()).find(b"\0" + wanted)
         with open("/proc/self/stat", "rb") as file:
             start = int(file.read().rpartition(b")")[2].split()[47])  # env_start, field 50
         if place >= 0:

@@ -50,7 +50,7 @@ _LONGEST_TOKEN = 200
 _MOST_REFUSALS, _REFUSALS_IN = 20, 60.0
 _STRANGER = "unknown"
 _UNREADABLE, _DATED = "tokens_unreadable", "keys_without_role"
-_MOST_NAMED, _LONGEST_NAME = 50, 200
+_MOST_NAMED, _LONGEST_NAME = 100, 200
 _REFUSALS = (ForbiddenError.code, UnauthenticatedError.code)
 
 
@@ -108,7 +108,10 @@ class Access:
         bearer, role = request.get("bearer"), request.get("role")
         if bearer is not None:
             if not isinstance(bearer, str) or len(bearer) > _LONGEST_TOKEN:
-                raise UnauthenticatedError("a token is a text of at most 200 characters")
+                raise UnauthenticatedError(
+                    f"a token is a text of at most {_LONGEST_TOKEN} characters",
+                    hint="the operator makes one: `supervise tokens add NAME --role ROLE`",
+                )
             found = await self._read(lambda: self._of_token(bearer))
         elif key is not None:
             found = await self._read(lambda: self._of_key(key))
@@ -131,7 +134,10 @@ class Access:
             self._say(_UNREADABLE, None)
         except ConfigurationError as error:
             self._say(_UNREADABLE, f"no token is accepted: {error}")
-            raise UnauthenticatedError("the supervisor cannot read its tokens") from None
+            raise UnauthenticatedError(
+                "the supervisor cannot read its tokens",
+                hint="the operator sees why: `supervise status`",
+            ) from None
         if token is None:
             raise UnauthenticatedError(
                 "the token is not known, was revoked or has expired",
@@ -142,7 +148,10 @@ class Access:
     def _of_key(self, public: str) -> Identity:
         grant = self.keys.client(public)
         if grant is None:
-            raise UnauthenticatedError("the key is not known any more: it was revoked")
+            raise UnauthenticatedError(
+                "the key is not known any more: it was revoked",
+                hint="the operator makes one: `supervise keys add NAME --role ROLE`",
+            )
         dated = ", ".join(one.name for one in self.keys.all() if one.dated)
         text = f"clients whose keys were made before keys had roles may do everything: {dated}"
         self._say(_DATED, text if dated else None)

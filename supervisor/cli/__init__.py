@@ -133,7 +133,8 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
 
 
 def _lowered(text: str) -> str:
-    text = re.sub(r"\s*\n\s*", " ", text).rstrip(".")
+    text = re.sub(r"\s*\n\s*", " ", text).rstrip(".").replace(". Did you mean", "; did you mean")
+    text = re.sub(r": (?:File|Directory|Path) '", lambda found: found[0].lower(), text)
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 

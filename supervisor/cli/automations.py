@@ -91,7 +91,7 @@ def _last(one: Automation, now: float) -> str:
 @json_option
 @locating
 def on(session: Session, location: str, name: str, as_json: bool) -> int:
-    """Switch the schedule or sensor NAME of LOCATION on. It stays on, whatever is loaded later."""
+    """Switch the schedule or sensor NAME of LOCATION on. It stays on after later loads."""
     return _switch(session, location, name, True, as_json)
 
 

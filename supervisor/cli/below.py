@@ -1,7 +1,7 @@
 """The lines that stay below what is written: what runs now, and for how long.
 
 Owns the drawing on a terminal: the lines are taken away before anything is written and drawn again below it,
-so they never scroll, whatever the window's size becomes (how: ``anchored``). Elsewhere there are none, and all
+so they never scroll, also when the window's size changes (how: ``anchored``). Elsewhere there are none, and all
 is written as it comes. What is worth a line is the caller's to say.
 """
 

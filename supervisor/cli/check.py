@@ -160,7 +160,9 @@ async def _settled(client: AsyncClient, terminal: Terminal, *, quiet: bool) -> S
         before = Seen(document)
         later = partial(client.status, since=document["revision"])
         document = await insist_async(later, terminal.say)
-    return document
+    # What failed in a forked process is loaded in a fresh one, beside the failure.
+    await insist_async(client.wait, terminal.say)
+    return await insist_async(client.status, terminal.say)
 
 
 def _report(

@@ -28,7 +28,7 @@ __all__ = ["dagster_"]
 )  # fmt: skip
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
-    help="Address of Dagster's page. It asks nobody for a password.",
+    help="Address of Dagster's page. It has no password.",
 )  # fmt: skip
 @click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",

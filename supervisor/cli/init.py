@@ -1,6 +1,6 @@
 """``supervise init``: a workspace file for what is found here, or for code servers of Dagster.
 
-Owns where it is written, that nothing is overwritten, and what is told of it. What is found is ``drafts``'
+Owns where it is written, that nothing is overwritten, and what it prints. What is found is ``drafts``'
 to say. Needs no supervisor.
 """
 

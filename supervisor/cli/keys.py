@@ -103,4 +103,5 @@ def revoke(session: Session, name: str) -> int:
     state = state_of(session)
     KeyDirectory(state).revoke(name)
     note(session, state, "keys revoke", f"key:{name}")
+    session.terminal.print(f"the keys of {clean(name)} are revoked")
     return 0

@@ -1,7 +1,7 @@
 """The live table of the foreground supervisor on a terminal.
 
 Owns the drawing, with rich: what happened scrolls by above a table that stays at the bottom and
-fits the window, whatever its size (how it stays there: ``anchored``). Decides nothing about what is
+fits a window of any size (how it stays there: ``anchored``). Decides nothing about what is
 worth telling.
 """
 

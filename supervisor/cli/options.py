@@ -299,8 +299,8 @@ FACE_LISTEN = click.option(
     "--dagster-listen",
     callback=_listen,
     metavar="[HOST:]PORT",
-    help="Serve them over TCP, too, from that port on. Without HOST on this machine only: it asks "
-    "nobody for a password.",
+    help="Serve them over TCP, too, from that port on. Without HOST on this machine only: it "
+    "has no password.",
 )
 
 LISTEN = click.option(

@@ -248,7 +248,7 @@ async def _page(daemon: Daemon, screen: Screen, web: Beside | None) -> None:
 
 
 async def _show(daemon: Daemon, screen: Screen, colour: bool, pace: Pace) -> None:
-    """Show what the control socket says, whatever becomes of single questions and drawings."""
+    """Show what the control socket says; a request or a drawing that fails ends nothing."""
     from supervisor.client.client import AsyncClient
     from supervisor.client.locate import Found
     from supervisor.errors import NotRunningError

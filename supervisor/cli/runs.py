@@ -136,7 +136,7 @@ def show(session: Session, run: str, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @locating
 def events(session: Session, run: str, follow: bool, as_json: bool) -> int:
-    """Print the events of RUN, with the same names whatever the framework."""
+    """Print the events of RUN, with the same names in all frameworks."""
     terminal = session.terminal
     with session.client() as client:
         for event in client.run(run).events(wait=follow):

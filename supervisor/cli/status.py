@@ -300,7 +300,7 @@ def _page(terminal: Terminal, one: LocationStatus, now: float, *, verbose: bool)
     log = one["log"]
     if log is not None:
         count = _LOG_LINES if one["failure"] is None else 2 * _LOG_LINES
-        tail = (log.get("tail") or [])[-count:]
+        tail = failures.without_own_frames(log.get("tail") or [])[-count:]
         lines += ["", terminal.paint(f"Log: {log['path']}", "bold")]
         for line in tail:
             stamp = time.strftime("%H:%M:%S", time.localtime(line["time"]))

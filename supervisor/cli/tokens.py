@@ -115,4 +115,5 @@ def revoke(session: Session, name: str) -> int:
     state = state_of(session)
     TokenFile(state).revoke(name)
     note(session, state, "tokens revoke", f"token:{name}")
+    session.terminal.print(f"the token {clean(name)} is revoked")
     return 0

@@ -7,7 +7,9 @@ the supervisor does is ``supervise run``'s.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ import click
 from supervisor.cli.options import LISTEN, SECONDS, beside_option, face_option, selecting
 from supervisor.cli.session import Session
 from supervisor.errors import NotRunningError, SupervisorError, UnreachableError
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["up_"]
 
 _LOOK_SECONDS = 0.05
+# The output is begun anew when it has so many bytes; one older file is kept.
+_MOST_OUTPUT = 10 * 1024 * 1024
 _TAIL = 20
 # How long the command waits for the web page to say where it is.
 _PAGE_SECONDS = 10.0
@@ -81,11 +86,15 @@ def up_(
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"{log} cannot be written: {reason}") from error
+        terminal.error(
+            f"{log} cannot be written: {reason}",
+            "logs, environments and snapshots are kept beside the workspace file: make that directory writable",
+        )
+        return 2
     start = os.fstat(output).st_size
     child = os.fork()
     if child == 0:
-        _detached(session, output, web, listen, face)
+        _detached(session, output, log, web, listen, face)
     os.close(output)
     deadline = time.monotonic() + timeout
     other = False  # another one was faster
@@ -101,7 +110,8 @@ def up_(
         other = other or bool(ended and (running or starting))
         if ended and not other:
             terminal.error(f"the supervisor of {spec.title} has ended", f"its output is in {log}")
-            terminal.say(*_tail(log, start))
+            for line in _since(log, start)[-_TAIL:]:
+                terminal.say(clean(line.rstrip()))
             return os.waitstatus_to_exitcode(status) or 1
         if running is not None:
             break
@@ -141,17 +151,15 @@ def _told(terminal: Terminal, title: str, pid: int, web: Beside | None) -> int:
 def _page(log: Path, start: int, deadline: float) -> str | None:
     """What the web page's process says first: where it is, or why it is not. None where it says nothing yet."""
     while True:
-        with contextlib.suppress(OSError), log.open("rb") as stream:
-            stream.seek(start)
-            for line in stream.read(100_000).decode("utf-8", "replace").splitlines(keepends=True):
-                if line.startswith(_OF_PAGE) and line.endswith("\n"):
-                    return line.rstrip()
+        for line in _since(log, start):
+            if line.startswith(_OF_PAGE) and line.endswith("\n"):
+                return line.rstrip()
         if time.monotonic() > deadline:
             return None
         time.sleep(_LOOK_SECONDS)
 
 
-def _detached(session: Session, output: int, *how: Any) -> None:
+def _detached(session: Session, output: int, log: Path, *how: Any) -> None:
     """The child: a session of its own, no terminal, everything into the log. Does not return."""
     status = 1
     try:
@@ -164,7 +172,10 @@ def _detached(session: Session, output: int, *how: Any) -> None:
         from supervisor.cli.run import run_workspace
 
         # A terminal of its own: what ours is, this process's output is not.
-        fresh = Session(selection=session.selection, cwd=session.cwd)
+        from supervisor.cli.terminal import Terminal
+
+        terminal = Terminal(out=_Output(log))
+        fresh = Session(terminal=terminal, selection=session.selection, cwd=session.cwd)
         web, listen, face = how
         try:
             status = run_workspace(fresh, web, listen, face=face)
@@ -179,11 +190,36 @@ def _detached(session: Session, output: int, *how: Any) -> None:
         os._exit(status)
 
 
-def _tail(log: Path, start: int) -> list[str]:
+def _since(log: Path, start: int) -> list[str]:
+    """The lines, with their ends, that the log has from ``start``, or from its beginning when it was begun anew."""
     with contextlib.suppress(OSError), log.open("rb") as stream:
-        stream.seek(start)
-        return stream.read(100_000).decode("utf-8", "replace").splitlines()[-_TAIL:]
+        stream.seek(start if os.fstat(stream.fileno()).st_size >= start else 0)
+        return stream.read(100_000).decode("utf-8", "replace").splitlines(keepends=True)
     return []
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output that is the file ``path``: begun anew when it has become large, the older text beside it.
+
+    The file is emptied and not replaced, for other programs write to it, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            open(1, "wb", closefd=False),  # noqa: SIM115 - a descriptor, until the process ends
+            encoding="utf-8",
+            errors="replace",
+            line_buffering=True,
+        )
+        self._path = path
+
+    def write(self, text: str) -> int:
+        if os.fstat(1).st_size > _MOST_OUTPUT:
+            self.flush()
+            with contextlib.suppress(OSError):  # a full disk: what is new counts more
+                shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
+            os.ftruncate(1, 0)
+        return super().write(text)
 
 
 for _one in up_.params:  # -d is what compose calls it; the directory is --working-directory here

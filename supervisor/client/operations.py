@@ -16,7 +16,6 @@ from supervisor.client.requests import Call, call
 from supervisor.errors import ProtocolError, RequestError
 from supervisor.protocol import parameters
 from supervisor.protocol.methods import LONGEST_HOLD, METHODS
-from supervisor.states import UNDER_WAY
 
 if TYPE_CHECKING:
     from supervisor.protocol import documents
@@ -161,8 +160,7 @@ def wait(*locations: str, timeout: float | None = None) -> Plan[documents.Waited
     while True:
         left = LONGEST_HOLD if deadline is None else max(deadline - time.monotonic(), 0.0)
         waited: documents.Waited = yield call("wait", {"locations": locations, "timeout": left})
-        settled = waited["ready"] or not UNDER_WAY & set(waited["locations"].values())
-        if settled or (deadline is not None and time.monotonic() >= deadline):
+        if waited["settled"] or (deadline is not None and time.monotonic() >= deadline):
             return waited
 
 

@@ -145,9 +145,9 @@ class Fleet:
         """
         chosen = {name: self.location(name) for name in names}
         answers: dict[str, str] = {}
-        self._check_orders()
+        self.check_orders()
         for name, location in chosen.items():
-            self._check_orders()
+            self.check_orders()
             if self.locations.get(name) is location:
                 answers[name] = order(location)
             else:
@@ -155,9 +155,12 @@ class Fleet:
             yield
         return answers
 
-    def _check_orders(self) -> None:
+    def check_orders(self) -> None:
+        """Raises ``RequestError`` once no more orders are taken."""
         if self.stopping:
-            raise RequestError("the supervisor is stopping")
+            raise RequestError(
+                "the supervisor is stopping", hint="`supervise` starts it again when it has ended"
+            )
 
     def look_for_orphans(self) -> None:
         """Have every location know which of its processes left their session."""

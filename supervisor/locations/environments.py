@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -177,8 +178,8 @@ class Environments:
         executable = environment.interpreter.executable
         if spec.lacks is not None:
             adding = envs.making_command(spec.lacks)
-        elif environment.managed:
-            adding = ""
+        elif environment.managed or environment.prefix.resolve() == Path(sys.prefix).resolve():
+            adding = ""  # what is added to the supervisor's own is lost when that is upgraded
         else:
             adding = envs.adding_command(executable, environment.prefix)
         return PreparedEnvironment(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,15 @@ from supervisor.presentation.words import environment_of
 if TYPE_CHECKING:
     from supervisor.protocol.documents import Failure, LocationStatus, LogLine
 
-__all__ = ["headline", "remedy", "render"]
+__all__ = ["headline", "remedy", "render", "without_own_frames"]
 
 _MAX_FRAMES = 6
 # How faulthandler begins.
 _STACK = ("Current thread 0x", "Thread 0x", "Fatal Python error:")
+# A line of it that is of the shim, or of what Python starts a program with.
+_OWN_FRAME = re.compile(
+    r'  File "(?:[^"]*/runner_shim/[^"]*|<frozen (?:importlib|runpy)[^"]*)", line \d+'
+)
 _MAX_MESSAGE = 16  # lines of an exception after its first
 _MAX_DETAIL = 40
 _FIRST_DETAIL = 15
@@ -205,10 +209,15 @@ def _shortened(detail: list[str]) -> list[str]:
     return said
 
 
+def without_own_frames(lines: Iterable[LogLine]) -> list[LogLine]:
+    """Lines of a log without the frames of a dumped stack that are not the team's."""
+    return [one for one in lines if not _OWN_FRAME.match(one["text"])]
+
+
 def _said(location: LocationStatus) -> list[LogLine]:
     """What the newest process said itself: the supervisor's remarks say again what stands above."""
     log = location["log"]
-    tail = [] if log is None else log.get("tail", [])
+    tail = without_own_frames([] if log is None else log.get("tail", []))
     for position in range(len(tail) - 1, -1, -1):
         if tail[position]["stream"] == "sup" and " started as pid " in tail[position]["text"]:
             tail = tail[position:]

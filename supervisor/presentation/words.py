@@ -209,7 +209,7 @@ def tags(location: LocationStatus) -> str:
 
 
 def code_servers(location: LocationStatus, now: float) -> list[str]:
-    """What is told of the servers that a framework's own clients use, a line for each fact."""
+    """The servers that a framework's own clients use, a line for each fact."""
     found = location.get("code_servers")
     if found is None:
         return []

@@ -197,7 +197,10 @@ class Cgroups:
                 self.why_not = dict.fromkeys(_CONTROLLERS, f"cgroups cannot be read: {error}")
             for place in self._places.values():
                 for old in place.directory.glob(f"{_PREFIX}[0-9]*"):
-                    _removed(old)  # of a supervisor that was killed
+                    # Of a supervisor that was killed; one that lives has yet to put a process into it.
+                    owner = old.name.removeprefix(_PREFIX).partition("-")[0]
+                    if owner == str(os.getpid()) or not os.path.lexists(f"/proc/{owner}"):
+                        _removed(old)
         return self._places
 
     def _look(self, places: dict[str, _Place]) -> None:

@@ -447,6 +447,7 @@ class Waited(TypedDict):
     """What was the case when nothing was under way any more, or when the time was over."""
 
     ready: Annotated[bool, "true when all are ready"]
+    settled: Annotated[bool, "false when the time was over, and something is under way"]
     locations: Annotated[dict[str, State], "name to state"]
 
 

@@ -111,8 +111,7 @@ class Orders:
         if _serves(location):
             return
         if location.state is State.STOPPED:
-            if self._fleet.stopping:
-                raise RequestError("the supervisor is stopping")
+            self._fleet.check_orders()
             location.start("a run was launched")
         if location.under_way:
             await self._fleet.news.wait(

@@ -43,11 +43,12 @@ class AutomationHandlers:
             await daemon.work.orders.serving(location, name)
             one = await daemon.work.ticking.find(location, name, params["repository"])
             if params["cursor"] is not None and one.kind != "sensor":
-                raise RequestError(f"{name} is a schedule: it has no cursor")
+                raise RequestError(
+                    f"{name} is a schedule: it has no cursor", hint="leave the cursor out"
+                )
             at = params["at"] if params["at"] is not None else time.time()
             if params["launch"]:
-                if daemon.stopping:
-                    raise RequestError("the supervisor is stopping")
+                daemon.fleet.check_orders()
                 by = "a client" if asker() is OPERATOR else asker().name
                 tick = await daemon.work.automations.fire(one, at, cursor=params["cursor"], by=by)
             else:

@@ -205,7 +205,8 @@ class Handlers(RunHandlers, AutomationHandlers):
             if not earlier:
                 raise RequestError(
                     f"generation {after.generation} of {location.spec.name} is the first that is "
-                    "kept: there is nothing to compare it with"
+                    "kept: there is nothing to compare it with",
+                    hint=f"`supervise history {location.spec.name}` lists those that are kept",
                 )
             wanted = earlier[-1]
         before = await self._generation(location, wanted)
@@ -314,6 +315,7 @@ class Handlers(RunHandlers, AutomationHandlers):
             )
         return {
             "ready": all(one.state is State.READY for one in locations),
+            "settled": not any(one.under_way for one in locations),
             "locations": {
                 **{one.spec.name: one.state.value for one in locations},
                 **{one: "elsewhere" for one in asked if one in remotes},
@@ -391,8 +393,7 @@ class Handlers(RunHandlers, AutomationHandlers):
         for name in params["locations"]:
             fleet.location(name)
         names = params["locations"] or self._all_names()
-        if self._daemon.stopping:  # of none, too
-            raise RequestError("the supervisor is stopping")
+        fleet.check_orders()  # of none, too
         return {"locations": await in_turns(fleet.ordering(names, order))}, []
 
     @staticmethod
@@ -413,7 +414,8 @@ class Handlers(RunHandlers, AutomationHandlers):
         if found is None:
             kept = ", ".join(str(one) for one in await store.generations(name))
             raise RequestError(
-                f"generation {wanted} of {name} is not kept", hint=f"kept are {kept}"
+                f"generation {wanted} of {name} is not kept",
+                hint=f"kept are {kept or serving.generation}",
             )
         return found
 

@@ -46,7 +46,8 @@ class RemoteControl:
             except OSError as error:  # a ZMQError is one
                 text = f"{address} cannot be had: {error.strerror}".lower()
                 raise ConfigurationError(
-                    [ConfigurationProblem(SourcePosition("--listen"), "", text)]
+                    [ConfigurationProblem(SourcePosition("--listen"), "", text)],
+                    hint="choose another port, or end what listens there",
                 ) from None
             self._front.hide()
             undoing.pop_all()

@@ -135,7 +135,10 @@ class RunHandlers:
     def _range(self, name: str) -> Range:
         found = self._named(name)
         if isinstance(found, Run):
-            raise RequestError(f"{found.id} is no range of partitions, it is one run")
+            raise RequestError(
+                f"{found.id} is no range of partitions, it is one run",
+                hint=f"`supervise runs show {found.id}` tells of it",
+            )
         return found
 
     async def _read(
@@ -170,9 +173,15 @@ class RunHandlers:
         """Run the same again; ``from_failure``: only what has not succeeded of it."""
         run, from_failure = self._named(params["run"]), params["from_failure"]
         if not run.ended:
-            raise RequestError(f"run {run.id} has not ended: it is {run.state}")
+            raise RequestError(
+                f"run {run.id} has not ended: it is {run.state}",
+                hint=f"`supervise runs cancel {run.id}` ends it",
+            )
         if from_failure and run.state is RunState.SUCCESS:
-            raise RequestError(f"run {run.id} has succeeded: nothing of it is left to run")
+            raise RequestError(
+                f"run {run.id} has succeeded: nothing of it is left to run",
+                hint="a retry that is not from the failure runs all of it again",
+            )
         if isinstance(run, Range):
             runs = [one for one in run.runs if not from_failure or one.state != RunState.SUCCESS]
             ordered = await self._ordered(again(runs[0].order))
@@ -191,7 +200,7 @@ class RunHandlers:
         return await self._daemon.work.orders.make(params)
 
     async def _launch(self, ordered: Ordered) -> Reply:
-        self._check_stopping()
+        self._daemon.fleet.check_orders()
         # A launch that has begun is finished, also when its client goes: no half of it stays on the disk.
         launching = asyncio.create_task(self._launched(ordered))
         self._daemon.work.launching.add(launching)
@@ -205,17 +214,13 @@ class RunHandlers:
         launched: list[Run] = []
         try:
             for order in orders(ordered.order, ordered.partitions):
-                self._check_stopping()
+                self._daemon.fleet.check_orders()
                 launched.append(await self._daemon.work.runs.launch(order))
         except RequestError:  # a full disk, the end of the supervisor: all or none
             for run in launched:
                 await self._daemon.work.runs.cancel(run, "the launch, which failed", now=True)
             raise
         return Range(tuple(launched))
-
-    def _check_stopping(self) -> None:
-        if self._daemon.stopping:
-            raise RequestError("the supervisor is stopping")
 
 
 def _chosen(

@@ -150,7 +150,7 @@ def _base(spec: LocationSpec) -> documents.Configured:
         "remote": None if spec.remote is None else str(spec.remote),
         "form": spec.form,
         "origin": None if spec.origin is None else str(spec.origin),
-        "tags": dict(spec.tags),
+        "tags": masked(dict(spec.tags)),
         "metadata": masked(_plain(spec.metadata)),
     }
 

@@ -50,6 +50,7 @@ _AT_ONCE = 4
 _LARGE = 256 * 1024
 _DIFFS = 8
 _NONE = "none"
+_NODES = ("op", "solid", "graph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one location serves: a snapshot's bytes (docs/snapshot.md), and where what is in them."""
+    """What one location serves: a snapshot's bytes (docs/snapshot.md), and where what is in them.
+
+    ``nodes`` are where the sources of ops and graphs begin, by their keys.
+    """
 
     location: str
     generation: int
@@ -105,6 +109,7 @@ class Shelf:
     definitions: bytes = field(repr=False)
     sources: bytes = field(repr=False)
     rows: tuple[Row, ...] = field(repr=False)
+    nodes: Mapping[str, int] = field(repr=False)
 
     def definition(self, row: Row) -> dict[str, Any]:
         """A definition, its secrets masked: the caller checks what it takes from it (``shapes``)."""
@@ -115,6 +120,14 @@ class Shelf:
     def source(self, row: Row) -> list[Any] | None:
         """``[file, line]``, where it is known."""
         return None if row.place is None else msgpack_reader.entry_at(self.sources, row.place)[1]
+
+    def source_of_node(self, node: Mapping[str, Any], repository: str | None) -> list[Any] | None:
+        """``[file, line]`` of what a node of a job is made from, where it is known."""
+        name = node.get("definition", node["name"])
+        start = self.nodes.get(
+            definition_key({"kind": node["kind"], "name": name, "repository": repository})
+        )
+        return None if start is None else msgpack_reader.entry_at(self.sources, start)[1]
 
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
         """The definitions of some kinds, by kind and name, each field in its shape or left out."""
@@ -315,6 +328,7 @@ class Catalogue:
 
 def shelf_of(snapshot: Snapshot) -> Shelf:
     places = {key: start for key, _place, start in msgpack_reader.entries(snapshot.sources)}
+    known = {key: start for key, start in places.items() if key.partition(":")[0] in _NODES}
     rows = (
         _row(snapshot.location, masking.definition(one), start, places.get(definition_key(one)))
         for one, start, _end in msgpack_reader.items(snapshot.definitions, "definitions", {})
@@ -326,6 +340,7 @@ def shelf_of(snapshot: Snapshot) -> Shelf:
         definitions=snapshot.definitions,
         sources=snapshot.sources,
         rows=tuple(sorted(rows, key=lambda row: (kind_key(row.kind), row.name))),
+        nodes=known,
     )
 
 

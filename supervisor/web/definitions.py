@@ -71,6 +71,7 @@ async def definition(request: Request) -> Response:
         source=source,
         generation=generation,
         graphs=graphs,
+        place_of=lambda node: shelf and shelf.source_of_node(node, one.get("repository")),
         prose=await prose_of([str(one.get("description") or ""), *nodes]),
         others=others,
         external=is_external(one),

@@ -77,12 +77,13 @@ def _location(
         else directory
     )
     effective = Record(location.node, location.path, values)
+    target = assembly.target(kind, name, attribute, effective, base)
     executable = assembly.command(values.get("executable_path"), base)
     environment = EnvironmentSpec(executable_path=executable, origin=position, sources=sources)
     spec = LocationSpec(
         name=values["location_name"],
-        target=assembly.target(kind, name, attribute, effective, base),
-        environment=environment if executable else assembly.virtualenv(base),
+        target=target,
+        environment=environment if executable else assembly.own_environment(target, base),
         metadata=metadata,
         form="dagster_cloud.yaml",
         origin=position,

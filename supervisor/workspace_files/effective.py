@@ -119,7 +119,7 @@ def _location(spec: LocationSpec, workspace: RunSettings, variables: bool) -> It
         for number, receiver in enumerate(spec.notify or ()):
             told = f"{receiver}: {', '.join(receiver.events)}"
             yield _setting(f"notify[{number}]", told, sources, "notify")
-    for key, value in spec.tags.items():
+    for key, value in masking.masked(dict(spec.tags)).items():
         yield _setting(f"tags.{key}", value, sources, f"tags.{key}")
     shown = masking.masked(dict(spec.metadata))
     prefix = "metadata" if spec.remote is None else "additional_metadata"

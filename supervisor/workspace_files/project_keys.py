@@ -6,11 +6,29 @@ Owns which keys there are and what each takes, as ``keys`` does for the other fi
 
 from __future__ import annotations
 
+from typing import Any
+
+from supervisor.workspace_files.document import Node
 from supervisor.workspace_files.keys import MODULE, NAME, PATH, SHOWN
+from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.scalars import Boolean, Text
 from supervisor.workspace_files.shapes import AnyMap, Field, ListOf, RecordShape
 
 __all__ = ["DAGSTER_TABLE", "DG_TABLE"]
+
+
+class _Anything(AnyMap):
+    """Whatever is written, kept as plain data and never interpreted."""
+
+    expected = "any value"
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        reading.blame(node.first_flaw())
+        return node.plain()
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
 
 DAGSTER_TABLE = RecordShape(
     {
@@ -51,7 +69,8 @@ _PROJECT = RecordShape(
         "registry_modules": Field(ListOf(Text(), "a list of modules"), SHOWN),
         "agent_queue": Field(Text(), SHOWN),
         "image": Field(Text(), SHOWN),
-        "python_environment": Field(AnyMap(), SHOWN),
+        # A table today; the first releases of dg took "active" and other words.
+        "python_environment": Field(_Anything(), SHOWN),
     },
     "a table with root_module",
 )

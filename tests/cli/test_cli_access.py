@@ -51,7 +51,7 @@ def test_tokens_are_made_listed_and_revoked_without_a_supervisor(run, tmp_path):
     assert secret not in run("tokens", "list", "--json").stdout
     again = run("tokens", "add", "ci", "--role", "viewer", status=2)
     assert "ci has a token already" in again.stderr
-    run("tokens", "revoke", "ci")
+    assert run("tokens", "revoke", "ci").stdout == "the token ci is revoked\n"
     assert "no token is named 'ci'" in run("tokens", "revoke", "ci", status=2).stderr
     assert "hint: there are: tmp" in run("tokens", "revoke", "ci", status=2).stderr
     assert "is not one of" in run("tokens", "add", "x", "--role", "king", status=2).stderr
@@ -77,7 +77,7 @@ def test_keys_are_made_listed_and_revoked(run, tmp_path):
     old = state(tmp_path) / "keys" / "clients" / "ci.pub"
     old.write_text(old.read_text().splitlines()[0] + "\n")
     assert "made before keys had roles" in run("keys", "list").stdout
-    run("keys", "revoke", "ci")
+    assert run("keys", "revoke", "ci").stdout == "the keys of ci are revoked\n"
     assert "no client is named 'ci'" in run("keys", "revoke", "ci", status=2).stderr
     assert "no client is named '../x'" in run("keys", "revoke", "../x", status=2).stderr
     assert [one["method"] for one in entries(state(tmp_path))] == [

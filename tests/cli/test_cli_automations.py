@@ -61,6 +61,8 @@ def test_ticks_and_switches(tmp_path, runtime):
         assert failed.returncode == 1
         assert "ZeroDivisionError" in failed.stdout
         assert "return 1 / 0" in failed.stdout
+        first = supervise("tick", "team", "early", "--at", "0", cwd=tmp_path, runtime=runtime)
+        assert "1970-01-01 01:00:00+01:00" in first.stdout
         wrong = supervise("tick", "team", "early", "--at", "soon", cwd=tmp_path, runtime=runtime)
         assert (wrong.returncode, "--at 'soon' is no time" in wrong.stderr) == (2, True)
         nowhere = supervise("tick", "team", "filez", cwd=tmp_path, runtime=runtime)

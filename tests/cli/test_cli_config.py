@@ -32,6 +32,7 @@ load_from:
       metadata: {owner: me, token: abcdef}
       env_file: more.env
       runs: {retries: 2}
+      tags: {team: risk, api_token: "t-${HOME}"}
 """
 
 
@@ -74,6 +75,8 @@ def test_each_setting_says_where_it_comes_from(tmp_path: Path, runtime: Path) ->
     assert settings["env.EXTRA"] == ("(hidden)", "file", "more.env:3:1")
     assert settings["metadata.token"][0] == "(hidden)"
     assert settings["metadata.owner"][0] == "me"
+    assert settings["tags.team"][0] == "risk"
+    assert settings["tags.api_token"][0] == "(hidden)"
     assert place(document["environments"]["lab"]["python"], tmp_path) == (
         "3.11", "file", "workspace.yaml:2:17",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import BROKEN, TEAM, supervise, supervise_json
-from supervised import make_workspace
+from supervised import make_workspace, poll_now
 
 
 def test_it_returns_once_it_serves_and_goes_on(tmp_path: Path, runtime: Path) -> None:
@@ -49,6 +49,29 @@ def test_of_two_that_are_started_at_once_one_says_that_it_runs_already(
     assert supervise("shutdown", cwd=tmp_path, runtime=runtime).returncode == 0
     assert [one.returncode for one in done] == [0, 0], done
     assert len([one for one in done if "supervised already" in one.stdout]) == 1
+
+
+@pytest.mark.slow
+def test_its_output_is_bounded(tmp_path: Path, runtime: Path) -> None:
+    make_workspace(tmp_path, {"team.py": TEAM})
+    log = tmp_path / ".supervise" / "workspace.yaml" / "output.log"
+    log.parent.mkdir(parents=True, mode=0o700)
+    too_much = b"x" * (10 * 1024 * 1024 + 1)
+    log.write_bytes(too_much)
+    assert supervise("up", "-d", cwd=tmp_path, runtime=runtime).returncode == 0
+    try:
+        assert supervise("wait", "--timeout", "60", cwd=tmp_path, runtime=runtime).returncode == 0
+        older = log.with_name("output.log.1")
+        poll_now(lambda: "team: ready" in log.read_text(), "it goes on in an empty file")
+        assert older.read_bytes() == too_much
+        with log.open("ab") as stream:
+            stream.write(too_much)
+        assert supervise("reload", "team", cwd=tmp_path, runtime=runtime).returncode == 0
+        poll_now(lambda: log.stat().st_size < 10_000, "while it runs, too")
+        assert older.read_bytes().endswith(b"x")
+    finally:
+        assert supervise("shutdown", cwd=tmp_path, runtime=runtime).returncode == 0
+    assert "everything has stopped" in log.read_text()
 
 
 @pytest.mark.slow

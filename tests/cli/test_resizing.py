@@ -11,7 +11,7 @@ import pytest
 from commands import COMMAND, TEAM, foreground, variables
 from monitored import HEAD
 from supervised import environ, make_workspace, save
-from windows import Window, in_window, needs_tmux
+from windows import ENDED, Window, in_window, needs_tmux
 
 from supervisor import Client
 
@@ -84,7 +84,7 @@ def test_a_table_survives_every_change_of_the_window(
         window.until(whole, "one table after many changes")
         window.press("C-c")
         if words:
-            window.until(lambda rows: "Pane is dead" in rows[-1], "the view has ended")
+            window.until(lambda rows: rows[-1] == ENDED, "the view has ended")
             assert sum("LOCATION" in row for row in window.rows()) == 1
         else:
             last = "supervise: everything has stopped"
@@ -148,6 +148,6 @@ def test_the_lines_of_what_runs_survive_narrow_windows(tmp_path: Path, runtime: 
                 window.resize(columns, 24)
                 window.until(once, f"one line in a window of {columns} columns")
             window.press("C-c")
-            window.until(lambda rows: "Pane is dead" in rows[-1], "the end")
+            window.until(lambda rows: rows[-1] == ENDED, "the end")
             rows = window.rows()
             assert not any(line.match(row) for row in rows), rows

@@ -169,7 +169,11 @@ def test_a_late_answer_is_not_taken_for_the_next_one(running: SimpleNamespace) -
                 client.status()
         finally:
             os.kill(running.process.pid, signal.SIGCONT)
-        assert client.wait("team", timeout=60) == {"ready": True, "locations": {"team": "ready"}}
+        assert client.wait("team", timeout=60) == {
+            "ready": True,
+            "settled": True,
+            "locations": {"team": "ready"},
+        }
 
 
 def test_closing_twice_is_harmless(running: SimpleNamespace) -> None:
@@ -223,6 +227,7 @@ def test_orders_wait_and_diff(tmp_path: Path, runtime: Path) -> None:
         with Client(workspace, environ=environ(runtime)) as client:
             assert client.wait(timeout=60) == {
                 "ready": True,
+                "settled": True,
                 "locations": {"team": "ready", "other": "ready"},
             }
             assert client.stop("team") == {"team": "stopping"}
@@ -246,7 +251,11 @@ async def test_the_asynchronous_client_gives_the_same(tmp_path: Path, runtime: P
         AsyncClient(workspace, environ=environ(runtime)) as client,
     ):
         waited = await client.wait(timeout=60)
-        assert waited == {"ready": False, "locations": {"team": "ready", "broken": "failed"}}
+        assert waited == {
+            "ready": False,
+            "settled": True,
+            "locations": {"team": "ready", "broken": "failed"},
+        }
         document = await client.status()
         # Many at once, one of them held back: the others do not wait for it.
         held = asyncio.create_task(client.status(since=document["revision"], timeout=30))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from commands import COMMAND, supervise, variables
-from documented import follow
+from commands import supervise
+from documented import follow, of_a_reader
 from places import ROOT
 
 from supervisor.cli.app import HOMES
@@ -20,13 +19,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 
 @pytest.mark.slow
 def test_the_tutorial_can_be_followed(tmp_path: Path, runtime: Path) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    command = programs / "supervise"
-    command.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
-    command.chmod(0o755)
-    environ = variables(runtime)
-    environ["PATH"] = f"{programs}:{Path(sys.executable).parent}:{environ['PATH']}"
+    environ = of_a_reader(tmp_path / "programs", runtime)
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     try:

@@ -1,11 +1,16 @@
-"""Which installer is found."""
+"""Which installer is found, and what is said when one fails."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from places import PROGRAMS, ROOT
+
+from envs.children import Completed
+from envs.installers import UvInstaller, failure
 
 
 def test_several_environments_that_begin_at_once_all_find_uv() -> None:
@@ -17,3 +22,19 @@ def test_several_environments_that_begin_at_once_all_find_uv() -> None:
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "UvInstaller\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("error: Failed to build `grpcio==1.47.5`\n  cause: The build", "grpcio==1.47.5 has no wheel for"),
+        ("ERROR: Failed building wheel for grpcio", "grpcio has no wheel for this python"),
+        ("error: Failed to build `risk @ file:///team/risk`", "uv says why"),
+        ("error: something else", "uv says why"),
+    ],
+)  # fmt: skip
+def test_what_to_do_where_a_package_cannot_be_built(said: str, hint: str, tmp_path: Path) -> None:
+    uv = UvInstaller(Path("uv"))
+    error = failure(Completed(1, "", said), "environment risk", {}, uv, tmp_path)
+    assert (error.kind, str(error.detail).strip()) == ("install", said)
+    assert str(error.hint).startswith(hint)

@@ -200,6 +200,25 @@ def test_which_python_a_project_takes(tmp_path: Path, text: str, expected: str |
     assert required_python(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"setup.py": "setup(name='a', python_requires='>=3.9,<3.10')\n"}, ">=3.9,<3.10"),
+        ({"setup.py": "setup(python_requires=PYTHON)\n"}, None),
+        ({"setup.py": "setup(\n"}, None),
+        ({"setup.cfg": "[options]\npython_requires = >=3.8\n", "setup.py": "setup()\n"}, ">=3.8"),
+        ({"setup.cfg": "not ini\n", "setup.py": "setup(python_requires='>3')\n"}, ">3"),
+        ({"pyproject.toml": "[build-system]\n", "setup.py": "setup(python_requires='>3')\n"}, ">3"),
+    ],
+)  # fmt: skip
+def test_which_python_a_project_of_setuptools_takes(
+    files: dict[str, str], expected: str | None, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert required_python(tmp_path) == expected
+
+
 def test_a_directory_that_is_no_project(tmp_path: Path, store: EnvironmentStore) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "absent"):

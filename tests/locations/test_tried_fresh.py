@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import pytest
+from commands import supervise
 from forkservers import FORKED, method, scratch_environment, workspace_of
 from supervised import job, make_workspace, poll, save, supervising
 
@@ -129,6 +130,14 @@ async def test_a_fresh_process_that_dies_beside_the_failure_is_no_death(tmp_path
         assert "told" in (await running.failure("a"))["message"]
         assert (tmp_path / "loads").read_text() == "fx"
         assert running["a"].restarts == 0
+
+
+def test_check_waits_for_what_the_fresh_process_says(tmp_path, runtime):
+    text = f"{NOTED}if forked:\n    raise KeyError('no')\ntime.sleep(1)\n"
+    make_workspace(tmp_path, {"a.py": text + job("one")})
+    done = supervise("check", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "loads").read_text() == "fx"
 
 
 @pytest.mark.parametrize("order", ["edit", "stop", "restart"])

@@ -265,3 +265,15 @@ def test_a_supervisor_that_was_put_below_what_is_delegated(tmp_path, way):
 def test_what_monitors_enter_is_the_leaf_of_the_supervisor(tmp_path):
     group = unified(tmp_path)
     assert Cgroups(tmp_path).own() == [group / "workspace-supervisor-itself"]
+
+
+def test_the_cgroups_of_a_supervisor_that_lives_are_left_to_it(tmp_path):
+    group = unified(tmp_path)
+    with child_process([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        theirs = group / f"workspace-supervisor-{child.pid}-1"
+        killed = group / f"workspace-supervisor-{2**30}-1"  # no process has that id
+        theirs.mkdir()
+        killed.mkdir()
+        Cgroups(tmp_path).available()
+        assert theirs.exists()
+        assert not killed.exists()

@@ -27,8 +27,13 @@ ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
 def _location(socket):
+    """Of the server at a socket, or at a port of this machine."""
+    port = socket if isinstance(socket, int) else None
     target = GrpcServerTarget(
-        host="localhost", port=None, socket=socket, location_name=_name(socket)
+        host="localhost",
+        port=port,
+        socket=None if port else socket,
+        location_name=_name(socket),
     )
     context = WorkspaceProcessContext(instance, target)
     request = context.create_request_context()
@@ -36,7 +41,7 @@ def _location(socket):
 
 
 def _name(socket):
-    return os.path.basename(socket)
+    return os.path.basename(str(socket))
 
 
 def version():

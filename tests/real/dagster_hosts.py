@@ -42,7 +42,7 @@ class Host:
 
     async def until_answered(self, function: str, *arguments: Any) -> Any:
         """As ``ask``, again until there is a result."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while True:
                 answer = await self.answer(function, *arguments)
                 if "error" not in answer:

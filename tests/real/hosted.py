@@ -18,7 +18,7 @@ from places import PROGRAMS
 
 from supervisor import procfs
 
-__all__ = ["Hosted", "descendants", "hosted", "own"]
+__all__ = ["Hosted", "descendants", "free_port", "hosted", "own"]
 
 INSTANCE = {
     "telemetry": {"enabled": False},
@@ -99,7 +99,7 @@ def hosted(
             closing.enter_context(_server(python, folders[name], path, directory / f"{name}.log"))
         (directory / "workspace.yaml").write_text(yaml.safe_dump({"load_from": load_from}))
         (directory / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE))
-        port = _free_port()
+        port = free_port()
         arguments = ("--port", str(port), "--dagster-environment", str(host.parent.parent))
         extra = {"DAGSTER_HOME": "", "PYTHONDONTWRITEBYTECODE": ""}
         supervisor = closing.enter_context(
@@ -143,7 +143,8 @@ def _server(python: Path, folder: Path, path: Path, log: Path) -> Iterator[None]
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         found: int = one.getsockname()[1]
         return found

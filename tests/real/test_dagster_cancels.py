@@ -1,4 +1,4 @@
-"""A run that was cancelled in Dagster's page while no server could be asked: Dagster notes it, and asks once."""
+"""Runs that are cancelled over TCP, and while no server could be asked: Dagster notes that, and asks once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import yaml
 from places import PROGRAMS
 from supervised import child_process, environ, make_workspace, poll, supervising
 
+from supervisor.dagster.face import Face
+from supervisor.face_settings import Listen
+
 from .dagster_hosts import hosting
 from .eras import CURRENT, SINCE_JOBS, SOLIDS_AND_OPS, Environment
+from .hosted import free_port
 from .test_dagster_servers import SOURCE, ended, in_rows, launched
 
 pytestmark = [pytest.mark.real_dagster, pytest.mark.timeout(600), pytest.mark.xdist_group("hosts")]
@@ -59,3 +63,28 @@ async def test_it_ends_once_a_server_is_back(
             assert await host.ask("status", other) == "STARTED"
             await host.until_answered("terminate", other)
             await ended(host, other, "CANCELED")
+
+
+async def test_a_client_on_another_machine_lists_runs_and_cancels(
+    tmp_path: Path, runtime: Path, dagster_environment: Environment
+) -> None:
+    python = dagster_environment(CURRENT)
+    workspace = make_workspace(
+        tmp_path / "ws", {"team.py": SOURCE}, {"team": {"executable_path": str(python)}}
+    )
+    port = free_port()
+    face = Face(listen=Listen("127.0.0.1", port))
+    async with (
+        supervising(workspace, runtime, face=face) as running,
+        hosting(python, tmp_path / "home") as host,
+    ):
+        await running.ready()
+        listed = await host.until_answered("listed", port)
+        assert "nightly" in listed["__repository__"][0]
+        done = await host.ask("launch", port, "__repository__", "nightly", {})
+        await ended(host, done, "SUCCESS")
+        run = await host.ask("launch", port, "__repository__", "waiting", {})
+        assert await host.ask("until", run, "STARTED") == "STARTED"
+        assert await host.ask("terminate", run)
+        await ended(host, run, "CANCELED")
+        assert (await in_rows(running, run))["state"] == "cancelled"

@@ -69,6 +69,15 @@ def test_assets_are_materialized(here: Hosted, release: str) -> None:
     assert kinds.count("ASSET_MATERIALIZATION") == 2
 
 
+@pytest.mark.parametrize("release", EVERY)
+def test_one_partition_of_an_asset_is_materialized(here: Hosted, release: str) -> None:
+    tags = {"dagster/partition": "eu"}
+    run = here.page.launch(
+        release, job_of(here, release, "regional"), assets=["regional"], tags=tags
+    )
+    assert ("ASSET_MATERIALIZATION", "regional") in here.page.succeeded(run)
+
+
 @pytest.mark.parametrize("release", SINCE_CHECKS)
 def test_a_check_of_an_asset_is_run(here: Hosted, release: str) -> None:
     job = job_of(here, release, "table")
@@ -77,7 +86,7 @@ def test_a_check_of_an_asset_is_run(here: Hosted, release: str) -> None:
     assert "ASSET_CHECK_EVALUATION" in kinds
 
 
-@pytest.mark.parametrize("release", SINCE_CHECKS)
+@pytest.mark.parametrize("release", EVERY)
 def test_a_backfill_runs_each_partition(here: Hosted, release: str) -> None:
     runs = here.page.partitions_run(release, "regional", ["eu", "us"])
     assert [one["status"] for one in runs] == ["SUCCESS", "SUCCESS"]

@@ -180,6 +180,7 @@ async def test_an_upgrade_leaves_runs_to_the_next_supervisor(tmp_path, runtime):
         assert (await Launched(running).ended(run))["state"] == "success"
 
 
+@pytest.mark.slow
 async def test_a_supervisor_that_fails_leaves_runs_to_the_next_one(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"team.py": one_op(UNTIL_GO)})
     daemon = Daemon(Selection(files=(workspace,)), cwd=tmp_path, environ=environ(runtime))

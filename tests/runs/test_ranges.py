@@ -158,6 +158,7 @@ async def test_a_range_that_cannot_be_launched_is_refused(tmp_path, runtime):
         assert (await team.ask("runs"))["runs"] == []
 
 
+@pytest.mark.slow
 async def test_a_range_that_is_launched_while_the_supervisor_is_stopped_leaves_none_of_it(
     tmp_path, runtime
 ):

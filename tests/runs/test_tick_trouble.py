@@ -83,7 +83,7 @@ async def test_a_definition_that_hangs_while_it_is_constructed_holds_up_its_loca
         launched = Launched(running)
         await poll(lambda: (tmp_path / "hangs").exists(), "it hangs")
         before = len((await launched.ask("ticks", location="other", name="files"))["ticks"])
-        await poll(lambda: len(running.daemon.runs.newest_first()) >= 2, "others fire")
+        await poll(lambda: len(running.daemon.work.runs.newest_first()) >= 2, "others fire")
         rows = (await launched.ask("automations"))["automations"]
         assert {(one["location"], one["name"]) for one in rows} == {
             ("team", "files"), ("other", "files"), ("other", "quiet"),

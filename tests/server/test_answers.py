@@ -230,9 +230,7 @@ async def test_every_answer_is_the_document_that_is_declared(
         ),
     )
     # No environment here is made from a project; no request here meets an error of configuration.
-    of_projects = {
-        f"{one}.{key}" for one in ("Environment", "EnvironmentRow") for key in ("lacks", "project")
-    }
+    of_projects = {f"{one}.project" for one in ("Environment", "EnvironmentRow")}
     served = {"LocationStatus.code_servers", "SupervisorStatus.face"}  # only with a framework's own
     unsent = {one for one in unsent if not one.startswith(("CodeServer", "Face", "ProgramStatus"))}
     # Whether an import takes long enough to be told is the machine's.

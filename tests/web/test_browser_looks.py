@@ -15,7 +15,7 @@ from supervised import save
 from .browsing import expect
 from .site import Page, Site, site
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 
 PAGES = (
@@ -35,6 +35,11 @@ PAGES = (
     "/definitions?group=kind",
     "/assets",
     "/schedules",
+    "/automations",
+    "/automation?location=payments&name=nightly",
+    "/timeline",
+    "/runs",
+    "/launch?location=payments&job=settle",
     "/environments",
     "/search?q=e",
     "/nothing",
@@ -65,6 +70,44 @@ def violations(browser: Any, url: str, paths: tuple[str, ...], scheme: str) -> l
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(quiet: Site, browser: Any, scheme: str) -> None:
     found = violations(browser, quiet.page.url, PAGES, scheme)
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_what_opens(quiet: Site, browser: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    tab = context.new_page()
+    found: list[Any] = []
+
+    def look(what: str) -> None:
+        answer = axe.Axe().run(tab).response
+        found.extend((what, one["id"], one["nodes"][0]["html"]) for one in answer["violations"])
+
+    tab.goto(quiet.page.url)
+    tab.keyboard.press("/")
+    tab.keyboard.type("settle")
+    expect(tab.locator("#find-list [role=option]").first).to_be_visible()
+    tab.keyboard.press("ArrowDown")
+    look("what was found")
+    for _ in range(3):
+        tab.keyboard.press("Escape")
+    tab.keyboard.press("?")
+    expect(tab.get_by_role("dialog", name="Keys")).to_be_visible()
+    look("the keys")
+    tab.keyboard.press("Escape")
+    tab.get_by_role("checkbox", name="choose risk").check()
+    look("a choice")
+    tab.get_by_role("button", name="stop the chosen").click()
+    expect(tab.get_by_role("dialog", name="Stop risk?")).to_be_visible()
+    look("a question")
+    tab.goto(f"{quiet.page.url}/location?name=payments&view=logs")
+    tab.get_by_role("searchbox", name="Find in the log").fill("team")
+    expect(tab.locator("#log mark")).to_have_count(1)
+    look("a mark")
+    context.close()
     assert not found, json.dumps(found, indent=1)
 
 

@@ -66,6 +66,7 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
         source=None,
         generation=1,
         graphs=graphs,
+        place_of=lambda node: shelf.source_of_node(node, None),
         others=[],
         rest={},
         targets=[],

@@ -8,7 +8,7 @@ import pytest
 from loading import write
 from workspaces import AUTOLOAD, CLOUD, FILE, MODULE, PACKAGE, WORKSPACE, found, names, refused
 
-from supervisor.specs import Target
+from supervisor.specs import EnvironmentSpec, Target
 from supervisor.workspace_files import Selection
 
 
@@ -101,3 +101,13 @@ def test_duplicate_names_in_a_cloud_file(tmp_path: Path) -> None:
     write(tmp_path, {"dagster_cloud.yaml": f"locations:\n- {item}\n- {item}\n"})
     (problem,) = refused(tmp_path)
     assert "taken already" in problem
+
+
+def test_a_script_with_a_block_is_its_own_environment(tmp_path: Path) -> None:
+    listed = "locations: [{location_name: a, code_source: {python_file: a.py}}]\n"
+    write(
+        tmp_path,
+        {"dagster_cloud.yaml": listed, "a.py": "# /// script\n# dependencies = []\n# ///\n"},
+    )
+    (one,) = found(tmp_path).locations
+    assert one.environment == EnvironmentSpec(script=tmp_path / "a.py")

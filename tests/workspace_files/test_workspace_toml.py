@@ -122,6 +122,7 @@ def test_a_dg_project_with_everything(tmp_path: Path) -> None:
         image = "img"
         agent_queue = "q"
         registry_modules = ["risk.components"]
+        python_environment = "active"
         """
     write(tmp_path, {"dg.toml": text, ".env": "A=1\n", ".venv/bin/python": ""})
     spec = found(tmp_path)

@@ -11,7 +11,7 @@ import os
 
 from runner_shim.execution import refusal
 
-__all__ = ["being_cancelled", "dagster", "first", "keep", "opened", "report"]
+__all__ = ["being_cancelled", "dagster", "deserialized", "first", "keep", "opened", "report"]
 
 _PREFIXES = ("dagster._core.", "dagster.core.")
 # The first line of a dagster.yaml of ours. It is YAML, and Dagster's own tools find by it what was kept.
@@ -175,8 +175,12 @@ def _status(run):
 
 def _referred(text):
     """A context with the instance that a reference of Dagster's own leads to."""
+    return dagster().DagsterInstance.from_ref(deserialized(text))
+
+
+def deserialized(text):
+    """The value that Dagster has written as ``text``."""
     from dagster import _serdes
 
     read = getattr(_serdes, "deserialize_value", None)
-    read = read or _serdes.deserialize_json_to_dagster_namedtuple
-    return dagster().DagsterInstance.from_ref(read(text))
+    return (read or _serdes.deserialize_json_to_dagster_namedtuple)(text)

@@ -18,6 +18,7 @@ __all__ = [
     "job_definition",
     "job_kind",
     "node_definitions",
+    "node_places",
 ]
 
 _MAX_DEPTH = 12  # of nested config shapes and nested graphs
@@ -43,6 +44,20 @@ def node_definitions(job):
     """All op, solid and graph definitions inside a job."""
     found = peek(job, "all_node_defs", "all_solid_defs")
     return list(found) if found else []
+
+
+def node_places(reader, job):
+    """``({kind, name}, [file, line])`` of the ops, solids and graphs inside a job."""
+    found = []
+    for one in node_definitions(job):
+        place = reader.source(
+            getattr(one, "composition_fn", None),
+            getattr(one, "__wrapped__", None),
+            getattr(one, "compute_fn", None),
+        )
+        kind = _node_kind(one, is_a(one, "GraphDefinition"))
+        found.append(({"kind": kind, "name": text(one.name)}, place))
+    return found
 
 
 def job_definition(reader, job, partitions=None):

@@ -1,7 +1,8 @@
 """dbt projects that definitions are made from: which of their files a reload waits for, and what is missing.
 
 Owns finding the projects among the team's modules and the metadata of assets. A manifest that the load
-itself has made anew (``prepare_if_dev``) would ask for the next load; then the project's own files count.
+itself has made anew (``prepare_if_dev``) would ask for the next load; then the project's own files count. So would
+the copy of a project that a component makes: the project that it was told of counts.
 Runs no dbt and imports nothing of it.
 """
 
@@ -24,7 +25,9 @@ def project_files(repository):
     if "dagster_dbt" not in sys.modules:
         return []
     assets, found = assets_by_key(repository, ()).values(), set()
-    for project in _projects(assets):
+    for project in _projects(assets) + _of_components(repository):
+        if _is_copy(str(project.project_dir)):
+            continue
         manifest = str(project.manifest_path)
         try:
             fresh = os.stat(manifest).st_mtime >= imported.began()
@@ -55,6 +58,26 @@ def _projects(assets):
         if type(one).__name__ == "DbtProject" and hasattr(one, "manifest_path"):
             seen[str(one.manifest_path)] = one
     return list(seen.values())
+
+
+def _of_components(repository):
+    """The projects that components were told of; each load copies them, and its assets are those of the copy."""
+    found = []
+    try:
+        tree = repository.get_component_tree()
+        kind = sys.modules["dagster.components"].Component
+        for component in tree.get_all_components(of_type=kind):
+            project = getattr(component, "dbt_project", None)
+            if type(project).__name__ == "DbtProject" and hasattr(project, "manifest_path"):
+                found.append(project)
+    except Exception:  # no components, an older Dagster, or one that is not to be had now
+        return found
+    return found
+
+
+def _is_copy(folder):
+    """True for a project in the hidden folder where Dagster keeps the state of components."""
+    return ".local_defs_state" in folder.split(os.sep)
 
 
 def remedy(error):

@@ -10,7 +10,7 @@ and not a half snapshot.
 import warnings
 
 from runner_shim.frameworks.dagster.assets import asset_check_definitions, asset_definitions
-from runner_shim.frameworks.dagster.jobs import is_job, job_definition
+from runner_shim.frameworks.dagster.jobs import is_job, job_definition, node_places
 from runner_shim.frameworks.dagster.partitions import (
     component_definitions,
     partition_set_definition,
@@ -29,7 +29,7 @@ from runner_shim.frameworks.dagster.read import (
 )
 from runner_shim.frameworks.dagster.triggers import schedule_definition, sensor_definition
 from runner_shim.loading.load_failure import LoadFailure
-from runner_shim.plain_data import definition, key_of, text
+from runner_shim.plain_data import add_node_places, definition, key_of, text
 
 __all__ = [
     "as_repository",
@@ -234,15 +234,21 @@ def collect(repositories, warn):
     """
     several = len(repositories) > 1
     reader = Reader(warn)
-    listed, definitions, sources = [], [], {}
+    listed, definitions, sources, nodes = [], [], {}, []
     for repository in repositories:
-        for item, place in _definitions(reader, repository):
+        found = []
+        for item, place in _definitions(reader, repository, found):
             if several:
                 item["repository"] = text(repository.name)
             definitions.append(item)
             if place is not None:
                 sources[key_of(item)] = place
+        for node, place in found:
+            if several:
+                node["repository"] = text(repository.name)
+            nodes.append((key_of(node), place))
         listed.append(_repository_data(reader, repository))
+    add_node_places(sources, nodes)
     return listed, definitions, sources
 
 
@@ -257,7 +263,7 @@ def _repository_data(reader, repository):
     return data
 
 
-def _definitions(reader, repository):
+def _definitions(reader, repository, nodes):
     """All (definition, source) of one repository."""
     jobs = _jobs(repository)
     schedules = _triggers(repository, "_schedules", "schedule_defs")
@@ -269,6 +275,11 @@ def _definitions(reader, repository):
         for job in jobs.constructed:
             if not is_hidden_job(job.name):
                 for item in _job(reader, job, partition_sets is None):
+                    # An asset's op stands where the asset does.
+                    if item[0]["kind"] in ("job", "pipeline") and "asset_keys" not in item[0]:
+                        nodes += (
+                            reader.attempt("places of its nodes", node_places, reader, job) or ()
+                        )
                     yield item
         for found in _preset_jobs(repository).constructed:
             yield _preset_job(reader, found)
@@ -414,7 +425,7 @@ def _one(reader, repository, kind, name):
                 return _described(reader, kind, found, partition_set_definition)
             function = schedule_definition if kind == "schedule" else sensor_definition
             return _described(reader, kind, found, function, repository)
-    for item, place in _definitions(reader, repository):
+    for item, place in _definitions(reader, repository, []):
         if item["kind"] == kind and item["name"] == name:
             return item, place
     return None

@@ -188,7 +188,7 @@ class _Changed(object):
     # --- runs
 
     def _start_run(self, original, servicer, request, context):
-        arguments = _read(request.serialized_execute_run_args)
+        arguments = instances.deserialized(request.serialized_execute_run_args)
         origin = getattr(arguments, "job_origin", None) or arguments.pipeline_origin
         repository = getattr(origin, "repository_origin", None) or origin.external_repository_origin
         self._wanted.run = {
@@ -216,7 +216,7 @@ class _Changed(object):
 
     def _cancel(self, request):
         types = _types()
-        run = _read(request.serialized_cancel_execution_request).run_id
+        run = instances.deserialized(request.serialized_cancel_execution_request).run_id
         try:
             answer = self._line.ask("cancel", run=run)
         except OSError as error:
@@ -252,7 +252,7 @@ class _Changed(object):
 
     def _can_cancel(self, request):
         types = _types()
-        run = _read(request.serialized_can_cancel_execution_request).run_id
+        run = instances.deserialized(request.serialized_can_cancel_execution_request).run_id
         try:
             answer = self._line.ask("can_cancel", run=run)
         except OSError:
@@ -301,14 +301,6 @@ def _types():
     from dagster._grpc import types
 
     return types
-
-
-def _read(text):
-    from dagster import _serdes
-
-    if hasattr(_serdes, "deserialize_value"):
-        return _serdes.deserialize_value(text)
-    return _serdes.deserialize_json_to_dagster_namedtuple(text)
 
 
 def _written(value):

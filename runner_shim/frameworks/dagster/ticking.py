@@ -146,7 +146,7 @@ def _resources(repository, found):
 
 def _moment(order, zone):
     """The time of the order as the release has times: pendulum's where that is there."""
-    at = order.get("time") or time()
+    at = time() if order.get("time") is None else order["time"]
     try:
         pendulum = importlib.import_module("pendulum")
         return pendulum.from_timestamp(at, tz=zone or "UTC")

@@ -12,6 +12,7 @@ const HEAD = 26; // the title of an open group
 const BETWEEN = 56; // layers
 const LINE = 14;
 const CHARACTER = 6.7; // wide, at most, in the font of the drawing
+const BOLD = 1.12; // times as wide
 const NARROW = 120;
 const WIDE = 230;
 const SHAPE = 1.7; // width to height of what has no order of its own
@@ -101,7 +102,7 @@ function sizeOf(at) {
   const item = items[at];
   const ports = (side) => item[side] ?? [];
   const wide = (list) => Math.max(0, ...list.map((one) => one.name.length + (one.type ? one.type.length + 2 : 0)));
-  const letters = Math.max(item.title.length + (item.is_group ? 3 : 0), ...item.lines.map((line) => line.length * 0.9), wide(ports("inputs")) + wide(ports("outputs")) + 3);
+  const letters = Math.max((item.title.length + (item.is_group ? 3 : 0)) * BOLD, ...item.lines.map((line) => line.length * 0.9), wide(ports("inputs")) + wide(ports("outputs")) + 3);
   const rows = Math.max(ports("inputs").length, ports("outputs").length);
   return {
     w: Math.min(Math.max(letters * CHARACTER + 18, NARROW), rows ? WIDE * 1.3 : WIDE),

@@ -75,6 +75,7 @@ def test_a_decorator_with_parameters_of_its_own_has_those():
         return bare(*given, **named)
 
     assert [one.name for one in parameters(changed)] == ["context", "days"]
+    assert [one.name for one in parameters(functools.lru_cache(bare))] == ["rows"]
     assert [one.name for one in parameters(more)] == ["context", "rows", "loud"]
 
 

@@ -70,6 +70,21 @@ def test_a_project_is_found_in_the_metadata_of_its_assets(project, monkeypatch):
     assert project_files(repository(asset, object())) == [str(project.manifest_path)]
 
 
+def test_of_a_component_the_project_counts_that_it_was_told_of(project, monkeypatch):
+    monkeypatch.delitem(sys.modules, "team_of_dbt")
+    module = types.ModuleType("dagster.components")
+    module.Component = object
+    monkeypatch.setitem(sys.modules, "dagster.components", module)
+    os.utime(project.manifest_path, (1, 1))
+    copy = DbtProject(project.project_dir / "defs" / ".local_defs_state" / "key" / "project")
+    metadata = {"key": {"dagster_dbt/project": copy}}
+    found = repository(types.SimpleNamespace(metadata_by_key=metadata))
+    component = types.SimpleNamespace(dbt_project=project)
+    tree = types.SimpleNamespace(get_all_components=lambda of_type: [component, object()])
+    found.get_component_tree = lambda: tree
+    assert project_files(found) == [str(project.manifest_path)]
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

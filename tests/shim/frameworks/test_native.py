@@ -95,6 +95,34 @@ def r2(): return [JobDefinition("a"), SensorDefinition("s", job_name="a")]
     assert answer["described"][0]["definition"]["repository"] == "r1"
 
 
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST)
+def test_the_ops_of_jobs_have_sources(tmp_path, python):
+    text = """
+@op
+def fetch(): pass
+@graph
+def prepare(): return fetch()
+@job
+def a(): prepare()
+def other():
+    @op(name="twice")
+    def first(): pass
+    return first
+@op
+def twice(): pass
+@job
+def b():
+    twice()
+    other()()
+r = RepositoryDefinition("r", [a, b])
+"""
+    answer = load(tmp_path, defs(text), python=python)
+    assert answer["sources"]["op:fetch"] == ["defs.py", 3]
+    assert answer["sources"]["graph:prepare"] == ["defs.py", 5]
+    # Which of two is meant cannot be told.
+    assert "op:twice" not in answer["sources"]
+
+
 def test_two_repositories_of_one_name(tmp_path):
     text = """
 a = RepositoryDefinition("same", [JobDefinition("first")])

@@ -1,0 +1,123 @@
+"""What is said of an import that fails for what this Python, this system or this environment has not."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from loading import failure, interpreter, load
+
+
+@pytest.mark.skipif(interpreter("3.6") is None, reason="no python 3.6 here")
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        (
+            "import tomllib",
+            "tomllib is part of python from 3.11 on, and this is python 3.6 (imported by defs.py line 1)",
+            "load it with another python: `python` of its environment says which",
+        ),
+        (
+            "from typing import Literal, override",
+            None,
+            "typing.Literal needs python 3.8, and this is",
+        ),
+        (
+            "import functools; functools.cache",
+            None,
+            "functools.cache needs python 3.9, and this is",
+        ),
+        ("from json import lods", None, None),
+    ],
+)
+def test_what_the_standard_library_has_in_another_python(tmp_path, line, message, hint):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.6")))
+    if message is not None:
+        assert found["message"] == message
+    assert "not_installed" not in found["exception"]
+    assert found.get("hint", "").startswith(hint) if hint else "hint" not in found
+
+
+@pytest.mark.skipif(interpreter("3.13") is None, reason="no python 3.13 here")
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("import imp", "imp is no part of python since 3.12, and this is python 3.13"),
+        (
+            "import collections; collections.Mapping",
+            "it is collections.abc.Mapping since python 3.10",
+        ),
+        ("from collections import Mapping", "it is collections.abc.Mapping since python 3.10"),
+    ],
+)
+def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
+    found = failure(load(tmp_path, {"defs.py": line}, python=interpreter("3.13")))
+    assert text in found["message"] + found["hint"]
+    assert "load it with an older python" in found["hint"]
+
+
+def test_metadata_that_is_missing_is_no_package_that_is_missing(tmp_path):
+    text = "from importlib.metadata import version\nversion('no-such-thing')\n"
+    found = failure(load(tmp_path, {"defs.py": text}, python=sys.executable))
+    assert found["message"].startswith(
+        "PackageNotFoundError: No package metadata was found for no-"
+    )
+    assert "not_installed" not in found["exception"]
+    assert found["hint"].endswith("is not in the environment: install no-such-thing anew")
+
+
+@pytest.mark.parametrize(
+    ("files", "hinted"),
+    [
+        ({"old/__init__.py": "import new\nnew.gone\n", "new.py": ""}, True),
+        ({"old/__init__.py": "from new import gone\n", "new.py": ""}, True),
+        (
+            {"old/__init__.py": "def f(x): return x.gone\n", "defs.py": "import old\nold.f(1)\n"},
+            False,
+        ),
+        ({"old/__init__.py": "raise ValueError('no')\n"}, False),
+    ],
+)
+def test_a_library_that_does_not_go_with_another(tmp_path, files, hinted):
+    place = tmp_path / "lib" / "site-packages"
+    for name, text in files.items():
+        path = (tmp_path if name == "defs.py" else place) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    start = f"import sys; sys.path.insert(0, {str(place)!r})\n"
+    text = start + files.get("defs.py", "import old\n")
+    found = failure(load(tmp_path, {"defs.py": text}, python=sys.executable))
+    said = (
+        "old cannot be imported with the releases of other libraries that are installed beside it"
+    )
+    assert found.get("hint", "").startswith(said) is hinted
+
+
+@pytest.mark.parametrize(
+    ("library", "hint"),
+    [
+        ("libodbc.so.2", "install it (on Debian: apt install unixodbc)"),
+        ("libteam-1.so.0.3", "install it, or a wheel that brings it"),
+    ],
+)
+def test_a_library_of_the_operating_system(tmp_path, library, hint):
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    found = failure(load(tmp_path, {"defs.py": f"raise ImportError({said!r})\n"}))
+    assert found["hint"] == f"{library} is a library of the operating system, not of Python: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (
+            {"utils/setup.py": "", "utils/utils/__init__.py": "helper = 1\n"},
+            "utils is the directory utils here, a project that is not installed: install it into the "
+            "environment (`requirements: [./utils]`)",
+        ),
+        ({"utils/a.py": ""}, "utils is the directory utils here, which has no __init__.py"),
+    ],
+)
+def test_a_directory_that_is_taken_for_a_package(tmp_path, files, hint):
+    found = failure(load(tmp_path, {"defs.py": "from utils import helper\n", **files}))
+    assert found["kind"] == "import_error"
+    assert found["hint"] == hint
