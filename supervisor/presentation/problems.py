@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEMS", "problem_lines"]
 
-PROBLEMS = "the workspace has problems: what these entries ran goes on, all others count:"
+PROBLEMS = "the workspace has problems; locations of these entries run as before, all others are as it says now:"
 """Stands above ``problem_lines``."""
 
 
