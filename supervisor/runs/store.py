@@ -429,7 +429,6 @@ class Runs:
             return
         run.finished(final)
         self.figures.ended(run)
-        self.when_ended(run)
         run.monitor = 0
         self._living.pop(run.id, None)
         self._finals.pop(run.id, None)
@@ -442,6 +441,7 @@ class Runs:
         self._dispatch.remove(run)
         self._tell(run)
         self.keeper.look()
+        self.when_ended(run)
 
     async def _look_from_time_to_time(self) -> None:
         """For what nobody tells: monitors without a pidfd, lost datagrams, a socket taken away."""
