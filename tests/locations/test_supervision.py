@@ -210,11 +210,15 @@ async def test_orders_through_the_method_table(tmp_path, runtime):
         reply, _ = await methods.stop({"locations": ["apple"]})
         assert reply == {"locations": {"apple": "stopping"}}
         reply, _ = await methods.wait({"timeout": 30})
-        assert reply == {"ready": False, "locations": {"apple": "stopped", "pear": "ready"}}
+        assert reply == {
+            "ready": False,
+            "settled": True,
+            "locations": {"apple": "stopped", "pear": "ready"},
+        }
         reply, _ = await methods.start({})
         assert reply == {"locations": {"apple": "starting", "pear": "already ready"}}
         reply, _ = await methods.wait({"locations": ["apple"], "timeout": 30})
-        assert reply == {"ready": True, "locations": {"apple": "ready"}}
+        assert reply == {"ready": True, "settled": True, "locations": {"apple": "ready"}}
         with pytest.raises(UnknownLocationError) as caught:
             await methods.stop({"locations": ["pear", "aple"]})
         assert caught.value.hint == "did you mean apple?"
