@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from supervisor.cli.anchored import ERASED, drawn
-from supervisor.cli.terminal import Terminal
+from supervisor.cli.terminal import Terminal, window_of
 from supervisor.presentation.text import clean, cut, paint
 from supervisor.presentation.words import seconds
 
@@ -129,10 +129,7 @@ class Below:
             self._terminal.err.flush()
 
     def _size(self) -> os.terminal_size:
-        try:
-            size = os.get_terminal_size(self._terminal.err.fileno())
-        except (OSError, ValueError):
-            return os.terminal_size((80, 24))
+        size = window_of(self._terminal.err) or os.terminal_size((80, 24))
         return os.terminal_size((max(size.columns, 20), max(size.lines, 5)))
 
     def _stop(self, *_signal: Any) -> None:

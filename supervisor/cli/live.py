@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supervisor.cli.anchored import ERASED, HIDE_CURSOR, SHOW_CURSOR, drawn
-from supervisor.cli.terminal import Terminal
+from supervisor.cli.terminal import Terminal, window_of
 from supervisor.presentation import failures, words
 from supervisor.presentation.text import clean, cut
 
@@ -72,6 +72,9 @@ class LiveDisplay:
         self.fresh()
 
     def _draw(self, told: list[str]) -> None:
+        window = window_of(self._terminal.out)
+        if window is not None:
+            self._console.size = ConsoleDimensions(*window)
         text = ERASED if self._stands else ""
         if told:
             text += self._rendered([Text.from_ansi(line) for line in told])

@@ -20,7 +20,7 @@ from supervisor.presentation.text import clean, cut, paint, plain, visible_width
 if TYPE_CHECKING:
     from supervisor.errors import ConfigurationError
 
-__all__ = ["Terminal"]
+__all__ = ["Terminal", "window_of"]
 
 # Columns that the last column of a table should have before another is left out for it.
 _ENOUGH = 24
@@ -182,6 +182,15 @@ class Terminal:
 
 def _total(widths: Mapping[int, int], kept: Sequence[int]) -> int:
     return sum(widths[n] for n in kept) + 2 * (len(kept) - 1)
+
+
+def window_of(stream: TextIO) -> os.terminal_size | None:
+    """The size of its window, whatever COLUMNS and LINES say: they are not renewed when it changes."""
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return size if size.columns and size.lines else None
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -28,7 +28,7 @@ def shown(
     with in_window(
         [*COMMAND, *words],
         cwd=directory,
-        env=variables(runtime),
+        env=variables(runtime, COLUMNS="80", LINES="24"),  # as a shell may export them
         socket=runtime / "tmux",
         columns=columns,
         rows=rows,
