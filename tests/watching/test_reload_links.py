@@ -180,28 +180,28 @@ async def test_an_environment_behind_a_link_is_another_one_after_a_swap(tmp_path
         folder.parent.mkdir(exist_ok=True)
         scratch_environment(folder, sys.executable, {"library.py": f"N = {number}\n"})
         (site_packages(folder) / "library-1.0.dist-info").mkdir()
-    (tmp_path / ".venv").symlink_to("venvs/1")
+    (tmp_path / "env").symlink_to("venvs/1")
     text = "import library\nfrom runner_shim import job\n@job(name='v%d' % library.N)\n"
     workspace = make_workspace(
         tmp_path,
         {"a.py": text + "def a(): pass\n", "other.py": job("other")},
-        {"a": {"executable_path": ".venv/bin/python"}, "other": {}},
+        {"a": {"executable_path": "env/bin/python"}, "other": {}},
     )
     async with supervising(workspace, runtime) as running:
         await reloaded(running, "a", "job:v1")
         await running.ready()
         await poll(lambda: running.daemon.packages.watched, "packages are watched")
-        swap(tmp_path / ".venv", "venvs/2")
+        swap(tmp_path / "env", "venvs/2")
         await reloaded(running, "a", "job:v2")
         assert running["a"].generation == 2
         assert running["other"].generation == 1
         # And an order right after a swap does not get what the old one had preloaded.
-        swap(tmp_path / ".venv", "venvs/1")
+        swap(tmp_path / "env", "venvs/1")
         running["a"].reload()
         await running.until(lambda: running["a"].generation == 3, "begun")
         await running.ready("a")
         assert running.definitions("a") == ["job:v1"]
-        assert os.readlink(tmp_path / ".venv") == "venvs/1"
+        assert os.readlink(tmp_path / "env") == "venvs/1"
 
 
 async def test_an_interpreter_behind_a_link_is_another_one_after_a_swap(tmp_path, runtime):

@@ -269,7 +269,7 @@ def test_the_page_lives_through_the_end_of_its_supervisor(tmp_path: Path) -> Non
         for path in ("/", "/definitions", "/assets", "/environments", "/schedules"):
             answer = made.page.get(path)
             assert answer.status == 200
-        assert made.page.send("/orders", order="stop", location="risk").status == 503
+        assert made.page.send("/orders", order="stop", location="risk", sure="1").status == 503
         assert made.page.get("/healthz").status == 200
         poll_now(lambda: made.page.get("/readyz").status == 503, "it is missed")
         assert "supervise_up 0" in made.page.get("/metrics").text
