@@ -71,10 +71,8 @@ async def judged(peer, role: Role | None, runs, everywhere: bool) -> dict[tuple[
     return wrong
 
 
-@pytest.mark.parametrize(
-    "everywhere",
-    [pytest.param(False, id="own"), pytest.param(True, id="everywhere", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("everywhere", [False, True], ids=["own", "everywhere"])
 async def test_tokens_and_keys_may_what_their_role_says(everywhere, tmp_path, runtime):
     patterns = ("*",) if everywhere else ("team-a-*",)
     async with two_teams(tmp_path, runtime) as (running, runs):
@@ -140,6 +138,7 @@ async def test_what_is_not_allowed_and_what_is_not_there_cannot_be_told_apart(tm
                     assert "error" in header, method.name
 
 
+@pytest.mark.slow
 async def test_runs_are_found_among_those_that_may_be_seen(tmp_path, runtime):
     async with two_teams(tmp_path, runtime) as (running, runs):
         ipc, _ = addresses(running)
@@ -170,6 +169,7 @@ async def test_a_run_says_who_cancelled_it_and_not_who_was_claimed(tmp_path, run
             assert header["result"]["reason"] == "cancelled by token:ci"
 
 
+@pytest.mark.slow
 async def test_an_order_for_all_is_for_all_that_may_be_ordered(tmp_path, runtime):
     async with two_teams(tmp_path, runtime) as (running, _runs):
         ipc, _ = addresses(running)

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from commands import BROKEN, TEAM, foreground, supervise
 from supervised import make_workspace, marked
 
@@ -90,6 +91,7 @@ def test_config_only_touches_no_target_and_no_interpreter(tmp_path: Path, runtim
     assert os.listdir(tmp_path) == ["workspace.yaml"]
 
 
+@pytest.mark.slow
 def test_it_disturbs_no_supervisor_that_runs(tmp_path: Path, runtime: Path) -> None:
     make_workspace(tmp_path, {"team.py": TEAM})
     with foreground(tmp_path, runtime) as running:

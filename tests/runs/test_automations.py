@@ -122,6 +122,7 @@ async def fingerprint_of(tmp_path: Path, runtime: Path, module: str = SCHEDULE) 
         return one.schedule.fingerprint
 
 
+@pytest.mark.slow
 async def test_a_sensor_fires_once_for_each_run_key_also_over_a_restart(tmp_path, runtime):
     async with launching(tmp_path, runtime, SENSORS) as launched:
         rows = await until(launched, "files", "skipped")

@@ -107,6 +107,7 @@ async def test_a_supervisor_has_it_told_of_a_run_that_is_lost(tmp_path, runtime)
         assert (await team.row(journal.path.name))["untold"] is None
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_told_is_shown_and_told_when_the_location_serves_anew(
     tmp_path, runtime
 ):

@@ -290,6 +290,7 @@ async def test_a_receiver_that_does_not_work_is_shown_until_it_does(
     await deliveries.close()
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_holds_up_no_other_and_its_queue_is_bounded(
     tmp_path: Path, receiver: Receiver
 ) -> None:
