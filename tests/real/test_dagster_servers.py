@@ -239,12 +239,20 @@ async def test_every_form_of_target(
     python = dagster_environment(CURRENT)
     monkeypatch.setenv("TEAM_PYTHON", str(python))
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True, name='pool').start()\n"
+    channel = (
+        "import grpc\nCHANNEL = grpc.insecure_channel('127.0.0.1:9')\n"
+        "CHANNEL.subscribe(lambda state: None, try_to_connect=True)\n"
+    )
+    connection = (  # as a client of a database has one
+        "import socket\nLISTENER = socket.create_server(('127.0.0.1', 0))\n"
+        "CONNECTION = socket.create_connection(LISTENER.getsockname())\n"
+    )
     two = re.sub(r"\ndefs = .*", "\n@dagster.repository\ndef a():\n    return [nightly]\n\n\n@dagster.repository\ndef b():\n    return [waiting]\n", SOURCE.partition("if hasattr")[0] + "\ndefs = 0")  # fmt: skip
     folder = tmp_path / "ws"
     make_workspace(
         folder,
         {"module.py": SOURCE, "package/__init__.py": SOURCE, "threaded.py": thread + SOURCE,
-         "two.py": two},
+         "channel.py": channel + SOURCE, "connection.py": connection + SOURCE, "two.py": two},
     )  # fmt: skip
     common = "executable_path: {env: TEAM_PYTHON}"
     workspace = folder / "workspace.yaml"
@@ -253,6 +261,8 @@ async def test_every_form_of_target(
         f"  - python_module: {{module_name: module, working_directory: {folder}, {common}}}\n"
         f"  - python_package: {{package_name: package, attribute: defs, working_directory: {folder}, {common}}}\n"
         f"  - python_file: {{relative_path: threaded.py, {common}}}\n"
+        f"  - python_file: {{relative_path: channel.py, {common}}}\n"
+        f"  - python_file: {{relative_path: connection.py, {common}}}\n"
         f"  - python_file: {{relative_path: two.py, {common}}}\n"
     )
     async with (
@@ -260,13 +270,17 @@ async def test_every_form_of_target(
         hosting(python, tmp_path / "home") as host,
     ):
         await running.settled()
+        reasons = {
+            "threaded.py": "its import leaves threads running: pool",
+            "channel.py": "its import leaves threads running: ",
+            "connection.py": "its import leaves socket:",
+        }
         sockets = {}
-        for name in ("module", "package:defs", "threaded.py", "two.py"):
+        for name in ("module", "package:defs", *reasons, "two.py"):
             server = await serving(running, name)
             sockets[name] = (await servers(running, name))["socket"]
-            reason = "its import leaves threads running: pool" if name == "threaded.py" else None
-            assert server["fresh_because"] == reason
-        for name in ("module", "package:defs", "threaded.py"):
+            assert str(server["fresh_because"]).startswith(reasons.get(name, "None"))
+        for name in ("module", "package:defs", *reasons):
             run = await host.ask("launch", sockets[name], REPOSITORY, "nightly", {})
             await ended(host, run, "SUCCESS")
             row = await in_rows(running, run)
