@@ -111,6 +111,11 @@ class Stepped:
         rows = [one for one in self.ticks() if one["state"] == "launched"]
         return [round((one["time"] - self.hour) / _HOUR) for one in rows]
 
+    def next(self) -> int | None:
+        """The hour that it is due at next, counted from the first."""
+        rows = self.ask(lambda client: client.automations("team"))
+        return round((rows[0]["next"] - self.hour) / _HOUR) if rows else None
+
 
 @pytest.fixture
 def stepped(tmp_path: Path, runtime: Path) -> Iterator[Stepped]:
@@ -145,6 +150,7 @@ def test_a_clock_that_is_set_fires_nothing_twice_and_leaves_nothing_out(stepped:
         ("no supervisor was there", days - 3)
     ]
     stepped.seen(2 * _HOUR)  # it was wrong by much: the times count from then on
+    poll_now(lambda: stepped.next() == 3, "the times have been counted anew", _DEADLINE)
     stepped.step(3 * _HOUR)
     poll_now(lambda: 3 in stepped.launched(), "the hour after has come", _DEADLINE)
     assert stepped.launched() == [1, 2, days, 3]
