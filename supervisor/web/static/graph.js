@@ -500,14 +500,16 @@ class View {
   // Who comes back finds it as it was left.
   save() {
     clearTimeout(this.saving);
-    this.saving = setTimeout(() => {
-      const { scale, x, y, chosen } = this;
-      try {
-        sessionStorage.setItem(`graph ${this.host.dataset.graph}`, JSON.stringify({ open: [...this.open], scale, x, y, chosen }));
-      } catch {
-        // without a store it begins anew
-      }
-    }, 200);
+    this.saving = setTimeout(() => this.store(), 200);
+  }
+
+  store() {
+    const { scale, x, y, chosen } = this;
+    try {
+      sessionStorage.setItem(`graph ${this.host.dataset.graph}`, JSON.stringify({ open: [...this.open], scale, x, y, chosen }));
+    } catch {
+      // without a store it begins anew
+    }
   }
 
   saved() {
@@ -537,4 +539,7 @@ function look() {
 }
 
 document.addEventListener("page:drawn", look);
+addEventListener("pagehide", () => {
+  for (const view of views.values()) if (view.boxes.length) view.store();
+});
 look();
