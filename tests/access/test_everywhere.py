@@ -102,6 +102,7 @@ async def test_tokens_and_keys_may_what_their_role_says(everywhere, tmp_path, ru
             assert await judged(peer, Role.ADMIN, runs, everywhere=True) == {}
 
 
+@pytest.mark.slow
 async def test_the_names_of_other_locations_are_told_to_nobody_else(tmp_path, runtime):
     async with two_teams(tmp_path, runtime) as (running, runs):
         ipc, _ = addresses(running)
@@ -121,6 +122,7 @@ async def test_the_names_of_other_locations_are_told_to_nobody_else(tmp_path, ru
                     assert runs[OTHER].encode() not in data, (method.name, params)
 
 
+@pytest.mark.slow
 async def test_what_is_not_allowed_and_what_is_not_there_cannot_be_told_apart(tmp_path, runtime):
     async with two_teams(tmp_path, runtime) as (running, runs):
         ipc, _ = addresses(running)
@@ -154,6 +156,7 @@ async def test_runs_are_found_among_those_that_may_be_seen(tmp_path, runtime):
             assert [one["run"] for one in header["result"]["runs"]] == [runs[OWN]]
 
 
+@pytest.mark.slow
 async def test_a_run_says_who_cancelled_it_and_not_who_was_claimed(tmp_path, runtime):
     workspace = make_workspace(tmp_path, {"own.py": SLEEPER}, {OWN: {"relative_path": "own.py"}})
     async with supervising(workspace, runtime) as running:
@@ -187,6 +190,7 @@ async def test_an_order_for_all_is_for_all_that_may_be_ordered(tmp_path, runtime
                 assert list(header["result"]["locations"]) == names
 
 
+@pytest.mark.slow
 async def test_only_an_admin_of_all_ends_the_supervisor(tmp_path, runtime):
     async with two_teams(tmp_path, runtime) as (running, _runs):
         ipc, _ = addresses(running)

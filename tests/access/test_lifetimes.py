@@ -45,6 +45,7 @@ async def ends(stream) -> None:
                 pass
 
 
+@pytest.mark.slow
 async def test_a_token_that_is_revoked_ends_what_is_under_way_and_is_refused(tmp_path, runtime):
     async with supervising(workspace_in(tmp_path), runtime) as running:
         await running.ready()

@@ -20,6 +20,7 @@ def test_all_well(tmp_path: Path, runtime: Path) -> None:
     assert marked(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_every_problem_is_printed_in_full(tmp_path: Path, runtime: Path) -> None:
     files = {
         "team.py": TEAM,
@@ -41,6 +42,7 @@ def test_every_problem_is_printed_in_full(tmp_path: Path, runtime: Path) -> None
     assert marked(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_a_failure_that_locations_share_is_printed_once(tmp_path: Path, runtime: Path) -> None:
     (tmp_path / "reqs.txt").write_text("./absent\n")
     (tmp_path / "workspace.yaml").write_text(

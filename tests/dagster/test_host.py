@@ -189,6 +189,7 @@ def test_a_program_that_cannot_start_is_a_condition_and_comes_once_it_can(
     )
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_said_and_waited_for(
     tmp_path: Path, start: Start, port: int
 ) -> None:

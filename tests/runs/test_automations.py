@@ -200,6 +200,7 @@ async def test_ticks_that_no_supervisor_was_there_for(more, states, tmp_path, ru
         assert len((await launched.ask("runs"))["runs"]) == states.count("launched")
 
 
+@pytest.mark.slow
 async def test_a_tick_waits_for_the_run_of_the_one_before(tmp_path, runtime):
     fingerprint = await fingerprint_of(tmp_path, runtime)
     await remembered(
@@ -280,6 +281,7 @@ async def test_what_was_launched_before_a_kill_is_kept_until_that_is_known(tmp_p
     assert (tmp_path / "ran").read_text() == "\n"
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_taken_away_is_made_again_with_all_that_it_had(tmp_path, runtime):
     path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
     async with launching(tmp_path, runtime, SENSORS) as launched:
@@ -293,6 +295,7 @@ async def test_a_store_that_is_taken_away_is_made_again_with_all_that_it_had(tmp
         assert (await row(launched, "files"))["cursor"] == "2"
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_damaged_is_set_aside(tmp_path, runtime):
     path = tmp_path / ".supervise" / "workspace.yaml" / "automations.db"
     path.parent.mkdir(parents=True)
