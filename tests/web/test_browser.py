@@ -70,7 +70,8 @@ def test_orders(tmp_path: Path, opened: Any) -> None:
         made.until("one", lambda it: it["state"] == "ready" and it["generation"] > generation)
         pid = made.client.status("two")["locations"][0]["process"]["pid"]
         row(opened, "two").get_by_role("button", name="restart two").click()
-        opened.get_by_role("button", name="Restart two").last.click()
+        question = opened.get_by_role("dialog", name="Restart two?")
+        question.get_by_role("button", name="Restart two").click()
         made.until("two", lambda it: it["state"] == "ready" and it["process"]["pid"] != pid)
         generation = made.client.status("two")["locations"][0]["generation"]
         opened.get_by_role("button", name="reload all locations").click()
