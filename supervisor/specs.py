@@ -229,7 +229,7 @@ class WorkspaceSpec:
     ``awaited`` are files that are not there, or may not be: the same, and their appearing.
     ``key`` names the workspace inside ``.supervise``: two runs with one key are the same workspace.
     ``warnings`` are one-sentence notes for the operator (deprecated forms that we accept). ``runs`` are the
-    settings of runs, ``notify`` who is told of what goes wrong, ``face`` how a framework's own programs find
+    settings of runs, ``notify`` where messages about failures go, ``face`` how a framework's own programs find
     the locations; None where a broken file leaves them unknown. ``runs_sources`` and ``face_sources`` are where
     they stand.
     """

@@ -32,7 +32,7 @@ DAGSTER = Named(
             ),
             "listen": Field(
                 Text("a port such as 4000, or 10.0.0.5:4000", written=True, check=_bad_address),
-                "Where they are served over TCP, too, as with --dagster-listen. It asks nobody for a "
+                "Where they are served over TCP, too, as with --dagster-listen. It asks for no "
                 "password.",
                 examples=(4000, "10.0.0.5:4000"),
             ),
