@@ -219,7 +219,8 @@ class EnvironmentStore:
         elif "/" in given:
             interpreter = probe(given, environ=self._environ)
         else:
-            interpreter = probe(find_command(given, environ=self._environ), environ=self._environ)
+            command = find_command(given, environ=self._environ, directory=self._directory)
+            interpreter = probe(command, environ=self._environ)
         return Environment(
             name=request.name or f"python-{interpreter.version_text}",
             key=hashlib.sha256(f"{interpreter.key}\0{interpreter.executable}".encode()).hexdigest()[
