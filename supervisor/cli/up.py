@@ -69,6 +69,7 @@ def up_(
     if not detach:
         return run_workspace(session, web, listen, face=face)
     from supervisor.runtime_dir import living
+    from supervisor.state_place import own_state
     from supervisor.workspace_files import names, resolve
 
     places = tuple(names(session.selection, cwd=session.cwd, environ=os.environ))
@@ -79,7 +80,7 @@ def up_(
         running = living(places, spec.title, os.environ)
     if running is not None:
         return _told(terminal, spec.title, running["pid"], web)
-    log = spec.state_directory / spec.key / "output.log"
+    log = own_state(spec.directory, spec.key) / "output.log"
     try:
         spec.state_directory.mkdir(exist_ok=True)
         log.parent.mkdir(mode=0o700, exist_ok=True)  # as the supervisor makes it

@@ -246,7 +246,12 @@ class Daemon:
         with starting():
             transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.state.root / "envs", for_development(self._environ))
+        elsewhere = self.state.root if self.state.root != self.state.given else None
+        environments = Environments(
+            self.state.given / "envs",
+            for_development(self._environ),
+            None if elsewhere is None else elsewhere / "envs",
+        )
         closing.callback(environments.close)
         with starting():
             self._disk = Disk()
@@ -292,7 +297,9 @@ class Daemon:
             SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
-            lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
+            lambda name: (
+                LocationLog(self._logs, self.state.own_log_path(f"forkserver {name}")).output
+            ),
             fingerprint,
             None if self.code_servers is None else self.code_servers.preloaded,
         )
@@ -336,7 +343,7 @@ class Daemon:
             return [*started, *((one, None) for one in fleet.remotes.values())]
 
         named = {one.name: one for one in self.spec.environments if one.name}
-        log = LocationLog(self._logs, self.state.log_path("dagster programs"))
+        log = LocationLog(self._logs, self.state.own_log_path("dagster programs"))
         return Place(
             self.spec.title, self._names[0][0], self.state.path, self.runtime_directory.path,
             self._face_settings, self._environ, named, self.services.environments,

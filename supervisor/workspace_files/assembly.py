@@ -213,13 +213,14 @@ class Assembly:
         directory of a project. Where a virtualenv is active, it counts, but for an ``own`` one."""
         if self.environ.get("VIRTUAL_ENV") and not own:
             return EnvironmentSpec()
-        python = directory / ".venv" / "bin" / "python"
-        if os.path.lexists(python):
+        prefix = directory / ".venv"
+        python = prefix / "bin" / "python"
+        if os.path.lexists(python) or (prefix / "pyvenv.cfg").is_file():  # a broken one is told of
             source = Source(SourcePosition(str(python)), discovered=True)
             return EnvironmentSpec(executable_path=str(python), sources={"executable_path": source})
         self.awaited.append(python)
         project = own or any((directory / name).is_file() for name in PROJECT_FILES)
-        return EnvironmentSpec(lacks=python.parents[1] if project else None)
+        return EnvironmentSpec(lacks=prefix if project else None)
 
     def command(self, text: str | None, base: Path) -> str | None:
         """A path is made absolute; a bare command name or a version stays as it is."""
