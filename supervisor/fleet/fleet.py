@@ -309,8 +309,8 @@ class Fleet:
             else:
                 location.conditions.set(
                     _REFUSED,
-                    f"it goes on as it was: its entry is refused, because of {problem.position}",
-                    "mend what is wrong there: no change of the entry counts until then",
+                    f"it keeps its previous settings: there is a problem in its entry, at {problem.position}",
+                    "correct the entry: until then its changes have no effect",
                 )
         if merged.missing:
             names = list(merged.missing)

@@ -303,7 +303,7 @@ def how_it_ended(
     elif killed or ended.signal == signal.SIGTERM:
         how = "by SIGKILL" if killed else "by SIGTERM"
     else:
-        how = "as it was asked to" if ended.clean else f"it {ended}"
+        how = "it exited when asked to" if ended.clean else f"it {ended}"
     return f"was ended by the supervisor: {because} ({how})"
 
 

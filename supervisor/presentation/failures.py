@@ -227,9 +227,12 @@ def _said(location: LocationStatus) -> list[LogLine]:
 
 def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     """Frames and exception, and those of what caused it."""
-    lines = _frames(failure.get("frames") or (), painted)
+    frames = list(failure.get("frames") or ())
     exception = failure.get("exception") or {}
-    if exception.get("type"):
+    # The sentence of a syntax error has the last place, its source and the exception's words.
+    shown = failure["kind"] == "syntax_error" and "\n" in failure["message"]
+    lines = _frames(frames[:-1] if shown else frames, painted)
+    if exception.get("type") and not shown:
         lines += _exception(exception, painted)
     told = [exception.get("message")]
     for cause in failure.get("causes") or ():
@@ -240,7 +243,7 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
         lines.append(painted(f"{link}:", "dim"))
         lines += _frames(cause.get("frames") or (), painted)
         lines += _exception(cause, painted)
-    if not lines and failure.get("file"):
+    if not lines and not shown and failure.get("file"):
         lines.append(painted(_place(failure["file"], failure.get("line", 0)), "cyan"))
     return lines
 

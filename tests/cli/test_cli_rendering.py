@@ -356,6 +356,9 @@ def test_outcome_lines() -> None:
     first, *source = outcome_line(wrong).split("\n")
     assert first == "risk: failed — syntax error in a.py; generation 1 is still served"
     assert source == ["    def f(", "         ^"]
+    frames = [{"file": "a.py", "line": 1, "code": "def f(", "user": True}]
+    caret |= {"frames": frames, "exception": {"type": "SyntaxError", "message": "…"}}
+    assert outcome_lines(wrong) == [outcome_line(wrong)], "said once"
     stopped = location(state="stopped", reason="stopped by the operator")
     assert outcome_lines(stopped) == ["risk: stopped — stopped by the operator"]
 
