@@ -94,6 +94,8 @@ class Defined:
     async def read(self) -> None:
         """Know what the locations define by now."""
         async with self.lock:
+            for key in [one for one in self._hangs if one[0] not in self._fleet.locations]:
+                del self._hangs[key]
             for name in self._held.keys() - self._fleet.locations.keys():
                 self._leave(self._held.pop(name).values())
                 self._read.pop(name, None)

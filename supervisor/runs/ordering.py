@@ -7,7 +7,7 @@ it. Has a location that does not run started, because what it serves is what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,10 @@ class Orders:
         self._judging: set[Generation] = set()
         # What jobs of a location are, of the snapshot that was asked last: schedules launch the same again.
         self._jobs: dict[str, tuple[Snapshot, dict[tuple[str, Any, Any], Wanted]]] = {}
+
+    def keep_only(self, locations: Container[str]) -> None:
+        """Forget what was known of others."""
+        self._jobs = {one: known for one, known in self._jobs.items() if one in locations}
 
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.

@@ -97,6 +97,8 @@ class Work:
     def settled(self) -> None:
         """The workspace has been read, and its locations are those that it names."""
         said = {one.spec.name: one.spec.runs for one in self._fleet.ordered()}
+        self.orders.keep_only(said)
+        self.runs.figures.keep_only(said)
         self.runs.configure(Limits(self._spec().runs or RunSettings(), said))
         self.notifying.changed()
 
