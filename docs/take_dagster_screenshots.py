@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from take_screenshots import ARGUMENTS, FOLDER
+from take_screenshots import FOLDER
+
+from benchmarks.chromium import chromium
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -68,11 +69,7 @@ def loaded(page: Page) -> bool:
 
 def photograph(page: Page, run: str) -> None:
     """All pictures of ``page``."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or "/usr/bin/chromium"
-        browser: Any = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium() as browser:
         for name, address, height, wanted in PICTURES:
             context = browser.new_context(viewport={"width": 1280, "height": height})
             view = context.new_page()
@@ -81,7 +78,6 @@ def photograph(page: Page, run: str) -> None:
             view.wait_for_load_state("networkidle")
             view.screenshot(path=FOLDER / f"{name}.png")
             context.close()
-        browser.close()
 
 
 if __name__ == "__main__":
