@@ -28,6 +28,7 @@ PICTURES = (
     ("dagster-locations", "/locations", 420, "Loaded"),
     ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
     ("dagster-runs", "/runs", 420, "Success"),
+    ("dagster-job", "/locations/{repository}@ml/jobs/retrain", 620, "models"),
     ("dagster-automations", "/automation", 420, "retrain"),
     ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "Materialized"),
 )
