@@ -119,12 +119,20 @@ async def run(request: Request) -> Response:
         steps=len(steps),
         limits=in_words.limits(row) if row["limits"] else "",
         failure=in_words.failure_lines(row),
+        said=_whole_message(row),
         partitions=[_shown(one) for one in row["runs"]],
         repeats=await _repeats(view.link, row),
         elsewhere=_elsewhere(request, view.link, row),
         can_retry=ended,
         can_retry_failed=ended and row["state"] != "success",
     )
+
+
+def _whole_message(row: RunDetail) -> str:
+    """What the exception said where that has several lines; the heading has the first."""
+    failure: Mapping[str, Any] = row["failure"] or {}
+    text = str((failure.get("exception") or {}).get("message") or "")
+    return text if "\n" in text.strip() else ""
 
 
 def _elsewhere(request: Request, link: Link, row: RunDetail) -> tuple[str, str] | None:
