@@ -18,6 +18,7 @@ from supervisor.presentation import runs as in_words
 from supervisor.presentation.words import RUN_SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import RUN_STATES
+from supervisor.web.face import place_in_face
 from supervisor.web.forms import form
 from supervisor.web.gantt import chart
 from supervisor.web.render import PAGE_SIZE, href, page, paged, whole
@@ -118,11 +119,29 @@ async def run(request: Request) -> Response:
         steps=len(steps),
         limits=in_words.limits(row) if row["limits"] else "",
         failure=in_words.failure_lines(row),
+        said=_whole_message(row),
         partitions=[_shown(one) for one in row["runs"]],
         repeats=await _repeats(view.link, row),
+        elsewhere=_elsewhere(request, view.link, row),
         can_retry=ended,
         can_retry_failed=ended and row["state"] != "success",
     )
+
+
+def _whole_message(row: RunDetail) -> str:
+    """What the exception said where that has several lines; the heading has the first."""
+    failure: Mapping[str, Any] = row["failure"] or {}
+    text = str((failure.get("exception") or {}).get("message") or "")
+    return text if "\n" in text.strip() else ""
+
+
+def _elsewhere(request: Request, link: Link, row: RunDetail) -> tuple[str, str] | None:
+    """Where the page of the framework that launched the run shows it."""
+    place = next((one for one in link.locations if one["name"] == row["location"]), None)
+    if link.document is None or place is None or row["origin"] is None:
+        return None
+    host = request.url.hostname or ""
+    return place_in_face(link.document["supervisor"], place, "run", row["run"], host)
 
 
 async def _repeats(link: Link, row: RunDetail) -> Sequence[RunRow]:
