@@ -8,6 +8,7 @@ reads no file. The whole traceback is shown on request only.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,6 +42,7 @@ _PROGRESS = re.compile(
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")  # a word in YAML, whatever it is
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
@@ -124,7 +126,12 @@ def _installing(location: LocationStatus, package: str) -> str:
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:
-            return f"give the location an environment of its own: `requirements: [{package}]`"
+            name = location["name"]
+            name = name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+            return (
+                f"give it an environment: `environments: {{{name}: {{requirements: [{package}]}}}}` at the top of "
+                f"the workspace file, and `environment: {name}` in its entry"
+            )
         return f"install it there: {command} {shlex.quote(package)}"
     # Under a running supervisor saving the file is enough; the command works in either case.
     name = str(environment.get("name"))

@@ -204,7 +204,8 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
     system = {**one, "environment": {**one["environment"], "adding": ""}}
     assert failures.remedy(system) == (
-        "give the location an environment of its own: `requirements: [pandas]`"
+        'give it an environment: `environments: {"my risk": {requirements: [pandas]}}` at the top of the '
+        'workspace file, and `environment: "my risk"` in its entry'
     )
     lacking = {**one["environment"], "lacks": "/w/risk/.venv", "adding": "uv sync"}
     project = {**one, "environment": lacking}
