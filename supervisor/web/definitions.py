@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,14 +36,17 @@ async def definition(request: Request) -> Response:
     )
     one = checked(one)
     context: dict[str, Any] = {}
+    marked = _marked(one.get("metadata") or {}, one.get("markdown") or ())
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
         asset = context.get("asset")
-        if asset is not None and any(check.location == location for check in asset.checks):
-            results, link = view_of(request).check_results, view_of(request).link
-            context["results"] = await results.last(
-                link, location, one["name"], one.get("jobs") or ()
-            )
+        checks = asset is not None and any(each.location == location for each in asset.checks)
+        if checks or not is_external(one):
+            results, link = view_of(request).asset_results, view_of(request).link
+            jobs = one.get("jobs") or ()
+            context["lately"] = lately = await results.last(link, location, one["name"], jobs)
+            if lately.made is not None:
+                marked += _marked(lately.made.metadata, lately.made.markdown)
     if one["kind"] == "asset_check":
         everyone = await catalogue.assets()
         looked_at = [one["asset"]] if one.get("asset") else []
@@ -72,12 +75,17 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs,
         place_of=lambda node: shelf and shelf.source_of_node(node, one.get("repository")),
-        prose=await prose_of([str(one.get("description") or ""), *nodes]),
+        prose=await prose_of([str(one.get("description") or ""), *marked, *nodes]),
         others=others,
         external=is_external(one),
         rest={key: one[key] for key in sorted(one.keys() - PLACED)},
         **context,
     )
+
+
+def _marked(metadata: Mapping[str, Any], markdown: Iterable[str]) -> list[str]:
+    """The values that are Markdown."""
+    return [metadata[key] for key in markdown if isinstance(metadata.get(key), str)]
 
 
 def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> str | None:

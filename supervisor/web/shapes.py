@@ -131,6 +131,7 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field(_tags, listed=True),
     "owners": Field(_texts, listed=True),
     "metadata": Field(_map),
+    "markdown": Field(_texts),
     "lazy": Field(bool, listed=True),
     "graph": Field(_graph),
     "config": Field(_config),

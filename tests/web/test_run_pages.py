@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -211,6 +212,24 @@ def test_the_form_of_a_job(here: Site) -> None:
     assert detail["config"] == {"ops": {"fetch": {"config": {"source": "s3", "limit": 3}}}}
     assert detail["tags"] == {"customer": "acme", "urgent": ""}
     assert page.get("/launch", location="team", job="nothing").status == 404
+
+
+def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
+    with site(tmp_path, {"team.py": TEAM}, {"team": {}}) as there:
+
+        def shown() -> str:
+            text = there.page.get("/definition", location="team", kind="asset", name="report").text
+            return text.partition("<h2>Last made</h2>")[2].partition("<h2>Dependencies")[0]
+
+        assert "Its newest runs do not tell." in shown()
+        config = {"ops": {"report": {"config": {"deep": True}}}}
+        run = there.client.launch("team", assets="report", config=config)
+        run.wait(DEADLINE)
+        text = shown()
+        assert f"/run?id={run.id}" in text
+        assert "<dt>rows</dt><dd><code>12</code></dd>" in text
+        assert 'href="https://example.com/seen"' in text
+        assert "&lt;b&gt;**n**&lt;/b&gt;" in text  # text, which is no Markdown
 
 
 def test_the_form_of_partitions_and_assets(here: Site) -> None:
