@@ -214,6 +214,20 @@ def test_the_form_of_a_job(here: Site) -> None:
     assert page.get("/launch", location="team", job="nothing").status == 404
 
 
+def test_the_events_of_one_step(here: Site) -> None:
+    run = ended(here)
+    text = here.page.get("/run", id=run.id).text
+    assert f'href="/run?id={run.id}&amp;step=clean#what-happened"' in text
+    for _ in range(2):  # it goes on where it has read before
+        chosen = here.page.get("/run", id=run.id, step="clean").text
+        events = chosen.partition('class="grid events"')[2].partition("</table>")[0]
+        assert "cleaning rows" in events and "STEP_SUCCESS" in events
+        assert "RUN_START" not in events and "fetch" not in events
+    none = here.page.get("/run", id=run.id, step="<i>none</i>")
+    assert none.status == 200
+    assert "0 events of &lt;i&gt;none" in none.text
+
+
 def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
     with site(tmp_path, {"team.py": TEAM}, {"team": {}}) as there:
 
