@@ -45,8 +45,8 @@ ORDERS = ("cancel", "kill", "retry", "retry_failed")
 
 
 async def runs(request: Request) -> Response:
-    """``GET /runs``: the newest runs; ``q``, ``location``, ``job``, ``state`` (repeated), ``since`` (one of
-    ``AGES``) and ``page`` choose."""
+    """``GET /runs``: the newest runs; ``q``, ``tag`` (``NAME`` or ``NAME=VALUE``), ``location``, ``job``,
+    ``state`` (repeated), ``since`` (one of ``AGES``) and ``page`` choose."""
     link: Link = view_of(request).link
     asked = request.query_params
     states = [one for one in asked.getlist("state") if one in RUN_STATES]
@@ -55,6 +55,7 @@ async def runs(request: Request) -> Response:
         "location": asked.get("location") or None,
         "job": asked.get("job") or None,
         "words": asked.get("q") or None,
+        "tag": asked.get("tag") or None,
         "states": states,
         "since": time.time() - AGES[since] if since in AGES else 0.0,
         "limit": PAGE_SIZE,
@@ -73,6 +74,7 @@ async def runs(request: Request) -> Response:
         q=asked.get("q", ""),
         location=asked.get("location", ""),
         job=asked.get("job", ""),
+        tag=asked.get("tag", ""),
         since=since,
         ages=AGES,
         states=states,

@@ -78,6 +78,12 @@ def test_the_list_and_what_narrows_it(here: Site) -> None:
     assert "customer=acme" in everything.text
     assert "hunter2" not in everything.text
     assert other.id not in rows(page.get("/runs", location="team"))
+    for tag in ("customer", "customer=acme"):
+        assert rows(page.get("/runs", tag=tag)) == [good.id]
+        assert [one["run"] for one in here.client.runs(tag=tag)] == [good.id]
+    for tag in ("customer=other", "acme", "api_key=hunter2"):  # a secret is not guessed
+        assert rows(page.get("/runs", tag=tag)) == []
+    assert 'href="/runs?tag=customer%3Dacme"' in page.get("/run", id=good.id).text
     assert rows(page.get("/runs", location="other")) == [other.id]
     assert set(rows(page.get("/runs", state="failure"))) >= {bad.id}
     assert good.id not in rows(page.get("/runs", state=["failure", "lost"]))
