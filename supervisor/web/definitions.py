@@ -6,6 +6,7 @@ people here and programs in ``api``.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,8 @@ from supervisor.web.shapes import LAUNCHED, PLACED, checked, is_external
 from supervisor.web.views import view_of
 
 __all__ = ["assets", "definition", "everything", "schedules"]
+
+_NEEDS = frozenset({"resource_keys", "nested", "graph"})
 
 
 async def definition(request: Request) -> Response:
@@ -54,11 +57,13 @@ async def definition(request: Request) -> Response:
         context["checked_assets"] = [
             (name, everyone[name].location if name in everyone else None) for name in looked_at
         ]
+    shelf = await catalogue.shelf(location)
+    if one["kind"] == "resource" and shelf is not None:
+        context["users"] = await asyncio.to_thread(_users, shelf, one)
     if one["kind"] == "schedule":
         crons = timing.crons_of(one)
         context["crons"] = [(cron, timing.in_words(cron)) for cron in crons]
         context["ticks"] = timing.next_ticks(one, time.time())
-    shelf = await catalogue.shelf(location)
     targets = [one["job"]] if one.get("job") else list(one.get("jobs") or ())
     context["targets"] = [(name, _kind_of_target(shelf, one, name)) for name in targets]
     context["launched_by"] = _launchers(shelf, one)
@@ -95,6 +100,27 @@ def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> s
         if here and row.kind in LAUNCHED:
             return row.kind
     return None
+
+
+def _users(shelf: Shelf, resource: Mapping[str, Any]) -> list[Row]:
+    """What needs ``resource``: jobs, one of whose ops does, assets, and resources that are made of it."""
+    return [
+        row
+        for row in shelf.rows
+        if row.kind in (*LAUNCHED, "asset", "resource")
+        and row.repository == resource.get("repository")
+        and resource["name"] in _needs(checked(shelf.definition(row), _NEEDS))
+    ]
+
+
+def _needs(one: Mapping[str, Any]) -> set[str]:
+    found = {*one.get("resource_keys", ()), *one.get("nested", ())}
+    graphs = [one["graph"]] if one.get("graph") else []
+    while graphs:
+        for node in graphs.pop()["nodes"]:
+            found.update(node["resource_keys"])
+            graphs += [node["graph"]] if "graph" in node else []
+    return found
 
 
 def _launchers(shelf: Shelf | None, one: Mapping[str, Any]) -> list[dict[str, Any]]:

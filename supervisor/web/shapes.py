@@ -151,6 +151,8 @@ FIELDS: Mapping[str, Field] = {
     "check": Field(_text),
     "blocking": Field(bool),
     "additional_assets": Field(_texts),
+    "resource_keys": Field(_texts, placed=False),
+    "nested": Field(_texts, placed=False),
 }
 """The fields that pages take apart (docs/snapshot.md); all others are printed as they are."""
 
