@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from supervisor.access.identity import OPERATOR, asker
-from supervisor.errors import RequestError, UnknownDefinitionError
+from supervisor.errors import NotServedError, RequestError, UnknownDefinitionError
 from supervisor.runs.automation import Automation
 from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
+from supervisor.runs.ordering import before_it_stopped
 from supervisor.runs.tick_life import told
 from supervisor.runs.tick_rows import brief, showing, tick_row
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held as waiting
-from supervisor.states import TickState
+from supervisor.states import State, TickState
 from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class AutomationHandlers:
         """Evaluate one, and with ``launch`` launch what it asks for."""
         daemon, location, name = self._daemon, params["location"], params["name"]
         async with waiting():  # a process that is started takes its time, and so does user code
-            await daemon.work.orders.serving(location, name)
+            await self._served(location, name, params["repository"])
             one = await daemon.work.ticking.find(location, name, params["repository"])
             if params["cursor"] is not None and one.kind != "sensor":
                 raise RequestError(
@@ -54,6 +55,18 @@ class AutomationHandlers:
             else:
                 tick = await self._asked(one, at, params["cursor"])
         return await in_turns(showing(tick)), []
+
+    async def _served(self, location: str, name: str, repository: str | None) -> None:
+        """Have the location serve; one that is stopped is not started for what it did not serve before."""
+        found = self._daemon.fleet.location(location)
+        if found.state is State.STOPPED and found.snapshot is not None:
+            try:
+                await self._daemon.work.ticking.find(location, name, repository)
+            except NotServedError:  # its process makes that definition
+                pass
+            except UnknownDefinitionError as error:
+                raise before_it_stopped(location, error) from None
+        await self._daemon.work.orders.serving(location, name)
 
     async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:
         """What it would launch; nothing is kept."""

@@ -194,10 +194,11 @@ class RunHandlers:
         return await self._launch(ordered)
 
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
+        orders = self._daemon.work.orders
         async with held():  # a process that is started takes its time
-            what = params["job"] or "the assets"
-            await self._daemon.work.orders.serving(params["location"], what)
-        return await self._daemon.work.orders.make(params)
+            note = await orders.ready(params)
+        ordered = await orders.make(params)
+        return replace(ordered, note=note) if note else ordered
 
     async def _launch(self, ordered: Ordered) -> Reply:
         self._daemon.fleet.check_orders()
