@@ -114,6 +114,7 @@ def runs(
     *,
     job: str | None = None,
     words: str | None = None,
+    tag: str | None = None,
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
@@ -122,10 +123,10 @@ def runs(
 ) -> Plan[list[documents.RunRow]]:
     """The newest runs, newest first, behind the first ``offset``; ``since`` is Unix seconds.
 
-    ``words`` must all be in its id, job, assets or partition. A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
+    ``words`` must all be in its id, job, assets or partition; ``tag`` is ``NAME`` or ``NAME=VALUE``. A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
     """
     params = {
-        "location": location, "job": job, "words": words, "states": list(states), "since": since,
+        "location": location, "job": job, "words": words, "tag": tag, "states": list(states), "since": since,
         "limit": limit, "offset": offset, "parent": parent,
     }  # fmt: skip
     answer = yield call("runs", params)

@@ -240,6 +240,8 @@ def _chosen(
             found = [one for one in found if _first(one).order.get("job") == job]
         if since:
             found = [one for one in found if one.created >= since]
+        if params["tag"]:
+            found = [one for one in found if _has_tag(_first(one), params["tag"])]
         for word in words:
             found = [one for one in found if word in one.text]
         counts.update([one.state for one in found])
@@ -248,6 +250,13 @@ def _chosen(
         chosen += found
         yield
     return chosen, {state.value: count for state, count in counts.items()}
+
+
+def _has_tag(run: Run, wanted: str) -> bool:
+    """Whether one of its tags is ``wanted``, as they are shown: a secret cannot be guessed by asking for it."""
+    name, equals, value = wanted.partition("=")
+    tags = run.order.get("tags") or {}
+    return name in tags and (not equals or masking.masked({name: tags[name]})[name] == value)
 
 
 def _first(one: Run | Range) -> Run:
