@@ -142,10 +142,13 @@ def _installing(location: LocationStatus, package: str) -> str:
 def _making(environment: Mapping[str, Any]) -> str:
     """What to do where the virtualenv of a project is not there."""
     missing = Path(environment["lacks"])
-    command = environment.get("adding") or "uv sync"
+    command = environment.get("adding")
+    other = "SUPERVISE_ENVIRONMENTS=managed has one made"
+    if not command:  # nothing there says what to install
+        command, other = "uv sync", "`supervise init -o supervise.yaml`, which has one made"
     place = _near_here(missing.parent)
     made = f"here: run `{command}`" if place == "." else f"in {place}: run `{command}` there"
-    return f"no {missing.name} {made}; or `supervise init -o supervise.yaml`, which has one made"
+    return f"no {missing.name} {made}; or {other}"
 
 
 def _requirements(environment: Mapping[str, Any]) -> str:
