@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor import kinds
 from supervisor.cli.completion import JOB, complete_assets, complete_partition
 from supervisor.cli.following import follow_to_end
+from supervisor.cli.lone import lone
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
@@ -122,8 +124,9 @@ def launch_(
     elif location is None:
         raise click.UsageError("give a LOCATION")
     if (job is None) == (options["assets"] is None):
-        found = ", not both" if job else f": `supervise list job -l {location}` lists the jobs"
-        raise click.UsageError(f"give a JOB or --assets{found if location else ''}")
+        if location and not job:
+            lone(session, location, "launch", "a JOB or --assets", kinds.JOBS)
+        raise click.UsageError(f"give a JOB or --assets{', not both' if location else ''}")
     if standalone and detach:
         raise click.UsageError("--detach leaves the run to a supervisor, and --standalone ends it")
     options |= {

@@ -144,7 +144,7 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
         (["team", "--assets", "color"], 2, "color has 3 partitions, and none was given"),
         (["team", "--assets", "color", "--partition-range", "red"], 2, "FIRST..LAST"),
         (["team", "nightly", "--assets", "color"], 2, "not both"),
-        (["team"], 2, "give a JOB or --assets: `supervise list job -l team` lists the jobs"),
+        (["team"], 2, "give a JOB or --assets: `supervise list job -l team` lists what there is"),
         ([], 2, "give a LOCATION"),
         (["team", "nightly", "--partition", "x"], 2, "has no partitions"),
         (["team", "nightly", "--instance", "shared"], 2, "does not say"),
