@@ -94,8 +94,7 @@ def _bad_op(job: str, error: selection.SelectionError, nodes: Iterable[str]) -> 
 
 def _value_hint(error: selection.SelectionError) -> str | None:
     """Which group, tag and so on may have been meant by one that nothing has."""
-    longer = [one for one in error.known if error.unknown and one.startswith(error.unknown)]
-    meant = longer[0] if len(longer) == 1 else nearest.near(error.unknown, error.known)
+    meant = nearest.near(error.unknown, error.known)
     if meant:
         return f"did you mean {meant}?"
     return f"there are {', '.join(error.known[:20])}" if error.known else None
