@@ -115,7 +115,8 @@ def launch_(
     `supervise -f defs.py launch JOB` does it without a supervisor that runs.
 
     Exit status: 0 success; 1 failed, cancelled, timed out or lost; 2 a command line or a configuration
-    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition.
+    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition, or a
+    location that has loaded nothing to run.
     """
     names = [one for one in (location, job) if one is not None]
     of_flags = not session.selection.files and session.selection != Selection()

@@ -122,10 +122,9 @@ class Orders:
         if _serves(location) or location.under_way:
             return
         why = location.failure.message if location.failure else location.reason
-        served = location.snapshot
         raise NotServedError(
-            f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
-            hint=f"generation {served.generation} was the last that loaded" if served else None,
+            f"{name} has no process to run {what}: it is {location.state}, {why}",
+            hint=_mending(name, location.state),
         )
 
     async def make(self, params: Mapping[str, Any]) -> Ordered:
@@ -287,6 +286,16 @@ def _serves(location: Location) -> bool:
     return location.serving is not None and location.serving.alive
 
 
+def _mending(name: str, state: State) -> str:
+    """How a location comes to serve again."""
+    if state is State.FAILED:
+        anew = f"a saved file is loaded by itself, all else with `supervise reload {name}`"
+        return f"mend that, and launch again: {anew}"
+    if state is State.CRASHED:
+        return f"`supervise logs {name}` tells why, `supervise restart {name}` starts it again"
+    return f"`supervise status {name}` tells more"
+
+
 def _span(given: Any) -> list[Any] | None:
     if given is None:
         return None
@@ -304,7 +313,7 @@ def _note(location: Location, serving: Generation | None) -> str:
         return ""
     if location.under_way:
         return f"generation {serving.number} runs; {location.spec.name} is {location.state} anew"
-    why = location.failure.message if location.failure else location.reason
+    why = location.failure.message.partition("\n")[0] if location.failure else location.reason
     return (
         f"generation {serving.number} runs; generation {location.generation} is {location.state}: "
         f"{why}"

@@ -11,6 +11,8 @@ import pytest
 from commands import TEAM, Foreground, foreground, supervise
 from supervised import make_workspace
 
+from supervisor.cli.terminal import Terminal
+
 ASSETS = """
 
 from runner_shim import asset
@@ -54,6 +56,13 @@ def test_what_was_meant_is_told(running: Foreground, words: str, status: int, sa
     done = supervise(*words.split(), cwd=running.cwd, runtime=running.runtime)
     assert said in done.stderr
     assert done.returncode == status
+
+
+def test_the_source_line_of_an_error_has_no_label(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().error("syntax error in a.py line 2\n    jobs=[)\n          ^", "mend it")
+    assert capsys.readouterr().err.splitlines() == [
+        *("error: syntax error in a.py line 2", "    jobs=[)", "          ^", "hint: mend it"),
+    ]
 
 
 def test_without_a_supervisor_it_is_what_is_missing(tmp_path: Path, runtime: Path) -> None:
