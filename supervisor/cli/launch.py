@@ -60,7 +60,9 @@ DURATION = _Duration()
     help="Make these assets instead of running a job, such as 'report,+raw,group:finance,tag:team=ml': "
     "+name adds what it depends on, name+ what depends on it.",
 )  # fmt: skip
-@click.option("--config", metavar="FILE|JSON|-", help="The run's configuration, YAML or JSON.")
+@click.option("--config", metavar="FILE|MAP|-",
+    help="The run's configuration in YAML or JSON: a file, - for standard input, or the map itself.",
+)  # fmt: skip
 @click.option(
     "--set", "settings", multiple=True, metavar="PATH=VALUE",
     help="One value of it, such as ops.load.config.n=3.",
@@ -190,9 +192,9 @@ def _config(text: str | None, settings: Sequence[str]) -> dict[str, Any] | None:
 def _read(text: str) -> Any:
     if text.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(text)
-        except ValueError as error:
-            raise click.UsageError(f"--config is no JSON: {error}") from None
+            return json.loads(text)  # which has numbers that YAML takes for texts, such as 1e3
+        except ValueError:
+            return _parsed(text, "--config")
     try:
         content = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -207,9 +209,15 @@ def _parsed(text: str, what: str) -> Any:
     try:
         value = yaml.safe_load(text)
         json.dumps(value, allow_nan=False)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        raise click.UsageError(f"{what} cannot be read: {line}") from None
+    except (TypeError, ValueError):  # a date, infinity
+        raise click.UsageError(
+            f"{what} holds a value that is no JSON: put a date in quotes"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise click.UsageError(f"{what} is neither YAML nor JSON: {said}{place}") from None
     return value
 
 

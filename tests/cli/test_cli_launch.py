@@ -122,6 +122,14 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
     assert json.loads(again.stdout)["retry_of"] == name["runs"][0]["run"]
 
 
+@pytest.mark.parametrize(
+    "config", ["{ops: {load: {config: {n: 3}}}}", '{"ops": {"load": {"config": {"n": 3}}}}']
+)
+def test_a_configuration_on_the_command_line_is_yaml_or_json(running, config):
+    done = run(running, "launch", "team", "nightly", "--dry-run", "--config", config)
+    assert 'config: {"ops": {"load": {"config": {"n": 3}}}}' in done.stdout, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
@@ -151,7 +159,12 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
         (["team", "nightly", "--standalone", "--detach"], 2, "--standalone ends it"),
         (["team", "nightly", "--standalone"], 2, "without --standalone the supervisor"),
         (["team", "nightly", "--tag", "x"], 2, "--tag 'x' has no '='"),
-        (["team", "nightly", "--config", "{"], 2, "--config is no JSON"),
+        (
+            ["team", "nightly", "--config", "{a: 1"],
+            2,
+            "--config is neither YAML nor JSON: expected",
+        ),
+        (["team", "nightly", "--config", "{a: 2026-01-01}"], 2, "put a date in quotes"),
         (["team", "nightly", "--config", "/none"], 2, "no such file"),
         (["team", "nightly", "--config", "[1]"], 2, "--config"),
         (["team", "nightly", "--timeout", "soon"], 2, "'soon' is no duration"),
