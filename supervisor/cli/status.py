@@ -168,8 +168,8 @@ def _definitions(location: LocationStatus, serving: Serving | None, limit: int |
         return ""
     text = words.counts(serving["counts"], limit=limit)
     if location["state"] != "ready":
-        # Without a process it can be read, and nothing of it runs.
-        word = "last served" if location["process"] is None else "still serving"
+        # Without its process it can be read, and nothing of it runs.
+        word = "still serving" if serving["alive"] else "last served"
         text = f"{word} generation {serving['generation']}: {text}"
     return text
 

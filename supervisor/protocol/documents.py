@@ -286,7 +286,9 @@ class LocationStatus(Configured):
     serving: Annotated[
         Serving | None, "the generation that clients get, also when a newer one has failed"
     ]
-    failure: Annotated[Failure | None, "why the newest generation failed"]
+    failure: Annotated[
+        Failure | None, "why the newest generation failed; null while it is under way"
+    ]
     process: Annotated[Process | None, "null where no process runs"]
     restarts: Annotated[Count, "number of restarts after its process died"]
     next_restart: Annotated[float | None, "when a process that died will be restarted"]

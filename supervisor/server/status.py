@@ -76,7 +76,8 @@ def location_status(
         "conditions": [one.as_data() for one in location.conditions],
         "log": {"path": str(location.log.path)},
     }
-    if failure is not None:
+    # While a newer generation is under way, the failure is that of the one before.
+    if failure is not None and location.state not in (State.STARTING, State.LOADING):
         entry["failure"] = failure.as_data(location.generation, brief=not detail)
     if snapshot is not None:
         report = snapshot.report

@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line, outcome_lines
+from supervisor.cli.status import location_row
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures
 from supervisor.presentation.runs import Steps
@@ -331,6 +332,14 @@ def test_what_died_too_often_says_how_often() -> None:
     assert outcome_line(one) == "risk: crashed — died 6 times within 60 s; the last …"
 
 
+@pytest.mark.parametrize(("alive", "word"), [(True, "still serving"), (False, "last served")])
+def test_only_what_runs_is_still_serving(alive: bool, word: str) -> None:
+    """Also of one whose new process loads already."""
+    one = location(state="loading", process={"memory": None}, serving=serving(alive=alive))
+    terminal = Terminal(io.StringIO(), io.StringIO(), {})
+    assert location_row(terminal, one, 100.0)[-1].startswith(f"{word} generation 1: 3 jobs")
+
+
 def test_no_failure_no_lines() -> None:
     assert failures.render(location()) == []
     assert failures.remedy(location()) is None
@@ -350,6 +359,8 @@ def test_outcome_lines() -> None:
     first, *rest = outcome_lines(failed)
     assert first.endswith("; generation 1 is still served")
     assert all(line.startswith("  ") for line in rest)
+    gone = location(state="backoff", reason="died", serving=serving(alive=False))
+    assert outcome_line(gone) == "risk: backoff — died"
     message = "syntax error in a.py\n    def f(\n         ^"
     caret: Any = {**MISSING, "kind": "syntax_error", "message": message, "exception": None}
     wrong = location(state="failed", failure=caret, serving=serving())
