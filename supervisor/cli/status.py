@@ -369,4 +369,5 @@ def _restarts(one: LocationStatus, now: float) -> str:
     due = one["next_restart"]
     if due is not None:
         return f"{one['restarts']}, the next in {words.seconds(max(due - now, 0.0))}"
-    return str(one["restarts"]) if one["restarts"] else ""
+    why = one.get("restart_reason")  # a supervisor of an older version sends none
+    return f"{one['restarts'] or ''}" + (f", the last because {why}" if why else "")

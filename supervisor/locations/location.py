@@ -66,7 +66,7 @@ class Location:
         "_changed", "_deaths", "_ending", "_floor", "_fork_fallback", "_keep", "_quoting",
         "_restarts_allowed", "_services", "_start_again", "_task", "_timer", "conditions",
         "failure", "files", "generation", "log", "newest", "next_restart", "orphans", "reason",
-        "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
+        "restart_reason", "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class Location:
         self.since = time.time()
         self.generation = 0 if earlier is None else earlier.generation
         self.restarts = 0
+        self.restart_reason = ""
         self.next_restart: float | None = None
         self.snapshot = earlier
         self.failure: Failure | None = None
@@ -435,6 +436,7 @@ class Location:
             case Restart(delay, number):
                 self._move(Event.DIED, f"{failure.message}; restart {number} in {delay:.1f} s")
                 self.restarts += 1
+                self.restart_reason = failure.message
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)

@@ -29,6 +29,7 @@ def location(name: str = "risk", **fields: Any) -> Any:
         "failure": None,
         "process": None,
         "restarts": 0,
+        "restart_reason": "",
         "next_restart": None,
         "environment": {
             "name": "risk",
@@ -393,6 +394,26 @@ def test_events_of_a_life() -> None:
     assert fourth.wants == {"failure"}
     (fifth,) = events(Seen(document(failed)), document())
     assert fifth.text == "risk: removed from the workspace"
+
+
+@pytest.mark.parametrize(
+    ("state", "lines"), [("starting", 1), ("loading", 1), ("ready", 2), ("backoff", 1)]
+)
+def test_a_death_is_told_however_late_it_is_looked_at(state: str, lines: int) -> None:
+    before = location(serving=serving())
+    why = "the process was killed by SIGKILL while serving"
+    after = location(
+        state=state, generation=2, since=102.0, serving=serving(generation=2),
+        restarts=1, restart_reason=why, reason=f"{why}; restart 1 in 0.0 s",
+    )  # fmt: skip
+    found = events(Seen(document(before)), document(after))
+    assert len(found) == lines
+    assert all(one.notable for one in found)
+    if state == "backoff":
+        assert found[0].wants == {"failure"}, "its reason says it"
+    else:
+        assert found[0].text == f"risk: {why}; it is started again"
+    assert not [one for one in events(Seen(document(after)), document(after)) if one.text]
 
 
 def test_a_build_is_told_by_stage_and_not_by_line() -> None:

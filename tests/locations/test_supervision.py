@@ -35,6 +35,7 @@ async def test_a_process_that_dies_is_replaced_at_once(tmp_path, runtime):
         await running.ready("a")
         entry = await running.status("a")
         assert entry["restarts"] == 1
+        assert entry["restart_reason"] == "the process was killed by SIGKILL while serving"
         assert entry["failure"] is None
         assert entry["serving"]["generation"] == 2
         assert running.pid("a") != first
