@@ -333,6 +333,20 @@ def test_what_died_too_often_says_how_often() -> None:
     assert outcome_line(one) == "risk: crashed — died 6 times within 60 s; the last …"
 
 
+def test_an_exception_that_the_sentence_has_whole_is_not_told_again() -> None:
+    words = "got <Job object at 0x7eff10>"
+    failure = {
+        "kind": "exception",
+        "message": f"CheckError: {words} (at a.py line 3)",
+        "exception": {"type": "CheckError", "message": words},
+        "frames": [{"file": "a.py", "line": 3, "code": "Definitions()", "user": True}],
+    }
+    one = location(state="failed", failure=failure)
+    assert "\n".join(failures.render(one)).count(words) == 1
+    failure["exception"] = {"type": "CheckError", "message": f"{words}\nand more"}
+    assert failures.render(one)[-1] == "  and more"
+
+
 @pytest.mark.parametrize(("alive", "word"), [(True, "still serving"), (False, "last served")])
 def test_only_what_runs_is_still_serving(alive: bool, word: str) -> None:
     """Also of one whose new process loads already."""
