@@ -242,7 +242,10 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     # The sentence of a syntax error has the last place, its source and the exception's words.
     shown = failure["kind"] == "syntax_error" and "\n" in failure["message"]
     lines = _frames(frames[:-1] if shown else frames, painted)
-    if exception.get("type") and not shown:
+    # What it says whole in the sentence above is said once.
+    words = str(exception.get("message") or "").strip()
+    said = shown or (bool(words) and words in failure["message"])
+    if exception.get("type") and not said:
         lines += _exception(exception, painted)
     told = [exception.get("message")]
     for cause in failure.get("causes") or ():

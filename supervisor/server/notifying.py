@@ -193,7 +193,8 @@ class Notifying:
             if found is not None and found[0] is not self._troubled.get(name):
                 occasion, words = found
                 failure = location.failure
-                reason = failure.message if failure else "" if died else location.reason
+                trouble = failure.message if failure else location.reason
+                reason = location.restart_reason if died else trouble
                 why = f": {reason}" if reason else ""
                 self._troubled[name] = occasion
                 self._tell(occasion, name, f"{name} {words}{why}", self._receivers(name))
