@@ -206,18 +206,21 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
     system = {**one, "environment": {**one["environment"], "adding": ""}}
     assert failures.remedy(system) == (
-        "give the location an environment of its own: `requirements: [pandas]`"
+        'give it an environment: `environments: {"my risk": {requirements: [pandas]}}` at the top of the '
+        'workspace file, and `environment: "my risk"` in its entry'
     )
     lacking = {**one["environment"], "lacks": "/w/risk/.venv", "adding": "uv sync"}
     project = {**one, "environment": lacking}
     assert failures.remedy(project) == (
-        "no .venv in /w/risk: run `uv sync` there; or `supervise init -o supervise.yaml`, which has one made"
+        "no .venv in /w/risk: run `uv sync` there; or SUPERVISE_ENVIRONMENTS=managed has one made"
     )
     absent = {"kind": "missing_module", "message": "module risk does not exist", "hint": "look"}
     assert failures.remedy({**project, "failure": absent}) == failures.remedy(project)
     assert str(
         failures.remedy({**project, "failure": {**absent, "hint": "did you mean x?"}})
-    ).endswith("which has one made; or did you mean x?")
+    ).endswith("=managed has one made; or did you mean x?")
+    undeclared = {**project, "environment": {**lacking, "adding": ""}}
+    assert str(failures.remedy(undeclared)).endswith("supervise.yaml`, which has one made")
     here = {**project["environment"], "lacks": str(Path.cwd() / ".venv"), "adding": "pdm install"}
     assert str(failures.remedy({**project, "environment": here})).startswith(
         "no .venv here: run `pdm install`; or "
