@@ -36,9 +36,9 @@ class Window:
         """A key by tmux's name for it: ``C-c``."""
         self.tmux("send-keys", key)
 
-    def rows(self, *, history: bool = True) -> list[str]:
-        """What is seen, below what has been pushed out at the top."""
-        arguments = ["-S", "-"] if history else []
+    def rows(self, *, history: bool = True, joined: bool = False) -> list[str]:
+        """What is seen, below what has been pushed out at the top; ``joined`` undoes the terminal's wrapping."""
+        arguments = [*(["-S", "-"] if history else []), *(["-J"] if joined else [])]
         text = self.tmux("capture-pane", "-p", *arguments)
         return [row.rstrip() for row in text.rstrip("\n").split("\n")]
 

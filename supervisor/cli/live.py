@@ -169,7 +169,8 @@ def _last_cell(one: LocationStatus) -> Text:
     if one["state"] == "ready" and one["serving"] is not None:
         return Text(words.counts(one["serving"]["counts"]))
     style = "red" if one["state"] in ("failed", "crashed") else ""
-    return Text(clean(failures.headline(one)), style=style)
+    sentence, _, _ = failures.headline(one).partition("\n")  # without the source of a syntax error
+    return Text(clean(sentence), style=style)
 
 
 def _footer(document: StatusDocument, now: float, interrupt: str) -> Text:

@@ -170,7 +170,7 @@ class Verification:
         if stopped or self._verifier is None:
             self._note("off", "no process of it runs")
         else:
-            self._note("pending", "the next generation that loads will be")
+            self._note("pending", "the next generation is verified once it is loaded")
 
     def disturbed(self, paths: Iterable[str] = ()) -> None:
         """``paths``, files of it, have changed, or its process has died: it will be loaded again."""

@@ -8,6 +8,7 @@ reads no file. The whole traceback is shown on request only.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +43,7 @@ _PROGRESS = re.compile(
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")  # a word in YAML, whatever it is
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 _MEANT = re.compile(r"did you mean (\w+)\?")
@@ -139,7 +141,12 @@ def _installing(location: LocationStatus, package: str) -> str:
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:
-            return f"give the location an environment of its own: `requirements: [{package}]`"
+            name = location["name"]
+            name = name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+            return (
+                f"give it an environment: `environments: {{{name}: {{requirements: [{package}]}}}}` at the top of "
+                f"the workspace file, and `environment: {name}` in its entry"
+            )
         return f"install it there: {command} {shlex.quote(package)}"
     # Under a running supervisor saving the file is enough; the command works in either case.
     name = str(environment.get("name"))
@@ -245,9 +252,15 @@ def _said(location: LocationStatus) -> list[LogLine]:
 
 def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     """Frames and exception, and those of what caused it."""
-    lines = _frames(failure.get("frames") or (), painted)
+    frames = list(failure.get("frames") or ())
     exception = failure.get("exception") or {}
-    if exception.get("type"):
+    # The sentence of a syntax error has the last place, its source and the exception's words.
+    shown = failure["kind"] == "syntax_error" and "\n" in failure["message"]
+    lines = _frames(frames[:-1] if shown else frames, painted)
+    # What it says whole in the sentence above is said once.
+    words = str(exception.get("message") or "").strip()
+    said = shown or (bool(words) and words in failure["message"])
+    if exception.get("type") and not said:
         lines += _exception(exception, painted)
     told = [exception.get("message")]
     for cause in failure.get("causes") or ():
@@ -258,7 +271,7 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
         lines.append(painted(f"{link}:", "dim"))
         lines += _frames(cause.get("frames") or (), painted)
         lines += _exception(cause, painted)
-    if not lines and failure.get("file"):
+    if not lines and not shown and failure.get("file"):
         lines.append(painted(_place(failure["file"], failure.get("line", 0)), "cyan"))
     return lines
 

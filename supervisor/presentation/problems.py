@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEMS", "problem_lines"]
 
-PROBLEMS = "the workspace has problems; locations of these entries run as before, all others are as it says now:"
+PROBLEMS = "the workspace has problems: these entries keep their previous settings, all others follow the file:"
 """Stands above ``problem_lines``."""
 
 

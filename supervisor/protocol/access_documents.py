@@ -12,8 +12,10 @@ __all__ = ["Asker"]
 
 
 class Asker(TypedDict):
-    """Who the client is to the supervisor."""
+    """The identity of the client."""
 
     name: Annotated[str, "`operator`, `anonymous`, or the name of its token or key"]
-    role: Annotated[str, Keywords(enum=list(Role)), "what it may do"]
-    locations: Annotated[list[str], "patterns of the locations that it may do it to; `*` is all"]
+    role: Annotated[str, Keywords(enum=list(Role)), "the role"]
+    locations: Annotated[
+        list[str], "patterns of the locations for which it has the role; `*` is all"
+    ]

@@ -15,16 +15,16 @@ _Kind = Annotated[str, Keywords(enum=["schedule", "sensor"])]
 
 
 class TickRequest(TypedDict):
-    """A run that a schedule or sensor asked for."""
+    """A run that a schedule or sensor requested."""
 
     job: Annotated[str | None, "the job; null for a run of assets"]
-    assets: Annotated[list[str] | None, "the assets; null: it is a job's"]
-    run_key: Annotated[str | None, "what makes it one run, however often it is asked for"]
+    assets: Annotated[list[str] | None, "the assets; null for a run of a job"]
+    run_key: Annotated[str | None, "its run key: requests with the same key launch one run"]
     config: Annotated[dict[str, Any], "the configuration of the run, secrets hidden"]
     tags: Annotated[dict[str, str], "tags of the run, secrets hidden"]
     partition: Annotated[str | None, "the partition"]
-    run: Annotated[str | None, "the run that was launched for it, now or earlier"]
-    note: Annotated[str | None, "why none was launched, or could be"]
+    run: Annotated[str | None, "id of the run that was launched for it, now or earlier"]
+    note: Annotated[str | None, "why none was launched, or could not be"]
 
 
 class TickLine(TypedDict):
@@ -35,53 +35,62 @@ class TickLine(TypedDict):
 
 
 class Tick(TypedDict):
-    """One evaluation of a schedule or sensor, or ticks of it that were left out."""
+    """One evaluation of a schedule or sensor, or ticks that were skipped."""
 
-    tick: Annotated[
-        int | None, "its number; null for one that was only asked for, which is not kept"
-    ]
+    tick: Annotated[int | None, "its number; null for a trial evaluation, which is not kept"]
     location: Annotated[str, "the location"]
     name: Annotated[str, "the schedule or sensor"]
-    kind: Annotated[_Kind, "what it is"]
-    framework: Annotated[str | None, "whose it is: `native`, `dagster`"]
+    kind: Annotated[_Kind, "`schedule` or `sensor`"]
+    framework: Annotated[str | None, "its framework: `native`, `dagster`"]
     state: Annotated[
         Annotated[str, Keywords(enum=list(TICK_STATES))], "see [automations.md](automations.md)"
     ]
-    time: Annotated[float, "the time that it is for; of several, the last"]
-    count: Annotated[Count, "how many ticks this tells of: several may be left out for one reason"]
+    time: Annotated[float, "the time that it is for; the last one where there are several"]
+    count: Annotated[
+        Count, "number of ticks in this row: several that were skipped for one reason are one row"
+    ]
     began: Annotated[float | None, "when it was evaluated; null where it was not"]
-    ended: Annotated[float | None, "when all that it asked for was launched"]
-    by: Annotated[str | None, "the client that asked for it; null: it was due"]
+    ended: Annotated[float | None, "when all runs that it requested were launched"]
+    by: Annotated[str | None, "the client that requested it; null where it was due"]
     reason: Annotated[str | None, "why nothing is launched, or what went wrong, in one sentence"]
-    requests: Annotated[list[TickRequest], "the runs that it asked for"]
-    cursor: Annotated[str | None, "the cursor that it began with"]
-    new_cursor: Annotated[str | None, "the cursor that it left; null where it stays"]
-    failure: Annotated[Failure | None, "what its function raised"]
+    requests: Annotated[list[TickRequest], "the runs that it requested"]
+    cursor: Annotated[str | None, "the cursor at its start"]
+    new_cursor: Annotated[str | None, "the cursor at its end; null where it has not changed"]
+    failure: Annotated[Failure | None, "the exception of its function"]
     logs: Annotated[list[TickLine], "what its function logged"]
     fresh_because: Annotated[str | None, "why it was not forked from the process that serves"]
 
 
 class Automation(TypedDict):
-    """A schedule or sensor, and where it stands."""
+    """A schedule or sensor and its current state."""
 
     location: Annotated[str, "the location that defines it"]
     name: Annotated[str, "its name"]
-    kind: Annotated[_Kind, "what it is"]
+    kind: Annotated[_Kind, "`schedule` or `sensor`"]
     repository: Annotated[str | None, "its repository, where the location has several"]
-    framework: Annotated[str, "whose it is: `native`, `dagster`"]
-    fired_by: Annotated[str, "what fires it: `supervise`, or `dagster`: its own daemon"]
+    framework: Annotated[str, "its framework: `native`, `dagster`"]
+    fired_by: Annotated[
+        str, "what fires it: `supervise`, or `dagster`, which is Dagster's own daemon"
+    ]
     jobs: Annotated[list[str], "the jobs that it may launch"]
     cron: Annotated[list[str], "of a schedule, its cron strings"]
-    zone: Annotated[str | None, "of a schedule, the time zone; null: UTC"]
-    interval: Annotated[float | None, "of a sensor, the least seconds between two ticks"]
-    catch_up: Annotated[str | None, "what becomes of ticks that were missed: `last`, `none`, `all`"]
-    overlap: Annotated[str | None, "what becomes of a tick beside a run: `skip`, `queue`, `allow`"]
-    on: Annotated[bool, "true while it is switched on; of Dagster's, as its definition says"]
-    default_on: Annotated[bool, "whether it is on where it was never switched"]
-    switched: Annotated[bool | None, "what it was switched to; null: never"]
-    waits: Annotated[str | None, "why it is not fired now although it is on"]
+    zone: Annotated[str | None, "of a schedule, its time zone; null is UTC"]
+    interval: Annotated[
+        float | None, "of a sensor, the minimum number of seconds between two ticks"
+    ]
+    catch_up: Annotated[str | None, "which missed ticks are evaluated later: `last`, `none`, `all`"]
+    overlap: Annotated[
+        str | None, "what a tick does while a run of it has not ended: `skip`, `queue`, `allow`"
+    ]
+    on: Annotated[bool, "true while it is on; for Dagster's, what its definition says"]
+    default_on: Annotated[bool, "whether it is on by default"]
+    switched: Annotated[bool | None, "what it was switched to; null where it was never switched"]
+    waits: Annotated[
+        str | None,
+        "why it is not fired now although it is on; of one that another daemon fires, that none runs",
+    ]
     next: Annotated[float | None, "when its next tick is due; null where none is"]
-    times: Annotated[list[float], "of a schedule, its next times, as many as were asked for"]
+    times: Annotated[list[float], "of a schedule, as many next times as were requested"]
     cursor: Annotated[str | None, "of a sensor, its cursor"]
     last: Annotated[
         Tick | None, "its last tick, without its log, and the configurations and tags of its runs"

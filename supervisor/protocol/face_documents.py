@@ -13,19 +13,26 @@ __all__ = ["FaceStatus", "ProgramStatus"]
 class ProgramStatus(TypedDict):
     """A program of a framework that the supervisor keeps running."""
 
-    name: Annotated[str, "what it is: webserver, daemon"]
-    state: Annotated[Literal["stopped", "running", "backoff"], "backoff: it will be started again"]
+    name: Annotated[str, "webserver or daemon"]
+    state: Annotated[
+        Literal["stopped", "running", "backoff"], "its state; in `backoff` it will be restarted"
+    ]
     pid: Annotated[int | None, "its process id while it runs"]
     since: Annotated[float, "when it came into that state"]
-    restarts: Annotated[int, "how often it was started again", Keywords(minimum=0)]
-    trouble: Annotated[str, "why its last process ended; empty once the next does what it is for"]
+    restarts: Annotated[int, "number of restarts", Keywords(minimum=0)]
+    trouble: Annotated[str, "why its last process ended; empty once the next one works"]
 
 
 class FaceStatus(TypedDict):
     """How a framework's own programs reach the locations."""
 
+    framework: Annotated[str, "what people call it"]
     workspace_file: Annotated[str, "the file that they read"]
-    url: Annotated[str, "where the framework's own page is; empty while it has none"]
+    url: Annotated[str, "URL of the framework's own page; empty while there is none"]
     usable: Annotated[bool, "true while that page answers"]
+    pages: Annotated[
+        dict[Literal["location", "run"], str],
+        "where in it one of these is shown, below `url`: `{}` stands for its name, percent-encoded",
+    ]
     instance: Annotated[str, "the directory of the framework's instance; empty without programs"]
-    programs: Annotated[list[ProgramStatus], "those that run beside the locations"]
+    programs: Annotated[list[ProgramStatus], "programs that run beside the locations"]

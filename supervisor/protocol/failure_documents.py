@@ -11,7 +11,7 @@ class StackFrame(TypedDict):
     """One call of a traceback, outermost first."""
 
     file: NotRequired[Annotated[str, "its file"]]
-    line: Annotated[int, "0 where it is not known"]
+    line: Annotated[int, "0 where unknown"]
     function: NotRequired[Annotated[str, "its function"]]
     code: NotRequired[Annotated[str, "the source line"]]
     user: Annotated[bool, "true for the team's own files"]
@@ -20,26 +20,28 @@ class StackFrame(TypedDict):
 class ExceptionData(TypedDict, total=False):
     """The exception that a load ended with."""
 
-    type: Annotated[str, "its class"]
+    type: Annotated[str, "the name of its class"]
     message: Annotated[str, "its text"]
     module: Annotated[str, "the module that is missing"]
-    code: Annotated[int | str, "what `sys.exit` was called with"]
-    not_installed: Annotated[str, "the library that neither environment nor team provides"]
+    code: Annotated[int | str, "the argument of `sys.exit`"]
+    not_installed: Annotated[
+        str, "the library that is neither installed nor part of the team's code"
+    ]
 
 
 class Cause(TypedDict):
-    """An exception behind the exception."""
+    """An exception from which another one was raised."""
 
     relation: NotRequired[Annotated[str, "`cause`, `context`, or `member` of a group"]]
-    type: NotRequired[Annotated[str, "its class"]]
+    type: NotRequired[Annotated[str, "the name of its class"]]
     message: NotRequired[Annotated[str, "its text"]]
     frames: Annotated[list[StackFrame], "where it was raised"]
 
 
 class LoadWarning(TypedDict):
-    """Something that loaded, but not as its author may think."""
+    """A warning about code that loaded, but probably not as its author expects."""
 
-    code: NotRequired[Annotated[str, "which warning"]]
+    code: NotRequired[Annotated[str, "code of the warning"]]
     message: Annotated[str, "one sentence"]
     hint: NotRequired[Annotated[str, "what to do"]]
     file: NotRequired[Annotated[str, "the file"]]
@@ -56,14 +58,14 @@ class Failure(TypedDict):
     message: Annotated[str, "one sentence; a syntax error has the source line below it"]
     hint: NotRequired[Annotated[str, "what to do"]]
     generation: Annotated[Count, "the one that failed"]
-    exception: NotRequired[Annotated[ExceptionData, "what was raised"]]
-    frames: NotRequired[Annotated[list[StackFrame], "where"]]
-    causes: NotRequired[Annotated[list[Cause], "what it was raised from"]]
-    traceback: NotRequired[Annotated[str, "the whole text, at most 64 KiB"]]
-    detail: NotRequired[Annotated[str, "a tool's own words"]]
+    exception: NotRequired[Annotated[ExceptionData, "the exception that was raised"]]
+    frames: NotRequired[Annotated[list[StackFrame], "where it was raised"]]
+    causes: NotRequired[Annotated[list[Cause], "the exceptions that it was raised from"]]
+    traceback: NotRequired[Annotated[str, "the complete traceback, at most 64 KiB"]]
+    detail: NotRequired[Annotated[str, "output of a tool, such as an installer"]]
     file: NotRequired[Annotated[str, "the file at fault"]]
     line: NotRequired[Annotated[int, "the line at fault"]]
-    warnings: NotRequired[Annotated[list[LoadWarning], "given before it failed"]]
-    signal: NotRequired[Annotated[int, "that the process died of"]]
-    status: NotRequired[Annotated[int, "that the process exited with"]]
+    warnings: NotRequired[Annotated[list[LoadWarning], "warnings before the failure"]]
+    signal: NotRequired[Annotated[int, "the signal that ended the process"]]
+    status: NotRequired[Annotated[int, "the exit status of the process"]]
     environment_kind: NotRequired[Annotated[str, "what is wrong with the environment"]]

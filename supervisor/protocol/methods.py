@@ -53,13 +53,13 @@ def _order(name: str, sentence: str) -> Method:
 _ALL = (
     Method(
         "status",
-        "The status document, at once or when its revision is another than `since`.",
+        "The status document, at once or when its revision differs from `since`.",
         Role.VIEWER,
         "StatusDocument",
         (
             _OF_LOCATION,
-            whole("since", "answer when the revision is another than this", -1),
-            timeout("answer after this time, whether or not it is", LONGEST_HOLD),
+            whole("since", "answer when the revision differs from this", -1),
+            timeout("answer after this time in any case", LONGEST_HOLD),
         ),
         waits=True,
     ),
@@ -72,7 +72,7 @@ _ALL = (
             _OF_LOCATION,
             Parameter(
                 "refresh",
-                "send it so often although it is the same: memory and processor time change silently",
+                "send it at this interval also without a change, because memory and CPU time change silently",
                 "seconds",
                 {"type": "number", "minimum": 0, "maximum": parameters.MOST_SECONDS},
                 parameters.seconds,
@@ -129,7 +129,7 @@ _ALL = (
     ),
     Method(
         "settings",
-        "The settings that count for a location, as `supervise config` shows them, and where each comes from.",
+        "The effective settings of a location, as `supervise config` shows them, and where each comes from.",
         Role.VIEWER,
         "Settings",
         (_LOCATION,),
@@ -144,18 +144,18 @@ _ALL = (
     ),
     Method(
         "stacks",
-        "The Python stacks of a location's process as it runs now, whatever it is doing.",
+        "The Python stacks of a location's process at this moment, also while it is busy.",
         Role.EDITOR,
         "Stacks",
         (_LOCATION,),
     ),
-    _order("reload", "Load anew beside what serves."),
+    _order("reload", "Load the code in a new process beside the one that serves."),
     _order("restart", "End the processes and start new ones, environments included."),
     _order("stop", "End the processes until they are started."),
     _order("start", "Start what is stopped, failed or crashed."),
     Method(
         "wait",
-        "The states of locations when nothing is under way in them any more, or at the timeout.",
+        "The states of locations when they have settled, or at the timeout.",
         Role.VIEWER,
         "Waited",
         (_LOCATIONS, timeout("answer after this time in any case", 60.0)),
@@ -193,23 +193,25 @@ _ALL = (
         (
             _LOCATION,
             text("job", "the job; or `assets`"),
-            text("assets", "a selection of assets, as `report,+raw,group:finance`"),
+            text("assets", "a selection of assets, such as `report,+raw,group:finance`"),
             text("repository", "its repository, where several have the job"),
             mapping("config", "the configuration of the run", {}),
             mapping("tags", "tags of the run", SENDABLE),
-            text("op_selection", "only these ops of the job, as `load,+clean`"),
+            text("op_selection", "only these ops of the job, such as `load,+clean`"),
             text("partition", "the key of a partition"),
             text("partition_range", "a run for each partition from `FIRST..LAST`"),
             text("instance", "the framework's instance: `own` (default), `shared`, `ephemeral`"),
             mapping(
                 "limits",
-                "limits of the run alone: memory (bytes), cpu, processes, open_files",
+                "limits of this run: memory (bytes), cpu, processes, open_files",
                 {"type": "number"},
             ),
-            seconds("timeout", "end it after this time; without it, as its location's `runs` say"),
-            whole("retries", "how often again when it fails; without it, the same", 0, 1000),
-            seconds("grace", "how long it may take to end once it is asked to", 10.0),
-            flag("dry_run", "answer what would be run, and run nothing"),
+            seconds(
+                "timeout", "end it after this time; by default as the `runs` of its location say"
+            ),
+            whole("retries", "how often it is repeated when it fails; the same default", 0, 1000),
+            seconds("grace", "how long it may take to end when it is cancelled", 10.0),
+            flag("dry_run", "answer what would run, and run nothing"),
         ),
         is_order=True,
         hold=LONGEST_HOLD,  # its shim judges the configuration
@@ -223,6 +225,7 @@ _ALL = (
             _OF_LOCATION,
             text("job", "only runs of this job"),
             text("words", "only those with all these words in their id, job, assets or partition"),
+            text("tag", "only those with this tag: `NAME`, or `NAME=VALUE`"),
             text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",
@@ -234,12 +237,12 @@ _ALL = (
             ),
             moment("since", "only those launched at this time or later", 0.0),
             whole("limit", "how many", 0, 1000, 20),
-            whole("offset", "how many of them to pass over", default=0),
+            whole("offset", "how many of them to skip", default=0),
         ),
     ),
     Method(
         "run_figures",
-        "What is counted of runs, by location: those that live, and since the supervisor began, those that ended.",
+        "Statistics of runs by location: of those that have not ended, and, since the supervisor started, of those that have.",
         Role.VIEWER,
         "RunFiguresRows",
         (_OF_LOCATION,),
@@ -249,12 +252,12 @@ _ALL = (
         "One run in full, at once or when it has ended.",
         Role.VIEWER,
         "RunDetail",
-        (_RUN, timeout("wait so long for its end", 0.0)),
+        (_RUN, timeout("wait up to this time for its end", 0.0)),
         waits=True,
     ),
     Method(
         "follow_run",
-        "What is new of a run behind each cursor that is given, until it has ended.",
+        "What a run writes after each given cursor, until it has ended.",
         Role.VIEWER,
         "RunNews",
         (
@@ -262,19 +265,19 @@ _ALL = (
             whole("events", "the cursor of its events; 0 is the first"),
             whole("out", "the cursor of its standard output"),
             whole("err", "the cursor of its standard error"),
-            flag("no_wait", "end when there is no more for now"),
+            flag("no_wait", "end instead of waiting for more"),
         ),
         streaming=True,
     ),
     Method(
         "cancel_run",
-        "Ask a run to end, or kill it. Nothing happens to one that has ended.",
+        "Ask a run to end, or kill it. A run that has ended does not change.",
         Role.LAUNCHER,
         "RunRow",
         (
             _RUN,
             flag("now", "kill it at once"),
-            text("who", "who asks, for its reason"),
+            text("who", "who cancels it, for its reason"),
         ),
         is_order=True,
     ),
@@ -295,23 +298,23 @@ _ALL = (
     Method(
         "tick",
         "Evaluate a schedule or sensor once, in a process of its location: what it would launch, or why "
-        "nothing. No cursor is kept, and nothing runs but with `launch`.",
+        "nothing. No cursor is kept, and nothing runs without `launch`.",
         Role.LAUNCHER,
         "Tick",
         (
             _LOCATION,
             text("name", "the schedule or sensor", required=True),
             text("repository", "its repository, where several have the name"),
-            moment("at", "the time that it is for; without it, now"),
-            text("cursor", "the cursor that a sensor begins with; without it, its own"),
-            flag("launch", "launch what it asks for; a run key is launched once"),
+            moment("at", "the time that it is for; by default now"),
+            text("cursor", "the cursor that a sensor starts with; by default its own"),
+            flag("launch", "launch the runs that it requests; each run key only once"),
         ),
         is_order=True,
         hold=100.0,  # user code has 60 s, and the process may have to be started
     ),
     Method(
         "automations",
-        "The schedules and sensors, and where each stands.",
+        "The schedules and sensors, and the state of each.",
         Role.VIEWER,
         "AutomationRows",
         (
@@ -322,8 +325,8 @@ _ALL = (
     ),
     Method(
         "ticks",
-        "What became of the newest ticks of the schedules and sensors of a location, newest first; fewer "
-        "than `limit` where these are 2 MiB.",
+        "The newest ticks of the schedules and sensors of a location, newest first; fewer "
+        "than `limit` where these exceed 2 MiB.",
         Role.VIEWER,
         "TickRows",
         (
@@ -334,7 +337,7 @@ _ALL = (
     ),
     Method(
         "switch_automation",
-        "Switch a native schedule or sensor on or off; it stays so whatever is loaded later.",
+        "Switch a native schedule or sensor on or off; it stays so after reloads and restarts.",
         Role.EDITOR,
         "Automation",
         (
@@ -365,7 +368,7 @@ _ALL = (
     ),
     Method(
         "whoami",
-        "Who the client is to the supervisor.",
+        "The identity of the client.",
         Role.VIEWER,
         "Asker",
         scope=Scope.CLIENT,

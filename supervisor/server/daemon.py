@@ -217,6 +217,7 @@ class Daemon:
             if self.face is not None:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
+            earlier.clear()  # each location has its own by now
             await self.work.open(once=self._once, fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
@@ -395,6 +396,10 @@ class Daemon:
             verifier=None if self._once else self._verifier,
         )
 
+    async def last_served(self, name: str) -> Snapshot | None:
+        """See ``Host``."""
+        return await self.store.newest(name)
+
     def left(self, name: str) -> None:
         """See ``Host``."""
         self._watcher.forget(name)
@@ -405,6 +410,8 @@ class Daemon:
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
+        self.store.keep_only(self.fleet.locations)
+        self._launcher.keep_locations(self.fleet.locations)
         self.work.settled()
 
     def calm(self) -> None:

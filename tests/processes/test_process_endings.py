@@ -34,7 +34,7 @@ async def test_a_polite_stop_runs_what_user_code_registered(tmp_path, runtime):
         running["a"].stop()
         await running.settled()
         assert (tmp_path / "ended").exists()
-        assert "stopped by the operator (as it was asked to)" in await running.log("a")
+        assert "stopped by the operator (it exited when asked to)" in await running.log("a")
 
 
 async def test_the_ladder_one_that_does_not_exit_gets_sigterm(tmp_path, runtime):
@@ -195,8 +195,8 @@ async def test_the_log_says_why_we_ended_a_process(tmp_path, runtime):
         told = {name: await running.log(name) for name in ("a", "bad", "deaf")}
     ended = "was ended by the supervisor"
     assert f") {ended}: its load failed (by SIGTERM)" in told["bad"]
-    assert f") {ended}: generation 2 took its place (as it was asked to)" in told["a"]
-    assert f") {ended}: stopped by the operator (as it was asked to)" in told["a"]
+    assert f") {ended}: generation 2 took its place (it exited when asked to)" in told["a"]
+    assert f") {ended}: stopped by the operator (it exited when asked to)" in told["a"]
     deaf = "(by SIGKILL: it did not heed SIGTERM for 0.5 s)"
     assert f") {ended}: stopped by the operator {deaf}" in told["deaf"]
     for text in told.values():
