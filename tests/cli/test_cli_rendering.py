@@ -168,7 +168,7 @@ def test_control_characters_of_user_code_do_not_reach_the_terminal() -> None:
 def test_errors_have_a_line_each_and_a_hint() -> None:
     err = io.StringIO()
     Terminal(io.StringIO(), err, {}).error("one\ntwo", "do this")
-    assert err.getvalue() == "error: one\nerror: two\nhint: do this\n"
+    assert err.getvalue() == "error: one\ntwo\nhint: do this\n"
 
 
 # -- failures -----------------------------------------------------------------------------------
