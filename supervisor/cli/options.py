@@ -5,6 +5,7 @@ Owns their names and texts, and how a command gets its ``Session``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from supervisor.errors import SupervisorError
 from supervisor.presentation.words import plural
 from supervisor.protocol import parameters
 from supervisor.workspace_files import Selection
+from supervisor.workspace_files.discovery import CANDIDATES
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -147,7 +149,26 @@ GENERATION = _Generation()
 SECONDS = _Seconds()
 """The type of an option that is a time to wait."""
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+
+class _WorkspaceFile(click.Path):
+    """The path of a workspace file; of a directory the message says which file in it may be meant."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if os.path.isdir(value):  # noqa: PTH112 - not Path, which raises for a NUL
+            place = Path(value)
+            found = [str(place / name) for name in CANDIDATES if os.path.lexists(place / name)]
+            such = f", such as {found[0]}" if found else ""
+            message = f"'{place}' is a directory: name the workspace file in it{such}"
+            self.fail(message, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_FILE = _WorkspaceFile(path_type=Path)
 _WORKSPACE = click.option(
     "-w",
     "--workspace",

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from supervisor.workspace_files import Selection
 
-__all__ = ["COMMAND_LINE", "Sources", "locate", "names_of"]
+__all__ = ["CANDIDATES", "COMMAND_LINE", "Sources", "locate", "names_of"]
 
 COMMAND_LINE = "command line"
 """The ``file`` of a position that is a flag."""
 
-_CANDIDATES = (
+CANDIDATES = (
     "pyproject.toml",
     "dg.toml",
     "workspace.yaml",
@@ -35,6 +35,7 @@ _CANDIDATES = (
     "dagster_cloud.yaml",
     "dagster_cloud.yml",
 )
+"""The names that a search looks for, in the order in which they win."""
 _MAX_PYPROJECT_BYTES = 4 * 1024 * 1024
 
 
@@ -179,7 +180,7 @@ def _search(cwd: Path) -> Sources:
     for directory in (cwd, *cwd.parents):
         found: list[Path] = []
         empty: list[Path] = []
-        for name in _CANDIDATES:
+        for name in CANDIDATES:
             path = directory / name
             if not os.path.lexists(path):
                 continue

@@ -50,6 +50,9 @@ __all__ = [
 def _bad_module(name: str) -> tuple[str, str] | None:
     if "/" in name or name.endswith(".py"):
         return "is a path, not a module name", "python_file"
+    module, colon, attribute = name.partition(":")
+    if colon and attribute.isidentifier():
+        return "names an object, too", f"module_name: {module} with attribute: {attribute}"
     if re.search(r"\s", name) or any(not part for part in name.split(".")):
         return "is not a dotted module name", ".".join(re.findall(r"[^\s.]+", name))
     return None
@@ -338,7 +341,8 @@ _ITEM = Choice(
             "package_name",
         ),
         "it stands in the map of the selector, one level deeper",
-    ),
+    )
+    | {one: f"it is called python_{one}" for one in ("file", "module", "package")},
 )
 
 
@@ -367,6 +371,14 @@ _LEGACY = {
     ),
 }
 
+_NOT_DEFAULTS = dict.fromkeys(
+    ("relative_path", "module_name", "package_name", "location_name", "attribute"),
+    "it stands in the map of a location's selector",
+) | dict.fromkeys(
+    _ENVIRONMENT_KEYS,
+    "write an entry of the top-level `environments` and name it as `environment`",
+)
+
 WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations", apart=True)
 WORKSPACE = RecordShape(
     {
@@ -376,7 +388,7 @@ WORKSPACE = RecordShape(
             "Python environments by name, shared by locations.",
         ),
         "defaults": Field(
-            RecordShape(OWN_KEYS, "a map of location keys"),
+            RecordShape(OWN_KEYS, "a map of location keys", elsewhere=_NOT_DEFAULTS),
             "What every location in this file gets unless it says otherwise.",
         ),
         "notify": Field(NOTIFY, "Webhooks and commands to call when a location or a run fails."),

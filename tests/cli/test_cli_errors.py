@@ -107,3 +107,26 @@ def test_no_secret_and_no_other_file_is_shown(tmp_path: Path) -> None:
     assert excerpt(str(env), 1, 1) == []
     assert excerpt(str(tmp_path / "none.yaml"), 1, 1) == []
     assert excerpt("command line", 0, 0) == []
+
+
+def test_a_workspace_file_that_is_not_there_or_a_directory_says_what_was_meant(
+    tmp_path: Path, runtime: Path
+) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "workspace.yaml").write_text("load_from: []\n")
+
+    def said(*words: str) -> tuple[int, str]:
+        done = supervise(*words, cwd=tmp_path, runtime=runtime)
+        return done.returncode, done.stderr
+
+    assert said("check", "-w", "w/worksapce.yaml") == (
+        1,
+        f"error: {tmp_path}/w/worksapce.yaml: the file does not exist; did you mean workspace.yaml?\n",
+    )
+    for word in ("status", "check"):
+        status, error = said(word, "-w", "w")
+        assert status == 2
+        assert error.splitlines()[0] == (
+            "error: invalid value for '-w' / '--workspace': 'w' is a directory: name the workspace "
+            "file in it, such as w/workspace.yaml"
+        )

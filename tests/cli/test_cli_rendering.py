@@ -168,7 +168,7 @@ def test_control_characters_of_user_code_do_not_reach_the_terminal() -> None:
 def test_errors_have_a_line_each_and_a_hint() -> None:
     err = io.StringIO()
     Terminal(io.StringIO(), err, {}).error("one\ntwo", "do this")
-    assert err.getvalue() == "error: one\nerror: two\nhint: do this\n"
+    assert err.getvalue() == "error: one\ntwo\nhint: do this\n"
 
 
 # -- failures -----------------------------------------------------------------------------------
@@ -204,6 +204,10 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert str(failures.remedy({**one, "failure": old})).endswith("pip install 'setuptools<81'")
     brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
+    slipped = {**one["failure"], "hint": "did you mean pandsa?"}
+    assert str(failures.remedy({**one, "failure": slipped})).startswith(
+        "did you mean pandsa? if not, install it there: "
+    )
     system = {**one, "environment": {**one["environment"], "adding": ""}}
     assert failures.remedy(system) == (
         'give it an environment: `environments: {"my risk": {requirements: [pandas]}}` at the top of the '
