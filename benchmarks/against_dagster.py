@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 import envs
-from benchmarks.results import Result, Unit
+from benchmarks.results import Result, View, gains
 from benchmarks.setting import Alternating, Sample, Setting, UnavailableError, all_ready
 from envs.interpreters import cache_directory
 from supervisor import Client
@@ -159,7 +159,7 @@ def _measure(setting: Setting, count: int, aim: float, rounds: int) -> list[Resu
 
     samples = Alternating(rounds).run(ours, theirs)
     loader = f"its own workspace loader, Dagster {version}, Python {interpreter.version_text}"
-    views: tuple[tuple[str, str, str, Unit, float | None], ...] = (
+    views: tuple[View, ...] = (
         (
             "",
             f"`supervise` typed → {count} Dagster locations ready, first start ever",
@@ -177,19 +177,7 @@ def _measure(setting: Setting, count: int, aim: float, rounds: int) -> list[Resu
         ),
         (", reload", "file saved → new snapshot served", "its reload call alone", "s", RELOAD_AIM),
     )
-    return [
-        Result(
-            f"dagster, {count}{suffix}",
-            what,
-            against,
-            unit,
-            [one[view] for one in samples[0]],
-            [one[view] for one in samples[1]],
-            bound,
-            "gain",
-        )
-        for view, (suffix, what, against, unit, bound) in enumerate(views)
-    ]
+    return gains(f"dagster, {count}", views, samples)
 
 
 # -- the environment and the workspace --------------------------------------------------------------

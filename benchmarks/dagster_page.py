@@ -24,7 +24,7 @@ import psutil
 
 import envs
 from benchmarks.against_dagster import dagster_names, dagster_workspace, installed, pss
-from benchmarks.results import Result, Unit
+from benchmarks.results import Result, View, gains
 from benchmarks.setting import Alternating, Sample, Setting, UnavailableError
 
 __all__ = ["measure"]
@@ -95,7 +95,7 @@ def _measure(
         return usable, memory, run, 0.0
 
     samples = Alternating(rounds).run(ours, theirs)
-    views: tuple[tuple[str, str, str, Unit, float | None], ...] = (
+    views: tuple[View, ...] = (
         ("", f"`supervise dagster` typed → the page lists {count} locations", "`dagster dev` typed",
          "s", aim),
         (", tree", f"memory (PSS) of everything, {count} locations", "of everything", "MiB",
@@ -103,19 +103,7 @@ def _measure(
         (", run", "a run of two steps, launched in the page: starting → success", "the same run",
          "s", RUN_AIM),
     )  # fmt: skip
-    results = [
-        Result(
-            f"dagster-page, {count}{suffix}",
-            what,
-            against,
-            unit,
-            [one[view] for one in samples[0]],
-            [one[view] for one in samples[1]],
-            bound,
-            "gain",
-        )
-        for view, (suffix, what, against, unit, bound) in enumerate(views)
-    ]
+    results = gains(f"dagster-page, {count}", views, samples)
     results.append(
         Result(
             f"dagster-page, {count}, edit",

@@ -8,7 +8,6 @@ one ``requestAnimationFrame`` to the next, so it has the drawing, and all that t
 from __future__ import annotations
 
 import contextlib
-import shutil
 import statistics
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chromium import chromium
 from benchmarks.results import Result
 from benchmarks.setting import Setting, UnavailableError, all_ready
 
@@ -25,14 +25,6 @@ ASSETS, GROUPS, LOCATIONS = 2000, 40, 4
 AIM = 0.050  # seconds of a frame
 _WAIT = 120_000  # milliseconds
 _STEPS = 40  # of the mouse, in each part
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 _TEAM = """\
 from runner_shim import Definitions, asset
@@ -131,7 +123,7 @@ def measure(setting: Setting, rounds: int) -> list[Result]:
     workspace = setting.workspace("graph", setting.interpreter(), assets(), "auto")
     layouts: list[float] = []
     found: list[Moved] = []
-    with setting.supervised(workspace) as (client, _), _chromium() as browser:
+    with setting.supervised(workspace) as (client, _), chromium() as browser:
         all_ready(client)
         with _page(setting, workspace) as url:
             for _ in range(max(1, rounds // 2)):
@@ -162,21 +154,6 @@ def _at(frames: list[float], share: float) -> float:
 
 def _alone(name: str, what: str, samples: list[float], aim: float | None = None) -> Result:
     return Result(name, what, "", "s", samples, [], aim, "alone")
-
-
-@contextlib.contextmanager
-def _chromium() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise UnavailableError("playwright is not installed: pip install -e '.[web-dev]'") from None
-    path = shutil.which("chromium")
-    if path is None:
-        raise UnavailableError("there is no chromium on PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @contextlib.contextmanager

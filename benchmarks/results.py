@@ -13,10 +13,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Comparison", "Machine", "Result", "Unit", "as_json", "as_markdown", "as_text"]
+__all__ = [
+    "Comparison",
+    "Machine",
+    "Result",
+    "Unit",
+    "View",
+    "as_json",
+    "as_markdown",
+    "as_text",
+    "gains",
+]
 
 Unit = Literal["s", "MiB", "KiB", "%", ""]
 Comparison = Literal["ratio", "difference", "gain", "alone"]
+
+# What one figure of a sample is: the suffix of its name, what, against what, its unit, and its aim.
+View = tuple[str, str, str, Unit, float | None]
 
 # Undisturbed, the median of a dozen runs is within a tenth of the fastest.
 _UNSTEADY = 1.25
@@ -108,6 +121,27 @@ class Result:
                 return ours - bare
             case "alone":
                 return ours
+
+
+def gains(
+    name: str,
+    views: Sequence[View],
+    samples: Sequence[Sequence[Sequence[float]]],
+) -> list[Result]:
+    """A result by gain for each of ``views``; ``samples`` are ours and theirs, of a figure per view each."""
+    return [
+        Result(
+            name + suffix,
+            what,
+            against,
+            unit,
+            [one[view] for one in samples[0]],
+            [one[view] for one in samples[1]],
+            aim,
+            "gain",
+        )
+        for view, (suffix, what, against, unit, aim) in enumerate(views)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

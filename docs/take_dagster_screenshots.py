@@ -13,22 +13,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from take_screenshots import ARGUMENTS, FOLDER
+from take_screenshots import FOLDER
+
+from benchmarks.chromium import chromium
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from dagster_page import Page  # noqa: E402
 
-# File, address, height, and a text that must be there before the picture is taken.
+# File, address, height, a text that is clicked first, and one that must be there then.
 PICTURES = (
-    ("dagster-locations", "/locations", 420, "Loaded"),
-    ("dagster-run", "/runs/{run}", 760, "RUN_SUCCESS"),
-    ("dagster-runs", "/runs", 420, "Success"),
-    ("dagster-automations", "/automation", 420, "retrain"),
-    ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "Materialized"),
+    ("dagster-locations", "/locations", 420, "", "Loaded"),
+    ("dagster-run", "/runs/{run}", 760, "", "RUN_SUCCESS"),
+    ("dagster-runs", "/runs", 420, "", "Success"),
+    ("dagster-job", "/locations/ml/jobs/retrain", 620, "View as Asset Graph", "churn_model"),
+    ("dagster-automations", "/automation", 420, "", "retrain"),
+    ("dagster-assets", "/locations/{repository}@ml/asset-groups/models", 620, "", "Materialized"),
 )
 
 
@@ -68,20 +70,17 @@ def loaded(page: Page) -> bool:
 
 def photograph(page: Page, run: str) -> None:
     """All pictures of ``page``."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or "/usr/bin/chromium"
-        browser: Any = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        for name, address, height, wanted in PICTURES:
+    with chromium() as browser:
+        for name, address, height, clicked, wanted in PICTURES:
             context = browser.new_context(viewport={"width": 1280, "height": height})
             view = context.new_page()
             view.goto(page.url + address.format(run=run, repository=page.repository_name("ml")))
+            if clicked:
+                view.click(f"text={clicked}", timeout=60_000)
             view.wait_for_selector(f"text={wanted}", timeout=60_000)
             view.wait_for_load_state("networkidle")
             view.screenshot(path=FOLDER / f"{name}.png")
             context.close()
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from benchmarks.chromium import chromium
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "screenshots"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 WORKSPACE = """\
 environments:
@@ -384,11 +376,7 @@ def main() -> None:
 
 def photograph(url: str, run: str) -> None:
     """All pictures of the page at ``url``, with that of ``run``."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or "/usr/bin/chromium"
-        browser: Any = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium() as browser:
         for name, address, width, height, colours, wanted in PICTURES:
             size = {"width": width, "height": height}
             context = browser.new_context(viewport=size, color_scheme=colours)
@@ -399,7 +387,6 @@ def photograph(url: str, run: str) -> None:
                 page.wait_for_selector("td[data-label=memory] .dim:has-text('+')", timeout=30_000)
             page.screenshot(path=FOLDER / f"{name}.png")
             context.close()
-        browser.close()
 
 
 if __name__ == "__main__":

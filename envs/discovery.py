@@ -62,30 +62,35 @@ def default_interpreter(environ: Mapping[str, str]) -> Interpreter:
     """The active virtualenv's interpreter (``VIRTUAL_ENV``), else the one that runs us."""
     active = environ.get("VIRTUAL_ENV")
     if active:
-        return probe(Path(active) / "bin" / "python", environ=environ)
+        try:
+            return probe(Path(active) / "bin" / "python", environ=environ)
+        except EnvError as error:
+            hint = (
+                f"VIRTUAL_ENV names it, as of an active virtualenv: `deactivate`, or {error.hint}"
+            )
+            raise EnvError(error.kind, error.message, hint=hint, detail=error.detail) from None
     return probe(sys.executable, environ=environ)
 
 
-def find_command(name: str, *, environ: Mapping[str, str]) -> Path:
+def find_command(name: str, *, environ: Mapping[str, str], directory: Path | None = None) -> Path:
     """The file that the command ``name`` means on ``environ``'s PATH, looking through pyenv's shims.
 
-    Raises ``EnvError`` (``interpreter``) when there is none.
+    Raises ``EnvError`` (``interpreter``) when there is none; its hint tells of a file of that name in ``directory``.
     """
     shims = _shims(environ)
-    for directory in _path(environ):
-        found = shutil.which(name, path=directory)
+    for entry in _path(environ):
+        found = shutil.which(name, path=entry)
         if found is None:
             continue
-        if directory != shims:
+        if entry != shims:
             return Path(found)
         behind = _behind_shim(name, environ)
         if behind is not None:
             return behind
-    raise EnvError(
-        "interpreter",
-        f"no command {name} is on PATH",
-        hint="install it, or name the interpreter by an absolute path",
-    )
+    hint = "install it, or name the interpreter by an absolute path"
+    if directory is not None and os.path.lexists(directory / name):
+        hint = f"{directory / name} is meant by the path ./{name}: a name without / is a command"
+    raise EnvError("interpreter", f"no command {name} is on PATH", hint=hint)
 
 
 def find_interpreter(

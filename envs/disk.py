@@ -12,6 +12,7 @@ import os
 import re
 import resource
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ _WORDS: Final[Mapping[int, str]] = {
 }
 _QUOTED: Final = re.compile(r"[`'\"](/[^`'\"]+)[`'\"]")
 _BARE: Final = re.compile(r"(?<![\w/.])(/[^\s:,;`'\"]+)")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 # Less than this share of a file system is as good as nothing.
 _HARDLY: Final = 0.02
@@ -53,10 +55,8 @@ class _FileSystem:
         while not found.exists() and found != found.parent:
             found = found.parent
         figures = os.statvfs(found)
-        while not found.is_mount():
-            found = found.parent
         return cls(
-            found,
+            _mount_of(found),
             figures.f_bavail * figures.f_frsize,
             figures.f_blocks * figures.f_frsize,
             figures.f_favail,
@@ -76,6 +76,19 @@ class _FileSystem:
     @property
     def lacks_inodes(self) -> bool:
         return self.inodes_share <= self.share_free and self.inodes_share < 1.0
+
+
+def _mount_of(path: Path) -> Path:
+    """Where the file system of ``path``, a real path, is mounted: also where a part of one is bound."""
+    with suppress(OSError):
+        mounted = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        # proc_pid_mountinfo(5): the fifth field, in which blanks and their like are octal.
+        fields = {line.split(" ", 5)[4] for line in mounted.splitlines()}
+        points = {Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), one)) for one in fields}
+        return next((one for one in (path, *path.parents) if one in points), Path("/"))
+    while not path.is_mount():
+        path = path.parent
+    return path
 
 
 def refused(error: OSError, path: Path, what: str) -> EnvError | None:

@@ -11,7 +11,6 @@ script, whose answer may change while the file does not, is not cached. Refuses 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,11 +21,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from .adding import making_command
-from .children import Completed, run, tool_environ
+from . import unusable
+from .children import run, tool_environ
 from .errors import EnvError
 
 __all__ = [
+    "NEEDED",
     "OLDEST_SUPPORTED",
     "TIMEOUT",
     "Interpreter",
@@ -44,7 +44,17 @@ TIMEOUT: Final = 10.0
 """How long one may take to answer (seconds)."""
 _OUTPUT_LIMIT: Final = 65536
 _MARK: Final = "interpreter-probe:"
-_SCHEMA: Final = 1  # of the cached answer; raise it when the probe's questions change
+_SCHEMA: Final = 2  # of the cached answer; raise it when the probe's questions change
+
+NEEDED: Final = (
+    *("_signal", "_socket", "array", "ast", "atexit", "binascii", "collections", "contextlib"),
+    *("datetime", "dis", "enum", "errno", "faulthandler", "fcntl", "functools", "gc"),
+    *("importlib", "inspect", "json", "linecache", "marshal", "os", "pickle", "pkgutil"),
+    *("re", "resource", "select", "signal", "site", "socket", "struct", "subprocess"),
+    *("sysconfig", "tempfile", "threading", "time", "tokenize", "traceback", "types", "typing"),
+    *("uuid", "warnings", "weakref"),
+)
+"""The modules of the standard library that a location's process imports before its target is."""
 
 # Runs in anything from Python 2.6 up, and in our own process for own_abi(). Under -S a virtualenv's
 # prefix is not set up (site does that before 3.14), so pyvenv.cfg is read here; orig-prefix.txt
@@ -96,8 +106,12 @@ else:
         with open(marker) as stream:
             base_prefix = stream.read().strip()
         virtual = True
-answer = abi()
+answer, lacks = abi(), []
+if sys.version_info >= (3, 6):
+    import importlib.util
+    lacks = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 answer.update(
+    lacks=lacks,
     executable=executable,
     version=list(sys.version_info[:3]),
     release=sys.version_info[3],
@@ -108,7 +122,7 @@ answer.update(
     implementation=getattr(getattr(sys, "implementation", None), "name", "python"),
     prefix=prefix, base_prefix=base_prefix, virtual=virtual)
 sys.stdout.write("MARK" + json.dumps(answer) + "\\n")
-""".replace("MARK", _MARK)
+""".replace("MARK", _MARK).replace("NEEDED", repr(NEEDED))
 )
 
 
@@ -204,7 +218,7 @@ def own_abi() -> dict[str, str]:
 def probe(executable: str | Path, *, environ: Mapping[str, str]) -> Interpreter:
     """Ask ``executable`` what it is. A virtualenv's directory stands for its ``bin/python``.
 
-    Raises ``EnvError``: ``interpreter`` (absent, not executable, does not start), ``not_python``,
+    Raises ``EnvError``: ``interpreter`` (absent, not executable, does not start, incomplete), ``not_python``,
     ``python2``, ``unsupported`` (older than 3.6). Takes at most 10 s.
     """
     found, path, signature = _recall(executable, environ)
@@ -248,11 +262,7 @@ def _recall(
     if path.is_dir():
         inside = path / "bin" / "python"
         if not os.path.lexists(inside):
-            raise EnvError(
-                "not_python",
-                f"{path} is a directory, not a python interpreter",
-                hint="name the interpreter in it, usually bin/python",
-            )
+            raise unusable.no_interpreter_in(path)
         path = inside
     signature = _signature(path)
     name = str(path)
@@ -267,45 +277,15 @@ def _recall(
     return found, path, signature
 
 
-def _missing(path: Path) -> str:
-    """What to do about an interpreter that is not there."""
-    prefix = path.parents[1] if len(path.parents) > 1 else path
-    making = making_command(prefix) if path.parent.name == "bin" else ""
-    if making and not prefix.exists():
-        return (
-            f"its virtualenv was not made: run `{making}` in {prefix.parent}; or have one made, "
-            "as `supervise init -o supervise.yaml` writes it"
-        )
-    if path.parent.name == "bin" and not prefix.exists():
-        return (
-            f"make it, with `uv venv {prefix}`; or correct the path, or let `python: <version>` find an "
-            "interpreter"
-        )
-    return "correct the path, or let `python: <version>` find an interpreter"
-
-
 def _signature(path: Path) -> list[Any]:
     """The identity of what ``path`` starts; raises ``EnvError`` when it cannot start anything."""
     real = os.path.realpath(path)
     try:
         status = Path(real).stat()
     except FileNotFoundError:
-        if path.is_symlink():
-            raise EnvError(
-                "interpreter",
-                f"{path} is a link to {real}, which does not exist",
-                hint="the python it was made from is gone: install it again or make the "
-                "virtualenv anew",
-            ) from None
-        raise EnvError(
-            "interpreter",
-            f"{path} does not exist",
-            hint=_missing(path),
-        ) from None
+        raise unusable.not_there(path) from None
     except OSError as error:
-        raise EnvError(
-            "interpreter", f"{path} cannot be looked at: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise unusable.cannot_be_looked_at(path, error) from error
     configured: list[int] = []
     for directory in (path.parent, path.parent.parent):
         with suppress(OSError):
@@ -326,58 +306,14 @@ def _ask(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
             lifeline=False,
         )
     except OSError as error:
-        if error.errno == errno.EACCES:
-            raise EnvError(
-                "interpreter",
-                f"{path} is not executable",
-                hint=f"if it is an interpreter: chmod +x {path}",
-            ) from error
-        if error.errno == errno.ENOEXEC:
-            raise _not_python(path, "") from error
-        raise EnvError(
-            "interpreter", f"{path} cannot be started: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise unusable.cannot_start(path, error) from error
     for line in done.stdout.splitlines():
         if line.startswith(_MARK):
             with suppress(ValueError):
                 answer = json.loads(line[len(_MARK) :])
                 if isinstance(answer, dict):
                     return answer
-    raise _no_answer(path, done)
-
-
-def _no_answer(path: Path, done: Completed) -> EnvError:
-    if done.timed_out:
-        return EnvError(
-            "not_python",
-            f"{path} did not answer within {TIMEOUT:.0f} s: it is not a working python interpreter",
-            detail=done.output,
-        )
-    said = done.stderr
-    if "shared librar" in said or "Library not loaded" in said or "Py_Initialize" in said:
-        return EnvError(
-            "interpreter",
-            f"{path} is a python that cannot start",
-            hint="its installation is damaged: install it again",
-            detail=done.output,
-        )
-    if "python" in path.name and "command not found" in said:
-        return EnvError(
-            "interpreter",
-            f"{path} is a shim that leads to no interpreter",
-            hint="select a version for it (for pyenv: `pyenv global …`), or name the interpreter",
-            detail=done.output,
-        )
-    return _not_python(path, done.output)
-
-
-def _not_python(path: Path, detail: str) -> EnvError:
-    return EnvError(
-        "not_python",
-        f"{path} is not a python interpreter",
-        hint="executable_path is the interpreter itself, usually …/bin/python",
-        detail=detail,
-    )
+    raise unusable.no_answer(path, done, TIMEOUT)
 
 
 def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
@@ -396,6 +332,9 @@ def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
                 f"{path} is python {text}: 3.6 is the oldest that is supported",
                 hint="use a python 3.6 or newer",
             )
+        lacks = [str(name) for name in answer["lacks"]]
+        if lacks:
+            raise unusable.incomplete(path, lacks)
         real = Path(os.path.realpath(answer["executable"]))
         status = real.stat()
         identity = [
@@ -409,7 +348,7 @@ def _judge(path: Path, answer: dict[str, Any]) -> Interpreter:
         own = {"executable": path, "real_executable": real, "key": key}
         return Interpreter.from_dict({**answer, **own, "is_virtualenv": answer["virtual"]})
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise _not_python(path, f"its answer cannot be read: {error}") from error
+        raise unusable.not_python(path, f"its answer cannot be read: {error}") from error
 
 
 def _cache_file(path: Path, environ: Mapping[str, str]) -> Path:

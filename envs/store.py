@@ -67,7 +67,8 @@ class EnvironmentStore:
 
     ``environ`` is what tools and searches see. ``directory`` is what relative paths among a
     request's ``requirements`` are relative to; by default the workspace's directory, two above ``root``
-    (``<workspace>/.supervise/envs``). ``installer`` is ``auto``, ``uv`` or ``pip``.
+    (``<workspace>/.supervise/envs``). ``installer`` is ``auto``, ``uv`` or ``pip``. What is made already under ``made``
+    is used, and nothing is written there.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class EnvironmentStore:
         directory: Path | None = None,
         search_dirs: Iterable[Path] = (),
         installer: Choice = "auto",
+        made: Path | None = None,
     ) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - a link's own path stays in shebangs
         self._environ = dict(environ)
         self._directory = directory if directory is not None else self.root.parent.parent
         self._search_dirs = tuple(search_dirs)
         self._installer: Choice = installer
+        self._made = made
 
     def sync(
         self,
@@ -132,6 +135,10 @@ class EnvironmentStore:
         found = self._complete(prefix)
         if found is not None and _points_to(home / _CURRENT, key):
             return found
+        if self._made is not None:
+            found = self._complete(self._made / home.name / key)
+            if found is not None:
+                return found
 
         def say(stage: Stage, text: str) -> None:
             if progress is not None:
@@ -219,7 +226,8 @@ class EnvironmentStore:
         elif "/" in given:
             interpreter = probe(given, environ=self._environ)
         else:
-            interpreter = probe(find_command(given, environ=self._environ), environ=self._environ)
+            command = find_command(given, environ=self._environ, directory=self._directory)
+            interpreter = probe(command, environ=self._environ)
         return Environment(
             name=request.name or f"python-{interpreter.version_text}",
             key=hashlib.sha256(f"{interpreter.key}\0{interpreter.executable}".encode()).hexdigest()[

@@ -10,6 +10,7 @@ supervisor uses.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -44,6 +45,8 @@ __all__ = [
 
 CONTROL, SHIMS = "control.sock", "shims.sock"
 _INFO = "supervisor.json"
+# Why a directory takes nothing from this user.
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # How long a supervisor may take to make its runtime files anew (seconds).
 _MENDING = 4.0
 _APPLICATION = "workspace-supervisor"
@@ -97,7 +100,15 @@ class RuntimeDirectory:
     def open(self) -> None:
         """Create the directories and clear what a dead supervisor left; for the supervisor only."""
         for directory in (self._base, self.path):
-            _private_directory(directory)
+            try:
+                _private_directory(directory)
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise
+                reason = (error.strerror or str(error)).lower()
+                raise _unusable(
+                    directory, f"the runtime directory cannot be made: {reason}"
+                ) from None
         for name in (CONTROL, SHIMS, _INFO):
             with contextlib.suppress(FileNotFoundError):
                 (self.path / name).unlink()
@@ -334,20 +345,19 @@ def _is_private(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
+def _unusable(path: Path, what: str, remedy: str = "") -> ConfigurationError:
+    return ConfigurationError(
+        [ConfigurationProblem(SourcePosition(str(path)), "", what)],
+        hint=f"{remedy}point XDG_RUNTIME_DIR at a directory that only you can write to",
+    )
+
+
 def _private_directory(path: Path) -> None:
     """Make ``path`` 0700 and ours, or refuse: in a shared directory any user could connect."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     if not _is_private(path):
-        raise ConfigurationError(
-            [
-                ConfigurationProblem(
-                    SourcePosition(str(path)),
-                    "",
-                    "the runtime directory is not a directory of yours, so sockets in it would not be private",
-                )
-            ],
-            hint="remove it, or point XDG_RUNTIME_DIR at a directory that only you can write to",
-        )
+        what = "the runtime directory is not a directory of yours, so sockets in it would not be private"
+        raise _unusable(path, what, "remove it, or ")
     if path.lstat().st_mode & 0o077:
         path.chmod(0o700)

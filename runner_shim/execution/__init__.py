@@ -23,6 +23,8 @@ STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, STEP_UP_FOR_RETRY, STEP_RESTARTED, ENG
 beside them; a line that user code logs through its context is of the type LOGS.
 """
 
+import os
+
 __all__ = ["execute", "partition_range", "tick", "validate"]
 
 
@@ -36,11 +38,16 @@ def execute(loaded, order, emit):
     """
     from runner_shim import masking
     from runner_shim.execution import interrupts, run_failure
+    from runner_shim.execution.copies import end_copy
     from runner_shim.execution.events import Events
 
     prepared = _prepare(loaded, order)
+    process = os.getpid()
     try:
-        outcome = prepared.run(emit)
+        try:
+            outcome = prepared.run(emit)
+        finally:
+            end_copy(process, _subject(order))
     except BaseException as error:
         interrupts.too_late()
         failure = getattr(error, "failure_of_step", None) or run_failure.of_step(error, None)
@@ -87,10 +94,15 @@ def tick(loaded, order):
     Raises LoadFailure: ``unknown_definition``, ``bad_tick``, or what its function raised.
     """
     from runner_shim.execution import run_failure
+    from runner_shim.execution.copies import end_copy
     from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
+    process = os.getpid()
     try:
-        found = loaded.tick(order)
+        try:
+            found = loaded.tick(order)
+        finally:
+            end_copy(process, order["name"])
     except (KeyboardInterrupt, SystemExit) as error:
         failure = run_failure.of_step(error, None)
         raise LoadFailure(failure["kind"], failure["message"], exception=error)

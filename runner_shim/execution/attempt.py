@@ -5,6 +5,7 @@ where its own go is the argument ``values``; whether a failed step is called aga
 by ``running``.
 """
 
+import os
 from time import time
 
 from runner_shim import plain_data
@@ -14,6 +15,7 @@ from runner_shim.definitions.signature import call, parameters
 from runner_shim.execution import outputs, run_failure
 from runner_shim.execution.context import Context, Log
 from runner_shim.execution.context import Resources as Attributes
+from runner_shim.execution.copies import end_copy
 from runner_shim.execution.resources import Resources
 from runner_shim.loading.load_failure import LoadFailure
 
@@ -71,9 +73,14 @@ class Attempts:
 
     def _call(self, step, number):
         context = self._context(step, number)
-        found = call(step.definition.compute_fn, context, self._arguments(step, context))
-        given = outputs.given(step, found)
-        del found
+        arguments = self._arguments(step, context)
+        process = os.getpid()
+        try:
+            found = call(step.definition.compute_fn, context, arguments)
+            given = outputs.given(step, found)
+        finally:
+            end_copy(process, step.key)
+        del found, arguments
         for name in step.outputs:
             if name in given:
                 value, metadata = given[name]

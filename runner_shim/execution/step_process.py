@@ -13,6 +13,7 @@ from time import monotonic
 
 from runner_shim.execution import interrupts, run_failure
 from runner_shim.execution.attempt import Attempts, Ended
+from runner_shim.execution.copies import end_copy
 from runner_shim.execution.events import Events
 from runner_shim.imported import standard
 from runner_shim.threads import python_threads
@@ -110,6 +111,7 @@ def _serve(run, values, step, number, send, orders):
 def _call(run, values, events, step, number):
     attempts = Attempts(run.checked, events, values, run.progress.has, run.users)
     ended, torn = None, None
+    process = os.getpid()
     try:
         ended = attempts.call(step, number)
         torn = attempts.resources.tear_down(events)
@@ -117,6 +119,8 @@ def _call(run, values, events, step, number):
         if ended is None:
             ended = Ended("interrupted", failure=run_failure.of_step(error, step.key))
         attempts.resources.tear_down(events)
+    finally:
+        end_copy(process, step.key)
     return ended, torn
 
 

@@ -13,6 +13,7 @@ from os import close, dup2, write
 
 from runner_shim import execution, records, wire
 from runner_shim.execution import interrupts
+from runner_shim.execution.copies import end_copy
 from runner_shim.preloading import renewing
 from runner_shim.process import ending, stepping
 
@@ -29,12 +30,15 @@ class Events(object):
         self._descriptor = descriptor
         self._turn = threading.Lock()
         self._others = None
+        self._process = os.getpid()
 
     def share(self, directory):
         """Other processes of the run will send, too: each in its turn."""
         self._others = os.open(os.path.join(directory, "order"), os.O_RDWR | os.O_CLOEXEC)
 
     def __call__(self, event):
+        if self._others is None and event["type"].startswith(("STEP_", "RUN_")):
+            end_copy(self._process, event["step"] or "the run")
         message = event.get("message")
         if message and len(message) > _LONGEST_MESSAGE:
             event = dict(event, message=message[:_LONGEST_MESSAGE] + "…")

@@ -48,6 +48,8 @@ _LONGEST_TOKEN = 200
 # Refusals of one identity that are recorded, and in which time (seconds): without a bound they would
 # push everything else out of the audit.
 _MOST_REFUSALS, _REFUSALS_IN = 20, 60.0
+# So many identities are counted.
+_MOST_REFUSED = 1000
 _STRANGER = "unknown"
 _UNREADABLE, _DATED = "tokens_unreadable", "keys_without_role"
 _MOST_NAMED, _LONGEST_NAME = 100, 200
@@ -277,7 +279,10 @@ class Access:
             begin, count = self._refusals.get(who, (now, 0))
             if not 0 <= now - begin <= _REFUSALS_IN:
                 begin, missed, count = now, max(count - _MOST_REFUSALS, 0), 0
+            self._refusals.pop(who, None)  # the latest, so the last to be forgotten
             self._refusals[who] = begin, count + 1
+            while len(self._refusals) > _MOST_REFUSED:
+                del self._refusals[next(iter(self._refusals))]
             if count >= _MOST_REFUSALS:
                 return
         locations, run = _concerned(given, answer)

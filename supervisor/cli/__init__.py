@@ -50,16 +50,41 @@ def run_command(arguments: Sequence[str]) -> int:
         _abandon_output()
         return PIPE_CLOSED
     except OSError as error:
+        tell = _Telling(terminal, arguments)
+        if error.filename is not None and error.errno in _REFUSED:
+            path = os.fsdecode(error.filename)
+            tell("error", f"{path} cannot be used: {_reason(error)}", _REFUSED[error.errno])
+            return 1
         if error.errno not in _UNWRITABLE or error.filename is not None:
-            return _defect(terminal, error)
+            return _defect(tell, error)
         _abandon_output()
-        reason = (error.strerror or "").lower()
-        terminal.error(f"standard output cannot be written: {reason}")
+        terminal.error(f"standard output cannot be written: {_reason(error)}")
         return 1
     return status
 
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+# What the operating system refuses of a file, and the remedy: none of it is a defect of ours.
+_ROOM, _ACCESS = "make room on its file system", "give this user access to it"
+_REFUSED = {
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EROFS: "its file system is mounted read-only",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EIO: "look at its disk: the kernel's log (dmesg) says more",
+    errno.ELOOP: "correct the links that lead there",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.ENOTDIR: "a file stands where a directory is expected",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ESTALE: "its network file system has lost it: mount it again",
+}
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _abandon_output() -> None:
@@ -78,22 +103,14 @@ def _ready_streams() -> None:
 
 
 def _run(arguments: list[str], terminal: Terminal) -> int:
-    as_json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
-
-    def tell(code: str, message: str, hint: str | None, **more: object) -> None:
-        """An error, where it was asked for: one object on standard output, or words on standard error."""
-        if as_json:
-            terminal.row({"error": {"code": code, "message": message, "hint": hint, **more}})
-        else:
-            terminal.error(message, hint)
-
+    tell = _Telling(terminal, arguments)
     try:
         import click
 
         from supervisor.cli.app import supervise
         from supervisor.errors import ConfigurationError, SupervisorError
     except ImportError as error:
-        return _defect(terminal, error)
+        return _defect(tell, error)
     try:
         completing = os.environ.get("_SUPERVISE_COMPLETE")
         if completing:
@@ -113,7 +130,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         tell("error", _lowered(error.format_message()), None)
         return error.exit_code
     except ConfigurationError as error:
-        if as_json:
+        if tell.as_json:
             problems = [one.as_data() for one in error.problems]
             tell(error.code, str(error), error.hint, problems=problems)
         else:
@@ -128,8 +145,29 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     except OSError:
         raise
     except Exception as error:  # a defect of ours: one line, and where the rest is
-        return _defect(terminal, error)
+        from envs import EnvError
+
+        if isinstance(error, EnvError):
+            tell(error.kind, str(error), error.hint)
+            return 1
+        return _defect(tell, error)
     return status if isinstance(status, int) else 0
+
+
+class _Telling:
+    """An error, where it was asked for: one object on standard output, or words on standard error."""
+
+    def __init__(self, terminal: Terminal, arguments: Sequence[str]) -> None:
+        own = list(arguments)
+        self.terminal = terminal
+        self.as_json = "--json" in own[: own.index("--") if "--" in own else None]
+
+    def __call__(self, code: str, message: str, hint: str | None, **more: object) -> None:
+        if self.as_json:
+            error = {"code": code, "message": message, "hint": hint, **more}
+            self.terminal.row({"error": error})
+        else:
+            self.terminal.error(message, hint)
 
 
 def _lowered(text: str) -> str:
@@ -143,20 +181,25 @@ def _help(context: object) -> str:
     return f"{path} --help"
 
 
-def _defect(terminal: Terminal, error: Exception) -> int:
+def _defect(tell: _Telling, error: Exception) -> int:
     import tempfile
     import traceback
 
+    from supervisor.cli.installation import lacking
     from supervisor.cli.supervisord import SUPERVISORD_HINT, supervisord_beside
 
     beside = supervisord_beside() if isinstance(error, ImportError | AttributeError) else None
     if beside is not None:
-        terminal.error(f"{beside} ({error})", SUPERVISORD_HINT)
+        tell("installation", f"{beside} ({error})", SUPERVISORD_HINT)
+        return 2
+    lacks = lacking(error)
+    if lacks is not None:
+        tell("installation", *lacks)
         return 2
     text = "".join(traceback.format_exception(error))
     summary = traceback.format_exception_only(error)[-1].strip()
     if os.environ.get("SUPERVISE_DEBUG"):
-        terminal.err.write(text)
+        tell.terminal.err.write(text)
         hint = None
     else:
         try:
@@ -166,5 +209,5 @@ def _defect(terminal: Terminal, error: Exception) -> int:
             hint = f"the traceback is in {path}; SUPERVISE_DEBUG=1 prints it"
         except OSError:
             hint = "SUPERVISE_DEBUG=1 prints the traceback"
-    terminal.error(f"this is a defect of supervise: {summary}", hint)
+    tell("internal", f"this is a defect of supervise: {summary}", hint)
     return 1

@@ -56,7 +56,7 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
     spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
     requests = _requests(spec, names)
-    store = _store(spec.directory, spec.state_directory)
+    store = _store(spec.directory)
     results = _sync_all(session.terminal, store, requests)
     failed = [error for _, error in results if error is not None]
     terminal = session.terminal
@@ -92,7 +92,7 @@ def lock(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     from supervisor.workspace_files.assembly import lock_path
 
     spec = resolve(session.selection, cwd=session.cwd, environ=os.environ)
-    store = _store(spec.directory, spec.state_directory)
+    store = _store(spec.directory)
     terminal = session.terminal
     locks: list[dict[str, Any]] = []
     errors: list[EnvError] = []
@@ -159,10 +159,13 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
     return list(dict.fromkeys(chosen))
 
 
-def _store(directory: Path, state_directory: Path) -> EnvironmentStore:
+def _store(directory: Path) -> EnvironmentStore:
+    """The environments of the workspace in ``directory``; raises for another user's."""
     from envs import EnvironmentStore
+    from supervisor.state_place import own_state
 
-    return EnvironmentStore(state_directory / "envs", environ=os.environ, directory=directory)
+    root = own_state(directory, "envs")
+    return EnvironmentStore(root, environ=os.environ, directory=directory)
 
 
 _Result = tuple["Environment | None", "EnvError | None"]
@@ -236,11 +239,10 @@ def _made(one: Environment) -> dict[str, Any]:
 
 def _existing(session: Session) -> EnvironmentStore:
     """The store of the workspace, whether or not its files can be read."""
-    from supervisor.specs import STATE_DIRECTORY
     from supervisor.workspace_files import identify
 
     directory, _ = identify(session.selection, cwd=session.cwd)
-    return _store(directory, directory / STATE_DIRECTORY)
+    return _store(directory)
 
 
 @env_.command("list", short_help="List the environments on disk.")

@@ -43,11 +43,11 @@ def location_option(function: Any) -> Any:
 
 def state_of(session: Session) -> Path:
     """The state directory of the workspace that is meant."""
-    from supervisor.specs import STATE_DIRECTORY
+    from supervisor.state_place import own_state
     from supervisor.workspace_files import identify
 
     directory, key = identify(session.selection, cwd=session.cwd)
-    return directory / STATE_DIRECTORY / key
+    return own_state(directory, key)
 
 
 def note(session: Session, state: Path, method: str, subject: str) -> None:

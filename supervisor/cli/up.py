@@ -18,7 +18,12 @@ import click
 
 from supervisor.cli.options import LISTEN, SECONDS, beside_option, face_option, selecting
 from supervisor.cli.session import Session
-from supervisor.errors import NotRunningError, SupervisorError, UnreachableError
+from supervisor.errors import (
+    ConfigurationError,
+    NotRunningError,
+    SupervisorError,
+    UnreachableError,
+)
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ def up_(
     if not detach:
         return run_workspace(session, web, listen, face=face)
     from supervisor.runtime_dir import living
+    from supervisor.state_place import own_state
     from supervisor.workspace_files import names, resolve
 
     places = tuple(names(session.selection, cwd=session.cwd, environ=os.environ))
@@ -79,7 +85,7 @@ def up_(
         running = living(places, spec.title, os.environ)
     if running is not None:
         return _told(terminal, spec.title, running["pid"], web)
-    log = spec.state_directory / spec.key / "output.log"
+    log = own_state(spec.directory, spec.key) / "output.log"
     try:
         spec.state_directory.mkdir(exist_ok=True)
         log.parent.mkdir(mode=0o700, exist_ok=True)  # as the supervisor makes it
@@ -179,6 +185,9 @@ def _detached(session: Session, output: int, log: Path, *how: Any) -> None:
         web, listen, face = how
         try:
             status = run_workspace(fresh, web, listen, face=face)
+        except ConfigurationError as error:
+            fresh.terminal.problems(error)
+            status = error.exit_status
         except SupervisorError as error:
             fresh.terminal.error(str(error), error.hint)
             status = error.exit_status

@@ -100,11 +100,13 @@ def web_(
     granted = None if role is None else Role(role)
     policy = policy_of(host, token, behind_proxy, require_token, granted)
 
-    def said(url: str) -> None:
-        session.terminal.print(f"supervise web: {url}")
+    def said(line: str) -> None:
+        session.terminal.print(f"supervise web: {line}")
         session.terminal.out.flush()
 
-    serve(identity, host=host, port=port, policy=policy, said=said)
+    # Beside its supervisor, that says itself how it fares.
+    told = None if of is not None else said
+    serve(identity, host=host, port=port, policy=policy, said=said, told=told)
     return 0
 
 

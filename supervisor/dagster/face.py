@@ -144,9 +144,11 @@ class Face:
         """As the status document has it."""
         host = self.host
         return {
+            "framework": "Dagster",
             "workspace_file": str(self.document),
             "url": host.url if host else "",
             "usable": host is not None and host.usable,
+            "pages": {"location": "/locations/{}", "run": "/runs/{}"},
             "instance": str(host.home.path) if host else "",
             "programs": [one.as_data() for one in host.tools] if host else [],
         }

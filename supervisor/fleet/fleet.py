@@ -48,6 +48,9 @@ class Host(Protocol):
     def make(self, spec: LocationSpec, earlier: Snapshot | None) -> Location:
         """A location that is not started yet; ``earlier`` is what it last served."""
 
+    async def last_served(self, name: str) -> Snapshot | None:
+        """What a location of that name served when it was last there, as far as it is kept."""
+
     def left(self, name: str) -> None:
         """The location ``name`` is no longer of the fleet; its processes are ending."""
 
@@ -79,7 +82,6 @@ class Fleet:
         self._host = host
         self._leaving: list[Location] = []  # several may have had one name
         self._farewells: set[asyncio.Task[None]] = set()
-        self._earlier: dict[str, Snapshot] = {}
         self._following = [Following(one, partial(self._took, one), self._calm) for one in sources]
         self._entries: dict[str, tuple[Entry, ...]] = {one.title: () for one in sources}
         self._problems: dict[str, tuple[ConfigurationProblem, ...]] = {}
@@ -180,9 +182,8 @@ class Fleet:
 
     async def start(self, earlier: Mapping[str, Snapshot]) -> None:
         """Start all, and follow the sources; ``earlier`` are snapshots that are served at first."""
-        self._earlier = dict(earlier)
         self._started = True
-        await self._apply("the supervisor started")
+        await self._apply("the supervisor started", earlier)
 
     def follow(self) -> None:
         """Read the sources again whenever they have changed."""
@@ -231,8 +232,11 @@ class Fleet:
         if not any(one.busy for one in self._following):
             self._host.calm()
 
-    async def _apply(self, added: str) -> None:
-        """Make the set of locations what the sources desire; ``added`` is the reason for new ones."""
+    async def _apply(self, added: str, earlier: Mapping[str, Snapshot] | None = None) -> None:
+        """Make the set of locations what the sources desire; ``added`` is the reason for new ones.
+
+        ``earlier`` is what they served; None: the host knows.
+        """
         async with self._applying:
             claims = [
                 Claim(title, entry) for title, found in self._entries.items() for entry in found
@@ -242,27 +246,35 @@ class Fleet:
             for name in before.keys() - merged.claims.keys():
                 self._remove(name)
             for spec in list(merged.specs()):
+                served = None
+                if spec.name not in self.locations:
+                    served = (
+                        await self._host.last_served(spec.name)
+                        if earlier is None
+                        else earlier.get(spec.name)
+                    )
                 if self.stopping:
                     return
-                self._realize(
-                    spec, added, kept=spec.name in merged.kept or spec.name in merged.missing
-                )
+                kept = spec.name in merged.kept or spec.name in merged.missing
+                self._realize(spec, added, served, kept=kept)
                 await asyncio.sleep(0)  # the first go on
             order = {name: position for position, name in enumerate(merged.claims)}
             self.locations = dict(sorted(self.locations.items(), key=lambda one: order[one[0]]))
             self._tell(merged)
             self._host.settled()
 
-    def _realize(self, spec: LocationSpec, added: str, *, kept: bool) -> None:
+    def _realize(
+        self, spec: LocationSpec, added: str, served: Snapshot | None, *, kept: bool
+    ) -> None:
         name = spec.name
         location, remote = self.locations.get(name), self.remotes.get(name)
         if location is None and remote is None:
-            self._add(spec, added)
+            self._add(spec, added, served)
         elif kept:
             return
         elif (location is None) != (spec.target is None):
             self._remove(name)
-            self._add(spec, "it was changed in the workspace")
+            self._add(spec, "it was changed in the workspace", served)
         elif location is None:
             self.remotes[name] = spec
         else:
@@ -272,14 +284,18 @@ class Fleet:
                 location.reload(self._outdated[name])
         self._outdated.pop(name, None)
 
-    def _add(self, spec: LocationSpec, reason: str) -> None:
+    def _add(self, spec: LocationSpec, reason: str, served: Snapshot | None) -> None:
         if spec.remote is not None:
             self.remotes[spec.name] = spec
             return
-        location = self._host.make(spec, self._earlier.pop(spec.name, None))
+        location = self._host.make(spec, served)
         self.locations[spec.name] = location
-        if not self._idle:
-            location.start(reason)
+        if self._idle:
+            return
+        if served is not None:  # numbers of generations that failed since are given anew
+            generation = served.generation
+            location.log.remark(f"{reason}; generation {generation} was the last that loaded")
+        location.start(reason)
 
     def _remove(self, name: str) -> None:
         self.remotes.pop(name, None)
@@ -289,8 +305,6 @@ class Fleet:
         self._host.left(name)
         if location.files is not None:
             location.files.close()
-        if location.snapshot is not None:
-            self._earlier[name] = location.snapshot  # it may come back
         self._leaving.append(location)
         location.stop("it is no longer in the workspace")
         task = asyncio.create_task(self._see_off(location))

@@ -60,11 +60,17 @@ class _Making:
 
 
 class Environments:
-    """Prepares environments under ``root`` (``.supervise/envs``)."""
+    """Prepares environments under ``root`` (``.supervise/envs``).
 
-    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+    With ``elsewhere`` nothing is written to ``root``: what is not made there yet is made elsewhere.
+    """
+
+    def __init__(
+        self, root: Path, environ: Mapping[str, str], elsewhere: Path | None = None
+    ) -> None:
         self._environ = environ
         self._root = root
+        self._elsewhere = elsewhere
         # Its first use fills a cache without a lock: two threads at once would see it half full.
         sysconfig.get_config_vars()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="environment")
@@ -147,8 +153,11 @@ class Environments:
         # environment must find it where it was.
         state = self._root.parent
         workspace = Path(os.path.realpath(state.parent))
+        root = workspace / state.name / self._root.name
+        if self._elsewhere is None:
+            return envs.EnvironmentStore(root, environ=self._environ)
         return envs.EnvironmentStore(
-            workspace / state.name / self._root.name, environ=self._environ
+            self._elsewhere, environ=self._environ, directory=workspace, made=root
         )
 
     def _make_now(

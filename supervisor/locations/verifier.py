@@ -105,9 +105,12 @@ class Verifier:
 
     def forget(self, verification: Verification) -> None:
         """Verify it no more; a process that runs for it is ended."""
-        self._queue.pop(verification, None)
+        case = self._queue.pop(verification, None)
         if self._current is not None and self._current[0] is verification:
+            case = self._current[1]
             self._cancel()
+        if case is not None:
+            self._large.discard(case.key)
 
     def look(self) -> None:
         """A location has changed: what runs is put off when one starts or loads."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,9 +166,21 @@ class ForkserverPool(Launcher):
             _keep(self._warming, self.prepare(spec))
 
     def keep_only(self, specs: list[LaunchSpec]) -> None:
-        """End the forkservers that none of ``specs`` would use."""
+        """End the forkservers that none of ``specs`` would use, and forget what was known of others."""
         wanted = {_key(one) for one in specs}
         self._forget([key for key in self._keys() if key not in wanted])
+        names = {(_key(one), one.name) for one in specs}
+        for key, refused in self._refused.items():
+            for name in [one for one in refused if (key, one) not in names]:
+                del refused[name]
+        executables = {one.prepared.executable for one in specs}
+        environments = {one.prepared.environment.key for one in specs}
+        self._packages = {one: each for one, each in self._packages.items() if one in executables}
+        self._guesses = {one: each for one, each in self._guesses.items() if one in environments}
+
+    def keep_locations(self, names: Container[str]) -> None:
+        """Forget what locations of other names have imported, but of the last that left."""
+        self._learned.keep_only(names)
 
     def replace(self, executable: Path) -> None:
         """What is installed for ``executable`` has changed: the next start makes a new forkserver."""

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ _FORMAT = 2
 _MAX_MODULES = 20_000
 _MAX_ENVIRONMENTS = 100
 _MAX_LOCATIONS = 1000
+# Of those that the workspace does not name any more.
+_MAX_GONE = 20
 _MAX_LEFT_OUT = 500
 _MAX_NAME = 300
 _MAX_REASON = 500
@@ -100,6 +102,14 @@ class PreloadProfile:
         if known.modules != before or known.lives:
             known.lives = 0
             self._write_soon()
+
+    def keep_only(self, locations: Container[str]) -> None:
+        """Of others than ``locations`` keep the last few of each environment: they may come back."""
+        for environment in self._environments.values():
+            gone = [one for one in environment.locations if one not in locations]
+            for name in gone[:-_MAX_GONE]:
+                del environment.locations[name]
+                self._write_soon()
 
     def forget(self, environment: str, modules: Iterable[str]) -> None:
         """``modules`` do not exist any more: the libraries have changed."""

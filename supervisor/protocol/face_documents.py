@@ -26,8 +26,13 @@ class ProgramStatus(TypedDict):
 class FaceStatus(TypedDict):
     """How a framework's own programs reach the locations."""
 
+    framework: Annotated[str, "what people call it"]
     workspace_file: Annotated[str, "the file that they read"]
     url: Annotated[str, "URL of the framework's own page; empty while there is none"]
     usable: Annotated[bool, "true while that page answers"]
+    pages: Annotated[
+        dict[Literal["location", "run"], str],
+        "where in it one of these is shown, below `url`: `{}` stands for its name, percent-encoded",
+    ]
     instance: Annotated[str, "the directory of the framework's instance; empty without programs"]
     programs: Annotated[list[ProgramStatus], "programs that run beside the locations"]

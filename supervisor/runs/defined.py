@@ -60,6 +60,13 @@ class Defined:
         self.stored, self.unfinished = stored, unfinished
         self._held, self._read, self._asked = {}, {}, {}
 
+    def forget(self, locations: Iterable[str]) -> None:
+        """Nothing is remembered any more of ``locations``, but of those that are there."""
+        gone = set(locations).difference(self._fleet.locations)
+        for table in (self.stored, self.unfinished):
+            for key in [one for one in table if one[0] in gone]:
+                del table[key]
+
     def __contains__(self, location: str) -> bool:
         return location in self._held
 
@@ -94,6 +101,8 @@ class Defined:
     async def read(self) -> None:
         """Know what the locations define by now."""
         async with self.lock:
+            for key in [one for one in self._hangs if one[0] not in self._fleet.locations]:
+                del self._hangs[key]
             for name in self._held.keys() - self._fleet.locations.keys():
                 self._leave(self._held.pop(name).values())
                 self._read.pop(name, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import accumulate
 from typing import Any
 
@@ -71,6 +71,11 @@ class Figures:
         of.retried += bool(run.retried_by)
         if run.began is not None and run.ended_at:
             of.durations.add(run.ended_at - run.began)
+
+    def keep_only(self, locations: Container[str]) -> None:
+        """Forget what was counted of others."""
+        for name in [one for one in self._locations if one not in locations]:
+            del self._locations[name]
 
     def documents(
         self, locations: Iterable[str], living: Iterable[Run], now: float

@@ -7,12 +7,12 @@ it. Has a location that does not run started, because what it serves is what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from supervisor import nearest
+from supervisor import kinds, nearest
 from supervisor.errors import (
     NotServedError,
     RequestError,
@@ -33,7 +33,7 @@ from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State
 from supervisor.time_slices import Steps, in_turns
 
-__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again"]
+__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again", "before_it_stopped"]
 
 MOST_PARTITIONS = 400
 """Partitions of one range: more than a year of days, and fewer than the runs that are kept."""
@@ -43,8 +43,6 @@ MOST_PARTITIONS = 400
 _PATIENCE = 20.0
 _TO_SERVE = 15.0
 _HOME = "DAGSTER_HOME"
-# Kinds of definitions that a launch names as its job; pipelines are what old releases of Dagster have.
-_JOBS = ("job", "pipeline")
 _MOST_PROBLEMS = 100
 # Of one location that are remembered.
 _MOST_JOBS = 20
@@ -102,6 +100,10 @@ class Orders:
         # What jobs of a location are, of the snapshot that was asked last: schedules launch the same again.
         self._jobs: dict[str, tuple[Snapshot, dict[tuple[str, Any, Any], Wanted]]] = {}
 
+    def keep_only(self, locations: Container[str]) -> None:
+        """Forget what was known of others."""
+        self._jobs = {one: known for one, known in self._jobs.items() if one in locations}
+
     async def serving(self, name: str, what: str) -> None:
         """Have the location serve, for a bounded time; refuse where it will not.
 
@@ -120,11 +122,30 @@ class Orders:
         if _serves(location) or location.under_way:
             return
         why = location.failure.message if location.failure else location.reason
-        served = location.snapshot
         raise NotServedError(
-            f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
-            hint=f"generation {served.generation} was the last that loaded" if served else None,
+            f"{name} has no process to run {what}: it is {location.state}, {why}",
+            hint=_mending(name, location.state),
         )
+
+    async def ready(self, params: Mapping[str, Any]) -> str:
+        """Have the location of a launch serve, as ``serving`` does; what was done for that, or "".
+
+        One that is stopped is not started for a dry run, nor for what it did not serve before.
+        """
+        location = self._fleet.location(params["location"])
+        name, stopped = location.spec.name, location.state is State.STOPPED
+        if stopped and location.snapshot is not None:
+            try:
+                await self._wanted(location, params)
+            except NotServedError:  # its process makes that definition
+                if params.get("dry_run"):
+                    raise
+            except UnknownDefinitionError as error:
+                raise before_it_stopped(name, error) from None
+            if params.get("dry_run"):
+                return f"{name} is stopped: what it last served is looked at"
+        await self.serving(name, params["job"] or "the assets")
+        return f"{name} was stopped, and was started for this" if stopped else ""
 
     async def make(self, params: Mapping[str, Any]) -> Ordered:
         """The order for a launch as ``params`` have it (the method ``launch``), refused where it cannot be.
@@ -281,8 +302,26 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def before_it_stopped(name: str, error: UnknownDefinitionError) -> UnknownDefinitionError:
+    """``error``, found in what the location ``name`` served before it was stopped."""
+    said = f"{name} is stopped, and stays so: `supervise start {name}` loads its code anew"
+    return UnknownDefinitionError(
+        error.name, str(error), hint=f"{error.hint}; {said}" if error.hint else said
+    )
+
+
 def _serves(location: Location) -> bool:
     return location.serving is not None and location.serving.alive
+
+
+def _mending(name: str, state: State) -> str:
+    """How a location comes to serve again."""
+    if state is State.FAILED:
+        anew = f"a saved file is loaded by itself, all else with `supervise reload {name}`"
+        return f"mend that, and launch again: {anew}"
+    if state is State.CRASHED:
+        return f"`supervise logs {name}` tells why, `supervise restart {name}` starts it again"
+    return f"`supervise status {name}` tells more"
 
 
 def _span(given: Any) -> list[Any] | None:
@@ -302,7 +341,7 @@ def _note(location: Location, serving: Generation | None) -> str:
         return ""
     if location.under_way:
         return f"generation {serving.number} runs; {location.spec.name} is {location.state} anew"
-    why = location.failure.message if location.failure else location.reason
+    why = location.failure.message.partition("\n")[0] if location.failure else location.reason
     return (
         f"generation {serving.number} runs; generation {location.generation} is {location.state}: "
         f"{why}"
@@ -329,7 +368,8 @@ def _problems(said: Any) -> list[dict[str, str]]:
 async def _job(
     location: str, snapshot: Snapshot, job: str, repository: str | None
 ) -> dict[str, Any]:
-    found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] in _JOBS]
+    named = await in_turns(snapshot.named(job))
+    found = [one for one in named if one["kind"] in kinds.JOBS]
     where = sorted({str(one.get("repository")) for one in found})
     found = [one for one in found if repository in (None, one.get("repository"))]
     if where and not found:
@@ -339,12 +379,12 @@ async def _job(
             hint=f"it is a job of {', '.join(where)}",
         )
     if not found:
-        names = await in_turns(_jobs(snapshot))
-        raise UnknownDefinitionError(
-            job,
-            f"{location} has no job {job!r}",
-            hint=nearest.hint(job, names) if names else "it has no jobs",
-        )
+        if named:  # of another kind
+            hint = kinds.remedy(location, job, named[0]["kind"])
+        else:
+            names = await in_turns(_jobs(snapshot))
+            hint = nearest.hint(job, names) if names else "it has no jobs"
+        raise UnknownDefinitionError(job, f"{location} has no job {job!r}", hint=hint)
     if len(found) > 1:
         raise RequestError(
             f"{job!r} is a job of {', '.join(where)}", hint="say which with --repository"
@@ -355,7 +395,7 @@ async def _job(
 def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
     names = []
     for one in snapshot.each():
-        if one["kind"] in _JOBS:
+        if one["kind"] in kinds.JOBS:
             names.append(one["name"])
         yield
     return names

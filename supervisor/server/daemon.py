@@ -217,6 +217,7 @@ class Daemon:
             if self.face is not None:
                 await self.face.open(self._place(earlier))
             await self.fleet.start(earlier)
+            earlier.clear()  # each location has its own by now
             await self.work.open(once=self._once, fires=self._fires)
             # Not before it knows its locations: clients of an earlier one connect by themselves.
             for control, key in zip(controls, ("open_files", "open_files_tcp"), strict=False):
@@ -246,7 +247,12 @@ class Daemon:
         with starting():
             transport = Transport(context, self.runtime_directory.shim_address)
         closing.push_async_callback(transport.close)
-        environments = Environments(self.state.root / "envs", for_development(self._environ))
+        elsewhere = self.state.root if self.state.root != self.state.given else None
+        environments = Environments(
+            self.state.given / "envs",
+            for_development(self._environ),
+            None if elsewhere is None else elsewhere / "envs",
+        )
         closing.callback(environments.close)
         with starting():
             self._disk = Disk()
@@ -292,7 +298,9 @@ class Daemon:
             SpawnLauncher(reaper, self._descriptors, self._cgroups),
             PreloadProfile(None if self._once else self.state.path / "preload.json"),
             slots,
-            lambda name: LocationLog(self._logs, self.state.log_path(f"forkserver {name}")).output,
+            lambda name: (
+                LocationLog(self._logs, self.state.own_log_path(f"forkserver {name}")).output
+            ),
             fingerprint,
             None if self.code_servers is None else self.code_servers.preloaded,
         )
@@ -336,7 +344,7 @@ class Daemon:
             return [*started, *((one, None) for one in fleet.remotes.values())]
 
         named = {one.name: one for one in self.spec.environments if one.name}
-        log = LocationLog(self._logs, self.state.log_path("dagster programs"))
+        log = LocationLog(self._logs, self.state.own_log_path("dagster programs"))
         return Place(
             self.spec.title, self._names[0][0], self.state.path, self.runtime_directory.path,
             self._face_settings, self._environ, named, self.services.environments,
@@ -388,6 +396,10 @@ class Daemon:
             verifier=None if self._once else self._verifier,
         )
 
+    async def last_served(self, name: str) -> Snapshot | None:
+        """See ``Host``."""
+        return await self.store.newest(name)
+
     def left(self, name: str) -> None:
         """See ``Host``."""
         self._watcher.forget(name)
@@ -398,6 +410,8 @@ class Daemon:
         if self.face is not None:
             self.face.changed()
         self.fleet.conditions.tell("open_files_limit")(shortage(len(self.fleet)))
+        self.store.keep_only(self.fleet.locations)
+        self._launcher.keep_locations(self.fleet.locations)
         self.work.settled()
 
     def calm(self) -> None:

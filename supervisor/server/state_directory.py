@@ -13,18 +13,20 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
+import tempfile
 import threading
 from pathlib import Path
 from urllib.parse import quote
 
 from supervisor.access import audit
-from supervisor.errors import AlreadyRunningError, ConfigurationError, ConfigurationProblem
-from supervisor.specs import SourcePosition
+from supervisor.errors import AlreadyRunningError
+from supervisor.state_place import AnothersError, check_owner, unusable
 
 __all__ = ["StateDirectory", "TakenError"]
 
 _IGNORE = "# made by workspace-supervisor; nothing here is yours\n*\n"
+# Why a directory takes nothing new: its user, its mount, its disk.
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 # What moves along when the workspace's link leads to another directory; the store sees to itself.
 _CARRIED = ("keys", "preload.json", "tokens.json", *audit.FILES)
 
@@ -37,20 +39,17 @@ class TakenError(OSError):
         self.pid = pid
 
 
-class _AnothersError(OSError):
-    """Another user has made it, where all users may make things."""
-
-
 class StateDirectory:
-    """``root``/``key``; ``temporary`` removes it at the end.
+    """``root``/``key``; ``temporary`` removes it at the end, and is elsewhere where ``root`` takes nothing new.
 
     ``root`` may lead through links: where they lead later, it is made anew. ``check`` may be called
     in any thread.
     """
 
     def __init__(self, root: Path, key: str, *, temporary: bool = False) -> None:
-        self.root = root
+        self.root = self.given = root
         self.path = root / key
+        self._key = key
         self._temporary = temporary
         self._lock = -1
         self._place = ""  # where it really lies
@@ -60,25 +59,13 @@ class StateDirectory:
     def open(self, title: str) -> None:
         """Create it and take the lock; raises ``AlreadyRunningError`` or ``ConfigurationError``."""
         try:
-            self._make()
+            self._make_somewhere()
             with contextlib.suppress(OSError):  # they are missed, and nothing else is
                 (self.path / "logs").mkdir(exist_ok=True)
         except TakenError as taken:
             raise AlreadyRunningError(title, taken.pid) from None
         except OSError as error:
-            raise ConfigurationError(
-                [
-                    ConfigurationProblem(
-                        SourcePosition(str(self.path)),
-                        "",
-                        f"the state directory cannot be used: {(error.strerror or '').lower()}",
-                    )
-                ],
-                hint="move the workspace to a directory that other users may not write to"
-                if isinstance(error, _AnothersError)
-                else "logs, environments and snapshots are kept beside the workspace file: "
-                "make that directory writable for this user",
-            ) from None
+            raise unusable(self.path, error) from None
 
     def ensure(self) -> None:
         """Make anew what was taken away.
@@ -110,13 +97,17 @@ class StateDirectory:
             if self._lock >= 0:
                 if self._temporary and self._holds_lock():
                     with contextlib.suppress(OSError):
-                        shutil.rmtree(self.path)
+                        shutil.rmtree(self.path if self.root == self.given else self.root)
                 os.close(self._lock)
                 self._lock = -1
 
     def log_path(self, location: str) -> Path:
         """The log of a location; names that a file cannot have are escaped as in a URL."""
         return self.path / "logs" / f"{quote(location, safe=' @:+=,()[]')}.log"
+
+    def own_log_path(self, name: str) -> Path:
+        """A log of what is no location: not among theirs, so no location can be called like it."""
+        return self.path / f"{quote(name, safe=' ')}.log"
 
     def instance_path(self, location: str) -> Path:
         """Where a framework may keep what it notes of the runs of a location."""
@@ -141,12 +132,29 @@ class StateDirectory:
         except OSError:
             return False
 
+    def _make_somewhere(self) -> None:
+        """As ``_make``; in a directory of temporary files where the workspace's takes nothing new, as the
+        checkout that a pipeline mounts read-only."""
+        try:
+            self._make()
+        except (TakenError, AnothersError):
+            raise
+        except OSError as error:
+            if not self._temporary or error.errno not in _REFUSED:
+                raise
+            try:
+                self.root = Path(tempfile.mkdtemp(prefix="supervise-"))
+            except OSError:
+                raise error from None
+            self.path = self.root / self._key
+            self._make()
+
     def _make(self) -> None:
         with contextlib.suppress(FileExistsError):
             self.root.mkdir(mode=0o755)  # whatever the umask allows
-        self._check_owner(self.root)
+        check_owner(self.root)
         self.path.mkdir(mode=0o700, exist_ok=True)
-        self._check_owner(self.path)
+        check_owner(self.root, self.path)
         ignore = self.root / ".gitignore"
         if not ignore.exists():
             with contextlib.suppress(OSError):  # a full disk
@@ -156,16 +164,6 @@ class StateDirectory:
         before, self._place = self._place, os.path.realpath(self.path)
         if before and before != self._place:
             self._carry(Path(before))
-
-    def _check_owner(self, directory: Path) -> None:
-        """Refuse what another user has put into a directory like /tmp: what runs here comes from there."""
-        if self.root.parent.stat().st_mode & stat.S_IWOTH:
-            owner = directory.lstat().st_uid
-            if owner not in (0, os.getuid()):
-                text = (
-                    f"it belongs to the user {owner}, and all users may write to {self.root.parent}"
-                )
-                raise _AnothersError(errno.EPERM, text, str(directory))
 
     def _take_lock(self) -> None:
         lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -77,6 +77,7 @@ class Work:
             self.ticking,
             TickStore(state.path / "automations.db"),
             fleet.conditions.tell("automations_unwritable"),
+            self.notifying.turned,
         )
         self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
 
@@ -97,6 +98,8 @@ class Work:
     def settled(self) -> None:
         """The workspace has been read, and its locations are those that it names."""
         said = {one.spec.name: one.spec.runs for one in self._fleet.ordered()}
+        self.orders.keep_only(said)
+        self.runs.figures.keep_only(said)
         self.runs.configure(Limits(self._spec().runs or RunSettings(), said))
         self.notifying.changed()
 

@@ -25,6 +25,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +43,10 @@ __all__ = [
 
 KEPT_GENERATIONS = 20
 FORGET_SECONDS = 30 * 86400.0
+# It is looked for those so often (seconds).
+_FORGET_EVERY = 86400.0
+# So many of them are held in memory while the disk does not take them.
+_MOST_GONE = 20
 
 # What SQLite says when the file may be good and cannot be written (www.sqlite.org/rescode.html).
 # Whatever else it says means that this is not, or no longer, a database of ours.
@@ -84,7 +89,7 @@ class SnapshotStore:
         self._merged = False  # in memory, but all that is on disk
         self._newest_saved: dict[str, Snapshot] = {}
         self._unsaved: dict[str, tuple[Snapshot, int]] = {}  # the disk did not take them
-        self._again = 0.0
+        self._again = self._forget_at = 0.0
         self._told: set[str] = set()
         self._database: sqlite3.Connection | None = None
         self._on_disk = False
@@ -97,9 +102,13 @@ class SnapshotStore:
         """
         found = await self._run(self._open)
         if known is not None:
-            strangers = [name for name in found if name not in known]
-            self._thread.submit(self._guarded, lambda: self._forget(strangers))
+            self.keep_only(known)
         return found
+
+    def keep_only(self, known: Collection[str]) -> None:
+        """Only ``known`` are locations of the workspace: of the others nothing is held in memory any more."""
+        names = frozenset(known)
+        self._thread.submit(self._keep_only, names)
 
     def save(self, snapshot: Snapshot, keep: int = KEPT_GENERATIONS) -> Future[None]:
         """Keep ``snapshot`` and so many generations of its location in all.
@@ -116,6 +125,10 @@ class SnapshotStore:
     async def get(self, location: str, generation: int) -> Snapshot | None:
         """One generation, or None when it is not kept."""
         return await self._run(lambda: self._reading(lambda: self._get(location, generation), None))
+
+    async def newest(self, location: str) -> Snapshot | None:
+        """The newest that is kept of ``location``, or None."""
+        return await self._run(lambda: self._newest_of(location))
 
     async def generations(self, location: str) -> list[int]:
         """The generations that are kept, oldest first."""
@@ -210,11 +223,34 @@ class SnapshotStore:
                     found[location] = snapshot
         return found
 
-    def _forget(self, strangers: list[str]) -> None:
+    def _newest_of(self, location: str) -> Snapshot | None:
+        known = self._newest_saved.get(location)
+        if known is not None:
+            return known
+        kept: list[int] = self._reading(lambda: self._generations(location), [])
+        for generation in reversed(kept):
+            found = self._reading(partial(self._get, location, generation), None)
+            if found is not None:
+                return found
+        return None
+
+    def _keep_only(self, known: frozenset[str]) -> None:
+        gone = self._newest_saved.keys() - known - self._unsaved.keys()
+        unsaved = [name for name in self._unsaved if name not in known]
+        for name in (*gone, *unsaved[:-_MOST_GONE]):
+            del self._newest_saved[name]
+            self._unsaved.pop(name, None)
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + _FORGET_EVERY
+            self._guarded(partial(self._forget, known))
+
+    def _forget(self, known: frozenset[str]) -> None:
+        """Remove what has been gone for long."""
+        names = self._open_one.execute("SELECT DISTINCT location FROM snapshots").fetchall()
         self._open_one.executemany(
             "DELETE FROM snapshots WHERE location = ?1 AND "
             "(SELECT max(loaded_at) FROM snapshots WHERE location = ?1) < ?2",
-            [(name, time.time() - FORGET_SECONDS) for name in strangers],
+            [(name, time.time() - FORGET_SECONDS) for (name,) in names if name not in known],
         )
 
     def _save(self, snapshot: Snapshot, keep: int) -> None:

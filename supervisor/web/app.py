@@ -29,11 +29,12 @@ from starlette.types import ASGIApp
 
 from supervisor.client.locate import Identity
 from supervisor.descriptors import descriptor_limit, raise_descriptor_limit
-from supervisor.errors import RequestError
+from supervisor.errors import NotRunningError, RequestError
 from supervisor.roles import Role
 from supervisor.web import api, events, metrics, pages
 from supervisor.web.connections import Connections, protocol
 from supervisor.web.credentials import OPERATOR, Credential, Sessions, credential_of
+from supervisor.web.link import Link
 from supervisor.web.room import Room
 from supervisor.web.security import LOOPBACK, Guard, Policy, is_loopback
 from supervisor.web.views import Entrance, Views
@@ -43,6 +44,7 @@ __all__ = ["DEFAULT_PORT", "application", "policy_of", "serve"]
 DEFAULT_PORT = 3070
 _STATIC = Path(__file__).parent / "static"
 _SHORTEST_TOKEN = 16
+_HOUR = 3600.0
 # Connections at most; those that asyncio accepts in one go, of which several may be on their way in or
 # out; and descriptors for everything else.
 _MOST_CONNECTIONS = 2048
@@ -57,11 +59,13 @@ def application(
     environ: Mapping[str, str] | None = None,
     closing: Callable[[Callable[[], None]], None] = lambda close: None,
     streams: int = _MOST_CONNECTIONS // 2,
+    told: Callable[[str], None] | None = None,
 ) -> ASGIApp:
     """The application for the supervisor of the workspace ``identity``, and of no other.
 
     ``closing`` is handed a function that ends all live streams, for who stops the server; ``streams``
-    is how many of them there may be.
+    is how many of them there may be. ``told`` hears a line when the supervisor is missed, and when it is
+    found again.
     """
     policy = policy if policy is not None else Policy(local=True)
     sessions = Sessions(f"{identity.directory}/{identity.key}")
@@ -79,10 +83,15 @@ def application(
             loop.call_soon_threadsafe(views.let_go)
 
         closing(close)
+        telling = None
         try:
             await views.open()
+            if told is not None:
+                telling = asyncio.create_task(_tell(views.first.link, told), name="telling")
             yield
         finally:
+            if telling is not None:
+                telling.cancel()
             await views.close()
 
     def read(headers: Headers, scope: Mapping[str, Any]) -> Credential | None:
@@ -108,6 +117,29 @@ def application(
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
         ],
     )
+
+
+async def _tell(link: Link, told: Callable[[str], None]) -> None:
+    """Say when the supervisor is missed, and when it is found again; one that is there at first is no news."""
+    there, version = True, link.version
+    while not link.closing:
+        if link.running is not there:
+            there = link.running
+            if not there:
+                told(_missed(link))
+            elif link.document is not None:
+                pid = link.document["supervisor"]["pid"]
+                told(f"the supervisor of {link.workspace} is there (pid {pid})")
+        await link.changed(version, _HOUR)
+        version = link.version
+
+
+def _missed(link: Link) -> str:
+    if not isinstance(link.error, NotRunningError):
+        return f"{link.error}; trying again"
+    if link.document is None:
+        return f"no supervisor of {link.workspace} runs; waiting for one: start it with `supervise`"
+    return f"the supervisor of {link.workspace} has gone; waiting for the next one"
 
 
 def policy_of(
@@ -168,9 +200,10 @@ def serve(
     port: int,
     policy: Policy,
     said: Callable[[str], None],
+    told: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page of ``identity`` until SIGINT or SIGTERM; ``said(url)`` is called once it can be
-    opened.
+    opened, ``told(line)`` when the supervisor is missed and when it is found again.
 
     Port 0 takes a free one. Raises ``RequestError`` when it cannot be bound.
     """
@@ -182,7 +215,7 @@ def serve(
 
     raise_descriptor_limit()
     most = min(_MOST_CONNECTIONS, max(descriptor_limit() - _ON_THEIR_WAY - _OF_OUR_OWN, 16))
-    app = application(identity, policy=policy, closing=closing, streams=most // 2)
+    app = application(identity, policy=policy, closing=closing, streams=most // 2, told=told)
     config = uvicorn.Config(
         app,
         log_level="error",  # what others send is no concern of who reads this

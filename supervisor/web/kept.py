@@ -6,11 +6,13 @@ Owns where they lie and how a location looks of which nothing else is known. Wri
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from supervisor.client.locate import Identity
+from supervisor.errors import ConfigurationError
 from supervisor.snapshots.rows import STORE, newest_kept
-from supervisor.specs import STATE_DIRECTORY
+from supervisor.state_place import own_state
 
 if TYPE_CHECKING:
     from supervisor.protocol.documents import LocationStatus
@@ -26,8 +28,9 @@ async def kept_snapshots(identity: Identity) -> dict[str, Snapshot]:
 
 def _read(identity: Identity) -> dict[str, Snapshot]:
     for directory, key in identity.places:
-        if found := newest_kept(directory / STATE_DIRECTORY / key / STORE):
-            return found
+        with contextlib.suppress(ConfigurationError):  # another user's
+            if found := newest_kept(own_state(directory, key) / STORE):
+                return found
     return {}
 
 
@@ -61,6 +64,7 @@ def kept_location(snapshot: Snapshot) -> LocationStatus:
         "failure": None,
         "process": None,
         "restarts": 0,
+        "restart_reason": "",
         "next_restart": None,
         "limits": {},
         "strays": [],

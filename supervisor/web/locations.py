@@ -20,6 +20,7 @@ from supervisor.presentation.words import SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import TROUBLED, UNDER_WAY
 from supervisor.web.catalogue import Catalogue, search
+from supervisor.web.face import place_in_face
 from supervisor.web.link import Link
 from supervisor.web.render import kind_key, numbered, page, whole
 from supervisor.web.views import view_of
@@ -87,6 +88,9 @@ async def location(request: Request) -> Response:
         more = await _history(request, name)
     elif view == "workspace" and link.running:
         more = {"settings": await _settings(link, name)}
+    if link.document is not None:
+        host = request.url.hostname or ""
+        more["elsewhere"] = place_in_face(link.document["supervisor"], one, "location", name, host)
     live = "tick" if view == "definitions" else "change"
     return page(request, "location.html", live=live, one=one, view=view, views=VIEWS, **more)
 

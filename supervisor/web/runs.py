@@ -18,9 +18,11 @@ from supervisor.presentation import runs as in_words
 from supervisor.presentation.words import RUN_SYMBOLS
 from supervisor.protocol import parameters
 from supervisor.states import RUN_STATES
+from supervisor.web.face import place_in_face
 from supervisor.web.forms import form
 from supervisor.web.gantt import chart
 from supervisor.web.render import PAGE_SIZE, href, page, paged, whole
+from supervisor.web.run_record import OfStep, Record
 from supervisor.web.views import View, view_of
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ ORDERS = ("cancel", "kill", "retry", "retry_failed")
 
 
 async def runs(request: Request) -> Response:
-    """``GET /runs``: the newest runs; ``q``, ``location``, ``job``, ``state`` (repeated), ``since`` (one of
-    ``AGES``) and ``page`` choose."""
+    """``GET /runs``: the newest runs; ``q``, ``tag`` (``NAME`` or ``NAME=VALUE``), ``location``, ``job``,
+    ``state`` (repeated), ``since`` (one of ``AGES``) and ``page`` choose."""
     link: Link = view_of(request).link
     asked = request.query_params
     states = [one for one in asked.getlist("state") if one in RUN_STATES]
@@ -53,6 +55,7 @@ async def runs(request: Request) -> Response:
         "location": asked.get("location") or None,
         "job": asked.get("job") or None,
         "words": asked.get("q") or None,
+        "tag": asked.get("tag") or None,
         "states": states,
         "since": time.time() - AGES[since] if since in AGES else 0.0,
         "limit": PAGE_SIZE,
@@ -71,6 +74,7 @@ async def runs(request: Request) -> Response:
         q=asked.get("q", ""),
         location=asked.get("location", ""),
         job=asked.get("job", ""),
+        tag=asked.get("tag", ""),
         since=since,
         ages=AGES,
         states=states,
@@ -99,11 +103,15 @@ def _shown(row: RunRow) -> dict[str, Any]:
 
 
 async def run(request: Request) -> Response:
-    """``GET /run?id=…``: one run, or a range of partitions."""
+    """``GET /run?id=…``: one run, or a range of partitions; with ``step`` the events of that step alone."""
     view: View = view_of(request)
     name = parameters.text("run", request.query_params.get("id", ""))
     record = await view.records.read(view.link, name)
     row = record.row
+    step = request.query_params.get("step", "")
+    shown: Record | OfStep = record
+    if step and row["partitions"] is None:
+        shown = await view.records.read_step(view.link, record, step)
     ended = row["ended"] is not None
     steps = list(record.steps.values())
     end = row["ended"] if row["ended"] is not None else time.time()
@@ -114,15 +122,36 @@ async def run(request: Request) -> Response:
         one=_shown(row),
         ended=ended,
         record=record,
+        step=step,
+        events=shown.events,
+        count=shown.count,
         chart=chart(steps[:_MOST_STEPS], row["began"] or end, end, ended=ended),
         steps=len(steps),
         limits=in_words.limits(row) if row["limits"] else "",
         failure=in_words.failure_lines(row),
+        said=_whole_message(row),
         partitions=[_shown(one) for one in row["runs"]],
         repeats=await _repeats(view.link, row),
+        elsewhere=_elsewhere(request, view.link, row),
         can_retry=ended,
         can_retry_failed=ended and row["state"] != "success",
     )
+
+
+def _whole_message(row: RunDetail) -> str:
+    """What the exception said where that has several lines; the heading has the first."""
+    failure: Mapping[str, Any] = row["failure"] or {}
+    text = str((failure.get("exception") or {}).get("message") or "")
+    return text if "\n" in text.strip() else ""
+
+
+def _elsewhere(request: Request, link: Link, row: RunDetail) -> tuple[str, str] | None:
+    """Where the page of the framework that launched the run shows it."""
+    place = next((one for one in link.locations if one["name"] == row["location"]), None)
+    if link.document is None or place is None or row["origin"] is None:
+        return None
+    host = request.url.hostname or ""
+    return place_in_face(link.document["supervisor"], place, "run", row["run"], host)
 
 
 async def _repeats(link: Link, row: RunDetail) -> Sequence[RunRow]:

@@ -240,6 +240,18 @@ async def test_a_location_that_is_not_loaded_any_more_is_forgotten(tmp_path):
     await learned.close()
 
 
+async def test_of_locations_that_left_the_workspace_the_last_few_are_known():
+    profile = await opened(None)
+    for number in range(100):
+        profile.add("env", f"branch_{number}", [f"only_{number}"])
+    profile.add("env", "stays", ["pandas"])
+    profile.keep_only({"stays"})
+    found = profile.modules("env", ())
+    assert found[-2:] == ["only_99", "pandas"]
+    assert len(found) < 50
+    await profile.close()
+
+
 async def test_unfit_libraries_are_known_until_the_packages_change(tmp_path):
     learned = await opened(tmp_path / "preload.json")
     learned.leave_out("env", "packages 1", {"pyarrow": "leaves threads"})

@@ -94,6 +94,16 @@ def test_a_log_has_a_name_of_its_own_inside(tmp_path, name):
     assert path != state.log_path(name + "2")
 
 
+def test_our_own_logs_are_not_among_those_of_locations(tmp_path):
+    """A location may have any name, also that of something of ours."""
+    state = StateDirectory(tmp_path, "key")
+    for name in ("forkserver risk", "dagster programs", "a/b"):
+        own = state.own_log_path(name)
+        assert own.parent == tmp_path / "key"
+        assert own != state.log_path(name)
+        assert own.parent != state.log_path(f"../{name}").parent
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="gives a directory to another user")
 @pytest.mark.parametrize("name", [".supervise", ".supervise/key"])
 def test_what_another_user_has_made_is_not_used_where_all_users_may_write(tmp_path, name):

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from benchmarks.chromium import chromium
+from benchmarks.setting import UnavailableError
+
 WAIT = 30_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One Chromium for all tests of a module."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        pytest.skip("there is no chromium")
-    sync_api.expect.set_options(timeout=WAIT)  # a tab's own default is not for these
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(chromium())
+        except UnavailableError as error:
+            pytest.skip(str(error))
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=WAIT)  # a tab's own default is not for these
         yield made
-        made.close()
 
 
 @pytest.fixture

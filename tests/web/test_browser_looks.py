@@ -13,7 +13,7 @@ import pytest
 from supervised import save
 
 from .browsing import expect
-from .site import Page, Site, site
+from .site import TEAM, Page, Site, site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
@@ -164,3 +164,18 @@ def test_nothing_runs_over_the_edge(quiet: Site, browser: Any, width: int) -> No
         over = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert over <= 0, path
     context.close()
+
+
+def test_a_long_name_runs_over_no_edge(tmp_path: Path, browser: Any) -> None:
+    name = "a-location-that-a-program-named-" * 6
+    paths = ("/", "/runs", "/definitions", "/assets", "/automations", "/timeline", "/schedules")
+    with site(tmp_path, {"one.py": TEAM}, {name: {"relative_path": "one.py"}}) as made:
+        for width in (360, 1280):
+            context = browser.new_context(viewport={"width": width, "height": 800})
+            tab = context.new_page()
+            for path in (*paths, f"/location?name={name}"):
+                tab.goto(made.page.url + path)
+                assert name in tab.content().replace("<wbr>", "")
+                over = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert over <= 0, (path, width)
+            context.close()

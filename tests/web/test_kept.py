@@ -57,6 +57,35 @@ def test_definitions_that_nobody_looked_at_are_there_when_it_goes(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_command_says_what_it_waits_for(tmp_path: Path) -> None:
+    with site(tmp_path, {"one.py": job("first")}) as made:
+        page = Page(tmp_path, made.runtime)
+        try:
+            poll_now(lambda: page.get("/readyz").status == 200, "it is known")
+            made.kill_supervisor()
+            poll_now(lambda: page.get("/readyz").status == 503, "it is missed")
+            made.start_supervisor()
+            poll_now(lambda: page.get("/readyz").status == 200, "it is found")
+            pid = made.client.status()["supervisor"]["pid"]
+        finally:
+            said = page.end().splitlines()
+        workspace = tmp_path / "workspace.yaml"
+        assert said == [
+            f"supervise web: the supervisor of {workspace} has gone; waiting for the next one",
+            f"supervise web: the supervisor of {workspace} is there (pid {pid})",
+        ]
+        made.end_supervisor()
+        page = Page(tmp_path, made.runtime)
+        assert page.process.stdout is not None
+        line = page.process.stdout.readline()  # while it is served
+        page.end()
+        assert line == (
+            f"supervise web: no supervisor of {workspace} runs; waiting for one: start it with `supervise`\n"
+        )
+        made.start_supervisor()
+
+
+@pytest.mark.slow
 def test_who_must_show_a_token_sees_nothing_then(tmp_path: Path) -> None:
     with site(tmp_path, {"one.py": job("first")}) as made:
         made.kill_supervisor()
