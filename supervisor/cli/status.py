@@ -87,8 +87,8 @@ def status_(
     """Show the state of all locations, of some, or everything about one.
 
     LOCATION is a name or a pattern such as 'team-*'. Exit status: 0 all that are shown are ready, 1
-    something is not, 3 no supervisor runs, 4 no such location. A location that is served elsewhere
-    counts as ready; one that is starting does not.
+    something is not, or the workspace has problems, 3 no supervisor runs, 4 no such location. A
+    location that is served elsewhere counts as ready; one that is starting does not.
     """
     choice = Choice(locations, tags, states)
 
@@ -118,7 +118,10 @@ def status_(
     else:
         for entry in document["locations"]:
             terminal.print(*_page(terminal, entry, time.time(), verbose=verbose))
-    return 0 if all(words.good(one["state"]) for one in document["locations"]) else 1
+    well = all(words.good(one["state"]) for one in document["locations"])
+    if detail is None and document["supervisor"]["configuration_problems"]:
+        well = False  # what is shown is not what the workspace's files say
+    return 0 if well else 1
 
 
 # -- the table ----------------------------------------------------------------------------------
