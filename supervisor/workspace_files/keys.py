@@ -1,6 +1,6 @@
 """The keys of every file we read, as shapes: the one source for validation and JSON Schema.
 
-Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+Owns which keys there are, what each takes and one sentence about each. Does not give any of
 them a meaning: that is ``locations``, ``cloud`` and ``projects``.
 """
 
