@@ -241,7 +241,7 @@ def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
             text = there.page.get("/definition", location="team", kind="asset", name="report").text
             return text.partition("<h2>Last made</h2>")[2].partition("<h2>Dependencies")[0]
 
-        assert "Its newest runs do not tell." in shown()
+        assert "None of its newest runs made it." in shown()
         config = {"ops": {"report": {"config": {"deep": True}}}}
         run = there.client.launch("team", assets="report", config=config)
         run.wait(DEADLINE)
