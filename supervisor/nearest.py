@@ -19,6 +19,8 @@ _ALIKE = 0.7
 # How many names of a similar length are compared: at once, and a step at a time.
 _MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
 _LONGEST = 100
+# Letters of a word that make a beginning.
+_LEAST_BEGINNING = 3
 
 
 def near(word: str, words: Iterable[str]) -> str:
@@ -27,17 +29,23 @@ def near(word: str, words: Iterable[str]) -> str:
 
 
 def near_in_steps(word: str, words: Iterable[str], most: int = _MOST_IN_STEPS) -> Steps[str]:
-    """As ``near``, a step for each of the words. Case, hyphens, dots and underscores do not count."""
+    """As ``near``, a step for each of the words. Case, hyphens, dots and underscores do not count.
+
+    A word that alone begins with what was typed is meant, before one that is more alike: stat is status, not start.
+    """
     bare, best, found = _folded(word), _ALIKE, ""
     if len(bare) > _LONGEST:
         return ""
     matcher = SequenceMatcher(None, "", bare)
     compared = 0
+    longer: list[str] = []
     for one in words:
         yield
         other = _folded(one)
         if other == bare:
             return one
+        if other.startswith(bare) and len(bare) >= _LEAST_BEGINNING and len(longer) < 2:
+            longer.append(one)
         # Lengths alone may say that the ratio is too low.
         if 2 * min(len(other), len(bare)) < best * (len(other) + len(bare)):
             continue
@@ -49,7 +57,7 @@ def near_in_steps(word: str, words: Iterable[str], most: int = _MOST_IN_STEPS) -
             ratio = matcher.ratio()
             if ratio >= best:
                 best, found = ratio, one
-    return found
+    return longer[0] if len(longer) == 1 else found
 
 
 def hint(name: str, names: Sequence[str]) -> str:

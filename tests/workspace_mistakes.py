@@ -439,7 +439,7 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "load_from[0].python_module.limits.mem",
         "unknown key mem",
         "memory",
-        "",
+        "memory",
     ),
     "start method": (
         item("python_module: {module_name: m, start_method: fork-server}"),

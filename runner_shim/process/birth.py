@@ -131,6 +131,7 @@ def _monitor(request, private, become):
             _exit(0)
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pipes = [pipe() for _ in range(4)]
+        began = int(time() * 1e6)  # before all that the run tells of itself
         pid = _fork_run(lambda: _limit(own, limits, request["tokens"]["mark"], pipes[2][1]))
         if pid == 0:
             theirs = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[3][0]]
@@ -159,7 +160,7 @@ def _monitor(request, private, become):
             except (OSError, ValueError, RuntimeError):
                 pass
         # Signals stay blocked: the monitor lets them through once it can tell what they mean.
-        words = request["monitor"] + [":".join(str(one) for one in [pid] + keep)]
+        words = request["monitor"] + [":".join(str(one) for one in [pid] + keep + [began])]
         execve(words[0], words, request["environ"])
     except BaseException as error:
         _say(request["directory"], "%s: %s\n" % (type(error).__name__, error))

@@ -128,7 +128,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
     epilog="Exit status: 0 well, 1 not all is well, 2 usage or configuration, 3 no supervisor "
-    "runs, 4 no such location or definition.",
+    "runs, 4 no such location or definition, or nothing of it loaded.",
 )
 @click.option(
     "--version", is_flag=True, callback=_print_version, expose_value=False, is_eager=True,

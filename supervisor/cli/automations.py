@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from supervisor import kinds
 from supervisor.cli.completion import AUTOMATION
+from supervisor.cli.lone import lone
 from supervisor.cli.options import LOCATION, Listing, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import automations as words
@@ -87,25 +89,28 @@ def _last(one: Automation, now: float) -> str:
 
 @automations_.command("on", short_help="Switch a schedule or sensor on.")
 @click.argument("location", **LOCATION)
-@click.argument("name", **AUTOMATION)
+@click.argument("name", required=False, **AUTOMATION)
 @json_option
 @locating
-def on(session: Session, location: str, name: str, as_json: bool) -> int:
+def on(session: Session, location: str, name: str | None, as_json: bool) -> int:
     """Switch the schedule or sensor NAME of LOCATION on. It stays on after later loads."""
     return _switch(session, location, name, True, as_json)
 
 
 @automations_.command("off", short_help="Switch a schedule or sensor off.")
 @click.argument("location", **LOCATION)
-@click.argument("name", **AUTOMATION)
+@click.argument("name", required=False, **AUTOMATION)
 @json_option
 @locating
-def off(session: Session, location: str, name: str, as_json: bool) -> int:
+def off(session: Session, location: str, name: str | None, as_json: bool) -> int:
     """Switch the schedule or sensor NAME of LOCATION off. It stays off; its cursor is kept."""
     return _switch(session, location, name, False, as_json)
 
 
-def _switch(session: Session, location: str, name: str, value: bool, as_json: bool) -> int:
+def _switch(session: Session, location: str, name: str | None, value: bool, as_json: bool) -> int:
+    if name is None:
+        command = f"automations {'on' if value else 'off'}"
+        name = lone(session, location, command, "a NAME", kinds.AUTOMATIONS)
     with session.client(order=True) as client:
         row = client.switch_automation(location, name, value)
     if as_json:

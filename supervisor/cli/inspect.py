@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import click
 
 from supervisor.cli.completion import DEFINITION, KIND
+from supervisor.cli.lone import lone
 from supervisor.cli.options import GENERATION, LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
@@ -41,6 +43,12 @@ def list_(session: Session, kind: str | None, location: str | None, as_json: boo
         if kind is not None and not rows:
             known = sorted({one["kind"] for one in client.definitions(None, location=location)})
             if known and _singular(kind) not in known:
+                if location is None and kind in {
+                    one["name"] for one in client.status()["locations"]
+                }:
+                    raise click.UsageError(
+                        f"{kind} is a location and no kind: `supervise list -l {shlex.quote(kind)}`"
+                    )
                 session.terminal.say(f"there is no {kind}; kinds here: {', '.join(known)}", "dim")
     terminal = session.terminal
     if as_json:
@@ -79,7 +87,7 @@ def _first_line(text: str | None) -> str:
 
 @click.command("show", short_help="Show one definition in full.")
 @click.argument("location", **LOCATION)
-@click.argument("name", **DEFINITION)
+@click.argument("name", metavar="NAME", required=False, **DEFINITION)
 @click.option("-k", "--kind", **KIND, help="The kind, where a name is that of several definitions.")
 @click.option("--repository", help="The repository, where a location has several.")
 @json_option
@@ -87,12 +95,13 @@ def _first_line(text: str | None) -> str:
 def show_(
     session: Session,
     location: str,
-    name: str,
+    name: str | None,
     kind: str | None,
     repository: str | None,
     as_json: bool,
 ) -> int:
     """Show the definition NAME of LOCATION, as YAML. A lazy one is constructed now, in its own process."""
+    name = name or lone(session, location, "show", "a NAME")
     with session.client() as client:
         shown = client.show(location, name, kind=_singular(kind), repository=repository)
     terminal = session.terminal

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from supervisor import kinds
 from supervisor.cli.completion import JOB, complete_assets, complete_partition
 from supervisor.cli.following import follow_to_end
+from supervisor.cli.lone import lone
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.run_limits import LIMIT, limits_of
 from supervisor.cli.session import Session
@@ -58,7 +60,9 @@ DURATION = _Duration()
     help="Make these assets instead of running a job, such as 'report,+raw,group:finance,tag:team=ml': "
     "+name adds what it depends on, name+ what depends on it.",
 )  # fmt: skip
-@click.option("--config", metavar="FILE|JSON|-", help="The run's configuration, YAML or JSON.")
+@click.option("--config", metavar="FILE|MAP|-",
+    help="The run's configuration in YAML or JSON: a file, - for standard input, or the map itself.",
+)  # fmt: skip
 @click.option(
     "--set", "settings", multiple=True, metavar="PATH=VALUE",
     help="One value of it, such as ops.load.config.n=3.",
@@ -113,7 +117,8 @@ def launch_(
     `supervise -f defs.py launch JOB` does it without a supervisor that runs.
 
     Exit status: 0 success; 1 failed, cancelled, timed out or lost; 2 a command line or a configuration
-    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition.
+    that does not fit; 3 no supervisor; 4 no such location, job, asset or partition, or a
+    location that has loaded nothing to run.
     """
     names = [one for one in (location, job) if one is not None]
     of_flags = not session.selection.files and session.selection != Selection()
@@ -122,8 +127,9 @@ def launch_(
     elif location is None:
         raise click.UsageError("give a LOCATION")
     if (job is None) == (options["assets"] is None):
-        found = ", not both" if job else f": `supervise list job -l {location}` lists the jobs"
-        raise click.UsageError(f"give a JOB or --assets{found if location else ''}")
+        if location and not job:
+            lone(session, location, "launch", "a JOB or --assets", kinds.JOBS)
+        raise click.UsageError(f"give a JOB or --assets{', not both' if location else ''}")
     if standalone and detach:
         raise click.UsageError("--detach leaves the run to a supervisor, and --standalone ends it")
     options |= {
@@ -186,9 +192,9 @@ def _config(text: str | None, settings: Sequence[str]) -> dict[str, Any] | None:
 def _read(text: str) -> Any:
     if text.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(text)
-        except ValueError as error:
-            raise click.UsageError(f"--config is no JSON: {error}") from None
+            return json.loads(text)  # which has numbers that YAML takes for texts, such as 1e3
+        except ValueError:
+            return _parsed(text, "--config")
     try:
         content = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -203,9 +209,15 @@ def _parsed(text: str, what: str) -> Any:
     try:
         value = yaml.safe_load(text)
         json.dumps(value, allow_nan=False)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        raise click.UsageError(f"{what} cannot be read: {line}") from None
+    except (TypeError, ValueError):  # a date, infinity
+        raise click.UsageError(
+            f"{what} holds a value that is no JSON: put a date in quotes"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise click.UsageError(f"{what} is neither YAML nor JSON: {said}{place}") from None
     return value
 
 

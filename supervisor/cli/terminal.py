@@ -120,9 +120,9 @@ class Terminal:
 
     def _tagged(self, tag: str, style: str, text: str, hint: str | None) -> None:
         label = paint(f"{tag}:", style, self.error_colour)
-        # A configuration error has a line for each problem; each is an error of its own.
-        for line in text.splitlines() or [""]:
-            self.err.write(f"{label} {clean(line)}\n")
+        first, *more = text.splitlines() or [""]
+        self.err.write(f"{label} {clean(first)}\n")
+        self.err.writelines(f"{clean(line)}\n" for line in more)  # a source line and its caret
         if hint:
             self.err.write(f"{paint('hint:', 'cyan', self.error_colour)} {clean(hint)}\n")
         self.err.flush()

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from supervisor import kinds
 from supervisor.cli.completion import AUTOMATION
+from supervisor.cli.lone import lone
 from supervisor.cli.options import LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import automations as words
@@ -23,7 +25,7 @@ __all__ = ["tick_"]
 
 @click.command("tick", short_help="See what a schedule or sensor would launch.")
 @click.argument("location", **LOCATION)
-@click.argument("name", **AUTOMATION)
+@click.argument("name", required=False, **AUTOMATION)
 @click.option("--launch", is_flag=True, help="Launch what it asks for, too.")
 @click.option(
     "--at", metavar="TIME",
@@ -38,7 +40,7 @@ __all__ = ["tick_"]
 def tick_(
     session: Session,
     location: str,
-    name: str,
+    name: str | None,
     launch: bool,
     at: str | None,
     cursor: str | None,
@@ -53,6 +55,7 @@ def tick_(
     Exit status: 0 it asked for runs, or for none; 1 its function failed, or what it asks for is refused; 2
     a command line that does not fit; 3 no supervisor; 4 no such location, schedule or sensor.
     """
+    name = name or lone(session, location, "tick", "a NAME", kinds.AUTOMATIONS)
     terminal = session.terminal
     with session.client(order=True) as client:
         moment = None if at is None else _moment(at, lambda: _zone(client, location, name))

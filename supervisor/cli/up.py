@@ -18,7 +18,12 @@ import click
 
 from supervisor.cli.options import LISTEN, SECONDS, beside_option, face_option, selecting
 from supervisor.cli.session import Session
-from supervisor.errors import NotRunningError, SupervisorError, UnreachableError
+from supervisor.errors import (
+    ConfigurationError,
+    NotRunningError,
+    SupervisorError,
+    UnreachableError,
+)
 from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
@@ -180,6 +185,9 @@ def _detached(session: Session, output: int, log: Path, *how: Any) -> None:
         web, listen, face = how
         try:
             status = run_workspace(fresh, web, listen, face=face)
+        except ConfigurationError as error:
+            fresh.terminal.problems(error)
+            status = error.exit_status
         except SupervisorError as error:
             fresh.terminal.error(str(error), error.hint)
             status = error.exit_status

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from supervisor import kinds
 from supervisor.runs.firing import CatchUp, Overlap, Schedule
 from supervisor.runs.timetable import Timetable, UnknownTimeError
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.time_slices import Steps
 
-__all__ = ["DEFAULT_INTERVAL", "KINDS", "Automation", "definitions_of", "of_definition"]
+__all__ = ["DEFAULT_INTERVAL", "Automation", "definitions_of", "of_definition"]
 
-KINDS = ("schedule", "sensor")
 DEFAULT_INTERVAL = 30.0
 """Seconds between two ticks of a sensor that says nothing."""
 _LEAST_INTERVAL = 1.0
@@ -60,9 +60,9 @@ class Automation:
 def definitions_of(snapshot: Snapshot) -> Steps[list[dict[str, Any]]]:
     """The definitions of all schedules and sensors of a snapshot, by name."""
     found = []
-    if any(snapshot.counts.get(kind) for kind in KINDS):
+    if any(snapshot.counts.get(kind) for kind in kinds.AUTOMATIONS):
         for one in snapshot.each():
-            if one["kind"] in KINDS:
+            if one["kind"] in kinds.AUTOMATIONS:
                 found.append(one)
             yield
     return sorted(found, key=lambda one: (one["name"], one.get("repository") or ""))

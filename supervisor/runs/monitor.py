@@ -82,7 +82,7 @@ class Ladder:
 
 
 class Monitor:
-    """The monitor of the run ``pid``; the rest are descriptors."""
+    """The monitor of the run ``pid``, which ``began`` then (Unix microseconds); the rest are descriptors."""
 
     def __init__(
         self,
@@ -94,11 +94,12 @@ class Monitor:
         err: int,
         line: int,
         reporter: int,
+        began: int,
     ) -> None:
         self._pid = pid
         self._directory = directory
         self._began = time.monotonic()
-        self._started = time.time()
+        self._started = began / 1e6
         os.set_inheritable(directory, False)
         os.set_inheritable(lock, False)
         os.set_inheritable(line, False)
@@ -361,7 +362,7 @@ def _signal_name(number: int | None) -> str:
 
 
 def main() -> None:
-    """Be the monitor whose run and descriptors the last argument names; does not return when all went well."""
+    """Be the monitor whose run, descriptors and time the last argument names; does not return when all went well."""
     os.chdir("/")
     numbers = [int(one) for one in sys.argv[-1].split(":")]
     lock = numbers[2]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from supervisor import nearest
+from supervisor import kinds, nearest
 from supervisor.errors import (
     NotServedError,
     RequestError,
@@ -43,8 +43,6 @@ MOST_PARTITIONS = 400
 _PATIENCE = 20.0
 _TO_SERVE = 15.0
 _HOME = "DAGSTER_HOME"
-# Kinds of definitions that a launch names as its job; pipelines are what old releases of Dagster have.
-_JOBS = ("job", "pipeline")
 _MOST_PROBLEMS = 100
 # Of one location that are remembered.
 _MOST_JOBS = 20
@@ -124,10 +122,9 @@ class Orders:
         if _serves(location) or location.under_way:
             return
         why = location.failure.message if location.failure else location.reason
-        served = location.snapshot
         raise NotServedError(
-            f"{location.spec.name} has no process to run {what}: it is {location.state}, {why}",
-            hint=f"generation {served.generation} was the last that loaded" if served else None,
+            f"{name} has no process to run {what}: it is {location.state}, {why}",
+            hint=_mending(name, location.state),
         )
 
     async def ready(self, params: Mapping[str, Any]) -> str:
@@ -317,6 +314,16 @@ def _serves(location: Location) -> bool:
     return location.serving is not None and location.serving.alive
 
 
+def _mending(name: str, state: State) -> str:
+    """How a location comes to serve again."""
+    if state is State.FAILED:
+        anew = f"a saved file is loaded by itself, all else with `supervise reload {name}`"
+        return f"mend that, and launch again: {anew}"
+    if state is State.CRASHED:
+        return f"`supervise logs {name}` tells why, `supervise restart {name}` starts it again"
+    return f"`supervise status {name}` tells more"
+
+
 def _span(given: Any) -> list[Any] | None:
     if given is None:
         return None
@@ -334,7 +341,7 @@ def _note(location: Location, serving: Generation | None) -> str:
         return ""
     if location.under_way:
         return f"generation {serving.number} runs; {location.spec.name} is {location.state} anew"
-    why = location.failure.message if location.failure else location.reason
+    why = location.failure.message.partition("\n")[0] if location.failure else location.reason
     return (
         f"generation {serving.number} runs; generation {location.generation} is {location.state}: "
         f"{why}"
@@ -361,7 +368,8 @@ def _problems(said: Any) -> list[dict[str, str]]:
 async def _job(
     location: str, snapshot: Snapshot, job: str, repository: str | None
 ) -> dict[str, Any]:
-    found = [one for one in await in_turns(snapshot.named(job)) if one["kind"] in _JOBS]
+    named = await in_turns(snapshot.named(job))
+    found = [one for one in named if one["kind"] in kinds.JOBS]
     where = sorted({str(one.get("repository")) for one in found})
     found = [one for one in found if repository in (None, one.get("repository"))]
     if where and not found:
@@ -371,12 +379,12 @@ async def _job(
             hint=f"it is a job of {', '.join(where)}",
         )
     if not found:
-        names = await in_turns(_jobs(snapshot))
-        raise UnknownDefinitionError(
-            job,
-            f"{location} has no job {job!r}",
-            hint=nearest.hint(job, names) if names else "it has no jobs",
-        )
+        if named:  # of another kind
+            hint = kinds.remedy(location, job, named[0]["kind"])
+        else:
+            names = await in_turns(_jobs(snapshot))
+            hint = nearest.hint(job, names) if names else "it has no jobs"
+        raise UnknownDefinitionError(job, f"{location} has no job {job!r}", hint=hint)
     if len(found) > 1:
         raise RequestError(
             f"{job!r} is a job of {', '.join(where)}", hint="say which with --repository"
@@ -387,7 +395,7 @@ async def _job(
 def _jobs(snapshot: Snapshot) -> Steps[list[str]]:
     names = []
     for one in snapshot.each():
-        if one["kind"] in _JOBS:
+        if one["kind"] in kinds.JOBS:
             names.append(one["name"])
         yield
     return names

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runner_shim import wire
-from supervisor import nearest
+from supervisor import kinds, nearest
 from supervisor.errors import NotServedError, RequestError, UnknownDefinitionError
 from supervisor.fleet.fleet import Fleet
 from supervisor.locations.failures import (
@@ -32,7 +32,7 @@ from supervisor.locations.phases import launched
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes.fresh_run import fresh_of
 from supervisor.running_time import RunningTime
-from supervisor.runs.automation import KINDS, Automation, of_definition
+from supervisor.runs.automation import Automation, of_definition
 from supervisor.runs.served_code import refusal
 from supervisor.time_slices import in_turns
 
@@ -88,7 +88,8 @@ class Ticking:
         snapshot = self._fleet.location(location).snapshot
         if snapshot is None:
             raise UnknownDefinitionError(name, f"{location} has loaded nothing yet")
-        found = [one for one in await in_turns(snapshot.named(name)) if one["kind"] in KINDS]
+        named = await in_turns(snapshot.named(name))
+        found = [one for one in named if one["kind"] in kinds.AUTOMATIONS]
         found = [one for one in found if repository in (None, one.get("repository"))]
         if not found:
             raise self.unknown(location, name)
@@ -106,12 +107,17 @@ class Ticking:
     def unknown(self, location: str, name: str) -> UnknownDefinitionError:
         """That the location serves no schedule or sensor of that name, with those that it serves."""
         snapshot = self._fleet.location(location).snapshot
-        found = () if snapshot is None else snapshot.each()
-        names = [one["name"] for one in found if one["kind"] in KINDS]
+        found = [] if snapshot is None else [(one["name"], one["kind"]) for one in snapshot.each()]
+        names = [one for one, kind in found if kind in kinds.AUTOMATIONS]
+        other = next((kind for one, kind in found if one == name), None)
+        if other is not None:
+            hint = kinds.remedy(location, name, other)
+        else:
+            hint = (
+                nearest.hint(name, names) if names else f"{location} has no schedules and sensors"
+            )
         return UnknownDefinitionError(
-            name,
-            f"{location} has no schedule or sensor {name!r}",
-            hint=nearest.hint(name, names) if names else "it has none",
+            name, f"{location} has no schedule or sensor {name!r}", hint=hint
         )
 
     async def evaluate(

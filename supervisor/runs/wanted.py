@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor import nearest
+from supervisor import kinds, nearest
 from supervisor.errors import (
     RequestError,
     UnfitOrderError,
@@ -94,8 +94,7 @@ def _bad_op(job: str, error: selection.SelectionError, nodes: Iterable[str]) -> 
 
 def _value_hint(error: selection.SelectionError) -> str | None:
     """Which group, tag and so on may have been meant by one that nothing has."""
-    longer = [one for one in error.known if error.unknown and one.startswith(error.unknown)]
-    meant = longer[0] if len(longer) == 1 else nearest.near(error.unknown, error.known)
+    meant = nearest.near(error.unknown, error.known)
     if meant:
         return f"did you mean {meant}?"
     return f"there are {', '.join(error.known[:20])}" if error.known else None
@@ -109,6 +108,7 @@ def of_assets(
     Raises ``UnknownDefinitionError`` for a name that none of them has.
     """
     rows, checks = [], []
+    others: dict[str, str] = {}
     for one in definitions:
         if repository not in (None, one.get("repository")):
             continue
@@ -116,11 +116,13 @@ def of_assets(
             rows.append({key: one[key] for key in _FIELDS if key in one})
         elif one["kind"] == "asset_check" and one.get("asset"):
             checks.append((one["asset"], one["name"]))
+        else:
+            others[one["name"]] = one["kind"]
     nodes = selection.asset_nodes(rows)
     try:
         names = selection.in_order(selection.select(parameters.text("assets", text), nodes), nodes)
     except selection.SelectionError as error:
-        raise _bad_asset(location, error, rows, nodes) from None
+        raise _bad_asset(location, error, rows, nodes, others) from None
     chosen = set(names)
     found = [one for one in rows if one["name"] in chosen]
     return Wanted(
@@ -140,6 +142,7 @@ def _bad_asset(
     error: selection.SelectionError,
     rows: Sequence[Mapping[str, Any]],
     nodes: Iterable[str],
+    others: Mapping[str, str],
 ) -> Exception:
     if error.known or not error.unknown:
         return UnfitOrderError(f"the selection of assets {error}", hint=_value_hint(error))
@@ -150,7 +153,10 @@ def _bad_asset(
             hint="select the assets that depend on it by their own names",
         )
     names = sorted(nodes)
-    hint = nearest.hint(error.unknown, names) if names else "it has no assets"
+    if error.unknown in others:
+        hint = kinds.remedy(location, error.unknown, others[error.unknown])
+    else:
+        hint = nearest.hint(error.unknown, names) if names else "it has no assets"
     said = f"{location} has no asset {error.unknown!r}"
     return UnknownDefinitionError(error.unknown, said, hint=hint)
 

@@ -117,12 +117,27 @@ class AutomationHandlers:
         if not one.ours:
             raise RequestError(
                 f"{name} of {location} is fired by the daemon of {one.framework}",
-                hint="switch it in its page, or with its own command",
+                hint=self._unfired(one) or self._switched_there(),
             )
         found = await self._daemon.work.automations.switch(location, name, params["on"])
         if not found:
             raise UnknownDefinitionError(name, f"{location} has no schedule or sensor {name!r}")
         return self._row(found[0]), []
+
+    def _unfired(self, one: Automation) -> str | None:
+        """Why one that another's daemon fires is not fired: none can see it."""
+        if one.ours or self._daemon.face is not None:
+            return None
+        return f"no daemon of {one.framework} runs here: `supervise {one.framework}` runs one, and its page"
+
+    def _switched_there(self) -> str:
+        assert self._daemon.face is not None
+        url = self._daemon.face.as_data()["url"]
+        return (
+            f"switch it in its page, {url}"
+            if url
+            else "switch it in its page, or with its own command"
+        )
 
     def _rows(self, found: Sequence[Held], times: int) -> Steps[list[dict[str, Any]]]:
         rows = []
@@ -153,7 +168,7 @@ class AutomationHandlers:
             "on": held.on,
             "default_on": one.default_on,
             "switched": stored.switched,
-            "waits": self._daemon.work.automations.waits(held),
+            "waits": self._daemon.work.automations.waits(held) or self._unfired(one),
             "next": held.next(),
             "times": [],
             "cursor": stored.cursor,

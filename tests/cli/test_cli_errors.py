@@ -47,6 +47,7 @@ def test_an_error_is_one_object_on_standard_output(
     ("words", "said"),
     [
         (["tokens", "add", "x"], "missing option '--role'. Choose from: viewer, launcher, editor, admin"),
+        (["stat"], "no command is named 'stat': did you mean 'status'?"),
         (["wait", "--timeout", "soon"], "invalid value for '--timeout': 'soon' is no number of seconds"),
         (["wait", "--timeout", "nan"], "invalid value for '--timeout': 'nan' is no number of seconds"),
         (["diff", "a", "0"], "invalid value for '[BEFORE]': '0' is no generation: they are counted from 1"),
@@ -60,7 +61,7 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert done.returncode == 2
     error, hint = done.stderr.splitlines()
     assert error == f"error: {said}"
-    assert hint.startswith("hint: see `supervise ")
+    assert hint.startswith("hint: see `supervise")
 
 
 def test_a_workspace_file_that_is_not_there_is_told(tmp_path: Path, runtime: Path) -> None:

@@ -122,6 +122,14 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
     assert json.loads(again.stdout)["retry_of"] == name["runs"][0]["run"]
 
 
+@pytest.mark.parametrize(
+    "config", ["{ops: {load: {config: {n: 3}}}}", '{"ops": {"load": {"config": {"n": 3}}}}']
+)
+def test_a_configuration_on_the_command_line_is_yaml_or_json(running, config):
+    done = run(running, "launch", "team", "nightly", "--dry-run", "--config", config)
+    assert 'config: {"ops": {"load": {"config": {"n": 3}}}}' in done.stdout, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
@@ -144,14 +152,19 @@ def test_a_run_that_fails_shows_the_users_frames(running, tmp_path):
         (["team", "--assets", "color"], 2, "color has 3 partitions, and none was given"),
         (["team", "--assets", "color", "--partition-range", "red"], 2, "FIRST..LAST"),
         (["team", "nightly", "--assets", "color"], 2, "not both"),
-        (["team"], 2, "give a JOB or --assets: `supervise list job -l team` lists the jobs"),
+        (["team"], 2, "give a JOB or --assets: `supervise list job -l team` lists what there is"),
         ([], 2, "give a LOCATION"),
         (["team", "nightly", "--partition", "x"], 2, "has no partitions"),
         (["team", "nightly", "--instance", "shared"], 2, "does not say"),
         (["team", "nightly", "--standalone", "--detach"], 2, "--standalone ends it"),
         (["team", "nightly", "--standalone"], 2, "without --standalone the supervisor"),
         (["team", "nightly", "--tag", "x"], 2, "--tag 'x' has no '='"),
-        (["team", "nightly", "--config", "{"], 2, "--config is no JSON"),
+        (
+            ["team", "nightly", "--config", "{a: 1"],
+            2,
+            "--config is neither YAML nor JSON: expected",
+        ),
+        (["team", "nightly", "--config", "{a: 2026-01-01}"], 2, "put a date in quotes"),
         (["team", "nightly", "--config", "/none"], 2, "no such file"),
         (["team", "nightly", "--config", "[1]"], 2, "--config"),
         (["team", "nightly", "--timeout", "soon"], 2, "'soon' is no duration"),

@@ -99,8 +99,11 @@ async def test_they_are_shown_and_evaluated_and_never_fired_by_us(
         files = by_name["files"]
         assert (files["fired_by"], files["on"], files["next"]) == ("dagster", True, None)
         assert by_name["early"]["zone"] == "Europe/Berlin"
-        with pytest.raises(RequestError, match="fired by the daemon of dagster"):
+        nothing = "no daemon of dagster runs here: `supervise dagster` runs one, and its page"
+        assert files["waits"] == nothing
+        with pytest.raises(RequestError, match="fired by the daemon of dagster") as caught:
             await launched.ask("switch_automation", location="team", name="files", on=False)
+        assert caught.value.hint == nothing
         dry = await launched.ask("tick", location="team", name="files", cursor="4")
         assert (dry["state"], dry["new_cursor"]) == ("asked", "6")
         assert [one["note"] for one in dry["requests"]] == [None, None]

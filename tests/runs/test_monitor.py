@@ -47,8 +47,11 @@ def test_a_run_tells_what_it_did_and_how_it_ended(tmp_path):
 
 def test_a_failure_has_the_step_and_the_users_frames(tmp_path):
     with loaded(tmp_path, one_op("raise ValueError('no such table')")) as team:
-        final = ended(team.launch())
+        journal = team.launch()
+        final = ended(journal)
         assert (final["state"], final["step"], final["status"]) == ("failure", "work", 1)
+        times = [one["time"] for one in journal.events()[0]]
+        assert final["began"] <= times[0] <= times[-1] <= final["ended"]  # one clock
         assert "no such table" in final["reason"]
         assert [one["function"] for one in final["failure"]["frames"]] == ["work"]
 

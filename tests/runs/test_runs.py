@@ -174,8 +174,11 @@ async def test_code_that_failed_to_load_is_never_run(tmp_path, runtime):
         team.running["team"].stop("for the test")
         await team.running.until(lambda: team.running["team"].state == "stopped", "stopped")
         for _ in range(2):  # the first has it started, and is judged once it has failed
-            with pytest.raises(RequestError, match="has no process to run nightly: it is failed"):
+            with pytest.raises(
+                RequestError, match="has no process to run nightly: it is failed"
+            ) as found:
                 await team.launch()
+            assert str(found.value.hint).startswith("mend that, and launch again: ")
         assert len((await team.ask("runs"))["runs"]) == 1
 
 
