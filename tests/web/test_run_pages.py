@@ -220,6 +220,14 @@ def test_the_form_of_a_job(here: Site) -> None:
     assert page.get("/launch", location="team", job="nothing").status == 404
 
 
+def test_a_job_says_how_its_last_runs_went(here: Site) -> None:
+    bad, good = failed(here), ended(here)
+    text = here.page.get("/definition", location="team", kind="job", name="settle").text
+    last = text.partition("<dt>Last runs</dt>")[2].partition("</div>")[0]
+    assert last.index(good.id) < last.index(bad.id)
+    assert "success" in last and "failure" in last
+
+
 def test_the_events_of_one_step(here: Site) -> None:
     run = ended(here)
     text = here.page.get("/run", id=run.id).text
