@@ -258,6 +258,9 @@ def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
         assert "<dt>rows</dt><dd><code>12</code></dd>" in text
         assert 'href="https://example.com/seen"' in text
         assert "&lt;b&gt;**n**&lt;/b&gt;" in text  # text, which is no Markdown
+        events = there.page.get("/run", id=run.id).text.partition('class="grid events"')[2]
+        assert '<span class="dim">rows</span> 12' in events
+        assert "&lt;b&gt;**n**&lt;/b&gt;" in events
 
 
 def test_the_form_of_partitions_and_assets(here: Site) -> None:
