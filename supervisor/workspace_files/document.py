@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import SourcePosition
 
 __all__ = [
@@ -119,6 +120,14 @@ def _problem(
     return DocumentError(ConfigurationProblem(position, "", message, expected, suggestion))
 
 
+def _others_beside(path: Path) -> list[str]:
+    try:
+        names = {one.name for one in path.parent.iterdir()}
+        return sorted(names - {path.name})  # a link that leads nowhere
+    except OSError:
+        return []
+
+
 def read_text(path: Path, *, what: str = "the file") -> str:
     """The text of ``path``; DocumentError for anything that is not a readable text file."""
     place = SourcePosition(str(path))
@@ -133,7 +142,8 @@ def read_text(path: Path, *, what: str = "the file") -> str:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)[:MAX_FILE_BYTES]
     except FileNotFoundError:
-        raise _problem(place, f"{what} does not exist") from None
+        meant = near(path.name, _others_beside(path))
+        raise _problem(place, f"{what} does not exist", suggestion=meant) from None
     except NotADirectoryError:
         raise _problem(place, f"{what} does not exist: its path leads through a file") from None
     except PermissionError:
