@@ -25,6 +25,10 @@ class Occasion(StrEnum):
     """Its process died."""
     LOCATION_RECOVERED = "location_recovered"
     """It is ready again."""
+    AUTOMATION_FAILED = "automation_failed"
+    """A tick of a schedule or sensor failed, and none before."""
+    AUTOMATION_RECOVERED = "automation_recovered"
+    """One that was evaluated did not fail any more."""
 
 
 @dataclass(frozen=True, slots=True)

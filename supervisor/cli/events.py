@@ -50,11 +50,12 @@ class Seen:
 
 
 class _SeenLocation:
-    __slots__ = ("generation", "serving", "since", "stage", "state")
+    __slots__ = ("generation", "restarts", "serving", "since", "stage", "state")
 
     def __init__(self, one: LocationStatus) -> None:
         self.state = one["state"]
         self.generation = one["generation"]
+        self.restarts = one["restarts"]
         self.since = one["since"]
         self.stage = _stage(one)
         serving = one["serving"]
@@ -76,12 +77,19 @@ def _of_location(old: _SeenLocation | None, new: LocationStatus, *, known: bool)
     name, state = new["name"], new["state"]
     if old is not None and not _differs(old, new):
         return []
+    if state in TROUBLED:
+        return [Event(name, wants=frozenset({"failure"}), notable=True)]
+    died: list[Event] = []
+    if old is not None and new["restarts"] > old.restarts:
+        # The first restart has no delay: often it is over before it is looked at.
+        text = f"{name}: {new['restart_reason']}; it is started again"
+        died.append(Event(name, text, notable=True))
     if state == "ready":
         had = old.serving if old is not None else None
         wants = frozenset({"diff"}) if had is not None else frozenset({"detail"})
-        return [Event(name, wants=wants, before=had, notable=had is not None)]
-    if state in TROUBLED:
-        return [Event(name, wants=frozenset({"failure"}), notable=True)]
+        return [*died, Event(name, wants=wants, before=had, notable=had is not None)]
+    if died:
+        return died
     if state == "loading":
         return []  # a moment between two lines that say more
     text = f"{name}: {new['reason']}" if new["remote"] else f"{name}: {state}"

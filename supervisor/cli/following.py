@@ -15,6 +15,7 @@ from supervisor.cli.below import Below
 from supervisor.cli.session import Session
 from supervisor.errors import NotRunningError, RequestTimeoutError, UnreachableError
 from supervisor.presentation import runs as words
+from supervisor.presentation.text import clean
 
 if TYPE_CHECKING:
     from supervisor.client.runs import Run
@@ -33,6 +34,8 @@ def follow_to_end(session: Session, run: Run, *, as_json: bool = False) -> int:
     while True:
         if not as_json:
             _announce(session, run.row)
+            if run.note:
+                session.terminal.say(clean(run.note), "yellow")
         following = _Following(session, run, as_json)
         detail = following.to_end()
         again = detail["retried_by"]

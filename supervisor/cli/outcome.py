@@ -38,7 +38,7 @@ def outcome_line(
         return f"{head} — {clean(words.summary(location))}"
     detail = failures.headline(location) if state == "failed" else location["reason"]
     kept = ""
-    if serving is not None and state in TROUBLED:
+    if serving is not None and serving["alive"] and state in TROUBLED:
         kept = f"; generation {serving['generation']} is still served"
     first, newline, source = clean(detail).partition(
         "\n"

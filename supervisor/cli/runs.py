@@ -37,6 +37,7 @@ def runs_() -> None:
 @runs_.command("list", short_help="List the newest runs (the default).")
 @click.argument("location", required=False, **LOCATION)
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only runs in this state.")
+@click.option("--tag", metavar="NAME[=VALUE]", help="Only runs with this tag.")
 @click.option("--parent", metavar="RUN", help="The runs of this range of partitions.")
 @click.option("--since", type=DURATION, help="Only those launched within this time, such as 1d.")
 @click.option(
@@ -49,6 +50,7 @@ def list_(
     session: Session,
     location: str | None,
     states: tuple[str, ...],
+    tag: str | None,
     parent: str | None,
     since: float | None,
     limit: int,
@@ -57,7 +59,9 @@ def list_(
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
     with session.client() as client:
-        rows = client.runs(location, states=states, since=begin, limit=limit, parent=parent)
+        rows = client.runs(
+            location, states=states, tag=tag, since=begin, limit=limit, parent=parent
+        )
     if as_json:
         session.terminal.data({"runs": rows})
     elif rows:

@@ -168,8 +168,8 @@ def _definitions(location: LocationStatus, serving: Serving | None, limit: int |
         return ""
     text = words.counts(serving["counts"], limit=limit)
     if location["state"] != "ready":
-        # Without a process it can be read, and nothing of it runs.
-        word = "last served" if location["process"] is None else "still serving"
+        # Without its process it can be read, and nothing of it runs.
+        word = "still serving" if serving["alive"] else "last served"
         text = f"{word} generation {serving['generation']}: {text}"
     return text
 
@@ -369,4 +369,5 @@ def _restarts(one: LocationStatus, now: float) -> str:
     due = one["next_restart"]
     if due is not None:
         return f"{one['restarts']}, the next in {words.seconds(max(due - now, 0.0))}"
-    return str(one["restarts"]) if one["restarts"] else ""
+    why = one.get("restart_reason")  # a supervisor of an older version sends none
+    return f"{one['restarts'] or ''}" + (f", the last because {why}" if why else "")

@@ -14,12 +14,17 @@ import click
 
 from supervisor.cli.options import selecting
 from supervisor.cli.session import Session
+from supervisor.errors import RequestError, SupervisorError
 from supervisor.roles import Role
 
 if TYPE_CHECKING:
     from supervisor.client.locate import Identity
 
 __all__ = ["web_"]
+
+# What listens at the port may be anything: so long it is waited for (seconds), so much of it is read (bytes).
+_PATIENCE = 3.0
+_MOST_READ = 64 * 1024 * 1024
 
 
 @click.command("web", short_help="Serve the web page of a running supervisor.")
@@ -106,8 +111,40 @@ def web_(
 
     # Beside its supervisor, that says itself how it fares.
     told = None if of is not None else said
-    serve(identity, host=host, port=port, policy=policy, said=said, told=told)
+    try:
+        serve(identity, host=host, port=port, policy=policy, said=said, told=told)
+    except RequestError:
+        if not _is_page_of(identity, host, port):
+            raise
+        raise RequestError(
+            f"the page of {identity.name} is at http://{host}:{port}/ already",
+            hint="open it there; --port serves it at another port, too",
+        ) from None
     return 0
+
+
+def _is_page_of(identity: Identity, host: str, port: int) -> bool:
+    """Whether what listens there is the page of the supervisor of ``identity``, as far as it says so."""
+    import http.client
+    import json
+
+    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+    try:
+        pid = identity.find(os.environ).pid
+        connection.request("GET", "/api/v1/status")
+        document = json.loads(connection.getresponse().read(_MOST_READ))
+        return bool(document["supervisor"]["pid"] == pid)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        http.client.HTTPException,
+        SupervisorError,
+    ):
+        return False
+    finally:
+        connection.close()
 
 
 def _elsewhere(session: Session, address: str | None, keys: Path | None) -> Identity:

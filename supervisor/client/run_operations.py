@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from supervisor.client.operations import Plan
 from supervisor.client.requests import Call, call
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Following",
+    "Heard",
     "Instance",
     "cancel",
     "events",
@@ -39,6 +40,13 @@ Instance = Literal["own", "shared", "ephemeral"]
 # Answers that may be on their way.
 _AHEAD = 4
 _FROM_THE_START: Mapping[str, int] = {"events": 0, "out": 0, "err": 0}
+
+
+class Heard(NamedTuple):
+    """The row of a run, and what a launch says beside it, in a sentence."""
+
+    row: documents.RunRow
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def launch(
     retries: int | None = None,
     grace: float | None = None,
     instance: Instance | None = None,
-) -> Plan[documents.RunRow]:
+) -> Plan[Heard]:
     """Run ``job`` of ``location``, or its ``assets``, and return at once.
 
     With ``partition_range`` (``FIRST..LAST``) there is a run for each partition, and what is returned stands
@@ -76,7 +84,7 @@ def launch(
     ``UnknownPartitionError`` and ``UnfitOrderError`` before anything has run.
     """
     answer = yield call("launch", dict(locals()))
-    return cast("documents.RunRow", answer["run"])
+    return Heard(answer["run"], answer["note"])
 
 
 def preview(
@@ -106,6 +114,7 @@ def runs(
     *,
     job: str | None = None,
     words: str | None = None,
+    tag: str | None = None,
     states: tuple[str, ...] = (),
     since: float = 0.0,
     limit: int = 20,
@@ -114,30 +123,29 @@ def runs(
 ) -> Plan[list[documents.RunRow]]:
     """The newest runs, newest first, behind the first ``offset``; ``since`` is Unix seconds.
 
-    ``words`` must all be in its id, job, assets or partition. A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
+    ``words`` must all be in its id, job, assets or partition; ``tag`` is ``NAME`` or ``NAME=VALUE``. A range of partitions is one row; with ``parent``, its id, the runs of that range are given.
     """
     params = {
-        "location": location, "job": job, "words": words, "states": list(states), "since": since,
+        "location": location, "job": job, "words": words, "tag": tag, "states": list(states), "since": since,
         "limit": limit, "offset": offset, "parent": parent,
     }  # fmt: skip
     answer = yield call("runs", params)
     return cast("list[documents.RunRow]", answer["runs"])
 
 
-def run(run: str) -> Plan[documents.RunRow]:
+def run(run: str) -> Plan[Heard]:
     """A run by its id, or the beginning or end of it; raises ``UnknownRunError``."""
-    found: documents.RunRow = yield call("run", {"run": run})
-    return found
+    return Heard((yield call("run", {"run": run})))
 
 
-def retry(run: str, *, from_failure: bool = False) -> Plan[documents.RunRow]:
+def retry(run: str, *, from_failure: bool = False) -> Plan[Heard]:
     """Run the same again, with the code that is served now.
 
     With ``from_failure`` only the steps that have not succeeded; of a range of partitions, only those
     whose run has not. Raises ``RequestError`` where the values that they need were not kept.
     """
     answer = yield call("retry_run", {"run": run, "from_failure": from_failure})
-    return cast("documents.RunRow", answer["run"])
+    return Heard(answer["run"], answer["note"])
 
 
 # -- of a handle --------------------------------------------------------------------------------------

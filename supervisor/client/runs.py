@@ -1,6 +1,6 @@
 """Runs as clients see them: the handles ``Run`` and ``AsyncRun``.
 
-Owns what a handle remembers, the row that was last heard. What can be asked of it is in
+Owns what a handle remembers, the row that was last heard and the note of its launch. What can be asked of it is in
 ``supervisor.client.run_operations``, each once for both.
 """
 
@@ -26,11 +26,13 @@ Row = TypeVar("Row", bound="documents.RunRow")
 
 
 class _Handle(Generic[C]):
-    """``row`` is what was last heard of the run."""
+    """``row`` is what was last heard of the run. ``note`` says, where it was launched with this handle, what of
+    its location is newer than what runs, or that it was started for it; None without either."""
 
-    def __init__(self, client: C, row: documents.RunRow) -> None:
+    def __init__(self, client: C, row: documents.RunRow, note: str | None = None) -> None:
         self._client = client
         self.row = row
+        self.note = note
 
     @property
     def id(self) -> str:
@@ -117,24 +119,24 @@ class AsyncRun(_Handle[AsyncCaller]):
 
 
 def handle(
-    operation: Callable[P, Plan[documents.RunRow]],
+    operation: Callable[P, Plan[operations.Heard]],
 ) -> Callable[Concatenate[Caller, P], Run]:
     """The method of ``Client`` that gives the handle of the run of ``operation``."""
 
     def method(client: Caller, /, *args: P.args, **kwargs: P.kwargs) -> Run:
-        return Run(client, finished(client, operation(*args, **kwargs)))
+        return Run(client, *finished(client, operation(*args, **kwargs)))
 
     declared(method, operation)
     return method
 
 
 def async_handle(
-    operation: Callable[P, Plan[documents.RunRow]],
+    operation: Callable[P, Plan[operations.Heard]],
 ) -> Callable[Concatenate[AsyncCaller, P], Awaitable[AsyncRun]]:
     """As ``handle``, of ``AsyncClient``."""
 
     async def method(client: AsyncCaller, /, *args: P.args, **kwargs: P.kwargs) -> AsyncRun:
-        return AsyncRun(client, await awaited(client, operation(*args, **kwargs)))
+        return AsyncRun(client, *await awaited(client, operation(*args, **kwargs)))
 
     declared(method, operation)
     return method

@@ -51,6 +51,7 @@ _DECLARING: Final = (
 # A script with a block of metadata may hold jobs or assets alone. Most scripts hold none, and to load one
 # is to run it.
 _IMPORTS: Final = re.compile(r"^(?:from|import) +(?:dagster|runner_shim)\b", re.MULTILINE)
+_LIBRARIES: Final = re.compile(r"^(?:from|import) +(dagster(?:_\w+)?)\b", re.MULTILINE)
 MAIN_KEYS: Final = {
     TargetKind.PYTHON_FILE: "relative_path",
     TargetKind.PYTHON_MODULE: "module_name",
@@ -85,7 +86,7 @@ def draft_of(root: Path, environ: Mapping[str, str]) -> Draft:
     for path, text in modules:
         is_covered = any(one == path.parent or one in path.parents for one in covered)
         if not is_covered and (_is_whole(text) or _first(path, root) not in known):
-            draft.locations.append(_location(path, text, root, draft, taken))
+            draft.locations.append(_location(path, text, root, environ, draft, taken))
     if not draft.locations:
         draft.notes.append(
             "nothing to load was found here: no `defs = Definitions(…)`, no @repository, no @job or @asset and "
@@ -167,8 +168,10 @@ def _declared(
         location.notes.insert(0, f"from {where}")
         if one.environment.script is not None:
             location.notes.append("its `# /// script` block says its environment")
+        elif one.environment.managed:
+            _share(location, one.environment.name or location.name, _keys_of(one, root), [], draft)
         elif "executable_path" not in location.keys:
-            _give_environment(location, _place_of(one), root, draft)
+            _give_environment(location, _place_of(one), "", root, draft, environ)
         draft.locations.append(location)
     return any(one.target is not None for one in spec.locations)
 
@@ -212,7 +215,9 @@ def location_of_spec(spec: LocationSpec, root: Path, name: str) -> DraftLocation
     return found
 
 
-def _location(path: Path, text: str, root: Path, draft: Draft, taken: set[str]) -> DraftLocation:
+def _location(
+    path: Path, text: str, root: Path, environ: Mapping[str, str], draft: Draft, taken: set[str]
+) -> DraftLocation:
     """A file that holds definitions: of a package its module, else the file itself."""
     plain = path.stem in ("definitions", "defs", "repository", "repo", "__init__", "main")
     title = path.parent.name if plain and path.parent != root else path.stem
@@ -237,7 +242,7 @@ def _location(path: Path, text: str, root: Path, draft: Draft, taken: set[str]) 
     if has_block(text):
         found.notes.append("its `# /// script` block says its environment")
     else:
-        _give_environment(found, path.parent, root, draft)
+        _give_environment(found, path.parent, text, root, draft, environ)
     return found
 
 
@@ -263,8 +268,16 @@ def _imports_beside(path: Path, text: str) -> bool:
     )
 
 
-def _give_environment(location: DraftLocation, start: Path, root: Path, draft: Draft) -> None:
-    """Give it the environment nearest above: a virtualenv that is there, a project, requirements."""
+def _give_environment(
+    location: DraftLocation,
+    start: Path,
+    text: str,
+    root: Path,
+    draft: Draft,
+    environ: Mapping[str, str],
+) -> None:
+    """Give it the environment nearest above: a virtualenv that is there, a project, requirements; else that
+    which is active, and without that one with the Dagster libraries that its ``text`` imports."""
     place = start
     while True:
         for name in (".venv", "venv"):
@@ -274,19 +287,44 @@ def _give_environment(location: DraftLocation, start: Path, root: Path, draft: D
                 return
         keys, notes = environment_keys(place, root)
         if keys:
-            known = next((one for one in draft.environments if one.keys == keys), None)
-            if known is None:
-                taken = {one.name for one in draft.environments}
-                known = DraftEnvironment(unique(place.name, taken), keys, notes)
-                draft.environments.append(known)
-            location.keys["environment"] = known.name
+            _share(location, place.name, keys, notes, draft)
             return
         if place == root or not place.is_relative_to(root):
             break
         place = place.parent
-    location.notes.append(
-        "no virtualenv, pyproject.toml or requirements.txt found: the default interpreter"
-    )
+    missing = "no virtualenv, pyproject.toml or requirements.txt found"
+    libraries = sorted({one.replace("_", "-") for one in _LIBRARIES.findall(text)})
+    if libraries and not environ.get("VIRTUAL_ENV"):
+        notes = [f"{missing}: complete what its code imports"]
+        _share(location, location.name, {"requirements": libraries}, notes, draft)
+    else:
+        location.notes.append(f"{missing}: the default interpreter")
+
+
+def _share(
+    location: DraftLocation, name: str, keys: dict[str, Any], notes: list[str], draft: Draft
+) -> None:
+    """Give it the environment of these keys, which is that of others with the same."""
+    known = next((one for one in draft.environments if one.keys == keys), None)
+    if known is None:
+        taken = {one.name for one in draft.environments}
+        known = DraftEnvironment(unique(name, taken), keys, notes)
+        draft.environments.append(known)
+    location.keys["environment"] = known.name
+
+
+def _keys_of(spec: LocationSpec, root: Path) -> dict[str, Any]:
+    """The environment that a workspace file has us make for a location, as the keys of an entry."""
+    asked = spec.environment
+    files = {key: getattr(asked, key) for key in ("requirements_file", "project")}
+    keys = {
+        "python": asked.python,
+        "requirements": list(asked.requirements),
+        **{key: below(path, root) for key, path in files.items() if path is not None},
+        "extras": list(asked.extras),
+        "groups": list(asked.groups),
+    }
+    return {key: value for key, value in keys.items() if value}
 
 
 def environment_keys(place: Path, root: Path) -> tuple[dict[str, Any], list[str]]:

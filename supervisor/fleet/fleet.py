@@ -290,8 +290,12 @@ class Fleet:
             return
         location = self._host.make(spec, served)
         self.locations[spec.name] = location
-        if not self._idle:
-            location.start(reason)
+        if self._idle:
+            return
+        if served is not None:  # numbers of generations that failed since are given anew
+            generation = served.generation
+            location.log.remark(f"{reason}; generation {generation} was the last that loaded")
+        location.start(reason)
 
     def _remove(self, name: str) -> None:
         self.remotes.pop(name, None)

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from supervisor.errors import RequestError, RequestTimeoutError, UnknownDefinitionError
+from supervisor.errors import (
+    NotServedError,
+    RequestError,
+    RequestTimeoutError,
+    UnknownDefinitionError,
+)
 from supervisor.locations.generation import Generation, LoadFailedError, ProcessDiedError
 
 __all__ = ["TIMEOUT", "constructed"]
@@ -18,9 +23,10 @@ TIMEOUT = 60.0
 async def constructed(
     location: str, serving: Generation | None, kind: str, name: str, repository: str | None
 ) -> dict[str, Any]:
-    """``{"definition", "source"}`` of one definition of ``location``; raises ``RequestError``."""
+    """``{"definition", "source"}`` of one definition of ``location``; raises ``RequestError``, ``NotServedError`` without
+    a process."""
     if serving is None or not serving.alive:
-        raise RequestError(
+        raise NotServedError(
             f"{name!r} is constructed on demand, and no process of {location} runs",
             hint=f"use `supervise start {location}`",
         )

@@ -64,6 +64,7 @@ _FAILS_ALIKE = frozenset(
 )
 # What an error says that is another at each time: numbers, addresses.
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}|\d+")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
 _MAX_SAID = 300
 _MAX_TEXT = 64 * 1024
 _MAX_FRAMES = 64
@@ -84,6 +85,11 @@ class Failure:
     message: str
     hint: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def says_what(self, other: Failure) -> bool:
+        """True when the sentences are the same but for the addresses of objects."""
+        said = (_ADDRESS.sub("", one.message) for one in (self, other))
+        return len(set(said)) == 1
 
     def as_data(self, generation: int, *, brief: bool = False) -> documents.Failure:
         """As the status document has it; ``brief`` leaves the details out."""

@@ -63,10 +63,10 @@ class Location:
     """
 
     __slots__ = (
-        "_changed", "_deaths", "_ending", "_floor", "_fork_fallback", "_keep", "_quoting",
+        "_changed", "_deaths", "_ending", "_floor", "_fork_fallback", "_keep", "_numbered", "_quoting",
         "_restarts_allowed", "_services", "_start_again", "_task", "_timer", "conditions",
         "failure", "files", "generation", "log", "newest", "next_restart", "orphans", "reason",
-        "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
+        "restart_reason", "restarts", "serving", "since", "snapshot", "spec", "state", "verification",
     )  # fmt: skip
 
     def __init__(
@@ -87,8 +87,9 @@ class Location:
         self.state = State.STOPPED
         self.reason = "not started yet"
         self.since = time.time()
-        self.generation = 0 if earlier is None else earlier.generation
+        self.generation = self._numbered = 0 if earlier is None else earlier.generation
         self.restarts = 0
+        self.restart_reason = ""
         self.next_restart: float | None = None
         self.snapshot = earlier
         self.failure: Failure | None = None
@@ -260,8 +261,8 @@ class Location:
             self._task = None
         if self.newest is not None and self.newest is not self.serving:
             self._end(self.newest, f"a newer one begins ({reason})", at_once=True)
-        self.generation += 1
-        since = self._run_new(self.generation)
+        since = self._run_new()
+        self.generation = self._numbered
         if self.files is not None:
             self.files.begun(since)
         self._move(Event.BEGIN, reason)
@@ -269,14 +270,15 @@ class Location:
     def _try_fresh(self, trying: str) -> None:
         """Load in a fresh process beside the failure, which is told until that has loaded."""
         self.log.remark(trying)
-        self._run_new(self.generation + 1)
+        self._run_new()
 
-    def _run_new(self, number: int) -> Callable[[], int | None]:
-        """Begin generation ``number``; gives since when it reads files (ns), None before that."""
-        new = self.newest = Generation(self.spec, number, self._services, self.log)
+    def _run_new(self) -> Callable[[], int | None]:
+        """Begin a generation; gives since when it reads files (ns), None before that."""
+        self._numbered += 1  # also of one beside a failure: no two have the same number
+        new = self.newest = Generation(self.spec, self._numbered, self._services, self.log)
         self._task = asyncio.create_task(
             self._run(new, self._fork_fallback.because),
-            name=f"{self.spec.name} generation {number}",
+            name=f"{self.spec.name} generation {new.number}",
         )
         return lambda: new.reading_since_ns
 
@@ -348,7 +350,8 @@ class Location:
         self._over()
         told, self.failure = self.failure, failure
         self._end(generation, "its load failed")
-        if self.state is not State.FAILED or told is None or told.message != failure.message:
+        if self.state is not State.FAILED or told is None or not failure.says_what(told):
+            self.generation = generation.number
             self._move(Event.FAILED, failure.message.partition("\n")[0])
         self.log.remark(f"generation {generation.number} failed: {failure.message}")
         self._take(
@@ -435,6 +438,7 @@ class Location:
             case Restart(delay, number):
                 self._move(Event.DIED, f"{failure.message}; restart {number} in {delay:.1f} s")
                 self.restarts += 1
+                self.restart_reason = failure.message
                 self.next_restart = time.time() + delay
                 again = f"restart {number} after the process {ended}"
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin, again)

@@ -8,6 +8,7 @@ reads no file. The whole traceback is shown on request only.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,6 +42,7 @@ _PROGRESS = re.compile(
 _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")  # a word in YAML, whatever it is
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
@@ -124,7 +126,12 @@ def _installing(location: LocationStatus, package: str) -> str:
     if not environment.get("managed"):
         command = environment.get("adding")
         if not command:
-            return f"give the location an environment of its own: `requirements: [{package}]`"
+            name = location["name"]
+            name = name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+            return (
+                f"give it an environment: `environments: {{{name}: {{requirements: [{package}]}}}}` at the top of "
+                f"the workspace file, and `environment: {name}` in its entry"
+            )
         return f"install it there: {command} {shlex.quote(package)}"
     # Under a running supervisor saving the file is enough; the command works in either case.
     name = str(environment.get("name"))
@@ -135,10 +142,13 @@ def _installing(location: LocationStatus, package: str) -> str:
 def _making(environment: Mapping[str, Any]) -> str:
     """What to do where the virtualenv of a project is not there."""
     missing = Path(environment["lacks"])
-    command = environment.get("adding") or "uv sync"
+    command = environment.get("adding")
+    other = "SUPERVISE_ENVIRONMENTS=managed has one made"
+    if not command:  # nothing there says what to install
+        command, other = "uv sync", "`supervise init -o supervise.yaml`, which has one made"
     place = _near_here(missing.parent)
     made = f"here: run `{command}`" if place == "." else f"in {place}: run `{command}` there"
-    return f"no {missing.name} {made}; or `supervise init -o supervise.yaml`, which has one made"
+    return f"no {missing.name} {made}; or {other}"
 
 
 def _requirements(environment: Mapping[str, Any]) -> str:
@@ -232,7 +242,10 @@ def _chain(failure: Failure, painted: Callable[[str, str], str]) -> list[str]:
     # The sentence of a syntax error has the last place, its source and the exception's words.
     shown = failure["kind"] == "syntax_error" and "\n" in failure["message"]
     lines = _frames(frames[:-1] if shown else frames, painted)
-    if exception.get("type") and not shown:
+    # What it says whole in the sentence above is said once.
+    words = str(exception.get("message") or "").strip()
+    said = shown or (bool(words) and words in failure["message"])
+    if exception.get("type") and not said:
         lines += _exception(exception, painted)
     told = [exception.get("message")]
     for cause in failure.get("causes") or ():

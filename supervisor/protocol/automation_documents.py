@@ -85,7 +85,10 @@ class Automation(TypedDict):
     on: Annotated[bool, "true while it is on; for Dagster's, what its definition says"]
     default_on: Annotated[bool, "whether it is on by default"]
     switched: Annotated[bool | None, "what it was switched to; null where it was never switched"]
-    waits: Annotated[str | None, "why it does not fire although it is on"]
+    waits: Annotated[
+        str | None,
+        "why it is not fired now although it is on; of one that another daemon fires, that none runs",
+    ]
     next: Annotated[float | None, "when its next tick is due; null where none is"]
     times: Annotated[list[float], "of a schedule, as many next times as were requested"]
     cursor: Annotated[str | None, "of a sensor, its cursor"]

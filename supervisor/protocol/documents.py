@@ -286,9 +286,10 @@ class LocationStatus(Configured):
     serving: Annotated[
         Serving | None, "the generation that clients get, also when a newer one has failed"
     ]
-    failure: Annotated[Failure | None, "why the newest generation failed"]
+    failure: Annotated[Failure | None, "why the newest generation failed; null while under way"]
     process: Annotated[Process | None, "null where no process runs"]
     restarts: Annotated[Count, "number of restarts after its process died"]
+    restart_reason: Annotated[str, "how the process ended before the last restart; may be empty"]
     next_restart: Annotated[float | None, "when a process that died will be restarted"]
     limits: Annotated[
         dict[str, float], "as configured: `memory` in bytes, `cpu` in cores, and the others"

@@ -225,6 +225,7 @@ _ALL = (
             _OF_LOCATION,
             text("job", "only runs of this job"),
             text("words", "only those with all these words in their id, job, assets or partition"),
+            text("tag", "only those with this tag: `NAME`, or `NAME=VALUE`"),
             text("parent", "only the runs of this range of partitions"),
             Parameter(
                 "states",

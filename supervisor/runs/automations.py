@@ -46,10 +46,11 @@ from supervisor.runs.moment import Moment
 from supervisor.runs.ordering import Orders
 from supervisor.runs.store import Runs
 from supervisor.runs.tasks import Tasks
-from supervisor.runs.tick_life import Ticks
+from supervisor.runs.tick_life import Ticks, Turned
 from supervisor.runs.tick_rows import tick_row
 from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
 from supervisor.runs.ticking import Ticking
+from supervisor.snapshots.store import FORGET_SECONDS
 from supervisor.states import State, TickState
 from supervisor.time_slices import Steps, at_once, in_turns
 
@@ -60,6 +61,8 @@ _log = logging.getLogger(__name__)
 # A clock that is set is noticed after so long (seconds), and what could not be done is tried again.
 _LOOK = 1.0
 _AGAIN = 5.0
+# So often it is looked for locations that have been gone for long (seconds).
+_FORGET_EVERY = 86400.0
 # How long one look at many holds up the loop (seconds).
 _TURN = 0.01
 _GONE = "its location does not define it any more"
@@ -68,7 +71,7 @@ _GONE = "its location does not define it any more"
 class Automations:
     """Those of the locations of ``fleet``. Nothing fires before ``open``, nor after ``suspend``.
 
-    ``tell`` hears why nothing can be written, and None once it can.
+    ``tell`` hears why nothing can be written, and None once it can; ``turned`` is as ``Ticks`` has it.
     """
 
     def __init__(
@@ -79,12 +82,13 @@ class Automations:
         ticking: Ticking,
         store: TickStore,
         tell: Tell,
+        turned: Turned,
     ) -> None:
         self._fleet = fleet
         self._runs = runs
         self._ticking = ticking
         self._store = store
-        self._ticks = Ticks(ticking, orders, runs, store, tell, fleet.changed)
+        self._ticks = Ticks(ticking, orders, runs, store, tell, fleet.changed, turned)
         self._tasks = Tasks()
         self._wake = asyncio.Event()
         self._defined = Defined(fleet, ticking, self._tasks.spawn, self._wake.set)
@@ -120,7 +124,18 @@ class Automations:
         self._shut = None
         if self._fires:
             self._tasks.spawn(self._go())
+        self._tasks.spawn(self._forget_from_time_to_time())
         return True
+
+    async def _forget_from_time_to_time(self) -> None:
+        while True:
+            present = [*self._fleet.locations, *self._fleet.remotes]
+            forget = partial(
+                tick_store.forget_absent, present=present, now=time.time(), after=FORGET_SECONDS
+            )
+            with contextlib.suppress(UnwritableError):
+                self._defined.forget(await self._ticks.written(forget))
+            await asyncio.sleep(_FORGET_EVERY)
 
     async def _open_later(self) -> None:
         done = False

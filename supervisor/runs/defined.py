@@ -60,6 +60,13 @@ class Defined:
         self.stored, self.unfinished = stored, unfinished
         self._held, self._read, self._asked = {}, {}, {}
 
+    def forget(self, locations: Iterable[str]) -> None:
+        """Nothing is remembered any more of ``locations``, but of those that are there."""
+        gone = set(locations).difference(self._fleet.locations)
+        for table in (self.stored, self.unfinished):
+            for key in [one for one in table if one[0] in gone]:
+                del table[key]
+
     def __contains__(self, location: str) -> bool:
         return location in self._held
 

@@ -60,7 +60,11 @@ class Journal:
     def create(self, order: Mapping[str, Any]) -> None:
         """Make the directory and have ``order`` on the disk; raises OSError, and leaves nothing then."""
         self.settle(self.begin(order))
-        sync(self.path.parent)
+        try:
+            sync(self.path.parent)
+        except OSError:
+            self.withdraw()
+            raise
 
     def begin(self, order: Mapping[str, Any]) -> int:
         """Make the directory with ``order``, under another name; a descriptor for ``settle``. Raises as
@@ -86,6 +90,12 @@ class Journal:
         except OSError:
             self._unmake()
             raise
+
+    def withdraw(self) -> None:
+        """Take back what was settled and is refused all the same: no later supervisor may start it."""
+        with contextlib.suppress(OSError):
+            self.path.rename(self._made)
+        self._unmake()
 
     @property
     def _made(self) -> Path:

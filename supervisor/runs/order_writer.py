@@ -88,6 +88,7 @@ class OrderWriter:
         except OSError as error:
             for number in settled:
                 outcomes[number] = error
+                ones[number][0].withdraw()
         return outcomes
 
     def _make_room(self, order: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State
 from supervisor.time_slices import Steps, in_turns
 
-__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again"]
+__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again", "before_it_stopped"]
 
 MOST_PARTITIONS = 400
 """Partitions of one range: more than a year of days, and fewer than the runs that are kept."""
@@ -126,6 +126,26 @@ class Orders:
             f"{name} has no process to run {what}: it is {location.state}, {why}",
             hint=_mending(name, location.state),
         )
+
+    async def ready(self, params: Mapping[str, Any]) -> str:
+        """Have the location of a launch serve, as ``serving`` does; what was done for that, or "".
+
+        One that is stopped is not started for a dry run, nor for what it did not serve before.
+        """
+        location = self._fleet.location(params["location"])
+        name, stopped = location.spec.name, location.state is State.STOPPED
+        if stopped and location.snapshot is not None:
+            try:
+                await self._wanted(location, params)
+            except NotServedError:  # its process makes that definition
+                if params.get("dry_run"):
+                    raise
+            except UnknownDefinitionError as error:
+                raise before_it_stopped(name, error) from None
+            if params.get("dry_run"):
+                return f"{name} is stopped: what it last served is looked at"
+        await self.serving(name, params["job"] or "the assets")
+        return f"{name} was stopped, and was started for this" if stopped else ""
 
     async def make(self, params: Mapping[str, Any]) -> Ordered:
         """The order for a launch as ``params`` have it (the method ``launch``), refused where it cannot be.
@@ -280,6 +300,14 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
         if order.get("instance")
         else "ephemeral",  # the shared one may be another now
     }
+
+
+def before_it_stopped(name: str, error: UnknownDefinitionError) -> UnknownDefinitionError:
+    """``error``, found in what the location ``name`` served before it was stopped."""
+    said = f"{name} is stopped, and stays so: `supervise start {name}` loads its code anew"
+    return UnknownDefinitionError(
+        error.name, str(error), hint=f"{error.hint}; {said}" if error.hint else said
+    )
 
 
 def _serves(location: Location) -> bool:

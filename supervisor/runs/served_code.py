@@ -11,6 +11,7 @@ from collections.abc import Callable
 from supervisor.fleet.change_signal import ChangeSignal
 from supervisor.locations.generation import Generation
 from supervisor.locations.location import Location
+from supervisor.states import TROUBLED
 
 __all__ = ["other_code", "refusal"]
 
@@ -50,7 +51,8 @@ async def refusal(location: Location, serving: Generation) -> str:
         return ""
     more = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
     text = f"{changed[0]}{more} changed since generation {serving.number} was loaded"
-    newest = location.newest
-    if newest is not None and newest is not serving and location.failure is not None:
-        text += f", and generation {newest.number} is {location.state}: {location.failure.message}"
+    newest, failure = location.newest, location.failure
+    newer = location.state in TROUBLED and newest is not serving
+    if newer and newest is not None and failure is not None:
+        text += f", and generation {newest.number} is {location.state}: {failure.message}"
     return f"{text}; a fresh process would run other code than is served"

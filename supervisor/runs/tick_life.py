@@ -26,15 +26,19 @@ from supervisor.runs.tick_store import Stored, TickStore, UnwritableError
 from supervisor.runs.ticking import Outcome, Ticking
 from supervisor.states import TickState
 
-__all__ = ["Ticks", "told"]
+__all__ = ["Ticks", "Turned", "told"]
 
 _T = TypeVar("_T")
+Turned = Callable[[Automation, Mapping[str, Any], bool], None]
 # So long it is waited before a launch that was refused for now is tried again (seconds).
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 class Ticks:
-    """``tell`` hears why nothing can be written, and None once it can; ``changed`` that a client sees more."""
+    """``tell`` hears why nothing can be written, and None once it can; ``changed`` that a client sees more.
+
+    ``turned(one, tick, failing)`` hears of the first tick that fails, and of the first that does not any more.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Ticks:
         store: TickStore,
         tell: Tell,
         changed: Callable[[], None],
+        turned: Turned,
     ) -> None:
         self._ticking = ticking
         self._orders = orders
@@ -51,6 +56,7 @@ class Ticks:
         self._store = store
         self._tell = tell
         self._changed = changed
+        self._turned = turned
 
     async def do(
         self,
@@ -173,6 +179,7 @@ class Ticks:
         self._runs.keeper.planned.difference_update(each["run"] for each in tick["requests"])
         tick |= after
         stored.last = tick
+        self._ended(one, stored, tick)
 
     async def _launched(
         self, one: Automation, stored: Stored, tick: dict[str, Any], request: Mapping[str, Any]
@@ -214,6 +221,14 @@ class Ticks:
         number = await self.written(work)
         tick |= {**after, "tick": number}
         stored.last = tick
+        self._ended(one, stored, tick)
+
+    def _ended(self, one: Automation, stored: Stored, tick: Mapping[str, Any]) -> None:
+        """See whether it begins to fail, or is well again, by a tick of its own that was evaluated."""
+        failing = tick["state"] == TickState.FAILED
+        if tick_store.told_of(tick) and failing != stored.failing:
+            stored.failing = failing
+            self._turned(one, tick, failing)
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Have ``work`` on the disk; raises ``UnwritableError``."""

@@ -17,7 +17,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ __all__ = [
     "UnwritableError",
     "add_tick",
     "everything",
+    "forget_absent",
     "forget_keys",
     "free_key",
     "remember",
@@ -40,6 +41,7 @@ __all__ = [
     "set_tick",
     "take_key",
     "ticks_of",
+    "told_of",
     "unfinished",
 ]  # fmt: skip
 
@@ -61,6 +63,7 @@ CREATE TABLE IF NOT EXISTS run_keys (
   location TEXT NOT NULL, name TEXT NOT NULL, run_key TEXT NOT NULL, run TEXT NOT NULL,
   asked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (location, name, run_key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS absent (location TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 """
 # Of those of one sensor the larger was asked for later; 0 where that was not noted yet.
 _ASKED = "ALTER TABLE run_keys ADD COLUMN asked INTEGER NOT NULL DEFAULT 0"
@@ -80,13 +83,17 @@ class UnwritableError(RequestError):
 
 @dataclass(slots=True)
 class Stored:
-    """What is remembered of a schedule or sensor, whatever its location defines by now."""
+    """What is remembered of a schedule or sensor, whatever its location defines by now.
+
+    ``failing``: the newest tick that was evaluated has failed.
+    """
 
     switched: bool | None = None
     memory: Memory | None = None
     cursor: str | None = None
     last_tick: float | None = None
     last_run_key: str | None = None
+    failing: bool = False
     last: dict[str, Any] | None = field(default=None, repr=False)
 
 
@@ -267,11 +274,40 @@ def everything(database: sqlite3.Connection) -> dict[tuple[str, str], Stored]:
         f"SELECT location, name, id || ' ' || data FROM ticks WHERE id IN ({newest})"  # noqa: S608
     ):
         number, _, data = row.partition(" ")
-        found.setdefault((location, name), Stored()).last = {
-            **json.loads(data),
-            "tick": int(number),
-        }
+        last = {**json.loads(data), "tick": int(number)}
+        stored = found.setdefault((location, name), Stored())
+        stored.last, stored.failing = last, last["state"] == TickState.FAILED and told_of(last)
     return found
+
+
+def told_of(tick: Mapping[str, Any]) -> bool:
+    """True for a tick that was evaluated, and not because a client has asked for it."""
+    return tick["by"] is None and tick["began"] is not None
+
+
+def forget_absent(
+    database: sqlite3.Connection, present: Collection[str], now: float, after: float
+) -> list[str]:
+    """Forget all of the locations that were not among those ``present`` for ``after`` seconds; their names.
+
+    They are counted from the first call that they are missing at. ``now`` is in Unix seconds.
+    """
+    known = {row[0] for row in database.execute("SELECT location FROM automations")}
+    known |= {row[0] for row in database.execute("SELECT DISTINCT location FROM ticks")}
+    missing = known - set(present)
+    since = dict(database.execute("SELECT location, since FROM absent"))
+    gone = [name for name in sorted(missing) if now - since.get(name, now) > after]
+    for table in ("automations", "ticks", "run_keys"):
+        database.executemany(
+            f"DELETE FROM {table} WHERE location = ?",  # noqa: S608
+            [(name,) for name in gone],
+        )
+    database.execute("DELETE FROM absent")
+    database.executemany(
+        "INSERT INTO absent VALUES (?, ?)",
+        [(name, since.get(name, now)) for name in missing.difference(gone)],
+    )
+    return gone
 
 
 def remember(database: sqlite3.Connection, key: tuple[str, str], stored: Stored) -> None:

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from supervisor.access.identity import OPERATOR, asker
-from supervisor.errors import RequestError, UnknownDefinitionError
+from supervisor.errors import NotServedError, RequestError, UnknownDefinitionError
 from supervisor.runs.automation import Automation
 from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
+from supervisor.runs.ordering import before_it_stopped
 from supervisor.runs.tick_life import told
 from supervisor.runs.tick_rows import brief, showing, tick_row
 from supervisor.server.rpc import Reply
 from supervisor.server.turns import held as waiting
-from supervisor.states import TickState
+from supervisor.states import State, TickState
 from supervisor.time_slices import Steps, in_turns
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class AutomationHandlers:
         """Evaluate one, and with ``launch`` launch what it asks for."""
         daemon, location, name = self._daemon, params["location"], params["name"]
         async with waiting():  # a process that is started takes its time, and so does user code
-            await daemon.work.orders.serving(location, name)
+            await self._served(location, name, params["repository"])
             one = await daemon.work.ticking.find(location, name, params["repository"])
             if params["cursor"] is not None and one.kind != "sensor":
                 raise RequestError(
@@ -54,6 +55,18 @@ class AutomationHandlers:
             else:
                 tick = await self._asked(one, at, params["cursor"])
         return await in_turns(showing(tick)), []
+
+    async def _served(self, location: str, name: str, repository: str | None) -> None:
+        """Have the location serve; one that is stopped is not started for what it did not serve before."""
+        found = self._daemon.fleet.location(location)
+        if found.state is State.STOPPED and found.snapshot is not None:
+            try:
+                await self._daemon.work.ticking.find(location, name, repository)
+            except NotServedError:  # its process makes that definition
+                pass
+            except UnknownDefinitionError as error:
+                raise before_it_stopped(location, error) from None
+        await self._daemon.work.orders.serving(location, name)
 
     async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:
         """What it would launch; nothing is kept."""
@@ -104,12 +117,27 @@ class AutomationHandlers:
         if not one.ours:
             raise RequestError(
                 f"{name} of {location} is fired by the daemon of {one.framework}",
-                hint="switch it in its page, or with its own command",
+                hint=self._unfired(one) or self._switched_there(),
             )
         found = await self._daemon.work.automations.switch(location, name, params["on"])
         if not found:
             raise UnknownDefinitionError(name, f"{location} has no schedule or sensor {name!r}")
         return self._row(found[0]), []
+
+    def _unfired(self, one: Automation) -> str | None:
+        """Why one that another's daemon fires is not fired: none can see it."""
+        if one.ours or self._daemon.face is not None:
+            return None
+        return f"no daemon of {one.framework} runs here: `supervise {one.framework}` runs one, and its page"
+
+    def _switched_there(self) -> str:
+        assert self._daemon.face is not None
+        url = self._daemon.face.as_data()["url"]
+        return (
+            f"switch it in its page, {url}"
+            if url
+            else "switch it in its page, or with its own command"
+        )
 
     def _rows(self, found: Sequence[Held], times: int) -> Steps[list[dict[str, Any]]]:
         rows = []
@@ -140,7 +168,7 @@ class AutomationHandlers:
             "on": held.on,
             "default_on": one.default_on,
             "switched": stored.switched,
-            "waits": self._daemon.work.automations.waits(held),
+            "waits": self._daemon.work.automations.waits(held) or self._unfired(one),
             "next": held.next(),
             "times": [],
             "cursor": stored.cursor,

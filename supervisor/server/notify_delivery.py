@@ -1,6 +1,8 @@
 """Notifications on their way to commands and webhooks: each receiver has a queue, and none waits for another.
 
-Owns the attempts, what they may take, and the condition that says that a receiver does not work. An attempt
+Owns what is one message, the attempts, what they may take, and the condition that says that a receiver does not
+work. Much of one kind that happens together is one message: a little is waited before the first, and longer while
+more of it comes, as Alertmanager does for a group. An attempt
 is a thread of its own, because a program is started and a name looked up in it; the event loop waits for none
 longer than its limit. What is told, and when, is ``notifying``.
 """
@@ -15,6 +17,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -32,7 +35,11 @@ __all__ = ["Deliveries"]
 # attempts at one receiver that may hang although their time is over: each is a thread.
 ATTEMPT = 10.0
 DELAYS = (1.0, 5.0, 30.0)
-_MOST_WAITING = 100
+_MOST_WAITING = 1000
+# How long more of the same is waited for: at first, at most, and after how long it is the first again (seconds).
+GROUP_WAIT, _LONGEST_GROUP_WAIT, _QUIET = 0.25, 16.0, 60.0
+# So many of one message are in it as documents, and so many texts in its own.
+_MOST_TOGETHER, _MOST_TEXTS = 100, 5
 _MOST_HANGING = 3
 _TO_END = 2.0
 _BEYOND = 2.0
@@ -55,9 +62,12 @@ class Deliveries:
         self._queues: dict[Notify, deque[dict[str, Any]]] = {}
         self._tasks: dict[Notify, asyncio.Task[None]] = {}
         self._attempts: set[_Attempt] = set()
+        self._paces: dict[Notify, dict[str, _Pace]] = {}
+        self._closing = asyncio.Event()
 
     def send(self, to: Notify, message: dict[str, Any]) -> None:
-        """Have ``message`` on its way; returns at once. The oldest that wait go when there are too many."""
+        """Have ``message`` on its way, with others of its event; returns at once. The oldest that wait go when
+        there are too many."""
         queue = self._queues.setdefault(to, deque())
         if len(queue) >= _MOST_WAITING:
             queue.popleft()
@@ -72,12 +82,14 @@ class Deliveries:
         """Only ``receivers`` are told from now on."""
         for to in self._queues.keys() - receivers:
             del self._queues[to]
+            self._paces.pop(to, None)
             self._conditions.clear(_key(to))
             if to in self._tasks:
                 self._tasks.pop(to).cancel()
 
     async def close(self) -> None:
         """Let what is on its way arrive for a moment, and end the rest."""
+        self._closing.set()
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks, timeout=_TO_END)
@@ -88,11 +100,19 @@ class Deliveries:
             attempt.end()
 
     async def _work(self, to: Notify, queue: deque[dict[str, Any]]) -> None:
+        paces = self._paces.setdefault(to, {})
         while queue:
-            message = queue[0]
+            event = queue[0]["event"]
+            wait = paces.setdefault(event, _Pace()).next(time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._closing.wait()
+            group = _group(queue)
+            message = _together(group)
             problem = await self._deliver(to, message)
-            if queue and queue[0] is message:
-                queue.popleft()
+            for one in group:
+                with contextlib.suppress(ValueError):  # dropped meanwhile
+                    queue.remove(one)
             if problem is None:
                 self._conditions.clear(_key(to))
             else:
@@ -140,6 +160,39 @@ class Deliveries:
             f"notifications do not arrive: {to} {why}",
             "see `notify` in the workspace file",
         )
+
+
+class _Pace:
+    """How long is waited before a message of one event, by what came before."""
+
+    def __init__(self) -> None:
+        self._wait, self._quiet_at = GROUP_WAIT, 0.0
+
+    def next(self, now: float) -> float:
+        wait = GROUP_WAIT if now >= self._quiet_at else self._wait
+        self._wait, self._quiet_at = min(2 * wait, _LONGEST_GROUP_WAIT), now + _QUIET
+        return wait
+
+
+def _group(queue: deque[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first that waits, and all of its event that no other of the same location stands before."""
+    event, passed = queue[0]["event"], set()
+    group = []
+    for one in queue:
+        if one["event"] == event and one["location"] not in passed:
+            group.append(one)
+        else:
+            passed.add(one["location"])
+    return group
+
+
+def _together(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One message of many."""
+    texts = [one["text"] for one in group[:_MOST_TEXTS]]
+    if len(group) > _MOST_TEXTS:
+        texts.append(f"and {len(group) - _MOST_TEXTS} more")
+    more = list(group[1:_MOST_TOGETHER])
+    return {**group[0], "text": "\n".join(texts), "count": len(group), "more": more}
 
 
 def _in(loop: asyncio.AbstractEventLoop, work: Any) -> None:

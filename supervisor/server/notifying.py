@@ -1,4 +1,4 @@
-"""What receivers are told of: runs that fail, are lost or late, and locations that fail, crash and recover.
+"""What receivers are told of: runs that fail, are lost or late; locations, schedules and sensors that fail and recover.
 
 Owns what is told once, and the message. A receiver is one of the location's ``notify`` in the workspace file,
 or where it has none of the workspace's. The next supervisor tells of a run that ended while none was there.
@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runner_shim import masking
 from supervisor.fleet.fleet import Fleet
 from supervisor.notify_settings import Notify, Occasion
+from supervisor.runs.automation import Automation
 from supervisor.runs.run import Run
 from supervisor.runs.store import Runs
 from supervisor.server.notify_delivery import Deliveries
@@ -110,7 +112,14 @@ class Notifying:
         return tuple(self._shared()) if own is None else own
 
     def _tell(
-        self, occasion: Occasion, location: str, text: str, run: Run | None, to: Iterable[Notify]
+        self,
+        occasion: Occasion,
+        location: str,
+        text: str,
+        to: Iterable[Notify],
+        *,
+        run: Run | None = None,
+        automation: Automation | None = None,
     ) -> None:
         message: dict[str, Any] = {
             "event": occasion.value,
@@ -119,7 +128,10 @@ class Notifying:
             "time": time.time(),
             "text": text,
             "run": None if run is None else run.row(),
+            "automation": None,
         }
+        if automation is not None:
+            message["automation"] = {"name": automation.name, "kind": automation.kind}
         for one in to:
             if occasion in one.events:
                 self._deliveries.send(one, message)
@@ -134,7 +146,7 @@ class Notifying:
             return
         occasion, words = found
         text = f"{_subject(run)} in {run.location} {words}: {run.reason}"
-        self._tell(occasion, run.location, text, run, self._receivers(run.location))
+        self._tell(occasion, run.location, text, self._receivers(run.location), run=run)
 
     def _look_for_late(self, now: float) -> float:
         """Tell of those that are; seconds until the next one will be, at most ``_LOOK``."""
@@ -151,8 +163,20 @@ class Notifying:
                     continue
                 self._late.add((run.id, to))
                 text = f"{_subject(run)} in {run.location} is late: it is {run.state.value}"
-                self._tell(Occasion.RUN_LATE, run.location, text, run, (to,))
+                self._tell(Occasion.RUN_LATE, run.location, text, (to,), run=run)
         return max(soonest, _SOONEST)
+
+    # Schedules and sensors.
+
+    def turned(self, one: Automation, tick: Mapping[str, Any], failing: bool) -> None:
+        """``one`` begins to fail with ``tick``, or is well again."""
+        what = f"{one.kind} {one.name} of {one.location}"
+        if failing:
+            reason = masking.masked_text(str(tick["reason"]))
+            occasion, text = Occasion.AUTOMATION_FAILED, f"{what} fails: {reason}"
+        else:
+            occasion, text = Occasion.AUTOMATION_RECOVERED, f"{what} does not fail any more"
+        self._tell(occasion, one.location, text, self._receivers(one.location), automation=one)
 
     # Locations.
 
@@ -169,15 +193,16 @@ class Notifying:
             if found is not None and found[0] is not self._troubled.get(name):
                 occasion, words = found
                 failure = location.failure
-                reason = failure.message if failure else "" if died else location.reason
+                trouble = failure.message if failure else location.reason
+                reason = location.restart_reason if died else trouble
                 why = f": {reason}" if reason else ""
                 self._troubled[name] = occasion
-                self._tell(occasion, name, f"{name} {words}{why}", None, self._receivers(name))
+                self._tell(occasion, name, f"{name} {words}{why}", self._receivers(name))
             if location.state is State.READY and name in self._troubled:
                 del self._troubled[name]
                 text = f"{name} is ready again"
                 occasion = Occasion.LOCATION_RECOVERED
-                self._tell(occasion, name, text, None, self._receivers(name))
+                self._tell(occasion, name, text, self._receivers(name))
             elif location.state is State.STOPPED:
                 self._troubled.pop(name, None)
 

@@ -194,10 +194,11 @@ class RunHandlers:
         return await self._launch(ordered)
 
     async def _ordered(self, params: Mapping[str, Any]) -> Ordered:
+        orders = self._daemon.work.orders
         async with held():  # a process that is started takes its time
-            what = params["job"] or "the assets"
-            await self._daemon.work.orders.serving(params["location"], what)
-        return await self._daemon.work.orders.make(params)
+            note = await orders.ready(params)
+        ordered = await orders.make(params)
+        return replace(ordered, note=note) if note else ordered
 
     async def _launch(self, ordered: Ordered) -> Reply:
         self._daemon.fleet.check_orders()
@@ -239,6 +240,8 @@ def _chosen(
             found = [one for one in found if _first(one).order.get("job") == job]
         if since:
             found = [one for one in found if one.created >= since]
+        if params["tag"]:
+            found = [one for one in found if _has_tag(_first(one), params["tag"])]
         for word in words:
             found = [one for one in found if word in one.text]
         counts.update([one.state for one in found])
@@ -247,6 +250,13 @@ def _chosen(
         chosen += found
         yield
     return chosen, {state.value: count for state, count in counts.items()}
+
+
+def _has_tag(run: Run, wanted: str) -> bool:
+    """Whether one of its tags is ``wanted``, as they are shown: a secret cannot be guessed by asking for it."""
+    name, equals, value = wanted.partition("=")
+    tags = run.order.get("tags") or {}
+    return name in tags and (not equals or masking.masked({name: tags[name]})[name] == value)
 
 
 def _first(one: Run | Range) -> Run:

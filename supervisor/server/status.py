@@ -63,6 +63,7 @@ def location_status(
         "since": location.since,
         "generation": location.generation,
         "restarts": location.restarts,
+        "restart_reason": location.restart_reason,
         "next_restart": location.next_restart,
         "limits": _limits(spec),
         "strays": [{"pid": one.pid, "command": one.command} for one in location.orphans],
@@ -76,7 +77,8 @@ def location_status(
         "conditions": [one.as_data() for one in location.conditions],
         "log": {"path": str(location.log.path)},
     }
-    if failure is not None:
+    # While a newer generation is under way, the failure is that of the one before.
+    if failure is not None and location.state not in (State.STARTING, State.LOADING):
         entry["failure"] = failure.as_data(location.generation, brief=not detail)
     if snapshot is not None:
         report = snapshot.report
@@ -120,6 +122,7 @@ def remote_status(spec: LocationSpec, since: float) -> documents.LocationStatus:
         "since": since,
         "generation": 0,
         "restarts": 0,
+        "restart_reason": "",
         "next_restart": None,
         "limits": {},
         "strays": [],

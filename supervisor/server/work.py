@@ -77,6 +77,7 @@ class Work:
             self.ticking,
             TickStore(state.path / "automations.db"),
             fleet.conditions.tell("automations_unwritable"),
+            self.notifying.turned,
         )
         self.launching: set[asyncio.Task[Run | Range]] = set()  # of clients' orders
 

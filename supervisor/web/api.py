@@ -269,6 +269,7 @@ async def runs(request: Request) -> run_documents.RunRows:
         "location": location or None,
         "job": job or None,
         "words": _text(request, "q") or None,
+        "tag": _text(request, "tag") or None,
         "states": [one for one in states if one],
         "since": _moment(request, "since") or 0.0,
         "limit": _number(request, "limit", 1, _MOST_ROWS),

@@ -6,9 +6,10 @@ people here and programs in ``api``.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,8 @@ from supervisor.web.views import view_of
 
 __all__ = ["assets", "definition", "everything", "schedules"]
 
+_NEEDS = frozenset({"resource_keys", "nested", "graph"})
+
 
 async def definition(request: Request) -> Response:
     """``GET /definition?location=…&kind=…&name=…``, with ``repository`` where there are several."""
@@ -36,14 +39,17 @@ async def definition(request: Request) -> Response:
     )
     one = checked(one)
     context: dict[str, Any] = {}
+    marked = _marked(one.get("metadata") or {}, one.get("markdown") or ())
     if one["kind"] == "asset":
         context |= await _lineage(catalogue, one["name"])
         asset = context.get("asset")
-        if asset is not None and any(check.location == location for check in asset.checks):
-            results, link = view_of(request).check_results, view_of(request).link
-            context["results"] = await results.last(
-                link, location, one["name"], one.get("jobs") or ()
-            )
+        checks = asset is not None and any(each.location == location for each in asset.checks)
+        if checks or not is_external(one):
+            results, link = view_of(request).asset_results, view_of(request).link
+            jobs = one.get("jobs") or ()
+            context["lately"] = lately = await results.last(link, location, one["name"], jobs)
+            if lately.made is not None:
+                marked += _marked(lately.made.metadata, lately.made.markdown)
     if one["kind"] == "asset_check":
         everyone = await catalogue.assets()
         looked_at = [one["asset"]] if one.get("asset") else []
@@ -51,11 +57,13 @@ async def definition(request: Request) -> Response:
         context["checked_assets"] = [
             (name, everyone[name].location if name in everyone else None) for name in looked_at
         ]
+    shelf = await catalogue.shelf(location)
+    if one["kind"] == "resource" and shelf is not None:
+        context["users"] = await asyncio.to_thread(_users, shelf, one)
     if one["kind"] == "schedule":
         crons = timing.crons_of(one)
         context["crons"] = [(cron, timing.in_words(cron)) for cron in crons]
         context["ticks"] = timing.next_ticks(one, time.time())
-    shelf = await catalogue.shelf(location)
     targets = [one["job"]] if one.get("job") else list(one.get("jobs") or ())
     context["targets"] = [(name, _kind_of_target(shelf, one, name)) for name in targets]
     context["launched_by"] = _launchers(shelf, one)
@@ -72,12 +80,17 @@ async def definition(request: Request) -> Response:
         generation=generation,
         graphs=graphs,
         place_of=lambda node: shelf and shelf.source_of_node(node, one.get("repository")),
-        prose=await prose_of([str(one.get("description") or ""), *nodes]),
+        prose=await prose_of([str(one.get("description") or ""), *marked, *nodes]),
         others=others,
         external=is_external(one),
         rest={key: one[key] for key in sorted(one.keys() - PLACED)},
         **context,
     )
+
+
+def _marked(metadata: Mapping[str, Any], markdown: Iterable[str]) -> list[str]:
+    """The values that are Markdown."""
+    return [metadata[key] for key in markdown if isinstance(metadata.get(key), str)]
 
 
 def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> str | None:
@@ -87,6 +100,27 @@ def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> s
         if here and row.kind in LAUNCHED:
             return row.kind
     return None
+
+
+def _users(shelf: Shelf, resource: Mapping[str, Any]) -> list[Row]:
+    """What needs ``resource``: jobs, one of whose ops does, assets, and resources that are made of it."""
+    return [
+        row
+        for row in shelf.rows
+        if row.kind in (*LAUNCHED, "asset", "resource")
+        and row.repository == resource.get("repository")
+        and resource["name"] in _needs(checked(shelf.definition(row), _NEEDS))
+    ]
+
+
+def _needs(one: Mapping[str, Any]) -> set[str]:
+    found = {*one.get("resource_keys", ()), *one.get("nested", ())}
+    graphs = [one["graph"]] if one.get("graph") else []
+    while graphs:
+        for node in graphs.pop()["nodes"]:
+            found.update(node["resource_keys"])
+            graphs += [node["graph"]] if "graph" in node else []
+    return found
 
 
 def _launchers(shelf: Shelf | None, one: Mapping[str, Any]) -> list[dict[str, Any]]:

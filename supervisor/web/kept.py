@@ -64,6 +64,7 @@ def kept_location(snapshot: Snapshot) -> LocationStatus:
         "failure": None,
         "process": None,
         "restarts": 0,
+        "restart_reason": "",
         "next_restart": None,
         "limits": {},
         "strays": [],

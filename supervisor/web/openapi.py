@@ -138,6 +138,7 @@ _READS: Mapping[str, tuple[str, list[Schema], str]] = {
             _PLACE,
             _asked("job", _TEXT, "only those of this job"),
             _asked("q", _TEXT, "words that must all be in the id, job, assets or partition"),
+            _asked("tag", _TEXT, "a tag that it must have: NAME, or NAME=VALUE"),
             {
                 **_asked("state", _list({"enum": ["", *RUN_STATES]}), "only these states"),
                 "style": "form",

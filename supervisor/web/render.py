@@ -8,6 +8,7 @@ included. Makes no request.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ KIND_ORDER = (
 )  # fmt: skip
 """The kinds in the order people ask for them; others follow by name."""
 
+_ADDRESS = re.compile(r"https?://[^\s/]\S{0,2000}")
 _WORDS = {"partition_set": "partition set", "asset_check": "asset check"}
 
 
@@ -123,6 +125,11 @@ def breakable(text: str) -> Markup:
     return Markup(shown)  # noqa: S704 - escaped two lines above
 
 
+def is_web_address(value: Any) -> bool:
+    """True for a text that is a web address and nothing else."""
+    return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
+
+
 def whole(text: str) -> int | None:
     """``text`` as a whole number, None for what is none or too long to be meant."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
@@ -180,6 +187,7 @@ def _environment() -> Environment:
         verified_in_words=words.verified,
         code_servers=lambda one: words.code_servers(one, time.time()),
     )
+    made.tests["web_address"] = is_web_address
     made.filters.update(
         ago=ago,
         breakable=breakable,

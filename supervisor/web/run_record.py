@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Record", "Records", "Step"]
 
 _MOST_RECORDS = 16
+_MOST_CHOSEN = 4  # steps of a run whose events are kept apart
 _MOST_STEPS = 2000
 _MOST_EVENTS = 300
 _MOST_OUTPUT = 64 * 1024
@@ -40,6 +41,15 @@ class Step:
     attempts: int = 1
 
 
+@dataclass(eq=False, slots=True)
+class OfStep:
+    """The last events of one step; ``after`` is the cursor behind them, ``count`` how many there were."""
+
+    events: deque[RunEvent] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
+    count: int = 0
+    after: int = 0
+
+
 @dataclass(eq=False)
 class Record:
     """What is known of one run. ``out`` and ``err`` are the ends of its output, ``count`` is how many events
@@ -52,6 +62,7 @@ class Record:
     out: str = ""
     err: str = ""
     after: dict[str, int] = field(default_factory=lambda: {"events": 0, "out": 0, "err": 0})
+    of_steps: dict[str, OfStep] = field(default_factory=dict, repr=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     @property
@@ -108,3 +119,21 @@ class Records:
             # As it was before its news were read: an end is shown with all that came before it.
             record.row = row
         return record
+
+    async def read_step(self, link: Link, record: Record, step: str) -> OfStep:
+        """The events of one step of ``record``; raises what the client does."""
+        async with record.lock:
+            found = record.of_steps.pop(step, None) or OfStep()
+            record.of_steps[step] = found
+            while len(record.of_steps) > _MOST_CHOSEN:
+                del record.of_steps[next(iter(record.of_steps))]
+            run = await link.client.run(record.row["run"])
+            pages = run.follow({"events": found.after}, wait=False, ahead=2)
+            async with aclosing(pages) as pieces:
+                async for news in pieces:
+                    for one in news.get("events", ()):
+                        if one["step"] == step:
+                            found.events.append(one)
+                            found.count += 1
+                    found.after = news["next"].get("events", found.after)
+        return found

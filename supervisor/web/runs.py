@@ -22,6 +22,7 @@ from supervisor.web.face import place_in_face
 from supervisor.web.forms import form
 from supervisor.web.gantt import chart
 from supervisor.web.render import PAGE_SIZE, href, page, paged, whole
+from supervisor.web.run_record import OfStep, Record
 from supervisor.web.views import View, view_of
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ ORDERS = ("cancel", "kill", "retry", "retry_failed")
 
 
 async def runs(request: Request) -> Response:
-    """``GET /runs``: the newest runs; ``q``, ``location``, ``job``, ``state`` (repeated), ``since`` (one of
-    ``AGES``) and ``page`` choose."""
+    """``GET /runs``: the newest runs; ``q``, ``tag`` (``NAME`` or ``NAME=VALUE``), ``location``, ``job``,
+    ``state`` (repeated), ``since`` (one of ``AGES``) and ``page`` choose."""
     link: Link = view_of(request).link
     asked = request.query_params
     states = [one for one in asked.getlist("state") if one in RUN_STATES]
@@ -54,6 +55,7 @@ async def runs(request: Request) -> Response:
         "location": asked.get("location") or None,
         "job": asked.get("job") or None,
         "words": asked.get("q") or None,
+        "tag": asked.get("tag") or None,
         "states": states,
         "since": time.time() - AGES[since] if since in AGES else 0.0,
         "limit": PAGE_SIZE,
@@ -72,6 +74,7 @@ async def runs(request: Request) -> Response:
         q=asked.get("q", ""),
         location=asked.get("location", ""),
         job=asked.get("job", ""),
+        tag=asked.get("tag", ""),
         since=since,
         ages=AGES,
         states=states,
@@ -100,11 +103,15 @@ def _shown(row: RunRow) -> dict[str, Any]:
 
 
 async def run(request: Request) -> Response:
-    """``GET /run?id=…``: one run, or a range of partitions."""
+    """``GET /run?id=…``: one run, or a range of partitions; with ``step`` the events of that step alone."""
     view: View = view_of(request)
     name = parameters.text("run", request.query_params.get("id", ""))
     record = await view.records.read(view.link, name)
     row = record.row
+    step = request.query_params.get("step", "")
+    shown: Record | OfStep = record
+    if step and row["partitions"] is None:
+        shown = await view.records.read_step(view.link, record, step)
     ended = row["ended"] is not None
     steps = list(record.steps.values())
     end = row["ended"] if row["ended"] is not None else time.time()
@@ -115,6 +122,9 @@ async def run(request: Request) -> Response:
         one=_shown(row),
         ended=ended,
         record=record,
+        step=step,
+        events=shown.events,
+        count=shown.count,
         chart=chart(steps[:_MOST_STEPS], row["began"] or end, end, ended=ended),
         steps=len(steps),
         limits=in_words.limits(row) if row["limits"] else "",

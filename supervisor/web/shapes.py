@@ -131,6 +131,7 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field(_tags, listed=True),
     "owners": Field(_texts, listed=True),
     "metadata": Field(_map),
+    "markdown": Field(_texts),
     "lazy": Field(bool, listed=True),
     "graph": Field(_graph),
     "config": Field(_config),
@@ -150,6 +151,8 @@ FIELDS: Mapping[str, Field] = {
     "check": Field(_text),
     "blocking": Field(bool),
     "additional_assets": Field(_texts),
+    "resource_keys": Field(_texts, placed=False),
+    "nested": Field(_texts, placed=False),
 }
 """The fields that pages take apart (docs/snapshot.md); all others are printed as they are."""
 

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from supervisor.client.locate import Identity
 from supervisor.errors import NotRunningError, SupervisorError, UnauthenticatedError
+from supervisor.web.asset_results import AssetResults
 from supervisor.web.catalogue import Catalogue
-from supervisor.web.check_results import CheckResults
 from supervisor.web.credentials import Credential
 from supervisor.web.following import BusyError, Following
 from supervisor.web.link import Link
@@ -47,7 +47,7 @@ class View:
         self.following = Following(self.link)
         self.catalogue = Catalogue(self.link)
         self.records = Records()
-        self.check_results = CheckResults()
+        self.asset_results = AssetResults()
         self.users = 0
         self.runs_followed: set[asyncio.Task[str | None]] = set()
         self.seen = time.monotonic()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from envs.adding import making_command
 from envs.scripts import has_block
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
@@ -36,6 +37,7 @@ from supervisor.workspace_files.face_keys import face_settings
 from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.run_keys import run_settings
 from supervisor.workspace_files.shapes import Record
+from supervisor.workspace_files.tool_table import ToolTables
 
 __all__ = ["Assembly", "absolute", "default_name", "is_directory", "lock_path", "name_problem"]
 
@@ -104,6 +106,7 @@ class Assembly:
     """
 
     reading: Reading
+    tables: ToolTables
     entries: list[Entry] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     awaited: list[Path] = field(default_factory=list)
@@ -209,16 +212,24 @@ class Assembly:
         return self.virtualenv(base)
 
     def virtualenv(self, directory: Path, *, own: bool = False) -> EnvironmentSpec:
-        """The ``.venv`` of a directory; without one the default environment, and what it lacks where that is the
-        directory of a project. Where a virtualenv is active, it counts, but for an ``own`` one."""
-        if self.environ.get("VIRTUAL_ENV") and not own:
-            return EnvironmentSpec()
+        """The ``.venv`` of a directory; without one that which is made from its project, where the tool table says so;
+        else the default environment, and what it lacks where that is the directory of a project. Where a
+        virtualenv is active, it counts, but for an ``own`` one or one that is made."""
         prefix = directory / ".venv"
+        managed = self.tables.managed(directory)
+        if managed is not None and not making_command(prefix):
+            managed = None  # nothing declares what to install
+        if self.environ.get("VIRTUAL_ENV") and not own and managed is None:
+            return EnvironmentSpec()
         python = prefix / "bin" / "python"
         if os.path.lexists(python) or (prefix / "pyvenv.cfg").is_file():  # a broken one is told of
             source = Source(SourcePosition(str(python)), discovered=True)
             return EnvironmentSpec(executable_path=str(python), sources={"executable_path": source})
         self.awaited.append(python)
+        if managed is not None:
+            declared = (directory / name for name in PROJECT_FILES)
+            self.files += [one for one in declared if one.is_file() and one not in self.files]
+            return EnvironmentSpec(project=directory, sources={"project": managed})
         project = own or any((directory / name).is_file() for name in PROJECT_FILES)
         return EnvironmentSpec(lacks=prefix if project else None)
 

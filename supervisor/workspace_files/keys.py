@@ -134,12 +134,12 @@ OWN_KEYS = {
     ),
     "env": Field(
         _ENV,
-        "Environment variables of the process; they win over env_file.",
+        "Environment variables of the process; they override env_file.",
         examples=({"REGION": "eu", "DATABASE": "postgresql://app:${DB_PASSWORD}@db/risk"},),
     ),
     "env_file": Field(
         OneOrMore(PATH, "a path or a list of paths"),
-        "Files of NAME=value lines; later files win.",
+        "Files of NAME=value lines; later files override earlier ones.",
         examples=(".env", ["common.env", "team.env"]),
     ),
     "load_timeout": Field(
@@ -147,7 +147,7 @@ OWN_KEYS = {
     ),
     "stop_timeout": Field(Duration(), "How long stopping may take before a kill.", default="5s"),
     "ping_interval": Field(
-        Duration(), "How often an idle process is asked whether it answers; 0 never.", default="30s"
+        Duration(), "Time between two pings of an idle process; 0 sends none.", default="30s"
     ),
     "ping_timeout": Field(
         Duration(low=0.1),
@@ -177,7 +177,8 @@ OWN_KEYS = {
     ),
     "runs": Field(RUNS, "Limits, retries and keeping of the location's runs."),
     "notify": Field(
-        NOTIFY, "Who is told when the location or one of its runs fails, in place of the others."
+        NOTIFY,
+        "Receivers for failures of the location and its runs, instead of those of the workspace.",
     ),
     "tags": Field(
         Tags(),
@@ -253,7 +254,7 @@ _TARGETS = {
     "autoload_defs_module": (
         _target("module_name", MODULE, "The package of definitions, dotted.", autoload=True),
         "a module name or a map with module_name",
-        "A package whose definitions are found by themselves.",
+        "A package whose submodules are searched for definitions.",
     ),
 }
 _NO_ATTRIBUTE = {"attribute": "the whole package is loaded; use python_module to name one object"}
@@ -378,8 +379,10 @@ WORKSPACE = RecordShape(
             RecordShape(OWN_KEYS, "a map of location keys"),
             "What every location in this file gets unless it says otherwise.",
         ),
-        "notify": Field(NOTIFY, "Who is told when a location or a run fails."),
-        "runs": Field(RUNS, "The same of all runs of the workspace; a location's own win."),
+        "notify": Field(NOTIFY, "Webhooks and commands to call when a location or a run fails."),
+        "runs": Field(
+            RUNS, "The same for all runs of the workspace; a location's own keys override them."
+        ),
         "dagster": Field(DAGSTER, "How Dagster's own webserver and daemon find the locations."),
         "repository": Field(
             _Legacy(_LEGACY, "a map with module or file, and fn"),

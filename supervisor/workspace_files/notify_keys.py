@@ -88,7 +88,7 @@ NOTIFY = Named(
                     "standard input.",
                 ),
                 "webhook": Field(
-                    Text("a URL", check=_bad_url), "A URL that what happened is posted to as JSON."
+                    Text("a URL", check=_bad_url), "A URL to which each event is posted as JSON."
                 ),
                 "headers": Field(
                     MapOf(
@@ -100,10 +100,11 @@ NOTIFY = Named(
                 ),
                 "events": Field(
                     OneOrMore(Enumeration(Occasion), "an occasion or a list of them"),
-                    "What it is told of. Default all.",
+                    "The events that it gets. Default all.",
                 ),
                 "late_after": Field(
-                    Duration(low=0.1), "A run that has not ended so long after its launch is late."
+                    Duration(low=0.1),
+                    "Time after its launch after which a run that has not ended is late.",
                 ),
             },
             "a map with command or webhook",

@@ -73,6 +73,7 @@ _PROJECT = RecordShape(
         "python_environment": Field(_Anything(), SHOWN),
     },
     "a table with root_module",
+    ignored_by="dagster",
 )
 DG_TABLE = RecordShape(
     {
@@ -95,11 +96,13 @@ DG_TABLE = RecordShape(
                     "scaffold_project_options": Field(AnyMap(), "Used by `dg scaffold` only."),
                 },
                 "a table with projects",
+                ignored_by="dagster",
             ),
             "Several projects.",
         ),
         "cli": Field(AnyMap(), "Used by the `dg` command only."),
     },
     "a table with project or workspace",
+    ignored_by="dagster",
 )
 """``[tool.dg]`` of a pyproject.toml, and the whole of a dg.toml."""

@@ -22,6 +22,7 @@ from supervisor.workspace_files.problems import Reading
 from supervisor.workspace_files.projects import build_toml_file
 from supervisor.workspace_files.shapes import Invalid, Record, Shape
 from supervisor.workspace_files.toml import TomlDocument
+from supervisor.workspace_files.tool_table import ToolTables
 
 if TYPE_CHECKING:
     from supervisor.workspace_files import Selection
@@ -36,7 +37,8 @@ def read_workspace(
     sources = locate(selection, cwd=cwd)
     reading = Reading(environ)
     reading.warnings += sources.notes
-    assembly = Assembly(reading)
+    tables = ToolTables(reading, sources.directory)
+    assembly = Assembly(reading, tables)
     if sources.files:
         sound = _read_files(sources.files, assembly)
     else:
@@ -50,7 +52,7 @@ def read_workspace(
         directory=sources.directory,
         locations=tuple(one for one in specs if one is not None),
         files=tuple(assembly.files),
-        awaited=tuple(assembly.awaited),
+        awaited=(*assembly.awaited, *tables.looked_at),
         environments=tuple(assembly.environments.values()),
         warnings=tuple(reading.warnings),
         runs=assembly.runs if sound else None,

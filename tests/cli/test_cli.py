@@ -81,7 +81,8 @@ def test_status_of_a_failed_one_shows_the_users_frames_and_the_remedy(live: Fore
     frames = text.index("broken.py:4"), text.index("broken.py:2"), text.index("ModuleNotFoundError")
     assert list(frames) == sorted(frames)
     assert "import no_such_library_here" in text
-    assert "an environment of its own: `requirements: [no_such_library_here]`" in text
+    entry = "environments: {broken: {requirements: [no_such_library_here]}}"
+    assert f"give it an environment: `{entry}` at the top" in text
     assert "Traceback (most recent call last)" not in text
     assert "Traceback (most recent call last)" in live.run("status", "broken", "-v").stdout
 

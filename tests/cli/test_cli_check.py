@@ -35,7 +35,7 @@ def test_every_problem_is_printed_in_full(tmp_path: Path, runtime: Path) -> None
     assert text.splitlines()[-1] == "4 of 5 locations cannot be loaded"
     assert "● team: ready" in text
     assert "✗ broken: failed — no_such_library_here is not installed" in text
-    assert "syntax.py:1" in text
+    assert "syntax error in syntax.py line 1" in text
     assert "exited with status 3" in text
     assert "last words" in text
     assert "absent.py" in text

@@ -124,3 +124,33 @@ def test_a_script_is_loaded_in_the_environment_of_its_block(tmp_path: Path, runt
     assert row["script"] == str(tmp_path / "team.py")
     status = supervise("env", "show", row["key"], cwd=tmp_path, runtime=runtime).stdout
     assert f"Requires: {tmp_path}/team.py\n" in status
+
+
+@pytest.mark.slow
+def test_the_environment_of_a_dg_project_is_made_where_that_is_asked_for(
+    tmp_path: Path, runtime: Path
+) -> None:
+    make_wheel(tmp_path / "wheels", "lemon")
+    place = tmp_path / "risk"
+    (place / "risk").mkdir(parents=True)
+    (place / "risk" / "__init__.py").write_text("")
+    (place / "risk" / "definitions.py").write_text("import lemon\n" + TEAM)
+    (place / "pyproject.toml").write_text(
+        '[project]\nname = "risk"\nversion = "1"\ndependencies = ["lemon"]\n'
+        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "risk"\n'
+    )
+    offline = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path / "wheels")}
+    done = supervise("check", cwd=place, runtime=runtime, **offline)
+    assert done.returncode == 1
+    assert "SUPERVISE_ENVIRONMENTS=managed has one made" in done.stdout
+    with (place / "pyproject.toml").open("a") as file:
+        file.write('[tool.supervise]\nenvironments = "managed"\n')
+    done = supervise("check", "--json", cwd=place, runtime=runtime, **offline)
+    assert done.returncode == 0, done.stdout
+    (location,) = json.loads(done.stdout)["locations"]
+    assert location["environment"]["managed"]
+    assert location["environment"]["project"] == str(place)
+    assert not (place / ".venv").exists()
+    synced = supervise("env", "sync", "risk", "--json", cwd=place, runtime=runtime, **offline)
+    (made,) = json.loads(synced.stdout)["environments"]
+    assert (made["created"], made["prefix"]) == (False, location["environment"]["prefix"])

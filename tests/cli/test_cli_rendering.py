@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.cli.events import Seen, events
 from supervisor.cli.outcome import outcome_line, outcome_lines
+from supervisor.cli.status import location_row
 from supervisor.cli.terminal import Terminal
 from supervisor.presentation import failures
 from supervisor.presentation.runs import Steps
@@ -28,6 +29,7 @@ def location(name: str = "risk", **fields: Any) -> Any:
         "failure": None,
         "process": None,
         "restarts": 0,
+        "restart_reason": "",
         "next_restart": None,
         "environment": {
             "name": "risk",
@@ -204,18 +206,21 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
     system = {**one, "environment": {**one["environment"], "adding": ""}}
     assert failures.remedy(system) == (
-        "give the location an environment of its own: `requirements: [pandas]`"
+        'give it an environment: `environments: {"my risk": {requirements: [pandas]}}` at the top of the '
+        'workspace file, and `environment: "my risk"` in its entry'
     )
     lacking = {**one["environment"], "lacks": "/w/risk/.venv", "adding": "uv sync"}
     project = {**one, "environment": lacking}
     assert failures.remedy(project) == (
-        "no .venv in /w/risk: run `uv sync` there; or `supervise init -o supervise.yaml`, which has one made"
+        "no .venv in /w/risk: run `uv sync` there; or SUPERVISE_ENVIRONMENTS=managed has one made"
     )
     absent = {"kind": "missing_module", "message": "module risk does not exist", "hint": "look"}
     assert failures.remedy({**project, "failure": absent}) == failures.remedy(project)
     assert str(
         failures.remedy({**project, "failure": {**absent, "hint": "did you mean x?"}})
-    ).endswith("which has one made; or did you mean x?")
+    ).endswith("=managed has one made; or did you mean x?")
+    undeclared = {**project, "environment": {**lacking, "adding": ""}}
+    assert str(failures.remedy(undeclared)).endswith("supervise.yaml`, which has one made")
     here = {**project["environment"], "lacks": str(Path.cwd() / ".venv"), "adding": "pdm install"}
     assert str(failures.remedy({**project, "environment": here})).startswith(
         "no .venv here: run `pdm install`; or "
@@ -331,6 +336,28 @@ def test_what_died_too_often_says_how_often() -> None:
     assert outcome_line(one) == "risk: crashed — died 6 times within 60 s; the last …"
 
 
+def test_an_exception_that_the_sentence_has_whole_is_not_told_again() -> None:
+    words = "got <Job object at 0x7eff10>"
+    failure = {
+        "kind": "exception",
+        "message": f"CheckError: {words} (at a.py line 3)",
+        "exception": {"type": "CheckError", "message": words},
+        "frames": [{"file": "a.py", "line": 3, "code": "Definitions()", "user": True}],
+    }
+    one = location(state="failed", failure=failure)
+    assert "\n".join(failures.render(one)).count(words) == 1
+    failure["exception"] = {"type": "CheckError", "message": f"{words}\nand more"}
+    assert failures.render(one)[-1] == "  and more"
+
+
+@pytest.mark.parametrize(("alive", "word"), [(True, "still serving"), (False, "last served")])
+def test_only_what_runs_is_still_serving(alive: bool, word: str) -> None:
+    """Also of one whose new process loads already."""
+    one = location(state="loading", process={"memory": None}, serving=serving(alive=alive))
+    terminal = Terminal(io.StringIO(), io.StringIO(), {})
+    assert location_row(terminal, one, 100.0)[-1].startswith(f"{word} generation 1: 3 jobs")
+
+
 def test_no_failure_no_lines() -> None:
     assert failures.render(location()) == []
     assert failures.remedy(location()) is None
@@ -350,6 +377,8 @@ def test_outcome_lines() -> None:
     first, *rest = outcome_lines(failed)
     assert first.endswith("; generation 1 is still served")
     assert all(line.startswith("  ") for line in rest)
+    gone = location(state="backoff", reason="died", serving=serving(alive=False))
+    assert outcome_line(gone) == "risk: backoff — died"
     message = "syntax error in a.py\n    def f(\n         ^"
     caret: Any = {**MISSING, "kind": "syntax_error", "message": message, "exception": None}
     wrong = location(state="failed", failure=caret, serving=serving())
@@ -382,6 +411,26 @@ def test_events_of_a_life() -> None:
     assert fourth.wants == {"failure"}
     (fifth,) = events(Seen(document(failed)), document())
     assert fifth.text == "risk: removed from the workspace"
+
+
+@pytest.mark.parametrize(
+    ("state", "lines"), [("starting", 1), ("loading", 1), ("ready", 2), ("backoff", 1)]
+)
+def test_a_death_is_told_however_late_it_is_looked_at(state: str, lines: int) -> None:
+    before = location(serving=serving())
+    why = "the process was killed by SIGKILL while serving"
+    after = location(
+        state=state, generation=2, since=102.0, serving=serving(generation=2),
+        restarts=1, restart_reason=why, reason=f"{why}; restart 1 in 0.0 s",
+    )  # fmt: skip
+    found = events(Seen(document(before)), document(after))
+    assert len(found) == lines
+    assert all(one.notable for one in found)
+    if state == "backoff":
+        assert found[0].wants == {"failure"}, "its reason says it"
+    else:
+        assert found[0].text == f"risk: {why}; it is started again"
+    assert not [one for one in events(Seen(document(after)), document(after)) if one.text]
 
 
 def test_a_build_is_told_by_stage_and_not_by_line() -> None:

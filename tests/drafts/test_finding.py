@@ -12,6 +12,7 @@ from drafting import ENVIRON, read, tree
 from supervisor.drafts.draft import Draft, DraftEnvironment, DraftLocation
 from supervisor.drafts.finding import draft_of
 from supervisor.specs import LocationSpec
+from supervisor.workspace_files import Selection, resolve
 
 DEFS = "from dagster import Definitions\ndefs = Definitions()\n"
 PYPROJECT = '[project]\nname = "p"\nversion = "1"\n'
@@ -189,6 +190,34 @@ def test_a_workspace_of_dagster_gets_environments(tmp_path: Path, name: str) -> 
     assert second.project == tmp_path / "ml"
     if name == "workspace.yaml":
         assert any("is served elsewhere" in note for note in draft.notes)
+
+
+def test_environments_that_a_workspace_says_are_kept(tmp_path: Path) -> None:
+    listed = """
+environments:
+  risk: {python: "3.8", requirements: ["pandas<2", ./shared]}
+  ml: {project: ./ml, extras: [gpu], groups: [dev]}
+load_from:
+  - python_file: {relative_path: a.py, location_name: a, environment: risk}
+  - python_file: {relative_path: b.py, location_name: b, environment: risk}
+  - python_module: {module_name: ml, environment: ml}
+"""
+    ml = PYPROJECT + "[project.optional-dependencies]\ngpu = []\n[dependency-groups]\ndev = []\n"
+    code = {"a.py": DEFS, "b.py": DEFS, "ml/__init__.py": DEFS, "ml/pyproject.toml": ml}
+    tree(tmp_path, {"workspace.yaml": listed, **code})
+    told = read(tmp_path, draft_of(tmp_path, ENVIRON))
+    given = resolve(Selection(files=(tmp_path / "workspace.yaml",)), cwd=tmp_path, environ=ENVIRON)
+    assert [one.environment for one in told.locations] == [
+        one.environment for one in given.locations
+    ]
+
+
+def test_dagster_is_a_requirement_where_nothing_says_one(tmp_path: Path) -> None:
+    text = "import dagster as dg\nfrom dagster_aws.s3 import x\nfrom dagsters import y\n" + DEFS
+    tree(tmp_path, {"risk/defs.py": text})
+    active = draft_of(tmp_path, {**ENVIRON, "VIRTUAL_ENV": "/venv"})
+    assert active.environments == []
+    assert only(tmp_path).environment.requirements == ("dagster", "dagster-aws")
 
 
 def test_a_workspace_of_servers_elsewhere_is_no_reason_to_stop_looking(tmp_path: Path) -> None:

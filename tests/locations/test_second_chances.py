@@ -138,3 +138,11 @@ def test_what_dies_fresh_too_is_not_asked_again():
 )
 def test_these_deaths_accuse_nobody(ended, doing):
     assert ForkFallback().died(generation(), ended, doing) == ""
+
+
+def test_a_failure_that_differs_in_addresses_says_what_was_said():
+    def told(text: str) -> Failure:
+        return Failure("exception", f"CheckError: got <Job object at {text}> of 2 jobs")
+
+    assert told("0x7eff10").says_what(told("0x7eaa20"))
+    assert not told("line 3").says_what(told("line 4"))

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from supervised import GOOD, job, make_workspace, save, supervising
+from supervised import BEGUN, GOOD, job, make_workspace, poll, save, supervising
 
 from supervisor.errors import RequestError, UnknownDefinitionError, UnknownLocationError
 
@@ -35,6 +35,7 @@ async def test_a_process_that_dies_is_replaced_at_once(tmp_path, runtime):
         await running.ready("a")
         entry = await running.status("a")
         assert entry["restarts"] == 1
+        assert entry["restart_reason"] == "the process was killed by SIGKILL while serving"
         assert entry["failure"] is None
         assert entry["serving"]["generation"] == 2
         assert running.pid("a") != first
@@ -150,6 +151,23 @@ async def test_a_failed_load_is_not_tried_again(tmp_path, runtime):
         assert running["a"].generation == 1
         assert running["a"].restarts == 0
         assert (tmp_path / "tries").read_text() == "x"
+
+
+async def test_the_failure_of_an_older_generation_is_not_told_while_a_newer_one_loads(
+    tmp_path, runtime
+):
+    workspace = make_workspace(tmp_path, {"a.py": "import\n"})
+    async with supervising(workspace, runtime) as running:
+        assert await running.settled() == {"a": "failed"}
+        assert (await running.failure("a"))["generation"] == 1
+        save(tmp_path / "a.py", BEGUN + job("nightly"))
+        running["a"].reload("mended")
+        await poll((tmp_path / "begun").exists, "it loads")
+        entry = await running.status("a")
+        assert (entry["state"], entry["generation"], entry["failure"]) == ("loading", 2, None)
+        assert "syntax" not in entry["reason"]
+        (tmp_path / "go").touch()
+        await running.ready()
 
 
 # Orders.

@@ -18,7 +18,8 @@ import dagster as dg
 
 @dg.asset(kinds={"dbt"})
 def orders():
-    return 1
+    note = dg.MetadataValue.md("**12** of <b>them</b>")
+    return dg.MaterializeResult(metadata={"note": note})
 
 
 @dg.asset_check(asset=orders, blocking=True, description="No hour without an order.")
@@ -55,6 +56,8 @@ def test_the_page_of_an_asset_has_its_checks_and_their_last_results(
         assert re.search(r"fresh ▲ failed .* is reported", found), found
         (asset,) = made.page.api("/assets")["assets"]
         assert (asset["kinds"], sorted(asset["checks"])) == (["dbt"], ["fresh", "no_gaps"])
+        page = made.page.get("/definition", location="shop", kind="asset", name="orders").text
+        assert "<strong>12</strong> of &lt;b&gt;them&lt;/b&gt;" in page
         check = made.page.get(
             "/definition", location="shop", kind="asset_check", name="orders:fresh"
         )

@@ -64,7 +64,8 @@ def test_a_sensor_with_a_cursor(release: str, dagster_environment: Environment, 
     first, next_, last, events, assets = ticks(
         dagster_environment(release), "dagster_ticks.py",
         {"name": "files"}, {"name": "files", "cursor": "4"},
-        {"name": "files", "cursor": "12", "last_run_key": "file-11"}, {"name": "events"},
+        {"name": "files", "cursor": "12", "last_run_key": "file-11", "last_tick": float(AT)},
+        {"name": "events", "last_tick": float(AT)},
         {"name": "of_assets"}, instance=str(tmp_path),
     )  # fmt: skip
     assert keyed(first) == [("file-0", "nightly", None), ("file-1", "nightly", None)]
@@ -98,8 +99,11 @@ async def test_they_are_shown_and_evaluated_and_never_fired_by_us(
         files = by_name["files"]
         assert (files["fired_by"], files["on"], files["next"]) == ("dagster", True, None)
         assert by_name["early"]["zone"] == "Europe/Berlin"
-        with pytest.raises(RequestError, match="fired by the daemon of dagster"):
+        nothing = "no daemon of dagster runs here: `supervise dagster` runs one, and its page"
+        assert files["waits"] == nothing
+        with pytest.raises(RequestError, match="fired by the daemon of dagster") as caught:
             await launched.ask("switch_automation", location="team", name="files", on=False)
+        assert caught.value.hint == nothing
         dry = await launched.ask("tick", location="team", name="files", cursor="4")
         assert (dry["state"], dry["new_cursor"]) == ("asked", "6")
         assert [one["note"] for one in dry["requests"]] == [None, None]
@@ -107,3 +111,5 @@ async def test_they_are_shown_and_evaluated_and_never_fired_by_us(
         row = await launched.ended(found["requests"][0]["run"])
         assert (row["state"], row["partition"]) == ("success", "red")
         assert len((await launched.ask("runs"))["runs"]) == 1
+        again = await launched.ask("tick", location="team", name="of_partition", launch=True)
+        assert again["state"] == "skipped", again  # its run key has been

@@ -193,6 +193,7 @@ def test_1_1_definitions_with_partitioned_assets(
     assert sessions["config"] == [{"name": "limit", "type": "Int", "required": True}]
     assert sessions["freshness_policy"]["maximum_lag_minutes"] == 60.0
     assert sessions["metadata"] == {"doc": "**clicks**", "rows": 10}
+    assert sessions["markdown"] == ["doc"]
     assert sessions["resource_keys"] == ["api"]
     dimensions = found["asset:cube"]["partitions"]["dimensions"]
     assert dimensions["region"]["keys"] == ["eu", "us"]
@@ -218,6 +219,7 @@ def test_current_definitions_resources_checks_and_conditions(
     assert features["automation_condition"] == "eager"
     assert features["freshness_policy"]["fail_window"] == 21600.0
     assert features["metadata"] == {"doc": "**features**", "rows": 10, "set": ["a", "b", "c"]}
+    assert features["markdown"] == ["doc"]
     assert features["pools"] == ["gpu"]
     assert features["execution_type"] == "materialization"
     model = found["asset:model"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from supervised import DEADLINE
 
 from supervisor.runs.journal import Journal
+from supervisor.runs.left import read_runs
 from supervisor.runs.order_writer import OrderWriter
 
 
@@ -37,6 +40,31 @@ async def test_many_at_once_are_all_there_and_the_bad_ones_are_named(tmp_path: P
     for name in names:
         if name not in failed:
             assert Journal(directory / name).order() == orders[name]
+
+
+async def test_what_is_refused_is_not_started_by_the_next_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "runs"
+    directory.mkdir()
+    fsync = os.fsync
+
+    def bad_disk(file: int) -> None:
+        if os.fstat(file).st_ino == directory.stat().st_ino:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", bad_disk)
+    writer = OrderWriter(directory)
+    journals = [Journal(directory / name) for name in ("a", "b", "c")]
+    outcomes = await asyncio.gather(
+        *(writer.create(one, {"run": one.path.name}) for one in journals), return_exceptions=True
+    )
+    assert [getattr(one, "errno", one) for one in outcomes] == [errno.EIO] * 3
+    with pytest.raises(OSError, match="Input/output"):
+        Journal(directory / "d").create({"run": "d"})
+    assert read_runs(directory) == []
+    assert list(directory.iterdir()) == []
 
 
 async def test_one_whose_caller_is_cancelled_holds_up_no_other(tmp_path: Path) -> None:

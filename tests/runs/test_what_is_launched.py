@@ -176,6 +176,24 @@ async def test_a_location_that_is_stopped_judges_before_a_run_is_made(tmp_path, 
         assert (await team.ask("runs"))["runs"] == []
 
 
+@pytest.mark.parametrize("method", ["launch", "tick"])
+async def test_a_location_that_is_stopped_stays_so_for_what_it_did_not_serve(
+    tmp_path, runtime, method
+):
+    key = "job" if method == "launch" else "name"
+    async with launching(tmp_path, runtime, one_op("print('x')")) as team:
+        await team.ask("stop", locations=["team"])
+        await team.running.until(lambda: team.running["team"].state == "stopped", "stopped")
+        with pytest.raises(UnknownDefinitionError, match="nope") as caught:
+            await team.ask(method, location="team", **{key: "nope"})
+        assert "team is stopped, and stays so: `supervise start team`" in caught.value.hint
+        found = await preview(team, job="nightly")
+        assert found["note"] == "team is stopped: what it last served is looked at"
+        assert team.running["team"].state == "stopped"
+        answer = await team.ask("launch", location="team", job="nightly")
+        assert answer["note"] == "team was stopped, and was started for this"
+
+
 async def test_what_is_newer_than_what_runs_is_told(tmp_path, runtime):
     async with launching(tmp_path, runtime, one_op("print('x')")) as team:
         await team.running.watched()

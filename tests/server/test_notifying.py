@@ -159,7 +159,9 @@ async def test_who_is_told_of_what(tmp_path: Path, runtime: Path, receiver: Rece
             (tmp_path / "broken").touch()
             assert await ended(running, await launched(running)) == "failure"
             run = await launched(running, "long")
-            late_ones = lambda: [one["run"]["run"] for one in own.heard]  # noqa: E731
+            late_ones = lambda: [  # noqa: E731
+                each["run"]["run"] for one in own.heard for each in (one, *one["more"])
+            ]
             await poll(lambda: late_ones()[-1:] == [run], "told that it is late")
             await running.methods.cancel_run({"run": run, "now": True})
             assert await ended(running, run) == "cancelled"
@@ -222,6 +224,70 @@ async def test_the_next_supervisor_does_not_tell_again_that_a_run_is_late(
         await running.until(lambda: running.daemon.work.runs.get(run).monitor, "its monitor")
         await kill(running.daemon.work.runs.get(run).monitor)
         await receiver.until("run_late", "run_lost")
+
+
+SENSOR = (
+    HEAD
+    + """
+from runner_shim import SkipReason, sensor
+
+@op
+def work():
+    pass
+@job
+def nightly():
+    work()
+@sensor(job=nightly, minimum_interval_seconds=1, default_status="running")
+def files():
+    open("ticks", "a").write("x")
+    if os.path.exists("broken"):
+        raise ValueError("the bucket is gone")
+    return SkipReason("no file")
+"""
+)
+
+
+@pytest.mark.slow
+async def test_a_sensor_that_fails_is_told_of_once_and_when_it_is_well_again(
+    tmp_path: Path, runtime: Path, receiver: Receiver
+) -> None:
+    ticks = tmp_path / "ticks"
+    workspace = make_workspace(tmp_path, {"team.py": SENSOR}, notify=[{"webhook": receiver.url}])
+    (tmp_path / "broken").touch()
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        (told,) = await receiver.until("automation_failed")
+        assert told["automation"] == {"name": "files", "kind": "sensor"}
+        assert told["text"].startswith("sensor files of team fails: ValueError: the bucket is gone")
+    # The next supervisor knows what was told.
+    before = ticks.stat().st_size
+    async with supervising(workspace, runtime) as running:
+        await poll(lambda: ticks.stat().st_size > before + 1, "it failed again")
+        (tmp_path / "broken").unlink()
+        told = (await receiver.until("automation_failed", "automation_recovered"))[-1]
+        assert told["text"] == "sensor files of team does not fail any more"
+
+
+async def test_what_happens_together_is_one_message(tmp_path: Path, receiver: Receiver) -> None:
+    deliveries = Deliveries(Conditions(lambda: None, lambda: 0.0), {})
+    hook = Notify(webhook=receiver.url)
+
+    def send(event: str, location: str) -> None:
+        text = f"{location}: {event}"
+        deliveries.send(hook, {"event": event, "location": location, "text": text, "run": None})
+
+    for number in range(300):
+        send("location_failed", f"l{number}")
+    send("location_recovered", "l0")
+    send("location_failed", "l0")
+    await poll(lambda: len(receiver.heard) == 3, "three messages")
+    many, recovered, again = receiver.heard
+    assert (many["count"], len(many["more"])) == (300, 99)
+    assert many["text"].splitlines()[0] == "l0: location_failed"
+    assert many["text"].splitlines()[-1] == "and 295 more"
+    assert (recovered["event"], recovered["location"]) == ("location_recovered", "l0")
+    assert (again["event"], again["count"], again["more"]) == ("location_failed", 1, [])
+    await deliveries.close()
 
 
 async def test_a_command_gets_it_on_its_standard_input(tmp_path: Path, runtime: Path) -> None:
@@ -298,9 +364,9 @@ async def test_one_that_hangs_holds_up_no_other_and_its_queue_is_bounded(
     deliveries = Deliveries(conditions, {})
     hanging = Notify(command=("sleep", "1000"), directory=str(tmp_path))
     message = {"event": "run_failed", "location": "team", "text": "it failed", "run": None}
-    for number in range(150):
+    for number in range(1100):
         deliveries.send(hanging, {**message, "number": number})
     deliveries.send(Notify(webhook=receiver.url), message)
     await receiver.until("run_failed")
-    assert "more than 100 notifications wait" in "".join(one.message for one in conditions)
+    assert "more than 1000 notifications wait" in "".join(one.message for one in conditions)
     await deliveries.close()

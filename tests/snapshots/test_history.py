@@ -60,6 +60,8 @@ async def test_a_second_supervisor_knows_what_the_first_one_kept(tmp_path, runti
         difference, _ = await running.methods.diff({"location": "a"})
         assert (difference["added"], difference["removed"]) == (["job:two"], ["job:one"])
         assert (difference["from"]["generation"], difference["to"]["generation"]) == (1, 2)
+        log = await running.log("a")
+        assert "the supervisor started; generation 1 was the last that loaded" in log
 
 
 @pytest.mark.slow

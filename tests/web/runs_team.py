@@ -43,6 +43,7 @@ def colors():
 @asset(config_schema={"deep": bool})
 def report(context):
     print("deep" if context.op_config["deep"] else "flat")
+    context.add_output_metadata({"rows": 12, "seen": "https://example.com/seen", "note": "<b>**n**</b>"})
 
 defs = Definitions(jobs=[settle, colors], assets=[report])
 """

@@ -10,8 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from commands import foreground
+from commands import foreground, supervise
 from supervised import alive, job, make_workspace, marked, poll_now
+
+from .site import Site
 
 
 def page_of(marker: str) -> int:
@@ -70,3 +72,10 @@ def test_a_port_in_use_is_told_and_the_supervisor_goes_on(tmp_path: Path, runtim
         with foreground(tmp_path, runtime, "--web-port", port) as running:
             running.until(lambda line: f"port {port} of 127.0.0.1 is in use" in line)
             assert running.run("wait").returncode == 0
+
+
+def test_a_second_page_at_its_port_says_that_it_is_there(quiet: Site) -> None:
+    port = str(quiet.page.port)
+    done = supervise("web", "--port", port, cwd=quiet.folder, runtime=quiet.runtime)
+    assert done.returncode != 0
+    assert f"workspace.yaml is at http://127.0.0.1:{port}/ already" in done.stderr

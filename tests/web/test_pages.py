@@ -82,7 +82,9 @@ def test_a_definition_is_shown_as_people_read_it(quiet: Site) -> None:
     assert "fetch.result" in found
     assert "Also defined in risk" in found
     assert re.search(r"payments\.py:\d+", found)
-    assert "url String required" in shown("resource", "db")
+    resource = shown("resource", "db")
+    assert "url String required" in resource
+    assert "Used by settle job" in resource
 
 
 def test_all_definitions_are_searched_grouped_and_doubles_are_named(quiet: Site) -> None:

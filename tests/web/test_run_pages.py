@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -77,6 +78,12 @@ def test_the_list_and_what_narrows_it(here: Site) -> None:
     assert "customer=acme" in everything.text
     assert "hunter2" not in everything.text
     assert other.id not in rows(page.get("/runs", location="team"))
+    for tag in ("customer", "customer=acme"):
+        assert rows(page.get("/runs", tag=tag)) == [good.id]
+        assert [one["run"] for one in here.client.runs(tag=tag)] == [good.id]
+    for tag in ("customer=other", "acme", "api_key=hunter2"):  # a secret is not guessed
+        assert rows(page.get("/runs", tag=tag)) == []
+    assert 'href="/runs?tag=customer%3Dacme"' in page.get("/run", id=good.id).text
     assert rows(page.get("/runs", location="other")) == [other.id]
     assert set(rows(page.get("/runs", state="failure"))) >= {bad.id}
     assert good.id not in rows(page.get("/runs", state=["failure", "lost"]))
@@ -211,6 +218,38 @@ def test_the_form_of_a_job(here: Site) -> None:
     assert detail["config"] == {"ops": {"fetch": {"config": {"source": "s3", "limit": 3}}}}
     assert detail["tags"] == {"customer": "acme", "urgent": ""}
     assert page.get("/launch", location="team", job="nothing").status == 404
+
+
+def test_the_events_of_one_step(here: Site) -> None:
+    run = ended(here)
+    text = here.page.get("/run", id=run.id).text
+    assert f'href="/run?id={run.id}&amp;step=clean#what-happened"' in text
+    for _ in range(2):  # it goes on where it has read before
+        chosen = here.page.get("/run", id=run.id, step="clean").text
+        events = chosen.partition('class="grid events"')[2].partition("</table>")[0]
+        assert "cleaning rows" in events and "STEP_SUCCESS" in events
+        assert "RUN_START" not in events and "fetch" not in events
+    none = here.page.get("/run", id=run.id, step="<i>none</i>")
+    assert none.status == 200
+    assert "0 events of &lt;i&gt;none" in none.text
+
+
+def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
+    with site(tmp_path, {"team.py": TEAM}, {"team": {}}) as there:
+
+        def shown() -> str:
+            text = there.page.get("/definition", location="team", kind="asset", name="report").text
+            return text.partition("<h2>Last made</h2>")[2].partition("<h2>Dependencies")[0]
+
+        assert "Its newest runs do not tell." in shown()
+        config = {"ops": {"report": {"config": {"deep": True}}}}
+        run = there.client.launch("team", assets="report", config=config)
+        run.wait(DEADLINE)
+        text = shown()
+        assert f"/run?id={run.id}" in text
+        assert "<dt>rows</dt><dd><code>12</code></dd>" in text
+        assert 'href="https://example.com/seen"' in text
+        assert "&lt;b&gt;**n**&lt;/b&gt;" in text  # text, which is no Markdown
 
 
 def test_the_form_of_partitions_and_assets(here: Site) -> None:

@@ -13,6 +13,7 @@ from supervisor.snapshots.snapshot import accept
 from supervisor.web import timing
 from supervisor.web.catalogue import assets_of, search, shelf_of
 from supervisor.web.graphs import assets_drawn, nodes_of, ops_drawn
+from supervisor.web.prose import Prose
 from supervisor.web.render import templates
 from supervisor.web.shapes import FIELDS, checked
 
@@ -66,6 +67,7 @@ def test_no_field_of_any_shape_breaks_a_page(kind: str, fields: dict[str, Any]) 
         source=None,
         generation=1,
         graphs=graphs,
+        prose=Prose({}),
         place_of=lambda node: shelf.source_of_node(node, None),
         others=[],
         rest={},

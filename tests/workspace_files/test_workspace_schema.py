@@ -16,7 +16,7 @@ from places import ROOT
 
 import supervisor.workspace_files
 from supervisor.workspace_files import Selection, json_schema, resolve
-from supervisor.workspace_files.keys import OWN_KEYS, WORKSPACE
+from supervisor.workspace_files.keys import WORKSPACE
 
 
 def wrong(value: Any) -> list[str]:
@@ -215,10 +215,27 @@ def test_what_an_editor_shows_of_a_key_is_valid_there() -> None:
     assert shown["examples"] >= 20
 
 
-def test_every_key_is_documented() -> None:
+def test_every_key_is_documented_with_its_default() -> None:
     document = (ROOT / "docs" / "workspace.md").read_text()
-    for key in [*WORKSPACE.fields, *OWN_KEYS]:
-        assert f"`{key}`" in document, key
+    rows = [line for line in document.splitlines() if line.startswith("|")]
+    parts: list[object] = [json_schema()]
+    checked = 0
+    for part in parts:
+        if isinstance(part, list):
+            parts += part
+        if not isinstance(part, dict):
+            continue
+        parts += part.values()
+        properties = part.get("properties", {})
+        for key, one in properties.items() if isinstance(properties, dict) else ():
+            assert f"`{key}`" in document or re.search(rf"\b{key}:", document), key
+            default = one.get("default") if isinstance(one, dict) else None
+            if isinstance(default, str | int | float):
+                checked += 1
+                shown = re.compile(rf"`{re.escape(str(default).lower())}`", re.IGNORECASE)
+                own = [row for row in rows if f"`{key}`" in row]
+                assert any(shown.search(row) for row in own), f"{key}: the default {default}"
+    assert checked > 30
 
 
 def test_the_public_names() -> None:

@@ -307,3 +307,16 @@ def test_the_virtualenv_where_one_stands_is_that_of_targets_by_flag(tmp_path: Pa
     write(tmp_path, {".venv/bin/python": "", "a.py": ""})
     spec = found(tmp_path, Selection(python_files=(Path("a.py"),)))
     assert only(spec).environment.executable_path == str(tmp_path / ".venv/bin/python")
+
+
+def test_keys_of_a_dg_table_that_dagster_ignores_are_warnings(tmp_path: Path) -> None:
+    text = (
+        'directory_type = "project"\nexperimental = true\n'
+        '[project]\nroot_module = "risk"\nplugin_modules = ["b"]\n'
+    )
+    write(tmp_path, {"dg.toml": text})
+    spec = found(tmp_path)
+    assert only(spec).name == tmp_path.name
+    experimental, plugins = spec.warnings
+    assert "dg.toml:2:1: experimental is ignored, as dagster does" in experimental
+    assert "dg.toml:5:1: project.plugin_modules is ignored" in plugins

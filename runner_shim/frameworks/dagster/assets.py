@@ -172,6 +172,7 @@ def _asset(reader, node, name, found, spec):
         tags=reader.tags(node) or reader.tags(spec),
         owners=_owners(reader, node) or _owners(reader, spec),
         metadata=reader.metadata(metadata),
+        markdown=reader.markdown(metadata),
         asset_key=key_path(node.asset_key),
         dependencies=sorted(parents),
         group=reader.text(node, "group_name") or reader.text(spec, "group_name"),

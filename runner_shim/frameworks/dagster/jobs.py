@@ -87,6 +87,7 @@ def job_definition(reader, job, partitions=None):
         tags=tags,
         owners=reader.owners(job),
         metadata=reader.metadata(metadata),
+        markdown=reader.markdown(metadata),
         graph=reader.attempt("graph", graph_data, reader, graph),
         config=config,
         resource_keys=reader.attempt("resource keys", _resource_keys, job),

@@ -212,21 +212,24 @@ class Reader:
             return None
         return self.attempt("metadata", self._metadata, found)
 
+    def markdown(self, found):
+        """The keys of the values of metadata that are Markdown, or None. Takes what ``metadata`` takes."""
+        if not found:
+            return None
+        return self.attempt("metadata", self._markdown, found) or None
+
     @staticmethod
     def _metadata(found):
-        if hasattr(found, "items"):
-            pairs = list(found.items())
-        else:  # before 1.0: entries with a label
-            pairs = [
-                (entry.label, peek(entry, "value", "entry_data"))
-                for entry in found
-                if hasattr(entry, "label")
-            ]
-        result = {}
-        for key, value in pairs:
-            if key not in _NOT_METADATA:
-                result[text(key)] = _metadata_value(value)
-        return result
+        return {text(key): _metadata_value(value) for key, value in _metadata_pairs(found)}
+
+    @staticmethod
+    def _markdown(found):
+        # The wrapper's name ends in MetadataValue, before 1.0 in MetadataEntryData.
+        return sorted(
+            text(key)
+            for key, value in _metadata_pairs(found)
+            if type(value).__name__.startswith("MarkdownMetadata")
+        )
 
     def owners(self, value):
         """Owners as a list of str, or None."""
@@ -248,6 +251,18 @@ class Reader:
         if not metadata or not hasattr(metadata, "get"):
             return None
         return self.attempt("code references", _referenced_source, metadata.get(CODE_REFERENCES))
+
+
+def _metadata_pairs(found):
+    if hasattr(found, "items"):
+        pairs = list(found.items())
+    else:  # before 1.0: entries with a label
+        pairs = [
+            (entry.label, peek(entry, "value", "entry_data"))
+            for entry in found
+            if hasattr(entry, "label")
+        ]
+    return [(key, value) for key, value in pairs if key not in _NOT_METADATA]
 
 
 def _metadata_value(value):

@@ -86,9 +86,13 @@ def _add_asset(data, found):
     if getattr(found, "partition", None):
         data["partition"] = found.partition
     metadata = getattr(found, "metadata", None) or getattr(found, "metadata_entries", None)
-    metadata = Reader(_ignore).metadata(metadata)
-    if metadata:
-        data["metadata"] = metadata
+    reader = Reader(_ignore)
+    for name, value in (
+        ("metadata", reader.metadata(metadata)),
+        ("markdown", reader.markdown(metadata)),
+    ):
+        if value:
+            data[name] = value
 
 
 def _ignore(*_arguments, **_named):

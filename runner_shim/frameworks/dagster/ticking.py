@@ -114,6 +114,8 @@ def _context(kind, instance, order, **given):
     if order.get("instance"):
         given["instance_ref"] = instance.get_ref()
     known = inspect.signature(kind.__init__).parameters
+    if "last_tick_completion_time" in known:
+        given.pop("last_completion_time", None)  # its old name: with both it refuses
     context = kind(**{key: value for key, value in given.items() if key in known})
     if "instance" not in known and hasattr(context, "_instance"):
         context._instance = instance
