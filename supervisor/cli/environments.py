@@ -219,9 +219,11 @@ def _error(one: EnvError) -> dict[str, Any]:
 
 
 def _explain(terminal: Terminal, error: EnvError) -> None:
-    terminal.error(error.message, error.hint)
+    terminal.error(error.message)
     for line in error.detail.strip().splitlines():
         terminal.say(f"  {clean(line)}")
+    if error.hint:
+        terminal.say(f"hint: {clean(error.hint)}")
 
 
 def _made(one: Environment) -> dict[str, Any]:
