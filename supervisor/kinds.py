@@ -10,7 +10,7 @@ import shlex
 __all__ = ["AUTOMATIONS", "JOBS", "remedy"]
 
 JOBS = ("job", "pipeline")
-"""Kinds that a launch names as its job; pipelines are what old releases of Dagster have."""
+"""Kinds that a launch names as its job; some frameworks call theirs pipelines."""
 
 AUTOMATIONS = ("schedule", "sensor")
 """Kinds that have ticks."""

@@ -20,7 +20,7 @@ import click
 
 from runner_shim import masking
 from supervisor.cli.completion import ENVIRONMENT
-from supervisor.cli.options import json_option, selecting
+from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.nearest import near
@@ -37,7 +37,7 @@ __all__ = ["env_"]
 _THREADS = 4
 
 
-@click.group("env", short_help="Make, list and remove environments.")
+@click.group("env", cls=Listing, short_help="Make, list and remove environments.")
 def env_() -> None:
     """Make, list, show and remove the virtualenvs of a workspace."""
 
@@ -247,7 +247,7 @@ def _existing(session: Session) -> EnvironmentStore:
     return _store(directory)
 
 
-@env_.command("list", short_help="List the environments on disk.")
+@env_.command("list", short_help="List the environments on disk (the default).")
 @json_option
 @selecting
 def list_environments(session: Session, as_json: bool) -> int:

@@ -43,7 +43,9 @@ def outcome_line(
     first, newline, source = clean(detail).partition(
         "\n"
     )  # of a syntax error: the line, and a caret
-    return f"{head} — {first}{kept}{newline}{source}" if detail else head + kept
+    place = clean(failures.entry(location))
+    entry = f" ({place})" if place else ""
+    return f"{head} — {first}{entry}{kept}{newline}{source}" if detail else head + kept
 
 
 def outcome_lines(

@@ -22,7 +22,7 @@ from supervisor.presentation.words import environment_of
 if TYPE_CHECKING:
     from supervisor.protocol.documents import Failure, LocationStatus, LogLine
 
-__all__ = ["headline", "remedy", "render", "without_own_frames"]
+__all__ = ["entry", "headline", "remedy", "render", "without_own_frames"]
 
 _MAX_FRAMES = 6
 # How faulthandler begins.
@@ -43,6 +43,11 @@ _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*")  # a word in YAML, whatever it is
+# Failures that the entry of a location causes, and not its code.
+_OF_THE_ENTRY = {
+    *("environment", "interpreter", "missing_attribute", "missing_file", "missing_module"),
+    "missing_working_directory",
+}
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
@@ -100,6 +105,14 @@ def headline(location: LocationStatus) -> str:
         place = f" ({importer})" if importer else ""
         return f"{what}{said}{place} in environment {environment_of(location)}"
     return failure["message"]
+
+
+def entry(location: LocationStatus) -> str:
+    """Where the location stands in a workspace file, if its failure is about what stands there; else ""."""
+    failure, origin = location["failure"], location["origin"]
+    if failure is None or origin is None or failure["kind"] not in _OF_THE_ENTRY:
+        return ""
+    return _near_here(Path(origin))
 
 
 def remedy(location: LocationStatus) -> str | None:

@@ -136,8 +136,11 @@ class Runs:
         """
         self._ending = True
         self._dispatch.suspend()
-        ending = [one for one in self.living() if self._settings(one).on_stop is not OnStop.KEEP]
-        await asyncio.gather(*(self._end(one, grace, at_once) for one in ending))
+        await asyncio.gather(*(self._end(one, grace, at_once) for one in self.to_end()))
+
+    def to_end(self) -> list[Run]:
+        """Those that end with the supervisor."""
+        return [one for one in self.living() if self._settings(one).on_stop is not OnStop.KEEP]
 
     async def _end(self, run: Run, grace: float, at_once: bool) -> None:
         said = self._settings(run).run_grace

@@ -113,5 +113,9 @@ class Work:
         if self.launching:
             await asyncio.wait(self.launching)
         if not leave:
+            waits = "; ".join(f"{one.id} in {one.location}" for one in self.runs.to_end())
+            if waits and not at_once:
+                told = f"the supervisor is stopping once these runs have ended or been cancelled: {waits}"
+                self._fleet.conditions.set("stopping", told)
             await self.runs.end(0.0 if at_once else RUN_GRACE, at_once=at_once)
         await self.runs.close()
