@@ -168,7 +168,7 @@ def test_control_characters_of_user_code_do_not_reach_the_terminal() -> None:
 def test_errors_have_a_line_each_and_a_hint() -> None:
     err = io.StringIO()
     Terminal(io.StringIO(), err, {}).error("one\ntwo", "do this")
-    assert err.getvalue() == "error: one\nerror: two\nhint: do this\n"
+    assert err.getvalue() == "error: one\ntwo\nhint: do this\n"
 
 
 # -- failures -----------------------------------------------------------------------------------
@@ -297,9 +297,9 @@ def test_an_installers_own_words_are_kept() -> None:
     }
     assert failures.render(location(failure=failed)) == [
         "environment risk (python 3.8.18) cannot be resolved",
-        "hint: change its requirements, or its python",
         "  No solution found:",
         "    because a needs b",
+        "hint: change its requirements, or its python",
     ]
 
 
