@@ -221,9 +221,11 @@ def _error(one: EnvError) -> dict[str, Any]:
 def _explain(terminal: Terminal, error: EnvError, name: str | None = None) -> None:
     """Tell it, with the ``name`` of the environment where the sentence has that not."""
     named = name is None or f"environment {name} " in error.message
-    terminal.error(error.message if named else f"environment {name}: {error.message}", error.hint)
+    terminal.error(error.message if named else f"environment {name}: {error.message}")
     for line in error.detail.strip().splitlines():
         terminal.say(f"  {clean(line)}")
+    if error.hint:
+        terminal.say(f"hint: {clean(error.hint)}")
 
 
 def _made(one: Environment) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
 supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
-the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
+the tool's own words (an installer's), the remedy, the last lines of the log. Decides nothing and
 reads no file. The whole traceback is shown on request only.
 """
 
@@ -161,10 +161,7 @@ def _installing(location: LocationStatus, package: str) -> str:
                 f"the workspace file, and `environment: {name}` in its entry"
             )
         return f"install it there: {command} {shlex.quote(package)}"
-    # Under a running supervisor saving the file is enough; the command works in either case.
-    name = str(environment.get("name"))
-    sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
-    return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+    return f"add {package} to {_requirements(environment)}"  # which the next load has made anew
 
 
 def _making(environment: Mapping[str, Any]) -> str:
@@ -219,13 +216,13 @@ def render(
         lines += [clean(line) for line in failure["traceback"].rstrip().splitlines()]
     else:
         lines += _chain(failure, painted)
-    hint = remedy(location)
-    if hint:
-        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
         detail = _shortened(detail)
     lines += [f"  {clean(line)}" for line in detail]
+    hint = remedy(location)
+    if hint:
+        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
     said = _said(location)

@@ -152,7 +152,7 @@ class Shape(ABC):
         reading.problem(
             node.position,
             path,
-            "there is no value here" if is_nothing else f"{node.describe()} does not belong here",
+            "there is no value here" if is_nothing else f"{node.describe()} does not fit here",
             expected=self.expected,
             suggestion=suggestion,
         )
