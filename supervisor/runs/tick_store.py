@@ -305,7 +305,8 @@ def forget_absent(
     database.execute("DELETE FROM absent")
     database.executemany(
         "INSERT INTO absent VALUES (?, ?)",
-        [(name, since.get(name, now)) for name in missing.difference(gone)],
+        # Not later than now: the clock may have been wrong.
+        [(name, min(since.get(name, now), now)) for name in missing.difference(gone)],
     )
     return gone
 
