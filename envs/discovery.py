@@ -148,12 +148,10 @@ def find_interpreter(
 def _nothing_matches(
     text: str, environ: Mapping[str, str], search_dirs: Sequence[Path]
 ) -> EnvError:
-    present = [
-        f"{item.interpreter.version_text} ({item.interpreter.executable})"
-        for item in list_interpreters(environ=environ, search_dirs=search_dirs)
-        if item.interpreter is not None
-    ]
-    listed = ", ".join(present) or "none"
+    found = list_interpreters(environ=environ, search_dirs=search_dirs)
+    known = [item.interpreter for item in found if item.interpreter is not None]
+    versions = sorted({(one.version, one.version_text) for one in known})
+    listed = ", ".join(text for _, text in versions) or "none"
     version = _RELEASE.search(text)
     install = (
         f"install it (`uv python install {version.group()}`, or `pyenv install {version.group()}`)"

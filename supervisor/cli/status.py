@@ -180,6 +180,11 @@ def _definitions(location: LocationStatus, serving: Serving | None, limit: int |
 def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     """What needs attention, below the table: reasons, warnings, broken edits."""
     lines: list[str] = []
+    supervisor = document["supervisor"]
+    problems = supervisor["configuration_problems"]
+    if problems:  # first, for conditions of locations follow from them
+        lines.append(f"{terminal.paint('✗', 'red')} {PROBLEMS}")
+        lines += problem_lines(problems, colour=terminal.colour)
     for one in document["locations"]:
         mark, style = words.symbol(one["state"])
         name = clean(one["name"])
@@ -194,7 +199,6 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
                 lines.append(terminal.paint(f"  more: {clean(more)}", "dim"))
         lines += _prefixed(terminal, name, one["warnings"], 1 if terminal.width else None)
         lines += _conditions(terminal, f"{name}: ", one["conditions"])
-    supervisor = document["supervisor"]
     told = {one["message"] for one in supervisor["conditions"]}
     lines += [
         f"{terminal.paint('!', 'yellow')} {clean(text)}"
@@ -202,10 +206,6 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
         if text not in told
     ]
     lines += _conditions(terminal, "", supervisor["conditions"])
-    problems = supervisor["configuration_problems"]
-    if problems:
-        lines.append(f"{terminal.paint('✗', 'red')} {PROBLEMS}")
-        lines += problem_lines(problems, colour=terminal.colour)
     if lines:
         terminal.print("", *lines)
 

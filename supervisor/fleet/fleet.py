@@ -331,9 +331,9 @@ class Fleet:
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
             self.conditions.set(
                 _MISSING,
-                f"no entry that can be read names {', '.join(names[:_MOST_NAMED])}{more}: what runs "
-                "goes on, because an entry that cannot be read may be meant",
-                "mend what is wrong in the workspace: what nothing names then ends",
+                "not in the workspace as far as it can be read, and still running: "
+                f"{', '.join(names[:_MOST_NAMED])}{more}",
+                "correct the problems of the workspace: what it does not name then ends",
             )
         else:
             self.conditions.clear(_MISSING)

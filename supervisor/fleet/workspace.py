@@ -18,7 +18,7 @@ from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
 from supervisor.watching.reloading import FileWatch
-from supervisor.workspace_files import Selection, reread
+from supervisor.workspace_files import Selection, missing_hint, reread
 
 __all__ = ["WorkspaceFiles"]
 
@@ -39,7 +39,7 @@ class WorkspaceFiles:
         self.spec: WorkspaceSpec
         self.spec, first = self._reread()
         if first.problems:
-            raise ConfigurationError(first.problems)
+            raise ConfigurationError(first.problems, hint=missing_hint(selection, cwd))
         self._first: Desired | None = first
         self._touched: set[str] = set()
         self._broken = False

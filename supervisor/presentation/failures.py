@@ -2,7 +2,7 @@
 
 Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
 supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
-the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
+the tool's own words (an installer's), the remedy, the last lines of the log. Decides nothing and
 reads no file. The whole traceback is shown on request only.
 """
 
@@ -16,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim.nearest import slip
 from supervisor.presentation.text import clean, paint
 from supervisor.presentation.words import environment_of
 
@@ -50,16 +51,20 @@ _OF_THE_ENTRY = {
 }
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
+_MEANT = re.compile(r"did you mean (\w+)\?")
+
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
     "MySQLdb": "mysqlclient",
     "OpenSSL": "pyopenssl",
     "PIL": "pillow",
+    "airflow": "apache-airflow",
     "attr": "attrs",
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python",
     "dateutil": "python-dateutil",
+    "dbt": "dbt-core",
     "dotenv": "python-dotenv",
     "docx": "python-docx",
     "faiss": "faiss-cpu",
@@ -70,7 +75,11 @@ _DISTRIBUTIONS = {
     "jose": "python-jose",
     "jwt": "pyjwt",
     "kafka": "kafka-python",
+    "hydra": "hydra-core",
+    "ldap": "python-ldap",
     "magic": "python-magic",
+    "mysql": "mysql-connector-python",
+    "osgeo": "gdal",
     "pkg_resources": "setuptools<81",
     "pptx": "python-pptx",
     "psycopg2": "psycopg2-binary",
@@ -79,6 +88,9 @@ _DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "slugify": "python-slugify",
+    "snowflake": "snowflake-connector-python",
+    "umap": "umap-learn",
+    "websocket": "websocket-client",
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
@@ -129,6 +141,9 @@ def remedy(location: LocationStatus) -> str | None:
             return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
     found = _installing(location, _DISTRIBUTIONS.get(module, module))
+    meant = _MEANT.fullmatch(hint or "")
+    if meant is not None and slip(module, meant[1]):
+        return f"{hint} if not, {found}"
     return f"{found}; or {hint}" if hint else found
 
 
@@ -146,10 +161,7 @@ def _installing(location: LocationStatus, package: str) -> str:
                 f"the workspace file, and `environment: {name}` in its entry"
             )
         return f"install it there: {command} {shlex.quote(package)}"
-    # Under a running supervisor saving the file is enough; the command works in either case.
-    name = str(environment.get("name"))
-    sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
-    return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+    return f"add {package} to {_requirements(environment)}"  # which the next load has made anew
 
 
 def _making(environment: Mapping[str, Any]) -> str:
@@ -204,13 +216,13 @@ def render(
         lines += [clean(line) for line in failure["traceback"].rstrip().splitlines()]
     else:
         lines += _chain(failure, painted)
-    hint = remedy(location)
-    if hint:
-        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
         detail = _shortened(detail)
     lines += [f"  {clean(line)}" for line in detail]
+    hint = remedy(location)
+    if hint:
+        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
     said = _said(location)

@@ -466,10 +466,12 @@ class Assembly:
             before = first.setdefault(spec.name, spec)
             if before is spec or spec.origin is None:
                 continue
+            again = before.origin == spec.origin  # by an alias, whose anchor is meant by both
+            first_at = "by the entry that an alias repeats" if again else f"at {before.origin}"
             self.reading.problem(
                 spec.origin,
                 one.at,
-                f'the location name "{spec.name}" is taken already, at {before.origin}',
+                f'the location name "{spec.name}" is taken already, {first_at}',
                 expected="names that differ; set location_name in one of them",
             )
 
