@@ -206,7 +206,8 @@ def _report(
     total = words.plural(len(locations), "location")
     said = f", {words.plural(warned, 'warning')}" if warned else ""
     if bad:
-        terminal.print(terminal.paint(f"{len(bad)} of {total} cannot be loaded{said}", "red"))
+        many = total if len(locations) == 1 else f"{len(bad)} of {total}"
+        terminal.print(terminal.paint(f"{many} cannot be loaded{said}", "red"))
     else:
         terminal.print(terminal.paint(f"{total} loaded{said}", "" if warned else "green"))
     return 0 if ok else 1

@@ -32,6 +32,7 @@ __all__ = [
     "SECONDS",
     "TAG_COMPLETION",
     "Listing",
+    "ListingOf",
     "beside_option",
     "face_option",
     "json_option",
@@ -43,12 +44,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Listing(click.Group):
-    """What is no name of a command is the location that ``list`` is about."""
+    """Lists where no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+        if not args or (self._is_listed(args[0]) and args[0] not in ("-h", "--help")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def _is_listed(self, word: str) -> bool:
+        return word.startswith("-")
+
+
+class ListingOf(Listing):
+    """What is no name of a command is the location that ``list`` is about."""
+
+    def _is_listed(self, word: str) -> bool:
+        return word not in self.commands
 
 
 def _locations(ctx: click.Context) -> list[LocationStatus]:

@@ -1,4 +1,4 @@
-"""``supervise why-slow``: what the time of a location's last load went to.
+"""``supervise why-slow``: which imports took the time of a location's last load.
 
 Owns the table. The figures come with the snapshot: what the process measured while it imported the target.
 """

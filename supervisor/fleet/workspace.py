@@ -1,7 +1,7 @@
 """The workspace's files as a source of desired state.
 
-Owns the reading of them in a thread, and what is watched so that it is known when they change. What
-stands in them is ``workspace_files``' to say.
+Owns the reading of them in a thread, and what is watched so that it is known when they change. ``workspace_files`` interprets
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is done with the locations: runs, the ticks that launch them, and what is sent when they fail.
 
-Owns how these parts are put together, and the order in which they begin. How a run lives is ``runs``' to say,
-which locations there are ``fleet``'s.
+Owns how these parts are put together, and the order in which they begin. ``runs`` owns the life of a run,
+``fleet`` the set of locations.
 """
 
 from __future__ import annotations
@@ -113,5 +113,9 @@ class Work:
         if self.launching:
             await asyncio.wait(self.launching)
         if not leave:
+            waits = "; ".join(f"{one.id} in {one.location}" for one in self.runs.to_end())
+            if waits and not at_once:
+                told = f"the supervisor is stopping once these runs have ended or been cancelled: {waits}"
+                self._fleet.conditions.set("stopping", told)
             await self.runs.end(0.0 if at_once else RUN_GRACE, at_once=at_once)
         await self.runs.close()

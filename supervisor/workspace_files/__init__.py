@@ -73,6 +73,10 @@ def missing_hint(selection: Selection, cwd: Path) -> str | None:
 
     beside = file_in((cwd / missing[0]).parent)
     if beside is not None:
+        from supervisor.nearest import near
+
+        if near(missing[0].name, [beside.name]):
+            return None  # the error says so
         return f"there is {missing[0].with_name(beside.name)}"
     return f"`supervise init -o {shlex.quote(str(missing[0]))}` writes one for what it finds"
 

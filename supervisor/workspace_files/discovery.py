@@ -35,6 +35,7 @@ _CANDIDATES = (
     "dagster_cloud.yaml",
     "dagster_cloud.yml",
 )
+"""The names that a search looks for, in the order in which they win."""
 _MAX_PYPROJECT_BYTES = 4 * 1024 * 1024
 
 

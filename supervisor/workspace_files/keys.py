@@ -1,6 +1,6 @@
 """The keys of every file we read, as shapes: the one source for validation and JSON Schema.
 
-Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+Owns which keys there are, what each takes and one sentence about each. Does not give any of
 them a meaning: that is ``locations``, ``cloud`` and ``projects``.
 """
 
@@ -50,6 +50,9 @@ __all__ = [
 def _bad_module(name: str) -> tuple[str, str] | None:
     if "/" in name or name.endswith(".py"):
         return "is a path, not a module name", "python_file"
+    module, colon, attribute = name.partition(":")
+    if colon and attribute.isidentifier():
+        return "names an object, too", f"module_name: {module} with attribute: {attribute}"
     if re.search(r"\s", name) or any(not part for part in name.split(".")):
         return "is not a dotted module name", ".".join(re.findall(r"[^\s.]+", name))
     return None
@@ -279,6 +282,8 @@ _IN_SELECTOR = dict.fromkeys(
     ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
+_LIMIT_KEYS = ("memory", "cpu", "open_files", "processes", "nice")
+_IN_LIMITS = {key: f"write limits: {{{key}: …}}" for key in _LIMIT_KEYS}
 _INNER_TARGET = Choice(
     {kind: _selector(kind, {}, _BESIDE_TARGET) for kind in _TARGETS},
     "target",
@@ -299,6 +304,7 @@ _PYTHON_ENVIRONMENT = RecordShape(
         "location_name": "it stands inside the target's map",
         "attribute": "it stands inside the target's map",
         "working_directory": "it stands inside the target's map",
+        **_IN_LIMITS,
     },
     title="A target and the environment to load it in.",
 )
@@ -319,7 +325,7 @@ _GRPC_SERVER = RecordShape(
 )
 
 _ITEM = Choice(
-    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR) for kind in _TARGETS}
+    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR | _IN_LIMITS) for kind in _TARGETS}
     | {
         "python_environment": Field(_PYTHON_ENVIRONMENT, "A target and its environment."),
         "grpc_server": Field(_GRPC_SERVER, "A code location served elsewhere."),
@@ -338,7 +344,8 @@ _ITEM = Choice(
             "package_name",
         ),
         "it stands in the map of the selector, one level deeper",
-    ),
+    )
+    | {one: f"it is called python_{one}" for one in ("file", "module", "package")},
 )
 
 
@@ -367,6 +374,14 @@ _LEGACY = {
     ),
 }
 
+_NOT_DEFAULTS = dict.fromkeys(
+    ("relative_path", "module_name", "package_name", "location_name", "attribute"),
+    "it stands in the map of a location's selector",
+) | dict.fromkeys(
+    _ENVIRONMENT_KEYS,
+    "write an entry of the top-level `environments` and name it as `environment`",
+)
+
 WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations", apart=True)
 WORKSPACE = RecordShape(
     {
@@ -376,7 +391,7 @@ WORKSPACE = RecordShape(
             "Python environments by name, shared by locations.",
         ),
         "defaults": Field(
-            RecordShape(OWN_KEYS, "a map of location keys"),
+            RecordShape(OWN_KEYS, "a map of location keys", elsewhere=_NOT_DEFAULTS),
             "What every location in this file gets unless it says otherwise.",
         ),
         "notify": Field(NOTIFY, "Webhooks and commands to call when a location or a run fails."),

@@ -85,7 +85,7 @@ def test_a_directory_stands_for_the_workspace_file_in_it(tmp_path: Path, runtime
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("worspace.yaml", "does not exist; did you mean workspace.yaml?"),
+        ("worspace.yaml", "does not exist; did you mean workspace.yaml?\n"),
         ("nope.yaml", "hint: there is workspace.yaml"),
         ("a/nope.yaml", "hint: `supervise init -o a/nope.yaml` writes one for what it finds"),
     ],
