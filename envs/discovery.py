@@ -3,7 +3,7 @@
 Owns the search: PATH, the directories of pyenv, uv, mise and asdf, any extra directories, and the
 Python that runs us. Shims are never run in a search (their answer depends on the directory they are
 run in, and costs 0.1 s): the installations behind them are read instead. Among those that satisfy a spec the newest wins; of equals, a
-base installation before a virtualenv, then the one found first. Refuses to install interpreters.
+base installation before a virtualenv, then the one found first. Does not install interpreters.
 """
 
 # os.path, not pathlib, says what a path is: where we may not look, it says no, and does not raise.

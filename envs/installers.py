@@ -1,7 +1,7 @@
 """The tools that make and fill environments: virtualenv, uv, and pip where uv is absent.
 
-Owns their command lines and how their failures become an ``EnvError`` whose ``detail`` is what the
-tool said, unaltered. Refuses to know about keys, locks and directories: the store does.
+Owns their command lines and how their failures become an ``EnvError`` whose ``detail`` is the unaltered output of
+the tool. Does not know about keys, locks and directories: the store does.
 """
 
 from __future__ import annotations
@@ -355,7 +355,7 @@ def _build_hint(said: str) -> str | None:
 
 
 def _index_hint(environ: Mapping[str, str]) -> str | None:
-    """uv does not read pip's settings: a team that relies on them is told so when an install fails."""
+    """uv does not read pip's settings: the failure of an install says so."""
     ours = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
     pips = [name for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL") if name in environ]
     if not pips or any(name in environ for name in ours):

@@ -11,7 +11,7 @@ Owns making them, finding them and removing them. The rules:
 * ``current`` is a link to the key that a name stands for, replaced atomically.
 * Nothing is removed while a live process runs in it.
 
-Refuses to know what locations, generations and supervisors are.
+Does not know what locations, generations and supervisors are.
 """
 
 from __future__ import annotations

@@ -65,14 +65,14 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
         made = [_made(one) for one, _ in results if one is not None]
         terminal.data({"environments": made, "errors": [_error(one) for one in failed]})
         return 1 if failed else 0
-    for one, error in results:
+    for request, (one, error) in zip(requests, results, strict=True):
         if one is not None:
             word = "made" if one.created else "up to date" if one.managed else "used as it is"
             terminal.print(f"{one.label}: {word}  {terminal.paint(str(one.prefix), 'dim')}")
             if one.pinned:
                 terminal.print(terminal.paint(f"  {clean(one.pinned)}", "dim"))
         if error is not None:
-            _explain(terminal, error)
+            _explain(terminal, error, request.name)
     return 1 if failed else 0
 
 
@@ -220,8 +220,10 @@ def _error(one: EnvError) -> dict[str, Any]:
     return {"kind": one.kind, "message": one.message, "hint": one.hint, "detail": one.detail}
 
 
-def _explain(terminal: Terminal, error: EnvError) -> None:
-    terminal.error(error.message)
+def _explain(terminal: Terminal, error: EnvError, name: str | None = None) -> None:
+    """Tell it, with the ``name`` of the environment where the sentence has that not."""
+    named = name is None or f"environment {name} " in error.message
+    terminal.error(error.message if named else f"environment {name}: {error.message}")
     for line in error.detail.strip().splitlines():
         terminal.say(f"  {clean(line)}")
     if error.hint:

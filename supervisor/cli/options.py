@@ -16,7 +16,7 @@ from supervisor.cli.session import Session
 from supervisor.errors import SupervisorError
 from supervisor.presentation.words import plural
 from supervisor.protocol import parameters
-from supervisor.workspace_files import Selection
+from supervisor.workspace_files import Selection, file_in
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -147,15 +147,28 @@ GENERATION = _Generation()
 SECONDS = _Seconds()
 """The type of an option that is a time to wait."""
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+
+class _WorkspaceFile(click.Path):
+    """A file, or the directory that has one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.is_dir():
+            return super().convert(value, param, ctx)
+        found = file_in(path)
+        if found is None:
+            self.fail(f"no workspace file is in {str(path)!r}", param, ctx)
+        return found
+
+
 _WORKSPACE = click.option(
     "-w",
     "--workspace",
     "workspace",
     multiple=True,
-    type=_FILE,
+    type=_WorkspaceFile(path_type=Path),
     metavar="FILE",
-    help="Workspace file; several are merged. Without it, searched from here upwards.",
+    help="Workspace file, or its directory; several are merged. Without it, searched from here upwards.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What became of a location, as one line and what belongs below it.
+"""The result of an order for a location: one line, and details below it.
 
 Owns the sentence that orders, waits and the foreground supervisor's plain output share, for example
 ``risk: ready in 0.4s - 3 jobs, 2 schedules (python 3.7.16, native 0.1.0)``. Pure.

@@ -1,4 +1,4 @@
-"""``supervise runs``: the runs that there are and were.
+"""``supervise runs``: current and past runs.
 
 Owns the list and the commands about one run. Reads through the client alone.
 """
@@ -186,7 +186,7 @@ def logs(session: Session, run: str, follow: bool) -> int:
 @json_option
 @locating
 def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
-    """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
+    """Cancel RUN; it is killed when it has not ended within its grace period. Exit status 0 when it has ended."""
     terminal = session.terminal
     with session.client(order=True) as client:
         found = client.run(run)

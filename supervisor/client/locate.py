@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.errors import ConfigurationError, NotRunningError
 from supervisor.runtime_dir import living, running_supervisors
 from supervisor.specs import STATE_DIRECTORY
-from supervisor.workspace_files import Selection, names
+from supervisor.workspace_files import Selection, file_in, names
 
 if TYPE_CHECKING:
     from supervisor.curve_keys import ClientKeys
@@ -134,7 +134,7 @@ def find(
     directory: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Found:
-    """The running supervisor of ``workspace`` (file or files), or of what is found from ``directory``.
+    """The running supervisor of ``workspace`` (files, or directories that have one), or of what is found from ``directory``.
 
     Raises ``NotRunningError``, and ``ConfigurationError`` when a named file cannot be followed.
     """
@@ -144,8 +144,9 @@ def find(
         files = (Path(workspace),)
     else:
         files = tuple(Path(one) for one in workspace)
-    cwd = Path(directory) if directory is not None else Path.cwd()
-    return find_selected(Selection(files=files), cwd=cwd.absolute(), environ=environ)
+    cwd = (Path(directory) if directory is not None else Path.cwd()).absolute()
+    files = tuple((file_in(cwd / one) or one) for one in files)
+    return find_selected(Selection(files=files), cwd=cwd, environ=environ)
 
 
 def find_selected(

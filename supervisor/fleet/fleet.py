@@ -1,9 +1,9 @@
-"""The set of locations: what the sources of desired state make of it, and orders to its members.
+"""The set of locations: applies the sources of desired state and gives orders to the locations.
 
 Owns the locations, those served elsewhere, those that are leaving, the revision that clients wait
 for, the problems of the sources and the supervisor's conditions. A source is read again whenever it
-says so; what all of them desire is made one set by ``merge``, and the difference to what runs is
-applied, one location after the other. How a location is made is the host's to say.
+says so; ``merge`` makes one set of all of them, and the difference to what runs is
+applied, one location after the other. The host makes the locations.
 """
 
 from __future__ import annotations

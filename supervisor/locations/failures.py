@@ -305,7 +305,7 @@ def how_it_ended(
     if not because:
         return str(ended)
     if killed and unheeded is not None:
-        how = f"by SIGKILL: it did not heed SIGTERM for {unheeded:g} s"
+        how = f"by SIGKILL: it had not ended {unheeded:g} s after SIGTERM"
     elif killed or ended.signal == signal.SIGTERM:
         how = "by SIGKILL" if killed else "by SIGTERM"
     else:

@@ -119,7 +119,7 @@ class Generation:
         self._log = log
         self._words = LastWords(_LAST_WORDS)
         self.because = ""
-        self._deaf = False  # it did not heed SIGTERM
+        self._deaf = False  # it did not end after SIGTERM
         self._turn: asyncio.Lock | None = None  # of those that have user code run
         self.conversation = self._new_conversation()
 

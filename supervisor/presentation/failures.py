@@ -16,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner_shim.nearest import slip
 from supervisor.presentation.text import clean, paint
 from supervisor.presentation.words import environment_of
 
@@ -50,16 +51,20 @@ _OF_THE_ENTRY = {
 }
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
+_MEANT = re.compile(r"did you mean (\w+)\?")
+
 # Import names whose distribution is called otherwise; the rest is assumed to be the same.
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
     "MySQLdb": "mysqlclient",
     "OpenSSL": "pyopenssl",
     "PIL": "pillow",
+    "airflow": "apache-airflow",
     "attr": "attrs",
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python",
     "dateutil": "python-dateutil",
+    "dbt": "dbt-core",
     "dotenv": "python-dotenv",
     "docx": "python-docx",
     "faiss": "faiss-cpu",
@@ -70,7 +75,11 @@ _DISTRIBUTIONS = {
     "jose": "python-jose",
     "jwt": "pyjwt",
     "kafka": "kafka-python",
+    "hydra": "hydra-core",
+    "ldap": "python-ldap",
     "magic": "python-magic",
+    "mysql": "mysql-connector-python",
+    "osgeo": "gdal",
     "pkg_resources": "setuptools<81",
     "pptx": "python-pptx",
     "psycopg2": "psycopg2-binary",
@@ -79,6 +88,9 @@ _DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "slugify": "python-slugify",
+    "snowflake": "snowflake-connector-python",
+    "umap": "umap-learn",
+    "websocket": "websocket-client",
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
@@ -129,6 +141,9 @@ def remedy(location: LocationStatus) -> str | None:
             return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
     found = _installing(location, _DISTRIBUTIONS.get(module, module))
+    meant = _MEANT.fullmatch(hint or "")
+    if meant is not None and slip(module, meant[1]):
+        return f"{hint} if not, {found}"
     return f"{found}; or {hint}" if hint else found
 
 

@@ -1,7 +1,7 @@
 """What is done with the locations: runs, the ticks that launch them, and what is sent when they fail.
 
-Owns how these parts are put together, and the order in which they begin. How a run lives is ``runs``' to say,
-which locations there are ``fleet``'s.
+Owns how these parts are put together, and the order in which they begin. ``runs`` owns the life of a run,
+``fleet`` the set of locations.
 """
 
 from __future__ import annotations

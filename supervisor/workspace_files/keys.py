@@ -1,6 +1,6 @@
 """The keys of every file we read, as shapes: the one source for validation and JSON Schema.
 
-Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+Owns which keys there are, what each takes and one sentence about each. Does not give any of
 them a meaning: that is ``locations``, ``cloud`` and ``projects``.
 """
 
@@ -50,6 +50,9 @@ __all__ = [
 def _bad_module(name: str) -> tuple[str, str] | None:
     if "/" in name or name.endswith(".py"):
         return "is a path, not a module name", "python_file"
+    module, colon, attribute = name.partition(":")
+    if colon and attribute.isidentifier():
+        return "names an object, too", f"module_name: {module} with attribute: {attribute}"
     if re.search(r"\s", name) or any(not part for part in name.split(".")):
         return "is not a dotted module name", ".".join(re.findall(r"[^\s.]+", name))
     return None
@@ -341,7 +344,8 @@ _ITEM = Choice(
             "package_name",
         ),
         "it stands in the map of the selector, one level deeper",
-    ),
+    )
+    | {one: f"it is called python_{one}" for one in ("file", "module", "package")},
 )
 
 
@@ -370,6 +374,14 @@ _LEGACY = {
     ),
 }
 
+_NOT_DEFAULTS = dict.fromkeys(
+    ("relative_path", "module_name", "package_name", "location_name", "attribute"),
+    "it stands in the map of a location's selector",
+) | dict.fromkeys(
+    _ENVIRONMENT_KEYS,
+    "write an entry of the top-level `environments` and name it as `environment`",
+)
+
 WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations", apart=True)
 WORKSPACE = RecordShape(
     {
@@ -379,7 +391,7 @@ WORKSPACE = RecordShape(
             "Python environments by name, shared by locations.",
         ),
         "defaults": Field(
-            RecordShape(OWN_KEYS, "a map of location keys"),
+            RecordShape(OWN_KEYS, "a map of location keys", elsewhere=_NOT_DEFAULTS),
             "What every location in this file gets unless it says otherwise.",
         ),
         "notify": Field(NOTIFY, "Webhooks and commands to call when a location or a run fails."),

@@ -2,7 +2,7 @@
 
 Owns the vocabulary in which ``keys`` describes the files. A shape reads a node and gives plain
 data back; what is wrong it tells the ``Reading`` and goes on, so that all problems of a file come
-at once. Refuses to know any key of any file, to touch the file system or to raise.
+at once. Does not know any key of any file, to touch the file system or to raise.
 """
 
 from __future__ import annotations
@@ -250,9 +250,8 @@ class MapOf(Shape):
         for key, child in node.value.items():
             bad = self._check(key) if self._check else None
             if bad:
-                reading.problem(
-                    node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
-                )
+                name = f'the name "{shorten(key)}"' if key else "an empty name"
+                reading.problem(node.keys[key], path, f"{name} {bad[0]}", suggestion=bad[1])
             read = self.item.apart if self._apart else self.item.read
             value = read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:

@@ -152,3 +152,11 @@ def test_the_environment_of_a_dg_project_is_made_where_that_is_asked_for(
     synced = supervise("env", "sync", "risk", "--json", cwd=place, runtime=runtime, **offline)
     (made,) = json.loads(synced.stdout)["environments"]
     assert (made["created"], made["prefix"]) == (False, location["environment"]["prefix"])
+
+
+def test_an_error_names_its_environment(tmp_path: Path, runtime: Path) -> None:
+    path = workspace(tmp_path)
+    path.write_text(path.read_text().replace(sys.executable, "py3"))
+    done = supervise("env", "sync", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2] == "error: environment risk: 'py3' is no python version"

@@ -70,6 +70,35 @@ def test_a_workspace_file_that_is_not_there_is_told(tmp_path: Path, runtime: Pat
     assert done.stderr.splitlines()[1:] == ["hint: there is no file worksapce.yaml"]
 
 
+def test_a_directory_stands_for_the_workspace_file_in_it(tmp_path: Path, runtime: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
+    done = supervise("check", "--config-only", "-w", "own", cwd=tmp_path, runtime=runtime)
+    assert (done.returncode, "1 location, no problems" in done.stdout) == (0, True), done.stderr
+    done = supervise("status", "-w", "own", cwd=tmp_path, runtime=runtime)
+    assert done.stderr.startswith("error: no supervisor is running for own/workspace.yaml")
+    done = supervise("check", "--config-only", "-w", ".", cwd=tmp_path, runtime=runtime)
+    assert done.stderr.splitlines()[0].endswith("no workspace file is in '.'")
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("worspace.yaml", "does not exist; did you mean workspace.yaml?\n"),
+        ("nope.yaml", "hint: there is workspace.yaml"),
+        ("a/nope.yaml", "hint: `supervise init -o a/nope.yaml` writes one for what it finds"),
+    ],
+)
+def test_a_workspace_file_that_cannot_be_read_is_told_with_what_to_do(
+    tmp_path: Path, runtime: Path, name: str, said: str
+) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
+    done = supervise("check", "--config-only", "-w", name, cwd=tmp_path, runtime=runtime)
+    assert said in done.stderr
+    assert done.returncode == 1
+
+
 def test_without_a_workspace_the_hint_is_how_to_get_one(tmp_path: Path, runtime: Path) -> None:
     for words, status in (([], 2), (["status"], 3)):
         done = supervise(*words, cwd=tmp_path, runtime=runtime)

@@ -201,6 +201,10 @@ def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     assert str(failures.remedy({**one, "failure": old})).endswith("pip install 'setuptools<81'")
     brief = {"kind": "import_error", "message": "yaml is not installed (imported by a.py line 2)"}
     assert str(failures.remedy({**one, "failure": brief})).endswith("pip install pyyaml")
+    slipped = {**one["failure"], "hint": "did you mean pandsa?"}
+    assert str(failures.remedy({**one, "failure": slipped})).startswith(
+        "did you mean pandsa? if not, install it there: "
+    )
     system = {**one, "environment": {**one["environment"], "adding": ""}}
     assert failures.remedy(system) == (
         'give it an environment: `environments: {"my risk": {requirements: [pandas]}}` at the top of the '
