@@ -49,6 +49,9 @@ class Listing(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            if len(args) > 1 and not any(one.startswith("-") for one in args[:2]):
+                names = ", ".join(self.list_commands(ctx))
+                raise click.UsageError(f"no command is named {args[0]!r}: there are {names}", ctx)
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -148,6 +151,8 @@ class _WorkspaceFile(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:
+        if not os.fspath(value):
+            self.fail("it is empty: name a workspace file", param, ctx)
         if os.path.isdir(value):  # noqa: PTH112 - not Path, which raises for a NUL
             place = Path(value)
             found = [str(place / name) for name in CANDIDATES if os.path.lexists(place / name)]
