@@ -159,10 +159,11 @@ EVERYTHING = (
     *("neighbours_only", "helpers.deep", "more_helpers", "zipped_helpers", "found_helpers"),
     *("helpers_user", "optional_user", "mode_library", "mode_user", "all_modes_library"),
     *("setting_library", "ini_library", "place_reader", "plugins_library", "version_library"),
-    *("lock_library", "memory_library", "child_handler_library", "hook_library"),
+    *("backport_library", "lock_library", "memory_library", "child_handler_library"),
+    *("hook_library",),
     *("exit_library", "temporary_library", "fork_library", "spread.lib", "space.lib"),
     *("lazy_user", "circle_a", "replacing_library", "asyncio", "decimal", "multiprocessing"),
-    *("tabnanny", "fractions", "backport_library"),
+    *("tabnanny", "fractions"),
 )
 NEIGHBOUR = "\n".join(f"import {name}" for name in EVERYTHING)
 
