@@ -310,10 +310,9 @@ class EnvironmentStore:
             if len(chosen) > 1:
                 raise EnvError("unknown", f"more than one environment's key begins with {name}")
         if not chosen:
-            known = ", ".join(dict.fromkeys(info.name for info in everything)) or "none"
-            raise EnvError(
-                "unknown", f"no environment is named {name!r}", hint=f"there are: {known}"
-            )
+            known = ", ".join(dict.fromkeys(info.name for info in everything))
+            hint = f"there are {known}" if known else "none has been made for this workspace"
+            raise EnvError("unknown", f"no environment is named {name!r}", hint=hint)
         return chosen
 
     def _busy(self, prefixes: Sequence[Path], in_use: Iterable[Path]) -> dict[Path, str]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["check_"]
 
 _LOG_LINES = 10
-_REPEATED = 2  # lines of a failure that are told for each location that has it
+_REPEATED = 1  # lines of a failure that are told for each location that has it
 
 
 @click.command("check", short_help="Load everything once and print every problem.")

@@ -23,6 +23,7 @@ from supervisor.cli.completion import ENVIRONMENT
 from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
+from supervisor.errors import UnknownLocationError
 from supervisor.nearest import near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
@@ -154,7 +155,8 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
                 meant = near(name, [*named, *located])
                 there_are = ", ".join(dict.fromkeys((*named, *located)))
                 said = f"did you mean {meant}?" if meant else f"there are {there_are}"
-                raise click.UsageError(f"no environment or location is named {name!r}; {said}")
+                nothing = f"no environment or location is named {name!r}"
+                raise UnknownLocationError(name, nothing, hint=said)
             chosen.append(named[name] if name in named else located[name])
     return list(dict.fromkeys(chosen))
 

@@ -190,13 +190,16 @@ def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) 
     terminal = session.terminal
     with session.client(order=True) as client:
         found = client.run(run)
-        if found.row["ended"] is None:
+        already = found.row["ended"] is not None
+        if not already:
             found.cancel(now=now, who="supervise runs cancel")
             if not no_wait:
                 found.wait()
         if as_json:
             terminal.data(found.row)
         else:
+            if already:
+                terminal.say("it has ended already")
             terminal.print(words.summary(found.row, time.time(), colour=terminal.colour))
     return 0
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim.nearest import slip
+from supervisor.presentation.distributions import DISTRIBUTIONS
 from supervisor.presentation.text import clean, paint
 from supervisor.presentation.words import environment_of
 
@@ -52,48 +53,6 @@ _OF_THE_ENTRY = {
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 _MEANT = re.compile(r"did you mean (\w+)\?")
-
-# Import names whose distribution is called otherwise; the rest is assumed to be the same.
-_DISTRIBUTIONS = {
-    "Crypto": "pycryptodome",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyopenssl",
-    "PIL": "pillow",
-    "airflow": "apache-airflow",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python",
-    "dateutil": "python-dateutil",
-    "dbt": "dbt-core",
-    "dotenv": "python-dotenv",
-    "docx": "python-docx",
-    "faiss": "faiss-cpu",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "github": "pygithub",
-    "grpc": "grpcio",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "kafka": "kafka-python",
-    "hydra": "hydra-core",
-    "ldap": "python-ldap",
-    "magic": "python-magic",
-    "mysql": "mysql-connector-python",
-    "osgeo": "gdal",
-    "pkg_resources": "setuptools<81",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "ruamel": "ruamel.yaml",
-    "serial": "pyserial",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "snowflake": "snowflake-connector-python",
-    "umap": "umap-learn",
-    "websocket": "websocket-client",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
 
 
 def missing_module(failure: Failure) -> str | None:
@@ -140,7 +99,7 @@ def remedy(location: LocationStatus) -> str | None:
             found = _making(environment)  # a project that is not installed anywhere
             return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
-    found = _installing(location, _DISTRIBUTIONS.get(module, module))
+    found = _installing(location, DISTRIBUTIONS.get(module, module))
     meant = _MEANT.fullmatch(hint or "")
     if meant is not None and slip(module, meant[1]):
         return f"{hint} if not, {found}"

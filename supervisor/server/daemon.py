@@ -137,6 +137,7 @@ class Daemon:
             self.runtime_directory,
             self._cgroups,
             self._environ,
+            lambda: "" if self.face is None else self.face.instance,
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:

@@ -35,7 +35,8 @@ RUN_GRACE = DEFAULTS.run_grace or 0.0
 
 
 class Work:
-    """The runs and automations of ``fleet``; ``spec`` returns the workspace as it was read last."""
+    """The runs and automations of ``fleet``; ``spec`` returns the workspace as it was read last, ``instance`` the
+    directory of the instance of a framework's page that runs here, or ""."""
 
     def __init__(
         self,
@@ -45,12 +46,19 @@ class Work:
         runtime_directory: RuntimeDirectory,
         cgroups: Cgroups,
         environ: Mapping[str, str],
+        instance: Callable[[], str],
     ) -> None:
         self._fleet = fleet
         self._spec = spec
         self.limits = RunLimits(cgroups)
         self.orders = Orders(
-            fleet, state.instance_path, state.values_path, self.settings, self.limits, environ
+            fleet,
+            state.instance_path,
+            state.values_path,
+            self.settings,
+            self.limits,
+            environ,
+            instance,
         )
         self.placer = Placer(fleet, self.limits)
         self.runs = Runs(

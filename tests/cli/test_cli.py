@@ -274,6 +274,7 @@ def test_usage_errors_exit_2_and_say_what_was_meant(tmp_path: Path, runtime: Pat
         (["reload"], "name the locations, or use --tag or --all"),
         (["reload", "a", "--all"], "name the locations, or use --tag or --all"),
         (["status", "--nonsense"], "no such option"),
+        (["runs", "-n", "x"], "'x' is no whole number"),
     ):
         done = supervise(*arguments, cwd=tmp_path, runtime=runtime)
         assert (done.returncode, done.stdout) == (2, "")

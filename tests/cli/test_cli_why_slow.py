@@ -55,5 +55,6 @@ def test_a_slow_load_says_what_it_imports(running: Foreground, tmp_path: Path) -
     done = running.run("stacks", "defs.py")
     assert "in receive" in done.stdout
     assert done.stderr == "it is idle: no code of the location is on the stack\n"
+    assert "most recent call first" not in running.run("logs", "defs.py").stdout
     done = running.run("why-slow", "defs")
     assert (done.returncode, done.stdout) == (4, "")
