@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 
 from supervisor.time_slices import Steps, at_once
 
-__all__ = ["hint", "near", "near_in_steps"]
+__all__ = ["hint", "listed", "near", "near_in_steps"]
 
 # A similarity as difflib defines it: one wrong letter of four, three of ten.
 _ALIKE = 0.7
@@ -21,6 +21,7 @@ _MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
 _LONGEST = 100
 # How the id of a run begins, and no name of a location that people give.
 _RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]*)*$")
+_MOST_LISTED = 20
 # Letters of a word that make a beginning.
 _LEAST_BEGINNING = 3
 
@@ -69,7 +70,13 @@ def hint(name: str, names: Sequence[str]) -> str:
     meant = near(name, names)
     if meant:
         return f"did you mean {meant}?"
-    return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
+    return listed(sorted(names)) if names else "the workspace is empty"
+
+
+def listed(names: Sequence[str]) -> str:
+    """What there is, as a hint: ``there are a, b``; of many names the first ones."""
+    shown = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
+    return f"there {'is' if len(names) == 1 else 'are'} {shown}"
 
 
 def _folded(word: str) -> str:

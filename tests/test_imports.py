@@ -179,6 +179,7 @@ def test_packages_import_one_way(name):
                 ".wire",
                 ".lifeline",
                 ".masking",
+                ".nearest",
                 ".records",
                 ".cron_words",
                 ".nearest",

@@ -24,7 +24,7 @@ from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
 from supervisor.errors import UnknownLocationError
-from supervisor.nearest import near
+from supervisor.nearest import listed, near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
@@ -153,8 +153,8 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
         for name in names:
             if name not in named and name not in located:
                 meant = near(name, [*named, *located])
-                there_are = ", ".join(dict.fromkeys((*named, *located)))
-                said = f"did you mean {meant}?" if meant else f"there are {there_are}"
+                known = list(dict.fromkeys((*named, *located)))
+                said = f"did you mean {meant}?" if meant else listed(known)
                 nothing = f"no environment or location is named {name!r}"
                 raise UnknownLocationError(name, nothing, hint=said)
             chosen.append(named[name] if name in named else located[name])

@@ -12,8 +12,8 @@ from typing import Any
 
 from supervisor.specs import EnvironmentSpec, LocationSpec, Source, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute
+from supervisor.workspace_files.cloud_keys import CLOUD
 from supervisor.workspace_files.document import Node
-from supervisor.workspace_files.keys import CLOUD
 from supervisor.workspace_files.shapes import Invalid, Record
 
 __all__ = ["build_cloud_file"]
