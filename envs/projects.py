@@ -149,8 +149,10 @@ def _requirements(project: Path, extras: Sequence[str], groups: Sequence[str]) -
     if declaration.is_file():
         _known(project, "dependency group", groups, [*of_groups, *of_poetry])
         _known(project, "extra", extras, [*optional, *of_extras], sure="project" in table or poetry)
-    elif extras and project_plan(project) == "requirements":
-        _known(project, "extra", extras, [])
+    else:
+        _known(project, "dependency group", groups, [])
+        if project_plan(project) == "requirements":
+            _known(project, "extra", extras, [])
     found: list[str] = []
     if project_plan(project) == "dependencies":
         found += map(str, _inner(table, "project").get("dependencies", ()))

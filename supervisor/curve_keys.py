@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.nearest import listed
 from supervisor.roles import Role
 from supervisor.specs import SourcePosition
 
@@ -129,8 +130,8 @@ class KeyDirectory:
                 raise FileNotFoundError
             entry.unlink()
         except FileNotFoundError:
-            known = ", ".join(one.name for one in self.all())
-            hint = f"there are: {known}" if known else "there are no clients"
+            known = [one.name for one in self.all()]
+            hint = listed(known) if known else "there are no clients"
             raise _problem(self._clients, f"no client is named {name!r}", hint) from None
         except OSError as error:
             text = (error.strerror or str(error)).lower()

@@ -12,13 +12,16 @@ from difflib import SequenceMatcher
 
 from supervisor.time_slices import Steps, at_once
 
-__all__ = ["hint", "near", "near_in_steps"]
+__all__ = ["hint", "listed", "near", "near_in_steps"]
 
 # A similarity as difflib defines it: one wrong letter of four, three of ten.
 _ALIKE = 0.7
 # How many names of a similar length are compared: at once, and a step at a time.
 _MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
 _LONGEST = 100
+# How the id of a run begins, and no name of a location that people give.
+_RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]*)*$")
+_MOST_LISTED = 20
 # Letters of a word that make a beginning.
 _LEAST_BEGINNING = 3
 
@@ -62,10 +65,18 @@ def near_in_steps(word: str, words: Iterable[str], most: int = _MOST_IN_STEPS) -
 
 def hint(name: str, names: Sequence[str]) -> str:
     """The hint for a location that does not exist, where ``names`` do."""
+    if _RUN.match(name):
+        return f"that is a run: `supervise runs show {name}`"
     meant = near(name, names)
     if meant:
         return f"did you mean {meant}?"
-    return "there are " + ", ".join(sorted(names)) if names else "the workspace is empty"
+    return listed(sorted(names)) if names else "the workspace is empty"
+
+
+def listed(names: Sequence[str]) -> str:
+    """What there is, as a hint: ``there are a, b``; of many names the first ones."""
+    shown = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
+    return f"there {'is' if len(names) == 1 else 'are'} {shown}"
 
 
 def _folded(word: str) -> str:

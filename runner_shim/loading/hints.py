@@ -10,7 +10,7 @@ import sys
 
 from runner_shim import imported, plain_data
 from runner_shim.loading import standard_library
-from runner_shim.nearest import nearest
+from runner_shim.nearest import nearest, slip
 
 __all__ = [
     "Verdict",
@@ -23,7 +23,9 @@ __all__ = [
 ]
 
 
+MAX_ABOVE = 5  # directories in which the package of a file may lie
 MAX_TEXT = 4096  # of an exception, in which a variable is looked for
+OWN = "runner_shim"  # which the native definitions are imported from
 
 
 class Verdict:
@@ -54,25 +56,64 @@ def missing_module(name, filename, from_user_code, target):
             return Verdict("import_error", "%s is a module, not a package: no %s" % (parent, name))
         hint = _near(last, _modules_in(paths))
         if not any(imported.is_user_directory(path) for path in paths):
-            hint = hint or "another version of %s may have it" % parent.split(".")[0]
+            hint = hint or _of_another(parent, name, package)
         return Verdict("import_error", "module %s does not exist" % name, hint)
+    if name != OWN and nearest(name, [OWN]):  # nothing that could be installed
+        return Verdict("import_error", "module %s does not exist" % name, "did you mean %s?" % OWN)
     lacking = standard_library.lacking_module(name)
     if lacking is not None:
         return Verdict("import_error", *lacking)
-    beside = os.path.dirname(filename) if filename else ""
-    if beside and _module_at(beside, name):
+    holder = _holder(name, os.path.dirname(filename) if filename else "")
+    if holder:
         return Verdict(
             "import_error",
             "module %s is not on the path, although %s is there"
-            % (name, plain_data.place(_module_at(beside, name), 1)[0]),
-            hint="set working_directory to %s" % beside,
+            % (name, plain_data.place(_module_at(holder, name), 1)[0]),
+            hint=_set_directory(holder),
         )
-    return Verdict(
-        "import_error",
-        "%s is not installed" % name,
-        _near(name, _modules_in(imported.user_directories())),
-        not_installed=name,
-    )
+    hint = _near(name, _modules_in(imported.user_directories()))
+    if hint is None:
+        entries = [each for each in sys.path if isinstance(each, str) and each]
+        installed = [each for each in entries if not imported.is_user_directory(each)]
+        meant = sorted(each for each in _modules_in(installed) if slip(name, each))
+        hint = "did you mean %s?" % meant[0] if meant else None
+    return Verdict("import_error", "%s is not installed" % name, hint, not_installed=name)
+
+
+def _of_another(parent, name, package):
+    """What has ``name``, which the installed ``parent`` has not."""
+    top = parent.partition(".")[0]
+    if getattr(package, "__file__", None) is None:  # a namespace
+        return "several distributions have a part of %s: install the one that has %s" % (
+            parent,
+            name,
+        )
+    return "another version of %s may have it" % top
+
+
+def _holder(name, directory):
+    """Where the module ``name`` lies among the team's own: beside a file in ``directory``, above it as its own
+    package does, or in the ``src`` of one of these; else None."""
+    for _ in range(MAX_ABOVE):
+        if not directory or not imported.is_user_directory(directory):
+            break
+        for place in (directory, os.path.join(directory, "src")):
+            if place not in sys.path and _module_at(place, name):
+                return place
+        above = os.path.dirname(directory)
+        if above == directory:
+            break
+        directory = above
+    return None
+
+
+def _set_directory(place):
+    if os.path.basename(place) == "src":
+        return (
+            "set working_directory to %s, or install the project into the environment "
+            "(`requirements: [-e %s]`)" % (place, os.path.dirname(place))
+        )
+    return "set working_directory to %s" % place
 
 
 def _missing_target(name, wanted, target):
@@ -84,11 +125,16 @@ def _missing_target(name, wanted, target):
             "use python_file",
         )
     parent, _, last = name.rpartition(".")
-    if parent:
-        paths = list(getattr(sys.modules.get(parent), "__path__", ()))
+    if parent in sys.modules:
+        paths = list(getattr(sys.modules[parent], "__path__", ()))
         hint = _near(last, _modules_in(paths), parent + ".")
+        if hint is None:
+            hint = "%s is there, and has no %s" % (parent, last)
+            if not paths:
+                hint = "%s is one module, and no package: name %s itself" % (parent, parent)
     else:
-        hint = _near(name, _modules_in([directory]))
+        holder = _holder(name, directory)
+        hint = _set_directory(holder) if holder else _near(name, _modules_in([directory]))
     if hint is None:
         hint = "working_directory is %s; set it to the directory that holds %s" % (
             directory,
@@ -185,7 +231,15 @@ def import_hint(text, filename):
         stem = os.path.splitext(os.path.basename(filename))[0]
         if "from '%s'" % stem in text:
             return "%s.py imports itself: rename it if it hides a library" % stem
-    return None
+    match = imported.standard("re").match(r"cannot import name '(\w+)' from '([\w.]+)'", text)
+    return _name_hint(match.group(1), match.group(2)) if match else None
+
+
+def _name_hint(name, module):
+    """Which name of the module was meant, or None."""
+    contents = getattr(sys.modules.get(module), "__dict__", {})
+    names = {each for each in list(contents) if isinstance(each, str) and not each.startswith("_")}
+    return _near(name, names | _modules_in(list(contents.get("__path__", ()))))
 
 
 def library_hint(error):
@@ -229,6 +283,7 @@ def _namespace_hint(name):
 
 
 _VARIABLE = r"(?i:\benv(?:ironment)?[ _-]?var(?:iable)?s?\b)"
+_TAKEN = r"(?:getenv|environ\.get|EnvVar)\(\s*[\"']([^\"']+)[\"']\s*\)"
 _NAME = r"\b([A-Z][A-Z0-9_]{2,})\b"
 
 
@@ -246,7 +301,7 @@ def unset_variable_hint(errors):
             name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
             return _set_it(name)
     for error in errors:
-        name = _variable_in(error)
+        name = _variable_in(error) or _variable_of_line(error)
         if name is not None:
             return _set_it(name)
     return None
@@ -276,6 +331,23 @@ def _variable_in(error):
     return None
 
 
+def _variable_of_line(error):
+    """The variable that the failing line took without having it, where that has led to a None; or None."""
+    if (
+        not isinstance(error, (AttributeError, TypeError))
+        or "NoneType" not in str(error)[:MAX_TEXT]
+    ):
+        return None
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    if step is None or not imported.is_user(step.tb_frame.f_code.co_filename):
+        return None
+    line = imported.standard("linecache").getline(step.tb_frame.f_code.co_filename, step.tb_lineno)
+    match = imported.standard("re").search(_TAKEN, line)
+    return match.group(1) if match and match.group(1) not in os.environ else None
+
+
 # (what the line looks like, the Python that has it, what it is called)
 _SYNTAX = (
     (r"^\s*(match|case)\b[^=]*:\s*(#.*)?$", (3, 10), "the match statement"),
@@ -294,6 +366,8 @@ def syntax_hint(line, message):
     """Says so when a line that does not compile needs a newer Python, or an older one."""
     re = imported.standard("re")
     running = "%d.%d" % sys.version_info[:2]
+    if "codec can't decode" in message or "Non-UTF-8 code" in message:
+        return "save the file as UTF-8, or name its encoding in its first line (# coding: latin-1)"
     if "future feature annotations is not defined" in message:
         return "`from __future__ import annotations` needs python 3.7, this is python %s" % running
     if "Missing parentheses in call to 'print'" in message or re.match(

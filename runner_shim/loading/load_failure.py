@@ -210,6 +210,8 @@ def _judge_exit(error, target):
 
 
 def _judge_syntax(error, target):
+    if isinstance(error, (SyntaxError, ValueError)) and "null bytes" in _string(error):
+        return _judge_null_bytes(error, target)
     if not isinstance(error, SyntaxError) or not isinstance(error.filename, str):
         return None
     from runner_shim.loading.hints import syntax_hint
@@ -235,6 +237,22 @@ def _judge_syntax(error, target):
         exception=error,
         file=shown[0],
         line=shown[1],
+    )
+
+
+def _judge_null_bytes(error, target):
+    """A file that is no source text: Python does not say which one it is."""
+    where = _where(error)
+    name = target.get("name", "") if target.get("kind") == "python_file" else ""
+    file = plain_data.place(name, 1)[0] if name and not where else None
+    return LoadFailure(
+        "syntax_error",
+        "%s is no source text: there are null bytes in it%s"
+        % (file or "an imported file", _at(where, "imported by ")),
+        hint="save it as UTF-8; editors of Windows may have saved it as UTF-16",
+        exception=error,
+        file=file or (where and where[0]),
+        line=1 if file else where and where[1],
     )
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.errors import ConfigurationError, ConfigurationProblem
+from supervisor.nearest import listed
 from supervisor.roles import Role
 from supervisor.specs import SourcePosition
 
@@ -117,8 +118,8 @@ class TokenFile:
         with self._changing() as tokens:
             kept = [one for one in tokens if one.name != name]
             if len(kept) == len(tokens):
-                known = ", ".join(sorted(one.name for one in tokens))
-                hint = f"there are: {known}" if known else "there are no tokens"
+                known = sorted(one.name for one in tokens)
+                hint = listed(known) if known else "there are no tokens"
                 raise self._problem(f"no token is named {name!r}", hint)
             tokens[:] = kept
 

@@ -39,6 +39,7 @@ def main() -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
+    _ready_descriptors()
     _ready_streams()
     from supervisor.cli.terminal import Terminal
 
@@ -92,6 +93,15 @@ def _abandon_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _ready_descriptors() -> None:
+    """What a caller closed is opened to nothing: else a file of ours gets its number, and is written to as output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
 def _ready_streams() -> None:
     """Streams that take every text, also where a caller closed them or the locale is not UTF-8."""
     for name in ("stdout", "stderr"):
@@ -124,7 +134,9 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
-        tell("usage", _lowered(error.format_message()), f"see `{_help(error.ctx)}`")
+        from supervisor.cli.usage import explained
+
+        tell("usage", _lowered(explained(error)), f"see `{_help(error.ctx)}`")
         return error.exit_code
     except click.ClickException as error:
         tell("error", _lowered(error.format_message()), None)
@@ -172,6 +184,7 @@ class _Telling:
 
 def _lowered(text: str) -> str:
     text = re.sub(r"\s*\n\s*", " ", text).rstrip(".").replace(". Did you mean", "; did you mean")
+    text = text.replace("is not a valid integer range", "is no whole number")  # click's type names
     text = re.sub(r": (?:File|Directory|Path) '", lambda found: found[0].lower(), text)
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 

@@ -16,7 +16,7 @@ import click
 
 from supervisor.cli.options import TAG_COMPLETION
 from supervisor.errors import UnknownLocationError
-from supervisor.nearest import hint, near
+from supervisor.nearest import hint, listed, near
 from supervisor.protocol.parameters import text
 from supervisor.states import STATES
 
@@ -90,7 +90,7 @@ class Choice:
             if name not in known and not is_pattern(name):
                 raise UnknownLocationError(name, hint=hint(name, list(known)))
             if name not in known and not any(fnmatchcase(one, name) for one in known):
-                there_are = f"there are {', '.join(list(known)[:20])}" if known else None
+                there_are = listed(list(known)) if known else None
                 message = f"no code location matches {name!r}"
                 raise UnknownLocationError(name, message, hint=there_are)
         for tag in self.tags:
@@ -131,4 +131,4 @@ def _tags_hint(tag: str, locations: Iterable[LocationStatus]) -> str:
     if not found:
         return "no location has tags; a workspace file gives them with the key tags"
     meant = near(tag, sorted(found))
-    return f"did you mean {meant}?" if meant else f"there are {', '.join(sorted(found)[:20])}"
+    return f"did you mean {meant}?" if meant else listed(sorted(found))

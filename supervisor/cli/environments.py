@@ -20,10 +20,11 @@ import click
 
 from runner_shim import masking
 from supervisor.cli.completion import ENVIRONMENT
-from supervisor.cli.options import json_option, selecting
+from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
-from supervisor.nearest import near
+from supervisor.errors import UnknownLocationError
+from supervisor.nearest import listed, near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
@@ -37,7 +38,7 @@ __all__ = ["env_"]
 _THREADS = 4
 
 
-@click.group("env", short_help="Make, list and remove environments.")
+@click.group("env", cls=Listing, short_help="Make, list and remove environments.")
 def env_() -> None:
     """Make, list, show and remove the virtualenvs of a workspace."""
 
@@ -64,14 +65,14 @@ def sync(session: Session, names: tuple[str, ...], as_json: bool) -> int:
         made = [_made(one) for one, _ in results if one is not None]
         terminal.data({"environments": made, "errors": [_error(one) for one in failed]})
         return 1 if failed else 0
-    for one, error in results:
+    for request, (one, error) in zip(requests, results, strict=True):
         if one is not None:
             word = "made" if one.created else "up to date" if one.managed else "used as it is"
             terminal.print(f"{one.label}: {word}  {terminal.paint(str(one.prefix), 'dim')}")
             if one.pinned:
                 terminal.print(terminal.paint(f"  {clean(one.pinned)}", "dim"))
         if error is not None:
-            _explain(terminal, error)
+            _explain(terminal, error, request.name)
     return 1 if failed else 0
 
 
@@ -152,9 +153,10 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
         for name in names:
             if name not in named and name not in located:
                 meant = near(name, [*named, *located])
-                there_are = ", ".join(dict.fromkeys((*named, *located)))
-                said = f"did you mean {meant}?" if meant else f"there are {there_are}"
-                raise click.UsageError(f"no environment or location is named {name!r}; {said}")
+                known = list(dict.fromkeys((*named, *located)))
+                said = f"did you mean {meant}?" if meant else listed(known)
+                nothing = f"no environment or location is named {name!r}"
+                raise UnknownLocationError(name, nothing, hint=said)
             chosen.append(named[name] if name in named else located[name])
     return list(dict.fromkeys(chosen))
 
@@ -218,10 +220,14 @@ def _error(one: EnvError) -> dict[str, Any]:
     return {"kind": one.kind, "message": one.message, "hint": one.hint, "detail": one.detail}
 
 
-def _explain(terminal: Terminal, error: EnvError) -> None:
-    terminal.error(error.message, error.hint)
+def _explain(terminal: Terminal, error: EnvError, name: str | None = None) -> None:
+    """Tell it, with the ``name`` of the environment where the sentence has that not."""
+    named = name is None or f"environment {name} " in error.message
+    terminal.error(error.message if named else f"environment {name}: {error.message}")
     for line in error.detail.strip().splitlines():
         terminal.say(f"  {clean(line)}")
+    if error.hint:
+        terminal.say(f"hint: {clean(error.hint)}")
 
 
 def _made(one: Environment) -> dict[str, Any]:
@@ -245,7 +251,7 @@ def _existing(session: Session) -> EnvironmentStore:
     return _store(directory)
 
 
-@env_.command("list", short_help="List the environments on disk.")
+@env_.command("list", short_help="List the environments on disk (the default).")
 @json_option
 @selecting
 def list_environments(session: Session, as_json: bool) -> int:

@@ -21,6 +21,7 @@ from supervisor.cli.lone import lone
 from supervisor.cli.options import GENERATION, LOCATION, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
+from supervisor.nearest import near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
 
@@ -49,6 +50,9 @@ def list_(session: Session, kind: str | None, location: str | None, as_json: boo
                     raise click.UsageError(
                         f"{kind} is a location and no kind: `supervise list -l {shlex.quote(kind)}`"
                     )
+                meant = near(_singular(kind) or "", known)
+                if meant:
+                    raise click.UsageError(f"no kind here is {kind!r}: did you mean {meant!r}?")
                 session.terminal.say(f"there is no {kind}; kinds here: {', '.join(known)}", "dim")
     terminal = session.terminal
     if as_json:

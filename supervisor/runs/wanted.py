@@ -97,7 +97,7 @@ def _value_hint(error: selection.SelectionError) -> str | None:
     meant = nearest.near(error.unknown, error.known)
     if meant:
         return f"did you mean {meant}?"
-    return f"there are {', '.join(error.known[:20])}" if error.known else None
+    return nearest.listed(error.known) if error.known else None
 
 
 def of_assets(
@@ -282,7 +282,7 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, float]:
     for name, value in limits.items():
         if name not in _LIMITS:
             raise UnfitOrderError(
-                f"no limit of a run is named {name[:100]!r}", hint=f"there are {', '.join(_LIMITS)}"
+                f"no limit of a run is named {name[:100]!r}", hint=nearest.listed(list(_LIMITS))
             )
         least, most, whole = _LIMITS[name]
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
 """The supervisor itself: puts the parts together and keeps them until told to stop.
 
-Owns the order in which everything is created and ended. Which locations there are is ``fleet``'s to
-say, how one lives ``locations``', what clients may ask ``handlers``'; user code never runs in this
+Owns the order in which everything is created and ended. ``fleet`` owns the set of locations,
+``locations`` the life of each, ``handlers`` the requests of clients. User code never runs in this
 process.
 """
 
@@ -76,6 +76,8 @@ __all__ = ["Daemon"]
 _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
+# A disk that hangs keeps no location that comes back from being loaded (seconds).
+_TO_READ = 2.0
 
 
 class Daemon:
@@ -137,6 +139,7 @@ class Daemon:
             self.runtime_directory,
             self._cgroups,
             self._environ,
+            lambda: "" if self.face is None else self.face.instance,
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:
@@ -397,8 +400,11 @@ class Daemon:
         )
 
     async def last_served(self, name: str) -> Snapshot | None:
-        """See ``Host``."""
-        return await self.store.newest(name)
+        """See ``Host``; None where the disk hangs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TO_READ):
+                return await self.store.newest(name)
+        return None
 
     def left(self, name: str) -> None:
         """See ``Host``."""

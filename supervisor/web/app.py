@@ -165,7 +165,7 @@ def policy_of(
     role = role or (Role.VIEWER if token is None else Role.EDITOR)
     policy = Policy(proxies=named, token=token, required=required, role=role)
     if is_loopback(host):
-        # What a proxy passes on comes from its own process, whoever asked it.
+        # Requests through a proxy come from the proxy's process, for all of its clients.
         return replace(policy, hosts=LOOPBACK | {host.lower()}, local=not named)
     if not policy.asks and not named:
         raise RequestError(

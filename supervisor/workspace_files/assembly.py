@@ -2,7 +2,7 @@
 
 Owns the one path rule, the rules for location names, the register of named environments, env
 files and the list of files that were read. An ``Assembly`` is one run over all files of a
-workspace. Refuses to know the keys of any one kind of file.
+workspace. Does not know the keys of any one kind of file.
 """
 
 from __future__ import annotations
@@ -466,10 +466,12 @@ class Assembly:
             before = first.setdefault(spec.name, spec)
             if before is spec or spec.origin is None:
                 continue
+            again = before.origin == spec.origin  # by an alias, whose anchor is meant by both
+            first_at = "by the entry that an alias repeats" if again else f"at {before.origin}"
             self.reading.problem(
                 spec.origin,
                 one.at,
-                f'the location name "{spec.name}" is taken already, at {before.origin}',
+                f'the location name "{spec.name}" is taken already, {first_at}',
                 expected="names that differ; set location_name in one of them",
             )
 

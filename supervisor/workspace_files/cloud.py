@@ -2,7 +2,7 @@
 
 Owns what such a file means on one machine: every path of a location starts at its
 ``build.directory``, as in the image that a cloud would build from it; keys that only a cloud can
-honour become metadata. Refuses to render Jinja templates: those belong to the deployment.
+honour become metadata. Does not render Jinja templates: those belong to the deployment.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from supervisor.specs import EnvironmentSpec, LocationSpec, Source, TargetKind
 from supervisor.workspace_files.assembly import Assembly, absolute
+from supervisor.workspace_files.cloud_keys import CLOUD
 from supervisor.workspace_files.document import Node
-from supervisor.workspace_files.keys import CLOUD
 from supervisor.workspace_files.shapes import Invalid, Record
 
 __all__ = ["build_cloud_file"]

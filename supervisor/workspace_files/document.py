@@ -2,7 +2,7 @@
 
 Owns reading (bounded size, plain files only, UTF-8), YAML (composed from parser events, so that
 depth, aliases and duplicate keys are judged while they are read), the bounds, and the wording of
-what is wrong with the text itself. Refuses to know what any key means.
+what is wrong with the text itself. Does not know what any key means.
 
 A YAML alias shares its node instead of copying it; the size of the tree *as expanded* is counted
 and bounded, so ten lines of nested aliases cost nothing. Scalars follow YAML 1.1 as PyYAML reads
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from supervisor.errors import ConfigurationProblem
+from supervisor.nearest import near
 from supervisor.specs import SourcePosition
 
 __all__ = [
@@ -113,6 +115,14 @@ def shorten(text: str, length: int = 60) -> str:
     return text.encode("unicode_escape").decode() if not text.isprintable() else text or '""'
 
 
+def _beside(path: Path) -> list[str]:
+    """The names of what lies in the directory of ``path``; none where that cannot be read."""
+    try:
+        return [] if path.name == ".env" else sorted(one.name for one in path.parent.iterdir())
+    except (OSError, ValueError):
+        return []
+
+
 def _problem(
     position: SourcePosition, message: str, *, expected: str = "", suggestion: str = ""
 ) -> DocumentError:
@@ -133,7 +143,11 @@ def read_text(path: Path, *, what: str = "the file") -> str:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)[:MAX_FILE_BYTES]
     except FileNotFoundError:
-        raise _problem(place, f"{what} does not exist") from None
+        if path.is_symlink():
+            missing = f"{what} is a link to {os.path.realpath(path)}, which does not exist"
+            raise _problem(place, missing) from None
+        meant = near(path.name, _beside(path))
+        raise _problem(place, f"{what} does not exist", suggestion=meant) from None
     except NotADirectoryError:
         raise _problem(place, f"{what} does not exist: its path leads through a file") from None
     except PermissionError:

@@ -1,6 +1,6 @@
 """The keys of every file we read, as shapes: the one source for validation and JSON Schema.
 
-Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+Owns which keys there are, what each takes and one sentence about each. Does not give any of
 them a meaning: that is ``locations``, ``cloud`` and ``projects``.
 """
 
@@ -35,7 +35,6 @@ from supervisor.workspace_files.variables import PATTERN as VARIABLE
 
 __all__ = [
     "ATTRIBUTE",
-    "CLOUD",
     "MODULE",
     "NAME",
     "OWN_KEYS",
@@ -50,6 +49,9 @@ __all__ = [
 def _bad_module(name: str) -> tuple[str, str] | None:
     if "/" in name or name.endswith(".py"):
         return "is a path, not a module name", "python_file"
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return "names an object, too", f"module_name: {module} with attribute: {attribute}"
     if re.search(r"\s", name) or any(not part for part in name.split(".")):
         return "is not a dotted module name", ".".join(re.findall(r"[^\s.]+", name))
     return None
@@ -72,8 +74,16 @@ def _bad_environment_name(name: str) -> tuple[str, str] | None:
 
 
 PATH = Text("a path")
-MODULE = Text("a dotted module name", check=_bad_module)
-ATTRIBUTE = Text("the name of an object in the module", check=_bad_attribute)
+MODULE = Text(
+    "a dotted module name",
+    check=_bad_module,
+    pattern=r"^(?!.*\.py$)[^\s/.:]+(\.[^\s/.:]+)*$",
+)
+ATTRIBUTE = Text(
+    "the name of an object in the module",
+    check=_bad_attribute,
+    pattern=r"^[^\s\d./:()-][^\s./:()-]*$",
+)
 NAME = Text("a name", empty=True)
 _REQUIREMENTS = OneOrMore(Text("a requirement"), "a list of requirements, or a text of lines")
 
@@ -83,6 +93,7 @@ _ENV = Named(
         Text("a text", empty=True, written=True),
         "a map of variable names to texts",
         check=_bad_variable,
+        pattern=r"^[^=\s]+$",
     ),
 )
 
@@ -220,7 +231,31 @@ _ENVIRONMENT_KEYS = {
         "Dependency groups of the project: of PEP 735, uv or poetry.",
     ),
 }
-_ENVIRONMENT = Named("environment", RecordShape(_ENVIRONMENT_KEYS, "a map", title="Environment"))
+
+
+def _never(beside: str) -> dict[str, Any]:
+    return {"not": {}, "description": f"It cannot stand beside {beside}."}
+
+
+_MANAGED_KEYS = tuple(key for key in _ENVIRONMENT_KEYS if key != "executable_path")
+_ENVIRONMENT = Named(
+    "environment",
+    RecordShape(
+        _ENVIRONMENT_KEYS,
+        "a map",
+        title="Environment",
+        rules={
+            "if": {"required": ["executable_path"]},
+            "then": {"properties": dict.fromkeys(_MANAGED_KEYS, _never("executable_path"))},
+        },
+    ),
+)
+
+
+def _one_of(first: str, second: str) -> dict[str, Any]:
+    """The rule that one of two keys is there, told by its name."""
+    without = {"properties": {first: _never(second)}}
+    return {"if": {"required": [second]}, "then": without, "else": {"required": [first]}}
 
 
 def _target(key: str, shape: Shape, about: str, *, autoload: bool = False) -> dict[str, Field]:
@@ -279,6 +314,8 @@ _IN_SELECTOR = dict.fromkeys(
     ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
+_LIMIT_KEYS = ("memory", "cpu", "open_files", "processes", "nice")
+_IN_LIMITS = {key: f"write limits: {{{key}: …}}" for key in _LIMIT_KEYS}
 _INNER_TARGET = Choice(
     {kind: _selector(kind, {}, _BESIDE_TARGET) for kind in _TARGETS},
     "target",
@@ -299,6 +336,7 @@ _PYTHON_ENVIRONMENT = RecordShape(
         "location_name": "it stands inside the target's map",
         "attribute": "it stands inside the target's map",
         "working_directory": "it stands inside the target's map",
+        **_IN_LIMITS,
     },
     title="A target and the environment to load it in.",
 )
@@ -312,6 +350,7 @@ _GRPC_SERVER = RecordShape(
         "additional_metadata": Field(AnyMap(), "Shown to people."),
     },
     "a map with port or socket",
+    rules=_one_of("port", "socket"),
     elsewhere=dict.fromkeys(
         (*OWN_KEYS, "executable_path"), "the process is served elsewhere, and not started by us"
     ),
@@ -319,7 +358,7 @@ _GRPC_SERVER = RecordShape(
 )
 
 _ITEM = Choice(
-    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR) for kind in _TARGETS}
+    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR | _IN_LIMITS) for kind in _TARGETS}
     | {
         "python_environment": Field(_PYTHON_ENVIRONMENT, "A target and its environment."),
         "grpc_server": Field(_GRPC_SERVER, "A code location served elsewhere."),
@@ -338,7 +377,8 @@ _ITEM = Choice(
             "package_name",
         ),
         "it stands in the map of the selector, one level deeper",
-    ),
+    )
+    | {one: f"it is called python_{one}" for one in ("file", "module", "package")},
 )
 
 
@@ -367,16 +407,30 @@ _LEGACY = {
     ),
 }
 
+_NOT_DEFAULTS = dict.fromkeys(
+    ("relative_path", "module_name", "package_name", "location_name", "attribute"),
+    "it stands in the map of a location's selector",
+) | dict.fromkeys(
+    _ENVIRONMENT_KEYS,
+    "write an entry of the top-level `environments` and name it as `environment`",
+)
+
 WORKSPACE_LIST = ListOf(Named("location", _ITEM), "a list of locations", apart=True)
 WORKSPACE = RecordShape(
     {
         "load_from": Field(WORKSPACE_LIST, "The code locations."),
         "environments": Field(
-            MapOf(_ENVIRONMENT, "a map of environments", check=_bad_environment_name, apart=True),
+            MapOf(
+                _ENVIRONMENT,
+                "a map of environments",
+                check=_bad_environment_name,
+                pattern=r"^\s*[^\s/][^/]{0,99}$",
+                apart=True,
+            ),
             "Python environments by name, shared by locations.",
         ),
         "defaults": Field(
-            RecordShape(OWN_KEYS, "a map of location keys"),
+            RecordShape(OWN_KEYS, "a map of location keys", elsewhere=_NOT_DEFAULTS),
             "What every location in this file gets unless it says otherwise.",
         ),
         "notify": Field(NOTIFY, "Webhooks and commands to call when a location or a run fails."),
@@ -385,7 +439,7 @@ WORKSPACE = RecordShape(
         ),
         "dagster": Field(DAGSTER, "How Dagster's own webserver and daemon find the locations."),
         "repository": Field(
-            _Legacy(_LEGACY, "a map with module or file, and fn"),
+            _Legacy(_LEGACY, "a map with module or file, and fn", rules=_one_of("module", "file")),
             "Deprecated: one repository, as before Dagster 0.10.",
         ),
         "scheduler": Field(
@@ -400,67 +454,7 @@ WORKSPACE = RecordShape(
     title="Workspace",
 )
 
-_CODE_SOURCE = Choice(
-    {
-        "package_name": Field(MODULE, "The package."),
-        "module_name": Field(MODULE, "The module."),
-        "python_file": Field(PATH, "The file, relative to build.directory."),
-        "autoload_defs_module_name": Field(MODULE, "The package of definitions."),
-    },
-    "code source",
-)
 SHOWN = "Honoured by a cloud only: kept and shown."
-_CLOUD_KEYS = {
-    "code_source": Field(_CODE_SOURCE, "What to load."),
-    "working_directory": Field(PATH, "Where the process runs, relative to build.directory."),
-    "executable_path": Field(PATH, "The interpreter, relative to build.directory."),
-    "attribute": Field(ATTRIBUTE, "The one object to load."),
-    "build": Field(
-        RecordShape(
-            {
-                "directory": Field(PATH, "Where the paths of the location start."),
-                "registry": Field(Text(), SHOWN),
-            },
-            "a map",
-        ),
-        "Where the code lies.",
-    ),
-    "image": Field(Text(), SHOWN),
-    "agent_queue": Field(Text(), SHOWN),
-    "container_context": Field(AnyMap(), SHOWN),
-    "git": Field(AnyMap(), SHOWN),
-    "pex_metadata": Field(AnyMap(), SHOWN),
-}
-_CLOUD_DEFAULTS = {key: known for key, known in _CLOUD_KEYS.items() if key != "code_source"}
-_CLOUD_ELSEWHERE = {
-    key: "a cloud file has no such key; write a workspace.yaml to use it"
-    for key in OWN_KEYS
-    if key != "metadata"
-}
-CLOUD = RecordShape(
-    {
-        "defaults": Field(RecordShape(_CLOUD_DEFAULTS, "a map"), "What every location gets."),
-        "locations": Field(
-            ListOf(
-                RecordShape(
-                    {
-                        "location_name": Field(Text("a name"), "The name.", required=True),
-                        **_CLOUD_KEYS,
-                        "code_source": Field(_CODE_SOURCE, "What to load.", required=True),
-                    },
-                    "a map with location_name and code_source",
-                    elsewhere=_CLOUD_ELSEWHERE,
-                ),
-                "a list of locations",
-                apart=True,
-            ),
-            "The code locations.",
-            required=True,
-        ),
-    },
-    "a map with locations",
-)
-"""``dagster_cloud.yaml``."""
 
 
 def json_schema() -> dict[str, Any]:

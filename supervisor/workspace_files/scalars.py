@@ -108,7 +108,8 @@ class Scalar(Shape):
 class Text(Scalar):
     """A text. ``check`` gives back what is wrong with it, or an empty text.
 
-    ``written`` takes numbers, true and false too, as they are written: ``3.10`` stays ``3.10``.
+    ``written`` takes numbers, true and false too, as they are written: ``3.10`` stays ``3.10``. ``pattern``
+    says to editors what ``check`` accepts, as a regular expression of ECMAScript.
     """
 
     def __init__(
@@ -118,8 +119,10 @@ class Text(Scalar):
         empty: bool = False,
         written: bool = False,
         check: Callable[[str], tuple[str, str] | None] | None = None,
+        pattern: str = "",
     ) -> None:
         self.expected = expected
+        self._pattern = pattern
         self._empty = empty
         self._written = written
         self._check = check
@@ -162,6 +165,8 @@ class Text(Scalar):
         }
         if not self._empty:
             text["minLength"] = 1
+        if self._pattern:  # where a variable stands, the text is not known
+            text["pattern"] = rf"{self._pattern}|\$\{{"
         return self._wrap(text)
 
 

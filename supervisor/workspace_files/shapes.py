@@ -2,7 +2,7 @@
 
 Owns the vocabulary in which ``keys`` describes the files. A shape reads a node and gives plain
 data back; what is wrong it tells the ``Reading`` and goes on, so that all problems of a file come
-at once. Refuses to know any key of any file, to touch the file system or to raise.
+at once. Does not know any key of any file, to touch the file system or to raise.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Shape(ABC):
         reading.problem(
             node.position,
             path,
-            "there is no value here" if is_nothing else f"{node.describe()} does not belong here",
+            "there is no value here" if is_nothing else f"{node.describe()} does not fit here",
             expected=self.expected,
             suggestion=suggestion,
         )
@@ -226,7 +226,7 @@ class MapOf(Shape):
     """A map from free names to one shape. Gives back a dict of the valid values; ``apart``: of an
     Item for each name.
 
-    ``check`` gives back what is wrong with a name, or None.
+    ``check`` gives back what is wrong with a name, or None; ``pattern`` tells editors which it accepts.
     """
 
     def __init__(
@@ -235,9 +235,10 @@ class MapOf(Shape):
         expected: str,
         *,
         check: Callable[[str], tuple[str, str] | None] | None = None,
+        pattern: str = "",
         apart: bool = False,
     ) -> None:
-        self.item = item
+        self.item, self._pattern = item, pattern
         self._check = check
         self._apart = apart
         self.expected = expected
@@ -250,9 +251,8 @@ class MapOf(Shape):
         for key, child in node.value.items():
             bad = self._check(key) if self._check else None
             if bad:
-                reading.problem(
-                    node.keys[key], path, f'the name "{shorten(key)}" {bad[0]}', suggestion=bad[1]
-                )
+                name = f'the name "{shorten(key)}"' if key else "an empty name"
+                reading.problem(node.keys[key], path, f"{name} {bad[0]}", suggestion=bad[1])
             read = self.item.apart if self._apart else self.item.read
             value = read(child, f"{path}.{shorten(key)}", reading)
             if not isinstance(value, Invalid) and not bad:
@@ -260,7 +260,8 @@ class MapOf(Shape):
         return values
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": self.item.schema()}
+        names = {"propertyNames": {"pattern": self._pattern}} if self._pattern else {}
+        return {"type": "object", **names, "additionalProperties": self.item.schema()}
 
 
 class AnyMap(Shape):
@@ -324,7 +325,7 @@ class RecordShape(Shape):
     ``shorthand`` names the key for which a single value may stand instead of the map. ``elsewhere``
     tells where a key belongs that people write here by mistake. ``ignored_by`` names the program whose
     table this is where it ignores keys that it does not know: then they are warned of, but for those
-    that are nearly one that it knows.
+    that are nearly one that it knows. ``rules`` of the JSON Schema are what the fields do not say.
     """
 
     def __init__(
@@ -336,6 +337,7 @@ class RecordShape(Shape):
         elsewhere: Mapping[str, str] | None = None,
         title: str = "",
         ignored_by: str = "",
+        rules: Mapping[str, Any] | None = None,
     ) -> None:
         self.fields = dict(fields)
         self.expected = expected
@@ -343,6 +345,7 @@ class RecordShape(Shape):
         self._elsewhere = dict(elsewhere or {})
         self._title = title
         self._ignored_by = ignored_by
+        self._rules = rules or {}
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
         short = self._shorthand
@@ -411,7 +414,7 @@ class RecordShape(Shape):
         schema: dict[str, Any] = {"type": "object"}
         if self._title:
             schema["title"] = self._title
-        schema |= {"properties": properties, "additionalProperties": False}
+        schema |= {"properties": properties, "additionalProperties": False, **self._rules}
         required = [key for key, known in self.fields.items() if known.required]
         if required:
             schema["required"] = required

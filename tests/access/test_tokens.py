@@ -67,7 +67,7 @@ def test_revoking_what_is_not_there_says_what_is(tmp_path):
     tokens.add("ci", "viewer", ("*",), None)
     with pytest.raises(ConfigurationError, match="no token is named 'c1'") as raised:
         tokens.revoke("c1")
-    assert raised.value.hint == "there are: ci"
+    assert raised.value.hint == "there is ci"
 
 
 @pytest.mark.parametrize(

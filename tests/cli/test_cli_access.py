@@ -53,7 +53,7 @@ def test_tokens_are_made_listed_and_revoked_without_a_supervisor(run, tmp_path):
     assert "ci has a token already" in again.stderr
     assert run("tokens", "revoke", "ci").stdout == "the token ci is revoked\n"
     assert "no token is named 'ci'" in run("tokens", "revoke", "ci", status=2).stderr
-    assert "hint: there are: tmp" in run("tokens", "revoke", "ci", status=2).stderr
+    assert "hint: there is tmp" in run("tokens", "revoke", "ci", status=2).stderr
     assert "is not one of" in run("tokens", "add", "x", "--role", "king", status=2).stderr
     assert "missing option '--role'" in run("tokens", "add", "x", status=2).stderr
     told = [(one["who"], one["method"], one["subject"]) for one in entries(state(tmp_path))]

@@ -153,4 +153,4 @@ def test_flags_and_what_is_wrong(tmp_path: Path, runtime: Path) -> None:
     (tmp_path / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
     done = supervise("config", "a.pi", cwd=tmp_path, runtime=runtime)
     assert done.returncode == 4
-    assert "hint: there are a.py" in done.stderr
+    assert "hint: there is a.py" in done.stderr

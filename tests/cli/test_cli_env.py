@@ -70,16 +70,14 @@ def test_what_cannot_be_made_exits_1_in_the_tools_own_words(tmp_path: Path, runt
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_name_is_a_usage_error_with_what_was_meant(
-    tmp_path: Path, runtime: Path
-) -> None:
+def test_an_unknown_name_is_told_with_what_was_meant(tmp_path: Path, runtime: Path) -> None:
     workspace(tmp_path)
     done = supervise("env", "sync", "risk2", cwd=tmp_path, runtime=runtime)
-    assert done.returncode == 2
-    assert "no environment or location is named 'risk2'; did you mean risk?" in done.stderr
+    assert done.returncode == 4
+    assert "no environment or location is named 'risk2'\nhint: did you mean risk?" in done.stderr
     done = supervise("env", "sync", "elsewhere", cwd=tmp_path, runtime=runtime)
-    assert done.returncode == 2
-    assert "no environment or location is named 'elsewhere'; there are risk" in done.stderr
+    assert done.returncode == 4
+    assert "no environment or location is named 'elsewhere'\nhint: there are risk" in done.stderr
 
 
 @pytest.mark.slow
@@ -154,3 +152,11 @@ def test_the_environment_of_a_dg_project_is_made_where_that_is_asked_for(
     synced = supervise("env", "sync", "risk", "--json", cwd=place, runtime=runtime, **offline)
     (made,) = json.loads(synced.stdout)["environments"]
     assert (made["created"], made["prefix"]) == (False, location["environment"]["prefix"])
+
+
+def test_an_error_names_its_environment(tmp_path: Path, runtime: Path) -> None:
+    path = workspace(tmp_path)
+    path.write_text(path.read_text().replace(sys.executable, "py3"))
+    done = supervise("env", "sync", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2] == "error: environment risk: 'py3' is no python version"

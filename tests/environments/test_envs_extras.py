@@ -82,6 +82,16 @@ def test_what_a_project_does_not_have(tmp_path: Path, store: EnvironmentStore) -
         store.sync(request("3.11", project=folder, groups=("test",)))
 
 
+def test_a_project_without_a_declaration_has_no_groups(
+    tmp_path: Path, store: EnvironmentStore
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "setup.py").write_text("from setuptools import setup\nsetup(name='old')\n")
+    with pytest.raises(EnvError) as caught:
+        store.sync(request(project=tmp_path / "old", groups=("dev",)))
+    assert str(caught.value) == f"the project {tmp_path}/old has no dependency group 'dev'"
+
+
 @pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_a_poetry_project_without_a_package(
     installer: str, tmp_path: Path, environ: dict[str, str], wheels: Path

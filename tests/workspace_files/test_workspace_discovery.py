@@ -149,7 +149,9 @@ def test_a_broken_pyproject_meant_for_us_is_an_error_and_not_passed_over(tmp_pat
 
 def test_a_dangling_workspace_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "workspace.yaml").symlink_to("nowhere")
-    assert refused(tmp_path) == ["workspace.yaml: the file does not exist"]
+    assert refused(tmp_path) == [
+        "workspace.yaml: the file is a link to nowhere, which does not exist"
+    ]
 
 
 # -- flags --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from places import ROOT
+from workspace_mistakes import CASES
 
 import supervisor.workspace_files
 from supervisor.workspace_files import Selection, json_schema, resolve
@@ -73,6 +74,18 @@ GOOD = [
     "load_from: [python_module: {env: M}, python_file: {relative_path: a, env: {B: '${C}'}}]",
 ]
 BAD = [
+    "load_from: [python_module: a/b.py]",
+    "load_from: [python_module: a.b.]",
+    "load_from: [python_module: 'a:b']",
+    "load_from: [python_module: {module_name: a, attribute: b.c}]",
+    "load_from: [grpc_server: {host: a}]",
+    "load_from: [grpc_server: {port: 1, socket: a}]",
+    "load_from: [python_module: {module_name: m, env: {'A=B': c}}]",
+    "environments: {a/b: {python: '3.9'}}",
+    "environments: {'': {python: '3.9'}}",
+    "environments: {a: {executable_path: x, requirements: [b]}}",
+    "repository: {fn: a}",
+    "repository: {module: a, file: b, fn: c}",
     "{}",
     "load_from: {}",
     "load_form: []",
@@ -100,6 +113,39 @@ def test_it_accepts_what_the_validator_accepts(text: str) -> None:
     assert wrong(yaml.safe_load(text)) == []
 
 
+# What no schema can say, for it depends on other values, files or variables.
+BEYOND = {
+    *("environments alone", "duplicate key", "an entry twice by an alias", "twice"),
+    *("unset", "unset scalar form", "empty value", "not a number"),
+    *("unknown environment", "no environments", "unknown default environment", "name and python"),
+    *("no requirements file", "no project", "env file", "option as requirement"),
+    *("duration without end", "duration nan", "delays"),
+    # A name of what is served elsewhere may be any.
+    *("slash", "dots", "control", "long"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - BEYOND))
+def test_it_refuses_every_mistake_that_a_schema_can_see(name: str) -> None:
+    try:
+        value = yaml.safe_load(CASES[name][0])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return  # no editor gets as far as the schema
+    assert wrong(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("load_from: [grpc_server: {host: a}]", "load_from/0/grpc_server: 'port' is a required property"),
+        ("environments: {a: {executable_path: x, requirements: [b]}}", "environments/a/requirements: "),
+    ],
+)  # fmt: skip
+def test_it_names_the_key(text: str, said: str) -> None:
+    (found,) = wrong(yaml.safe_load(text))
+    assert found.startswith(said)
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_it_refuses_what_the_validator_refuses(text: str) -> None:
     assert wrong(yaml.safe_load(text)) != []
@@ -108,9 +154,10 @@ def test_it_refuses_what_the_validator_refuses(text: str) -> None:
 def _files() -> list[tuple[str, str]]:
     """The example files, and every workspace file that the documentation shows in full."""
     found = [
-        (str(path.relative_to(ROOT)), path.read_text()) for path in ROOT.glob("examples/*.yaml")
+        (str(path.relative_to(ROOT)), path.read_text())
+        for path in ROOT.glob("examples/**/workspace*.yaml")
     ]
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)):
             if re.search(r"^load_from:", block, re.M) and "…" not in block:
                 found.append((f"{page.name}-{number}", block))
@@ -241,8 +288,10 @@ def test_every_key_is_documented_with_its_default() -> None:
 def test_the_public_names() -> None:
     assert supervisor.workspace_files.__all__ == [
         "Selection",
+        "file_in",
         "identify",
         "json_schema",
+        "missing_hint",
         "names",
         "reread",
         "resolve",
