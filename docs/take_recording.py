@@ -246,7 +246,7 @@ def play(directory: Path, runtime: Path) -> str:
         page.say("## A mistake\n\nA file that is saved with a parenthesis too few:")
         broken = "defs = Definitions(jobs=[nightly, weekly], schedules=[every_night]\n"
         page.save("reports/definitions.py", REPORTS.rpartition("defs = ")[0] + broken, broken)
-        first.show(r"✗ reports.*\n0 of 1 ready")
+        first.show(r"reports: failed — .*✗ reports.*\n0 of 1 ready")
         page.say("What was loaded before is still served, and can be launched:")
         page.run("supervise status", "supervise launch reports nightly")
         page.say("`status` with a name has everything about one location (the exit status is 1):")

@@ -118,8 +118,9 @@ def transactions():
 
 
 @asset(group_name="ledger", deps=[transactions], owners=["payments@example.com"])
-def balances():
+def balances(context):
     """What each account holds at midnight."""
+    context.add_output_metadata({"accounts": 48210, "report": "https://reports.example.com/balances"})
 
 
 @asset(group_name="ledger", deps=[transactions])
@@ -317,7 +318,14 @@ PICTURES = (
     ("logs", "/location?name=payments&view=logs", 1280, 560, "light", ".log .line"),
     ("settings", "/location?name=ml&view=workspace", 1280, 620, "light", ".settings"),
     ("search", "/search?q=churn", 1280, 420, "light", "#results li"),
-    ("definition", "/definition?location=risk&kind=asset&name=exposure", 1280, 620, "light", DRAWN),
+    (
+        "definition",
+        "/definition?location=payments&kind=asset&name=balances",
+        1280,
+        720,
+        "light",
+        DRAWN,
+    ),
     ("job", "/definition?location=payments&kind=job&name=settle", 1280, 760, "light", DRAWN),
     ("definitions", "/definitions?group=location", 1280, 620, "light", "tr.group"),
     ("assets", "/assets", 1280, 760, "dark", DRAWN),

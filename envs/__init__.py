@@ -1,7 +1,7 @@
 """Python environments: find interpreters, keep virtualenvs, provide the runtime overlay.
 
 Owns which interpreter a location runs in and what is installed there. Functions block, may be called
-from any thread and raise ``EnvError`` alone. Refuses to know about locations, supervisors and
+from any thread and raise ``EnvError`` alone. Does not know about locations, supervisors and
 shims' messages; imports nothing of ``supervisor``.
 """
 

@@ -3,7 +3,7 @@
 Owns the one way in which they are started, read, cancelled and ended. Every child leads a session of
 its own and holds a lifeline (``runner_shim.lifeline``): when we die, however we die, the kernel
 kills it and what it started. Output is decoded as UTF-8 with replacement and bounded in memory.
-A child that leaves a grandchild holding its pipe cannot make us wait. Refuses to judge exit codes.
+A child that leaves a grandchild holding its pipe cannot make us wait. Does not judge exit codes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns the search: PATH, the directories of pyenv, uv, mise and asdf, any extra directories, and the
 Python that runs us. Shims are never run in a search (their answer depends on the directory they are
 run in, and costs 0.1 s): the installations behind them are read instead. Among those that satisfy a spec the newest wins; of equals, a
-base installation before a virtualenv, then the one found first. Refuses to install interpreters.
+base installation before a virtualenv, then the one found first. Does not install interpreters.
 """
 
 # os.path, not pathlib, says what a path is: where we may not look, it says no, and does not raise.
@@ -148,12 +148,10 @@ def find_interpreter(
 def _nothing_matches(
     text: str, environ: Mapping[str, str], search_dirs: Sequence[Path]
 ) -> EnvError:
-    present = [
-        f"{item.interpreter.version_text} ({item.interpreter.executable})"
-        for item in list_interpreters(environ=environ, search_dirs=search_dirs)
-        if item.interpreter is not None
-    ]
-    listed = ", ".join(present) or "none"
+    found = list_interpreters(environ=environ, search_dirs=search_dirs)
+    known = [item.interpreter for item in found if item.interpreter is not None]
+    versions = sorted({(one.version, one.version_text) for one in known})
+    listed = ", ".join(text for _, text in versions) or "none"
     version = _RELEASE.search(text)
     install = (
         f"install it (`uv python install {version.group()}`, or `pyenv install {version.group()}`)"

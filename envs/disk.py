@@ -1,8 +1,8 @@
-"""What a disk refused: which file system it is, and what is used up on it.
+"""Errors of a disk: which file system it is, and what has run out on it.
 
 Owns the judgement of an ``OSError`` of ours and of a tool's own words: no space or inodes left, a
 quota used up, mounted read-only, a file too large. The sentence names the mount point and how much is
-free. Refuses to judge permissions and everything else that is not of the disk.
+free. Does not judge permissions and everything else that is not of the disk.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What can go wrong with an environment, as one exception that carries its parts.
 
-Owns ``EnvError`` and the list of its kinds. Refuses to format for a terminal: the faces decide how
+Owns ``EnvError`` and the list of its kinds. Does not format for a terminal: the faces decide how
 the sentence, the hint and the installer's own words are laid out.
 """
 

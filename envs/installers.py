@@ -1,7 +1,7 @@
 """The tools that make and fill environments: virtualenv, uv, and pip where uv is absent.
 
-Owns their command lines and how their failures become an ``EnvError`` whose ``detail`` is what the
-tool said, unaltered. Refuses to know about keys, locks and directories: the store does.
+Owns their command lines and how their failures become an ``EnvError`` whose ``detail`` is the unaltered output of
+the tool. Does not know about keys, locks and directories: the store does.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ _RESOLUTION_WORDS: Final = (
     "could not find a version that satisfies",
     "not found in the package registry",
 )
+# Operators that are not there, and what they are meant to be.
+_MEANT: Final = {"=>": ">=", "=<": "<=", "=": "=="}
+# How uv and pip begin to say why they failed.
+_ERRORS: Final = ("error", "\N{MULTIPLICATION SIGN}", "hint:")
+# A requirement that cannot be read, as pip and uv name it.
+_UNREADABLE: Final = re.compile(
+    r"Invalid requirement: '([^'\n]+)'|Failed to parse: `([^`\n]+)`"
+    r"|Couldn't parse requirement in .*\n *cause: .*\n *(\S.*)\n *\^"
+)
 _NETWORK_WORDS: Final = (
     "dns error",
     "error sending request",
@@ -73,7 +82,21 @@ class Toolbox:
     def run(self, command: Sequence[str | Path], **extra: str) -> Completed:
         """Run a tool behind a lifeline; ``extra`` are environment variables."""
         environ = tool_environ(self.environ) | extra
-        return run(command, environ=environ, cwd=self.cwd, on_line=self.say, cancel=self.cancel)
+        say = None if self.say is None else _Progress(self.say)
+        return run(command, environ=environ, cwd=self.cwd, on_line=say, cancel=self.cancel)
+
+
+class _Progress:
+    """Hands on what a tool says until it says an error: that comes with the failure, whole."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._failed = False
+
+    def __call__(self, line: str) -> None:
+        self._failed = self._failed or line.lower().startswith(_ERRORS)
+        if not self._failed:
+            self._say(line)
 
 
 class Installer(Protocol):
@@ -333,12 +356,23 @@ def failure(
             hint=index or "change its requirements, or its python",
             detail=said,
         )
+    unreadable = _UNREADABLE.search(said)
+    if unreadable is not None:
+        requirement = next(filter(None, unreadable.groups()))
+        return EnvError(
+            "install",
+            f"{subject} cannot be installed: {requirement!r} is no requirement",
+            hint=_requirement_hint(requirement),
+            detail=said,
+        )
     return EnvError(
-        "install",
-        f"{subject} cannot be installed",
-        hint=index or _build_hint(said) or f"{installer.name} says why",
-        detail=said,
+        "install", f"{subject} cannot be installed", hint=index or _build_hint(said), detail=said
     )
+
+
+def _requirement_hint(text: str) -> str:
+    meant = re.sub(r"(?<![=<>!~])(=[<>]|=)(?!=)", lambda one: _MEANT[one[1]], text)
+    return f"did you mean {meant}?" if meant != text else "write it as name==1.2, or name>=1.2,<2"
 
 
 def _build_hint(said: str) -> str | None:
@@ -355,7 +389,7 @@ def _build_hint(said: str) -> str | None:
 
 
 def _index_hint(environ: Mapping[str, str]) -> str | None:
-    """uv does not read pip's settings: a team that relies on them is told so when an install fails."""
+    """uv does not read pip's settings: the failure of an install says so."""
     ours = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
     pips = [name for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL") if name in environ]
     if not pips or any(name in environ for name in ours):

@@ -5,7 +5,7 @@ interpreter (``-E -s -S``: no site, so no user code) with a timeout, and tells a
 program that is not Python, a Python 2 and a Python too old apart. Answers are cached in memory and on
 disk under the executable's identity (real path, inode, size, modification time, ``pyvenv.cfg``), so
 a repeated probe starts no process and is never stale; what is found through a wrapper or a shim
-script, whose answer may change while the file does not, is not cached. Refuses to search:
+script, whose answer may change while the file does not, is not cached. Does not search:
 ``discovery`` does.
 """
 

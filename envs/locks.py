@@ -1,7 +1,7 @@
 """Mutual exclusion between threads and between processes, by ``flock`` on a file.
 
 Owns one context manager. The kernel drops the lock with the process that holds it, so a killed
-sync blocks no other one. Refuses to wait without looking at the caller's cancel event.
+sync blocks no other one. Does not wait without looking at the caller's cancel event.
 """
 
 from __future__ import annotations

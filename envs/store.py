@@ -11,7 +11,7 @@ Owns making them, finding them and removing them. The rules:
 * ``current`` is a link to the key that a name stands for, replaced atomically.
 * Nothing is removed while a live process runs in it.
 
-Refuses to know what locations, generations and supervisors are.
+Does not know what locations, generations and supervisors are.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ class EnvironmentStore:
                 raise EnvError("unknown", f"more than one environment's key begins with {name}")
         if not chosen:
             known = ", ".join(dict.fromkeys(info.name for info in everything))
-            hint = f"made are {known}" if known else "none has been made: `supervise env sync`"
+            hint = f"there are {known}" if known else "none has been made: `supervise env sync`"
             raise EnvError("unknown", f"no environment is named {name!r}", hint=hint)
         return chosen
 

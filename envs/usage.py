@@ -2,7 +2,7 @@
 
 Owns one question to the process table. A virtualenv's interpreter is a link to its base, so the
 executable alone does not tell: the command line, ``VIRTUAL_ENV`` and the mapped libraries do. Only
-processes that this user may look at can be judged. Refuses to end any.
+processes that this user may look at can be judged. Does not end any.
 """
 
 from __future__ import annotations

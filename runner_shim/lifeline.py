@@ -4,7 +4,7 @@ Owns one kernel arrangement. A parent keeps the write end of a pipe; the child a
 when the last write end closes (the parent exits, is killed, or lets go), the kernel itself sends
 SIGKILL to the child's whole process group. No thread, no polling, and it works while the child
 spins in C or is stopped. Linux only (``F_SETSIG``); elsewhere ``arm`` returns False and an idle
-child must poll the descriptor instead. Refuses to know who the parent is.
+child must poll the descriptor instead. Does not know who the parent is.
 
 Run as a script it arms and then becomes another program::
 

@@ -2,7 +2,7 @@
 
 Owns the conversion of whatever a definition carries (metadata, tags, defaults, paths, enums) into
 None, bool, int, float, str, list and dict with string keys, and the shape of a definition, a
-config field and a source position. Refuses to call ``repr`` (addresses), to consume an iterator,
+config field and a source position. Does not call ``repr`` (addresses), to consume an iterator,
 to follow a cycle, to grow without bound and to raise because a user's object does. Knows no
 framework.
 """

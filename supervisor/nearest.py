@@ -20,6 +20,8 @@ _ALIKE = 0.7
 _MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
 _LONGEST = 100
 _MOST_LISTED = 20
+# How the id of a run begins, and no name of a location that people give.
+_RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]*)*$")
 # Letters of a word that make a beginning.
 _LEAST_BEGINNING = 3
 
@@ -63,6 +65,8 @@ def near_in_steps(word: str, words: Iterable[str], most: int = _MOST_IN_STEPS) -
 
 def hint(name: str, names: Sequence[str]) -> str:
     """The hint for a location that does not exist, where ``names`` do."""
+    if _RUN.match(name):
+        return f"that is a run: `supervise runs show {name}`"
     meant = near(name, names)
     if meant:
         return f"did you mean {meant}?"

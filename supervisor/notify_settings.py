@@ -1,4 +1,4 @@
-"""Whom a workspace tells of what goes wrong: commands and webhooks, and on which occasions.
+"""Receivers of notifications in a workspace: commands and webhooks, and the events that they get.
 
 Owns the shape of these settings. Sends nothing.
 """
@@ -35,7 +35,7 @@ class Occasion(StrEnum):
 class Notify:
     """One receiver: a ``command``, which runs in ``directory``, or a ``webhook``.
 
-    ``events`` are the occasions that it is told of, ``late_after`` (seconds) is when a run is late. Its URL and
+    ``events`` are the events that it gets, ``late_after`` (seconds) is when a run is late. Its URL and
     ``headers`` may hold secrets, and are never shown.
     """
 

@@ -1,4 +1,4 @@
-"""A sign that a supervisor lives which needs no file, so that nothing on a disk can take it away.
+"""A mark of a running supervisor that needs no file, so that it cannot be removed from a disk.
 
 Owns the third of the three signs of a supervisor (``supervisor.json`` and the lock are the others):
 on Linux an abstract Unix socket (unix(7)) for each name of its workspace. The kernel admits one

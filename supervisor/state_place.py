@@ -23,7 +23,7 @@ class AnothersError(OSError):
 
 def check_owner(root: Path, *below: Path) -> None:
     """Raises ``AnothersError`` where ``root``, or what is there of ``below``, is another user's and stands
-    where all users may write. What is not there is nobody's."""
+    where all users may write. A missing directory belongs to no other user."""
     try:
         shared = bool(root.parent.stat().st_mode & stat.S_IWOTH)
     except OSError:

@@ -90,6 +90,24 @@ LIBRARIES = {
                 return None
         sys.meta_path.append(Importer())
         """,
+    # As importlib_metadata does: the standard library's finder answers no more.
+    "backport_library.py": """\
+        import sys
+        from importlib.machinery import PathFinder
+        try:
+            from importlib import metadata
+        except ImportError:
+            metadata = None
+        else:
+            class Backport(metadata.DistributionFinder):
+                def find_distributions(self, *context):
+                    return metadata.MetadataPathFinder.find_distributions(*context)
+                def find_spec(self, name, path=None, target=None):
+                    return None
+            sys.meta_path.append(Backport())
+            del PathFinder.find_distributions
+        """,
+    "acme_helpers-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: acme-helpers\nVersion: 1.2\n",
     "exit_library.py": "import atexit\natexit.register(len, '')\n",
     "temporary_library.py": "import tempfile\nfolder = tempfile.TemporaryDirectory()\n",
     "fork_library.py": """\
@@ -141,7 +159,13 @@ EVERYTHING = (
     *("neighbours_only", "helpers.deep", "more_helpers", "zipped_helpers", "found_helpers"),
     *("helpers_user", "optional_user", "mode_library", "mode_user", "all_modes_library"),
     *("setting_library", "ini_library", "place_reader", "plugins_library", "version_library"),
-    *("lock_library", "memory_library", "child_handler_library", "hook_library"),
+    *(
+        "backport_library",
+        "lock_library",
+        "memory_library",
+        "child_handler_library",
+        "hook_library",
+    ),
     *("exit_library", "temporary_library", "fork_library", "spread.lib", "space.lib"),
     *("lazy_user", "circle_a", "replacing_library", "asyncio", "decimal", "multiprocessing"),
     *("tabnanny", "fractions"),
@@ -286,6 +310,18 @@ SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
         seen.append(version_library.VERSION)
         """,
         {"acme_plugin-3.5.dist-info/METADATA": "Name: acme-plugin\nVersion: 3.5\n"},
+    ),
+    "metadata": (
+        """\
+        import version_library
+        from importlib.machinery import PathFinder
+        seen.append(version_library.version("acme-helpers"))
+        seen.append(hasattr(PathFinder, "find_distributions"))
+        import backport_library
+        seen.append(version_library.version("acme-helpers"))
+        seen.append(hasattr(PathFinder, "find_distributions"))
+        """,
+        {},
     ),
     "modules_of_neighbours": (
         """\

@@ -14,6 +14,11 @@ ALLOWED = (
     ("runner_shim/frameworks/unread.py", None, "the table of those that are not read"),
     ("runner_shim/frameworks/dagster/projects.py", {"dbt"}, "its integration reads projects of it"),
     ("runner_shim/frameworks/dagster/adapter.py", {"dbt"}, "the same"),
+    (
+        "supervisor/presentation/distributions.py",
+        None,
+        "a table of what is installed for an import",
+    ),
     ("supervisor/cli/", {"dagster"}, "its command and options"),
     ("supervisor/server/daemon.py", {"dagster"}, "puts the parts together"),
     ("supervisor/dagster/", {"dagster"}, "its own page and daemon work with our processes"),

@@ -182,6 +182,7 @@ def test_packages_import_one_way(name):
                 ".nearest",
                 ".records",
                 ".cron_words",
+                ".nearest",
                 ".frameworks.dagster.served",
             )
             assert other in [f"runner_shim{one}" for one in shared], other

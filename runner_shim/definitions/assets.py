@@ -16,7 +16,8 @@ from runner_shim.definitions.base import (
     refuse,
 )
 from runner_shim.definitions.partitions import partitions_data
-from runner_shim.definitions.signature import docstring
+from runner_shim.definitions.signature import docstring, parameters
+from runner_shim.nearest import nearest
 
 __all__ = ["AssetDefinition", "asset"]
 
@@ -97,6 +98,23 @@ class AssetDefinition(Definition):
             beside = "/".join(self.path[:-1] + [parameter])
             named[parameter] = beside if beside in known else parameter
         return named
+
+    def unknown_sources(self, known):
+        """Names that parameters without a default have, and no asset among ``known``: no run can give a value."""
+        if self.compute_fn is None:
+            return []
+        optional = {one.name for one in parameters(self.compute_fn) if one.is_optional}
+        named = self.sources(known).items()
+        return [
+            name for parameter, name in named if name not in known and parameter not in optional
+        ]
+
+    def source_hint(self, name, known):
+        """What to do where it takes the value of ``name``, which nothing makes; ``known`` are the names of all assets."""
+        meant = nearest(name, [one for one in known if one != self.name])
+        return (
+            "did you mean %s?" % meant if meant else "name it in deps, and read it in the function"
+        )
 
     def data(self, known=()):
         """The definition as in docs/snapshot.md; ``known`` are the names of all assets."""

@@ -1,6 +1,6 @@
 """One call of one step: its context and inputs, its function, its outputs, and the events of all that.
 
-Owns what a step is told and what becomes of what it gives. Where values of other steps come from and
+Owns the inputs of a step and the handling of its outputs. Where values of other steps come from and
 where its own go is the argument ``values``; whether a failed step is called again is said here, and done
 by ``running``.
 """

@@ -214,7 +214,7 @@ def _upstream(asset, name, assets):
         raise not_supported(
             "asset %s takes the value of %s, which nothing here makes" % (asset.name, name),
             asset.source,
-            "name it in deps, and read it in the function",
+            asset.source_hint(name, set(assets) - {name}),
         )
     return other
 

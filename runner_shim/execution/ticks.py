@@ -112,8 +112,12 @@ def _requests(definition, what, given):
         elif one is not None:
             raise LoadFailure(
                 "bad_tick",
-                "%s returned a value of type %s, which is no RunRequest and no SkipReason"
-                % (what, plain_data.dotted_name(type(one))),
+                "%s returned %s of type %s, which is no RunRequest and no SkipReason"
+                % (
+                    what,
+                    "a value" if one is given else "among others a value",
+                    plain_data.dotted_name(type(one)),
+                ),
                 hint="return or yield RunRequest(run_key=…), or SkipReason(…)",
             )
     too_many(what, len(found))

@@ -130,6 +130,7 @@ class Native(Adapter):
             everything = everything_of(container, problems)
             known = {name for kind, name in everything if kind == "asset"}
             for (kind, name), thing in everything.items():
+                _warn_sources(thing, known, warn)
                 data = data_of(kind, name, thing, known)
                 if several:
                     data["repository"] = container.name
@@ -293,6 +294,17 @@ def _ambiguous(containers, module_name):
         hint="keep one of them, or name one with attribute: %s" % containers[0][0],
         **place(containers[1][1].source),
     )
+
+
+def _warn_sources(thing, known, warn):
+    for name in getattr(thing, "unknown_sources", lambda known: ())(known):
+        warn(
+            "unknown_asset",
+            "asset %s takes the value of %s, which nothing here makes: no run can make it"
+            % (thing.name, name),
+            hint=thing.source_hint(name, known),
+            **place(thing.source),
+        )
 
 
 def _warn_repositories(repositories, name, chosen, warn):

@@ -25,6 +25,7 @@ __all__ = [
 
 MAX_ABOVE = 5  # directories in which the package of a file may lie
 MAX_TEXT = 4096  # of an exception, in which a variable is looked for
+OWN = "runner_shim"  # which the native definitions are imported from
 
 
 class Verdict:
@@ -57,6 +58,8 @@ def missing_module(name, filename, from_user_code, target):
         if not any(imported.is_user_directory(path) for path in paths):
             hint = hint or _of_another(parent, name, package)
         return Verdict("import_error", "module %s does not exist" % name, hint)
+    if name != OWN and nearest(name, [OWN]):  # nothing that could be installed
+        return Verdict("import_error", "module %s does not exist" % name, "did you mean %s?" % OWN)
     lacking = standard_library.lacking_module(name)
     if lacking is not None:
         return Verdict("import_error", *lacking)

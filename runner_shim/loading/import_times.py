@@ -34,7 +34,7 @@ def _find_and_load(name, import_):
 """
 
 _IMPORTLIB = os.path.join("importlib", "__init__.py")
-# Of these no one has to be told.
+# These are not reported.
 _UNTOLD = frozenset(getattr(sys, "stdlib_module_names", ())) | {"runner_shim"}
 
 

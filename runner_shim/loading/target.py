@@ -49,7 +49,7 @@ class Loaded:
         except BaseException as error:
             raise from_exception(error, None)
         if found is None:
-            # Collected again: whoever has sent the document lets go of it.
+            # Collected again: the sender does not keep the document.
             _repositories, definitions, _sources = self._findings.collect(_Warnings())
             names = [each["name"] for each in definitions if each["kind"] == kind]
             where = " in repository %s" % repository if repository else ""

@@ -71,6 +71,12 @@ class Effects(object):
                 ("logging", "root.level"),
             )
         )
+        # A backport of importlib.metadata takes from the standard finder what it answers itself.
+        slow.extend(
+            _Dict("finder " + one.__name__, _members_of(one), _put_member(one), _remove_member(one))
+            for one in sys.meta_path
+            if isinstance(one, type)
+        )
         slow.extend(
             [
                 _Value("recursion", sys.getrecursionlimit, sys.setrecursionlimit),
@@ -423,6 +429,18 @@ def _set_builtin(name, value):
 
 def _unset_builtin(name):
     sys.modules["builtins"].__dict__.pop(name, None)
+
+
+def _members_of(finder):
+    return lambda: dict(vars(finder))
+
+
+def _put_member(finder):
+    return lambda name, value: setattr(finder, name, value)
+
+
+def _remove_member(finder):
+    return lambda name: delattr(finder, name) if name in vars(finder) else None
 
 
 def _umask():

@@ -1,4 +1,4 @@
-"""Tells a framework's own records how a run has ended that could not say so itself.
+"""Reports the end of a run to a framework's own records, where the run could not do so itself.
 
 Owns a short process of the team's environment, started by the run's monitor or by a supervisor: its exit
 status is 0 once the records know, its last line of errors says why they do not. It loads no target. What

@@ -1,4 +1,4 @@
-"""Whether a request may be answered: who asks, what that identity may do, and to which locations.
+"""Authorizes requests: the identity of the client, its role, and its locations.
 
 Owns the one judgement that the control socket asks for before any handler runs, the end of requests whose
 token or key ceases to be valid, and what the audit is told. Rules:

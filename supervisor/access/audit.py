@@ -1,4 +1,4 @@
-"""The audit: who asked for what, when, and what came of it; in a chain that shows what was tampered with.
+"""The audit: who requested what, when, and with which result; a hash chain shows changed lines.
 
 Owns ``audit.log`` and ``audit.head`` in the workspace's state directory (0600). A line is a JSON object
 whose ``previous`` is the SHA-256 of the line before, so a line that is changed, removed or moved breaks the

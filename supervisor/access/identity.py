@@ -1,4 +1,4 @@
-"""Who asks: a name, a role and the locations that it is for.
+"""The identity of a client: a name, a role and the locations that the role is for.
 
 Owns what an identity may do and see, and which one the request that is answered now has. Pure: where
 identities come from is ``access``'s.

@@ -1,4 +1,4 @@
-"""One request on its way through ``Access``: judged, answered in the name of the one who asks, recorded.
+"""One request in ``Access``: authorized, answered with the client's identity, recorded.
 
 Owns the order of these steps, which is the same for every method. Knows no socket and no handler.
 """

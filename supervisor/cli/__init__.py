@@ -184,6 +184,7 @@ class _Telling:
 
 def _lowered(text: str) -> str:
     text = re.sub(r"\s*\n\s*", " ", text).rstrip(".").replace(". Did you mean", "; did you mean")
+    text = text.replace("is not a valid integer range", "is no whole number")  # click's type names
     text = re.sub(r": (?:File|Directory|Path) '", lambda found: found[0].lower(), text)
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 

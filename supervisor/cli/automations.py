@@ -13,7 +13,7 @@ import click
 from supervisor import kinds
 from supervisor.cli.completion import AUTOMATION
 from supervisor.cli.lone import lone
-from supervisor.cli.options import LOCATION, Listing, json_option, locating
+from supervisor.cli.options import LOCATION, ListingOf, json_option, locating
 from supervisor.cli.session import Session
 from supervisor.presentation import automations as words
 from supervisor.presentation import words as general
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["automations_"]
 
 
-@click.group("automations", cls=Listing, short_help="List schedules and sensors, switch one.")
+@click.group("automations", cls=ListingOf, short_help="List schedules and sensors, switch one.")
 def automations_() -> None:
     """List the schedules and sensors, of all locations or of one: `supervise automations [LOCATION]`."""
 

@@ -1,8 +1,8 @@
 """``supervise --web``: the web page as a process beside the foreground supervisor.
 
 Owns the start of that process, the passing on of what it says, and its end. It is the same
-``supervise web`` that anyone can start, told which workspace is meant: when it dies the supervisor
-says so and goes on. It hangs on a lifeline, so that it does not outlive a supervisor that was killed.
+``supervise web`` that anyone can start, with the workspace as an argument: when it dies, the supervisor
+reports it and continues. It hangs on a lifeline, so that it does not outlive a supervisor that was killed.
 """
 
 from __future__ import annotations

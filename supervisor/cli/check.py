@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["check_"]
 
 _LOG_LINES = 10
-_REPEATED = 2  # lines of a failure that are told for each location that has it
+_REPEATED = 1  # lines of a failure that are told for each location that has it
 
 
 @click.command("check", short_help="Load everything once and print every problem.")
@@ -206,7 +206,8 @@ def _report(
     total = words.plural(len(locations), "location")
     said = f", {words.plural(warned, 'warning')}" if warned else ""
     if bad:
-        terminal.print(terminal.paint(f"{len(bad)} of {total} cannot be loaded{said}", "red"))
+        many = total if len(locations) == 1 else f"{len(bad)} of {total}"
+        terminal.print(terminal.paint(f"{many} cannot be loaded{said}", "red"))
     else:
         terminal.print(terminal.paint(f"{total} loaded{said}", "" if warned else "green"))
     return 0 if ok else 1

@@ -1,4 +1,4 @@
-"""``supervise config``: the workspace as it counts, and where each setting comes from.
+"""``supervise config``: the effective workspace, and where each setting comes from.
 
 Owns how that is printed. Reads the files alone: it starts nothing and asks no supervisor.
 """

@@ -20,9 +20,10 @@ import click
 
 from runner_shim import masking
 from supervisor.cli.completion import ENVIRONMENT
-from supervisor.cli.options import json_option, selecting
+from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.cli.terminal import Terminal
+from supervisor.errors import UnknownLocationError
 from supervisor.nearest import listed, near
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
@@ -37,7 +38,7 @@ __all__ = ["env_"]
 _THREADS = 4
 
 
-@click.group("env", short_help="Make, list and remove environments.")
+@click.group("env", cls=Listing, short_help="Make, list and remove environments.")
 def env_() -> None:
     """Make, list, show and remove the virtualenvs of a workspace."""
 
@@ -154,7 +155,8 @@ def _requests(spec: WorkspaceSpec, names: Sequence[str]) -> list[EnvironmentSpec
                 meant = near(name, [*named, *located])
                 known = list(dict.fromkeys((*named, *located)))
                 said = f"did you mean {meant}?" if meant else listed(known)
-                raise click.UsageError(f"no environment or location is named {name!r}; {said}")
+                nothing = f"no environment or location is named {name!r}"
+                raise UnknownLocationError(name, nothing, hint=said)
             chosen.append(named[name] if name in named else located[name])
     return list(dict.fromkeys(chosen))
 
@@ -221,9 +223,11 @@ def _error(one: EnvError) -> dict[str, Any]:
 def _explain(terminal: Terminal, error: EnvError, name: str | None = None) -> None:
     """Tell it, with the ``name`` of the environment where the sentence has that not."""
     named = name is None or f"environment {name} " in error.message
-    terminal.error(error.message if named else f"environment {name}: {error.message}", error.hint)
+    terminal.error(error.message if named else f"environment {name}: {error.message}")
     for line in error.detail.strip().splitlines():
         terminal.say(f"  {clean(line)}")
+    if error.hint:
+        terminal.say(f"hint: {clean(error.hint)}")
 
 
 def _made(one: Environment) -> dict[str, Any]:
@@ -247,7 +251,7 @@ def _existing(session: Session) -> EnvironmentStore:
     return _store(directory)
 
 
-@env_.command("list", short_help="List the environments on disk.")
+@env_.command("list", short_help="List the environments on disk (the default).")
 @json_option
 @selecting
 def list_environments(session: Session, as_json: bool) -> int:

@@ -117,6 +117,12 @@ def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
     seen = before.warnings if before is not None else frozenset()
     held = before.conditions if before is not None else {}
     now = {one["key"]: one for one in after["supervisor"]["conditions"]}
+    problems = after["supervisor"]["configuration_problems"]
+    earlier = before.problems if before is not None else []
+    if problems and problems != earlier:
+        found.append(Event(None, wants=frozenset({"problems"}), notable=True))
+    elif earlier and not problems:
+        found.append(Event(None, "the workspace has no problems any more", notable=True))
     told = {one["message"] for one in now.values()}
     for text in after["supervisor"]["warnings"]:
         if text not in seen and text not in told:
@@ -126,11 +132,5 @@ def _of_supervisor(before: Seen | None, after: StatusDocument) -> list[Event]:
             hint = f"\n  hint: {one['hint']}" if one["hint"] else ""
             found.append(Event(None, f"warning: {one['message']}{hint}", notable=True))
     for key in held.keys() - now.keys():
-        found.append(Event(None, f"no longer true: {held[key]}", notable=True))
-    problems = after["supervisor"]["configuration_problems"]
-    earlier = before.problems if before is not None else []
-    if problems and problems != earlier:
-        found.append(Event(None, wants=frozenset({"problems"}), notable=True))
-    elif earlier and not problems:
-        found.append(Event(None, "the workspace has no problems any more", notable=True))
+        found.append(Event(None, f"resolved: {held[key]}", notable=True))
     return found

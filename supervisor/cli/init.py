@@ -82,7 +82,10 @@ def init_(
         raise click.ClickException(f"{path} cannot be written: {reason}") from error
     locations = words.plural(len(draft.locations), "location")
     made = words.plural(len(draft.environments), "environment")
-    terminal.print(f"wrote {path}: {locations}, {made} to be made")
+    found = (
+        f"{locations}, {made} to be made" if draft.locations else "examples, and no location yet"
+    )
+    terminal.print(f"wrote {path}: {found}")
     for note in draft.notes:
         terminal.say(f"note: {note}")
     try:

@@ -1,4 +1,4 @@
-"""Asking again: for commands that follow a supervisor for as long as it lives.
+"""Retries of commands that follow a supervisor until it ends.
 
 Owns what a follower does about silence: it says so once, asks again, and says when the answers come
 again. Only the end of the supervisor (``NotRunningError``) or of the command ends it.

@@ -11,14 +11,18 @@ from pathlib import Path
 import click
 
 from supervisor.cli.granting import location_option, note, role_option, state_of
-from supervisor.cli.options import json_option, selecting
+from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.presentation.text import clean
 
 __all__ = ["keys_"]
 
 
-@click.group("keys", short_help="Make, list and revoke the keys of clients that connect over TCP.")
+@click.group(
+    "keys",
+    cls=Listing,
+    short_help="Make, list and revoke the keys of clients that connect over TCP.",
+)
 def keys_() -> None:
     """Say which clients may connect to `supervise --listen tcp://host:port`, and what they may do."""
 
@@ -55,7 +59,7 @@ def add(
     return 0
 
 
-@keys_.command("list", short_help="List the clients that may connect.")
+@keys_.command("list", short_help="List the clients that may connect (the default).")
 @selecting
 @json_option
 def list_(session: Session, as_json: bool) -> int:

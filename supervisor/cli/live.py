@@ -178,7 +178,11 @@ def _footer(document: StatusDocument, now: float, interrupt: str) -> Text:
     supervisor = document["supervisor"]
     ready = sum(words.good(one["state"]) for one in locations)
     memory = supervisor["memory"]["rss"] if supervisor["memory"] else None
-    text = f"{ready} of {len(locations)} ready · pid {supervisor['pid']}"
+    head = f"{ready} of {len(locations)} ready"
+    if supervisor["stopping"]:
+        head = "stopping"
+        interrupt = "stops at once" if interrupt == "stops" else interrupt
+    text = f"{head} · pid {supervisor['pid']}"
     text += f" · up {words.ago(supervisor['started'], now)}"
     text += f" · {words.size(memory)}" if memory else ""
     face = supervisor.get("face")

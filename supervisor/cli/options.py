@@ -5,7 +5,6 @@ Owns their names and texts, and how a command gets its ``Session``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,7 @@ from supervisor.cli.session import Session
 from supervisor.errors import SupervisorError
 from supervisor.presentation.words import plural
 from supervisor.protocol import parameters
-from supervisor.workspace_files import Selection
-from supervisor.workspace_files.discovery import CANDIDATES
+from supervisor.workspace_files import Selection, file_in
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -34,6 +32,7 @@ __all__ = [
     "SECONDS",
     "TAG_COMPLETION",
     "Listing",
+    "ListingOf",
     "beside_option",
     "face_option",
     "json_option",
@@ -45,15 +44,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Listing(click.Group):
-    """What is no name of a command is the location that ``list`` is about."""
+    """Lists where no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+        if not args or (self._is_listed(args[0]) and args[0] not in ("-h", "--help")):
             if len(args) > 1 and not any(one.startswith("-") for one in args[:2]):
                 names = ", ".join(self.list_commands(ctx))
                 raise click.UsageError(f"no command is named {args[0]!r}: there are {names}", ctx)
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def _is_listed(self, word: str) -> bool:
+        return word.startswith("-")
+
+
+class ListingOf(Listing):
+    """What is no name of a command is the location that ``list`` is about."""
+
+    def _is_listed(self, word: str) -> bool:
+        return word not in self.commands
 
 
 def _locations(ctx: click.Context) -> list[LocationStatus]:
@@ -143,34 +152,28 @@ SECONDS = _Seconds()
 
 
 class _WorkspaceFile(click.Path):
-    """The path of a workspace file; of a directory the message says which file in it may be meant."""
+    """A file, or the directory that has one."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
-        if not os.fspath(value):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
             self.fail("it is empty: name a workspace file", param, ctx)
-        if os.path.isdir(value):  # noqa: PTH112 - not Path, which raises for a NUL
-            place = Path(value)
-            found = [str(place / name) for name in CANDIDATES if os.path.lexists(place / name)]
-            such = f", such as {found[0]}" if found else ""
-            message = f"'{place}' is a directory: name the workspace file in it{such}"
-            self.fail(message, param, ctx)
-        return super().convert(value, param, ctx)
+        path = Path(value)
+        if not path.is_dir():
+            return super().convert(value, param, ctx)
+        found = file_in(path)
+        if found is None:
+            self.fail(f"no workspace file is in {str(path)!r}", param, ctx)
+        return found
 
 
-_FILE = _WorkspaceFile(path_type=Path)
 _WORKSPACE = click.option(
     "-w",
     "--workspace",
     "workspace",
     multiple=True,
-    type=_FILE,
+    type=_WorkspaceFile(path_type=Path),
     metavar="FILE",
-    help="Workspace file; several are merged. Without it, searched from here upwards.",
+    help="Workspace file, or its directory; several are merged. Without it, searched from here upwards.",
 )
 
 

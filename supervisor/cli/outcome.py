@@ -1,4 +1,4 @@
-"""What became of a location, as one line and what belongs below it.
+"""The result of an order for a location: one line, and details below it.
 
 Owns the sentence that orders, waits and the foreground supervisor's plain output share, for example
 ``risk: ready in 0.4s - 3 jobs, 2 schedules (python 3.7.16, native 0.1.0)``. Pure.
@@ -43,7 +43,9 @@ def outcome_line(
     first, newline, source = clean(detail).partition(
         "\n"
     )  # of a syntax error: the line, and a caret
-    return f"{head} — {first}{kept}{newline}{source}" if detail else head + kept
+    place = clean(failures.entry(location))
+    entry = f" ({place})" if place else ""
+    return f"{head} — {first}{entry}{kept}{newline}{source}" if detail else head + kept
 
 
 def outcome_lines(

@@ -1,4 +1,4 @@
-"""``supervise runs``: the runs that there are and were.
+"""``supervise runs``: current and past runs.
 
 Owns the list and the commands about one run. Reads through the client alone.
 """
@@ -14,11 +14,14 @@ import click
 from supervisor.cli.completion import RUN
 from supervisor.cli.following import follow_to_end
 from supervisor.cli.launch import DURATION
-from supervisor.cli.options import LOCATION, Listing, json_option, locating
+from supervisor.cli.options import LOCATION, ListingOf, json_option, locating
 from supervisor.cli.session import Session
+from supervisor.errors import UnknownLocationError
+from supervisor.nearest import near
 from supervisor.presentation import runs as words
 from supervisor.presentation import words as general
 from supervisor.presentation.text import clean
+from supervisor.states import RunState
 
 if TYPE_CHECKING:
     from supervisor.protocol.run_documents import RunRow
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["runs_"]
 
 
-@click.group("runs", cls=Listing, short_help="List runs, look at one, cancel or retry it.")
+@click.group("runs", cls=ListingOf, short_help="List runs, look at one, cancel or retry it.")
 def runs_() -> None:
     """List the newest runs, of all locations or of one: `supervise runs [LOCATION]`.
 
@@ -59,9 +62,15 @@ def list_(
     """List the newest runs, newest first."""
     begin = 0.0 if since is None else time.time() - since
     with session.client() as client:
-        rows = client.runs(
-            location, states=states, tag=tag, since=begin, limit=limit, parent=parent
-        )
+        try:
+            rows = client.runs(
+                location, states=states, tag=tag, since=begin, limit=limit, parent=parent
+            )
+        except UnknownLocationError as error:
+            meant = near(error.name, [one.value for one in RunState])
+            if meant and not states:
+                error.hint = f"runs in that state: `supervise runs --state {meant}`"
+            raise
     if as_json:
         session.terminal.data({"runs": rows})
     elif rows:
@@ -177,17 +186,20 @@ def logs(session: Session, run: str, follow: bool) -> int:
 @json_option
 @locating
 def cancel(session: Session, run: str, now: bool, no_wait: bool, as_json: bool) -> int:
-    """Ask RUN to end; what does not heed it within its grace is killed. Exit status 0 once it is over."""
+    """Cancel RUN; it is killed when it has not ended within its grace period. Exit status 0 when it has ended."""
     terminal = session.terminal
     with session.client(order=True) as client:
         found = client.run(run)
-        if found.row["ended"] is None:
+        already = found.row["ended"] is not None
+        if not already:
             found.cancel(now=now, who="supervise runs cancel")
             if not no_wait:
                 found.wait()
         if as_json:
             terminal.data(found.row)
         else:
+            if already:
+                terminal.say("it has ended already")
             terminal.print(words.summary(found.row, time.time(), colour=terminal.colour))
     return 0
 

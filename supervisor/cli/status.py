@@ -87,8 +87,8 @@ def status_(
     """Show the state of all locations, of some, or everything about one.
 
     LOCATION is a name or a pattern such as 'team-*'. Exit status: 0 all that are shown are ready, 1
-    something is not, 3 no supervisor runs, 4 no such location. A location that is served elsewhere
-    counts as ready; one that is starting does not.
+    something is not, or the workspace has problems, 3 no supervisor runs, 4 no such location. A
+    location that is served elsewhere counts as ready; one that is starting does not.
     """
     choice = Choice(locations, tags, states)
 
@@ -118,7 +118,10 @@ def status_(
     else:
         for entry in document["locations"]:
             terminal.print(*_page(terminal, entry, time.time(), verbose=verbose))
-    return 0 if all(words.good(one["state"]) for one in document["locations"]) else 1
+    well = all(words.good(one["state"]) for one in document["locations"])
+    if detail is None and document["supervisor"]["configuration_problems"]:
+        well = False  # what is shown is not what the workspace's files say
+    return 0 if well else 1
 
 
 # -- the table ----------------------------------------------------------------------------------
@@ -177,6 +180,11 @@ def _definitions(location: LocationStatus, serving: Serving | None, limit: int |
 def print_problems(terminal: Terminal, document: StatusDocument) -> None:
     """What needs attention, below the table: reasons, warnings, broken edits."""
     lines: list[str] = []
+    supervisor = document["supervisor"]
+    problems = supervisor["configuration_problems"]
+    if problems:  # first, for conditions of locations follow from them
+        lines.append(f"{terminal.paint('✗', 'red')} {PROBLEMS}")
+        lines += problem_lines(problems, colour=terminal.colour)
     for one in document["locations"]:
         mark, style = words.symbol(one["state"])
         name = clean(one["name"])
@@ -191,7 +199,6 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
                 lines.append(terminal.paint(f"  more: {clean(more)}", "dim"))
         lines += _prefixed(terminal, name, one["warnings"], 1 if terminal.width else None)
         lines += _conditions(terminal, f"{name}: ", one["conditions"])
-    supervisor = document["supervisor"]
     told = {one["message"] for one in supervisor["conditions"]}
     lines += [
         f"{terminal.paint('!', 'yellow')} {clean(text)}"
@@ -199,10 +206,6 @@ def print_problems(terminal: Terminal, document: StatusDocument) -> None:
         if text not in told
     ]
     lines += _conditions(terminal, "", supervisor["conditions"])
-    problems = supervisor["configuration_problems"]
-    if problems:
-        lines.append(f"{terminal.paint('✗', 'red')} {PROBLEMS}")
-        lines += problem_lines(problems, colour=terminal.colour)
     if lines:
         terminal.print("", *lines)
 

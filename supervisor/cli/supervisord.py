@@ -1,4 +1,4 @@
-"""supervisord, whose import package has our name: it is noticed, and told.
+"""Warns about supervisord, whose import package has the same name.
 
 Owns the look and the words.
 """

@@ -13,7 +13,7 @@ import click
 
 from supervisor.cli.granting import location_option, note, role_option, state_of
 from supervisor.cli.launch import DURATION
-from supervisor.cli.options import json_option, selecting
+from supervisor.cli.options import Listing, json_option, selecting
 from supervisor.cli.session import Session
 from supervisor.presentation import words
 from supervisor.presentation.text import clean
@@ -21,7 +21,7 @@ from supervisor.presentation.text import clean
 __all__ = ["tokens_"]
 
 
-@click.group("tokens", short_help="Make, list and revoke tokens.")
+@click.group("tokens", cls=Listing, short_help="Make, list and revoke tokens.")
 def tokens_() -> None:
     """Say who may do what by a token: over HTTP, and wherever a client shows one."""
 
@@ -59,7 +59,7 @@ def add(
     return 0
 
 
-@tokens_.command("list", short_help="List the tokens.")
+@tokens_.command("list", short_help="List the tokens (the default).")
 @selecting
 @json_option
 def list_(session: Session, as_json: bool) -> int:

@@ -25,8 +25,6 @@ _NO_NUMBER = (
 
 def explained(error: click.UsageError) -> str:
     """The message of ``error``, in words of ours where they say more."""
-    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
-        return _without_command(error)
     if isinstance(error, click.NoSuchOption):
         return _unknown_option(error)
     text = error.format_message()
@@ -36,14 +34,6 @@ def explained(error: click.UsageError) -> str:
     for theirs, ours in _NO_NUMBER:
         text = text.replace(theirs, ours)
     return text
-
-
-def _without_command(error: click.UsageError) -> str:
-    context = error.ctx
-    if context is None or not isinstance(context.command, click.Group):
-        return "arguments are missing"
-    names = context.command.list_commands(context)
-    return f"`{context.command_path}` needs a command: {', '.join(names[:-1])} or {names[-1]}"
 
 
 def _unknown_option(error: click.NoSuchOption) -> str:

@@ -1,10 +1,11 @@
-"""``supervise why-slow``: what the time of a location's last load went to.
+"""``supervise why-slow``: which imports took the time of a location's last load.
 
 Owns the table. The figures come with the snapshot: what the process measured while it imported the target.
 """
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from supervisor.protocol.documents import LocationStatus, Serving
 
 __all__ = ["why_slow_"]
+
+_LONG = 1.0  # a rest that can be looked at while it lasts (seconds)
 
 
 @click.command("why-slow", short_help="Show what the time of the last load went to.")
@@ -80,6 +83,12 @@ def why_slow_(session: Session, location: str, as_json: bool) -> int:
         "reading its definitions",
         *([f"{words.plural(preloaded, 'module')} had been preloaded, and took no time"] if preloaded else []),
     )  # fmt: skip
+    if rest >= _LONG:
+        name = clean(shlex.quote(location))
+        terminal.print(
+            f"hint: `supervise stacks {name}` names the line while it loads: after a change, or "
+            f"`supervise reload --no-wait {name}`"
+        )
     return 0
 
 

@@ -52,7 +52,7 @@ _LONGEST_LOOK = 86_400.0
 class Client(Endpoint):
     """A blocking client of the supervisor of ``workspace``.
 
-    ``workspace`` is a workspace file or several; without it the workspace is searched from
+    ``workspace`` is a workspace file or the directory that has one, or several; without it the workspace is searched from
     ``directory`` (the current one) upwards. Where no workspace file is found, the only running
     supervisor of this user is taken, to look at: orders (``reload``, ``restart``, ``stop``, ``start``,
     ``wait``, ``shutdown``) raise ``NotRunningError`` then. Raises that or ``ConfigurationError``. With ``address``

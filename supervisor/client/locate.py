@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import ConfigurationError, NotRunningError
 from supervisor.runtime_dir import living, running_supervisors
-from supervisor.workspace_files import Selection, names
+from supervisor.specs import STATE_DIRECTORY
+from supervisor.workspace_files import Selection, file_in, names
 
 if TYPE_CHECKING:
     from supervisor.curve_keys import ClientKeys
 
 __all__ = ["Found", "Identity", "find", "find_selected", "identity_of", "name_of"]
+
+_HERE = "start one with `supervise`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,19 @@ class Identity:
         info = living(self.places, self.name, environ)
         if info is None:
             others = _others(environ)
+            hints = [_HERE, *self._left(), *([_hint(others)] if others else [])]
             raise NotRunningError(
-                self.name, hint=_hint(others), others=tuple(name_of(one) for one in others)
+                self.name, hint="; ".join(hints), others=tuple(name_of(one) for one in others)
             )
         return Found(info)
+
+    def _left(self) -> list[str]:
+        """Where to look at what the last supervisor left, in words."""
+        for directory, key in self.places:
+            state = directory / STATE_DIRECTORY / key
+            if (state / "logs").is_dir():
+                return [f"logs and runs of the last one are in {state}"]
+        return []
 
 
 def find(
@@ -122,7 +134,7 @@ def find(
     directory: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Found:
-    """The running supervisor of ``workspace`` (file or files), or of what is found from ``directory``.
+    """The running supervisor of ``workspace`` (files, or directories that have one), or of what is found from ``directory``.
 
     Raises ``NotRunningError``, and ``ConfigurationError`` when a named file cannot be followed.
     """
@@ -132,8 +144,9 @@ def find(
         files = (Path(workspace),)
     else:
         files = tuple(Path(one) for one in workspace)
-    cwd = Path(directory) if directory is not None else Path.cwd()
-    return find_selected(Selection(files=files), cwd=cwd.absolute(), environ=environ)
+    cwd = (Path(directory) if directory is not None else Path.cwd()).absolute()
+    files = tuple((file_in(cwd / one) or one) for one in files)
+    return find_selected(Selection(files=files), cwd=cwd, environ=environ)
 
 
 def find_selected(
@@ -209,8 +222,6 @@ def _nothing_here(directory: Path, others: Sequence[Mapping[str, Any]]) -> NotRu
 
 
 def _hint(others: Sequence[Mapping[str, Any]]) -> str:
-    if not others:
-        return "start one with `supervise`"
     if len(others) == 1:
         return f"the only supervisor runs for {name_of(others[0])}: {_choosing(others[0])}"
     some = ", ".join(name_of(info) for info in others[:3])

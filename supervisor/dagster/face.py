@@ -149,9 +149,14 @@ class Face:
             "url": host.url if host else "",
             "usable": host is not None and host.usable,
             "pages": {"location": "/locations/{}", "run": "/runs/{}"},
-            "instance": str(host.home.path) if host else "",
+            "instance": self.instance,
             "programs": [one.as_data() for one in host.tools] if host else [],
         }
+
+    @property
+    def instance(self) -> str:
+        """The directory of the instance of the page and daemon that run here; "" without them."""
+        return str(self.host.home.path) if self.host else ""
 
     @property
     def document(self) -> Path:

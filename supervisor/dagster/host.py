@@ -1,9 +1,9 @@
 """Dagster's webserver and daemon, unmodified, on the locations that are supervised here.
 
-Owns the two programs, their environment and their instance, the port, what the operator is told of them
+Owns the two programs, their environment and their instance, the port, their messages for the operator
 and the order in which they end. They are started at once, before any location is loaded: the page shows
 what is there. What they ask is answered by the servers of the locations, at the sockets that the written
-workspace file names. Whatever goes wrong here is a condition, and no location is the worse for it.
+workspace file names. Every error here is a condition, and affects no location.
 """
 
 from __future__ import annotations

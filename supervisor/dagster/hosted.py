@@ -1,11 +1,14 @@
 """Runs one of Dagster's programs in its own environment: ``python hosted.py MODULE [ARGUMENT ...]``.
 
-Owns two things that it does beyond ``python -m MODULE``. On SIGURG the program looks at once for what it
+Owns three things that it does beyond ``python -m MODULE``. On SIGURG the program looks at once for what it
 would else find by its polls: another workspace file, and locations that have another server. No location is
-made to load its code again. And programs that start together open their instance one after the other: two
-that make its tables at the same time break them for good (alembic: "more than one head"). Runs in any Python that
-Dagster's webserver runs in, and imports nothing of ours. SIGURG, since it does nothing to a process that has just begun. Where a release is made otherwise, the
-signal does less, or nothing. An environment without the programs is told in one line.
+made to load its code again. SIGURG, since it does nothing to a process that has just begun. Programs that start
+together open their instance one after the other: two that make its tables at the same time break them for good
+(alembic: "more than one head"). And a location without a server, as before its first load, is no warning: the
+supervisor tells of it, and the page shows it.
+
+Runs in any Python that Dagster's webserver runs in, and imports nothing of ours. Where a release is made otherwise,
+it does less, or nothing. An environment without the programs is told in one line.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +72,34 @@ def _look(workspace: Any) -> None:
             workspace.refresh_code_location(name)
 
 
+def _wait_quietly() -> None:
+    """Have nothing warned of locations whose socket is not there."""
+    from dagster._core.workspace import context  # type: ignore[import-not-found,unused-ignore]
+
+    first, within = context.WorkspaceProcessContext._load_location, threading.local()
+
+    class Warnings:
+        """The module, for the one that loads locations."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(warnings, name)
+
+        def warn(self, *args: Any, **kwargs: Any) -> None:
+            if not getattr(within, "unserved", False):
+                warnings.warn(*args, **{"stacklevel": 2, **kwargs})
+
+    def _load_location(self: Any, origin: Any, *args: Any, **kwargs: Any) -> Any:
+        path = getattr(origin, "socket", None)
+        within.unserved = isinstance(path, str) and not os.path.exists(path)  # noqa: PTH110
+        try:
+            return first(self, origin, *args, **kwargs)
+        finally:
+            within.unserved = False
+
+    context.WorkspaceProcessContext._load_location = _load_location
+    context.warnings = Warnings()
+
+
 def _open_alone() -> None:
     """Have the instance opened by one program at a time, on whichever way it is opened."""
     from dagster._core.instance import (  # type: ignore[import-not-found,unused-ignore]
@@ -105,7 +137,7 @@ def _main(module: str, arguments: list[str]) -> None:
         if importlib.util.find_spec(name) is None:
             package = name.replace("_", "-")
             sys.exit(f"ImportError: {package} is not installed in {sys.prefix}: install it there")
-    for change in (_open_alone, lambda: _listen(asked)):
+    for change in (_open_alone, _wait_quietly, lambda: _listen(asked)):
         try:
             change()
         except (ImportError, AttributeError) as error:

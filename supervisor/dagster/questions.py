@@ -1,8 +1,8 @@
-"""What Dagster's servers ask: a run, its end, whether it can be ended, which ones go on and where they are
-recorded, a reload.
+"""Requests of Dagster's servers: to start a run, to cancel one, whether one can be cancelled, which runs are
+running and where they are recorded, and to reload.
 
-Owns the answers. A server is told of its own location alone. The table of runs is that of the journals:
-it is the same after the server, the shim and the supervisor have ended and come back.
+Owns the answers. A server gets information about its own location only. The table of runs is that of the
+journals: it is the same after the server, the shim and the supervisor have been restarted.
 """
 
 from __future__ import annotations

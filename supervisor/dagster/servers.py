@@ -1,8 +1,8 @@
 """Dagster's own servers, one beside each generation that has loaded Dagster.
 
-Owns each server from the order to the shim to its end: when another one starts in its place, which of
-them the stable path of a location leads to, and what is told of them. What a server asks is answered
-by ``questions``. A server that cannot be had fails no load: the location is ready, and its status says
+Owns each server from the order to the shim to its end: when another one replaces it, which of
+them the stable path of a location points to, and their status. ``questions`` answers the requests of a
+server. A server that cannot be started fails no load: the location is ready, and its status says
 why it has none.
 """
 

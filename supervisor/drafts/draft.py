@@ -42,7 +42,7 @@ class DraftLocation:
 
 @dataclass(slots=True)
 class Draft:
-    """A workspace file to be. ``notes`` are what the person who asked is told of it."""
+    """A workspace file to be. ``notes`` are remarks for the user."""
 
     environments: list[DraftEnvironment] = field(default_factory=list)
     locations: list[DraftLocation] = field(default_factory=list)

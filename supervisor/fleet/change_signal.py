@@ -1,4 +1,4 @@
-"""Waiting for something to become true: the seam between what happens and who waits for it.
+"""Waiting for a condition to become true: connects changes with the tasks that wait for them.
 
 Owns the waiters. ``tell`` costs almost nothing without a waiter, which is nearly always so.
 """

@@ -1,9 +1,9 @@
-"""The set of locations: what the sources of desired state make of it, and orders to its members.
+"""The set of locations: applies the sources of desired state and gives orders to the locations.
 
 Owns the locations, those served elsewhere, those that are leaving, the revision that clients wait
 for, the problems of the sources and the supervisor's conditions. A source is read again whenever it
-says so; what all of them desire is made one set by ``merge``, and the difference to what runs is
-applied, one location after the other. How a location is made is the host's to say.
+says so; ``merge`` makes one set of all of them, and the difference to what runs is
+applied, one location after the other. The host makes the locations.
 """
 
 from __future__ import annotations
@@ -331,9 +331,9 @@ class Fleet:
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
             self.conditions.set(
                 _MISSING,
-                f"no entry that can be read names {', '.join(names[:_MOST_NAMED])}{more}: what runs "
-                "goes on, because an entry that cannot be read may be meant",
-                "mend what is wrong in the workspace: what nothing names then ends",
+                "not in the workspace as far as it can be read, and still running: "
+                f"{', '.join(names[:_MOST_NAMED])}{more}",
+                "correct the problems of the workspace: what it does not name then ends",
             )
         else:
             self.conditions.clear(_MISSING)

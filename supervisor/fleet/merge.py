@@ -1,12 +1,12 @@
-"""What several sources desire, made one set: which entry each name gets, and what goes on as it was.
+"""Merges the desired state of several sources: which entry each name gets, and what keeps running unchanged.
 
 Owns the rules, and nothing else. They are:
 
 * A name belongs to the place that it runs from; while nothing runs by it, to the first place that
   names it. An entry of the same name elsewhere is refused.
-* A broken entry changes nothing: what runs by its name goes on. So does what runs when its place
-  names it twice.
-* What no source names any more goes, but where a broken entry may be what became of it: one whose
+* A broken entry changes nothing: the location of its name keeps running. So does a location that its
+  place names twice.
+* A location that no source names any more is removed, unless a broken entry may be its new form: one whose
   name cannot be read, in the same place, or one with another name and the same target.
 
 Pure: no processes, no clock.

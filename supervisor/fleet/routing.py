@@ -1,4 +1,4 @@
-"""To whom the watcher's news go: the workspace's files, the packages of environments, a location.
+"""Passes changes from the watcher on: to the workspace's files, the packages of environments, or a location.
 
 Owns the mapping from the name under which directories are watched to the object that is called when they
 change, and nothing of what follows.

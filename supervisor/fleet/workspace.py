@@ -1,7 +1,7 @@
 """The workspace's files as a source of desired state.
 
-Owns the reading of them in a thread, and what is watched so that it is known when they change. What
-stands in them is ``workspace_files``' to say.
+Owns the reading of them in a thread, and what is watched so that it is known when they change. ``workspace_files`` interprets
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.errors import ConfigurationError, ConfigurationProblem
 from supervisor.specs import SourcePosition, WorkspaceSpec
 from supervisor.watching.dependencies import Looked
 from supervisor.watching.reloading import FileWatch
-from supervisor.workspace_files import Selection, reread
+from supervisor.workspace_files import Selection, missing_hint, reread
 
 __all__ = ["WorkspaceFiles"]
 
@@ -39,7 +39,7 @@ class WorkspaceFiles:
         self.spec: WorkspaceSpec
         self.spec, first = self._reread()
         if first.problems:
-            raise ConfigurationError(first.problems)
+            raise ConfigurationError(first.problems, hint=missing_hint(selection, cwd))
         self._first: Desired | None = first
         self._touched: set[str] = set()
         self._broken = False

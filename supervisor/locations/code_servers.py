@@ -1,4 +1,4 @@
-"""A framework's own servers beside the generations: what a location asks of the one that keeps them.
+"""A framework's own servers beside the generations: the interface that a location uses.
 
 Owns that contract alone.
 """
@@ -37,7 +37,7 @@ class CodeServers(Protocol):
         """The process of ``generation`` has ended, and its server with it."""
 
     def status(self, location: str) -> documents.CodeServers | None:
-        """What clients are told of the servers of ``location``; None where it has none."""
+        """The servers of ``location`` in the status document; None where it has none."""
 
 
 class _NoServers:

@@ -64,6 +64,7 @@ _FAILS_ALIKE = frozenset(
 )
 # What an error says that is another at each time: numbers, addresses.
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}|\d+")
+_MOST_SAID = 40  # lines
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
 _MAX_SAID = 300
 _MAX_TEXT = 64 * 1024
@@ -90,6 +91,12 @@ class Failure:
         """True when the sentences are the same but for the addresses of objects."""
         said = (_ADDRESS.sub("", one.message) for one in (self, other))
         return len(set(said)) == 1
+
+    @property
+    def in_full(self) -> str:
+        """The sentence, and the last lines of a tool's own words below it."""
+        said = str(self.details.get("detail") or "").strip().splitlines()
+        return "\n".join([self.message, *said[-_MOST_SAID:]])
 
     def as_data(self, generation: int, *, brief: bool = False) -> documents.Failure:
         """As the status document has it; ``brief`` leaves the details out."""
@@ -305,7 +312,7 @@ def how_it_ended(
     if not because:
         return str(ended)
     if killed and unheeded is not None:
-        how = f"by SIGKILL: it did not heed SIGTERM for {unheeded:g} s"
+        how = f"by SIGKILL: it had not ended {unheeded:g} s after SIGTERM"
     elif killed or ended.signal == signal.SIGTERM:
         how = "by SIGKILL" if killed else "by SIGTERM"
     else:

@@ -1,4 +1,4 @@
-"""Whether a failed load is to be blamed on the fork: a fresh process is the judge.
+"""Whether the fork is the cause of a failed load: a fresh process decides.
 
 Owns, for one location, what a forked load did that a fresh one might not do, what a fresh one was
 seen to do as well, and the verdict about the fork. Decides nothing else about generations and

@@ -21,6 +21,7 @@ import envs
 from runner_shim import wire
 from supervisor.locations import failures, phases
 from supervisor.locations.conversation import Conversation, News, retrieve
+from supervisor.locations.dumped_stacks import DumpedStacks
 from supervisor.locations.failures import Failure, LoadFailedError, ProcessDiedError
 from supervisor.locations.location_log import LastWords, LocationLog, MarkedLog
 from supervisor.locations.phases import (
@@ -91,7 +92,7 @@ class Generation:
     """
 
     __slots__ = (
-        "_deaf", "_log", "_services", "_target", "_turn", "_words", "because", "conversation",
+        "_asked", "_deaf", "_log", "_services", "_target", "_turn", "_words", "because", "conversation",
         "created_ns", "importing", "number", "phase", "ping_interval", "ping_timeout", "reading_since",
         "reading_since_ns", "refused", "sources", "spec", "start_seconds", "started_at",
     )  # fmt: skip
@@ -118,8 +119,9 @@ class Generation:
         self._services = services
         self._log = log
         self._words = LastWords(_LAST_WORDS)
+        self._asked: DumpedStacks | None = None
         self.because = ""
-        self._deaf = False  # it did not heed SIGTERM
+        self._deaf = False  # it did not end after SIGTERM
         self._turn: asyncio.Lock | None = None  # of those that have user code run
         self.conversation = self._new_conversation()
 
@@ -323,6 +325,8 @@ class Generation:
 
     def _output(self, stream: str, data: bytes) -> None:
         if stream == "err":
+            if self._asked is not None:
+                data = self._asked.without(data)
             self._words.add(data)
         self._log.output(stream, data)
 
@@ -337,18 +341,25 @@ class Generation:
         running = self.phase
         if not isinstance(running, Running) or await running.process.stopped():
             return []
-        return await self._dumped(running)
+        while self._asked is not None:  # another client does
+            await asyncio.wait([running.process.exited], timeout=_STACK_GRACE)
+        self._asked = asked = DumpedStacks()
+        try:
+            return await self._dumped(running, asked)
+        finally:
+            self._asked = None
+            self._output("err", asked.left())
 
-    async def _dumped(self, running: Running) -> list[str]:
-        """Have the shim write its stacks to its log, whatever it is doing; the lines of it."""
+    async def _dumped(self, running: Running, asked: DumpedStacks | None = None) -> list[str]:
+        """Have the shim write its stacks, whatever it is doing, to its log or to what ``asked``; the lines of it."""
         if not self.conversation.greeted:  # it may not know how to yet
             return []
-        before = self._words.total
+        self._asked, before = asked, self._words.total
         running.process.dump()
         lines: list[str] = []
         for _ in range(_STACK_LOOKS):
             await asyncio.wait([running.process.exited], timeout=_STACK_GRACE)
-            texts = self._words.lines(before)
+            texts = self._words.lines(before) if asked is None else list(asked.lines)
             if texts and texts == lines:
                 break  # nothing more came since the last look
             lines = texts

@@ -1,7 +1,7 @@
 """Whether idle processes still answer: one task asks them all, each in its turn.
 
-Owns when each is asked and how long an answer may take. One that is busy is not asked: it is judged
-by the timeout of what it was asked for. What follows from silence is the caller's business.
+Owns when each is asked and how long an answer may take. A busy one is not asked: the timeout
+of its request counts. The caller decides what follows from a missing answer.
 
 However many are watched, the task wakes once a second at most, and asks all that are due by then; a
 supervisor with one idle process wakes once in its ``ping_interval``.

@@ -353,7 +353,7 @@ class Location:
         if self.state is not State.FAILED or told is None or not failure.says_what(told):
             self.generation = generation.number
             self._move(Event.FAILED, failure.message.partition("\n")[0])
-        self.log.remark(f"generation {generation.number} failed: {failure.message}")
+        self.log.remark(f"generation {generation.number} failed: {failure.in_full}")
         self._take(
             generation, after_failure(self.spec, failure.details, generation.sources, failure.kind)
         )

@@ -1,4 +1,4 @@
-"""What is known of the fork of one location: verified, pending, given up, or not to be told.
+"""The verification state of one location's fork: verified, pending, given up, or off.
 
 Owns the state that ``status`` shows, the location's conditions about it, and what makes one load the
 same as another (``Case``). Loads nothing itself: that, and the judgement, is ``verifier``.

@@ -1,9 +1,9 @@
-"""What was found out about forking: which loads agree with a fresh one, and where forks are given up.
+"""Results of verification: which loads agree with a fresh one, and where forking is given up.
 
 Owns ``verified.json`` in the workspace's state directory. A load is known by a digest (its ``key``)
 of all that may make it another one, a fork that is given up by a digest of the location's target
 and environment (its ``subject``). Bounded: the oldest is forgotten. Judges nothing. Read and written
-in a thread; a file that cannot be read is begun anew, one that cannot be written is kept in memory.
+in a thread; a file that cannot be read is replaced, one that cannot be written is kept in memory.
 """
 
 from __future__ import annotations

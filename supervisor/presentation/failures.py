@@ -2,7 +2,7 @@
 
 Owns the one rendering of load failures and deaths, used by ``status``, ``check`` and the foreground
 supervisor. Order: the sentence, the user's own frames with their code, the exception, its causes,
-the remedy, the tool's own words (an installer's), the last lines of the log. Decides nothing and
+the tool's own words (an installer's), the remedy, the last lines of the log. Decides nothing and
 reads no file. The whole traceback is shown on request only.
 """
 
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_shim.nearest import slip
+from supervisor.presentation.distributions import DISTRIBUTIONS
 from supervisor.presentation.text import clean, paint
 from supervisor.presentation.words import environment_of
 
 if TYPE_CHECKING:
     from supervisor.protocol.documents import Failure, LocationStatus, LogLine
 
-__all__ = ["headline", "remedy", "render", "without_own_frames"]
+__all__ = ["entry", "headline", "remedy", "render", "without_own_frames"]
 
 _MAX_FRAMES = 6
 # How faulthandler begins.
@@ -44,51 +45,14 @@ _LAST_WORDS = 20
 _NOT_INSTALLED = " is not installed"
 # What an environment without a name is called (envs.Environment.name); it is no name that a user can give.
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*")  # a word in YAML, whatever it is
+# Failures that the entry of a location causes, and not its code.
+_OF_THE_ENTRY = {
+    *("environment", "interpreter", "missing_attribute", "missing_file", "missing_module"),
+    "missing_working_directory",
+}
 _ANONYMOUS = re.compile("env-[0-9a-f]{6}")
 
 _MEANT = re.compile(r"did you mean (\w+)\?")
-
-# Import names whose distribution is called otherwise; the rest is assumed to be the same.
-_DISTRIBUTIONS = {
-    "Crypto": "pycryptodome",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyopenssl",
-    "PIL": "pillow",
-    "airflow": "apache-airflow",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python",
-    "dateutil": "python-dateutil",
-    "dbt": "dbt-core",
-    "dotenv": "python-dotenv",
-    "docx": "python-docx",
-    "faiss": "faiss-cpu",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "github": "pygithub",
-    "grpc": "grpcio",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "kafka": "kafka-python",
-    "hydra": "hydra-core",
-    "ldap": "python-ldap",
-    "magic": "python-magic",
-    "mysql": "mysql-connector-python",
-    "osgeo": "gdal",
-    "pkg_resources": "setuptools<81",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "ruamel": "ruamel.yaml",
-    "serial": "pyserial",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "snowflake": "snowflake-connector-python",
-    "umap": "umap-learn",
-    "websocket": "websocket-client",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
 
 
 def missing_module(failure: Failure) -> str | None:
@@ -114,6 +78,14 @@ def headline(location: LocationStatus) -> str:
     return failure["message"]
 
 
+def entry(location: LocationStatus) -> str:
+    """Where the location stands in a workspace file, if its failure is about what stands there; else ""."""
+    failure, origin = location["failure"], location["origin"]
+    if failure is None or origin is None or failure["kind"] not in _OF_THE_ENTRY:
+        return ""
+    return _near_here(Path(origin))
+
+
 def remedy(location: LocationStatus) -> str | None:
     """What to do about the newest generation's failure, or None when that is not known."""
     failure = location["failure"]
@@ -127,7 +99,7 @@ def remedy(location: LocationStatus) -> str | None:
             found = _making(environment)  # a project that is not installed anywhere
             return f"{found}; or {hint}" if hint and hint.startswith("did you") else found
         return hint
-    found = _installing(location, _DISTRIBUTIONS.get(module, module))
+    found = _installing(location, DISTRIBUTIONS.get(module, module))
     meant = _MEANT.fullmatch(hint or "")
     if meant is not None and slip(module, meant[1]):
         return f"{hint} if not, {found}"
@@ -148,10 +120,7 @@ def _installing(location: LocationStatus, package: str) -> str:
                 f"the workspace file, and `environment: {name}` in its entry"
             )
         return f"install it there: {command} {shlex.quote(package)}"
-    # Under a running supervisor saving the file is enough; the command works in either case.
-    name = str(environment.get("name"))
-    sync = shlex.quote(location["name"] if _ANONYMOUS.fullmatch(name) else name)
-    return f"add {package} to {_requirements(environment)} and run `supervise env sync {sync}`"
+    return f"add {package} to {_requirements(environment)}"  # which the next load has made anew
 
 
 def _making(environment: Mapping[str, Any]) -> str:
@@ -206,13 +175,13 @@ def render(
         lines += [clean(line) for line in failure["traceback"].rstrip().splitlines()]
     else:
         lines += _chain(failure, painted)
-    hint = remedy(location)
-    if hint:
-        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     detail = (failure.get("detail") or "").strip().splitlines()
     if len(detail) > _MAX_DETAIL and not traceback:
         detail = _shortened(detail)
     lines += [f"  {clean(line)}" for line in detail]
+    hint = remedy(location)
+    if hint:
+        lines.append(f"{painted('hint:', 'cyan')} {clean(hint)}")
     if log_lines and failure["kind"] in ("died", "timeout"):
         log_lines = max(log_lines, _LAST_WORDS)  # a stack, or what a native library said
     said = _said(location)

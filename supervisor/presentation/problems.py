@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEMS", "problem_lines"]
 
-PROBLEMS = "the workspace has problems: these entries keep their previous settings, all others follow the file:"
+PROBLEMS = "the workspace has problems: what they concern keeps its previous settings until they are corrected:"
 """Stands above ``problem_lines``."""
 
 

@@ -1,4 +1,4 @@
-"""The launcher's seam: how a shim comes to life and ends, whatever starts it and wherever that is.
+"""The launcher interface: how a shim is started and ended, on any host and by any means.
 
 Owns the contract: what a launcher is asked (``LaunchSpec``), what it gives back (``ShimProcess``) and
 what both promise. Starts nothing. Fresh processes are ``spawn``'s, forked ones ``forkserver_pool``'s;

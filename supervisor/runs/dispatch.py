@@ -1,4 +1,4 @@
-"""Feeds the queue with what happens, and has those runs started that it names.
+"""Feeds the queue with events, and starts the runs that it returns.
 
 Owns the queue of a workspace, the delays before retries, and the look at which locations can start runs
 now. Reads and writes no journal: how a run starts, and how one ends that never can, are arguments.
@@ -131,7 +131,7 @@ class Dispatch:
             self._due(run)
 
     def started(self, run: Run) -> None:
-        """A run goes on, whoever started it."""
+        """A run has started, by this queue or otherwise."""
         self._forget(run)
         self._handle(Started(_waiting(run)))
 

@@ -1,4 +1,4 @@
-"""What is counted of runs since the supervisor began: ends by state, durations, waits, adoptions, retries.
+"""Statistics of runs since the supervisor started: ends by state, durations, waits, adoptions, retries.
 
 Owns the counts of each location, and the document made of them. They begin at zero with each supervisor:
 what ended while none ran is not counted. Reads no clock and no file.

@@ -1,4 +1,4 @@
-"""A schedule or sensor of a location as the scheduler holds it: its definition, what is remembered, where it stands.
+"""A schedule or sensor as the scheduler keeps it: its definition, its recorded data and its state.
 
 Owns when its next times are. What fires is ``automations``'.
 """

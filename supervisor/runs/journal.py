@@ -1,4 +1,4 @@
-"""The journal of one run: a directory that says all of it, whoever lives.
+"""The journal of one run: a directory with everything about it, which outlives all processes.
 
 Owns the files in it. All blocks, so it is called in threads:
 
@@ -8,13 +8,13 @@ Owns the files in it. All blocks, so it is called in threads:
 ``begun``                 the monitor has taken the run on; without it starting again is safe
 ``events``                records in order (runner_shim/records.py), read up to the first bad one
 ``out.N``, ``err.N``      output from byte N on; the last two of each are kept
-``cancel``                somebody asked for its end: who, when, how
+``cancel``                a client cancelled it: who, when, how
 ``final``                 the one final record; made with link(2), so there is never a second
 ``retry``, ``retried``    the id of the run that repeats this one: planned, and ordered
-``trouble``               what a monitor wrote that could not go on
+``trouble``               the error of a monitor that could not continue
 ``recorded``              the framework whose own records know of the run
-``told``                  those have been told how it ended, which it could not say itself
-``report``                what went wrong when they were told
+``told``                  its end was reported to those records, since the run could not write it
+``report``                the error of that report
 ========================  ======================================================================
 
 Decides nothing about a run: ``store`` does.
@@ -120,7 +120,7 @@ class Journal:
         return _map(self._read("final"))
 
     def cancelled(self) -> dict[str, Any] | None:
-        """Who asked for its end, when and how; None: nobody did."""
+        """Who cancelled it, when and how; None where it was not cancelled."""
         data = self._read("cancel")
         return None if data is None else _map(data) or {}
 

@@ -1,7 +1,7 @@
 """Removes the journals of runs that are not kept any more, one after the other, in threads.
 
 Owns when that is: after a run has ended, after other settings, and once a minute for what has become too
-old. Which ones is ``retention``'s to say.
+old. ``retention`` decides which ones.
 """
 
 from __future__ import annotations

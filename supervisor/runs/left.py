@@ -1,4 +1,4 @@
-"""What earlier supervisors have left: runs read from their journals, and how each stands.
+"""Runs that earlier supervisors have left, read from their journals, with the state of each.
 
 Owns the reading of a whole directory of journals. Decides nothing about a run. All blocks, so it is
 called in threads.

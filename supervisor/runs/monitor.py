@@ -58,7 +58,7 @@ class Ladder:
         self._rungs: list[tuple[float, int]] = []
 
     def begin(self, now: float, *, after: float = 0.0) -> None:
-        """Ask; kill what does not heed that within the grace."""
+        """Send SIGINT; then, after the grace period, SIGTERM and SIGKILL."""
         if not self._rungs:
             first = now + after
             self._rungs = [
@@ -218,7 +218,7 @@ class Monitor:
             os.waitpid(found.si_pid, os.WNOHANG)
 
     def _finish(self) -> None:
-        # It is a zombie yet: its process id is nobody else's.
+        # It is still a zombie: its process id belongs to no other process.
         try:  # noqa: SIM105  # contextlib is large
             os.killpg(self._pid, _signal.SIGKILL)
         except OSError:

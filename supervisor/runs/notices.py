@@ -1,4 +1,4 @@
-"""Where monitors say that there is news of their run: a datagram socket beside the control socket.
+"""A datagram socket beside the control socket, to which monitors write that their run has changed.
 
 Owns the socket and its being there again when something has removed it. What is said is a hint alone;
 datagrams may be lost.

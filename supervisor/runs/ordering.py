@@ -78,7 +78,8 @@ class Orders:
     """Makes orders for the locations of ``fleet``.
 
     ``instance_of`` is where a location's own instance lies, ``values_of`` where values of its assets are
-    kept, ``settings_of`` what the workspace says of its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables.
+    kept, ``settings_of`` what the workspace says of its runs, ``limits`` what limits there can be. ``environ`` are the supervisor's variables, ``shown`` returns
+    the instance of a page that runs beside it, or "".
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Orders:
         settings_of: Callable[[str], RunSettings],
         limits: RunLimits,
         environ: Mapping[str, str],
+        shown: Callable[[], str],
     ) -> None:
         self._fleet = fleet
         self._instance_of = instance_of
@@ -96,6 +98,7 @@ class Orders:
         self._settings_of = settings_of
         self._limits = limits
         self._environ = environ
+        self._shown = shown
         self._judging: set[Generation] = set()
         # What jobs of a location are, of the snapshot that was asked last: schedules launch the same again.
         self._jobs: dict[str, tuple[Snapshot, dict[tuple[str, Any, Any], Wanted]]] = {}
@@ -275,7 +278,7 @@ class Orders:
             )
         if kind == "own" or not shared:
             return str(self._instance_of(name))
-        home = location.spec.env.get(_HOME) or self._environ.get(_HOME) or ""
+        home = location.spec.env.get(_HOME) or self._shown() or self._environ.get(_HOME) or ""
         if not home.startswith("/"):
             said = f"{_HOME} is {home!r}, no absolute path" if home else f"{_HOME} is not set"
             raise UnfitOrderError(

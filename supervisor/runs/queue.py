@@ -3,12 +3,12 @@
 Owns the order of the queue and the count of each limit. ``handle`` takes an event and returns the
 runs that start now, which count from then on. The rules:
 
-- Runs start in the order of their keys. One that a limit or its location holds back does not hold up
-  those behind it.
-- A limit is never exceeded by a start. What an earlier supervisor started counts, too, be it more.
+- Runs start in the order of their keys. A run that waits for a limit or for its location does not
+  block those behind it.
+- A limit is never exceeded by a start. Runs that an earlier supervisor started count, too, even above the limit.
 - A run that needs several limits could be overtaken for ever by those that need one of them. Once
   ``OVERTAKEN`` later runs have taken a place that it needs, a place of each of its limits is kept for
-  it. The limit of the whole workspace needs no such care: whoever takes any other takes this as well.
+  it. The limit of the whole workspace needs no reservation, because every run counts for it.
 
 Runs that need the same limits wait in one line, and only the first of each line is looked at. Knows no
 clock, no file and no process.

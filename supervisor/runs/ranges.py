@@ -1,6 +1,6 @@
 """Ranges of partitions: one run for each key, under an id that they share.
 
-Owns what is told of all runs of a range together. A range has no record of its own: each run's order names
+Owns the row of a range: the states of all of its runs. A range has no record of its own: each run's order names
 it, so that it is adopted, and pruned, as its runs are. Launches nothing.
 """
 

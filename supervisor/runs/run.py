@@ -1,7 +1,7 @@
-"""One run as the supervisor knows it: its order, where it stands, and how it ended.
+"""One run as the supervisor knows it: its order, its state and its end.
 
-Owns the row that clients get, in which secrets are hidden. What is true lies in its journal; this is what
-was read of it last. Starts nothing and reads nothing.
+Owns the row that clients get, in which secrets are hidden. Its journal is authoritative; this is what
+was last read from it. Starts nothing and reads nothing.
 """
 
 from __future__ import annotations

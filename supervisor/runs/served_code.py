@@ -1,4 +1,4 @@
-"""Whether a fresh process would load the code that is served: by what its files held when it was loaded.
+"""Whether a fresh process would load the code that is served: compares its files with their contents at the load.
 
 Owns that comparison, the waiting for the reload that a change begins, and the sentence where none comes.
 What was installed is not compared: its change begins a reload, too, and is no other code of the team's.

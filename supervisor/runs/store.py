@@ -1,10 +1,10 @@
-"""All runs of a workspace: queued, started, watched, adopted from an earlier supervisor, and told of.
+"""All runs of a workspace: queued, started, watched, adopted from an earlier supervisor, and reported.
 
-Owns the directory of journals and the set of runs made from it. Which queued run starts is ``queue``'s to
-say, which is run again ``retries``', which is kept ``retention``'s. A run's monitor is what ends it and
-writes how; this learns of it by the monitor's end (pidfd_open(2)) and, in between, by datagrams on a
+Owns the directory of journals and the set of runs made from it. ``queue`` decides which queued run starts,
+``retries`` which is repeated, ``retention`` which is kept. The monitor of a run ends it and
+writes the result; this module learns of it by the monitor's end (pidfd_open(2)) and, in between, by datagrams on a
 socket. Where a monitor is gone without a final record, what the run has left is killed by its token and
-the record is written here: ``lost``. How a run's process comes to life is the argument ``place``.
+the record is written here: ``lost``. The argument ``place`` starts the process of a run.
 
 Files are read and written in threads; everything about locks in one, because closing any descriptor
 of a file gives back this process's locks on it.
@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 # How long a monitor may take to take the run on (seconds of running time), and between two looks.
 _BEGIN = 30.0
 _LOOK_FOR_BEGIN = 0.02
-# Of a monitor nobody tells where there is no pidfd, and datagrams can be lost (seconds).
+# Without a pidfd the end of a monitor is not reported, and datagrams can be lost (seconds).
 _LOOK = 1.0
 _TO_CANCEL = 30.0
 _GRACE = 10.0
@@ -136,8 +136,11 @@ class Runs:
         """
         self._ending = True
         self._dispatch.suspend()
-        ending = [one for one in self.living() if self._settings(one).on_stop is not OnStop.KEEP]
-        await asyncio.gather(*(self._end(one, grace, at_once) for one in ending))
+        await asyncio.gather(*(self._end(one, grace, at_once) for one in self.to_end()))
+
+    def to_end(self) -> list[Run]:
+        """Those that end with the supervisor."""
+        return [one for one in self.living() if self._settings(one).on_stop is not OnStop.KEEP]
 
     async def _end(self, run: Run, grace: float, at_once: bool) -> None:
         said = self._settings(run).run_grace
@@ -444,7 +447,7 @@ class Runs:
         self.when_ended(run)
 
     async def _look_from_time_to_time(self) -> None:
-        """For what nobody tells: monitors without a pidfd, lost datagrams, a socket taken away."""
+        """Find what is not reported: monitors without a pidfd, lost datagrams, a removed socket."""
         while True:
             await asyncio.sleep(_LOOK)
             if self._runs:

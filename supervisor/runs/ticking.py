@@ -1,7 +1,7 @@
-"""One evaluation of a schedule or sensor: asked of the process that serves, and believed within bounds.
+"""One evaluation of a schedule or sensor, by the process that serves; its result is checked and bounded.
 
-Owns the finding of the definition, the 60 seconds, and the reading of what comes back. User code runs in a
-process of its own, so one that hangs holds nobody up. Launches nothing and keeps no cursor.
+Owns the finding of the definition, the 60 seconds, and the reading of what comes back. User code runs in its
+own process, so one that hangs delays no other. Launches nothing and keeps no cursor.
 """
 
 from __future__ import annotations

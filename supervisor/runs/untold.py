@@ -1,7 +1,7 @@
-"""Runs whose framework's own records have yet to hear how they ended: told as soon as that can be.
+"""Runs whose end is not in their framework's own records yet: reported as soon as possible.
 
-Owns the second and later tries: the first is the monitor's. Waits for the monitor's end. How it is told
-is the argument ``report``.
+Owns the second and later attempts: the first is the monitor's. Waits for the monitor's end. The
+argument ``report`` makes an attempt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The supervisor itself: puts the parts together and keeps them until told to stop.
 
-Owns the order in which everything is created and ended. Which locations there are is ``fleet``'s to
-say, how one lives ``locations``', what clients may ask ``handlers``'; user code never runs in this
+Owns the order in which everything is created and ended. ``fleet`` owns the set of locations,
+``locations`` the life of each, ``handlers`` the requests of clients. User code never runs in this
 process.
 """
 
@@ -137,6 +137,7 @@ class Daemon:
             self.runtime_directory,
             self._cgroups,
             self._environ,
+            lambda: "" if self.face is None else self.face.instance,
         )
         self.code_servers: Servers | None = None
         if dagster or face is not None:

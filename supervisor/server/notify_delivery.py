@@ -4,7 +4,7 @@ Owns what is one message, the attempts, what they may take, and the condition th
 work. Much of one kind that happens together is one message: a little is waited before the first, and longer while
 more of it comes, as Alertmanager does for a group. An attempt
 is a thread of its own, because a program is started and a name looked up in it; the event loop waits for none
-longer than its limit. What is told, and when, is ``notifying``.
+longer than its limit. ``notifying`` decides what is sent, and when.
 """
 
 from __future__ import annotations

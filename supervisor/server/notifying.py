@@ -1,7 +1,7 @@
-"""What receivers are told of: runs that fail, are lost or late; locations, schedules and sensors that fail and recover.
+"""Which events are sent to receivers: runs that fail, are lost or late; locations, schedules and sensors that fail and recover.
 
-Owns what is told once, and the message. A receiver is one of the location's ``notify`` in the workspace file,
-or where it has none of the workspace's. The next supervisor tells of a run that ended while none was there.
+Owns which event is sent only once, and the message. A receiver is one of the location's ``notify`` in the workspace file,
+or where it has none of the workspace's. The next supervisor reports runs that ended while none was running.
 Delivers nothing: that is ``notify_delivery``.
 """
 
@@ -70,7 +70,7 @@ class Notifying:
         self._noted = noted
         self._troubled: dict[str, Occasion] = {}
         self._restarts: dict[str, int] = {}
-        # Runs that were found to have ended before the start, and were told of then.
+        # Runs that were found to have ended before the start, and were reported then.
         self._adopted: set[str] | None = set()
         self._late: set[tuple[str, Notify]] = set()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -142,7 +142,7 @@ class Notifying:
         if self._adopted is not None:
             self._adopted.add(run.id)
         found = _OF_RUNS.get(run.state)
-        if found is None or run.retried_by:  # told of once nothing repeats it
+        if found is None or run.retried_by:  # reported when no retry follows
             return
         occasion, words = found
         text = f"{_subject(run)} in {run.location} {words}: {run.reason}"

@@ -1,8 +1,8 @@
-"""What systemd is told: ready, reloading, stopping, and that we still turn.
+"""Messages to systemd: ready, reloading, stopping, and the watchdog.
 
 Owns the datagrams of sd_notify(3) and nothing else: no dependency for one short message. Silent
 where ``NOTIFY_SOCKET`` is not set. The variables are ours alone: ``from_environ``
-takes them out, for user code must not speak for us.
+takes them out, because user code must not send such messages.
 """
 
 from __future__ import annotations

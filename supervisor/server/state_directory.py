@@ -54,7 +54,7 @@ class StateDirectory:
         self._lock = -1
         self._place = ""  # where it really lies
         self._mending = threading.Lock()
-        self._made: list[str] = []  # anew, and not told of yet
+        self._made: list[str] = []  # made again, and not reported yet
 
     def open(self, title: str) -> None:
         """Create it and take the lock; raises ``AlreadyRunningError`` or ``ConfigurationError``."""

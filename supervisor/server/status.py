@@ -1,4 +1,4 @@
-"""The status document: what clients are told about the supervisor and its locations.
+"""The status document: the state of the supervisor and its locations.
 
 Owns the shape that docs/protocol.md promises. A location's ``env`` never appears here. Changes nothing.
 """

@@ -1,8 +1,8 @@
-"""Keeping in being what a supervisor needs on disk: state directory, runtime directory, store, names.
+"""Restores what a supervisor needs on disk: state directory, runtime directory, store, names.
 
-Owns the looking for what was taken away while the supervisor runs (by ``git clean``, a logout, a
-cleaner of temporary files, the swap of a link), the order of making it anew, and the conditions that
-say what cannot be. inotify(7) tells of removals at once; what it does not tell of is found by a look
+Owns the search for what was removed while the supervisor runs (by ``git clean``, a logout, a
+cleaner of temporary files, the swap of a link), the order in which it is created again, and the conditions
+for what cannot be. inotify(7) tells of removals at once; what it does not tell of is found by a look
 every ``LOOK_SECONDS``. Files are touched in threads only. How each thing is made is its own affair.
 """
 

@@ -1,7 +1,7 @@
 """What is done with the locations: runs, the ticks that launch them, and what is sent when they fail.
 
-Owns how these parts are put together, and the order in which they begin. How a run lives is ``runs``' to say,
-which locations there are ``fleet``'s.
+Owns how these parts are put together, and the order in which they begin. ``runs`` owns the life of a run,
+``fleet`` the set of locations.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ RUN_GRACE = DEFAULTS.run_grace or 0.0
 
 
 class Work:
-    """The runs and automations of ``fleet``; ``spec`` returns the workspace as it was read last."""
+    """The runs and automations of ``fleet``; ``spec`` returns the workspace as it was read last, ``instance`` the
+    directory of the instance of a framework's page that runs here, or ""."""
 
     def __init__(
         self,
@@ -45,12 +46,19 @@ class Work:
         runtime_directory: RuntimeDirectory,
         cgroups: Cgroups,
         environ: Mapping[str, str],
+        instance: Callable[[], str],
     ) -> None:
         self._fleet = fleet
         self._spec = spec
         self.limits = RunLimits(cgroups)
         self.orders = Orders(
-            fleet, state.instance_path, state.values_path, self.settings, self.limits, environ
+            fleet,
+            state.instance_path,
+            state.values_path,
+            self.settings,
+            self.limits,
+            environ,
+            instance,
         )
         self.placer = Placer(fleet, self.limits)
         self.runs = Runs(
@@ -113,5 +121,9 @@ class Work:
         if self.launching:
             await asyncio.wait(self.launching)
         if not leave:
+            waits = "; ".join(f"{one.id} in {one.location}" for one in self.runs.to_end())
+            if waits and not at_once:
+                told = f"the supervisor is stopping once these runs have ended or been cancelled: {waits}"
+                self._fleet.conditions.set("stopping", told)
             await self.runs.end(0.0 if at_once else RUN_GRACE, at_once=at_once)
         await self.runs.close()

@@ -1,4 +1,4 @@
-"""Each owner's files, watched: what changed is judged beside the event loop, and told of in it.
+"""Watches the files of each owner: changes are examined outside the event loop and reported in it.
 
 Owns the threads in which files are looked at, shared by all owners, and for each owner the order of
 what has to be looked at, the waiting for the end of a burst, and what to believe of a load whose

@@ -125,13 +125,16 @@ async def _tell(link: Link, told: Callable[[str], None]) -> None:
     while not link.closing:
         if link.running is not there:
             there = link.running
-            if not there:
-                told(_missed(link))
-            elif link.document is not None:
-                pid = link.document["supervisor"]["pid"]
-                told(f"the supervisor of {link.workspace} is there (pid {pid})")
+            with contextlib.suppress(OSError):  # what read it has gone
+                await asyncio.to_thread(told, _found(link) if there else _missed(link))
         await link.changed(version, _HOUR)
         version = link.version
+
+
+def _found(link: Link) -> str:
+    document = link.document
+    pid = document["supervisor"]["pid"] if document is not None else "unknown"
+    return f"the supervisor of {link.workspace} is there (pid {pid})"
 
 
 def _missed(link: Link) -> str:
@@ -162,7 +165,7 @@ def policy_of(
     role = role or (Role.VIEWER if token is None else Role.EDITOR)
     policy = Policy(proxies=named, token=token, required=required, role=role)
     if is_loopback(host):
-        # What a proxy passes on comes from its own process, whoever asked it.
+        # Requests through a proxy come from the proxy's process, for all of its clients.
         return replace(policy, hosts=LOOPBACK | {host.lower()}, local=not named)
     if not policy.asks and not named:
         raise RequestError(

@@ -23,7 +23,7 @@ from supervisor.protocol import parameters
 from supervisor.web import timing
 from supervisor.web.forms import form
 from supervisor.web.link import Link
-from supervisor.web.render import numbered, page
+from supervisor.web.render import numbered, page, whole
 from supervisor.web.security import safe_path
 from supervisor.web.views import view_of
 
@@ -35,8 +35,8 @@ __all__ = ["automation", "automations", "switch", "timeline"]
 
 _MOST_TICKS = 100
 _TIMES = 10
-# Of the timeline: hours before and after now, ticks of a row that are drawn one by one, runs and rows.
-_HALF = 12
+# Of the timeline: hours before and after now that may be chosen, ticks of a row that are drawn one by one, runs and rows.
+_HALVES, _HALF = (3, 6, 12, 24), 12
 _MOST_MARKS = 60
 _MOST_RUNS = 1000
 _MOST_ROWS = 100
@@ -142,12 +142,15 @@ class _Row:
 
 
 async def timeline(request: Request) -> Response:
-    """``GET /timeline``: the twelve hours before and after now; ``q`` and ``location`` choose."""
+    """``GET /timeline``: the hours before and after now; ``q``, ``location`` and ``hours`` (one of ``_HALVES``)
+    choose."""
     link: Link = view_of(request).link
     asked = request.query_params
     text, location = asked.get("q", ""), asked.get("location", "")
     now = time.time()
-    begin, span = now - _HALF * 3600, 2 * _HALF * 3600
+    half = whole(request.query_params.get("hours", ""))
+    half = half if half in _HALVES else _HALF
+    begin, span = now - half * 3600, 2 * half * 3600
     params = {"location": location or None, "since": begin - 86400, "limit": _MOST_RUNS}
     ran: Any = await link.client.call_method("runs", params)
     due = await link.client.automations(location or None, times=100)
@@ -167,7 +170,9 @@ async def timeline(request: Request) -> Response:
         q=text,
         location=location,
         places=[one["name"] for one in link.locations],
-        hours=list(_hours(begin, span)),
+        half=half,
+        halves=_HALVES,
+        hours=list(_hours(begin, span, 1 if half < _HALF else 3 if half == _HALF else 6)),
         cut=ran["total"] > len(ran["runs"]),
         most=_MOST_RUNS,
     )
@@ -209,12 +214,12 @@ def _rows(
     return sorted(rows.values(), key=lambda one: (one.location, one.subject))
 
 
-def _hours(begin: float, span: float) -> Iterable[tuple[float, str, bool]]:
-    """The full hours, UTC: percent, words, and whether the words are written."""
+def _hours(begin: float, span: float, every: int) -> Iterable[tuple[float, str, bool]]:
+    """The full hours, UTC: percent, words, and whether the words are written, which those of ``every`` hours are."""
     at = begin - begin % 3600 + 3600
     while at <= begin + span:
         hour = datetime.fromtimestamp(at, UTC).hour
-        yield (at - begin) / span * 100, f"{hour:02}:00", hour % 3 == 0
+        yield (at - begin) / span * 100, f"{hour:02}:00", hour % every == 0
         at += 3600
 
 

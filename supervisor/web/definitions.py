@@ -7,6 +7,7 @@ people here and programs in ``api``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from supervisor.errors import SupervisorError
 from supervisor.web import timing
 from supervisor.web.catalogue import GROUPINGS, Catalogue, Row, Shelf, search
 from supervisor.web.graphs import nodes_of
+from supervisor.web.link import Link
 from supervisor.web.prose import prose_of
 from supervisor.web.render import kind_key, numbered, page
 from supervisor.web.shapes import LAUNCHED, PLACED, checked, is_external
@@ -26,6 +29,7 @@ from supervisor.web.views import view_of
 
 __all__ = ["assets", "definition", "everything", "schedules"]
 
+_LAST_RUNS = 5
 _NEEDS = frozenset({"resource_keys", "nested", "graph"})
 
 
@@ -58,6 +62,8 @@ async def definition(request: Request) -> Response:
             (name, everyone[name].location if name in everyone else None) for name in looked_at
         ]
     shelf = await catalogue.shelf(location)
+    if one["kind"] in LAUNCHED:
+        context["last_runs"] = await _last_runs(view_of(request).link, location, one["name"])
     if one["kind"] == "resource" and shelf is not None:
         context["users"] = await asyncio.to_thread(_users, shelf, one)
     if one["kind"] == "schedule":
@@ -91,6 +97,17 @@ async def definition(request: Request) -> Response:
 def _marked(metadata: Mapping[str, Any], markdown: Iterable[str]) -> list[str]:
     """The values that are Markdown."""
     return [metadata[key] for key in markdown if isinstance(metadata.get(key), str)]
+
+
+async def _last_runs(link: Link, location: str, job: str) -> list[Any]:
+    """The newest runs of ``job``; none where they cannot be had."""
+    if not link.running:
+        return []
+    params = {"location": location, "job": job, "limit": _LAST_RUNS}
+    with contextlib.suppress(SupervisorError):  # it has gone meanwhile
+        found: Any = await link.client.call_method("runs", params)
+        return list(found["runs"])
+    return []
 
 
 def _kind_of_target(shelf: Shelf | None, one: Mapping[str, Any], name: str) -> str | None:

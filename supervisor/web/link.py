@@ -3,7 +3,7 @@
 Owns a client for what is looked at, one for orders and one for logs that are followed, so that neither takes
 the room of another, all of them in the name of one credential; the newest status document, and the waiting of pages for something newer. It belongs
 to one workspace for life: when its supervisor goes away the last document stays, marked as old, and a
-new supervisor of the same workspace is looked for until there is one, whichever others run. A page that
+new supervisor of the same workspace is looked for until there is one, also when others run. A page that
 has not heard of one shows the snapshots that the last one kept (``kept``). Orders
 nothing by itself.
 """

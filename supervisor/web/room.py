@@ -1,7 +1,7 @@
-"""How much is done at the same time for those who may ask: pages, live streams, orders.
+"""How many requests of each kind are handled at the same time: pages, live streams, orders.
 
-Owns one middleware. Each kind has room of its own, so that orders are given however many follow a log.
-What finds none is told so, and when to come again.
+Owns one middleware. Each kind has its own limit, so that orders are handled while many clients follow a log.
+A request above the limit is refused, with the time after which to try again.
 """
 
 from __future__ import annotations

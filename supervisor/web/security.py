@@ -88,7 +88,7 @@ class Policy:
 
     @property
     def asks(self) -> bool:
-        """True when nobody is answered without a token."""
+        """True when every request needs a token."""
         return self.required or self.token is not None
 
     def names(self, host: str) -> bool:

@@ -1,9 +1,9 @@
-"""What the page knows for each who asks: the supervisor answers everyone apart.
+"""One view of the supervisor for each identity.
 
-Owns a ``View`` for each credential: connections to the supervisor in its name, and what was heard over
-them. So a page shows what the supervisor tells that token, and this process decides nothing. A token is
-shown to the supervisor before a view is made for it, and again at each request. Views that nobody looks at
-are closed; there is a bounded number of them.
+Owns a ``View`` for each credential: connections to the supervisor with that identity, and the documents received over
+them. So a page shows what the supervisor allows that token to see, and this process decides nothing. The
+supervisor checks a token before a view is made for it, and again at each request. Unused views
+are closed; their number is bounded.
 """
 
 from __future__ import annotations

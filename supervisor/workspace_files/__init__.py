@@ -12,6 +12,7 @@ May import the modules of supervisor/ itself alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from supervisor.desired import Desired
     from supervisor.specs import WorkspaceSpec
 
-__all__ = ["Selection", "identify", "json_schema", "names", "reread", "resolve"]
+__all__ = [
+    "Selection",
+    "file_in",
+    "identify",
+    "json_schema",
+    "missing_hint",
+    "names",
+    "reread",
+    "resolve",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,32 @@ def resolve(selection: Selection, *, cwd: Path, environ: Mapping[str, str]) -> W
 
     spec, desired = reread(selection, cwd=cwd, environ=environ)
     if desired.problems:
-        raise ConfigurationError(desired.problems)
+        raise ConfigurationError(desired.problems, hint=missing_hint(selection, cwd))
     return spec
+
+
+def missing_hint(selection: Selection, cwd: Path) -> str | None:
+    """What to do about a file that was named and is not there."""
+    missing = [path for path in selection.files if not os.path.lexists(cwd / path)]
+    if not missing:
+        return None
+    import shlex
+
+    beside = file_in((cwd / missing[0]).parent)
+    if beside is not None:
+        from supervisor.nearest import near
+
+        if near(missing[0].name, [beside.name]):
+            return None  # the error says so
+        return f"there is {missing[0].with_name(beside.name)}"
+    return f"`supervise init -o {shlex.quote(str(missing[0]))}` writes one for what it finds"
+
+
+def file_in(directory: Path) -> Path | None:
+    """The workspace file that ``directory`` itself has, or None."""
+    from supervisor.workspace_files.discovery import file_in as found
+
+    return found(directory)
 
 
 def reread(

@@ -2,7 +2,7 @@
 
 Owns the one path rule, the rules for location names, the register of named environments, env
 files and the list of files that were read. An ``Assembly`` is one run over all files of a
-workspace. Refuses to know the keys of any one kind of file.
+workspace. Does not know the keys of any one kind of file.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns what such a file means on one machine: every path of a location starts at its
 ``build.directory``, as in the image that a cloud would build from it; keys that only a cloud can
-honour become metadata. Refuses to render Jinja templates: those belong to the deployment.
+honour become metadata. Does not render Jinja templates: those belong to the deployment.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from supervisor.workspace_files import Selection
 
-__all__ = ["CANDIDATES", "COMMAND_LINE", "Sources", "locate", "names_of"]
+__all__ = ["COMMAND_LINE", "Sources", "file_in", "locate", "names_of"]
 
 COMMAND_LINE = "command line"
 """The ``file`` of a position that is a flag."""
 
-CANDIDATES = (
+_CANDIDATES = (
     "pyproject.toml",
     "dg.toml",
     "workspace.yaml",
@@ -178,22 +178,7 @@ def _key(files: tuple[Path, ...]) -> str:
 def _search(cwd: Path) -> Sources:
     notes: list[str] = []
     for directory in (cwd, *cwd.parents):
-        found: list[Path] = []
-        empty: list[Path] = []
-        for name in CANDIDATES:
-            path = directory / name
-            if not os.path.lexists(path):
-                continue
-            kind = _toml_kind(path) if name.endswith(".toml") else "locations"
-            if kind == "bare":
-                notes.append(f"{path}: [tool.dg] names no project and is passed over")
-            elif kind == "empty":
-                empty.append(path)
-            elif kind:
-                found.append(path)
-        if found:
-            notes += [f"{path}: names no project and is passed over" for path in empty]
-        found = found or empty[:1]  # reading it says where projects are missing
+        found = _found_in(directory, notes)
         if found:
             chosen, others = found[0], found[1:]
             notes += [
@@ -214,6 +199,31 @@ def _search(cwd: Path) -> Sources:
         "target with -f, -m or --package-name"
     )
     raise ConfigurationError([problem], hint="; ".join([*notes, hint]))
+
+
+def file_in(directory: Path) -> Path | None:
+    """The workspace file of ``directory``, as a search that begins there chooses it; None where it has none."""
+    return next(iter(_found_in(directory, [])), None)
+
+
+def _found_in(directory: Path, notes: list[str]) -> list[Path]:
+    """The workspace files in ``directory``, the one that counts first; ``notes`` gets what is passed over."""
+    found: list[Path] = []
+    empty: list[Path] = []
+    for name in _CANDIDATES:
+        path = directory / name
+        if not os.path.lexists(path):
+            continue
+        kind = _toml_kind(path) if name.endswith(".toml") else "locations"
+        if kind == "bare":
+            notes.append(f"{path}: [tool.dg] names no project and is passed over")
+        elif kind == "empty":
+            empty.append(path)
+        elif kind:
+            found.append(path)
+    if found:
+        notes += [f"{path}: names no project and is passed over" for path in empty]
+    return found or empty[:1]  # reading it says where projects are missing
 
 
 def _toml_kind(path: Path) -> str:

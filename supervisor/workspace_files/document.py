@@ -2,7 +2,7 @@
 
 Owns reading (bounded size, plain files only, UTF-8), YAML (composed from parser events, so that
 depth, aliases and duplicate keys are judged while they are read), the bounds, and the wording of
-what is wrong with the text itself. Refuses to know what any key means.
+what is wrong with the text itself. Does not know what any key means.
 
 A YAML alias shares its node instead of copying it; the size of the tree *as expanded* is counted
 and bounded, so ten lines of nested aliases cost nothing. Scalars follow YAML 1.1 as PyYAML reads

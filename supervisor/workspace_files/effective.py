@@ -1,4 +1,4 @@
-"""A workspace as it counts: each setting with its value and where that comes from.
+"""The effective workspace: each setting with its value and where that comes from.
 
 Owns which settings there are to show, and what of them is hidden. Values are plain data in one unit
 (seconds, bytes, numbers of runs), None for none. Reads nothing.

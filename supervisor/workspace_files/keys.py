@@ -1,6 +1,6 @@
 """The keys of every file we read, as shapes: the one source for validation and JSON Schema.
 
-Owns which keys there are, what each takes and one sentence about each. Refuses to give any of
+Owns which keys there are, what each takes and one sentence about each. Does not give any of
 them a meaning: that is ``locations``, ``cloud`` and ``projects``.
 """
 
@@ -314,6 +314,8 @@ _IN_SELECTOR = dict.fromkeys(
     ("python", "requirements", "requirements_file", "project", "extras", "groups"),
     "it belongs to python_environment, or to an entry of the top-level `environments`",
 )
+_LIMIT_KEYS = ("memory", "cpu", "open_files", "processes", "nice")
+_IN_LIMITS = {key: f"write limits: {{{key}: …}}" for key in _LIMIT_KEYS}
 _INNER_TARGET = Choice(
     {kind: _selector(kind, {}, _BESIDE_TARGET) for kind in _TARGETS},
     "target",
@@ -334,6 +336,7 @@ _PYTHON_ENVIRONMENT = RecordShape(
         "location_name": "it stands inside the target's map",
         "attribute": "it stands inside the target's map",
         "working_directory": "it stands inside the target's map",
+        **_IN_LIMITS,
     },
     title="A target and the environment to load it in.",
 )
@@ -355,7 +358,7 @@ _GRPC_SERVER = RecordShape(
 )
 
 _ITEM = Choice(
-    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR) for kind in _TARGETS}
+    {kind: _selector(kind, _SELECTOR_KEYS, _IN_SELECTOR | _IN_LIMITS) for kind in _TARGETS}
     | {
         "python_environment": Field(_PYTHON_ENVIRONMENT, "A target and its environment."),
         "grpc_server": Field(_GRPC_SERVER, "A code location served elsewhere."),

@@ -1,6 +1,6 @@
 """The ``notify`` keys of a workspace and of a location: their shapes, and the settings they become.
 
-Owns how each is written. Who is told of what, and how, is the supervisor's.
+Owns how each is written. ``supervisor.server`` sends the notifications.
 """
 
 from __future__ import annotations

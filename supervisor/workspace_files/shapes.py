@@ -2,7 +2,7 @@
 
 Owns the vocabulary in which ``keys`` describes the files. A shape reads a node and gives plain
 data back; what is wrong it tells the ``Reading`` and goes on, so that all problems of a file come
-at once. Refuses to know any key of any file, to touch the file system or to raise.
+at once. Does not know any key of any file, to touch the file system or to raise.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Shape(ABC):
         reading.problem(
             node.position,
             path,
-            "there is no value here" if is_nothing else f"{node.describe()} does not belong here",
+            "there is no value here" if is_nothing else f"{node.describe()} does not fit here",
             expected=self.expected,
             suggestion=suggestion,
         )

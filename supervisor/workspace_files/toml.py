@@ -2,7 +2,7 @@
 
 Owns finding the line of a key: ``tomllib`` keeps no positions, so a scan over the lines notes where
 each table and key begins. A value inside an inline table or array stands, for messages, at the
-nearest key above it that begins a line. Refuses to know what any table means.
+nearest key above it that begins a line. Does not know what any table means.
 """
 
 from __future__ import annotations

@@ -133,13 +133,16 @@ def test_without_a_supervisor_it_exits_3(
     tmp_path: Path, runtime: Path, arguments: list[str]
 ) -> None:
     workspace = make_workspace(tmp_path, {"team.py": TEAM})
-    done = supervise(*arguments, cwd=tmp_path, runtime=runtime)
-    assert done.returncode == 3
-    assert done.stdout == ""
-    assert done.stderr.splitlines() == [
-        f"error: no supervisor is running for {workspace}",
-        "hint: start one with `supervise`",
-    ]
+    state = tmp_path / ".supervise" / "workspace.yaml"
+    for left in ("", f"; logs and runs of the last one are in {state}"):
+        done = supervise(*arguments, cwd=tmp_path, runtime=runtime)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.splitlines() == [
+            f"error: no supervisor is running for {workspace}",
+            f"hint: start one with `supervise`{left}",
+        ]
+        (state / "logs").mkdir(parents=True, exist_ok=True)
 
 
 def test_the_only_supervisor_is_used_from_anywhere_and_that_is_said(
@@ -271,6 +274,7 @@ def test_usage_errors_exit_2_and_say_what_was_meant(tmp_path: Path, runtime: Pat
         (["reload"], "name the locations, or use --tag or --all"),
         (["reload", "a", "--all"], "name the locations, or use --tag or --all"),
         (["status", "--nonsense"], "no such option"),
+        (["runs", "-n", "x"], "'x' is no whole number"),
     ):
         done = supervise(*arguments, cwd=tmp_path, runtime=runtime)
         assert (done.returncode, done.stdout) == (2, "")

@@ -219,6 +219,6 @@ def test_bad_tags_are_refused(tmp_path: Path) -> None:
         )
     )
     first, second, third = refused(tmp_path)
-    assert "the number 5 does not belong here; expected a name, or name=value" in first
+    assert "the number 5 does not fit here; expected a name, or name=value" in first
     assert 'the name "a=b" cannot name a tag' in second
     assert "expected a map of names to texts, or a list of names and name=value" in third

@@ -70,16 +70,14 @@ def test_what_cannot_be_made_exits_1_in_the_tools_own_words(tmp_path: Path, runt
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_name_is_a_usage_error_with_what_was_meant(
-    tmp_path: Path, runtime: Path
-) -> None:
+def test_an_unknown_name_is_told_with_what_was_meant(tmp_path: Path, runtime: Path) -> None:
     workspace(tmp_path)
     done = supervise("env", "sync", "risk2", cwd=tmp_path, runtime=runtime)
-    assert done.returncode == 2
-    assert "no environment or location is named 'risk2'; did you mean risk?" in done.stderr
+    assert done.returncode == 4
+    assert "no environment or location is named 'risk2'\nhint: did you mean risk?" in done.stderr
     done = supervise("env", "sync", "elsewhere", cwd=tmp_path, runtime=runtime)
-    assert done.returncode == 2
-    assert "no environment or location is named 'elsewhere'; there are risk" in done.stderr
+    assert done.returncode == 4
+    assert "no environment or location is named 'elsewhere'\nhint: there are risk" in done.stderr
 
 
 @pytest.mark.slow

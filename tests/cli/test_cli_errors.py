@@ -53,8 +53,6 @@ def test_an_error_is_one_object_on_standard_output(
         (["wait", "--timeout", "soon"], "invalid value for '--timeout': 'soon' is no number of seconds"),
         (["wait", "--timeout", "nan"], "invalid value for '--timeout': 'nan' is no number of seconds"),
         (["diff", "a", "0"], "invalid value for '[BEFORE]': '0' is no generation: they are counted from 1"),
-        (["env"], "`supervise env` needs a command: list, lock, remove, show or sync"),
-        (["keys"], "`supervise keys` needs a command: add, list or revoke"),
         (["check", "workspace.yaml"], "got unexpected extra argument (workspace.yaml): to name a file, use -w workspace.yaml"),
         (["check", "defs.py"], "got unexpected extra argument (defs.py): to name a file, use -f defs.py"),
         (["shutdown", "now"], "got unexpected extra argument (now)"),
@@ -80,6 +78,35 @@ def test_a_workspace_file_that_is_not_there_is_told(tmp_path: Path, runtime: Pat
     done = supervise("-w", "worksapce.yaml", "status", cwd=tmp_path, runtime=runtime)
     assert done.returncode == 3
     assert done.stderr.splitlines()[1:] == ["hint: there is no file worksapce.yaml"]
+
+
+def test_a_directory_stands_for_the_workspace_file_in_it(tmp_path: Path, runtime: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
+    done = supervise("check", "--config-only", "-w", "own", cwd=tmp_path, runtime=runtime)
+    assert (done.returncode, "1 location, no problems" in done.stdout) == (0, True), done.stderr
+    done = supervise("status", "-w", "own", cwd=tmp_path, runtime=runtime)
+    assert done.stderr.startswith("error: no supervisor is running for own/workspace.yaml")
+    done = supervise("check", "--config-only", "-w", ".", cwd=tmp_path, runtime=runtime)
+    assert done.stderr.splitlines()[0].endswith("no workspace file is in '.'")
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("worspace.yaml", "does not exist; did you mean workspace.yaml?\n"),
+        ("nope.yaml", "hint: there is workspace.yaml"),
+        ("a/nope.yaml", "hint: `supervise init -o a/nope.yaml` writes one for what it finds"),
+    ],
+)
+def test_a_workspace_file_that_cannot_be_read_is_told_with_what_to_do(
+    tmp_path: Path, runtime: Path, name: str, said: str
+) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: [python_file: a.py]\n")
+    done = supervise("check", "--config-only", "-w", name, cwd=tmp_path, runtime=runtime)
+    assert said in done.stderr
+    assert done.returncode == 1
 
 
 def test_without_a_workspace_the_hint_is_how_to_get_one(tmp_path: Path, runtime: Path) -> None:
@@ -135,13 +162,6 @@ def test_a_workspace_file_that_is_not_there_or_a_directory_says_what_was_meant(
         1,
         f"error: {tmp_path}/w/worksapce.yaml: the file does not exist; did you mean workspace.yaml?\n",
     )
-    for word in ("status", "check"):
-        status, error = said(word, "-w", "w")
-        assert status == 2
-        assert error.splitlines()[0] == (
-            "error: invalid value for '-w' / '--workspace': 'w' is a directory: name the workspace "
-            "file in it, such as w/workspace.yaml"
-        )
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

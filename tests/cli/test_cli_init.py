@@ -107,3 +107,10 @@ def test_what_a_unit_would_read_otherwise_is_escaped() -> None:
     text = unit_text(["/opt/a b/supervise", "-w", "50%$x.yaml"], "/srv/50%")
     assert 'ExecStart="/opt/a b/supervise" -w 50%%$$x.yaml\n' in text
     assert "WorkingDirectory=/srv/50%%\n" in text
+
+
+def test_where_nothing_is_found_that_is_said(tmp_path: Path, runtime: Path) -> None:
+    done = supervise("init", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 0
+    assert done.stdout == f"wrote {tmp_path}/workspace.yaml: examples, and no location yet\n"
+    assert "nothing to load was found here" in done.stderr

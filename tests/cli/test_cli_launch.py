@@ -253,6 +253,8 @@ def test_a_detached_run_is_cancelled_by_its_id(running):
     done = run(running, "runs", "cancel", name)
     assert done.returncode == 0
     assert "cancelled" in done.stdout
+    again = run(running, "runs", "cancel", name)
+    assert (again.returncode, again.stderr) == (0, "it has ended already\n")
     assert run(running, "runs", "show", "none").returncode == 4
 
 

@@ -181,17 +181,14 @@ def test_a_missing_library_names_environment_and_remedy(
     one = location(state="failed", failure=MISSING)
     one["environment"]["requirements_file"] = str(tmp_path / "risk" / "requirements.txt")
     assert failures.headline(one) == ("pandas is not installed in environment risk (python 3.8.18)")
-    assert failures.remedy(one) == (
-        "add pandas to risk/requirements.txt and run `supervise env sync risk`"
-    )
+    assert failures.remedy(one) == "add pandas to risk/requirements.txt"
 
 
 def test_the_remedy_knows_what_kind_of_environment_it_is() -> None:
     one = location("my risk", failure=MISSING)
     one["environment"]["name"] = "env-0a1b2c"
     assert failures.remedy(one) == (
-        "add pandas to the requirements of its environment in the workspace file "
-        "and run `supervise env sync 'my risk'`"
+        "add pandas to the requirements of its environment in the workspace file"
     )
     adding = "/envs/risk/bin/python -m pip install"
     one["environment"] = {**one["environment"], "managed": False, "adding": adding}
@@ -304,9 +301,9 @@ def test_an_installers_own_words_are_kept() -> None:
     }
     assert failures.render(location(failure=failed)) == [
         "environment risk (python 3.8.18) cannot be resolved",
-        "hint: change its requirements, or its python",
         "  No solution found:",
         "    because a needs b",
+        "hint: change its requirements, or its python",
     ]
 
 
@@ -461,9 +458,7 @@ def test_events_of_the_workspace() -> None:
     (told,) = events(Seen(document()), full)
     assert told.text == "warning: the disk is full\n  hint: make room"
     assert events(Seen(full), full) == []
-    assert [one.text for one in events(Seen(full), document())] == [
-        "no longer true: the disk is full"
-    ]
+    assert [one.text for one in events(Seen(full), document())] == ["resolved: the disk is full"]
     (noted,) = events(Seen(document()), document(warnings=["old form"]))
     assert noted.text == "warning: old form"
 

@@ -22,7 +22,9 @@ def test_plain_lines_tell_each_change(tmp_path: Path, runtime: Path) -> None:
         save(tmp_path / "team.py", TEAM.replace("hourly", "daily"))
         running.until(lambda line: "added job:daily; removed job:hourly" in line)
         save(workspace, "load_from: [{python_fiel: team.py}]\n")
-        running.until(lambda line: line.startswith("the workspace has problems;"))
+        running.until(lambda line: line.startswith("the workspace has problems"))
+        assert running.run("status").returncode == 1
+        assert running.run("status", "team").returncode == 0
         os.kill(running.pid, signal.SIGTERM)
         lines = running.rest()
         assert running.process.wait(60) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import TEAM, Foreground, foreground
 
-DEFS = "import slow_library\n" + TEAM
+DEFS = "import slow_library, time\ntime.sleep(1)\n" + TEAM
 # Goes on once the file is there.
 SLOW = """\
 import pathlib, time
@@ -50,8 +50,11 @@ def test_a_slow_load_says_what_it_imports(running: Foreground, tmp_path: Path) -
     found = running.json("why-slow", "defs.py")
     assert found["imports"][0]["name"] == "slow_library"
     assert found["load_seconds"] >= found["imports"][0]["seconds"] >= 1.0
+    hint = done.stdout.splitlines()[-1]  # a second is the module's own
+    assert hint.startswith("hint: `supervise stacks defs.py` names the line while it loads: ")
     done = running.run("stacks", "defs.py")
     assert "in receive" in done.stdout
     assert done.stderr == "it is idle: no code of the location is on the stack\n"
+    assert "most recent call first" not in running.run("logs", "defs.py").stdout
     done = running.run("why-slow", "defs")
     assert (done.returncode, done.stdout) == (4, "")

@@ -49,6 +49,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreground]:
         ("automations off every_night", 2, "`supervise automations off team every_night`"),
         ("tick team", 2, "error: give a NAME: `supervise automations team` lists what there is"),
         ("show nigthly", 4, "error: no code location is named 'nigthly'"),
+        ("runs failed", 4, "hint: runs in that state: `supervise runs --state failure`"),
+        ("logs 01a21edf-53be-7af4", 4, "hint: that is a run: `supervise runs show 01a21edf-53be-7af4`"),
+        ("env sycn", 2, "error: no such command 'sycn'; did you mean 'sync'?"),
         ("list team", 2, "error: team is a location and no kind: `supervise list -l team`"),
     ],
 )  # fmt: skip
@@ -56,6 +59,16 @@ def test_what_was_meant_is_told(running: Foreground, words: str, status: int, sa
     done = supervise(*words.split(), cwd=running.cwd, runtime=running.runtime)
     assert said in done.stderr
     assert done.returncode == status
+
+
+@pytest.mark.parametrize("group", ["env", "tokens", "keys", "runs", "automations"])
+def test_a_group_alone_lists(running: Foreground, group: str) -> None:
+    alone, listed = (
+        supervise(*words, "--json", cwd=running.cwd, runtime=running.runtime)
+        for words in ([group], [group, "list"])
+    )
+    assert alone.returncode == 0
+    assert alone.stdout == listed.stdout
 
 
 def test_the_source_line_of_an_error_has_no_label(capsys: pytest.CaptureFixture[str]) -> None:

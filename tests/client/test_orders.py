@@ -60,7 +60,8 @@ def test_an_order_where_an_unsupervised_workspace_stands(
         error, hint = done.stderr.splitlines()
         assert error == f"error: no supervisor is running for {ours}"
         path = other.cwd / "workspace.yaml"
-        assert hint == f"hint: the only supervisor runs for {path}: choose it with -w {path}"
+        other_one = f"the only supervisor runs for {path}: choose it with -w {path}"
+        assert hint == f"hint: start one with `supervise`; {other_one}"
     untouched(other)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from commands import Foreground, foreground
-from places import PROGRAMS
+from places import PROGRAMS, ROOT
 from supervised import alive, make_workspace, poll_now, save, supervising
 
 from supervisor import procfs
@@ -85,6 +85,22 @@ def face(supervisor: Foreground) -> dict[str, Any]:
 
 def pids(supervisor: Foreground) -> dict[str, int]:
     return {one["name"]: one["pid"] for one in face(supervisor)["programs"]}
+
+
+def test_a_location_without_a_server_yet_is_no_warning(tmp_path: Path) -> None:
+    there, away = tmp_path / "there.sock", tmp_path / "away.sock"
+    there.touch()
+    hosted = ROOT / "supervisor" / "dagster" / "hosted.py"
+    done = subprocess.run(
+        [sys.executable, hosted, "loads_locations", there, away],
+        env={**os.environ, "PYTHONPATH": str(PROGRAMS / "dagster_stub")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    told = re.findall("UserWarning: Error loading repository location (.*)", done.stderr)
+    assert told == [str(there), "None"], done.stderr
 
 
 def test_the_page_is_told_of_when_it_is_usable(tmp_path: Path, start: Start, port: int) -> None:

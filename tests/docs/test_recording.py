@@ -21,7 +21,7 @@ def compared(page: str) -> list[list[str]]:
     parts = []
     for part in re.split(r"^```\w*\n|\n\n(?=\$ )", page, flags=re.MULTILINE):
         kept = [_VARIES.sub("", line) for line in part.split("\n") if not _PASSING.match(line)]
-        lines = ["".join(line.split()) for line in kept]
+        lines = ["".join(line.split()) for line in kept if line.strip()]
         # What a run prints and what it reports come through two pipes.
         parts.append(sorted(lines) if part.startswith("$ supervise launch") else lines)
     return parts

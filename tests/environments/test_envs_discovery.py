@@ -195,13 +195,14 @@ def test_a_base_is_preferred_to_its_virtualenv(tmp_path: Path, environ: dict[str
 def test_what_was_found_is_listed_when_nothing_fits(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    path = link(tmp_path / "bin" / "python3.8", "3.8")
+    link(tmp_path / "bin" / "python3.8", "3.8")
     with pytest.raises(EnvError) as caught:
         find_interpreter("3.5", environ=environ)
     error = caught.value
     assert error.kind == "interpreter"
     assert str(error).startswith("no python 3.5 is on this machine; found ")
-    assert f"({path})" in str(error)
+    assert "3.8." in str(error)
+    assert str(tmp_path) not in str(error), "versions are enough to choose one"
     assert "uv python install 3.5" in (error.hint or "")
 
 

@@ -146,3 +146,11 @@ def test_a_failure_that_differs_in_addresses_says_what_was_said():
 
     assert told("0x7eff10").says_what(told("0x7eaa20"))
     assert not told("line 3").says_what(told("line 4"))
+
+
+def test_a_tool_is_quoted_below_the_sentence() -> None:
+    said = "\n".join(f"line {number}" for number in range(100))
+    failure = Failure("environment", "it cannot be resolved", details={"detail": said})
+    lines = failure.in_full.splitlines()
+    assert (lines[0], lines[1], lines[-1]) == ("it cannot be resolved", "line 60", "line 99")
+    assert Failure("timeout", "it took too long").in_full == "it took too long"

@@ -66,7 +66,7 @@ async def test_the_ladder_one_that_ignores_sigterm_gets_sigkill(tmp_path, runtim
         assert not alive(pid)
         log = await running.log("a")
         assert "ignored" in log
-        assert "stopped by the operator (by SIGKILL: it did not heed SIGTERM for" in log
+        assert "stopped by the operator (by SIGKILL: it had not ended" in log
 
 
 @pytest.mark.parametrize("how", ["stop", "reload", "kill", "segfault", "shutdown"])
@@ -197,7 +197,7 @@ async def test_the_log_says_why_we_ended_a_process(tmp_path, runtime):
     assert f") {ended}: its load failed (by SIGTERM)" in told["bad"]
     assert f") {ended}: generation 2 took its place (it exited when asked to)" in told["a"]
     assert f") {ended}: stopped by the operator (it exited when asked to)" in told["a"]
-    deaf = "(by SIGKILL: it did not heed SIGTERM for 0.5 s)"
+    deaf = "(by SIGKILL: it had not ended 0.5 s after SIGTERM)"
     assert f") {ended}: stopped by the operator {deaf}" in told["deaf"]
     for text in told.values():
         assert "was killed by" not in text and "was stopped" not in text

@@ -80,9 +80,11 @@ def hosted(
     pythons: Mapping[str, Path],
     *,
     beside: bool = False,
+    **keys: object,
 ) -> Iterator[Hosted]:
     """``supervise dagster`` with the environment of the interpreter ``host``, on a location for each of
-    ``pythons``; with ``beside`` Dagster's own server of the same code is in the page, too."""
+    ``pythons``; with ``beside`` Dagster's own server of the same code is in the page, too. ``keys`` stand in the
+    workspace file."""
     with contextlib.ExitStack() as closing:
         load_from, folders = [], {}
         for name, python in pythons.items():
@@ -97,7 +99,7 @@ def hosted(
             path = runtime / f"{len(load_from)}.sock"
             load_from.append({"grpc_server": {"socket": str(path), "location_name": own(name)}})
             closing.enter_context(_server(python, folders[name], path, directory / f"{name}.log"))
-        (directory / "workspace.yaml").write_text(yaml.safe_dump({"load_from": load_from}))
+        (directory / "workspace.yaml").write_text(yaml.safe_dump({"load_from": load_from, **keys}))
         (directory / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE))
         port = free_port()
         arguments = ("--port", str(port), "--dagster-environment", str(host.parent.parent))

@@ -44,6 +44,11 @@ async def test_assets_are_launched_by_what_the_snapshot_says(
         with pytest.raises(UnfitOrderError, match="made elsewhere"):
             await ask(assets="source")
 
+        run = await team.launch(job=None, assets="report", partition="2024-01-03")
+        failure = (await team.ended(run))["failure"]
+        assert failure["exception"]["type"] == "FileNotFoundError"
+        assert "make that, too, with +NAME" in failure["hint"]
+
         run = await team.launch(job=None, assets="group:ingest,report", partition="2024-01-03")
         kinds = await team.kinds(run)
         assert [one for one in kinds if one.startswith("ASSET_MATERIALIZATION ")] == [

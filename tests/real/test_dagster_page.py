@@ -137,10 +137,14 @@ def test_a_page_a_year_older_runs_code_of_today(
     tmp_path: Path, runtime: Path, dagster_environment: Environment
 ) -> None:
     pythons = {"today": dagster_environment(CURRENT)}
-    with hosted(tmp_path, runtime, dagster_environment(OLDER_HOST), pythons) as there:
+    host, shared = dagster_environment(OLDER_HOST), {"instance": "shared"}
+    with hosted(tmp_path, runtime, host, pythons, runs=shared) as there:
         page = there.page
         assert {one["name"] for one in page.repository("today")["jobs"]} >= {"steps", "long"}
         page.succeeded(page.launch("today", "steps"))
+        launched = there.supervisor.run("launch", "today", "steps")
+        assert launched.returncode == 0, launched.stderr
+        page.succeeded(launched.stderr.split()[1])
         page.succeeded(page.launch("today", "__ASSET_JOB", assets=["table", "report"]))
         run = page.waiting(page.launch("today", "long"))
         page.cancel(run)

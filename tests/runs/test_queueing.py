@@ -169,6 +169,10 @@ async def test_what_waits_when_the_supervisor_is_stopped(tmp_path, runtime, on_s
         await team.until(first)
         second = await team.launch()
         running.daemon.shutdown()
+        if on_stop == "cancel":
+            conditions = running.daemon.fleet.conditions
+            await running.until(lambda: "stopping" in conditions, "it says what it waits for")
+            assert first in next(one.message for one in conditions if one.key == "stopping")
         await running.until(lambda: running["team"].state == "stopped", "stopped")
     finals = [journals(tmp_path)[one].final() for one in (first, second)]
     if on_stop == "cancel":

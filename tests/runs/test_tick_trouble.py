@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from launched import HEAD, Launched, launching
 from places import PROGRAMS
 from supervised import environ, make_workspace, poll, save, supervising
 from test_automations import SENSORS, WAITS, fingerprint_of, remembered, ticks, until
+
+from supervisor.errors import NotServedError
 
 LAZY = (
     HEAD
@@ -138,3 +141,50 @@ def test_a_trial_fires_nothing(words, tmp_path: Path, runtime):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "asked").exists()
+
+
+RESTARTED = (
+    HEAD
+    + """
+from runner_shim import RunRequest, SkipReason, sensor
+
+if os.path.exists("hold"):
+    open("held", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+@op
+def work():
+    pass
+
+@job
+def nightly():
+    work()
+
+@sensor(job=nightly)
+def files():
+    open("evaluating", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return SkipReason("no file")
+"""
+)
+
+
+@pytest.mark.slow
+async def test_a_tick_whose_process_is_restarted_is_refused_where_none_follows_for_long(
+    tmp_path, runtime
+):
+    async with launching(tmp_path, runtime, RESTARTED) as launched:
+        ask = launched.ask("tick", location="team", name="files")
+        tick = asyncio.create_task(ask)
+        await poll((tmp_path / "evaluating").exists, "it is evaluated")
+        (tmp_path / "hold").touch()
+        await launched.ask("restart", locations=["team"])
+        await poll((tmp_path / "held").exists, "the next process loads")
+        with pytest.raises(NotServedError, match="the process that evaluated files was ended: "):
+            await tick
+        (tmp_path / "go").touch()
+        await launched.running.ready()
+        tick_again = await launched.ask("tick", location="team", name="files")
+        assert tick_again["reason"] == "no file"

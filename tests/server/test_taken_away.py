@@ -331,7 +331,7 @@ def test_a_directory_that_was_moved_is_not_made_anew(tmp_path, runtime):
         assert f"already supervised by pid {running.pid}" in moved.stderr
         assert f"supervise shutdown -w {file}" in moved.stderr
         away.rename(folder)
-        running.until(lambda line: line.startswith("no longer true: the workspace's directory"))
+        running.until(lambda line: line.startswith("resolved: the workspace's directory"))
         assert running.run("wait", "-w", str(file)).returncode == 0
         running.cwd = folder
         reload_to(running, "second")

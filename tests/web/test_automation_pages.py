@@ -90,6 +90,8 @@ def test_the_timeline_has_what_ran_beside_what_will(here: Site) -> None:
     if due_soon:
         assert "early at 05:30 UTC" in page.get("/timeline", location="other").text
     assert "Nothing is like that" in page.get("/timeline", q="nothing").text
+    for asked, hours in (("3", 3), ("24", 24), ("5", 12), ("x", 12)):
+        assert f"in the last {hours} hours" in page.get("/timeline", hours=asked).text
 
 
 def test_a_viewer_sees_no_switch(here: Site) -> None:

@@ -220,6 +220,14 @@ def test_the_form_of_a_job(here: Site) -> None:
     assert page.get("/launch", location="team", job="nothing").status == 404
 
 
+def test_a_job_says_how_its_last_runs_went(here: Site) -> None:
+    bad, good = failed(here), ended(here)
+    text = here.page.get("/definition", location="team", kind="job", name="settle").text
+    last = text.partition("<dt>Last runs</dt>")[2].partition("</div>")[0]
+    assert last.index(good.id) < last.index(bad.id)
+    assert "success" in last and "failure" in last
+
+
 def test_the_events_of_one_step(here: Site) -> None:
     run = ended(here)
     text = here.page.get("/run", id=run.id).text
@@ -241,7 +249,7 @@ def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
             text = there.page.get("/definition", location="team", kind="asset", name="report").text
             return text.partition("<h2>Last made</h2>")[2].partition("<h2>Dependencies")[0]
 
-        assert "Its newest runs do not tell." in shown()
+        assert "None of its newest runs made it." in shown()
         config = {"ops": {"report": {"config": {"deep": True}}}}
         run = there.client.launch("team", assets="report", config=config)
         run.wait(DEADLINE)
@@ -250,6 +258,9 @@ def test_an_asset_says_when_it_was_made_and_what_of_it(tmp_path: Path) -> None:
         assert "<dt>rows</dt><dd><code>12</code></dd>" in text
         assert 'href="https://example.com/seen"' in text
         assert "&lt;b&gt;**n**&lt;/b&gt;" in text  # text, which is no Markdown
+        events = there.page.get("/run", id=run.id).text.partition('class="grid events"')[2]
+        assert '<span class="dim">rows</span> 12' in events
+        assert "&lt;b&gt;**n**&lt;/b&gt;" in events
 
 
 def test_the_form_of_partitions_and_assets(here: Site) -> None:

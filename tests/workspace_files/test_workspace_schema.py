@@ -288,8 +288,10 @@ def test_every_key_is_documented_with_its_default() -> None:
 def test_the_public_names() -> None:
     assert supervisor.workspace_files.__all__ == [
         "Selection",
+        "file_in",
         "identify",
         "json_schema",
+        "missing_hint",
         "names",
         "reread",
         "resolve",

@@ -94,7 +94,7 @@ def test_config_says_where_it_stands(tmp_path: Path) -> None:
     [
         (
             '[tool.supervise]\nenvironments = "manged"\n',
-            'pyproject.toml:9:1: tool.supervise.environments: the text "manged" does not belong here; '
+            'pyproject.toml:9:1: tool.supervise.environments: the text "manged" does not fit here; '
             "expected existing or managed; did you mean managed?",
         ),
         ("[tool.supervise]\nenviroments = 1\n", "unknown key enviroments"),

@@ -1,7 +1,7 @@
 """Dagster's objects, of any version from 0.9 to today's, as snapshot data: the adapter.
 
 Owns which objects of a module count (Dagster's order of precedence) and a warning for each that
-Dagster would hide without a word. Refuses to import dagster where the user's code has not, and to
+Dagster would hide without a word. Does not import dagster where the user's code has not, and to
 compare versions: what an object can do is asked of the object. The other modules of this name own
 the parts: ``read`` how an object is read, ``repository`` what it lists, ``projects`` dbt's; the kinds.
 Nothing but this module is imported before a Dagster object was found.

@@ -1,4 +1,4 @@
-"""A run that Dagster's server has handed over, inside its process: Dagster's own, told of as it happens.
+"""A run that Dagster's server has handed over, inside its process: Dagster's own code, with its events reported.
 
 Owns what is changed in it: what its instance records goes out as events, an interrupt is a cancellation,
 and the processes of its steps are forked from a copy of the run. It runs as Dagster has it run: its

@@ -1,4 +1,4 @@
-"""Dagster's instance of a run: opened in any release, and told of an end that the run could not tell.
+"""Dagster's instance of a run: opened in any release; also records the end of a run that could not do so itself.
 
 Owns the opening of an instance that lies in a directory of ours and how such a one is kept, the looking
 up of what has another name in another release, and the words to the instance about runs that were

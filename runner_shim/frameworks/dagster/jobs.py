@@ -1,7 +1,7 @@
 """Jobs and pipelines: their op graphs, config fields, resource keys, as snapshot data.
 
 Owns the walk over Dagster's graph structure, which was called solids and pipelines up to 0.12 and
-ops and jobs since, and the description of config schemas. Refuses to build a run config schema or
+ops and jobs since, and the description of config schemas. Does not build a run config schema or
 an execution plan: both cost much and say nothing that the nodes do not.
 """
 

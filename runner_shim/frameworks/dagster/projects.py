@@ -1,8 +1,8 @@
 """dbt projects that definitions are made from: which of their files a reload waits for, and what is missing.
 
 Owns finding the projects among the team's modules and the metadata of assets. A manifest that the load
-itself has made anew (``prepare_if_dev``) would ask for the next load; then the project's own files count. So would
-the copy of a project that a component makes: the project that it was told of counts.
+itself has made anew (``prepare_if_dev``) would ask for the next load; then the project's own files count. The same
+is true of the copy of a project that a component makes; there the original project counts.
 Runs no dbt and imports nothing of it.
 """
 
@@ -61,7 +61,7 @@ def _projects(assets):
 
 
 def _of_components(repository):
-    """The projects that components were told of; each load copies them, and its assets are those of the copy."""
+    """The projects that components name; each load copies them, and its assets are those of the copy."""
     found = []
     try:
         tree = repository.get_component_tree()

@@ -2,7 +2,7 @@
 
 Owns the questions every part of the adapter asks: is this value of that Dagster class (by name, so
 that no Dagster module is imported and no version is compared), what does this attribute say, where
-is the user's function behind this definition. Refuses to let one definition that cannot be read
+is the user's function behind this definition. Does not let one definition that cannot be read
 sink the others: what raises is left out and reported once as an ``undescribable`` warning.
 """
 

@@ -16,6 +16,7 @@ _DAGSTERS = re.compile(r"[/\\](site|dist)-packages[/\\]dagster(_shared)?[/\\]")
 _MAX_FRAMES = 50
 _MAX_CAUSES = 10
 # Dagster's own wrappers around what user code raised.
+_LOADING = "DagsterExecutionLoadInputError"
 _WRAPPERS = (
     "DagsterExecutionStepExecutionError",
     "DagsterExecutionLoadInputError",
@@ -110,6 +111,7 @@ def _error(specific):
 def failure_of(error, step):
     """The failure that Dagster's text of an exception (SerializableErrorInfo) tells of, as data."""
     chain = _chain(error)
+    loading = any(one.cls_name == _LOADING for one in chain)
     while len(chain) > 1 and chain[0].cls_name in _WRAPPERS:
         del chain[0]
     first = chain[0]
@@ -140,6 +142,10 @@ def failure_of(error, step):
             data["message"] += " (at %s line %d)" % tuple(place)
     if step:
         data["step"] = step
+    if loading and first.cls_name == "FileNotFoundError":
+        data["hint"] = (
+            "what it depends on has no value where this run looks: make that, too, with +NAME in the selection"
+        )
     return data
 
 

@@ -63,6 +63,10 @@ def silent(context):
 def wrong(context):
     return 5
 
+@sensor(job=nightly)
+def among(context):
+    return [RunRequest(), 5]
+
 @sensor(jobs=[nightly, hourly])
 def vague(context):
     return RunRequest("a")
@@ -175,6 +179,7 @@ def test_a_sensor_has_its_cursor_and_says_why_it_skips(python, tmp_path):
 def test_what_they_may_not_say_is_named(python, tmp_path):
     expected = {
         "wrong": ("bad_tick", "sensor wrong returned a value of type int, which is no RunRequest"),
+        "among": ("bad_tick", "sensor among returned among others a value of type int, which is"),
         "vague": ("bad_tick", "sensor vague has 2 jobs, and a RunRequest names none"),
         "other": ("bad_tick", "sensor other has no job 'nightli'"),
         "many": ("bad_tick", "sensor many asked for 1001 runs, and one tick asks for at most 1000"),
@@ -188,7 +193,7 @@ def test_what_they_may_not_say_is_named(python, tmp_path):
     for (name, (kind, words)), one in zip(expected.items(), found, strict=True):
         assert one["failure"]["kind"] == kind, (name, one)
         assert words in one["failure"]["message"], (name, one)
-    frame = found[7]["failure"]["frames"][-1]
+    frame = found[list(expected).index("bad")]["failure"]["frames"][-1]
     assert (frame["file"], frame["function"]) == ("defs.py", "bad")
 
 

@@ -289,6 +289,25 @@ def test_several_problems_are_told_together(tmp_path):
     assert "1 more: sensor 't' targets job 'y'" in found["hint"]
 
 
+def test_an_asset_that_no_run_can_make_is_a_warning(tmp_path):
+    text = """
+@asset
+def invoices(): return 1
+@asset
+def total(invoicess, invoices, rate=3): return invoicess
+@asset
+def far(elsewhere): return elsewhere
+@asset(deps=["elsewhere"])
+def fine(): return 1
+"""
+    answer = load(tmp_path, defs(text))
+    assert codes(answer) == ["unknown_asset", "unknown_asset"]
+    far, total = answer["report"]["warnings"]
+    assert total["message"].startswith("asset total takes the value of invoicess, which nothing")
+    assert total["hint"] == "did you mean invoices?"
+    assert far["hint"] == "name it in deps, and read it in the function"
+
+
 def test_jobs_and_schedules_may_share_a_name(tmp_path):
     text = 's = ScheduleDefinition("x", "@daily", JobDefinition("x"))\nr = AssetDefinition("x")\n'
     assert keys(load(tmp_path, defs(text))) == ["asset:x", "job:x", "schedule:x"]

@@ -58,6 +58,13 @@ def test_what_the_standard_library_has_no_longer(tmp_path, line, text):
     assert "load it with an older python" in found["hint"]
 
 
+def test_what_is_nearly_ours_is_not_to_be_installed(tmp_path):
+    found = failure(load(tmp_path, {"defs.py": "from runner_shims import job"}))
+    assert found["message"] == "module runner_shims does not exist (imported by defs.py line 1)"
+    assert found["hint"] == "did you mean runner_shim?"
+    assert "not_installed" not in found["exception"]
+
+
 def test_metadata_that_is_missing_is_no_package_that_is_missing(tmp_path):
     text = "from importlib.metadata import version\nversion('no-such-thing')\n"
     found = failure(load(tmp_path, {"defs.py": text}, python=sys.executable))

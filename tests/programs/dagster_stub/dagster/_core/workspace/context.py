@@ -1,6 +1,8 @@
 """A stand-in for the class whose instance a program asks for its locations."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 
 class WorkspaceProcessContext:
@@ -12,3 +14,7 @@ class WorkspaceProcessContext:
 
     def refresh_workspace(self) -> None:
         self.text = self.path.read_text()
+
+    def _load_location(self, origin: Any, reload: bool) -> None:
+        """As where the server does not answer."""
+        warnings.warn(f"Error loading repository location {origin.location_name}")
