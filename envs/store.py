@@ -311,7 +311,7 @@ class EnvironmentStore:
                 raise EnvError("unknown", f"more than one environment's key begins with {name}")
         if not chosen:
             known = ", ".join(dict.fromkeys(info.name for info in everything))
-            hint = f"made are {known}" if known else "none has been made: `supervise env sync`"
+            hint = f"there are {known}" if known else "none has been made: `supervise env sync`"
             raise EnvError("unknown", f"no environment is named {name!r}", hint=hint)
         return chosen
 
