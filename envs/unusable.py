@@ -41,7 +41,7 @@ def not_there(path: Path) -> EnvError:
             "interpreter",
             f"{path} is a link to {os.path.realpath(path)}, which does not exist",
             hint="the python it was made from is gone: install it again"
-            + (f", or make the virtualenv anew: {remedy}" if remedy else ""),
+            + (f", or make the virtualenv again: {remedy}" if remedy else ""),
         )
     return EnvError("interpreter", f"{path} does not exist", hint=_missing(path))
 
@@ -52,7 +52,7 @@ def _missing(path: Path) -> str:
     if path.parent.name != "bin":
         return _CORRECT
     if (prefix / "pyvenv.cfg").is_file():
-        return f"the virtualenv {prefix} has lost it; make it anew: {_making(prefix)}"
+        return f"the virtualenv {prefix} has lost it; make it again: {_making(prefix)}"
     if prefix.exists():
         return _CORRECT
     making = making_command(prefix)
@@ -82,7 +82,7 @@ def no_interpreter_in(directory: Path) -> EnvError:
         return EnvError(
             "interpreter",
             f"the virtualenv {directory} has no bin/python",
-            hint=f"make it anew: {_making(directory)}",
+            hint=f"make it again: {_making(directory)}",
         )
     return EnvError(
         "not_python",
@@ -96,7 +96,7 @@ def cannot_be_looked_at(path: Path, error: OSError) -> EnvError:
     reason = (error.strerror or str(error)).lower()
     hint = _CORRECT
     if error.errno == errno.ELOOP:
-        hint = f"links that lead to one another start at {path}: make the virtualenv anew, or {_CORRECT}"
+        hint = f"links that lead to one another start at {path}: make the virtualenv again, or {_CORRECT}"
     elif error.errno in (errno.EACCES, errno.EPERM):
         hint = "let this user read it and the directories above it, or name another interpreter"
     return EnvError("interpreter", f"{path} cannot be looked at: {reason}", hint=hint)

@@ -19,9 +19,9 @@ _ALIKE = 0.7
 # How many names of a similar length are compared: at once, and a step at a time.
 _MOST_AT_ONCE, _MOST_IN_STEPS = 200, 5000
 _LONGEST = 100
-_MOST_LISTED = 20
 # How the id of a run begins, and no name of a location that people give.
 _RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]*)*$")
+_MOST_LISTED = 20
 # Letters of a word that make a beginning.
 _LEAST_BEGINNING = 3
 

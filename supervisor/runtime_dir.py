@@ -243,12 +243,12 @@ def _unreachable(holder: Holder, title: str) -> UnreachableError:
     pid = holder.pid
     if procfs.state(pid) in ("T", "t"):
         reason = "its runtime files are gone, and it is suspended"
-        hint = f"`kill -CONT {pid}` lets it go on, and it makes them anew"
+        hint = f"`kill -CONT {pid}` continues it, and it creates them again"
     elif holder.info is None:
         reason, hint = "its runtime files are gone, and it does not answer", f"see `ps -p {pid}`"
     else:
         directory = Path(str(holder.info["control_address"]).removeprefix("ipc://")).parent
-        reason = f"its runtime directory {directory} is gone and it cannot make it anew"
+        reason = f"its runtime directory {directory} is gone and it cannot create it again"
         hint = f"log in again, or stop it with `kill {pid}`"
     return UnreachableError(title, pid, reason, hint=hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from own_key_mistakes import OWN_KEYS
 from workspaces import item
 
 # text, line, column, path, part of the message, part of what was expected, what was meant
@@ -80,24 +79,8 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "",
     ),
     # selectors
-    "file empty": (
-        item("python_file: ''"),
-        2,
-        16,
-        "load_from[0].python_file",
-        "empty",
-        "a path",
-        "",
-    ),
-    "file list": (
-        item("python_file: [a]"),
-        2,
-        16,
-        "load_from[0].python_file",
-        "a list",
-        "path",
-        "",
-    ),
+    "file empty": (item("python_file: ''"), 2, 16, "load_from[0].python_file", "empty", "a path", ""),
+    "file list": (item("python_file: [a]"), 2, 16, "load_from[0].python_file", "a list", "path", ""),
     "file null": (item("python_file:"), 2, 15, "load_from[0].python_file", "no value", "path", ""),
     "file number": (
         item("python_file: {relative_path: 5}"),
@@ -318,24 +301,8 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "whole number",
         "4266 without quotes",
     ),
-    "port too big": (
-        item("grpc_server: {port: 70000}"),
-        2,
-        23,
-        "load_from[0].grpc_server.port",
-        "70000",
-        "65535",
-        "",
-    ),
-    "port true": (
-        item("grpc_server: {port: true}"),
-        2,
-        23,
-        "load_from[0].grpc_server.port",
-        "true",
-        "whole number",
-        "",
-    ),
+    "port too big": (item("grpc_server: {port: 70000}"), 2, 23, "load_from[0].grpc_server.port", "70000", "65535", ""),
+    "port true": (item("grpc_server: {port: true}"), 2, 23, "load_from[0].grpc_server.port", "true", "whole number", ""),
     "neither": (item("grpc_server: {}"), 2, 3, "load_from[0].grpc_server", "neither", "port", ""),
     "both": (
         item("grpc_server: {port: 1, socket: s}"),
@@ -346,24 +313,8 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "one of",
         "",
     ),
-    "ssl text": (
-        item("grpc_server: {port: 1, ssl: 'true'}"),
-        2,
-        31,
-        "load_from[0].grpc_server.ssl",
-        "true",
-        "true or false",
-        "",
-    ),
-    "ssl env": (
-        item("grpc_server: {port: 1, ssl: {env: WORD}}"),
-        2,
-        31,
-        "load_from[0].grpc_server.ssl",
-        "a map",
-        "true or false",
-        "",
-    ),
+    "ssl text": (item("grpc_server: {port: 1, ssl: 'true'}"), 2, 31, "load_from[0].grpc_server.ssl", "true", "true or false", ""),
+    "ssl env": (item("grpc_server: {port: 1, ssl: {env: WORD}}"), 2, 31, "load_from[0].grpc_server.ssl", "a map", "true or false", ""),
     "limits of a remote": (
         item("grpc_server: {port: 1, limits: {nice: 1}}"),
         2,
@@ -482,5 +433,4 @@ CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
         "",
         "",
     ),
-    **OWN_KEYS,
-}
+}  # fmt: skip

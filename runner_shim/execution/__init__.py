@@ -23,8 +23,6 @@ STEP_SUCCESS, STEP_FAILURE, STEP_SKIPPED, STEP_UP_FOR_RETRY, STEP_RESTARTED, ENG
 beside them; a line that user code logs through its context is of the type LOGS.
 """
 
-import os
-
 __all__ = ["execute", "partition_range", "tick", "validate"]
 
 
@@ -38,11 +36,11 @@ def execute(loaded, order, emit):
     """
     from runner_shim import masking
     from runner_shim.execution import interrupts, run_failure
-    from runner_shim.execution.copies import end_copy
+    from runner_shim.execution.copies import end_copy, getpid
     from runner_shim.execution.events import Events
 
     prepared = _prepare(loaded, order)
-    process = os.getpid()
+    process = getpid()
     try:
         try:
             outcome = prepared.run(emit)
@@ -94,10 +92,10 @@ def tick(loaded, order):
     Raises LoadFailure: ``unknown_definition``, ``bad_tick``, or what its function raised.
     """
     from runner_shim.execution import run_failure
-    from runner_shim.execution.copies import end_copy
+    from runner_shim.execution.copies import end_copy, getpid
     from runner_shim.loading.load_failure import LoadFailure, from_exception, near
 
-    process = os.getpid()
+    process = getpid()
     try:
         try:
             found = loaded.tick(order)

@@ -5,7 +5,6 @@ where its own go is the argument ``values``; whether a failed step is called aga
 by ``running``.
 """
 
-import os
 from time import time
 
 from runner_shim import plain_data
@@ -15,7 +14,7 @@ from runner_shim.definitions.signature import call, parameters
 from runner_shim.execution import outputs, run_failure
 from runner_shim.execution.context import Context, Log
 from runner_shim.execution.context import Resources as Attributes
-from runner_shim.execution.copies import end_copy
+from runner_shim.execution.copies import end_copy, getpid
 from runner_shim.execution.resources import Resources
 from runner_shim.loading.load_failure import LoadFailure
 
@@ -74,7 +73,7 @@ class Attempts:
     def _call(self, step, number):
         context = self._context(step, number)
         arguments = self._arguments(step, context)
-        process = os.getpid()
+        process = getpid()
         try:
             found = call(step.definition.compute_fn, context, arguments)
             given = outputs.given(step, found)

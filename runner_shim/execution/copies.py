@@ -3,17 +3,18 @@
 Owns their end. After ``os.fork()`` a function returns, or raises, in both processes: the copy would give
 outputs, tell events and run what follows a second time. So it ends where the function ends, with the
 status that the end of a program would have. Children of multiprocessing end by themselves before.
+What is needed of ``os`` is bound when this is imported, which is before the team's import.
 """
 
-import os
 import sys
+from os import _exit, getpid
 
-__all__ = ["end_copy"]
+__all__ = ["end_copy", "getpid"]
 
 
 def end_copy(process, what):
     """End this process unless ``process`` is its id; ``what`` (text) has forked it then."""
-    if os.getpid() == process:
+    if getpid() == process:
         return
     status = 0
     try:
@@ -33,7 +34,7 @@ def end_copy(process, what):
     except BaseException:
         pass  # streams of the team's, or replaced
     finally:
-        os._exit(status)
+        _exit(status)
 
 
 def _status(code):

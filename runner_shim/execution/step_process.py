@@ -13,7 +13,7 @@ from time import monotonic
 
 from runner_shim.execution import interrupts, run_failure
 from runner_shim.execution.attempt import Attempts, Ended
-from runner_shim.execution.copies import end_copy
+from runner_shim.execution.copies import end_copy, getpid
 from runner_shim.execution.events import Events
 from runner_shim.imported import standard
 from runner_shim.threads import python_threads
@@ -111,7 +111,7 @@ def _serve(run, values, step, number, send, orders):
 def _call(run, values, events, step, number):
     attempts = Attempts(run.checked, events, values, run.progress.has, run.users)
     ended, torn = None, None
-    process = os.getpid()
+    process = getpid()
     try:
         ended = attempts.call(step, number)
         torn = attempts.resources.tear_down(events)

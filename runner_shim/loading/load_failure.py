@@ -280,7 +280,7 @@ def _judge_import(error, target):
         return LoadFailure(
             "import_error",
             "%s%s" % (_sentence(error), _at(where)),
-            hint="its metadata (a .dist-info directory) is not in the environment: install %s anew"
+            hint="its metadata (a .dist-info directory) is not in the environment: reinstall %s"
             % name,
             exception=error,
             file=file,

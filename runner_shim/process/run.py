@@ -13,7 +13,7 @@ from os import close, dup2, write
 
 from runner_shim import execution, records, wire
 from runner_shim.execution import interrupts
-from runner_shim.execution.copies import end_copy
+from runner_shim.execution.copies import end_copy, getpid
 from runner_shim.preloading import renewing
 from runner_shim.process import ending, stepping
 
@@ -30,7 +30,7 @@ class Events(object):
         self._descriptor = descriptor
         self._turn = threading.Lock()
         self._others = None
-        self._process = os.getpid()
+        self._process = getpid()
 
     def share(self, directory):
         """Other processes of the run will send, too: each in its turn."""

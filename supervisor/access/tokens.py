@@ -156,7 +156,7 @@ class TokenFile:
             return [_token(row) for row in rows]
         except (ValueError, KeyError, TypeError):
             raise self._problem(
-                "is no list of tokens", "remove it, and make the tokens anew"
+                "is no list of tokens", "remove it, and create the tokens again"
             ) from None
 
     def _write(self, tokens: list[Token]) -> None:

@@ -86,7 +86,7 @@ def list_(session: Session, as_json: bool) -> int:
                     one.name,
                     "none" if one.role is None else one.role.value,
                     clean(" ".join(one.locations)),
-                    "made before keys had roles: revoke it and add it anew" if one.dated else "",
+                    "made before keys had roles: revoke it and add it again" if one.dated else "",
                 )
                 for one in found
             ],

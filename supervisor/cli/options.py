@@ -5,6 +5,7 @@ Owns their names and texts, and how a command gets its ``Session``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,11 @@ class Listing(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (self._is_listed(args[0]) and args[0] not in ("-h", "--help")):
-            if len(args) > 1 and not any(one.startswith("-") for one in args[:2]):
+            if (
+                len(args) > 1
+                and args[0] not in self.commands
+                and not any(one.startswith("-") for one in args[:2])
+            ):
                 names = ", ".join(self.list_commands(ctx))
                 raise click.UsageError(f"no command is named {args[0]!r}: there are {names}", ctx)
             args = ["list", *args]
@@ -155,14 +160,13 @@ class _WorkspaceFile(click.Path):
     """A file, or the directory that has one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not str(value):
+        if not os.fspath(value):
             self.fail("it is empty: name a workspace file", param, ctx)
-        path = Path(value)
-        if not path.is_dir():
+        if not Path(value).is_dir():
             return super().convert(value, param, ctx)
-        found = file_in(path)
+        found = file_in(Path(value))
         if found is None:
-            self.fail(f"no workspace file is in {str(path)!r}", param, ctx)
+            self.fail(f"no workspace file is in {os.fspath(value)!r}", param, ctx)
         return found
 
 

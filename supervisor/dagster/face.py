@@ -242,7 +242,7 @@ def compare_settings(
     conditions.set(
         key,
         "what the workspace file says under `dagster` has changed, and does not count yet",
-        "start the supervisor anew",
+        "restart the supervisor",
     )
 
 

@@ -134,7 +134,7 @@ class Host:
         self._around.conditions.set(
             key,
             f"dagster's page and daemon are {self._version}, and {newer}: they may not understand all of it",
-            "start the supervisor anew, which takes a newer one where there is one, or name it: see "
+            "restart the supervisor, which takes a newer one where there is one, or name it: see "
             "docs/dagster.md",
         )
 

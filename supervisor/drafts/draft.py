@@ -52,7 +52,7 @@ class Draft:
         """The file."""
         lines = [
             "# What `supervise` runs here: code locations, each in its own environment.",
-            "# `supervise check` loads each once and tells what is wrong; `supervise` runs them.",
+            "# `supervise check` loads each once and shows what is wrong; `supervise` runs them.",
             "# All keys are in docs/workspace.md. Editors complete them with:",
             "#   supervise schema > workspace.schema.json",
             "# yaml-language-server: $schema=./workspace.schema.json",

@@ -113,7 +113,7 @@ class WorkspaceFiles:
                 SourcePosition(str(before[0])),
                 "",
                 f"the workspace was read from this file, and a search finds {now[0]} now",
-                "this file again, or a supervisor that is started anew",
+                "this file again, or a restart of the supervisor",
             )
             raise ConfigurationError([problem])
         self._file = now

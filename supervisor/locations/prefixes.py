@@ -42,7 +42,7 @@ class Prefixes:
                 _KEY,
                 f"its environment {found.environment.prefix} was removed: what is imported from "
                 "now on fails",
-                f"`supervise reload {location.spec.name}` makes it anew"
+                f"`supervise reload {location.spec.name}` makes it again"
                 if managed
                 else "put it back, or choose another in the workspace file",
             )

@@ -307,7 +307,7 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def before_it_stopped(name: str, error: UnknownDefinitionError) -> UnknownDefinitionError:
     """``error``, found in what the location ``name`` served before it was stopped."""
-    said = f"{name} is stopped, and stays so: `supervise start {name}` loads its code anew"
+    said = f"{name} is stopped, and stays so: `supervise start {name}` loads its code again"
     return UnknownDefinitionError(
         error.name, str(error), hint=f"{error.hint}; {said}" if error.hint else said
     )
@@ -321,7 +321,7 @@ def _mending(name: str, state: State) -> str:
     """How a location comes to serve again."""
     if state is State.FAILED:
         anew = f"a saved file is loaded by itself, all else with `supervise reload {name}`"
-        return f"mend that, and launch again: {anew}"
+        return f"correct that, and launch again: {anew}"
     if state is State.CRASHED:
         return f"`supervise logs {name}` tells why, `supervise restart {name}` starts it again"
     return f"`supervise status {name}` tells more"

@@ -282,7 +282,7 @@ def everything(database: sqlite3.Connection) -> dict[tuple[str, str], Stored]:
 
 def told_of(tick: Mapping[str, Any]) -> bool:
     """True for a tick that was evaluated, and not because a client has asked for it."""
-    return tick["by"] is None and tick["began"] is not None
+    return tick.get("by") is None and tick.get("began") is not None
 
 
 def forget_absent(
@@ -305,7 +305,8 @@ def forget_absent(
     database.execute("DELETE FROM absent")
     database.executemany(
         "INSERT INTO absent VALUES (?, ?)",
-        [(name, since.get(name, now)) for name in missing.difference(gone)],
+        # Not later than now: the clock may have been wrong.
+        [(name, min(since.get(name, now), now)) for name in missing.difference(gone)],
     )
     return gone
 

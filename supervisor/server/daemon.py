@@ -76,6 +76,8 @@ __all__ = ["Daemon"]
 _log = logging.getLogger("supervisor")
 
 _WORKSPACE_OWNER = "\0workspace"  # no location can have this name
+# A disk that hangs keeps no location that comes back from being loaded (seconds).
+_TO_READ = 2.0
 
 
 class Daemon:
@@ -398,8 +400,11 @@ class Daemon:
         )
 
     async def last_served(self, name: str) -> Snapshot | None:
-        """See ``Host``."""
-        return await self.store.newest(name)
+        """See ``Host``; None where the disk hangs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TO_READ):
+                return await self.store.newest(name)
+        return None
 
     def left(self, name: str) -> None:
         """See ``Host``."""

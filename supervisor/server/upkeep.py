@@ -182,16 +182,16 @@ class Upkeep:
         except (OSError, zmq.ZMQError) as error:
             self._conditions.set(
                 key,
-                f"clients cannot connect: {runtime.path} was taken away and cannot be "
-                f"made anew: {_words(error)}",
+                f"clients cannot connect: {runtime.path} was removed and cannot be "
+                f"created again: {_words(error)}",
                 f"log in again (see `loginctl enable-linger`), or `kill {os.getpid()}` and start it "
-                "anew with XDG_RUNTIME_DIR set to a directory that lasts",
+                "again with XDG_RUNTIME_DIR set to a directory that lasts",
             )
         else:
             self._conditions.clear(key)
             if lost:
                 what = ", ".join(lost)
-                _log.warning("%s: %s made anew", runtime.path, _were(what, len(lost)))
+                _log.warning("%s: %s created again", runtime.path, _were(what, len(lost)))
 
     async def _state(self) -> None:
         state, directory = self._kept.state, self._kept.name[0]
@@ -220,7 +220,7 @@ class Upkeep:
                 now = broken
                 self._conditions.set(
                     broken,
-                    f"the state directory {state.path} was taken away and cannot be made anew: "
+                    f"the state directory {state.path} was removed and cannot be created again: "
                     f"{_words(error)}",
                     _HINTS.get(error.errno or 0, ""),
                 )
@@ -228,7 +228,7 @@ class Upkeep:
             made = [name for name in made if name != ".gitignore"]
             if made:
                 what = ", ".join(made)
-                _log.warning("%s: %s made anew", state.path, _were(what, len(made)))
+                _log.warning("%s: %s created again", state.path, _were(what, len(made)))
         for key in told - {now}:
             self._conditions.clear(key)
         if gone in told and now != gone:
@@ -304,9 +304,7 @@ def _removals() -> _Removals:
 
 
 def _were(what: str, count: int) -> str:
-    return (
-        f"{what} {'was' if count == 1 else 'were'} taken away and {'is' if count == 1 else 'are'}"
-    )
+    return f"{what} {'was' if count == 1 else 'were'} removed and {'is' if count == 1 else 'are'}"
 
 
 def _words(error: OSError | zmq.ZMQError) -> str:

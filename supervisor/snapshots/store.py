@@ -371,11 +371,11 @@ class SnapshotStore:
         self._over("store_unwritable")
         text = f"the snapshot store {files.path} was {was}"
         if whole:
-            _log.warning("%s: it is made anew with all that it held", text)
+            _log.warning("%s: a new one is created with the same contents", text)
         else:
             self._trouble(
                 "store_damaged",
-                f"{text} and is made anew with the newest snapshots: earlier generations cannot be "
+                f"{text}; a new one is created with the newest snapshots: earlier generations cannot be "
                 "compared any more",
             )
 

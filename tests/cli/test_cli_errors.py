@@ -148,22 +148,6 @@ def test_no_secret_and_no_other_file_is_shown(tmp_path: Path) -> None:
     assert excerpt("command line", 0, 0) == []
 
 
-def test_a_workspace_file_that_is_not_there_or_a_directory_says_what_was_meant(
-    tmp_path: Path, runtime: Path
-) -> None:
-    (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "workspace.yaml").write_text("load_from: []\n")
-
-    def said(*words: str) -> tuple[int, str]:
-        done = supervise(*words, cwd=tmp_path, runtime=runtime)
-        return done.returncode, done.stderr
-
-    assert said("check", "-w", "w/worksapce.yaml") == (
-        1,
-        f"error: {tmp_path}/w/worksapce.yaml: the file does not exist; did you mean workspace.yaml?\n",
-    )
-
-
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_gets_no_file_of_ours(
     tmp_path: Path, runtime: Path, closed: str

@@ -92,4 +92,4 @@ def test_a_virtualenv_beside_the_workspace_file_that_is_broken_is_told(
     assert done.returncode == 1
     (error,) = json.loads(done.stdout)["errors"]
     assert error["message"] == f"{tmp_path}/.venv/bin/python does not exist"
-    assert "make it anew" in error["hint"]
+    assert "make it again" in error["hint"]

@@ -41,10 +41,10 @@ def test_a_virtualenv_that_has_lost_its_interpreter(
         one.unlink()
     message, hint = fault(place, environ)
     assert message == f"the virtualenv {place} has no bin/python"
-    assert hint.startswith(f"make it anew: `rm -r {place}`, then `uv venv {place}`")
+    assert hint.startswith(f"make it again: `rm -r {place}`, then `uv venv {place}`")
     message, hint = fault(place / "bin" / "python", environ)
     assert message == f"{place}/bin/python does not exist"
-    assert "has lost it; make it anew" in hint
+    assert "has lost it; make it again" in hint
     (tmp_path / "uv.lock").touch()
     assert f"then `uv sync` in {tmp_path}" in fault(place, environ)[1]
 
@@ -56,7 +56,7 @@ def test_a_virtualenv_whose_base_is_gone(tmp_path: Path, environ: dict[str, str]
     (place / "bin" / "python").symlink_to(tmp_path / "gone" / "python3.11")
     message, hint = fault(place, environ)
     assert f"is a link to {tmp_path}/gone/python3.11, which does not exist" in message
-    assert f"make the virtualenv anew: `rm -r '{place}'`" in hint
+    assert f"make the virtualenv again: `rm -r '{place}'`" in hint
 
 
 def test_links_that_lead_to_one_another(tmp_path: Path, environ: dict[str, str]) -> None:

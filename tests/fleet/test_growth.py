@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sqlite3
+import threading
 from collections.abc import Iterator
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
+import pytest
 import yaml
 from supervised import job, make_workspace, poll, save, supervising, workspace_text
 
@@ -76,3 +80,37 @@ async def test_locations_that_leave_leave_nothing_in_memory(tmp_path, runtime):
         await poll(lambda: not left(), "nothing is keyed by their names")
         # A task that waits may hold the one that it has dealt with last.
         await poll(lambda: len(snapshots(running.daemon)) <= 2, "their snapshots are gone")
+
+
+class Hanging:
+    """A snapshot that the store writes until it is let go, as on a disk that hangs."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        self.go.wait()
+        raise sqlite3.OperationalError("the disk hung")
+
+
+@pytest.mark.slow
+async def test_what_a_location_served_is_served_when_it_comes_back(tmp_path, runtime):
+    """It is read from the disk; one that hangs keeps no location from being loaded."""
+    files = {"stays.py": job("nightly"), "branch.py": job("first")}
+    stays = {"stays": {}}
+    workspace = make_workspace(tmp_path, files)
+    both = workspace.read_text()
+    hanging = Hanging()
+    async with supervising(workspace, runtime) as running, contextlib.AsyncExitStack() as ends:
+        ends.callback(hanging.go.set)
+        await running.ready()
+        for disk in ("well", "hangs"):
+            save(workspace, yaml.safe_dump(workspace_text(stays)))
+            await running.until(lambda: len(running.daemon.fleet.all()) == 1, "it has left")
+            (tmp_path / "branch.py").write_text("1 / 0\n")
+            if disk == "hangs":
+                running.daemon.store.save(hanging)  # type: ignore[arg-type]
+            save(workspace, both)
+            await running.until(lambda: "branch" in running.daemon.fleet.locations, "it is back")
+            await running.until(lambda: running["branch"].state == "failed", "it is loaded")
+            assert running.definitions("branch") == (["job:first"] if disk == "well" else [])

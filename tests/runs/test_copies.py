@@ -68,6 +68,16 @@ async def test_a_copy_of_a_step_ends_where_its_function_ends(tmp_path, runtime, 
         assert "ValueError: said by the copy" in said
 
 
+async def test_a_team_that_replaces_getpid_has_its_runs(tmp_path, runtime):
+    module = FORKS.replace("process = os.fork()", "process = 1; os.getpid = None")
+    module = module.replace("os.waitpid(process, 0)[1] >> 8", "0")
+    async with launching(tmp_path, runtime, module) as launched:
+        for at_once in (1, 2):
+            run = await launched.launch(config={"execution": {"max_concurrent": at_once}})
+            row = await launched.ended(run)
+            assert row["state"] == "success", row["reason"]
+
+
 async def test_a_copy_of_a_tick_says_nothing(tmp_path, runtime):
     async with launching(tmp_path, runtime, FORKS) as launched:
         tick = await launched.ask("tick", location="team", name="files")

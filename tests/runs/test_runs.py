@@ -178,7 +178,7 @@ async def test_code_that_failed_to_load_is_never_run(tmp_path, runtime):
                 RequestError, match="has no process to run nightly: it is failed"
             ) as found:
                 await team.launch()
-            assert str(found.value.hint).startswith("mend that, and launch again: ")
+            assert str(found.value.hint).startswith("correct that, and launch again: ")
         assert len((await team.ask("runs"))["runs"]) == 1
 
 

@@ -83,13 +83,13 @@ def test_the_state_directory_and_parts_of_it_are_made_anew(tmp_path, runtime):
             shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
             if gone.name in (".supervise", "lock"):
                 assert "use `supervise status`" in refused(running)
-            running.until(lambda line: f"{named} taken away and" in line)  # noqa: B023
+            running.until(lambda line: f"{named} removed and" in line)  # noqa: B023
             assert (state / "lock").read_text() == f"{running.pid}\n"
             assert (tmp_path / ".supervise/.gitignore").exists()
             reload_to(running, f"after_{number}")
             assert f"after_{number}" in kept(tmp_path)[number + 2]
             assert (state / "logs" / "a.log").stat().st_size > 0
-            assert "made anew" in (state / "supervisor.log").read_text()
+            assert "created again" in (state / "supervisor.log").read_text()
         assert sorted(kept(tmp_path)) == [1, 2, 3, 4, 5], "all that it knew of is there"
         assert conditions(running) == {}
         assert "after_3" in served_after_a_kill(tmp_path, runtime, running)
@@ -101,7 +101,7 @@ def test_what_cannot_be_made_anew_is_said_until_it_is(tmp_path, runtime):
         running.until(lambda line: line.startswith("a: ready"))
         shutil.rmtree(tmp_path / ".supervise")
         (tmp_path / ".supervise").touch()
-        running.until(lambda line: "cannot be made anew" in line)
+        running.until(lambda line: "cannot be created again" in line)
         reload_to(running, "second")
         told = conditions(running)
         assert {"state_directory", "store_unwritable"} <= told.keys()
@@ -109,7 +109,7 @@ def test_what_cannot_be_made_anew_is_said_until_it_is(tmp_path, runtime):
         assert told["state_directory"]["hint"] == "remove what stands there instead"
         refused(running)
         (tmp_path / ".supervise").unlink()
-        running.until(lambda line: "taken away and are made anew" in line)
+        running.until(lambda line: "removed and are created again" in line)
         poll_now(lambda: conditions(running) == {}, "no condition is left")
         assert "second" in kept(tmp_path)[2]
 
@@ -125,7 +125,7 @@ def test_two_supervisors_in_one_directory_lose_their_state_together(tmp_path, ru
             running.until(lambda line: line.startswith("a: ready"))
         shutil.rmtree(tmp_path / ".supervise")
         for running, name in ((one, "workspace.yaml"), (other, "other.yaml")):
-            running.until(lambda line: "made anew" in line)
+            running.until(lambda line: "created again" in line)
             lock = tmp_path / ".supervise" / name / "lock"
             poll_now(lambda: lock.exists() and lock.read_text(), "locked")  # noqa: B023
             assert lock.read_text() == f"{running.pid}\n"
@@ -237,7 +237,7 @@ def test_the_runtime_directory_and_its_files_are_made_anew(tmp_path, runtime):
                     found = running.json("ps")["supervisors"]
                     assert [one["pid"] for one in found] == [running.pid]
                 assert running.run("status").returncode == 0
-                running.until(lambda line: "taken away and" in line)
+                running.until(lambda line: "removed and" in line)
                 assert client.status("a")["locations"][0]["process"]["pid"] == pid
                 for directory in (meeting, meeting.parent, xdg):
                     assert directory.stat().st_mode & 0o777 == 0o700
@@ -278,7 +278,7 @@ def test_a_runtime_directory_that_is_not_ours_is_never_followed(tmp_path, runtim
             assert running.run("shutdown").returncode == 1, "it has not ended"
             assert list(other.iterdir()) == []
             base.unlink()
-            running.until(lambda line: "are made anew" in line)
+            running.until(lambda line: "are created again" in line)
             poll_now(lambda: not client.status()["supervisor"]["conditions"], "it is not true")
         assert running.run("reload", "a").returncode == 0
         assert running.run("shutdown").returncode == 0
@@ -301,7 +301,7 @@ def test_one_that_is_suspended_and_has_no_files_is_told_of(tmp_path, runtime):
             assert f"`kill -CONT {running.pid}`" in done.stderr
         finally:
             os.kill(running.pid, signal.SIGCONT)
-        running.until(lambda line: "are made anew" in line)
+        running.until(lambda line: "are created again" in line)
         assert running.run("status").returncode == 0
 
 

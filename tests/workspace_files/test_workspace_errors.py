@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from workspace_mistakes import CASES
+from location_mistakes import CASES as OF_LOCATIONS
+from workspace_mistakes import CASES as OF_FILES
 from workspaces import item, problems
+
+CASES = OF_FILES | OF_LOCATIONS
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -74,10 +74,27 @@ function mergeChildren(old, fresh) {
       else if (at.nodeValue !== next.nodeValue) at.nodeValue = next.nodeValue;
       at = after;
     } else {
-      old.insertBefore(document.importNode(next, true), at);
+      old.insertBefore(imported(next), at);
     }
   }
   while (at) at = removed(at);
+}
+
+// What a person opened or closed is so again when it comes back, as an error does that was away for a reload.
+const toggled = new Map();
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    if (target.tagName === "DETAILS" && target.id) toggled.set(target.id, target.open);
+  },
+  true,
+);
+
+function imported(node) {
+  const made = document.importNode(node, true);
+  const inside = made.nodeType === Node.ELEMENT_NODE ? made.querySelectorAll("details[id]") : [];
+  for (const one of [made, ...inside]) if (toggled.has(one.id)) one.open = toggled.get(one.id);
+  return made;
 }
 
 function removed(node) {

@@ -72,7 +72,7 @@ def test_metadata_that_is_missing_is_no_package_that_is_missing(tmp_path):
         "PackageNotFoundError: No package metadata was found for no-"
     )
     assert "not_installed" not in found["exception"]
-    assert found["hint"].endswith("is not in the environment: install no-such-thing anew")
+    assert found["hint"].endswith("is not in the environment: reinstall no-such-thing")
 
 
 @pytest.mark.parametrize(

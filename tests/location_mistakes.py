@@ -1,11 +1,11 @@
-"""Every mistake that our own keys and the oldest form of a workspace file can hold; ``workspace_mistakes`` has all."""
+"""Every mistake that our own keys of a location can hold, and those in the legacy block: see workspace_mistakes."""
 
 from __future__ import annotations
 
 from workspaces import item
 
-# As in ``workspace_mistakes``.
-OWN_KEYS: dict[str, tuple[str, int, int, str, str, str, str]] = {
+# text, line, column, path, part of the message, part of what was expected, what was meant
+CASES: dict[str, tuple[str, int, int, str, str, str, str]] = {
     # our own keys
     "duration unit": (
         item("python_module: {module_name: m, load_timeout: 5 mins}"),
