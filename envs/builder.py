@@ -7,6 +7,7 @@ markers and cleaning up after a failure are the store's.
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from .projects import (
 )
 from .scripts import lock_of_script, read_script
 from .seeds import add_setuptools, site_packages
+from .uv_lock import refused_python, unlocked
 
 __all__ = ["build", "python_of_files"]
 
@@ -64,6 +66,14 @@ def build(
     subject = f"environment {name} (python {base.version_text})"
     if request.lock is not None:
         check_lock(request.lock, request, directory, subject)
+    if request.project is not None and locked_root(request.project) is not None:
+        required = refused_python(request.project, base.version_text)
+        if required:
+            raise EnvError(
+                "interpreter",
+                f"{subject} cannot be made: {request.project} takes python {required}",
+                hint="change its `python`, or leave that out: one that fits is taken then",
+            )
     prefix.parent.mkdir(parents=True, exist_ok=True)
     say(stage, f"creating a virtualenv of {base.executable}")
     create_virtualenv(base, prefix, name, tools)
@@ -164,6 +174,7 @@ class _Filling:
         extras = f"[{','.join(self.request.extras)}]" if self.request.extras else ""
         locked = locked_root(project)
         if locked is not None:
+            self._fits(project, locked / "uv.lock")
             chosen = [word for name in self.request.extras for word in ("--extra", name)]
             chosen += [word for name in self.request.groups for word in ("--group", name)]
             if "dev" not in self.request.groups:
@@ -189,6 +200,16 @@ class _Filling:
         if words:
             self._install(words, pinned=project / "poetry.lock" if pins else None)
         return bool(words)
+
+    def _fits(self, project: Path, lock: Path) -> None:
+        missing = unlocked(project, lock)
+        if missing:
+            raise EnvError(
+                "resolution",
+                f"{self.subject} cannot be installed: {lock} was not made for {', '.join(missing)} "
+                f"of {project / 'pyproject.toml'}",
+                hint=f"run `uv lock --project {shlex.quote(str(project))}`",
+            )
 
     def _script(self, script: Path) -> bool:
         """What its block lists; from its lock, with hashes, where there is one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -140,7 +141,7 @@ def up_(
             )
         else:
             terminal.print(page or "the web page is starting; the output tells where it is")
-    flags = "".join(f" -w {one}" for one in session.selection.files)
+    flags = "".join(f" -w {shlex.quote(str(one))}" for one in session.selection.files)
     terminal.say(
         f"next: `supervise wait{flags}`, `supervise status{flags}`, `supervise shutdown{flags}`"
     )

@@ -121,6 +121,8 @@ def _module_file(base: Path, name: str) -> Path | None:
 
 
 def _imports(source: Path) -> list[_Import]:
+    if not os.path.isfile(source):  # noqa: PTH113  # to open a pipe waits for its other end
+        return []
     try:
         with source.open("rb") as file:
             text = file.read(_MAX_SOURCE_BYTES)

@@ -94,12 +94,12 @@ class Monitor:
         err: int,
         line: int,
         reporter: int,
-        began: int,
+        began: int = 0,  # a shim from before an upgrade does not say it
     ) -> None:
         self._pid = pid
         self._directory = directory
         self._began = time.monotonic()
-        self._started = began / 1e6
+        self._started = began / 1e6 or time.time()
         os.set_inheritable(directory, False)
         os.set_inheritable(lock, False)
         os.set_inheritable(line, False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -27,6 +28,8 @@ __all__ = ["StateDirectory", "TakenError"]
 _IGNORE = "# made by workspace-supervisor; nothing here is yours\n*\n"
 # Why a directory takes nothing new: its user, its mount, its disk.
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+# File systems take 255 bytes; a log that is rotated has some more behind its name.
+_LONGEST_NAME = 220
 # What moves along when the workspace's link leads to another directory; the store sees to itself.
 _CARRIED = ("keys", "preload.json", "tokens.json", *audit.FILES)
 
@@ -37,6 +40,16 @@ class TakenError(OSError):
     def __init__(self, pid: int) -> None:
         super().__init__(f"pid {pid} holds the lock of this workspace")
         self.pid = pid
+
+
+def _file_name(location: str) -> str:
+    """The name of a location as that of a file: what that cannot have is escaped as in a URL, and the end of what
+    becomes too long by it is a digest."""
+    name = quote(location, safe=" @:+=,()[]")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(location.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name[: _LONGEST_NAME - 17]}~{digest}"
 
 
 class StateDirectory:
@@ -103,7 +116,7 @@ class StateDirectory:
 
     def log_path(self, location: str) -> Path:
         """The log of a location; names that a file cannot have are escaped as in a URL."""
-        return self.path / "logs" / f"{quote(location, safe=' @:+=,()[]')}.log"
+        return self.path / "logs" / f"{_file_name(location)}.log"
 
     def own_log_path(self, name: str) -> Path:
         """A log of what is no location: not among theirs, so no location can be called like it."""
@@ -111,11 +124,11 @@ class StateDirectory:
 
     def instance_path(self, location: str) -> Path:
         """Where a framework may keep what it notes of the runs of a location."""
-        return self.path / "instances" / quote(location, safe=" @:+=,()[]")
+        return self.path / "instances" / _file_name(location)
 
     def values_path(self, location: str) -> Path:
         """Where native runs of a location keep the values of its assets."""
-        return self.path / "values" / quote(location, safe=" @:+=,()[]")
+        return self.path / "values" / _file_name(location)
 
     def _missing(self) -> list[str]:
         logs = self.path / "logs"

@@ -103,3 +103,11 @@ def test_it_disturbs_no_supervisor_that_runs(tmp_path: Path, runtime: Path) -> N
         after = running.json("status", "team")["locations"][0]
         assert before["process"]["pid"] == after["process"]["pid"]
         assert before["generation"] == after["generation"]
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, runtime: Path) -> None:
+    os.mkfifo(tmp_path / "defs.py")
+    (tmp_path / "workspace.yaml").write_text("load_from: [python_file: defs.py]\n")
+    done = supervise("check", cwd=tmp_path, runtime=runtime)
+    assert done.returncode == 1
+    assert "file defs.py does not exist" in done.stdout

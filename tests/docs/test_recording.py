@@ -17,13 +17,16 @@ _VARIES = re.compile(r" \(by SIG\w+\)| \(it exited when asked to\)| \([\d.]+ MiB
 
 
 def compared(page: str) -> list[list[str]]:
-    """The lines of each block and paragraph, without the blanks that align columns."""
+    """The lines of each block and paragraph, without the blanks that align columns.
+
+    Their order is not compared: what a run prints and what it reports come through two pipes, and a table is drawn
+    above or below a line that comes with it.
+    """
     parts = []
     for part in re.split(r"^```\w*\n|\n\n(?=\$ )", page, flags=re.MULTILINE):
         kept = [_VARIES.sub("", line) for line in part.split("\n") if not _PASSING.match(line)]
         lines = ["".join(line.split()) for line in kept if line.strip()]
-        # What a run prints and what it reports come through two pipes.
-        parts.append(sorted(lines) if part.startswith("$ supervise launch") else lines)
+        parts.append(sorted(lines))
     return parts
 
 

@@ -21,6 +21,7 @@ from envs_support import (
 
 from envs import EnvError, EnvironmentRequest, EnvironmentStore
 from envs.projects import project_plan, required_python, requirements_of
+from envs.uv_lock import unlocked
 
 wheels = pytest.fixture(fruit_wheels)
 environ = pytest.fixture(fruit_environ)
@@ -113,6 +114,37 @@ def test_a_poetry_project_without_a_module_is_no_package(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert project_plan(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_a_lock_that_was_made_for_other_dependencies_is_refused(
+    tmp_path: Path, environ: dict[str, str], wheels: Path
+) -> None:
+    other = project(tmp_path / "shared", "dependencies = []") / "pyproject.toml"
+    other.write_text(other.read_text().replace("grove", "shared"))
+    given = 'dependencies = ["lemon >= 1.0.0, <2", "shared>=0", "lemon; python_version > \'3\'"]\n'
+    sources = '[tool.uv.sources]\nshared = {path = "../shared", editable = true}\n'
+    folder = project(tmp_path / "risk", given + sources)
+    subprocess.run([uv(), "lock", "--quiet", "--project", str(folder)], env=environ, check=True)
+    lock = folder / "uv.lock"
+    assert unlocked(folder, lock) == []
+    declaration = (folder / "pyproject.toml").read_text()
+    changed = declaration.replace("<2", "<3").replace('"shared', '"grapes[x]", "shared')
+    (folder / "pyproject.toml").write_text(changed)
+    assert unlocked(folder, lock) == ["lemon >= 1.0.0, <3", "grapes[x]"]
+    with pytest.raises(
+        EnvError, match="uv.lock was not made for lemon >= 1.0.0, <3, grapes"
+    ) as caught:
+        EnvironmentStore(tmp_path / "envs", environ).sync(
+            request("3.8", name="risk", project=folder)
+        )
+    assert caught.value.hint == f"run `uv lock --project {folder}`"
+    (folder / "pyproject.toml").write_text(declaration)
+    with pytest.raises(EnvError, match="risk takes python >=3.7") as caught:
+        EnvironmentStore(tmp_path / "envs", environ).sync(
+            request("3.6", name="risk", project=folder)
+        )
+    assert caught.value.kind == "interpreter"
 
 
 @pytest.mark.slow

@@ -85,12 +85,15 @@ def test_one_that_cannot_be_made_says_where_and_what_to_do(tmp_path):
     assert "writable" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["risk", "a/b", "../../x", "ünï", ".", "..", "a b@c", "x" * 60])
+@pytest.mark.parametrize(
+    "name", ["risk", "a/b", "../../x", "ünï", ".", "..", "a b@c", "x" * 60, "ü" * 100, "🚀" * 50]
+)
 def test_a_log_has_a_name_of_its_own_inside(tmp_path, name):
     state = StateDirectory(tmp_path, "key")
     path = state.log_path(name)
     assert path.parent == tmp_path / "key" / "logs"
     assert path.name.endswith(".log")
+    assert len(path.name.encode()) < 240
     assert path != state.log_path(name + "2")
 
 
