@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Identity", "find", "find_selected", "identity_of", "name_of"]
 
 _HERE = "start one with `supervise`"
+_ANOTHER = "or start another with `supervise`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,27 @@ class Identity:
         info = living(self.places, self.name, environ)
         if info is None:
             others = _others(environ)
-            hints = [_HERE, *self._left(), *([_hint(others)] if others else [])]
+            above = self._above(others)
+            if above is not None:  # it may have this workspace as a location
+                one = f"one runs for {name_of(above)}, in a directory above: {_choosing(above)}"
+                hints = [one, _ANOTHER, *self._left()]
+            else:
+                hints = [_HERE, *self._left(), *([_hint(others)] if others else [])]
             raise NotRunningError(
                 self.name, hint="; ".join(hints), others=tuple(name_of(one) for one in others)
             )
         return Found(info)
+
+    def _above(self, others: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """The supervisor among ``others`` whose workspace is in the nearest directory above."""
+        parents = {
+            str(above)
+            for directory, _ in self.places
+            for above in Path(os.path.realpath(directory)).parents
+        }
+        found = {os.path.realpath(str(one.get("directory"))): one for one in others}
+        nearest = max(parents & found.keys(), key=len, default="")
+        return found.get(nearest)
 
     def _left(self) -> list[str]:
         """Where to look at what the last supervisor left, in words."""

@@ -7,7 +7,7 @@ Owns the rules, and nothing else. They are:
 * A broken entry changes nothing: the location of its name keeps running. So does a location that its
   place names twice.
 * A location that no source names any more is removed, unless a broken entry may be its new form: one whose
-  name cannot be read, in the same place, or one with another name and the same target.
+  name cannot be read or is taken, in the same place, or one with another name and the same target.
 
 Pure: no processes, no clock.
 """
@@ -15,7 +15,7 @@ Pure: no processes, no clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervisor.desired import Entry
 from supervisor.errors import ConfigurationProblem
@@ -67,7 +67,7 @@ def merge(before: Mapping[str, Claim], claims: Iterable[Claim]) -> Merged:
         if claim.entry.name is not None:
             named.setdefault(claim.entry.name, []).append(claim)
     for name, rivals in named.items():
-        _settle(name, rivals, before.get(name), merged)
+        broken += _settle(name, rivals, before.get(name), merged)
     for name, held in before.items():
         if name not in named:
             because = next((one for one in broken if _may_be(held, one, before)), None)
@@ -77,7 +77,8 @@ def merge(before: Mapping[str, Claim], claims: Iterable[Claim]) -> Merged:
     return merged
 
 
-def _settle(name: str, rivals: list[Claim], held: Claim | None, merged: Merged) -> None:
+def _settle(name: str, rivals: list[Claim], held: Claim | None, merged: Merged) -> list[Claim]:
+    """Whose the name is; returns the others, without a name: each may be what was renamed."""
     owner = rivals[0] if held is None else held
     own = [one for one in rivals if one.place == owner.place]
     if not own:  # it has moved to another place
@@ -92,11 +93,16 @@ def _settle(name: str, rivals: list[Claim], held: Claim | None, merged: Merged) 
     elif held is not None:
         merged.claims[name] = held
         merged.kept[name] = problem
+    others: list[Claim] = []
     told = {owner.source}
     for rival in rivals:
         if rival.source not in told:
             told.add(rival.source)
             merged.problems.append(_taken(rival, own[0]))
+        if rival is not own[0]:
+            problem = rival.entry.problem or _taken(rival, own[0])
+            others.append(replace(rival, entry=replace(rival.entry, name=None, problem=problem)))
+    return others
 
 
 def _may_be(held: Claim, broken: Claim, before: Mapping[str, Claim]) -> bool:

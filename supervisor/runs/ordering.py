@@ -27,13 +27,14 @@ from supervisor.locations.location import Location
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes.run_limits import RunLimits
 from supervisor.run_settings import Instance, RunSettings
+from supervisor.runs import newer_code
 from supervisor.runs.served_code import refusal
 from supervisor.runs.wanted import Wanted, check_partition, of_assets, of_job, order_of
 from supervisor.snapshots.snapshot import Snapshot
 from supervisor.states import State
 from supervisor.time_slices import Steps, in_turns
 
-__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again", "before_it_stopped"]
+__all__ = ["MOST_PARTITIONS", "Ordered", "Orders", "again"]
 
 MOST_PARTITIONS = 400
 """Partitions of one range: more than a year of days, and fewer than the runs that are kept."""
@@ -143,8 +144,6 @@ class Orders:
             except NotServedError:  # its process makes that definition
                 if params.get("dry_run"):
                     raise
-            except UnknownDefinitionError as error:
-                raise before_it_stopped(name, error) from None
             if params.get("dry_run"):
                 return f"{name} is stopped: what it last served is looked at"
         await self.serving(name, params["job"] or "the assets")
@@ -174,7 +173,7 @@ class Orders:
         if refused:
             raise UnfitOrderError(refused)
         serving = location.serving
-        note = _note(location, serving)
+        note = newer_code.note(location, serving)
         if serving is None or not serving.alive:  # its process will judge it
             if span:
                 raise RequestError(
@@ -224,14 +223,15 @@ class Orders:
         return Ordered(order, wanted, found, str(unfit or ""), note)
 
     async def _wanted(self, location: Location, params: Mapping[str, Any]) -> Wanted:
-        job, assets = params.get("job"), params.get("assets")
-        repository, name = params.get("repository"), location.spec.name
+        job, assets, name = params.get("job"), params.get("assets"), location.spec.name
         if (job is None) == (assets is None):
             raise UnfitOrderError(
                 "a launch names a job or selects assets, and not both"
                 if job is not None
                 else "nothing is named that could be launched: give a job, or assets",
             )
+        if assets is not None and params.get("op_selection") is not None:
+            raise UnfitOrderError("ops are selected of a job, and no job is named")
         snapshot = location.snapshot
         if snapshot is None:
             raise UnknownDefinitionError(
@@ -239,9 +239,15 @@ class Orders:
                 f"{name} has loaded nothing yet: it is {location.state}, {location.reason}",
                 hint=f"`supervise status {name}` tells more",
             )
+        with newer_code.asked_of(location):
+            return await self._found(location, snapshot, params)
+
+    async def _found(
+        self, location: Location, snapshot: Snapshot, params: Mapping[str, Any]
+    ) -> Wanted:
+        job, assets = params.get("job"), params.get("assets")
+        repository, name = params.get("repository"), location.spec.name
         if assets is not None:
-            if params.get("op_selection") is not None:
-                raise UnfitOrderError("ops are selected of a job, and no job is named")
             return await asyncio.to_thread(of_assets, name, snapshot.each(), assets, repository)
         asked = str(job), repository, params.get("op_selection")
         known, jobs = self._jobs.get(name, (None, {}))
@@ -305,14 +311,6 @@ def again(order: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def before_it_stopped(name: str, error: UnknownDefinitionError) -> UnknownDefinitionError:
-    """``error``, found in what the location ``name`` served before it was stopped."""
-    said = f"{name} is stopped, and stays so: `supervise start {name}` loads its code again"
-    return UnknownDefinitionError(
-        error.name, str(error), hint=f"{error.hint}; {said}" if error.hint else said
-    )
-
-
 def _serves(location: Location) -> bool:
     return location.serving is not None and location.serving.alive
 
@@ -336,19 +334,6 @@ def _span(given: Any) -> list[Any] | None:
             f"{given!r} is no range of partitions", hint="write it as FIRST..LAST, both included"
         )
     return [first, last, MOST_PARTITIONS]
-
-
-def _note(location: Location, serving: Generation | None) -> str:
-    """What of the location is newer than what runs, in a sentence, or ""."""
-    if serving is None or location.newest is serving or location.generation == serving.number:
-        return ""
-    if location.under_way:
-        return f"generation {serving.number} runs; {location.spec.name} is {location.state} anew"
-    why = location.failure.message.partition("\n")[0] if location.failure else location.reason
-    return (
-        f"generation {serving.number} runs; generation {location.generation} is {location.state}: "
-        f"{why}"
-    )
 
 
 def _refused(said: Any) -> RequestError:

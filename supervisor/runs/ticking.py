@@ -32,6 +32,7 @@ from supervisor.locations.phases import launched
 from supervisor.locations.shim_connection import Answer
 from supervisor.processes.fresh_run import fresh_of
 from supervisor.running_time import RunningTime
+from supervisor.runs import newer_code
 from supervisor.runs.automation import Automation, of_definition
 from supervisor.runs.served_code import refusal
 from supervisor.time_slices import in_turns
@@ -117,7 +118,9 @@ class Ticking:
                 nearest.hint(name, names) if names else f"{location} has no schedules and sensors"
             )
         return UnknownDefinitionError(
-            name, f"{location} has no schedule or sensor {name!r}", hint=hint
+            name,
+            f"{location} has no schedule or sensor {name!r}",
+            hint=newer_code.with_note(self._fleet.location(location), hint),
         )
 
     async def evaluate(

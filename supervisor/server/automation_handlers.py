@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from supervisor.access.identity import OPERATOR, asker
@@ -14,7 +15,6 @@ from supervisor.errors import NotServedError, RequestError, UnknownDefinitionErr
 from supervisor.runs.automation import Automation
 from supervisor.runs.held import Held
 from supervisor.runs.launching import judge
-from supervisor.runs.ordering import before_it_stopped
 from supervisor.runs.tick_life import told
 from supervisor.runs.tick_rows import brief, showing, tick_row
 from supervisor.server.rpc import Reply
@@ -60,12 +60,8 @@ class AutomationHandlers:
         """Have the location serve; one that is stopped is not started for what it did not serve before."""
         found = self._daemon.fleet.location(location)
         if found.state is State.STOPPED and found.snapshot is not None:
-            try:
+            with suppress(NotServedError):  # its process makes that definition
                 await self._daemon.work.ticking.find(location, name, repository)
-            except NotServedError:  # its process makes that definition
-                pass
-            except UnknownDefinitionError as error:
-                raise before_it_stopped(location, error) from None
         await self._daemon.work.orders.serving(location, name)
 
     async def _asked(self, one: Automation, at: float, cursor: str | None) -> dict[str, Any]:

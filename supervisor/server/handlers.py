@@ -29,6 +29,7 @@ from supervisor.processes.launcher import Usage
 from supervisor.processes.usage import UsageMeter
 from supervisor.protocol.methods import METHODS
 from supervisor.run_settings import RunSettings
+from supervisor.runs.newer_code import with_note
 from supervisor.server import rpc
 from supervisor.server.automation_handlers import AutomationHandlers
 from supervisor.server.rpc import Packed, Reply
@@ -161,7 +162,7 @@ class Handlers(RunHandlers, AutomationHandlers):
             meant = await in_turns(near_in_steps(name, names))
             see = f"see `supervise list --location {snapshot.location}`"
             hint = f"did you mean {meant}?" if meant else see
-            raise UnknownDefinitionError(name, hint=hint)
+            raise UnknownDefinitionError(name, hint=with_note(location, hint))
         if len(found) > 1:
             keys = ", ".join(definition_key(one) for one in found)
             raise RequestError(

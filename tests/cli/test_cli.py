@@ -154,6 +154,23 @@ def test_the_only_supervisor_is_used_from_anywhere_and_that_is_said(
     assert str(live.cwd / "workspace.yaml") in done.stderr
 
 
+def test_a_project_below_names_the_supervisor_above(live: Foreground) -> None:
+    project = live.cwd / "sales" / "pyproject.toml"
+    project.parent.mkdir()
+    project.write_text(
+        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "m"\n'
+    )
+    done = supervise("status", cwd=project.parent, runtime=live.runtime)
+    shutil.rmtree(project.parent)
+    above = live.cwd / "workspace.yaml"
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        f"error: no supervisor is running for {project}",
+        f"hint: one runs for {above}, in a directory above: choose it with -w {above}; "
+        "or start another with `supervise`",
+    ]
+
+
 def test_list(live: Foreground) -> None:
     lines = live.run("list", "jobs").stdout.splitlines()
     assert [line.split()[:3] for line in lines] == [

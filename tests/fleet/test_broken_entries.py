@@ -112,6 +112,25 @@ async def test_what_is_renamed_and_broken_at_once_goes_on_by_its_old_name(tmp_pa
         await running.ready()
 
 
+async def test_a_name_that_is_taken_ends_no_location(tmp_path, runtime):
+    workspace = make_workspace(tmp_path, {"a.py": GOOD, "b.py": GOOD})
+    async with supervising(workspace, runtime) as running:
+        await running.ready()
+        await running.watched()
+        pids = [running.pid(name) for name in "ab"]
+        text = workspace.read_text()
+        save(workspace, text.replace("location_name: b", "location_name: a"))
+        await running.until(lambda: "entries_missing" in running.daemon.fleet.conditions, "told")
+        (problem,) = await told(running)
+        assert 'the location name "a" is taken already' in problem
+        assert [running.pid(name) for name in "ab"] == pids
+        await running.watched()
+        save(workspace, text.replace("location_name: b", "location_name: c"))
+        await running.until(lambda: list(running.daemon.fleet.locations) == ["a", "c"], "renamed")
+        await running.ready()
+        assert running.pid("a") == pids[0]
+
+
 async def test_broken_defaults_hold_back_changes_and_no_removal(tmp_path, runtime):
     files = {f"{name}.py": GOOD for name in "abc"}
     workspace = make_workspace(tmp_path, files, {"a": {}, "b": {}})

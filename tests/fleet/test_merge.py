@@ -107,3 +107,17 @@ def test_a_name_that_another_file_takes_too_is_the_first_ones():
     assert targets(merge(merged.claims, [theirs])) == {"a": "theirs"}, "it has moved"
     broken = merge(merged.claims, [theirs, claim("a", broken=True)])
     assert targets(broken) == {"a": "new"}
+
+
+def test_what_is_renamed_to_a_name_that_is_taken_goes_on_by_its_old_name():
+    before = running(claim("a", "m"), claim("b", "n"), claim("c", "o", place="v.yaml"))
+    for edit in ([claim("a", "m"), claim("a", "n")], [claim("a", "n"), claim("a", "m")]):
+        merged = merge(before, edit)
+        assert targets(merged) == {"a": "m", "b": "n"}, "what another file named goes"
+        assert list(merged.missing) == ["b"]
+        assert targets(merge(merged.claims, [claim("a", "m"), claim("d", "n")])) == {
+            "a": "m",
+            "d": "n",
+        }
+    moved = merge(before, [claim("a", "m"), claim("a", "o", place="v.yaml"), claim("b", "n")])
+    assert targets(moved) == {"a": "m", "b": "n", "c": "o"}

@@ -201,6 +201,17 @@ async def test_what_is_newer_than_what_runs_is_told(tmp_path, runtime):
         await team.running.until(lambda: team.running["team"].state == "failed", "failed")
         note = (await preview(team, job="nightly"))["note"]
         assert note.startswith("generation 1 runs; generation 2 is failed: ")
+        # What is not there may be in the edit that failed.
+        for method, asked in (
+            ("launch", {"job": "new"}),
+            ("launch", {"assets": "new"}),
+            ("launch", {"job": "nightly", "op_selection": "new"}),
+            ("tick", {"name": "new"}),
+            ("show", {"name": "new"}),
+        ):
+            with pytest.raises((UnknownDefinitionError, UnfitOrderError)) as caught:
+                await team.ask(method, location="team", **asked)
+            assert caught.value.hint.endswith(f"; {note}"), (method, asked)
 
 
 async def test_the_shared_instance_is_used_where_the_workspace_says_so(tmp_path, runtime):
