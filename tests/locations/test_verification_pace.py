@@ -16,11 +16,11 @@ pytestmark = [
 
 async def test_no_more_than_the_budget_is_used(tmp_path, runtime, monkeypatch):
     now = 1000.0
-    pace(monkeypatch, allowance=1.0, clock=lambda: now)  # halfway through the second
+    pace(monkeypatch, allowance=1.0, clock=lambda: now)  # a third of the second, and one whole
     burns = "import time\nwhile time.process_time() < %s: pass\n"
     workspace = make_workspace(
         tmp_path,
-        {"a.py": burns % 1.0 + job("one"), "b.py": burns % 1.0 + job("two")},
+        {"a.py": burns % 0.7 + job("one"), "b.py": burns % 0.7 + job("two")},
     )
     async with supervising(workspace, runtime) as running:
         await running.ready()
