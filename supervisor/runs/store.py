@@ -43,6 +43,7 @@ from supervisor.runs.run import Run, named, new_id
 from supervisor.runs.tasks import Tasks
 from supervisor.runs.untold import Report, Untold
 from supervisor.states import RUN_ENDED, RunState
+from supervisor.time_slices import turns
 
 __all__ = ["Runs"]
 
@@ -109,13 +110,17 @@ class Runs:
         self._notices.open()
         self._boot = await self._in_thread(boot_id)
         self._here = namespace()
-        for run in await self._in_thread(partial(read_runs, self._directory)):
-            self._add(run)
-        for run in list(self._runs.values()):
-            if not run.ended:
-                await self._take_on(run, adopted=True)
-            elif run.final is not None and not run.retried_by:
-                await self._retry(run, run.final)
+        found = await self._in_thread(partial(read_runs, self._directory))
+        with turns() as step:
+            for run in found:
+                self._add(run)
+                await step()
+            for run in found:
+                if not run.ended:
+                    await self._take_on(run, adopted=True)
+                elif run.final is not None and not run.retried_by:
+                    await self._retry(run, run.final)
+                await step()
         self._spawn(self._look_from_time_to_time())
         self._dispatch.resume()
         self._tell()
