@@ -124,7 +124,7 @@ class AutomationHandlers:
         """Why one that another's daemon fires is not fired: none can see it."""
         if one.ours or self._daemon.face is not None:
             return None
-        return f"no daemon of {one.framework} runs here: `supervise {one.framework}` runs one, and its page"
+        return f"no {one.framework} daemon runs: `supervise {one.framework}`"
 
     def _switched_there(self) -> str:
         assert self._daemon.face is not None

@@ -99,7 +99,7 @@ async def test_they_are_shown_and_evaluated_and_never_fired_by_us(
         files = by_name["files"]
         assert (files["fired_by"], files["on"], files["next"]) == ("dagster", True, None)
         assert by_name["early"]["zone"] == "Europe/Berlin"
-        nothing = "no daemon of dagster runs here: `supervise dagster` runs one, and its page"
+        nothing = "no dagster daemon runs: `supervise dagster`"
         assert files["waits"] == nothing
         with pytest.raises(RequestError, match="fired by the daemon of dagster") as caught:
             await launched.ask("switch_automation", location="team", name="files", on=False)
