@@ -13,10 +13,11 @@ import os
 import re
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 __all__ = ["distributions", "package_directories"]
 
 _EGG_PYTHON = re.compile(r"-py\d+(\.\d+)?(-.+)?$")
-_RUNS = re.compile(r"[-_.]+")
 
 
 def distributions(prefix: Path, python: str) -> list[dict[str, str]]:
@@ -49,7 +50,7 @@ def _distribution(entry: str) -> tuple[str, str] | None:
     name, _, version = stem.rpartition("-")
     if not name or not version[:1].isdigit():
         name, version = stem, ""
-    name = _RUNS.sub("-", name).lower().strip("-")
+    name = canonicalize_name(name).strip("-")
     return (name, version) if name else None
 
 

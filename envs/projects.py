@@ -12,10 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.utils import canonicalize_name
+
 from .errors import EnvError
 from .poetry import poetry_pins, poetry_requirements, specifier
 
 __all__ = [
+    "in_form",
     "locked_root",
     "passed_over",
     "pins_of_poetry",
@@ -88,7 +91,7 @@ def required_python(project: Path) -> str | None:
         return found
     found = _inner(table, "tool", "poetry", "dependencies").get("python")
     if isinstance(found, str):
-        with _in_form(declaration):
+        with in_form(declaration):
             return specifier(found.split("|")[0]) or None  # of alternatives, the first says enough
     return _python_of_setuptools(project)
 
@@ -126,7 +129,7 @@ def requirements_of(project: Path, extras: Sequence[str], groups: Sequence[str])
     that is no package, also its dependencies and those of the extras. Raises ``EnvError``, also for an
     extra or a group that it does not have.
     """
-    with _in_form(project / "pyproject.toml"):
+    with in_form(project / "pyproject.toml"):
         return _requirements(project, extras, groups)
 
 
@@ -174,7 +177,7 @@ def _requirements(project: Path, extras: Sequence[str], groups: Sequence[str]) -
 
 
 @contextmanager
-def _in_form(path: Path) -> Iterator[None]:
+def in_form(path: Path) -> Iterator[None]:
     """Raises ``EnvError`` for a table or list that is something else."""
     try:
         yield
@@ -225,11 +228,7 @@ def _known(
 
 
 def _same(name: str, others: Sequence[str]) -> bool:
-    return _plain(name) in map(_plain, others)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return canonicalize_name(name) in map(canonicalize_name, others)
 
 
 def _inner(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:

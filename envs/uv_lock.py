@@ -15,7 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
-from .projects import read_toml, required_python
+from .projects import in_form, read_toml, required_python
 
 __all__ = ["refused_python", "unlocked"]
 
@@ -28,15 +28,21 @@ def unlocked(project: Path, lock: Path) -> list[str]:
     Those that are no longer declared do not count, nor does what cannot be compared: dynamic dependencies, and
     a lock that says nothing of the project. Raises ``EnvError``.
     """
-    declared = read_toml(project / "pyproject.toml").get("project")
-    if not isinstance(declared, dict) or "dependencies" in (declared.get("dynamic") or ()):
+    declaration = project / "pyproject.toml"
+    declared = read_toml(declaration).get("project")
+    if not isinstance(declared, dict):
         return []
-    known = _known(read_toml(lock), canonicalize_name(str(declared.get("name"))))
+    with in_form(declaration):
+        lines = list(map(str, declared.get("dependencies") or ()))
+        if "dependencies" in (declared.get("dynamic") or ()):
+            return []
+    with in_form(lock):
+        known = _known(read_toml(lock), canonicalize_name(str(declared.get("name"))))
     if known is None:
         return []
     return [
         line
-        for line in map(str, declared.get("dependencies") or ())
+        for line in lines
         if (wanted := _parsed(line)) is not None
         and not {wanted.specifier, None} & known.get(canonicalize_name(wanted.name), set())
     ]

@@ -1,7 +1,7 @@
 """Which of some names a mistyped one may have stood for.
 
-Owns the comparison and its bounds: comparing long names with many takes long. Knows no locations,
-keys or definitions.
+Owns the comparison and its bounds (comparing long names with many takes long), and the hint for the name of a
+location. Holds no names itself.
 """
 
 from __future__ import annotations

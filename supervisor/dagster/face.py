@@ -146,12 +146,17 @@ class Face:
         return {
             "framework": "Dagster",
             "workspace_file": str(self.document),
-            "url": host.url if host else "",
+            "url": self.url,
             "usable": host is not None and host.usable,
             "pages": {"location": "/locations/{}", "run": "/runs/{}"},
             "instance": self.instance,
             "programs": [one.as_data() for one in host.tools] if host else [],
         }
+
+    @property
+    def url(self) -> str:
+        """Where the page is that runs here; "" without one."""
+        return self.host.url if self.host else ""
 
     @property
     def instance(self) -> str:

@@ -128,7 +128,7 @@ class AutomationHandlers:
 
     def _switched_there(self) -> str:
         assert self._daemon.face is not None
-        url = self._daemon.face.as_data()["url"]
+        url = self._daemon.face.url
         return (
             f"switch it in its page, {url}"
             if url

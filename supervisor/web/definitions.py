@@ -100,7 +100,7 @@ def _marked(metadata: Mapping[str, Any], markdown: Iterable[str]) -> list[str]:
 
 
 async def _last_runs(link: Link, location: str, job: str) -> list[Any]:
-    """The newest runs of ``job``; none where they cannot be had."""
+    """The newest runs of ``job``; empty if the supervisor refuses or does not answer."""
     if not link.running:
         return []
     params = {"location": location, "job": job, "limit": _LAST_RUNS}

@@ -222,7 +222,7 @@ class Assembly:
         if self.environ.get("VIRTUAL_ENV") and not own and managed is None:
             return EnvironmentSpec()
         python = prefix / "bin" / "python"
-        if os.path.lexists(python) or (prefix / "pyvenv.cfg").is_file():  # a broken one is told of
+        if os.path.lexists(python) or (prefix / "pyvenv.cfg").is_file():  # a broken one is reported
             source = Source(SourcePosition(str(python)), discovered=True)
             return EnvironmentSpec(executable_path=str(python), sources={"executable_path": source})
         self.awaited.append(python)

@@ -116,6 +116,14 @@ def test_a_poetry_project_without_a_module_is_no_package(
     assert project_plan(tmp_path) == expected
 
 
+@pytest.mark.parametrize("text", ["dependencies = 5", "dynamic = true"])
+def test_dependencies_in_no_known_form_are_said_to_be_so(text: str, tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "x"\n{text}\n')
+    with pytest.raises(EnvError, match="dependencies are in no form that is known"):
+        unlocked(tmp_path, tmp_path / "uv.lock")
+
+
 @pytest.mark.slow
 def test_a_lock_that_was_made_for_other_dependencies_is_refused(
     tmp_path: Path, environ: dict[str, str], wheels: Path
